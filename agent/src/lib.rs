@@ -1,0 +1,15 @@
+//! The agent of one member cluster.
+//!
+//! Data flow: [`link`] keeps the stream to the hub and commits desired state durably through
+//! [`desired`] → [`sync`] applies objects and corrects drift → [`rollout`] runs the step machine of
+//! `bellwether-agent-core` → [`report`] holds the latest status of every unit until the hub has it.
+
+pub mod config;
+pub mod desired;
+pub mod identity;
+pub mod link;
+pub mod metrics;
+pub mod report;
+pub mod rollout;
+pub mod sync;
+pub mod telemetry;

@@ -1,0 +1,224 @@
+//! Application: what runs where, and in which waves a new release moves through the fleet.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{duration::Dur, number::IntOrPercent, rollout::RolloutSpec, selector::Selector};
+
+/// What runs on which clusters, and in which waves a new release reaches them.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "bellwether.dev",
+    version = "v1alpha1",
+    kind = "Application",
+    plural = "applications",
+    shortname = "bwapp",
+    namespaced,
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// Which clusters get it.
+    pub destination: Destination,
+    /// Namespace for objects that name none; `default` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_namespace: Option<String>,
+    /// Creates the target namespace where it is missing.
+    #[serde(default = "default_true")]
+    pub create_namespace: bool,
+    /// The parts, each from one source.
+    pub components: Vec<Component>,
+    /// How the agent keeps the objects.
+    #[serde(default)]
+    pub sync: SyncPolicy,
+    /// How a release moves through the fleet; empty = one wave of every cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+    /// What a failed wave does to the rest; Halt, without waves Continue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// How many releases are kept; 10 unless set.
+    #[serde(default = "default_history_limit")]
+    pub history_limit: u32,
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_history_limit() -> u32 {
+    10
+}
+
+/// Which clusters get an application; at least one of the fields is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// Members of this fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
+    /// Clusters whose labels match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Clusters by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+}
+
+/// One part of an application: exactly one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Component {
+    /// Unique within the application.
+    pub name: String,
+    /// Namespace for objects that name none; absent = the application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_namespace: Option<String>,
+    /// Objects, inline. `bellwether apply` fills them from a directory when it is given one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "objects_schema")]
+    pub manifests: Option<Vec<serde_json::Value>>,
+    /// How the component's workload changes; `application` and `component` are left out here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
+}
+
+fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    })
+}
+
+/// How the agent keeps the objects of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncPolicy {
+    /// Deletes objects that a release no longer has.
+    #[serde(default = "default_true")]
+    pub prune: bool,
+    /// What happens when somebody changes an object in the cluster.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+    /// Whether objects that exist already are taken over.
+    #[serde(default)]
+    pub adopt: AdoptPolicy,
+}
+
+impl Default for SyncPolicy {
+    fn default() -> Self {
+        Self { prune: true, drift: DriftPolicy::default(), adopt: AdoptPolicy::default() }
+    }
+}
+
+/// What happens when somebody changes an object in the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// It is written back.
+    #[default]
+    Correct,
+    /// It is shown and left.
+    Report,
+    /// Nothing.
+    Off,
+}
+
+/// Whether objects that exist already are taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptPolicy {
+    /// Never.
+    Never,
+    /// When applying would change nothing.
+    #[default]
+    IfIdentical,
+    /// Always.
+    Always,
+}
+
+/// A group of clusters that starts once the gates before it hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wave {
+    /// Unique within the application.
+    pub name: String,
+    /// Clusters by label. The last wave may leave selector and clusters out: it then takes every
+    /// cluster of no earlier wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Clusters by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+    /// How many clusters may be under way at once; 1 unless set. A share is rounded down, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<IntOrPercent>,
+    /// How many clusters may fail or stay unreachable and the wave still passes; 0 unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failures: Option<IntOrPercent>,
+    /// What an unreachable cluster means.
+    #[serde(default)]
+    pub unreachable: UnreachablePolicy,
+    /// Gates that must hold before the first cluster starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Gate>,
+    /// Gates that must hold after the last cluster succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Gate>,
+}
+
+/// What an unreachable cluster means for its wave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnreachablePolicy {
+    /// The wave waits for it, unless maxFailures has room.
+    #[default]
+    Wait,
+    /// The wave goes on and the cluster catches up when it returns.
+    SkipAndCatchUp,
+    /// It counts as failed.
+    Fail,
+}
+
+/// A condition between waves: exactly one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gate {
+    /// A human approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalGate>,
+    /// Every cluster of the wave stays healthy and fresh for this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Dur>,
+}
+
+/// A human approves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApprovalGate {
+    /// Principals who may approve; empty = whoever may act on the application.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+    /// How many different principals must approve; 1 unless set.
+    #[serde(default = "default_approvals")]
+    pub count: u32,
+}
+
+fn default_approvals() -> u32 {
+    1
+}
+
+impl Default for ApprovalGate {
+    fn default() -> Self {
+        Self { by: Vec::new(), count: default_approvals() }
+    }
+}
+
+/// What a failed wave does to the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailure {
+    /// No further cluster starts.
+    Halt,
+    /// Later waves start all the same.
+    Continue,
+    /// Every cluster that finished goes back to the previous release.
+    RollbackAll,
+}

@@ -1,0 +1,120 @@
+//! What the hub sends to a cluster for one application: the content of a unit's blob.
+//!
+//! A bundle is immutable and content-addressed (SHA-256 over its canonical JSON). That a cluster's
+//! desired state names a bundle *is* the grant: an agent never starts what it was not sent.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    application::SyncPolicy, fleet::MetricsDefaults, reference::NamespacedName,
+    rollout::RolloutSpec,
+};
+
+/// Everything that one cluster needs of one release of one application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bundle {
+    /// The application.
+    pub application: NamespacedName,
+    /// Digest of the release (hex SHA-256).
+    pub release: String,
+    /// The release's number within its application, from 1.
+    pub revision: u64,
+    /// The run that brings the release to the fleet.
+    pub run: Uuid,
+    /// Which try of the run in this cluster, from 1; `retry` makes the next.
+    pub attempt: u32,
+    /// How the release replaces the one before.
+    pub mode: BundleMode,
+    /// Namespace for objects that name none.
+    pub target_namespace: String,
+    /// Whether the agent creates the target namespace.
+    pub create_namespace: bool,
+    /// The parts, in the order of the application.
+    pub components: Vec<BundleComponent>,
+    /// The governed workloads; empty = the application has no Rollout.
+    pub rollouts: Vec<BundleRollout>,
+    /// How the objects are kept.
+    pub sync: SyncPolicy,
+    /// Where metrics are read in this cluster; absent = nowhere but by probe.
+    pub metrics: Option<MetricsDefaults>,
+}
+
+/// How a release replaces the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BundleMode {
+    /// Governed workloads change by their Rollout. A workload that does not exist yet is installed.
+    Rollout,
+    /// Everything is applied at once: first install, late joiner, return to an earlier release.
+    Plain,
+}
+
+/// The objects of one component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleComponent {
+    /// The component's name.
+    pub name: String,
+    /// Whole Kubernetes objects, namespaces filled in, in the order they were written.
+    pub objects: Vec<serde_json::Value>,
+}
+
+/// One governed workload: its name and its plan, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleRollout {
+    /// The Rollout's name; also the name of its RolloutTrack.
+    pub name: String,
+    /// The plan; `workload.namespace` and `traffic` are filled in.
+    pub spec: RolloutSpec,
+}
+
+/// The kinds of units that a cluster's desired state consists of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnitKey {
+    /// `application/<namespace>/<name>`: a [`Bundle`].
+    Application(NamespacedName),
+    /// `command/<namespace>/<name>`: a [`crate::command::Command`] for the application's run.
+    Command(NamespacedName),
+}
+
+impl std::fmt::Display for UnitKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Application(name) => write!(f, "application/{name}"),
+            Self::Command(name) => write!(f, "command/{name}"),
+        }
+    }
+}
+
+/// A text that is no unit key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("failed to read {text:?} as a unit key")]
+pub struct ParseUnitKeyError {
+    /// The text as it was given.
+    pub text: String,
+}
+
+impl std::str::FromStr for UnitKey {
+    type Err = ParseUnitKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = || ParseUnitKeyError { text: text.to_owned() };
+        let mut parts = text.splitn(3, '/');
+        let (Some(kind), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(fail());
+        };
+        if namespace.is_empty() || name.is_empty() || name.contains('/') {
+            return Err(fail());
+        }
+        let target = NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() };
+        match kind {
+            "application" => Ok(Self::Application(target)),
+            "command" => Ok(Self::Command(target)),
+            _ => Err(fail()),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Fleet: a named set of clusters.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{number::IntOrPercent, rollout::Traffic, selector::Selector};
+
+/// A named set of clusters with defaults for what runs on them.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "bellwether.dev",
+    version = "v1alpha1",
+    kind = "Fleet",
+    plural = "fleets",
+    shortname = "bwfleet",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetSpec {
+    /// Members by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+    /// Members by label; with `clusters` the union of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Defaults for applications and rollouts.
+    #[serde(default)]
+    pub defaults: FleetDefaults,
+}
+
+/// Defaults for applications and rollouts of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetDefaults {
+    /// Traffic provider of rollouts that name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
+    /// Where metrics are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsDefaults>,
+    /// Concurrency of applications without waves; 25% unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<IntOrPercent>,
+}
+
+/// Where metrics are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsDefaults {
+    /// Base URL of a Prometheus, as agents reach it.
+    pub address: String,
+}

@@ -1,0 +1,26 @@
+//! Every kind that a user of Bellwether writes, and the kinds that an agent keeps in its cluster.
+//!
+//! One file a kind. This crate holds types, their validation and their schemas, and nothing else:
+//! no IO, no clock. The hub, the agent and the command line all read documents through
+//! [`document`], so that the same YAML gives the same result and the same errors everywhere.
+
+pub mod application;
+pub mod bundle;
+pub mod cluster;
+pub mod command;
+pub mod duration;
+pub mod fleet;
+pub mod number;
+pub mod reference;
+pub mod rollout;
+pub mod selector;
+pub mod status;
+pub mod sync_record;
+pub mod track;
+
+/// The API group of every kind.
+pub const GROUP: &str = "bellwether.dev";
+/// The version of every kind.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` as it stands in documents.
+pub const API_VERSION: &str = "bellwether.dev/v1alpha1";
