@@ -17,6 +17,7 @@ pub mod selector;
 pub mod status;
 pub mod sync_record;
 pub mod track;
+pub mod view;
 
 /// The API group of every kind.
 pub const GROUP: &str = "bellwether.dev";
