@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod number;
 pub mod reference;
 pub mod rollout;
+pub mod root;
 pub mod selector;
 pub mod status;
 pub mod sync_record;
