@@ -1,1 +1,17 @@
-//! placeholder
+//! What the tests on real clusters and the demo share: the lab, a hub process, the command line,
+//! live traffic and its accounting.
+//!
+//! Everything here drives the shipped binaries from outside, as their users do. Whatever a value
+//! starts, it stops when it is dropped.
+
+pub mod cli;
+pub mod cluster;
+pub mod demo;
+pub mod fixture;
+pub mod hub;
+pub mod lab;
+pub mod manifests;
+pub mod process;
+pub mod traffic;
+pub mod wait;
+pub mod weights;

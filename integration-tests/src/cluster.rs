@@ -1,0 +1,185 @@
+//! A member cluster as its administrator sees it.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// A client of one cluster that blocks, since tests read top to bottom.
+pub struct Member {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// Connects with an administrator's kubeconfig.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub fn connect(kubeconfig: &Path) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(async {
+            let file = Kubeconfig::read_from(kubeconfig)?;
+            let mut config =
+                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+            config.read_timeout = Some(Duration::from_secs(30));
+            anyhow::Ok(Client::try_from(config)?)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    fn api(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
+    }
+
+    /// Makes a namespace unless it exists.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn create_namespace(&self, name: &str) -> Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        match self.runtime.block_on(api.create(&PostParams::default(), &namespace)) {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads one object; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>> {
+        let api = self.api(api_version, kind, namespace)?;
+        let found = self.runtime.block_on(api.get_opt(name))?;
+        found.map(serde_json::to_value).transpose().map_err(Into::into)
+    }
+
+    /// Lists objects of one kind.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Value>> {
+        let api = self.api(api_version, kind, namespace)?;
+        let found = self.runtime.block_on(api.list(&ListParams::default()))?;
+        found.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+    }
+
+    /// Changes an object by a merge patch, as a human with kubectl would.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn patch(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<()> {
+        let api = self.api(api_version, kind, namespace)?;
+        let parameters = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
+        self.runtime.block_on(api.patch(name, &parameters, &Patch::Merge(patch)))?;
+        Ok(())
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn create(&self, object: &Value) -> Result<()> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let api = self.api(
+            text("/apiVersion").context("apiVersion")?,
+            text("/kind").context("kind")?,
+            text("/metadata/namespace").context("namespace")?,
+        )?;
+        let object: DynamicObject = serde_json::from_value(object.clone())?;
+        self.runtime.block_on(api.create(&PostParams::default(), &object))?;
+        Ok(())
+    }
+
+    /// Deletes one object.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn delete(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<()> {
+        let api = self.api(api_version, kind, namespace)?;
+        self.runtime.block_on(api.delete(name, &DeleteParams::default()))?;
+        Ok(())
+    }
+
+    /// Returns the pods of a namespace whose labels match `selector`.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default().labels(selector);
+        Ok(self.runtime.block_on(api.list(&parameters))?.items)
+    }
+
+    /// Ends pods at once, as a crash would.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn kill_pods(&self, namespace: &str, selector: &str) -> Result<usize> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = self.pods(namespace, selector)?;
+        for pod in &pods {
+            let name = pod.metadata.name.as_deref().context("pods have names")?;
+            let parameters = DeleteParams::default().grace_period(0);
+            self.runtime.block_on(api.delete(name, &parameters))?;
+        }
+        Ok(pods.len())
+    }
+
+    /// Returns the UIDs of the ready pods that run `image`.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn pod_uids(&self, namespace: &str, image: &str) -> Result<BTreeSet<String>> {
+        let runs = |pod: &Pod| {
+            pod.spec.as_ref().is_some_and(|spec| {
+                spec.containers.iter().any(|container| container.image.as_deref() == Some(image))
+            })
+        };
+        let pods = self.pods(namespace, "app=web")?;
+        Ok(pods.iter().filter(|pod| runs(pod)).filter_map(|pod| pod.metadata.uid.clone()).collect())
+    }
+}

@@ -1,0 +1,147 @@
+//! One hub, the lab's clusters registered with it, and the demo application's namespaces.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use bellwether_api::view::{ClusterView, RunPhase, RunView};
+
+use crate::{
+    cli::Cli,
+    cluster::Member,
+    hub::Hub,
+    lab::{Lab, LabCluster},
+    manifests::FLEET,
+    process::workspace_binary,
+    wait::until,
+};
+
+/// The agent's image in the lab.
+pub const AGENT_IMAGE: &str = "bellwether.local/agent:dev";
+
+/// A hub with registered clusters.
+#[derive(Debug)]
+pub struct Fixture {
+    /// The lab.
+    pub lab: Lab,
+    /// The hub.
+    pub hub: Hub,
+    /// The command line, pointed at the hub.
+    pub cli: Cli,
+    /// Where logs and traffic counts go.
+    pub directory: PathBuf,
+}
+
+impl Fixture {
+    /// Brings up the lab and a hub, and registers every real cluster with rights on `namespaces`.
+    /// The first cluster has the label `tier=canary`, the others `tier=rest`.
+    ///
+    /// # Errors
+    /// When any of it does not come up.
+    pub fn start(lab_name: &str, directory: &Path, namespaces: &[&str]) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let lab = Lab::up(lab_name, 3, 0)?;
+        lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
+        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
+        let cli = Cli::new(&hub)?;
+        let fixture = Self { lab, hub, cli, directory: directory.to_owned() };
+        for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
+            let member = Member::connect(&cluster.kubeconfig)?;
+            for namespace in namespaces {
+                member.create_namespace(namespace)?;
+            }
+            fixture.register(cluster, if index == 0 { "canary" } else { "rest" }, namespaces)?;
+        }
+        fixture.cli.apply(FLEET)?;
+        Ok(fixture)
+    }
+
+    /// Registers one cluster as a user would, and returns what the command printed.
+    ///
+    /// # Errors
+    /// When it does not report in.
+    pub fn register(&self, cluster: &LabCluster, tier: &str, namespaces: &[&str]) -> Result<String> {
+        let kubeconfig = cluster.kubeconfig.to_str().context("paths are UTF-8")?;
+        let labels = format!("fleet=quickstart,tier={tier}");
+        let namespaces = namespaces.join(",");
+        self.cli.run(&[
+            "register", "cluster", &cluster.name, "--kubeconfig", kubeconfig, "-l", &labels,
+            "--namespaces", &namespaces, "--metrics-address", &cluster.prometheus_url,
+            "--agent-image", AGENT_IMAGE,
+        ])
+    }
+
+    /// Connects to a real cluster as its administrator; from 0.
+    ///
+    /// # Errors
+    /// When there is no such cluster.
+    pub fn member(&self, index: usize) -> Result<Member> {
+        let clusters = self.lab.real();
+        let cluster = clusters.get(index).context("the lab has three real clusters")?;
+        Member::connect(&cluster.kubeconfig)
+    }
+
+    /// Returns the application's latest run.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn run(&self, application: &str) -> Result<RunView> {
+        let value = self.cli.json(&["get", "rollout", application])?;
+        serde_json::from_value(value).context("the view of a run")
+    }
+
+    /// Waits until the latest run is of `revision` and `condition` holds of it.
+    ///
+    /// # Errors
+    /// When it does not come to hold within `limit`; the error carries the last view.
+    pub fn wait_run(
+        &self,
+        application: &str,
+        revision: u64,
+        limit: Duration,
+        what: &str,
+        condition: impl Fn(&RunView) -> bool,
+    ) -> Result<RunView> {
+        let mut last = None;
+        until(limit, what, || {
+            let Ok(view) = self.run(application) else { return Ok(None) };
+            let holds = view.revision == revision && condition(&view);
+            last = Some(view.clone());
+            Ok(holds.then_some(view))
+        })
+        .with_context(|| {
+            let text = self.cli.call(&["get", "rollout", application], None);
+            format!("last seen: {}", text.map(|answer| answer.stdout).unwrap_or_default())
+        })
+    }
+
+    /// Waits until the run of `revision` has ended in `phase`.
+    ///
+    /// # Errors
+    /// When it ends otherwise or not in time.
+    pub fn wait_ended(
+        &self,
+        application: &str,
+        revision: u64,
+        phase: RunPhase,
+        limit: Duration,
+    ) -> Result<RunView> {
+        self.wait_run(application, revision, limit, &format!("{application} to be {phase:?}"), |view| {
+            view.state == phase
+        })
+    }
+}
+
+/// Returns the view of one cluster of a run.
+///
+/// # Errors
+/// When the run has no such cluster.
+pub fn cluster_view<'a>(view: &'a RunView, name: &str) -> Result<&'a ClusterView> {
+    view.waves
+        .iter()
+        .flat_map(|wave| &wave.clusters)
+        .find(|cluster| cluster.name == name)
+        .with_context(|| format!("the run has no cluster {name}"))
+}

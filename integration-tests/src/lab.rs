@@ -1,0 +1,134 @@
+//! The lab of real Kubernetes clusters (`integration-tests/lab`).
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::process::repository;
+
+/// A running lab.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lab {
+    /// Its name; it decides the addresses.
+    pub name: String,
+    /// The host's address as pods reach it.
+    pub bridge_address: String,
+    /// Its clusters, real ones first.
+    pub clusters: Vec<LabCluster>,
+}
+
+/// One cluster of a lab.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabCluster {
+    /// `c1`… for real ones, `k1`… for those with simulated nodes.
+    pub name: String,
+    /// `real` or `control-plane`.
+    pub kind: String,
+    /// An administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The node's address.
+    pub node_address: String,
+    /// Where the gateway answers; empty without one.
+    #[serde(default)]
+    pub gateway_url: String,
+    /// Where Prometheus answers; empty without one.
+    #[serde(default)]
+    pub prometheus_url: String,
+}
+
+/// Builds the command `lab.sh` with its arguments.
+#[must_use]
+pub fn lab_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(repository().join("integration-tests/lab/lab.sh"));
+    command.args(arguments);
+    command
+}
+
+impl Lab {
+    /// Brings the lab up, or finds it up already.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn up(name: &str, real: usize, control_plane: usize) -> Result<Self> {
+        let (real, control_plane) = (real.to_string(), control_plane.to_string());
+        let arguments =
+            ["up", "--name", name, "--real", &real, "--control-plane", &control_plane];
+        let status = lab_command(&arguments)
+            .stdout(std::io::stderr())
+            .status()
+            .context("failed to run the lab")?;
+        if !status.success() {
+            bail!("the lab {name} did not come up: {status}");
+        }
+        let path = PathBuf::from("/var/lib/bellwether-lab").join(name).join("lab.json");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("failed to read {}", path.display()))
+    }
+
+    /// Stops every cluster.
+    ///
+    /// # Errors
+    /// When something of it cannot be stopped.
+    pub fn down(name: &str) -> Result<()> {
+        run(&["down", "--name", name])
+    }
+
+    /// Cuts the cluster's link to the hub; its pods keep their API server.
+    ///
+    /// # Errors
+    /// When the link cannot be set.
+    pub fn cut(&self, cluster: &str) -> Result<()> {
+        run(&["link", "cut", "--name", &self.name, cluster])
+    }
+
+    /// Heals what [`Self::cut`] cut.
+    ///
+    /// # Errors
+    /// When the link cannot be set.
+    pub fn heal(&self, cluster: &str) -> Result<()> {
+        run(&["link", "heal", "--name", &self.name, cluster])
+    }
+
+    /// Makes an image of a binary and loads it into every real cluster.
+    ///
+    /// # Errors
+    /// When the image cannot be made or loaded.
+    pub fn load_image(&self, tag: &str, binary: &std::path::Path) -> Result<()> {
+        let binary = binary.to_str().context("paths are UTF-8")?;
+        run(&["image", "--name", &self.name, "--tag", tag, "--binary", binary])
+    }
+
+    /// Returns the real clusters.
+    #[must_use]
+    pub fn real(&self) -> Vec<&LabCluster> {
+        self.clusters.iter().filter(|cluster| cluster.kind == "real").collect()
+    }
+
+    /// Returns one cluster by name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn cluster(&self, name: &str) -> Result<&LabCluster> {
+        self.clusters
+            .iter()
+            .find(|cluster| cluster.name == name)
+            .with_context(|| format!("the lab has no cluster {name}"))
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    let output = lab_command(arguments).output().context("failed to run the lab")?;
+    if !output.status.success() {
+        bail!(
+            "lab {} failed: {}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Steady live traffic through the clusters' gateways, and its accounting.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::{
+    lab::{Lab, lab_command},
+    process::OwnedProcess,
+};
+
+/// Running traffic.
+#[derive(Debug)]
+pub struct Traffic {
+    out: PathBuf,
+    process: OwnedProcess,
+}
+
+/// Answers of one second, one cluster, one way of connecting, one version and status.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Second {
+    /// Start of the second, Unix milliseconds.
+    pub t: i64,
+    /// The cluster.
+    pub cluster: String,
+    /// `keepalive` or `close`.
+    pub mode: String,
+    /// The version that answered; empty when none did.
+    #[serde(default)]
+    pub version: String,
+    /// The HTTP status; 0 when the connection failed.
+    pub status: u16,
+    /// How many answers.
+    pub count: u64,
+    /// The first error's text; empty without one.
+    #[serde(default)]
+    pub error: String,
+}
+
+/// Answers over a span of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answers by version, failed ones included.
+    pub by_version: BTreeMap<String, u64>,
+    /// Answers in all.
+    pub total: u64,
+    /// Answers that were no 2xx, or none at all.
+    pub failed: u64,
+    /// The failures, by cluster, status and error.
+    pub failures: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Returns the share of one version in percent; 0 without requests.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^52")]
+    pub fn share_percent(&self, version: &str) -> f64 {
+        if self.total == 0 {
+            return 0.0;
+        }
+        *self.by_version.get(version).unwrap_or(&0) as f64 * 100.0 / self.total as f64
+    }
+}
+
+impl Traffic {
+    /// Starts `rate` requests a second to each of `clusters` for `host`, half on kept connections.
+    ///
+    /// # Errors
+    /// When the generator cannot be started.
+    pub fn start(lab: &Lab, clusters: &[&str], host: &str, rate: u32, out: &Path) -> Result<Self> {
+        let clusters = clusters.join(",");
+        let rate = rate.to_string();
+        let file = out.to_str().context("paths are UTF-8")?;
+        let mut command = lab_command(&[
+            "traffic", "--name", &lab.name, "--clusters", &clusters, "--host", host, "--path", "/",
+            "--rate", &rate, "--keepalive", "both", "--out", file,
+        ]);
+        let log = File::create(out.with_extension("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let process = OwnedProcess::start("the traffic generator", &mut command)?;
+        Ok(Self { out: out.to_owned(), process })
+    }
+
+    /// Stops the traffic and returns everything that was counted.
+    ///
+    /// # Errors
+    /// When the generator does not stop or its file cannot be read.
+    pub fn stop(mut self) -> Result<Vec<Second>> {
+        self.process.stop(Duration::from_secs(10))?;
+        read(&self.out)
+    }
+
+    /// Returns everything that was counted so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn so_far(&self) -> Result<Vec<Second>> {
+        read(&self.out)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Second>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    // The last line may be half written while the generator runs.
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Adds up the whole seconds that begin at or after `from_ms` and end at or before `to_ms`.
+#[must_use]
+pub fn tally(seconds: &[Second], cluster: Option<&str>, from_ms: i64, to_ms: i64) -> Tally {
+    let mut tally = Tally::default();
+    for second in seconds {
+        let inside = second.t >= from_ms && second.t + 1_000 <= to_ms;
+        if !inside || cluster.is_some_and(|name| name != second.cluster) {
+            continue;
+        }
+        tally.total += second.count;
+        *tally.by_version.entry(second.version.clone()).or_default() += second.count;
+        if !(200..300).contains(&second.status) {
+            tally.failed += second.count;
+            let key = format!(
+                "{} {} {} {} {}",
+                second.cluster, second.mode, second.version, second.status, second.error
+            );
+            *tally.failures.entry(key).or_default() += second.count;
+        }
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Second, tally};
+
+    fn second(t: i64, version: &str, status: u16, count: u64) -> Second {
+        Second {
+            t,
+            cluster: "c1".into(),
+            mode: "close".into(),
+            version: version.into(),
+            status,
+            count,
+            error: String::new(),
+        }
+    }
+
+    #[test]
+    fn counts_only_whole_seconds_inside_the_span() {
+        let seconds =
+            [second(0, "v1", 200, 5), second(1_000, "v2", 200, 7), second(2_000, "v2", 503, 1)];
+        let inside = tally(&seconds, Some("c1"), 500, 3_000);
+        assert_eq!((inside.total, inside.failed), (8, 1));
+        assert_eq!(inside.by_version["v2"], 8);
+        assert_eq!(tally(&seconds, Some("c2"), 0, 3_000).total, 0);
+    }
+
+    #[test]
+    fn shares_are_percent() {
+        let seconds = [second(0, "v1", 200, 30), second(0, "v2", 200, 10)];
+        assert!((tally(&seconds, None, 0, 1_000).share_percent("v2") - 25.0).abs() < 1e-9);
+    }
+}
