@@ -46,9 +46,11 @@ func ContainerdSocket(labDirectory, cluster string) string {
 	return filepath.Join(labDirectory, cluster, "containerd.sock")
 }
 
-// CgroupRoot is the control group above all containers of the cluster, relative to the mount of a controller. It is
-// a name of the lab's own, so that whatever runs in it can be found and stopped even when its containerd is dead.
-func CgroupRoot(lab, cluster string) string { return "/bellwether-lab-" + lab + "-" + cluster }
+// TasksPattern matches one folder for each container that a cluster of the lab has started, named by the container's
+// id. It outlives containerd, and with it what runs can be found and stopped when containerd is dead.
+func TasksPattern(labDirectory string) string {
+	return filepath.Join(labDirectory, "*", "containerd-state", "io.containerd.runtime.v2.task", "k8s.io", "*")
+}
 
 // CNINetwork is the name of the cluster's pod network, under which CNI keeps what it did.
 func CNINetwork(lab, cluster string) string { return "bellwether-lab-" + lab + "-" + cluster }

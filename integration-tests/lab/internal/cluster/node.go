@@ -119,7 +119,6 @@ containerRuntimeEndpoint: unix://%[2]s
 failCgroupV1: false
 cgroupDriver: cgroupfs
 cgroupsPerQOS: false
-cgroupRoot: %[3]s
 enforceNodeAllocatable: []
 failSwapOn: false
 localStorageCapacityIsolation: false
@@ -158,7 +157,7 @@ func (c *Cluster) startNode(ctx context.Context) error {
 		return err
 	}
 	config, err := c.write("kubelet.yaml", fmt.Sprintf(kubeletConfig,
-		c.Directory(), ContainerdSocket(c.Lab.Directory, c.Name), CgroupRoot(c.Lab.Name, c.Name)))
+		c.Directory(), ContainerdSocket(c.Lab.Directory, c.Name)))
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
-	"bellwether.local/lab/internal/cluster"
 	"bellwether.local/lab/internal/log"
 	"bellwether.local/lab/internal/network"
 	"bellwether.local/lab/internal/process"
@@ -51,16 +48,20 @@ func remove(lab state.Lab, keepLogs bool) error {
 	if err := process.Kill(named(running, "kubelet")); err != nil {
 		return err
 	}
-	if err := killContainers(lab.Name); err != nil {
+	// Read while containerd may still run: it removes the folder of a container that has ended.
+	containers := tasks(lab)
+	if err := killContainers(containers); err != nil {
 		return err
 	}
 	if err := process.Kill(process.Of(lab.Directory)); err != nil {
 		return err
 	}
 	// A container that was being created while the others were killed.
-	if err := killContainers(lab.Name); err != nil {
+	containers = append(containers, tasks(lab)...)
+	if err := killContainers(containers); err != nil {
 		return err
 	}
+	removeTraces(lab.Name, containers)
 	if err := unmountBelow(lab.Directory); err != nil {
 		return err
 	}
@@ -69,8 +70,6 @@ func remove(lab state.Lab, keepLogs bool) error {
 			return err
 		}
 	}
-	removeControlGroups(lab.Name)
-	removeCNICache(lab.Name)
 	if err := removeDirectory(lab.Directory, keepLogs); err != nil {
 		return err
 	}
@@ -85,65 +84,6 @@ func named(records []process.Record, name string) []process.Record {
 		}
 	}
 	return found
-}
-
-// controlGroups lists the lab's own control groups, on either version of the kernel's interface.
-func controlGroups(lab string) []string {
-	var found []string
-	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
-		groups, _ := filepath.Glob(mount + cluster.CgroupRoot(lab, "*"))
-		for _, group := range groups {
-			name := strings.TrimPrefix(filepath.Base(group), strings.TrimPrefix(cluster.CgroupRoot(lab, ""), "/"))
-			// Not those of a lab whose name begins with this one's.
-			if !strings.Contains(name, "-") {
-				found = append(found, group)
-			}
-		}
-	}
-	return found
-}
-
-// killContainers kills everything inside the lab's control groups until nothing is left there.
-func killContainers(lab string) error {
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		var inside []process.Record
-		for _, group := range controlGroups(lab) {
-			_ = filepath.WalkDir(group, func(path string, _ os.DirEntry, err error) error {
-				if err == nil && filepath.Base(path) == "cgroup.procs" {
-					inside = append(inside, members(path)...)
-				}
-				return nil
-			})
-		}
-		if len(inside) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d container processes do not end", len(inside))
-		}
-		if err := process.Kill(inside); err != nil {
-			return err
-		}
-	}
-}
-
-func members(file string) []process.Record {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil
-	}
-	var records []process.Record
-	for _, field := range strings.Fields(string(content)) {
-		pid, err := strconv.Atoi(field)
-		if err != nil || pid <= 1 {
-			continue
-		}
-		if record, alive := process.At(pid); alive {
-			records = append(records, record)
-		}
-	}
-	return records
 }
 
 // unmountBelow unmounts what containerd and the kubelet left, deepest first.
@@ -168,29 +108,6 @@ func unmountBelow(directory string) error {
 		}
 	}
 	return lines.Err()
-}
-
-// removeControlGroups removes what is empty; a group that is still busy does no harm and goes the next time.
-func removeControlGroups(lab string) {
-	for _, group := range controlGroups(lab) {
-		var folders []string
-		_ = filepath.WalkDir(group, func(path string, entry os.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				folders = append(folders, path)
-			}
-			return nil
-		})
-		for i := len(folders) - 1; i >= 0; i-- {
-			_ = os.Remove(folders[i])
-		}
-	}
-}
-
-func removeCNICache(lab string) {
-	results, _ := filepath.Glob("/var/lib/cni/results/" + cluster.CNINetwork(lab, "*"))
-	for _, result := range results {
-		_ = os.Remove(result)
-	}
 }
 
 // removeDirectory removes the lab's folder, or with keepLogs everything in it but the logs.
