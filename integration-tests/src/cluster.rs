@@ -94,6 +94,18 @@ impl Member {
         found.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
     }
 
+    /// Lists cluster-scoped objects of one kind.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn list_cluster(&self, api_version: &str, kind: &str) -> Result<Vec<Value>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let found = self.runtime.block_on(api.list(&ListParams::default()))?;
+        found.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+    }
+
     /// Changes an object by a merge patch, as a human with kubectl would.
     ///
     /// # Errors

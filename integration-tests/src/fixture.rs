@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -26,8 +27,8 @@ pub const AGENT_IMAGE: &str = "bellwether.local/agent:dev";
 pub struct Fixture {
     /// The lab.
     pub lab: Lab,
-    /// The hub.
-    pub hub: Hub,
+    /// The hub; tests that end it take the lock.
+    pub hub: Mutex<Hub>,
     /// The command line, pointed at the hub.
     pub cli: Cli,
     /// Where logs and traffic counts go.
@@ -46,7 +47,7 @@ impl Fixture {
         lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
         let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
         let cli = Cli::new(&hub)?;
-        let fixture = Self { lab, hub, cli, directory: directory.to_owned() };
+        let fixture = Self { lab, hub: Mutex::new(hub), cli, directory: directory.to_owned() };
         for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {

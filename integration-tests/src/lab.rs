@@ -39,6 +39,32 @@ pub struct LabCluster {
     pub prometheus_url: String,
 }
 
+/// Who made one request to an API server.
+#[derive(Clone, Debug)]
+pub struct AuditedRequest {
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// As whom the API server took it.
+    pub user: String,
+    /// The groups of that user.
+    pub groups: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditLine {
+    #[serde(default)]
+    user_agent: String,
+    user: AuditUser,
+}
+
+#[derive(Deserialize)]
+struct AuditUser {
+    username: String,
+    #[serde(default)]
+    groups: Vec<String>,
+}
+
 /// Builds the command `lab.sh` with its arguments.
 #[must_use]
 pub fn lab_command(arguments: &[&str]) -> Command {
@@ -100,6 +126,27 @@ impl Lab {
     pub fn load_image(&self, tag: &str, binary: &std::path::Path) -> Result<()> {
         let binary = binary.to_str().context("paths are UTF-8")?;
         run(&["image", "--name", &self.name, "--tag", tag, "--binary", binary])
+    }
+
+    /// Reads the API server's audit log of a cluster.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn audit(&self, cluster: &str) -> Result<Vec<AuditedRequest>> {
+        let path = PathBuf::from("/var/lib/bellwether-lab")
+            .join(&self.name)
+            .join(cluster)
+            .join("log/audit.log");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        let requests = text.lines().filter_map(|line| serde_json::from_str::<AuditLine>(line).ok());
+        Ok(requests
+            .map(|line| AuditedRequest {
+                user_agent: line.user_agent,
+                user: line.user.username,
+                groups: line.user.groups,
+            })
+            .collect())
     }
 
     /// Returns the real clusters.

@@ -1,2 +1,70 @@
-//! placeholder
-fn main() {}
+//! The tests on real clusters: one hub, three clusters with real pods, agents as the pods that
+//! `register cluster` installed. Tests that take a part of it down run alone, after the others.
+
+#[path = "fleet/canary.rs"]
+mod canary;
+#[path = "fleet/control.rs"]
+mod control;
+#[path = "fleet/failures.rs"]
+mod failures;
+#[path = "fleet/outages.rs"]
+mod outages;
+#[path = "fleet/scene.rs"]
+mod scene;
+#[path = "fleet/sync.rs"]
+mod sync;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bellwether_integration_tests::{fixture::Fixture, lab::Lab};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = fn(&scene::Scene) -> anyhow::Result<()>;
+
+/// A test, and the name of its application and namespace.
+pub type Case = (&'static str, &'static str, Test);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let together: Vec<Case> = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
+    let alone: Vec<Case> = outages::CASES.to_vec();
+    if arguments.list {
+        let all = together.iter().chain(&alone).map(|case| trial(*case, None)).collect();
+        return libtest_mimic::run(&arguments, all).exit_code();
+    }
+    let namespaces: Vec<&str> = together.iter().chain(&alone).map(|case| case.1).collect();
+    let directory = PathBuf::from("/var/lib/bellwether-test");
+    let _absent = std::fs::remove_dir_all(&directory);
+    let fixture = match Fixture::start("test", &directory, &namespaces) {
+        Ok(fixture) => fixture,
+        Err(error) => {
+            eprintln!("failed to set the scene: {error:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let scene = scene::Scene::new(fixture);
+    arguments.test_threads = arguments.test_threads.or(Some(3));
+    let first = run(&arguments, &together, &scene);
+    arguments.test_threads = Some(1);
+    let second = run(&arguments, &alone, &scene);
+    drop(scene);
+    if std::env::var_os("BELLWETHER_KEEP_LAB").is_none()
+        && let Err(error) = Lab::down("test")
+    {
+        eprintln!("failed to stop the lab: {error:?}");
+        return ExitCode::FAILURE;
+    }
+    if first && second { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(arguments: &Arguments, cases: &[Case], scene: &scene::Scene) -> bool {
+    let trials = cases.iter().map(|case| trial(*case, Some(scene.clone()))).collect();
+    !libtest_mimic::run(arguments, trials).has_failed()
+}
+
+fn trial((name, namespace, test): Case, scene: Option<scene::Scene>) -> Trial {
+    Trial::test(name, move || {
+        let scene = scene.ok_or("tests were only listed")?;
+        scene.case(namespace, test).map_err(|error| Failed::from(format!("{error:?}")))
+    })
+}

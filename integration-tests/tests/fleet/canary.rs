@@ -1,0 +1,219 @@
+//! Canaries that succeed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Result, ensure};
+use bellwether_api::{
+    status::Phase,
+    view::{ClusterPhase, RunPhase},
+};
+use bellwether_integration_tests::{
+    fixture::cluster_view,
+    manifests::Shop,
+    traffic::tally,
+    wait::until,
+    weights::{RunWatch, now_ms, spans, weights_in_order},
+};
+
+use crate::{Case, scene::Scene};
+
+pub const CASES: &[Case] = &[
+    ("good_canary_across_three_clusters_in_two_waves", "good", good_canary),
+    ("good_canary_without_pre_stop", "bare", good_canary_without_pre_stop),
+    ("sc_k2_last_step_is_clamped", "clamp", clamp),
+    ("first_install_runs_no_canary", "first", first_install),
+    ("no_metrics_passes_on_readiness_with_a_warning", "nothing", nothing_configured),
+    ("metrics_by_probe_where_there_is_no_prometheus", "probe", probe),
+];
+
+const CLUSTERS: [&str; 3] = ["c1", "c2", "c3"];
+
+fn good_canary(scene: &Scene) -> Result<()> {
+    let shop = scene.shop();
+    let failures = release_under_traffic(scene, &shop)?;
+    ensure!(failures.is_empty(), "requests failed: {failures:?}");
+    Ok(())
+}
+
+/// Without a preStop hook Kubernetes' own rolling update stops pods that the gateway still knows.
+/// Those failures are counted apart: none may come before the promotion.
+fn good_canary_without_pre_stop(scene: &Scene) -> Result<()> {
+    let shop = Shop { pre_stop_seconds: 0, ..scene.shop() };
+    let failures = release_under_traffic(scene, &shop)?;
+    let ours: Vec<_> = failures.iter().filter(|failure| !failure.while_promoting).collect();
+    println!("{} failures while Kubernetes replaced pods", failures.len() - ours.len());
+    ensure!(ours.is_empty(), "requests failed outside the rolling update: {ours:?}");
+    Ok(())
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "printed when a test fails")]
+struct Failure {
+    cluster: String,
+    at_ms: i64,
+    what: String,
+    while_promoting: bool,
+}
+
+fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
+    scene.install(shop)?;
+    let before: Vec<BTreeSet<String>> =
+        (0..3).map(|index| scene.member(index)?.pod_uids(&scene.name, "bellwether.local/demo:v1")).collect::<Result<_>>()?;
+    let traffic = scene.traffic(&CLUSTERS, 220)?;
+    let started_ms = now_ms();
+    scene.cli.apply(&shop.version("v2").documents())?;
+    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
+    stable_pods_stay_until_promotion(scene, &before)?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    let ended_ms = now_ms();
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = traffic.stop()?;
+    let looks = watch.stop();
+
+    for cluster in CLUSTERS {
+        ensure!(
+            weights_in_order(&looks, cluster) == [20, 40, 60],
+            "weights of {cluster}: {:?}",
+            weights_in_order(&looks, cluster)
+        );
+    }
+    for weight in [20, 40, 60] {
+        let mut requests = 0;
+        for span in CLUSTERS.iter().flat_map(|cluster| spans(&looks, cluster)) {
+            if span.weight != weight {
+                continue;
+            }
+            let counts = tally(&seconds, Some(&span.cluster), span.from_ms, span.to_ms);
+            requests += counts.total;
+            let share = counts.share_percent("v2");
+            ensure!(
+                counts.total < 200 || (share - f64::from(weight)).abs() <= 5.0,
+                "{} carried {share:.1} % at weight {weight} over {} requests",
+                span.cluster,
+                counts.total
+            );
+        }
+        ensure!(requests >= 1_000, "only {requests} requests were counted at weight {weight}");
+    }
+    let first_rest = looks.iter().find(|look| look.wave == 1 && look.state != ClusterPhase::Queued);
+    let canary_done = looks.iter().find(|look| look.wave == 0 && look.state == ClusterPhase::Succeeded);
+    ensure!(
+        matches!((first_rest, canary_done), (Some(rest), Some(done)) if rest.at_ms >= done.at_ms + 2_500),
+        "wave `rest` must start after wave `canary` and its soak"
+    );
+    for index in 0..3 {
+        scene.assert_restored(&scene.member(index)?, &shop.version("v2"))?;
+    }
+    let promoting = |cluster: &str, t: i64| {
+        looks.iter().any(|look| {
+            look.cluster == cluster
+                && matches!(look.phase, Some(Phase::Promoting | Phase::Finalising))
+                && (look.at_ms - t).abs() < 3_000
+        })
+    };
+    Ok(seconds
+        .iter()
+        .filter(|second| second.t >= started_ms && second.t < ended_ms)
+        .filter(|second| !(200..300).contains(&second.status))
+        .map(|second| Failure {
+            cluster: second.cluster.clone(),
+            at_ms: second.t - started_ms,
+            what: format!("{} {} x{} {}", second.mode, second.status, second.count, second.error),
+            while_promoting: promoting(&second.cluster, second.t),
+        })
+        .collect())
+}
+
+/// Watches every cluster until its promotion begins: the old pods keep their UIDs.
+fn stable_pods_stay_until_promotion(scene: &Scene, before: &[BTreeSet<String>]) -> Result<()> {
+    let members: Vec<_> = (0..3).map(|index| scene.member(index)).collect::<Result<_>>()?;
+    until(Duration::from_secs(240), "every cluster to promote", || {
+        // Pods first: what they were is judged by a phase that is read later.
+        let mut seen = Vec::new();
+        for member in &members {
+            seen.push(member.pod_uids(&scene.name, "bellwether.local/demo:v1")?);
+        }
+        let view = scene.run(&scene.name)?;
+        let mut promoted = 0;
+        for (index, cluster) in CLUSTERS.iter().enumerate() {
+            let cluster = cluster_view(&view, cluster)?;
+            let testing = view.revision < 2 || !cluster.tracks.iter().any(|track| {
+                matches!(track.phase, Phase::Promoting | Phase::Finalising | Phase::Succeeded)
+            });
+            if testing && cluster.state != ClusterPhase::Succeeded {
+                ensure!(
+                    seen[index] == before[index],
+                    "the stable pods of {} changed before the promotion",
+                    cluster.name
+                );
+            } else {
+                promoted += 1;
+            }
+        }
+        Ok((promoted == CLUSTERS.len()).then_some(()))
+    })
+}
+
+fn clamp(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        strategy: "{canary: {stepWeight: 10, maxWeight: 55}}".into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    let weights = weights_in_order(&watch.stop(), "c1");
+    ensure!(weights == [10, 20, 30, 40, 50, 55], "weights: {weights:?}");
+    Ok(())
+}
+
+fn first_install(scene: &Scene) -> Result<()> {
+    let shop = scene.small_shop();
+    let member = scene.member(0)?;
+    scene.cli.apply(&shop.documents())?;
+    until(Duration::from_secs(60), "the first install", || {
+        ensure!(
+            scene.object(&member, "Deployment", "web-canary")?.is_none(),
+            "a first install makes no canary"
+        );
+        Ok(scene.run(&scene.name).ok().filter(|view| view.state == RunPhase::Succeeded))
+    })?;
+    scene.assert_restored(&member, &shop)
+}
+
+fn nothing_configured(scene: &Scene) -> Result<()> {
+    let shop = Shop { strategy: "{canary: {weights: [50]}}".into(), ..scene.small_shop() };
+    scene.install(&shop)?;
+    let answer = scene.cli.call(&["apply", "-f", "-"], Some(&shop.version("v2").documents()))?;
+    ensure!(answer.code == 0, "{}{}", answer.stdout, answer.stderr);
+    ensure!(
+        answer.stderr.contains("metrics") || answer.stdout.contains("metrics"),
+        "apply must warn that nothing is measured: {}{}",
+        answer.stdout,
+        answer.stderr
+    );
+    scene.ended(2, RunPhase::Succeeded)?;
+    Ok(())
+}
+
+fn probe(scene: &Scene) -> Result<()> {
+    let analysis = |minimum: &str| {
+        format!(
+            "{{interval: 1s, failureThreshold: 2, metrics: [{{name: request-success-rate, \
+             range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 5, source: {{type: Probe}}}}]}}"
+        )
+    };
+    let shop = Shop {
+        strategy: "{canary: {weights: [50]}}".into(),
+        analysis: analysis("99"),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    // The third version fails every fifth request; nobody but the probe sends any.
+    scene.cli.apply(&shop.version("v3").documents())?;
+    scene.ended(3, RunPhase::Failed)?;
+    scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
+}
