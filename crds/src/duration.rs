@@ -5,6 +5,9 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What a duration looks like, for schemas.
+pub const PATTERN: &str = r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h)|\.[0-9]+(ns|us|µs|ms|s|m|h))+)$";
+
 /// A span of time written as a Go duration string (`"300ms"`, `"90s"`, `"1h30m"`), never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dur(Duration);
@@ -162,7 +165,7 @@ impl JsonSchema for Dur {
         json_schema!({
             "type": "string",
             "description": "A Go duration string such as 90s or 1h30m.",
-            "pattern": r"^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$",
+            "pattern": PATTERN,
         })
     }
 }

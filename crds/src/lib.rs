@@ -6,18 +6,23 @@
 
 pub mod application;
 pub mod bundle;
+pub mod call;
 pub mod cluster;
 pub mod command;
+pub mod defaults;
+pub mod document;
 pub mod duration;
 pub mod fleet;
 pub mod number;
 pub mod reference;
 pub mod rollout;
 pub mod root;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod sync_record;
 pub mod track;
+pub mod validate;
 pub mod view;
 
 /// The API group of every kind.

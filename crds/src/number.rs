@@ -5,6 +5,11 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// What a count or a percentage looks like when written as a text, for schemas.
+pub const INT_OR_PERCENT_PATTERN: &str = "^[0-9]+%?$";
+/// What a decimal number looks like, for schemas.
+pub const NUM_PATTERN: &str = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)$";
+
 /// A share of traffic in whole percent, 0 to 100.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -121,6 +126,10 @@ impl FromStr for IntOrPercent {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = || ParseIntOrPercentError { text: text.to_owned() };
+        // Integers of the standard library may carry a plus sign.
+        if text.starts_with('+') {
+            return Err(fail());
+        }
         match text.strip_suffix('%') {
             Some(percent) => percent.parse().map(Self::Percent).map_err(|_| fail()),
             None => text.parse().map(Self::Int).map_err(|_| fail()),
@@ -171,7 +180,7 @@ impl JsonSchema for IntOrPercent {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"x-kubernetes-int-or-string": true, "pattern": "^[0-9]+%?$"})
+        json_schema!({"x-kubernetes-int-or-string": true, "pattern": INT_OR_PERCENT_PATTERN})
     }
 }
 
@@ -230,6 +239,6 @@ impl JsonSchema for Num {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"})
+        json_schema!({"type": "string", "pattern": NUM_PATTERN})
     }
 }

@@ -1,0 +1,52 @@
+//! Values of fields that a user left out and that a type cannot fill in by itself.
+//!
+//! What serde fills in is always written out again; the rest is filled in here, so that two
+//! spellings of one plan have one digest.
+
+use crate::{
+    number::Weight,
+    rollout::{Advance, Aggregation, Canary, Metric, RolloutSpec},
+};
+
+impl RolloutSpec {
+    /// Returns the plan with every default written out: `namespace` is the target namespace of
+    /// the workload. Fields that fall back to the fleet (`traffic`, a metric's `source`) stay as
+    /// they are. Filling in twice changes nothing.
+    #[must_use]
+    pub fn with_defaults(mut self, namespace: &str) -> Self {
+        self.workload.namespace.get_or_insert_with(|| namespace.to_owned());
+        self.strategy.canary = self.strategy.canary.map(Canary::with_defaults);
+        // 0 reads as 1: nothing fails before its first check.
+        self.analysis.failure_threshold = self.analysis.failure_threshold.max(1);
+        let (min_requests, on_no_data) = (self.analysis.min_requests, self.analysis.on_no_data);
+        for metric in &mut self.analysis.metrics {
+            metric.min_requests.get_or_insert(min_requests);
+            metric.on_no_data.get_or_insert(on_no_data);
+            fill_aggregation(metric);
+        }
+        self
+    }
+}
+
+impl Canary {
+    /// Returns the weights with every default written out.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Self {
+        if self.step_weight.is_some() {
+            self.max_weight.get_or_insert(Weight::FULL);
+        }
+        let explicit = !self.steps.is_empty();
+        let form = if explicit { Advance::Manual } else { Advance::Auto };
+        let advance = *self.advance.get_or_insert(form);
+        for step in &mut self.steps {
+            step.advance.get_or_insert(advance);
+        }
+        self
+    }
+}
+
+fn fill_aggregation(metric: &mut Metric) {
+    if metric.name == "request-duration" {
+        metric.aggregation.get_or_insert(Aggregation::P99);
+    }
+}

@@ -1,0 +1,103 @@
+//! What was probably meant.
+
+/// Names that other projects use for what has another name here, with the field's path: below the
+/// same object, or from `spec` on.
+const IMPORTED: &[(&str, &str)] = &[
+    ("canaryReplicas", "replicas"),
+    ("canaryWeight", "weight"),
+    ("checkFailedTimes", "failureThreshold"),
+    ("checkIntervalSeconds", "interval"),
+    ("correctDrift", "drift"),
+    ("failureLimit", "failureThreshold"),
+    ("gracePeriodSeconds", "drain"),
+    ("iterations", "spec.strategy.canary.steps"),
+    ("intervalSeconds", "interval"),
+    ("interval", "window"),
+    ("maxUnavailable", "maxConcurrent"),
+    ("maxWeight", "spec.strategy.canary.maxWeight"),
+    ("objectRef", "workload"),
+    ("paused", "suspend"),
+    ("progressDeadlineSeconds", "progressDeadline"),
+    ("releaseMode", "mode"),
+    ("revertOnDeletion", "onDeletion"),
+    ("revisionHistoryLimit", "historyLimit"),
+    ("rolloutTimeoutSeconds", "progressDeadline"),
+    ("routeRef", "traffic"),
+    ("serviceName", "service"),
+    ("setWeight", "weight"),
+    ("stepWeight", "spec.strategy.canary.stepWeight"),
+    ("stepWeightPromotion", "spec.strategy.canary.stepWeightPromotion"),
+    ("stepWeights", "weights"),
+    ("stepWeights", "spec.strategy.canary.weights"),
+    ("syncPolicy", "sync"),
+    ("targetRef", "workload"),
+    ("threshold", "failureThreshold"),
+    ("threshold", "range"),
+    ("thresholdRange", "range"),
+    ("trafficRoutings", "traffic"),
+    ("workloadRef", "workload"),
+];
+
+/// Returns the candidate that `word` was probably meant to be; `None` when nothing is near.
+pub(crate) fn closest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Longer words are no typing errors, and the distance grows with their square.
+    const MAX_WORD_BYTES: usize = 64;
+    const MAX_DISTANCE: usize = 2;
+    const MIN_PREFIX_BYTES: usize = 3;
+    if word.is_empty() || word.len() > MAX_WORD_BYTES {
+        return None;
+    }
+    let lower = word.to_lowercase();
+    candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let other = candidate.to_lowercase();
+            let distance = strsim::osa_distance(&lower, &other);
+            let shorter = lower.len().min(other.len());
+            let near = distance <= MAX_DISTANCE && distance < shorter;
+            let prefix = shorter >= MIN_PREFIX_BYTES
+                && (other.starts_with(&lower) || lower.starts_with(&other));
+            (near || prefix).then_some((distance, candidate))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the field that an unknown `key` was probably meant to be: a sibling's name, or a path
+/// from `spec` on that `exists` knows.
+pub(super) fn field<'a>(
+    key: &str,
+    siblings: impl Iterator<Item = &'a str> + Clone,
+    exists: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let imported = IMPORTED.iter().filter(|(old, _)| *old == key).map(|(_, new)| *new);
+    let imported = imported.into_iter().find(|new| match new.strip_prefix("spec.") {
+        Some(path) => exists(path),
+        None => siblings.clone().any(|sibling| sibling == *new),
+    });
+    imported.or_else(|| closest(key, siblings)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::closest;
+
+    #[test]
+    fn finds_what_is_near_and_nothing_else() {
+        let names = ["maxConcurrent", "maxFailures", "name", "selector"];
+        for (word, expected) in [
+            ("maxConcurent", Some("maxConcurrent")),
+            ("maxconcurrent", Some("maxConcurrent")),
+            ("selectro", Some("selector")),
+            ("sel", Some("selector")),
+            ("nmae", Some("name")),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(word, names), expected, "{word}");
+        }
+    }
+}

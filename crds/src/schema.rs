@@ -1,0 +1,96 @@
+//! The schemas of every kind: one source for the custom resource definitions, for the check of
+//! documents and for the reference pages.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use kube::CustomResourceExt;
+use serde_json::{Map, Value};
+
+use crate::{
+    application::Application, cluster::Cluster, document::Kind, fleet::Fleet, rollout::Rollout,
+    sync_record::SyncRecord, track::RolloutTrack,
+};
+
+/// Returns the custom resource definition of every kind, by plural name, as an API server takes
+/// them: structural, without floats and without formats that it does not know.
+#[must_use]
+pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
+    let definitions = [
+        Application::crd(),
+        Cluster::crd(),
+        Fleet::crd(),
+        Rollout::crd(),
+        RolloutTrack::crd(),
+        SyncRecord::crd(),
+    ];
+    definitions
+        .into_iter()
+        .map(|definition| {
+            let plural = definition.spec.names.plural.clone();
+            let mut value =
+                serde_json::to_value(definition).expect("a definition has string keys only");
+            make_acceptable(&mut value);
+            (plural, value)
+        })
+        .collect()
+}
+
+/// Returns the schema of the kind's `spec`, the same that its custom resource definition carries.
+#[must_use]
+pub fn spec_schema(kind: Kind) -> &'static Value {
+    static SCHEMAS: LazyLock<BTreeMap<Kind, Value>> = LazyLock::new(|| {
+        let definitions = custom_resource_definitions();
+        Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let spec = definitions[kind.plural()]
+                    .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
+                    .expect("every kind has a spec");
+                (kind, spec.clone())
+            })
+            .collect()
+    });
+    &SCHEMAS[&kind]
+}
+
+/// Rewrites what schemars writes and an API server warns of or refuses.
+fn make_acceptable(value: &mut Value) {
+    match value {
+        Value::Object(schema) => {
+            replace_unsigned_format(schema);
+            if schema.get("x-kubernetes-int-or-string").is_some() {
+                schema.remove("type");
+            }
+            schema.values_mut().for_each(make_acceptable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_acceptable),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().and_then(whole_number)
+                && number.is_f64()
+            {
+                *value = Value::from(whole);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Unsigned formats are unknown to API servers; a maximum says the same.
+fn replace_unsigned_format(schema: &mut Map<String, Value>) {
+    let maximum: Option<i64> = match schema.get("format").and_then(Value::as_str) {
+        Some("uint8") => Some(i64::from(u8::MAX)),
+        Some("uint16") => Some(i64::from(u16::MAX)),
+        Some("uint32") => Some(i64::from(u32::MAX)),
+        Some("uint64" | "uint") => None,
+        _ => return,
+    };
+    schema.insert("format".to_owned(), Value::from("int64"));
+    if let Some(maximum) = maximum {
+        schema.entry("maximum").or_insert_with(|| Value::from(maximum));
+    }
+}
+
+fn whole_number(value: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+    (value.fract() == 0.0 && value.abs() < 9.0e15).then_some(value as i64)
+}

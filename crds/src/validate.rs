@@ -1,0 +1,23 @@
+//! Checks that need more than one field: what a schema cannot say.
+//!
+//! Every check reports all that it finds. A `Validated…` type can only be made here, so that
+//! whoever takes one needs no check of its own.
+
+mod application;
+mod documents;
+mod finding;
+mod fleet;
+mod governed;
+mod manifests;
+mod names;
+mod rollout;
+mod waves;
+
+pub use application::{ValidatedApplication, application};
+pub use documents::documents;
+pub use finding::{Finding, Findings, Validated};
+pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet};
+pub use governed::governed;
+pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
+pub use names::is_dns_label;
+pub use rollout::{METRIC_NAMES, ValidatedRollout, rollout};

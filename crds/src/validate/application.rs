@@ -1,0 +1,117 @@
+//! Checks of applications.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    finding::{Finding, Findings, Validated},
+    governed, manifests, names, rollout, waves,
+};
+use crate::{
+    application::{ApplicationSpec, Component, Destination},
+    document::{FieldPath, Kind, Object},
+};
+
+/// An application that passed its checks.
+#[derive(Clone, Debug)]
+pub struct ValidatedApplication(Object<ApplicationSpec>);
+
+impl ValidatedApplication {
+    /// Returns the application.
+    #[must_use]
+    pub fn into_inner(self) -> Object<ApplicationSpec> {
+        self.0
+    }
+}
+
+/// Checks an application with everything that stands in it.
+///
+/// # Errors
+///
+/// Returns everything that is wrong with it.
+pub fn application(
+    object: Object<ApplicationSpec>,
+) -> Result<Validated<ValidatedApplication>, Vec<Finding>> {
+    check(&object).into_validated(ValidatedApplication(object))
+}
+
+pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
+    let mut findings = Findings::default();
+    names::metadata(&mut findings, Kind::Application, &object.metadata);
+    let (spec, path) = (&object.spec, FieldPath::spec());
+    destination(&mut findings, &path.key("destination"), &spec.destination);
+    if let Some(namespace) = &spec.target_namespace {
+        names::name(&mut findings, &path.key("targetNamespace"), namespace);
+    }
+    if spec.history_limit == 0 {
+        findings.error(&path.key("historyLimit"), "use at least 1");
+    }
+    waves::waves(&mut findings, &path.key("waves"), &spec.waves);
+    components(&mut findings, &path.key("components"), spec);
+    manifests::check(&mut findings, spec);
+    inline_rollouts(&mut findings, &path.key("components"), spec);
+    findings
+}
+
+fn destination(findings: &mut Findings, path: &FieldPath, destination: &Destination) {
+    let Destination { fleet, selector, clusters } = destination;
+    if fleet.is_none() && selector.is_none() && clusters.is_empty() {
+        findings.error(path, "set at least one of fleet, selector, clusters");
+    }
+    if let Some(fleet) = fleet {
+        names::name(findings, &path.key("fleet"), fleet);
+    }
+    if let Some(selector) = selector {
+        names::selector(findings, &path.key("selector"), selector);
+    }
+    names::cluster_list(findings, &path.key("clusters"), clusters);
+}
+
+fn components(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
+    if spec.components.is_empty() {
+        findings.error(path, "an application has at least one component");
+    }
+    let mut seen = BTreeMap::new();
+    for (index, component) in spec.components.iter().enumerate() {
+        let at = path.index(index);
+        names::name(findings, &at.key("name"), &component.name);
+        if let Some(first) = seen.insert(component.name.as_str(), index) {
+            findings.error(
+                &at.key("name"),
+                format!(
+                    "two components are named {:?}; the first is components[{first}]",
+                    component.name
+                ),
+            );
+        }
+        one_component(findings, &at, component);
+    }
+}
+
+fn one_component(findings: &mut Findings, path: &FieldPath, component: &Component) {
+    if let Some(namespace) = &component.target_namespace {
+        names::name(findings, &path.key("targetNamespace"), namespace);
+    }
+    match &component.manifests {
+        None => findings.error(path, "a component has exactly one source: manifests"),
+        Some(objects) if objects.is_empty() => {
+            findings.error(&path.key("manifests"), "the component has no objects");
+        }
+        Some(_) => {}
+    }
+}
+
+fn inline_rollouts(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
+    let mut governed_names = BTreeSet::new();
+    for (index, component) in spec.components.iter().enumerate() {
+        let Some(plan) = &component.rollout else { continue };
+        let at = path.index(index).key("rollout");
+        rollout::inline(findings, &at, plan);
+        governed::check(findings, &at, plan, spec, Some(&component.name));
+        if !governed_names.insert((plan.workload.namespace.as_deref(), plan.workload.name.as_str())) {
+            findings.error(
+                &at.key("workload"),
+                format!("two rollouts govern {} {}", plan.workload.kind, plan.workload.name),
+            );
+        }
+    }
+}

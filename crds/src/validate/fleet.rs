@@ -1,0 +1,103 @@
+//! Checks of fleets and clusters.
+
+use super::{
+    finding::{Findings, Validated, Finding},
+    names, rollout, waves,
+};
+use crate::{
+    cluster::ClusterSpec,
+    document::{FieldPath, Kind, Object},
+    fleet::{FleetSpec, MetricsDefaults},
+};
+
+/// A fleet that passed its checks.
+#[derive(Clone, Debug)]
+pub struct ValidatedFleet(Object<FleetSpec>);
+
+impl ValidatedFleet {
+    /// Returns the fleet.
+    #[must_use]
+    pub fn into_inner(self) -> Object<FleetSpec> {
+        self.0
+    }
+}
+
+/// A cluster's settings that passed their checks.
+#[derive(Clone, Debug)]
+pub struct ValidatedCluster(Object<ClusterSpec>);
+
+impl ValidatedCluster {
+    /// Returns the cluster's settings.
+    #[must_use]
+    pub fn into_inner(self) -> Object<ClusterSpec> {
+        self.0
+    }
+}
+
+/// Checks a fleet.
+///
+/// # Errors
+///
+/// Returns everything that is wrong with it.
+pub fn fleet(object: Object<FleetSpec>) -> Result<Validated<ValidatedFleet>, Vec<Finding>> {
+    check_fleet(&object).into_validated(ValidatedFleet(object))
+}
+
+/// Checks a cluster's settings.
+///
+/// # Errors
+///
+/// Returns everything that is wrong with them.
+pub fn cluster(object: Object<ClusterSpec>) -> Result<Validated<ValidatedCluster>, Vec<Finding>> {
+    check_cluster(&object).into_validated(ValidatedCluster(object))
+}
+
+pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
+    let mut findings = Findings::default();
+    names::metadata(&mut findings, Kind::Fleet, &object.metadata);
+    let (spec, path) = (&object.spec, FieldPath::spec());
+    names::cluster_list(&mut findings, &path.key("clusters"), &spec.clusters);
+    if let Some(selector) = &spec.selector {
+        names::selector(&mut findings, &path.key("selector"), selector);
+    }
+    if spec.clusters.is_empty() && spec.selector.is_none() {
+        findings.warn(&path, "neither clusters nor selector is set: the fleet has no members");
+    }
+    let defaults = path.key("defaults");
+    rollout::traffic(&mut findings, &defaults.key("traffic"), &spec.defaults.traffic);
+    metrics(&mut findings, &defaults.key("metrics"), spec.defaults.metrics.as_ref());
+    let concurrency = spec.defaults.max_concurrent;
+    waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
+    findings
+}
+
+pub(super) fn check_cluster(object: &Object<ClusterSpec>) -> Findings {
+    let mut findings = Findings::default();
+    names::metadata(&mut findings, Kind::Cluster, &object.metadata);
+    let path = FieldPath::spec().key("metrics");
+    metrics(&mut findings, &path, object.spec.metrics.as_ref());
+    findings
+}
+
+fn metrics(findings: &mut Findings, path: &FieldPath, metrics: Option<&MetricsDefaults>) {
+    if let Some(metrics) = metrics {
+        http_address(findings, &path.key("address"), &metrics.address);
+    }
+}
+
+/// Checks an address of a Prometheus: `http(s)://host…`, without a password in it.
+pub(super) fn http_address(findings: &mut Findings, path: &FieldPath, address: &str) {
+    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    match authority {
+        None => findings.error(path, "an address starts with http:// or https://"),
+        Some("") => findings.error(path, "the address names no host"),
+        Some(authority) if authority.contains('@') => {
+            findings.error(path, "an address carries no user or password");
+        }
+        Some(_) if address.contains(char::is_whitespace) => {
+            findings.error(path, "an address holds no spaces");
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,298 @@
+//! Checks of a rollout against what its application renders.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    finding::Findings,
+    manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of, namespace_of},
+};
+use crate::{
+    application::ApplicationSpec,
+    document::{FieldPath, closest},
+    rollout::{PortRef, RolloutSpec, ServiceRef},
+};
+
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// Checks a rollout that stands alone against its application: paths are the rollout's.
+#[must_use]
+pub fn governed(rollout: &RolloutSpec, application: &ApplicationSpec) -> Findings {
+    let mut findings = Findings::default();
+    let path = FieldPath::spec();
+    let component = rollout.component.as_deref();
+    check(&mut findings, &path, rollout, application, component);
+    findings
+}
+
+/// Checks a rollout against an application; `component` is the one that must render the workload,
+/// absent = any.
+pub(super) fn check(
+    findings: &mut Findings,
+    path: &FieldPath,
+    rollout: &RolloutSpec,
+    application: &ApplicationSpec,
+    component: Option<&str>,
+) {
+    let known = |name: &str| application.components.iter().any(|known| known.name == name);
+    if let Some(name) = component
+        && !known(name)
+    {
+        let names = application.components.iter().map(|known| known.name.as_str());
+        let meant = closest(name, names).map(str::to_owned);
+        let message = format!("the application has no component {name:?}");
+        findings.error_with(&path.key("component"), message, meant);
+        return;
+    }
+    let manifests = manifests_of(application);
+    let Some(workload) = find_workload(findings, path, rollout, &manifests, application, component)
+    else {
+        return;
+    };
+    autoscalers(findings, &path.key("workload"), workload, &manifests);
+    if let Some(service) = &rollout.service {
+        let at = path.key("service");
+        apex(findings, &at, service, workload, &manifests);
+        routes(findings, path, rollout, service, workload.namespace, &manifests);
+    }
+}
+
+fn find_workload<'a, 'm>(
+    findings: &mut Findings,
+    path: &FieldPath,
+    rollout: &RolloutSpec,
+    manifests: &'m [Manifest<'a>],
+    application: &ApplicationSpec,
+    component: Option<&str>,
+) -> Option<&'m Manifest<'a>> {
+    let wanted = &rollout.workload;
+    let group = wanted.api_version.split_once('/').map_or("", |(group, _)| group);
+    let fallback = component
+        .and_then(|name| application.components.iter().find(|known| known.name == name))
+        .map(|component| namespace_of(application, component))
+        .or(application.target_namespace.as_deref())
+        .unwrap_or(DEFAULT_NAMESPACE);
+    let namespace = wanted.namespace.as_deref().unwrap_or(fallback);
+    let in_scope =
+        |manifest: &&Manifest<'_>| component.is_none_or(|component| manifest.component == component);
+    let found = manifests
+        .iter()
+        .filter(in_scope)
+        .find(|manifest| manifest.is(group, &wanted.kind, namespace, &wanted.name));
+    if found.is_none() {
+        let same_kind = manifests.iter().filter(in_scope).filter(|manifest| manifest.kind == wanted.kind);
+        let names: Vec<&str> = same_kind.map(|manifest| manifest.name).collect();
+        let meant = closest(&wanted.name, names).filter(|name| *name != wanted.name);
+        let place = component
+            .map_or_else(|| "the application".to_owned(), |name| format!("component {name:?}"));
+        let message =
+            format!("{} {namespace}/{} is not among the manifests of {place}", wanted.kind, wanted.name);
+        let at = path.key("workload").key("name");
+        findings.error_with(&at, message, meant.map(str::to_owned));
+    }
+    found
+}
+
+/// A workload whose size another object sets is refused: the canary's pods would count in it.
+fn autoscalers(
+    findings: &mut Findings,
+    path: &FieldPath,
+    workload: &Manifest<'_>,
+    manifests: &[Manifest<'_>],
+) {
+    for manifest in manifests {
+        let scales = matches!(
+            (manifest.group(), manifest.kind),
+            ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
+        );
+        let target = |field: &str| {
+            manifest.at(&format!("/spec/scaleTargetRef/{field}")).and_then(Value::as_str)
+        };
+        let kind = target("kind").unwrap_or("Deployment");
+        if scales
+            && manifest.namespace == workload.namespace
+            && kind == workload.kind
+            && target("name") == Some(workload.name)
+        {
+            findings.error(
+                path,
+                format!(
+                    "{} {} is scaled by {} {}, which a rollout does not support in this version of \
+                     Bellwether",
+                    workload.kind, workload.name, manifest.kind, manifest.name
+                ),
+            );
+        }
+    }
+}
+
+/// Checks that the apex Service can be pinned to one version: its selector must be ours to extend.
+///
+/// A headless Service has a selector and can be pinned, but clients that resolve pods by DNS keep
+/// the addresses that they have; it is accepted with a warning.
+fn apex(
+    findings: &mut Findings,
+    path: &FieldPath,
+    service: &ServiceRef,
+    workload: &Manifest<'_>,
+    manifests: &[Manifest<'_>],
+) {
+    let name = &service.name;
+    let Some(found) =
+        manifests.iter().find(|manifest| manifest.is("", "Service", workload.namespace, name))
+    else {
+        let names: Vec<&str> = manifests
+            .iter()
+            .filter(|manifest| manifest.kind == "Service")
+            .map(|manifest| manifest.name)
+            .collect();
+        let meant = closest(name, names).filter(|meant| meant != name).map(str::to_owned);
+        let message =
+            format!("Service {}/{name} is not among the application's manifests", workload.namespace);
+        findings.error_with(&path.key("name"), message, meant);
+        return;
+    };
+    if found.at("/spec/type").and_then(Value::as_str) == Some("ExternalName") {
+        findings.error(
+            path,
+            format!("Service {name} cannot be pinned to one version: it is of type ExternalName"),
+        );
+        return;
+    }
+    if found.at("/spec/clusterIP").and_then(Value::as_str) == Some("None") {
+        findings.warn(
+            path,
+            format!(
+                "Service {name} is headless: clients that resolve pods by DNS are not moved by \
+                 weights"
+            ),
+        );
+    }
+    selector(findings, path, found, workload);
+    port(findings, &path.key("port"), service, found);
+}
+
+fn selector(
+    findings: &mut Findings,
+    path: &FieldPath,
+    service: &Manifest<'_>,
+    workload: &Manifest<'_>,
+) {
+    let selector = texts(service.at("/spec/selector"));
+    if selector.is_empty() {
+        findings.error(
+            path,
+            format!(
+                "Service {} cannot be pinned to one version: it has no selector",
+                service.name
+            ),
+        );
+        return;
+    }
+    let labels = texts(workload.at("/spec/template/metadata/labels"));
+    for (key, value) in selector {
+        if labels.get(key) == Some(&value) {
+            continue;
+        }
+        findings.error(
+            path,
+            format!(
+                "Service {} does not select the pods of {} {}: its selector wants {key}={value}",
+                service.name, workload.kind, workload.name
+            ),
+        );
+    }
+}
+
+fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
+    let entries = value.and_then(Value::as_object);
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect()
+}
+
+fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: &Manifest<'_>) {
+    let ports = found.at("/spec/ports").and_then(Value::as_array);
+    let matches = |port: &Value| match &service.port {
+        PortRef::Number(number) => port.get("port").and_then(Value::as_u64) == Some((*number).into()),
+        PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
+    };
+    if ports.into_iter().flatten().any(matches) {
+        return;
+    }
+    let known: Vec<String> = ports
+        .into_iter()
+        .flatten()
+        .filter_map(|port| {
+            let number = port.get("port")?.as_u64()?;
+            let name = port.get("name").and_then(Value::as_str);
+            Some(name.map_or_else(|| number.to_string(), |name| format!("{number} ({name})")))
+        })
+        .collect();
+    let wanted = match &service.port {
+        PortRef::Number(number) => number.to_string(),
+        PortRef::Name(name) => format!("{name:?}"),
+    };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    findings.error(path, format!("Service {} has no port {wanted}; it has {known}", service.name));
+}
+
+/// Routes that the application does not render are looked for in the cluster, by the agent.
+fn routes(
+    findings: &mut Findings,
+    path: &FieldPath,
+    rollout: &RolloutSpec,
+    service: &ServiceRef,
+    namespace: &str,
+    manifests: &[Manifest<'_>],
+) {
+    let rendered: Vec<&Manifest<'_>> = manifests
+        .iter()
+        .filter(|manifest| (manifest.group(), manifest.kind) == (GATEWAY_GROUP, "HTTPRoute"))
+        .collect();
+    if rendered.is_empty() {
+        return;
+    }
+    for (index, provider) in rollout.traffic.iter().enumerate() {
+        let Some(gateway) = &provider.gateway_api else { continue };
+        let at = path.key("traffic").index(index).key("gatewayApi").key("httpRoutes");
+        for (route_index, name) in gateway.http_routes.iter().enumerate() {
+            let at = at.index(route_index);
+            let found = rendered
+                .iter()
+                .find(|route| route.name == name && route.namespace == namespace);
+            let Some(route) = found else {
+                let names: Vec<&str> = rendered.iter().map(|route| route.name).collect();
+                let meant = closest(name, names).filter(|meant| meant != name);
+                let message =
+                    format!("HTTPRoute {namespace}/{name} is not among the application's manifests");
+                findings.error_with(&at, message, meant.map(str::to_owned));
+                continue;
+            };
+            if !leads_to(route, &service.name) {
+                findings.error(
+                    &at,
+                    format!("HTTPRoute {name} has no rule whose backend is Service {}", service.name),
+                );
+            }
+        }
+    }
+}
+
+/// Tells whether a rule of the route has the Service as a backend.
+fn leads_to(route: &Manifest<'_>, service: &str) -> bool {
+    let rules = route.at("/spec/rules").and_then(Value::as_array);
+    rules.into_iter().flatten().any(|rule| {
+        let backends = rule.get("backendRefs").and_then(Value::as_array);
+        backends.into_iter().flatten().any(|backend| {
+            let text = |field: &str| backend.get(field).and_then(Value::as_str);
+            let is_service = text("kind").is_none_or(|kind| kind == "Service")
+                && text("group").is_none_or(str::is_empty)
+                && text("namespace").is_none_or(|namespace| namespace == route.namespace);
+            is_service && text("name") == Some(service)
+        })
+    })
+}
