@@ -1,1 +1,15 @@
-//! placeholder
+//! Decisions of the hub: who may do what, which clusters get a release, in which waves, and what a
+//! run does next.
+//!
+//! Everything here is a synchronous pure function of its arguments: no IO, no clock, no randomness.
+//! Data flow: records → [`release`] and [`placement`] → [`plan`] (frozen) → [`run::decide`], whose
+//! grants become [`bundle`]s; [`view`] renders all of it for people, [`check`] judges histories.
+
+pub mod authorize;
+pub mod bundle;
+pub mod check;
+pub mod placement;
+pub mod plan;
+pub mod release;
+pub mod run;
+pub mod view;

@@ -1,0 +1,204 @@
+//! From a release to what one cluster is sent.
+
+use std::collections::BTreeSet;
+
+use bellwether_api::{
+    bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
+    fleet::FleetDefaults,
+    reference::NamespacedName,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    placement::ClusterFacts,
+    release::{Release, ReleaseComponent, ReleaseContent, ReleaseRollout},
+};
+
+/// What a bundle is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct BundleInput<'a> {
+    /// The application.
+    pub application: &'a NamespacedName,
+    /// The release.
+    pub release: &'a Release,
+    /// The run that grants it.
+    pub run: Uuid,
+    /// Which try of the run in this cluster, from 1.
+    pub attempt: u32,
+    /// How it replaces the release before.
+    pub mode: BundleMode,
+    /// The cluster.
+    pub cluster: &'a ClusterFacts,
+    /// Defaults of the destination's fleet; empty without a fleet.
+    pub fleet: &'a FleetDefaults,
+}
+
+/// A bundle with its canonical bytes, which are its blob's content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedBundle {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// `serde_json` of the bundle.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of `bytes`.
+    pub digest: [u8; 32],
+    /// Whether an object is a Secret.
+    pub has_secret: bool,
+}
+
+/// Builds what the cluster is sent: every object with its namespace, every rollout with its
+/// defaults, metrics as the cluster and then the fleet says.
+#[must_use]
+pub fn build(input: BundleInput<'_>) -> EncodedBundle {
+    let content = &input.release.content;
+    let cluster_kinds = cluster_scoped_kinds(content);
+    let components =
+        content.components.iter().map(|component| filled(component, content, &cluster_kinds));
+    let rollouts =
+        content.rollouts.iter().map(|rollout| planned(rollout, content, input.fleet));
+    let bundle = Bundle {
+        application: input.application.clone(),
+        release: input.release.digest.clone(),
+        revision: input.release.revision,
+        run: input.run,
+        attempt: input.attempt,
+        mode: input.mode,
+        target_namespace: content.target_namespace.clone(),
+        create_namespace: content.create_namespace,
+        components: components.collect(),
+        rollouts: rollouts.collect(),
+        sync: content.sync.clone(),
+        metrics: input.cluster.metrics.clone().or_else(|| input.fleet.metrics.clone()),
+    };
+    let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
+    let digest = Sha256::digest(&bytes).into();
+    EncodedBundle { bundle, bytes, digest, has_secret: content.has_secret() }
+}
+
+fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent) -> &'a str {
+    component.target_namespace.as_deref().unwrap_or(&content.target_namespace)
+}
+
+fn filled(
+    component: &ReleaseComponent,
+    content: &ReleaseContent,
+    cluster_kinds: &BTreeSet<(String, String)>,
+) -> BundleComponent {
+    let namespace = namespace_of(component, content);
+    let fill = |object: &Value| {
+        let mut object = object.clone();
+        if !is_cluster_scoped(&object, cluster_kinds)
+            && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            let written = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
+            if written.is_empty() {
+                metadata.insert("namespace".to_owned(), Value::from(namespace));
+            }
+        }
+        object
+    };
+    BundleComponent {
+        name: component.name.clone(),
+        objects: component.objects.iter().map(fill).collect(),
+    }
+}
+
+fn planned(
+    rollout: &ReleaseRollout,
+    content: &ReleaseContent,
+    fleet: &FleetDefaults,
+) -> BundleRollout {
+    let mut spec = rollout.spec.clone();
+    if spec.workload.namespace.is_none() {
+        let component = spec
+            .component
+            .as_deref()
+            .and_then(|name| content.components.iter().find(|one| one.name == name));
+        spec.workload.namespace = Some(written_namespace(component, &spec.workload).map_or_else(
+            || {
+                component
+                    .map_or(content.target_namespace.as_str(), |one| namespace_of(one, content))
+                    .to_owned()
+            },
+            str::to_owned,
+        ));
+    }
+    if spec.traffic.is_empty() && spec.service.is_some() {
+        spec.traffic.clone_from(&fleet.traffic);
+    }
+    BundleRollout { name: rollout.name.clone(), spec }
+}
+
+/// The workload's own manifest wins over the component's namespace.
+fn written_namespace<'a>(
+    component: Option<&'a ReleaseComponent>,
+    workload: &bellwether_api::rollout::WorkloadRef,
+) -> Option<&'a str> {
+    let text = |object: &'a Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    component?
+        .objects
+        .iter()
+        .find(|object| {
+            text(object, "/kind") == Some(workload.kind.as_str())
+                && text(object, "/metadata/name") == Some(workload.name.as_str())
+        })
+        .and_then(|object| text(object, "/metadata/namespace"))
+        .filter(|namespace| !namespace.is_empty())
+}
+
+/// Kinds of Kubernetes itself that live in no namespace, as (group, kind).
+const CLUSTER_SCOPED: &[(&str, &str)] = &[
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("networking.k8s.io", "IngressClass"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+
+fn group_and_kind(object: &Value) -> (&str, &str) {
+    let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    (group, text("kind"))
+}
+
+fn is_cluster_scoped(object: &Value, own: &BTreeSet<(String, String)>) -> bool {
+    let (group, kind) = group_and_kind(object);
+    CLUSTER_SCOPED.contains(&(group, kind)) || own.contains(&(group.to_owned(), kind.to_owned()))
+}
+
+/// Kinds that the release itself defines as cluster-scoped.
+fn cluster_scoped_kinds(content: &ReleaseContent) -> BTreeSet<(String, String)> {
+    let text = |object: &Value, pointer: &str| {
+        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    content
+        .components
+        .iter()
+        .flat_map(|component| &component.objects)
+        .filter(|object| group_and_kind(object).1 == "CustomResourceDefinition")
+        .filter(|object| text(object, "/spec/scope") == "Cluster")
+        .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

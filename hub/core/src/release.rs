@@ -1,0 +1,283 @@
+//! Releases: one immutable revision of what an application runs.
+
+use std::collections::BTreeMap;
+
+use bellwether_api::{
+    application::{ApplicationSpec, SyncPolicy},
+    rollout::{RolloutSpec, WorkloadRef},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Namespace of objects that name none where neither component nor application says.
+pub const DEFAULT_TARGET_NAMESPACE: &str = "default";
+
+/// An immutable release with its place in history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// The release's identity.
+    pub id: Uuid,
+    /// Its number within the application, from 1.
+    pub revision: u64,
+    /// Digest of its content (hex SHA-256).
+    pub digest: String,
+    /// What it runs.
+    pub content: ReleaseContent,
+}
+
+/// What a release runs; equal content is the same release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseContent {
+    /// Namespace for objects that name none.
+    pub target_namespace: String,
+    /// Whether agents create it.
+    pub create_namespace: bool,
+    /// The parts, in the order of the application.
+    pub components: Vec<ReleaseComponent>,
+    /// The governed workloads, sorted by name; empty = everything changes at once.
+    pub rollouts: Vec<ReleaseRollout>,
+    /// How the objects are kept.
+    pub sync: SyncPolicy,
+}
+
+/// One part of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseComponent {
+    /// Unique within the release.
+    pub name: String,
+    /// Namespace for objects that name none; absent = the release's.
+    pub target_namespace: Option<String>,
+    /// The objects, as written.
+    pub objects: Vec<Value>,
+}
+
+/// One governed workload of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRollout {
+    /// Name of the Rollout record; of an inline one `<application>-<component>`.
+    pub name: String,
+    /// How it changes. What only steers a run (`suspend`, `historyLimit`) is cleared, so that
+    /// touching it makes no release.
+    pub spec: RolloutSpec,
+}
+
+/// A Rollout record that names the application.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutRecord {
+    /// Its name.
+    pub name: String,
+    /// Its spec.
+    pub spec: RolloutSpec,
+}
+
+/// Why records make no release.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReleaseError {
+    /// Two rollouts bear one name: an inline one and a record.
+    #[error("failed to make a release: two rollouts are named {name:?}")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// Two rollouts govern one workload.
+    #[error("failed to make a release: {kind}/{workload} is governed by {first:?} and {second:?}")]
+    GovernedTwice {
+        /// The workload's kind.
+        kind: String,
+        /// The workload's name.
+        workload: String,
+        /// One rollout.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// No component renders the workload.
+    #[error("failed to make a release: rollout {rollout:?} governs {kind}/{workload}, which no component renders")]
+    NoSuchWorkload {
+        /// The rollout.
+        rollout: String,
+        /// The workload's kind.
+        kind: String,
+        /// The workload's name.
+        workload: String,
+    },
+    /// The named component does not exist.
+    #[error("failed to make a release: rollout {rollout:?} names component {component:?}, which does not exist")]
+    NoSuchComponent {
+        /// The rollout.
+        rollout: String,
+        /// The component.
+        component: String,
+    },
+}
+
+/// What changed between the newest release and what the records say now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: no new release.
+    None,
+    /// Only rollouts were taken away, every object is as it was. A run under way goes back first.
+    RolloutsRemoved,
+    /// A new release.
+    Content,
+}
+
+/// Builds the content of a release from the application and the Rollout records that name it.
+///
+/// # Errors
+/// [`ReleaseError`] when rollouts contradict each other or name what no component renders.
+pub fn content(
+    application: &str,
+    spec: &ApplicationSpec,
+    records: &[RolloutRecord],
+) -> Result<ReleaseContent, ReleaseError> {
+    let target_namespace =
+        spec.target_namespace.clone().unwrap_or_else(|| DEFAULT_TARGET_NAMESPACE.to_owned());
+    let components: Vec<ReleaseComponent> = spec
+        .components
+        .iter()
+        .map(|component| ReleaseComponent {
+            name: component.name.clone(),
+            target_namespace: component.target_namespace.clone(),
+            objects: component.manifests.clone().unwrap_or_default(),
+        })
+        .collect();
+    let inline = spec.components.iter().filter_map(|component| {
+        component.rollout.as_ref().map(|rollout| RolloutRecord {
+            name: format!("{application}-{}", component.name),
+            spec: RolloutSpec { component: Some(component.name.clone()), ..rollout.clone() },
+        })
+    });
+    let mut rollouts: Vec<ReleaseRollout> = Vec::new();
+    for record in inline.chain(records.iter().cloned()) {
+        rollouts.push(governed(application, record, &components)?);
+    }
+    rollouts.sort_by(|a, b| a.name.cmp(&b.name));
+    refuse_conflicts(&rollouts)?;
+    Ok(ReleaseContent {
+        target_namespace,
+        create_namespace: spec.create_namespace,
+        components,
+        rollouts,
+        sync: spec.sync.clone(),
+    })
+}
+
+fn governed(
+    application: &str,
+    record: RolloutRecord,
+    components: &[ReleaseComponent],
+) -> Result<ReleaseRollout, ReleaseError> {
+    let RolloutRecord { name, mut spec } = record;
+    let component = match &spec.component {
+        Some(wanted) => components.iter().find(|one| one.name == *wanted).ok_or_else(|| {
+            ReleaseError::NoSuchComponent { rollout: name.clone(), component: wanted.clone() }
+        })?,
+        None => components
+            .iter()
+            .find(|one| one.objects.iter().any(|object| is_workload(object, &spec.workload)))
+            .ok_or_else(|| no_workload(&name, &spec.workload))?,
+    };
+    if !component.objects.iter().any(|object| is_workload(object, &spec.workload)) {
+        return Err(no_workload(&name, &spec.workload));
+    }
+    spec.application = Some(application.to_owned());
+    spec.component = Some(component.name.clone());
+    spec.suspend = false;
+    spec.history_limit = 0;
+    Ok(ReleaseRollout { name, spec })
+}
+
+fn no_workload(rollout: &str, workload: &WorkloadRef) -> ReleaseError {
+    ReleaseError::NoSuchWorkload {
+        rollout: rollout.to_owned(),
+        kind: workload.kind.clone(),
+        workload: workload.name.clone(),
+    }
+}
+
+fn is_workload(object: &Value, workload: &WorkloadRef) -> bool {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    text("/apiVersion") == Some(workload.api_version.as_str())
+        && text("/kind") == Some(workload.kind.as_str())
+        && text("/metadata/name") == Some(workload.name.as_str())
+        && match (text("/metadata/namespace"), workload.namespace.as_deref()) {
+            (Some(written), Some(wanted)) => written == wanted,
+            _ => true,
+        }
+}
+
+fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
+    if let Some(pair) = rollouts.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(ReleaseError::SameName { name: pair[0].name.clone() });
+    }
+    let mut seen: BTreeMap<(&str, &str, Option<&str>), &str> = BTreeMap::new();
+    for rollout in rollouts {
+        let workload = &rollout.spec.workload;
+        let key = (
+            workload.kind.as_str(),
+            workload.name.as_str(),
+            // Without a namespace the component decides where the workload lives.
+            workload.namespace.as_deref().or(rollout.spec.component.as_deref()),
+        );
+        if let Some(first) = seen.insert(key, &rollout.name) {
+            return Err(ReleaseError::GovernedTwice {
+                kind: workload.kind.clone(),
+                workload: workload.name.clone(),
+                first: first.to_owned(),
+                second: rollout.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl ReleaseContent {
+    /// Returns the content's digest: hex SHA-256 over its canonical JSON.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex::encode(Sha256::digest(canonical_json(self)))
+    }
+
+    /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.components.iter().flat_map(|component| &component.objects).any(is_secret)
+    }
+
+    /// Compares with what the records say now.
+    #[must_use]
+    pub fn change_to(&self, next: &Self) -> Change {
+        if self == next {
+            return Change::None;
+        }
+        let without_rollouts = |content: &Self| Self { rollouts: Vec::new(), ..content.clone() };
+        let only_removed = next.rollouts.len() < self.rollouts.len()
+            && next.rollouts.iter().all(|rollout| self.rollouts.contains(rollout))
+            && without_rollouts(self) == without_rollouts(next);
+        if only_removed { Change::RolloutsRemoved } else { Change::Content }
+    }
+}
+
+/// Tells whether a Kubernetes object is a Secret.
+#[must_use]
+pub fn is_secret(object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some("Secret")
+        && object.get("apiVersion").and_then(Value::as_str) == Some("v1")
+}
+
+/// Writes `value` as canonical JSON: keys of every object sorted, no white space.
+pub(crate) fn canonical_json<T: Serialize>(value: &T) -> Vec<u8> {
+    // Through a Value, whose objects are sorted maps: field order of structs does not count.
+    let value = serde_json::to_value(value).expect("types of the API always serialise");
+    serde_json::to_vec(&value).expect("a JSON value always serialises")
+}
+
+#[cfg(test)]
+mod tests;

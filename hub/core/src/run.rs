@@ -1,0 +1,32 @@
+//! One run: a release on its way through the waves of its frozen plan.
+//!
+//! [`decide`] folds what was seen since the last decision into the persisted [`RunState`] and says
+//! what to write: grants, commands, answers to actions, events. The caller saves all of it in one
+//! transaction by compare-and-set, so that nothing is granted or answered twice.
+
+mod act;
+mod command;
+mod decide;
+mod decision;
+mod gate;
+mod grant;
+mod input;
+mod observe;
+mod state;
+mod waiting;
+mod wave;
+
+pub use decide::decide;
+pub use decision::{
+    ActionOutcome, AnsweredAction, CommandChange, Decision, Grant, GrantRelease, HubEvent,
+};
+pub use input::{
+    ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, RunFacts, Supersession,
+};
+pub use state::{
+    Approval, ClusterPhase, ClusterRun, Ending, GateState, RunState, RunStatus, Stop, WavePhase,
+    WaveState,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::{
+    command::{Abort, AbortCause},
+    status::Severity,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    act, command,
+    decision::{AnsweredAction, Decision, Grant, HubEvent},
+    grant,
+    input::{ClusterSeen, Input, Reach, Supersession},
+    observe,
+    state::{ClusterPhase, ClusterRun, Ending, RunState, RunStatus},
+    waiting, wave,
+};
+
+/// Decides what a run does next. Deciding again on the result, with nothing new seen, changes
+/// nothing.
+#[must_use]
+pub fn decide(input: &Input<'_>) -> Decision {
+    let mut turn = Turn::new(input);
+    // Nothing is done in the name of a release that another one has replaced, except telling
+    // whoever waits for an answer.
+    if !matches!(turn.next.status, RunStatus::Superseded { .. }) {
+        observe::membership(&mut turn);
+        observe::statuses(&mut turn);
+        supersede(&mut turn);
+    }
+    act::answer_all(&mut turn);
+    // One pass may open what the next one grants; a plan has only so many doors.
+    for _ in 0..input.plan.waves.len() + 4 {
+        let before = turn.next.clone();
+        wave::advance(&mut turn);
+        grant::grant(&mut turn);
+        finish(&mut turn);
+        if turn.next == before {
+            break;
+        }
+    }
+    let commands = command::changes(&mut turn);
+    let (waiting_on, wake_at) = waiting::explain(&turn);
+    let Turn { next, grants, events, answered, .. } = turn;
+    Decision { next, grants, commands, answered, events, waiting_on, wake_at }
+}
+
+/// One decision in the making.
+pub(super) struct Turn<'a> {
+    pub input: &'a Input<'a>,
+    pub seen: BTreeMap<Uuid, &'a ClusterSeen>,
+    pub next: RunState,
+    pub grants: Vec<Grant>,
+    pub events: Vec<HubEvent>,
+    pub answered: Vec<AnsweredAction>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        Self {
+            input,
+            seen: input.clusters.iter().map(|seen| (seen.id, seen)).collect(),
+            next: input.state.clone(),
+            grants: Vec::new(),
+            events: Vec::new(),
+            answered: Vec::new(),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.input.now
+    }
+
+    pub fn reach(&self, cluster: Uuid) -> Reach {
+        self.seen.get(&cluster).map_or(Reach::Unreachable, |seen| seen.reach(self.input.now))
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.input.suspended_by_spec || self.next.suspended.is_some()
+    }
+
+    pub fn event(
+        &mut self,
+        cluster: Option<Uuid>,
+        severity: Severity,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let message = message.into();
+        self.events.push(HubEvent { cluster, severity, reason: reason.to_owned(), message });
+    }
+
+    /// Tells every cluster under way to go back to what it had.
+    pub fn send_back(&mut self, cause: AbortCause, by: &str, reason: &str) {
+        let now = self.now();
+        for cluster in self.next.clusters.values_mut() {
+            send_cluster_back(cluster, cause, by, reason, now);
+        }
+    }
+
+    /// Starts to take the release back everywhere.
+    pub fn roll_everything_back(&mut self, ending: Ending) {
+        let (by, reason) = match &ending {
+            Ending::Failed { message } => ("hub".to_owned(), message.clone()),
+            Ending::Aborted { by, reason } => (by.clone(), reason.clone()),
+        };
+        self.send_back(AbortCause::RollbackAll, &by, &reason);
+        self.next.suspended = None;
+        self.next.status = RunStatus::RollingBack { since: self.now(), ending };
+        self.event(
+            None,
+            Severity::Error,
+            "RollingBackAll",
+            "every cluster goes back to the release it had before, newest wave first",
+        );
+    }
+}
+
+/// Ends one cluster's attempt, if one is under way.
+pub(super) fn send_cluster_back(
+    cluster: &mut ClusterRun,
+    cause: AbortCause,
+    by: &str,
+    reason: &str,
+    now: Timestamp,
+) -> bool {
+    if !matches!(cluster.phase, ClusterPhase::Running { .. } | ClusterPhase::Returning { .. }) {
+        return false;
+    }
+    if cluster.abort.is_none() {
+        cluster.abort =
+            Some(Abort { cause, by: by.to_owned(), reason: reason.to_owned() });
+    }
+    cluster.queue.clear();
+    if matches!(cluster.phase, ClusterPhase::Running { .. }) {
+        cluster.phase = ClusterPhase::Returning { since: now, reason: format!("{cause:?}") };
+    }
+    true
+}
+
+fn supersede(turn: &mut Turn<'_>) {
+    let now = turn.now();
+    match turn.input.supersession {
+        None => {}
+        Some(Supersession::Release { revision }) => {
+            let cause = format!("revision {revision} took its place");
+            turn.send_back(AbortCause::Superseded, "hub", &cause);
+            let mut touched = false;
+            for cluster in turn.next.clusters.values_mut() {
+                if cluster.phase.takes_slot() {
+                    cluster.phase = ClusterPhase::Superseded { at: now };
+                    touched = true;
+                }
+            }
+            if !turn.next.status.is_finished() {
+                turn.next.status = RunStatus::Superseded { at: now, revision };
+                touched = true;
+            }
+            if touched {
+                turn.event(None, Severity::Warn, "Superseded", cause);
+            }
+        }
+        Some(Supersession::RolloutDeleted) => {
+            let waits = matches!(
+                turn.next.status,
+                RunStatus::Progressing | RunStatus::Halted { .. }
+            );
+            if waits {
+                let reason = "the Rollout was deleted";
+                turn.send_back(AbortCause::Deleted, "hub", reason);
+                turn.next.suspended = None;
+                turn.next.status = RunStatus::Aborting {
+                    since: now,
+                    by: "hub".to_owned(),
+                    reason: reason.to_owned(),
+                };
+                turn.event(None, Severity::Warn, "RolloutDeleted", reason);
+            }
+        }
+        Some(Supersession::ApplicationDeleted) => {
+            if !turn.next.status.is_finished() {
+                let reason = "the application was deleted".to_owned();
+                turn.event(None, Severity::Warn, "ApplicationDeleted", reason.clone());
+                turn.next.status =
+                    RunStatus::Aborted { at: now, by: "hub".to_owned(), reason };
+            }
+        }
+    }
+}
+
+/// Ends the run when nothing is left to do.
+fn finish(turn: &mut Turn<'_>) {
+    let now = turn.now();
+    let busy = turn.next.clusters.values().any(|cluster| cluster.phase.takes_slot());
+    match turn.next.status.clone() {
+        RunStatus::Progressing => {
+            let all_done = turn.next.waves.iter().all(|wave| wave.phase.is_done());
+            let waves_busy = turn
+                .next
+                .clusters
+                .values()
+                .any(|cluster| cluster.wave.is_some() && cluster.phase.takes_slot());
+            if all_done && !waves_busy && !turn.is_suspended() {
+                end_progress(turn);
+            }
+        }
+        RunStatus::Aborting { by, reason, .. } if !busy => {
+            turn.event(None, Severity::Warn, "Aborted", said(&by, &reason));
+            turn.next.status = RunStatus::Aborted { at: now, by, reason };
+        }
+        RunStatus::RollingBack { ending, .. } if !busy && !grant::has_something_to_revert(turn) => {
+            match ending {
+                Ending::Failed { message } => {
+                    turn.event(None, Severity::Error, "Failed", message.clone());
+                    turn.next.status = RunStatus::Failed { at: now, message };
+                }
+                Ending::Aborted { by, reason } => {
+                    turn.event(None, Severity::Warn, "Aborted", said(&by, &reason));
+                    turn.next.status = RunStatus::Aborted { at: now, by, reason };
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn said(by: &str, reason: &str) -> String {
+    if reason.is_empty() { format!("by {by}") } else { format!("by {by}: {reason}") }
+}
+
+fn end_progress(turn: &mut Turn<'_>) {
+    let now = turn.now();
+    let failed_waves = turn.next.waves.iter().filter(|wave| wave.phase.is_failed()).count();
+    if failed_waves == 0 {
+        turn.event(None, Severity::Info, "Succeeded", "every wave passed");
+        turn.next.status = RunStatus::Succeeded { at: now };
+        return;
+    }
+    let names: Vec<&str> = turn
+        .next
+        .clusters
+        .values()
+        .filter(|cluster| cluster.phase.has_failed())
+        .map(|cluster| cluster.name.as_str())
+        .collect();
+    let message = format!("failed on {}", waiting::list(&names));
+    turn.event(None, Severity::Error, "Failed", message.clone());
+    turn.next.status = RunStatus::Failed { at: now, message };
+}

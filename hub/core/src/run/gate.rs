@@ -1,0 +1,164 @@
+use bellwether_api::application::Gate;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    decide::Turn,
+    input::Reach,
+    state::{ClusterPhase, GateState, WavePhase},
+};
+
+/// Which side of a wave a gate stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// Whether a gate holds, and if not, what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GateVerdict {
+    Holds,
+    /// A human; so many have approved of so many.
+    Approval { given: u32, needed: u32, by: Vec<String> },
+    /// Time alone, until then.
+    Soak { until: Timestamp },
+    /// Clusters that are not healthy and fresh stop the clock.
+    SoakStopped { clusters: Vec<String> },
+}
+
+/// Keeps the clocks of a wave's soak gates: running while every cluster in question is healthy.
+pub(super) fn keep_clocks(turn: &mut Turn<'_>, wave: usize, side: Side) {
+    let now = turn.now();
+    let worse = !worse(turn, wave, side).is_empty();
+    for state in gates_mut(turn, wave, side) {
+        match (state.soak_since, worse) {
+            (Some(_), true) => state.soak_since = None,
+            (None, false) => state.soak_since = Some(now),
+            _ => {}
+        }
+    }
+}
+
+/// Judges the gates of one side, in their order.
+pub(super) fn verdicts(turn: &Turn<'_>, wave: usize, side: Side) -> Vec<GateVerdict> {
+    let planned = &turn.input.plan.waves[wave];
+    let state = &turn.next.waves[wave];
+    let (gates, states) = match side {
+        Side::Before => (&planned.before, &state.before),
+        Side::After => (&planned.after, &state.after),
+    };
+    gates.iter().zip(states).map(|(gate, state)| verdict(turn, wave, side, gate, state)).collect()
+}
+
+fn verdict(
+    turn: &Turn<'_>,
+    wave: usize,
+    side: Side,
+    gate: &Gate,
+    state: &GateState,
+) -> GateVerdict {
+    if state.overridden.is_some() {
+        return GateVerdict::Holds;
+    }
+    if let Some(approval) = &gate.approval {
+        let given = u32::try_from(state.approvals.len()).unwrap_or(u32::MAX);
+        let needed = approval.count.max(1);
+        if given < needed {
+            return GateVerdict::Approval { given, needed, by: approval.by.clone() };
+        }
+    }
+    if let Some(soak) = gate.soak {
+        let proving = proving(turn, wave, side);
+        if proving.is_empty() {
+            // Nothing runs that could prove anything by running on.
+            return GateVerdict::Holds;
+        }
+        let silent: Vec<String> = proving
+            .iter()
+            .filter(|id| !is_proven(turn, **id))
+            .map(|id| turn.next.clusters[id].name.clone())
+            .collect();
+        let Some(since) = state.soak_since else {
+            return GateVerdict::SoakStopped { clusters: silent };
+        };
+        let until = since
+            .max(starts(turn, wave, side, &proving))
+            .saturating_add(soak.as_signed())
+            .unwrap_or(Timestamp::MAX);
+        if turn.now() < until {
+            return GateVerdict::Soak { until };
+        }
+        if !silent.is_empty() {
+            return GateVerdict::SoakStopped { clusters: silent };
+        }
+    }
+    GateVerdict::Holds
+}
+
+/// Clusters whose running on is the proof: those of the wave that succeeded; before a wave, those
+/// of every earlier one.
+fn proving(turn: &Turn<'_>, wave: usize, side: Side) -> Vec<Uuid> {
+    turn.next
+        .clusters
+        .iter()
+        .filter(|(_, cluster)| matches!(cluster.phase, ClusterPhase::Succeeded { .. }))
+        .filter(|(_, cluster)| {
+            cluster.wave.is_some_and(|own| match side {
+                Side::Before => own < wave,
+                Side::After => own == wave,
+            })
+        })
+        .map(|(id, _)| *id)
+        .collect()
+}
+
+fn is_proven(turn: &Turn<'_>, id: Uuid) -> bool {
+    let attempt = turn.next.clusters[&id].attempt;
+    turn.seen
+        .get(&id)
+        .is_some_and(|seen| seen.is_healthy(turn.input.now, turn.input.run.id, attempt))
+}
+
+/// Clusters that restart the clock. A stream that was cut a moment ago does not: it only keeps
+/// the gate shut until the cluster is heard again.
+fn worse(turn: &Turn<'_>, wave: usize, side: Side) -> Vec<Uuid> {
+    let is_worse = |id: &Uuid| match turn.reach(*id) {
+        Reach::Unreachable => true,
+        Reach::Fresh => !is_proven(turn, *id),
+        Reach::Silent { .. } => false,
+    };
+    proving(turn, wave, side).into_iter().filter(is_worse).collect()
+}
+
+fn starts(turn: &Turn<'_>, wave: usize, side: Side, proving: &[Uuid]) -> Timestamp {
+    match (side, turn.next.waves[wave].phase) {
+        (Side::Before, WavePhase::Opening { since }) => since,
+        _ => proving
+            .iter()
+            .filter_map(|id| turn.next.clusters[id].phase.since())
+            .max()
+            .unwrap_or(turn.input.now),
+    }
+}
+
+pub(super) fn gates_mut<'t>(
+    turn: &'t mut Turn<'_>,
+    wave: usize,
+    side: Side,
+) -> &'t mut Vec<GateState> {
+    let wave = &mut turn.next.waves[wave];
+    match side {
+        Side::Before => &mut wave.before,
+        Side::After => &mut wave.after,
+    }
+}
+
+/// Returns the side of the wave whose gates are waited for now; absent = none.
+pub(super) fn waiting_side(phase: WavePhase) -> Option<Side> {
+    match phase {
+        WavePhase::Opening { .. } => Some(Side::Before),
+        WavePhase::Settling { .. } => Some(Side::After),
+        _ => None,
+    }
+}

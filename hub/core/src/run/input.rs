@@ -1,0 +1,238 @@
+use bellwether_api::status::{Health, UnitOutcome, UnitStatus};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::state::RunState;
+use crate::plan::{Plan, PlannedCluster};
+
+/// How long a cluster that is not heard still counts as fresh.
+pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
+
+/// Everything that a decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// What the run is.
+    pub run: RunFacts,
+    /// Its frozen plan.
+    pub plan: &'a Plan,
+    /// What was remembered.
+    pub state: &'a RunState,
+    /// What is known of every registered cluster that the run or the destination names.
+    pub clusters: &'a [ClusterSeen],
+    /// Clusters of the destination that the plan does not have: they joined later.
+    pub joiners: &'a [PlannedCluster],
+    /// What humans asked for and nobody answered, oldest first.
+    pub actions: &'a [PendingAction],
+    /// Set when a Rollout of the release says `suspend: true`.
+    pub suspended_by_spec: bool,
+    /// What takes the run's place; absent = nothing does.
+    pub supersession: Option<Supersession>,
+}
+
+/// What a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunFacts {
+    /// The run.
+    pub id: Uuid,
+    /// The revision of its release.
+    pub revision: u64,
+    /// Whether an earlier release succeeded, which late joiners and `RollbackAll` may go to.
+    pub has_previous: bool,
+}
+
+/// What ends a run from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supersession {
+    /// A newer release.
+    Release {
+        /// Its revision.
+        revision: u64,
+    },
+    /// The Rollout of the release was deleted: what is under way goes back.
+    RolloutDeleted,
+    /// The application was deleted.
+    ApplicationDeleted,
+}
+
+/// What is known of one cluster now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterSeen {
+    /// Its identity.
+    pub id: Uuid,
+    /// Whether it still belongs to the destination.
+    pub member: bool,
+    /// Whether its agent's stream is open at some hub.
+    pub connected: bool,
+    /// When a hub last heard from it; absent = never.
+    pub last_heard: Option<Timestamp>,
+    /// Digest (hex) of the bundle that its desired state names; absent = none.
+    pub desired: Option<String>,
+    /// What its agent reported last of the application; absent = nothing.
+    pub status: Option<UnitStatus>,
+}
+
+/// Whether a cluster can be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Its stream is open and it was heard lately.
+    Fresh,
+    /// It is silent, but not for long enough to mean anything.
+    Silent {
+        /// When it becomes unreachable.
+        until: Timestamp,
+    },
+    /// Silent for longer than a beat may take, or never heard.
+    Unreachable,
+}
+
+impl ClusterSeen {
+    /// Tells whether the cluster can be spoken to at `now`.
+    #[must_use]
+    pub fn reach(&self, now: Timestamp) -> Reach {
+        let Some(last_heard) = self.last_heard else { return Reach::Unreachable };
+        let until = last_heard.saturating_add(FRESH_FOR).unwrap_or(Timestamp::MAX);
+        if until < now {
+            Reach::Unreachable
+        } else if self.connected {
+            Reach::Fresh
+        } else {
+            Reach::Silent { until }
+        }
+    }
+
+    /// Returns the status if it speaks of this very attempt of this very run and of the bundle
+    /// that the cluster should have now; anything older proves nothing.
+    #[must_use]
+    pub fn status_of(&self, run: Uuid, attempt: u32) -> Option<&UnitStatus> {
+        self.status.as_ref().filter(|status| {
+            status.run == run
+                && status.attempt == attempt
+                && self.desired.as_deref() == Some(status.digest.as_str())
+        })
+    }
+
+    /// Tells whether the cluster is still occupied with another run: a workload is between two
+    /// versions there.
+    #[must_use]
+    pub fn is_busy_elsewhere(&self, run: Uuid) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            status.run != run
+                && match status.outcome {
+                    UnitOutcome::RollingBack => true,
+                    UnitOutcome::Progressing => {
+                        status.rollouts.iter().any(|track| !track.phase.is_terminal())
+                    }
+                    _ => false,
+                }
+        })
+    }
+
+    /// Tells whether the attempt runs there as a whole, healthy, and was heard of lately.
+    #[must_use]
+    pub fn is_healthy(&self, now: Timestamp, run: Uuid, attempt: u32) -> bool {
+        self.reach(now) == Reach::Fresh
+            && self.status_of(run, attempt).is_some_and(|status| {
+                status.outcome == UnitOutcome::Succeeded && status.health == Health::Healthy
+            })
+    }
+}
+
+/// What a human asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingAction {
+    /// The action's identity.
+    pub id: Uuid,
+    /// What is asked for.
+    pub kind: ActionKind,
+    /// Name of the wave that is meant; absent = the run, or the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<String>,
+    /// Name of the cluster that is meant; absent = the wave or the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The step that was seen, from 0; absent = whichever is current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// The release's revision that was seen; absent = whichever is current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_revision: Option<u64>,
+    /// Who.
+    pub by: String,
+    /// Why; empty when nothing was said.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What a human can ask of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ActionKind {
+    /// Opens a waiting gate.
+    Approve,
+    /// Stops; weights stay.
+    Suspend,
+    /// Continues.
+    Resume,
+    /// Skips all remaining steps and opens the gate that waits.
+    Promote,
+    /// Skips one step (`step` given or no cluster named) or one cluster.
+    Skip,
+    /// Leaves the run: traffic and pods go back.
+    Abort,
+    /// Tries what failed again.
+    Retry,
+}
+
+impl ActionKind {
+    /// Every action, in the order of this page.
+    pub const ALL: [Self; 7] = [
+        Self::Approve,
+        Self::Suspend,
+        Self::Resume,
+        Self::Promote,
+        Self::Skip,
+        Self::Abort,
+        Self::Retry,
+    ];
+
+    /// Returns the action as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Promote => "promote",
+            Self::Skip => "skip",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// A text that is no action.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "failed to read {text:?} as an action; use approve, suspend, resume, promote, skip, abort or retry"
+)]
+pub struct ParseActionKindError {
+    /// The text as it was given.
+    pub text: String,
+}
+
+impl std::str::FromStr for ActionKind {
+    type Err = ParseActionKindError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "pause" {
+            return Ok(Self::Suspend);
+        }
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| ParseActionKindError { text: text.to_owned() })
+    }
+}

@@ -1,0 +1,151 @@
+use bellwether_api::{
+    command::{CommandOutcome, CommandSource},
+    status::{Severity, UnitOutcome, UnitStatus},
+};
+use uuid::Uuid;
+
+use super::{
+    decide::Turn,
+    input::Reach,
+    state::{ClusterPhase, ClusterRun, RunStatus},
+};
+
+/// Takes in who joined and who left since the plan was frozen.
+pub(super) fn membership(turn: &mut Turn<'_>) {
+    let now = turn.now();
+    for joiner in turn.input.joiners {
+        turn.next
+            .clusters
+            .entry(joiner.id)
+            .or_insert_with(|| ClusterRun::new(joiner.name.clone(), None));
+    }
+    let ids: Vec<Uuid> = turn.next.clusters.keys().copied().collect();
+    for id in ids {
+        let member = turn.seen.get(&id).is_some_and(|seen| seen.member);
+        let Some(cluster) = turn.next.clusters.get_mut(&id) else { continue };
+        match (&cluster.phase, member) {
+            (ClusterPhase::Gone { .. }, true) => {
+                cluster.phase = ClusterPhase::Waiting;
+                turn.event(Some(id), Severity::Info, "ClusterCameBack", "in the destination again");
+            }
+            (ClusterPhase::Gone { .. }, false) | (_, true) => {}
+            (_, false) => {
+                cluster.phase = ClusterPhase::Gone { at: now };
+                turn.event(
+                    Some(id),
+                    Severity::Warn,
+                    "ClusterLeft",
+                    "no longer in the destination; it counts for nothing",
+                );
+            }
+        }
+    }
+}
+
+/// Folds in what the agents reported of this run.
+pub(super) fn statuses(turn: &mut Turn<'_>) {
+    let run = turn.input.run.id;
+    let ids: Vec<Uuid> = turn.next.clusters.keys().copied().collect();
+    for id in ids {
+        let Some(seen) = turn.seen.get(&id).copied() else { continue };
+        let attempt = turn.next.clusters[&id].attempt;
+        let Some(status) = seen.status_of(run, attempt) else { continue };
+        let fresh = turn.reach(id) == Reach::Fresh;
+        take_answers(turn, id, status);
+        fold(turn, id, status, fresh);
+    }
+}
+
+/// Drops one-shot commands that the agent has answered.
+fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else { return };
+    let mut answered = Vec::new();
+    cluster.queue.retain(|queued| {
+        let answer = status
+            .executed
+            .iter()
+            .find(|one| one.source == CommandSource::Hub && one.id == queued.id);
+        if let Some(answer) = answer {
+            answered.push((queued.verb, queued.by.clone(), answer.clone()));
+        }
+        answer.is_none()
+    });
+    for (verb, by, answer) in answered {
+        let (severity, reason, message) = match answer.outcome {
+            CommandOutcome::Executed => {
+                (Severity::Info, "CommandExecuted", format!("{verb:?} by {by} took effect"))
+            }
+            CommandOutcome::Stale => (
+                Severity::Warn,
+                "CommandStale",
+                format!("{verb:?} by {by} did nothing: {}", answer.message),
+            ),
+        };
+        turn.event(Some(id), severity, reason, message);
+    }
+}
+
+fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
+    let now = turn.now();
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else { return };
+    let reason = || {
+        if status.reason.is_empty() {
+            format!("{:?}", status.outcome)
+        } else {
+            status.reason.clone()
+        }
+    };
+    let message = || {
+        status
+            .rollouts
+            .iter()
+            .map(|track| track.message.as_str())
+            .find(|message| !message.is_empty())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (phase, severity, word) = match (&cluster.phase, status.outcome) {
+        // Only what is heard now proves a success; a failure is believed whenever it was said.
+        (
+            ClusterPhase::Running { .. } | ClusterPhase::Returning { .. },
+            UnitOutcome::Succeeded,
+        ) if fresh => {
+            (ClusterPhase::Succeeded { at: now }, Severity::Info, "ClusterSucceeded")
+        }
+        (ClusterPhase::Reverting { .. }, UnitOutcome::Succeeded) if fresh => {
+            (ClusterPhase::Reverted { at: now }, Severity::Info, "ClusterReverted")
+        }
+        (
+            ClusterPhase::Running { .. }
+            | ClusterPhase::Returning { .. }
+            | ClusterPhase::Succeeded { .. }
+            | ClusterPhase::Reverting { .. },
+            UnitOutcome::Failed | UnitOutcome::Refused,
+        ) => (
+            ClusterPhase::Failed { at: now, reason: reason(), message: message() },
+            Severity::Error,
+            "ClusterFailed",
+        ),
+        (
+            ClusterPhase::Running { .. } | ClusterPhase::Succeeded { .. },
+            UnitOutcome::RollingBack,
+        ) => (
+            ClusterPhase::Returning { since: now, reason: reason() },
+            Severity::Error,
+            "ClusterGoesBack",
+        ),
+        _ => return,
+    };
+    let text = match &phase {
+        ClusterPhase::Failed { reason, message, .. } if message.is_empty() => reason.clone(),
+        ClusterPhase::Failed { reason, message, .. } => format!("{reason}: {message}"),
+        ClusterPhase::Returning { reason, .. } => reason.clone(),
+        _ => format!("attempt {}", cluster.attempt),
+    };
+    cluster.phase = phase;
+    cluster.queue.clear();
+    let superseded = matches!(turn.next.status, RunStatus::Superseded { .. });
+    if !superseded {
+        turn.event(Some(id), severity, word, text);
+    }
+}

@@ -1,0 +1,439 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::command::{Abort, Command, QueuedCommand};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::plan::Plan;
+
+/// Everything that is remembered of a run; saved by compare-and-set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunState {
+    /// Where the run stands.
+    pub status: RunStatus,
+    /// One per wave of the plan, in its order.
+    pub waves: Vec<WaveState>,
+    /// Every planned cluster, and those that joined later.
+    pub clusters: BTreeMap<Uuid, ClusterRun>,
+    /// Set while a human has stopped the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Stop>,
+    /// The number of the next one-shot command; rises over the whole run, from 1.
+    pub next_command: u64,
+    /// Actions that were answered; the newest 64. An action is never executed twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Uuid>,
+}
+
+impl RunState {
+    /// Makes the state of a run that has just been planned.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let waves = plan.waves.iter().map(|wave| WaveState {
+            phase: WavePhase::Waiting,
+            before: vec![GateState::default(); wave.before.len()],
+            after: vec![GateState::default(); wave.after.len()],
+            suspended: None,
+        });
+        let clusters = plan
+            .clusters()
+            .map(|(wave, cluster)| (cluster.id, ClusterRun::new(cluster.name.clone(), Some(wave))));
+        Self {
+            status: RunStatus::Progressing,
+            waves: waves.collect(),
+            clusters: clusters.collect(),
+            suspended: None,
+            next_command: 1,
+            answered: Vec::new(),
+        }
+    }
+
+    /// Returns the clusters of one wave.
+    pub fn of_wave(&self, wave: usize) -> impl Iterator<Item = (&Uuid, &ClusterRun)> {
+        self.clusters.iter().filter(move |(_, cluster)| cluster.wave == Some(wave))
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum RunStatus {
+    /// Waves are under way.
+    Progressing,
+    /// A wave failed; no further cluster starts until a human retries or aborts.
+    Halted {
+        /// The wave that failed.
+        wave: usize,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A human ended it; clusters under way are going back.
+    Aborting {
+        /// Since when.
+        since: Timestamp,
+        /// Who.
+        by: String,
+        /// Why; empty when nothing was said.
+        reason: String,
+    },
+    /// Every cluster that was touched goes back to the release it had before.
+    RollingBack {
+        /// Since when.
+        since: Timestamp,
+        /// How the run ends once they are back.
+        ending: Ending,
+    },
+    /// Every wave passed.
+    Succeeded {
+        /// When.
+        at: Timestamp,
+    },
+    /// It failed.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why, for people.
+        message: String,
+    },
+    /// A human ended it, or its application was deleted.
+    Aborted {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        by: String,
+        /// Why; empty when nothing was said.
+        reason: String,
+    },
+    /// A newer release took its place.
+    Superseded {
+        /// When.
+        at: Timestamp,
+        /// The revision that took it.
+        revision: u64,
+    },
+}
+
+impl RunStatus {
+    /// Returns the state in one word, as it is stored beside the state.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Progressing => "Progressing",
+            Self::Halted { .. } => "Halted",
+            Self::Aborting { .. } => "Aborting",
+            Self::RollingBack { .. } => "RollingBack",
+            Self::Succeeded { .. } => "Succeeded",
+            Self::Failed { .. } => "Failed",
+            Self::Aborted { .. } => "Aborted",
+            Self::Superseded { .. } => "Superseded",
+        }
+    }
+
+    /// Tells whether the run has ended. A retry may open a Failed or Aborted one again, and
+    /// clusters that were away or joined late may still catch up with a Succeeded one.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished_at().is_some()
+    }
+
+    /// Returns when the run ended.
+    #[must_use]
+    pub const fn finished_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Succeeded { at }
+            | Self::Failed { at, .. }
+            | Self::Aborted { at, .. }
+            | Self::Superseded { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// How a run ends that rolls everything back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Ending {
+    /// A wave failed.
+    Failed {
+        /// Why, for people.
+        message: String,
+    },
+    /// A human ended it.
+    Aborted {
+        /// Who.
+        by: String,
+        /// Why; empty when nothing was said.
+        reason: String,
+    },
+}
+
+/// That a human stopped something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stop {
+    /// Who.
+    pub by: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Where one wave stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveState {
+    /// Its phase.
+    pub phase: WavePhase,
+    /// One per gate before it, in the plan's order.
+    pub before: Vec<GateState>,
+    /// One per gate after it.
+    pub after: Vec<GateState>,
+    /// Set while a human has stopped this wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Stop>,
+}
+
+/// The phase of a wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum WavePhase {
+    /// An earlier wave is not done.
+    Waiting,
+    /// Its turn has come, the gates before it do not hold yet.
+    Opening {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its clusters are granted as the limits allow.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its clusters are done, the gates after it do not hold yet.
+    Settling {
+        /// When it started to run.
+        started: Timestamp,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Done.
+    Passed {
+        /// When it started to run.
+        started: Timestamp,
+        /// When it was done.
+        at: Timestamp,
+    },
+    /// More clusters failed than may.
+    Failed {
+        /// When it started to run.
+        started: Timestamp,
+        /// When that was known.
+        at: Timestamp,
+    },
+}
+
+impl WavePhase {
+    /// Tells whether its clusters may be granted.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Settling { .. } | Self::Passed { .. })
+    }
+
+    /// Returns when it started to run; absent = it has not.
+    #[must_use]
+    pub const fn started(self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting | Self::Opening { .. } => None,
+            Self::Running { since } => Some(since),
+            Self::Settling { started, .. }
+            | Self::Passed { started, .. }
+            | Self::Failed { started, .. } => Some(started),
+        }
+    }
+}
+
+/// What is remembered of one gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateState {
+    /// Who approved; one entry a principal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+    /// Set when a human opened the gate against its rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Approval>,
+    /// Since when every cluster has been healthy and fresh; absent = one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak_since: Option<Timestamp>,
+}
+
+/// One human's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is remembered of one cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterRun {
+    /// The cluster's name when it was planned.
+    pub name: String,
+    /// Its wave; absent = it joined after the plan was frozen.
+    pub wave: Option<usize>,
+    /// Its phase.
+    pub phase: ClusterPhase,
+    /// The number of the last grant, from 1; 0 = none.
+    pub attempt: u32,
+    /// Digest of the release that it ran when it was granted; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Set while a human has stopped this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Stop>,
+    /// Ends the current attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort: Option<Abort>,
+    /// One-shot commands that the agent has not answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queue: Vec<QueuedCommand>,
+    /// The command as it was last written; absent = none ever was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Command>,
+}
+
+impl ClusterRun {
+    /// Makes the state of a cluster that was not granted.
+    #[must_use]
+    pub const fn new(name: String, wave: Option<usize>) -> Self {
+        Self {
+            name,
+            wave,
+            phase: ClusterPhase::Waiting,
+            attempt: 0,
+            previous: None,
+            suspended: None,
+            abort: None,
+            queue: Vec::new(),
+            written: None,
+        }
+    }
+}
+
+/// The phase of a cluster in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum ClusterPhase {
+    /// Not granted.
+    Waiting,
+    /// Granted; keeps its slot even when it is lost.
+    Running {
+        /// When it was granted.
+        since: Timestamp,
+    },
+    /// Its attempt failed or was ended and it is going back; keeps its slot.
+    Returning {
+        /// Since when.
+        since: Timestamp,
+        /// Why, a CamelCase word.
+        reason: String,
+    },
+    /// The release runs there.
+    Succeeded {
+        /// When that was known.
+        at: Timestamp,
+    },
+    /// The attempt failed and the cluster is back on what it had.
+    Failed {
+        /// When that was known.
+        at: Timestamp,
+        /// Why, a CamelCase word.
+        reason: String,
+        /// Why, for people; may be empty.
+        message: String,
+    },
+    /// A human counted it out.
+    Skipped {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        by: String,
+        /// Why; empty when nothing was said.
+        reason: String,
+    },
+    /// The release before was granted again because the run rolls everything back.
+    Reverting {
+        /// When it was granted.
+        since: Timestamp,
+    },
+    /// It runs the release before again.
+    Reverted {
+        /// When that was known.
+        at: Timestamp,
+    },
+    /// It joined before the first wave had passed and has the release before meanwhile.
+    Parked {
+        /// When that was granted.
+        since: Timestamp,
+    },
+    /// A newer release took the run's place while it was under way here.
+    Superseded {
+        /// When.
+        at: Timestamp,
+    },
+    /// It left the destination or the hub.
+    Gone {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl ClusterPhase {
+    /// Tells whether a slot of `maxConcurrent` is taken.
+    #[must_use]
+    pub const fn takes_slot(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Returning { .. } | Self::Reverting { .. })
+    }
+
+    /// Tells whether the attempt failed, whether or not the cluster is back already.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        matches!(self, Self::Returning { .. } | Self::Failed { .. })
+    }
+
+    /// Tells whether the cluster is done for its wave without having failed.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded { .. } | Self::Skipped { .. } | Self::Gone { .. } | Self::Reverted { .. }
+        )
+    }
+
+    /// Returns when the phase began; absent = the cluster was never granted.
+    #[must_use]
+    pub const fn since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting => None,
+            Self::Running { since }
+            | Self::Returning { since, .. }
+            | Self::Reverting { since }
+            | Self::Parked { since } => Some(*since),
+            Self::Succeeded { at }
+            | Self::Failed { at, .. }
+            | Self::Skipped { at, .. }
+            | Self::Reverted { at }
+            | Self::Superseded { at }
+            | Self::Gone { at } => Some(*at),
+        }
+    }
+}

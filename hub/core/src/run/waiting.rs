@@ -1,0 +1,238 @@
+use bellwether_api::status::WaitReason;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    act::gate_wait,
+    decide::Turn,
+    gate::{self, GateVerdict},
+    input::Reach,
+    state::{ClusterPhase, ClusterRun, RunStatus, Stop, WavePhase},
+};
+
+/// Clusters that are named in one sentence; the rest is counted.
+const NAMED: usize = 5;
+
+/// Says what an unfinished run waits for, and when time alone may move it.
+pub(super) fn explain(turn: &Turn<'_>) -> (Vec<WaitReason>, Option<Timestamp>) {
+    let mut waits = Waits { turn, list: Vec::new(), wake_at: None };
+    if turn.next.status.is_finished() {
+        waits.silences();
+        return (Vec::new(), waits.wake_at);
+    }
+    waits.stops();
+    waits.status();
+    waits.gates();
+    waits.clusters();
+    waits.silences();
+    if waits.list.is_empty() {
+        // Everything is settled and the next decision will say so; nothing else is known.
+        waits.push("Settling", "the next decision of the hub".to_owned(), None, None);
+    }
+    (waits.list, waits.wake_at)
+}
+
+/// Joins names for people, the first few of them.
+pub(super) fn list(names: &[&str]) -> String {
+    match names.len() {
+        0 => "no cluster".to_owned(),
+        count if count <= NAMED => names.join(", "),
+        count => format!("{} and {} more", names[..NAMED].join(", "), count - NAMED),
+    }
+}
+
+struct Waits<'t, 'a> {
+    turn: &'t Turn<'a>,
+    list: Vec<WaitReason>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Waits<'_, '_> {
+    fn push(&mut self, reason: &str, message: String, on: Option<String>, since: Option<Timestamp>) {
+        self.list.push(WaitReason {
+            reason: reason.to_owned(),
+            message,
+            on,
+            since: since.map(|since| since.to_string()),
+            by_itself: None,
+        });
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn stop(&mut self, what: &str, stop: &Stop) {
+        let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
+        self.push(
+            "Suspended",
+            format!("{what} is suspended by {}{why}; resume it", stop.by),
+            None,
+            Some(stop.since),
+        );
+    }
+
+    fn stops(&mut self) {
+        let next = &self.turn.next;
+        if let Some(stop) = &next.suspended {
+            self.stop("the run", stop);
+        }
+        if self.turn.input.suspended_by_spec {
+            let message = "a Rollout of the release says suspend: true".to_owned();
+            self.push("Suspended", message, None, None);
+        }
+        for (wave, planned) in next.waves.iter().zip(&self.turn.input.plan.waves) {
+            if let Some(stop) = &wave.suspended {
+                self.stop(&format!("wave {}", planned.name), stop);
+            }
+        }
+        for cluster in next.clusters.values() {
+            if let Some(stop) = &cluster.suspended {
+                self.stop(&format!("cluster {}", cluster.name), stop);
+            }
+        }
+    }
+
+    fn status(&mut self) {
+        match &self.turn.next.status {
+            RunStatus::Halted { wave, since } => {
+                let name = &self.turn.input.plan.waves[*wave].name;
+                let failed: Vec<&str> = self
+                    .turn
+                    .next
+                    .of_wave(*wave)
+                    .filter(|(_, cluster)| cluster.phase.has_failed())
+                    .map(|(_, cluster)| cluster.name.as_str())
+                    .collect();
+                let message = format!(
+                    "wave {name} failed on {}; no further cluster starts: retry or abort",
+                    list(&failed)
+                );
+                self.push("Halted", message, Some(format!("wave/{name}")), Some(*since));
+            }
+            RunStatus::Aborting { since, by, .. } => {
+                let message = format!("clusters under way go back, ended by {by}");
+                self.push("Aborting", message, None, Some(*since));
+            }
+            RunStatus::RollingBack { since, .. } => {
+                let message = "every cluster goes back to the release it had before".to_owned();
+                self.push("RollingBack", message, None, Some(*since));
+            }
+            _ => {}
+        }
+    }
+
+    fn gates(&mut self) {
+        if self.turn.next.status != RunStatus::Progressing {
+            return;
+        }
+        for (index, planned) in self.turn.input.plan.waves.iter().enumerate() {
+            let Some(side) = gate::waiting_side(self.turn.next.waves[index].phase) else {
+                continue;
+            };
+            for verdict in gate::verdicts(self.turn, index, side) {
+                if let GateVerdict::Soak { until } = verdict {
+                    self.wake(until);
+                }
+                self.list.extend(gate_wait(&planned.name, side, &verdict));
+            }
+        }
+    }
+
+    fn clusters(&mut self) {
+        let clusters: Vec<(Uuid, ClusterRun)> =
+            self.turn.next.clusters.iter().map(|(id, one)| (*id, one.clone())).collect();
+        for (id, cluster) in clusters {
+            self.cluster(id, &cluster);
+        }
+    }
+
+    fn cluster(&mut self, id: Uuid, cluster: &ClusterRun) {
+        let on = Some(format!("cluster/{}", cluster.name));
+        let name = &cluster.name;
+        let reach = self.turn.reach(id);
+        let since = cluster.phase.since();
+        match (&cluster.phase, reach) {
+            (
+                ClusterPhase::Running { .. }
+                | ClusterPhase::Returning { .. }
+                | ClusterPhase::Reverting { .. },
+                Reach::Unreachable,
+            ) => {
+                let heard = self.turn.seen.get(&id).and_then(|seen| seen.last_heard);
+                let message =
+                    format!("{name} was granted and is silent now; it keeps its place");
+                self.push("ClusterUnreachable", message, on, heard.or(since));
+            }
+            (ClusterPhase::Running { .. }, _) => {
+                let status = self
+                    .turn
+                    .seen
+                    .get(&id)
+                    .and_then(|seen| seen.status_of(self.turn.input.run.id, cluster.attempt));
+                match status.map(|status| status.waiting_on.as_slice()) {
+                    Some([first, ..]) => {
+                        let message = format!("{name}: {}", first.message);
+                        let wait = WaitReason { message, on, ..first.clone() };
+                        self.list.push(wait);
+                    }
+                    _ => self.push("Progressing", format!("{name} is under way"), on, since),
+                }
+            }
+            (ClusterPhase::Returning { reason, .. }, _) => {
+                self.push("RollingBack", format!("{name} goes back: {reason}"), on, since);
+            }
+            (ClusterPhase::Reverting { .. }, _) => {
+                let message = format!("{name} takes the release before again");
+                self.push("RollingBack", message, on, since);
+            }
+            (ClusterPhase::Waiting, _) if self.is_open(cluster) => {
+                let seen = self.turn.seen.get(&id);
+                if reach == Reach::Unreachable {
+                    let message = format!("{name} is silent and was not granted");
+                    self.push(
+                        "ClusterUnreachable",
+                        message,
+                        on,
+                        seen.and_then(|seen| seen.last_heard),
+                    );
+                } else if seen.is_some_and(|seen| seen.is_busy_elsewhere(self.turn.input.run.id)) {
+                    let message = format!("{name} returns to stable from another run first");
+                    self.push("ReturningToStable", message, on, None);
+                } else {
+                    let message = format!("{name} waits for its turn");
+                    self.push("Queued", message, on, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_open(&self, cluster: &ClusterRun) -> bool {
+        self.turn.next.status == RunStatus::Progressing
+            && cluster.wave.is_none_or(|wave| {
+                matches!(
+                    self.turn.next.waves[wave].phase,
+                    WavePhase::Running { .. } | WavePhase::Settling { .. }
+                )
+            })
+    }
+
+    /// A cluster that falls silent changes what counts, by time alone.
+    fn silences(&mut self) {
+        let times: Vec<Timestamp> = self
+            .turn
+            .next
+            .clusters
+            .keys()
+            .filter_map(|id| match self.turn.reach(*id) {
+                // One moment later, for until is still within the time allowed.
+                Reach::Silent { until } => {
+                    until.saturating_add(jiff::SignedDuration::from_millis(1)).ok()
+                }
+                _ => None,
+            })
+            .collect();
+        times.into_iter().for_each(|at| self.wake(at));
+    }
+}
