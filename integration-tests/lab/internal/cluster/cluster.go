@@ -30,6 +30,9 @@ type Cluster struct {
 
 	authority *pki.Authority
 	client    *kube.Client
+
+	kubelet       *process.Process
+	kubeletStarts int
 }
 
 // Directory is the folder with everything of the cluster.
@@ -86,7 +89,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 }
 
 func (c *Cluster) waitForReal(ctx context.Context) error {
-	for _, wait := range []func(context.Context) error{c.waitForNodes(1), c.waitForServiceAccount, c.waitForGateway, c.waitForPrometheus} {
+	for _, wait := range []func(context.Context) error{c.waitForNodes(1, c.keepKubelet), c.waitForServiceAccount, c.waitForGateway, c.waitForPrometheus} {
 		if err := wait(ctx); err != nil {
 			return err
 		}
@@ -112,8 +115,8 @@ func (c *Cluster) start(name string, args []string, env ...string) (*process.Pro
 }
 
 // wait asks again and again until the answer is yes, and says every few seconds what it waits for. It gives up at
-// once when one of the processes it depends on has ended.
-func (c *Cluster) wait(ctx context.Context, what string, on []*process.Process, ready func(context.Context) (bool, error)) error {
+// once when check, which may be nil, finds that waiting is in vain.
+func (c *Cluster) wait(ctx context.Context, what string, check func() error, ready func(context.Context) (bool, error)) error {
 	begin, said := time.Now(), time.Now()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -122,9 +125,9 @@ func (c *Cluster) wait(ctx context.Context, what string, on []*process.Process, 
 		if done {
 			return nil
 		}
-		for _, dependency := range on {
-			if dependency.Exited() {
-				return fmt.Errorf("%s has ended while waiting for %s, see %s", dependency.Name, what, dependency.Log)
+		if check != nil {
+			if err := check(); err != nil {
+				return fmt.Errorf("waiting for %s: %w", what, err)
 			}
 		}
 		if time.Since(begin) > 2*time.Minute {
@@ -142,10 +145,22 @@ func (c *Cluster) wait(ctx context.Context, what string, on []*process.Process, 
 	}
 }
 
-func (c *Cluster) waitForNodes(number int) func(context.Context) error {
+// running is a check that these processes have not ended.
+func running(processes ...*process.Process) func() error {
+	return func() error {
+		for _, p := range processes {
+			if p.Exited() {
+				return fmt.Errorf("%s has ended: %s", p.Name, p.LastLines())
+			}
+		}
+		return nil
+	}
+}
+
+func (c *Cluster) waitForNodes(number int, check func() error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		log.Progress("%s: waiting for %d Ready nodes", c.Name, number)
-		return c.wait(ctx, "nodes to be Ready", nil, func(ctx context.Context) (bool, error) {
+		return c.wait(ctx, "nodes to be Ready", check, func(ctx context.Context) (bool, error) {
 			ready, err := c.client.ReadyNodes(ctx)
 			return ready >= number, err
 		})

@@ -66,7 +66,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 		return err
 	}
 	log.Progress("%s: waiting for the API server", c.Name)
-	err = c.wait(ctx, "the API server", []*process.Process{etcd, apiserver}, func(ctx context.Context) (bool, error) {
+	err = c.wait(ctx, "the API server", running(etcd, apiserver), func(ctx context.Context) (bool, error) {
 		_, err := c.client.Do(ctx, http.MethodGet, "/readyz", "", nil)
 		return err == nil, err
 	})
@@ -104,7 +104,7 @@ func (c *Cluster) startEtcd(ctx context.Context) (*process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return etcd, c.wait(ctx, "etcd", []*process.Process{etcd}, func(context.Context) (bool, error) {
+	return etcd, c.wait(ctx, "etcd", running(etcd), func(context.Context) (bool, error) {
 		connection, err := net.DialTimeout("unix", c.path("etcd.sock"), time.Second)
 		if err == nil {
 			connection.Close()

@@ -10,7 +10,6 @@ import (
 
 	"bellwether.local/lab/internal/build"
 	"bellwether.local/lab/internal/log"
-	"bellwether.local/lab/internal/process"
 )
 
 const (
@@ -72,7 +71,7 @@ func (c *Cluster) startGateway(ctx context.Context) error {
 	}
 	for _, object := range objects {
 		// A definition is served a moment after it is established.
-		err := c.wait(ctx, "the Gateway API", []*process.Process{traefik}, func(ctx context.Context) (bool, error) {
+		err := c.wait(ctx, "the Gateway API", running(traefik), func(ctx context.Context) (bool, error) {
 			err := c.client.Apply(ctx, object[0], object[1])
 			return err == nil, err
 		})

@@ -11,7 +11,6 @@ import (
 
 	"bellwether.local/lab/internal/log"
 	"bellwether.local/lab/internal/plan"
-	"bellwether.local/lab/internal/process"
 )
 
 // PauseImage is the image of every pod's sandbox.
@@ -102,6 +101,8 @@ func ImportImages(ctx context.Context, socket, archive string) error {
 	return nil
 }
 
+const kubeletFile = "kubelet.yaml"
+
 // kubeletConfig: control groups per pod class, node reservations and disk eviction are what a kubelet does to a
 // machine of its own; here several kubelets share one with everything else. Images are never collected, because
 // there is no registry to pull them from again.
@@ -156,38 +157,53 @@ func (c *Cluster) startNode(ctx context.Context) error {
 	if err := os.MkdirAll(c.path("kubelet"), 0o755); err != nil {
 		return err
 	}
-	config, err := c.write("kubelet.yaml", fmt.Sprintf(kubeletConfig,
-		c.Directory(), ContainerdSocket(c.Lab.Directory, c.Name)))
-	if err != nil {
+	socket := ContainerdSocket(c.Lab.Directory, c.Name)
+	if _, err := c.write(kubeletFile, fmt.Sprintf(kubeletConfig, c.Directory(), socket)); err != nil {
 		return err
 	}
 	if err := c.importImages(ctx); err != nil {
 		return err
 	}
-	kubelet, err := c.start("kubelet", []string{
-		"--config=" + config,
-		"--kubeconfig=" + c.path("node.kubeconfig"),
-		"--root-dir=" + c.path("kubelet"),
-		"--cert-dir=" + c.path("kubelet/pki"),
-		"--hostname-override=" + c.Name,
-		"--node-ip=" + c.Node.String(),
-	})
-	if err != nil {
+	if err := c.startKubelet(); err != nil {
 		return err
 	}
 	// kube-proxy asks for the node's address and, when it is not there yet, waits long before it asks again.
 	log.Progress("%s: waiting for the kubelet to register", c.Name)
-	err = c.wait(ctx, "the kubelet to register", []*process.Process{kubelet}, func(ctx context.Context) (bool, error) {
+	err := c.wait(ctx, "the kubelet to register", c.keepKubelet, func(ctx context.Context) (bool, error) {
 		_, err := c.client.Do(ctx, "GET", "/api/v1/nodes/"+c.Name, "", nil)
 		return err == nil, err
 	})
 	if err != nil {
 		return err
 	}
-	config, err = c.write("kube-proxy.yaml", fmt.Sprintf(proxyConfig, c.Name, plan.PodRange, c.Directory()))
+	config, err := c.write("kube-proxy.yaml", fmt.Sprintf(proxyConfig, c.Name, plan.PodRange, c.Directory()))
 	if err != nil {
 		return err
 	}
 	_, err = c.start("kube-proxy", []string{"--config=" + config})
 	return err
+}
+
+func (c *Cluster) startKubelet() (err error) {
+	c.kubeletStarts++
+	c.kubelet, err = c.start("kubelet", []string{
+		"--config=" + c.path(kubeletFile),
+		"--kubeconfig=" + c.path("node.kubeconfig"),
+		"--root-dir=" + c.path("kubelet"),
+		"--cert-dir=" + c.path("kubelet/pki"),
+		"--hostname-override=" + c.Name,
+		"--node-ip=" + c.Node.String(),
+	})
+	return err
+}
+
+// keepKubelet starts the kubelet again when it has ended, a few times. Kubelets keep the socket for device plugins at
+// a fixed place, and two that start in the same instant can meet there: then one of them gives up.
+func (c *Cluster) keepKubelet() error {
+	err := running(c.kubelet)()
+	if err == nil || c.kubeletStarts >= 3 {
+		return err
+	}
+	log.Progress("%s: %v; starting it again", c.Name, err)
+	return c.startKubelet()
 }

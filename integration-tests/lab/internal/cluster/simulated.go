@@ -50,7 +50,7 @@ func (c *Cluster) startSimulatedNodes(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := c.start("kwok", []string{
+	kwok, err := c.start("kwok", []string{
 		"--kubeconfig=" + c.path("kubeconfig"),
 		"--config=" + c.Output.File(build.KwokStages),
 		"--manage-all-nodes=true",
@@ -61,5 +61,5 @@ func (c *Cluster) startSimulatedNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.waitForNodes(c.Settings.KwokNodes)(ctx)
+	return c.waitForNodes(c.Settings.KwokNodes, running(kwok))(ctx)
 }

@@ -46,8 +46,21 @@ func (r Record) Alive() bool {
 	return err == nil && start == r.Start
 }
 
-// Records reads what was started for the lab in this folder. A last line cut short by a crash is left out.
+// Records reads what was started for the lab in this folder. A last line cut short by a crash is left out, and so is a
+// process that was started again later.
 func Records(directory string) []Record {
+	latest := map[[2]string]Record{}
+	for _, record := range allRecords(directory) {
+		latest[[2]string{record.Cluster, record.Name}] = record
+	}
+	records := make([]Record, 0, len(latest))
+	for _, record := range latest {
+		records = append(records, record)
+	}
+	return records
+}
+
+func allRecords(directory string) []Record {
 	content, err := os.ReadFile(recordsFile(directory))
 	if err != nil {
 		return nil
@@ -89,7 +102,7 @@ func marked(directory string) []Record {
 // Of lists the running processes of the lab in this folder, each once.
 func Of(directory string) []Record {
 	byPID := map[int]Record{}
-	for _, record := range append(marked(directory), Records(directory)...) {
+	for _, record := range append(marked(directory), allRecords(directory)...) {
 		if record.PID != os.Getpid() && record.Alive() {
 			byPID[record.PID] = record
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -54,6 +55,16 @@ func (p *Process) Exited() bool {
 	default:
 		return false
 	}
+}
+
+// LastLines is the end of the process's log, for the message that says that it has ended.
+func (p *Process) LastLines() string {
+	content, err := os.ReadFile(p.Log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	return p.Log + " ends with\n" + strings.Join(lines[max(0, len(lines)-3):], "\n")
 }
 
 // Recorder starts processes of one lab and writes them down.
