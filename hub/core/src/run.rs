@@ -16,10 +16,11 @@ mod state;
 mod waiting;
 mod wave;
 
-pub use decide::decide;
+pub use decide::{decide, explain, gates};
 pub use decision::{
     ActionOutcome, AnsweredAction, CommandChange, Decision, Grant, GrantRelease, HubEvent,
 };
+pub use gate::GateVerdict;
 pub use input::{
     ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, RunFacts, Supersession,
 };

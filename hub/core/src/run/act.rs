@@ -90,17 +90,17 @@ fn scope(turn: &Turn<'_>, action: &PendingAction) -> Result<Scope, String> {
             Some(turn.input.plan.wave_named(name).ok_or_else(|| format!("there is no wave {name}"))?)
         }
     };
-    let Some(name) = &action.cluster else {
+    let Some(id) = action.cluster else {
         return Ok(wave.map_or(Scope::Run, Scope::Wave));
     };
-    let found = turn.next.clusters.iter().find(|(_, cluster)| cluster.name == *name);
-    match found {
-        Some((id, cluster)) if wave.is_none() || cluster.wave == wave => Ok(Scope::Cluster(*id)),
-        Some(_) => Err(format!(
-            "cluster {name} is not in wave {}",
+    match turn.next.clusters.get(&id) {
+        Some(cluster) if wave.is_none() || cluster.wave == wave => Ok(Scope::Cluster(id)),
+        Some(cluster) => Err(format!(
+            "cluster {} is not in wave {}",
+            cluster.name,
             action.wave.as_deref().unwrap_or_default()
         )),
-        None => Err(format!("cluster {name} is not in this run")),
+        None => Err("that cluster is not in this run".to_owned()),
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bellwether_api::{
     command::{Abort, AbortCause},
-    status::Severity,
+    status::{Severity, WaitReason},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     act, command,
     decision::{AnsweredAction, Decision, Grant, HubEvent},
+    gate::{self, GateVerdict, Side},
     grant,
     input::{ClusterSeen, Input, Reach, Supersession},
     observe,
@@ -44,6 +45,22 @@ pub fn decide(input: &Input<'_>) -> Decision {
     let (waiting_on, wake_at) = waiting::explain(&turn);
     let Turn { next, grants, events, answered, .. } = turn;
     Decision { next, grants, commands, answered, events, waiting_on, wake_at }
+}
+
+/// Says what a run waits for as it stands, and when time alone may move it, without deciding
+/// anything. The first is empty when the run has ended.
+#[must_use]
+pub fn explain(input: &Input<'_>) -> (Vec<WaitReason>, Option<Timestamp>) {
+    waiting::explain(&Turn::new(input))
+}
+
+/// Judges the gates of one wave as they stand: those before it, then those after it.
+#[must_use]
+pub fn gates(input: &Input<'_>, wave: usize) -> Vec<GateVerdict> {
+    let turn = Turn::new(input);
+    let mut verdicts = gate::verdicts(&turn, wave, Side::Before);
+    verdicts.extend(gate::verdicts(&turn, wave, Side::After));
+    verdicts
 }
 
 /// One decision in the making.

@@ -17,14 +17,28 @@ pub(super) enum Side {
 
 /// Whether a gate holds, and if not, what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum GateVerdict {
+pub enum GateVerdict {
+    /// It holds.
     Holds,
-    /// A human; so many have approved of so many.
-    Approval { given: u32, needed: u32, by: Vec<String> },
-    /// Time alone, until then.
-    Soak { until: Timestamp },
+    /// It waits for humans.
+    Approval {
+        /// How many have approved.
+        given: u32,
+        /// How many must.
+        needed: u32,
+        /// Who may; empty = whoever may act on the application.
+        by: Vec<String>,
+    },
+    /// It waits for time alone.
+    Soak {
+        /// Until then.
+        until: Timestamp,
+    },
     /// Clusters that are not healthy and fresh stop the clock.
-    SoakStopped { clusters: Vec<String> },
+    SoakStopped {
+        /// Their names; empty = the clock has not started.
+        clusters: Vec<String>,
+    },
 }
 
 /// Keeps the clocks of a wave's soak gates: running while every cluster in question is healthy.

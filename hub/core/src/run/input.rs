@@ -151,9 +151,9 @@ pub struct PendingAction {
     /// Name of the wave that is meant; absent = the run, or the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
-    /// Name of the cluster that is meant; absent = the wave or the run.
+    /// The cluster that is meant; absent = the wave or the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
+    pub cluster: Option<Uuid>,
     /// The step that was seen, from 0; absent = whichever is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
