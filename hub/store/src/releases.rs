@@ -1,0 +1,288 @@
+//! Releases: immutable, numbered within their application.
+
+use bellwether_api::reference::NamespacedName;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    Digest, Store, StoreError, Tx,
+    blobs::{self, Secrecy},
+    column::{digest, ms, signed, timestamp, unsigned},
+    error::Doing,
+};
+
+/// One release, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Names it everywhere.
+    pub id: Uuid,
+    /// The application.
+    pub application: NamespacedName,
+    /// Its number within the application, from 1, without gaps.
+    pub revision: u64,
+    /// Digest of the release, as bundles name it.
+    pub digest: Digest,
+    /// Digest of the blob with the content.
+    pub content: Digest,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
+}
+
+/// A release to make.
+#[derive(Clone, Debug)]
+pub struct NewRelease<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// The application, which must be recorded.
+    pub application: &'a NamespacedName,
+    /// Digest of the release.
+    pub digest: Digest,
+    /// The content: JSON, canonical.
+    pub content: &'a [u8],
+    /// Whether the content holds a Secret; it is then sealed at rest.
+    pub secrecy: Secrecy,
+    /// Who makes it.
+    pub by: &'a str,
+    /// Why; empty when nothing was said.
+    pub reason: &'a str,
+}
+
+/// What making a release did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is new.
+    New(Release),
+    /// The application's latest release has that digest already: nothing was made.
+    Unchanged(Release),
+}
+
+/// Why a release was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The application is not recorded.
+    #[error("failed to release {application}: there is no such application")]
+    UnknownApplication {
+        /// The application.
+        application: NamespacedName,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(sqlx::FromRow)]
+struct ReleaseRow {
+    id: Uuid,
+    namespace: String,
+    application: String,
+    revision: i64,
+    digest: Vec<u8>,
+    content: Vec<u8>,
+    created_at_ms: i64,
+    created_by: String,
+    reason: String,
+}
+
+impl ReleaseRow {
+    fn into_release(self) -> Result<Release, StoreError> {
+        Ok(Release {
+            id: self.id,
+            application: NamespacedName {
+                namespace: self.namespace,
+                name: self.application,
+            },
+            revision: unsigned("release.revision", self.revision)?,
+            digest: digest("release.digest", &self.digest)?,
+            content: digest("release.content", &self.content)?,
+            created_at: timestamp("release.created_at_ms", self.created_at_ms)?,
+            created_by: self.created_by,
+            reason: self.reason,
+        })
+    }
+}
+
+/// Makes the next release of an application, under the lock of its record: two hubs never make the
+/// same one twice.
+///
+/// # Errors
+/// [`CreateError::UnknownApplication`], or the database fails.
+pub async fn create(
+    tx: &mut Tx,
+    new: &NewRelease<'_>,
+    now: Timestamp,
+) -> Result<Created, CreateError> {
+    let recorded = sqlx::query(
+        "SELECT FROM record WHERE kind = 'Application' AND namespace = $1 AND name = $2 FOR UPDATE",
+    )
+    .bind(&new.application.namespace)
+    .bind(&new.application.name)
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("lock an application")?;
+    if recorded.is_none() {
+        return Err(CreateError::UnknownApplication {
+            application: new.application.clone(),
+        });
+    }
+    let latest: Option<ReleaseRow> = sqlx::query_as(LATEST)
+        .bind(&new.application.namespace)
+        .bind(&new.application.name)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("read the latest release")?;
+    let latest = latest.map(ReleaseRow::into_release).transpose()?;
+    let revision = match latest {
+        Some(latest) if latest.digest == new.digest => return Ok(Created::Unchanged(latest)),
+        Some(latest) => latest.revision + 1,
+        None => 1,
+    };
+    let content = blobs::put(tx, new.content, new.secrecy, now).await?;
+    let row: ReleaseRow = sqlx::query_as(
+        "INSERT INTO release (id, namespace, application, revision, digest, content, created_at_ms,
+            created_by, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+    )
+    .bind(new.id)
+    .bind(&new.application.namespace)
+    .bind(&new.application.name)
+    .bind(signed("release.revision", revision)?)
+    .bind(new.digest.0.as_slice())
+    .bind(content.0.as_slice())
+    .bind(ms(now))
+    .bind(new.by)
+    .bind(new.reason)
+    .fetch_one(&mut *tx.inner)
+    .await
+    .doing("write a release")?;
+    Ok(Created::New(row.into_release()?))
+}
+
+const LATEST: &str = "SELECT * FROM release WHERE namespace = $1 AND application = $2
+    ORDER BY revision DESC LIMIT 1";
+
+/// One release; absent when there is none.
+///
+/// # Errors
+/// The database fails.
+pub async fn get(store: &Store, id: Uuid) -> Result<Option<Release>, StoreError> {
+    let row: Option<ReleaseRow> = sqlx::query_as("SELECT * FROM release WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&store.pool)
+        .await
+        .doing("read a release")?;
+    row.map(ReleaseRow::into_release).transpose()
+}
+
+/// One release by its number; absent when there is none.
+///
+/// # Errors
+/// The database fails.
+pub async fn by_revision(
+    store: &Store,
+    application: &NamespacedName,
+    revision: u64,
+) -> Result<Option<Release>, StoreError> {
+    let row: Option<ReleaseRow> = sqlx::query_as(
+        "SELECT * FROM release WHERE namespace = $1 AND application = $2 AND revision = $3",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .bind(i64::try_from(revision).unwrap_or(i64::MAX))
+    .fetch_optional(&store.pool)
+    .await
+    .doing("read a release")?;
+    row.map(ReleaseRow::into_release).transpose()
+}
+
+/// The latest release of an application; absent when it has none.
+///
+/// # Errors
+/// The database fails.
+pub async fn latest(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Option<Release>, StoreError> {
+    let row: Option<ReleaseRow> = sqlx::query_as(LATEST)
+        .bind(&application.namespace)
+        .bind(&application.name)
+        .fetch_optional(&store.pool)
+        .await
+        .doing("read the latest release")?;
+    row.map(ReleaseRow::into_release).transpose()
+}
+
+/// The releases of an application, newest first, at most `limit`.
+///
+/// # Errors
+/// The database fails.
+pub async fn list(
+    store: &Store,
+    application: &NamespacedName,
+    limit: u32,
+) -> Result<Vec<Release>, StoreError> {
+    let rows: Vec<ReleaseRow> = sqlx::query_as(
+        "SELECT * FROM release WHERE namespace = $1 AND application = $2
+         ORDER BY revision DESC LIMIT $3",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .bind(i64::from(limit))
+    .fetch_all(&store.pool)
+    .await
+    .doing("list releases")?;
+    rows.into_iter().map(ReleaseRow::into_release).collect()
+}
+
+/// The content of a release, as it was given.
+///
+/// # Errors
+/// The database fails, or the content is gone or cannot be opened.
+pub async fn content(store: &Store, release: &Release) -> Result<Vec<u8>, StoreError> {
+    blobs::get(store, release.content)
+        .await?
+        .ok_or_else(|| StoreError::Corrupt {
+            what: "release.content",
+            detail: format!("blob {} is not stored", release.content),
+        })
+}
+
+/// Forgets the history of an application but for its `keep` latest releases and whatever an
+/// unfinished run needs: releases, with their runs, plans and actions. Gives the number of
+/// releases.
+///
+/// # Errors
+/// The database fails.
+pub async fn sweep(
+    tx: &mut Tx,
+    application: &NamespacedName,
+    keep: u32,
+) -> Result<u64, StoreError> {
+    tx.allow_history_deletion().await?;
+    let doomed: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM release r WHERE namespace = $1 AND application = $2
+           AND id NOT IN (SELECT id FROM release WHERE namespace = $1 AND application = $2
+                          ORDER BY revision DESC LIMIT $3)
+           AND NOT EXISTS (SELECT FROM run WHERE finished_at_ms IS NULL
+                           AND (run.release = r.id OR run.previous_release = r.id))",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .bind(i64::from(keep))
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("look for old releases")?;
+    sqlx::query("DELETE FROM run WHERE release = ANY($1)")
+        .bind(&doomed)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("delete old runs")?;
+    let deleted = sqlx::query("DELETE FROM release WHERE id = ANY($1)")
+        .bind(&doomed)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("delete old releases")?;
+    Ok(deleted.rows_affected())
+}
