@@ -1,2 +1,86 @@
-//! placeholder
-fn main() {}
+//! `bellwether`: the command line of a fleet.
+//!
+//! Talks to the hub's HTTP API alone, but for `register cluster` and `unregister cluster`, which
+//! also use the user's kubeconfig, and `hub dev`, which becomes bellwether-hub.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+mod admin;
+mod apply;
+mod args;
+mod client;
+mod documents;
+mod failure;
+mod get;
+mod hub;
+mod kind;
+mod output;
+mod register;
+mod render;
+mod rollout;
+#[cfg(test)]
+mod sample;
+mod watch;
+
+use args::{Cli, Command, HubCommand, LabelCommand, RegisterCommand, UnregisterCommand};
+use client::Client;
+use failure::{Code, Failure};
+
+fn main() -> ExitCode {
+    // Fails only when a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("error: failed to start: {error}"));
+            return ExitCode::from(Code::Error as u8);
+        }
+    };
+    let code = match runtime.block_on(run(&cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            let failure = Failure::from(error);
+            failure.lines().iter().for_each(|line| output::note(line));
+            failure.code()
+        }
+    };
+    ExitCode::from(code as u8)
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<Code> {
+    let global = &cli.global;
+    let client = Client::new(global);
+    match &cli.command {
+        Command::Hub(HubCommand::Dev { flags }) => {
+            hub::dev(flags)?;
+            Ok(Code::Done)
+        }
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "bellwether", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(Code::Done)
+        }
+        Command::Version => admin::version(client, global).await,
+        Command::Register(RegisterCommand::Cluster(args)) => register::register(client, args).await,
+        Command::Unregister(UnregisterCommand::Cluster { name, context, kubeconfig, hub_only }) => {
+            let place = (!hub_only).then_some((context.as_deref(), kubeconfig.as_deref()));
+            register::unregister(&client?, name, place).await
+        }
+        Command::Label(LabelCommand::Cluster { name, changes }) => {
+            admin::label(&client?, name, changes).await
+        }
+        Command::Apply(args) => apply::apply(&client?, global, args).await,
+        Command::Delete(args) => apply::delete(&client?, global, args).await,
+        Command::Get(args) => get::get(&client?, global, args).await,
+        Command::Describe(args) => get::describe(&client?, global, args).await,
+        Command::Tree(args) => get::tree(&client?, global, args).await,
+        Command::Why(args) => get::why(&client?, global, args).await,
+        Command::Events(args) => get::events(&client?, global, args).await,
+        Command::Rollout(command) => rollout::run(&client?, global, command).await,
+        Command::Token(command) => admin::token(&client?, command).await,
+    }
+}

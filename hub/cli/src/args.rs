@@ -1,0 +1,458 @@
+//! The command line's grammar.
+
+use std::{path::PathBuf, time::Duration};
+
+use bellwether_api::{call::ActionVerb, duration::Dur};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Control a fleet of Kubernetes clusters.
+#[derive(Parser, Debug)]
+#[command(name = "bellwether", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// How the hub is reached and how answers are printed.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Address of the hub's API, such as http://127.0.0.1:7700
+    #[arg(long, env = "BELLWETHER_HUB", global = true, value_name = "URL")]
+    pub hub: Option<String>,
+    /// Token for the hub's API
+    #[arg(long, env = "BELLWETHER_TOKEN", global = true, hide_env_values = true)]
+    pub token: Option<String>,
+    /// Unix socket of a hub on this machine; tried before the URL's default
+    #[arg(long, env = "BELLWETHER_SOCKET", global = true, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+    /// Namespace of applications and rollouts
+    #[arg(
+        short,
+        long,
+        env = "BELLWETHER_NAMESPACE",
+        global = true,
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub namespace: String,
+    /// No glyphs, no colour, no redrawing
+    #[arg(long, global = true)]
+    pub plain: bool,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a hub on this machine
+    #[command(subcommand)]
+    Hub(HubCommand),
+    /// Add a cluster to the fleet
+    #[command(subcommand)]
+    Register(RegisterCommand),
+    /// Take a cluster out of the fleet
+    #[command(subcommand)]
+    Unregister(UnregisterCommand),
+    /// Set labels of a cluster: key=value sets, key- removes
+    #[command(subcommand)]
+    Label(LabelCommand),
+    /// Create or change objects, all of them or none
+    Apply(ApplyArgs),
+    /// Delete objects
+    Delete(DeleteArgs),
+    /// Show objects
+    Get(GetArgs),
+    /// Show everything known about one object
+    Describe(TargetArgs),
+    /// Show an application, its waves, clusters and objects
+    Tree(TargetArgs),
+    /// Say why something does not move, and what to do
+    Why(TargetArgs),
+    /// Show what happened
+    Events(EventsArgs),
+    /// Act on the run of an application
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Manage tokens for the hub's API
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print a completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the versions of this program and of the hub
+    Version,
+}
+
+/// `hub …`.
+#[derive(Subcommand, Debug)]
+pub enum HubCommand {
+    /// Run a hub in the foreground with its own private Postgres
+    Dev {
+        /// Flags for bellwether-hub, such as --data-dir
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+}
+
+/// `register …`.
+#[derive(Subcommand, Debug)]
+pub enum RegisterCommand {
+    /// Install the agent in a cluster and wait for its heartbeat
+    Cluster(RegisterArgs),
+}
+
+/// `register cluster`.
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// The cluster's name in the fleet
+    pub name: String,
+    /// Context of the kubeconfig
+    #[arg(long)]
+    pub context: Option<String>,
+    /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Labels of the cluster
+    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = parse_label, value_delimiter = ',')]
+    pub labels: Vec<(String, String)>,
+    /// Namespaces that the agent may work in
+    #[arg(long, value_delimiter = ',', default_value = "default", value_name = "NAME,…")]
+    pub namespaces: Vec<String>,
+    /// Kinds that the agent may manage there, as kind or resource.group
+    #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
+    pub kinds: Vec<String>,
+    /// Base URL of the cluster's Prometheus, as its pods reach it
+    #[arg(long, value_name = "URL")]
+    pub metrics_address: Option<String>,
+    /// Image of the agent
+    #[arg(
+        long,
+        env = "BELLWETHER_AGENT_IMAGE",
+        default_value = concat!("ghcr.io/bellwether-dev/bellwether-agent:", env!("CARGO_PKG_VERSION")),
+        value_name = "REF"
+    )]
+    pub agent_image: String,
+    /// When the image is pulled
+    #[arg(long, value_enum, default_value_t = PullPolicy::IfNotPresent)]
+    pub image_pull_policy: PullPolicy,
+    /// Where the agent reaches the hub; the hub's own answer unless given
+    #[arg(long, value_name = "HOST:PORT")]
+    pub hub_address: Option<String>,
+    /// Print the manifests and change nothing
+    #[arg(long)]
+    pub print: bool,
+    /// How long to wait for the heartbeat
+    #[arg(long, default_value = "2m", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+/// When the agent's image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicy {
+    /// Where the node lacks it.
+    #[value(name = "IfNotPresent")]
+    IfNotPresent,
+    /// Never.
+    #[value(name = "Never")]
+    Never,
+    /// At every start.
+    #[value(name = "Always")]
+    Always,
+}
+
+impl PullPolicy {
+    /// Returns Kubernetes' word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+            Self::Always => "Always",
+        }
+    }
+}
+
+/// `unregister …`.
+#[derive(Subcommand, Debug)]
+pub enum UnregisterCommand {
+    /// Revoke the cluster's identity and remove the agent; workloads stay
+    Cluster {
+        /// The cluster's name
+        name: String,
+        /// Context of the kubeconfig
+        #[arg(long)]
+        context: Option<String>,
+        /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+        /// Only forget the cluster at the hub; leave the agent where it is
+        #[arg(long)]
+        hub_only: bool,
+    },
+}
+
+/// `label …`.
+#[derive(Subcommand, Debug)]
+pub enum LabelCommand {
+    /// Set labels of a cluster
+    Cluster {
+        /// The cluster's name
+        name: String,
+        /// key=value sets, key- removes
+        #[arg(required = true)]
+        changes: Vec<String>,
+    },
+}
+
+/// `apply`.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    /// File or directory with documents, or - for stdin
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-")]
+    pub files: Vec<String>,
+    /// Fill a component's manifests from a directory
+    #[arg(long, value_name = "COMPONENT=DIR", value_parser = parse_label)]
+    pub manifests: Vec<(String, String)>,
+    /// Check everything and store nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+/// `delete`.
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    /// fleet, cluster, application or rollout; TYPE/NAME works as well
+    #[arg(required_unless_present = "files")]
+    pub kind: Option<String>,
+    /// The object's name
+    pub name: Option<String>,
+    /// Delete what these files name
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", conflicts_with = "kind")]
+    pub files: Vec<String>,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+}
+
+/// `get`.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// fleets, clusters, applications, rollouts or events; TYPE/NAME works as well
+    pub kind: String,
+    /// One object's name
+    pub name: Option<String>,
+    /// Show changes as they happen; of one rollout until it ends
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long = "selector", value_name = "K=V,…")]
+    pub selector: Option<String>,
+    /// In every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Give up watching after this long
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// TYPE/NAME or TYPE NAME.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    /// cluster, fleet, application or rollout; TYPE/NAME works as well
+    pub kind: String,
+    /// The object's name
+    pub name: Option<String>,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+/// `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// An application's or rollout's name; TYPE/NAME works as well
+    pub name: Option<String>,
+    /// Only of this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Show events as they happen
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How many of the newest are shown
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+/// `rollout …`.
+#[derive(Subcommand, Debug)]
+pub enum RolloutCommand {
+    /// Open a waiting gate or step
+    Approve(ActionArgs),
+    /// Skip all remaining steps and promote
+    Promote(ActionArgs),
+    /// Stop where it is: weights stay, timers and checks are ignored
+    #[command(visible_alias = "pause")]
+    Suspend(ActionArgs),
+    /// Go on after suspend
+    Resume(ActionArgs),
+    /// Skip the current step, or one cluster with --cluster
+    Skip(ActionArgs),
+    /// Leave the run: everything goes back to what was before
+    Abort(ActionArgs),
+    /// Try again what failed
+    Retry(ActionArgs),
+    /// Show past runs
+    History {
+        /// The application's or rollout's name
+        name: String,
+        /// How the answer is printed
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+    /// Show the run; the exit code says how it stands (0 done or under way, 3 failed, 4 waits for a human)
+    Status {
+        /// The application's or rollout's name
+        name: String,
+        /// Wait until it ends or waits for a human
+        #[arg(long)]
+        wait: bool,
+        /// Give up waiting after this long
+        #[arg(long, value_parser = parse_duration)]
+        timeout: Option<Duration>,
+        /// How the answer is printed
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+}
+
+impl RolloutCommand {
+    /// Returns the verb and its options; `None` for the reading sub-commands.
+    #[must_use]
+    pub const fn action(&self) -> Option<(ActionVerb, &ActionArgs)> {
+        match self {
+            Self::Approve(args) => Some((ActionVerb::Approve, args)),
+            Self::Promote(args) => Some((ActionVerb::Promote, args)),
+            Self::Suspend(args) => Some((ActionVerb::Suspend, args)),
+            Self::Resume(args) => Some((ActionVerb::Resume, args)),
+            Self::Skip(args) => Some((ActionVerb::Skip, args)),
+            Self::Abort(args) => Some((ActionVerb::Abort, args)),
+            Self::Retry(args) => Some((ActionVerb::Retry, args)),
+            Self::History { .. } | Self::Status { .. } => None,
+        }
+    }
+}
+
+/// Options of the verbs that act.
+#[derive(Args, Debug)]
+pub struct ActionArgs {
+    /// The application's or rollout's name
+    pub name: String,
+    /// Only this wave
+    #[arg(long)]
+    pub wave: Option<String>,
+    /// Only this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// The step that you saw, from 0; another one is refused as stale
+    #[arg(long)]
+    pub step: Option<u32>,
+    /// Why; kept with the action
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// The revision that you saw; another one is a conflict (exit code 6)
+    #[arg(long)]
+    pub revision: Option<u64>,
+    /// Wait until the run ends or waits for a human
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this long
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `token …`.
+#[derive(Subcommand, Debug)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once
+    Create {
+        /// Who uses it
+        name: String,
+        /// admin, editor or viewer
+        #[arg(long, default_value = "viewer")]
+        role: String,
+        /// Namespaces that it may touch; all unless given
+        #[arg(long, value_delimiter = ',')]
+        namespaces: Vec<String>,
+    },
+    /// Show tokens
+    List,
+    /// Take a token away
+    Revoke {
+        /// Who used it
+        name: String,
+    },
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON document; one a line with -w.
+    Json,
+    /// YAML.
+    Yaml,
+    /// A table with more columns.
+    Wide,
+    /// TYPE/NAME, one a line.
+    Name,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is no key=value")),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse::<Dur>().map(Dur::as_std).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Cli, Command, RolloutCommand};
+
+    #[test]
+    fn grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pause_is_suspend() {
+        let cli = Cli::try_parse_from(["bellwether", "rollout", "pause", "shop"]).expect("parses");
+        assert!(matches!(cli.command, Command::Rollout(RolloutCommand::Suspend(_))));
+    }
+
+    #[test]
+    fn unknown_flags_are_refused() {
+        let error = Cli::try_parse_from(["bellwether", "get", "fleets", "--watc"])
+            .expect_err("a typo is an error");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--watch"), "{error}");
+    }
+}

@@ -1,0 +1,265 @@
+//! What is installed in a member cluster. Pure: the same input gives the same objects.
+//!
+//! The fixed part lies in helm/bellwether-agent; what depends on the cluster is filled in here.
+
+use serde_json::{Value, json};
+
+use super::{AGENT, NAMESPACE, rights, rights::Resource};
+
+const FIXED: [&str; 3] = [
+    include_str!("../../../../helm/bellwether-agent/manifests/namespace.yaml"),
+    include_str!("../../../../helm/bellwether-agent/manifests/roles.yaml"),
+    include_str!("../../../../helm/bellwether-agent/manifests/deployment.yaml"),
+];
+
+/// The annotation that names the cluster as the hub knows it.
+pub const CLUSTER_ANNOTATION: &str = "bellwether.dev/cluster";
+
+/// What the manifests depend on.
+#[derive(Clone)]
+pub struct Agent {
+    /// The cluster's name in the fleet.
+    pub cluster: String,
+    /// The agent's image.
+    pub image: String,
+    /// When it is pulled.
+    pub pull_policy: String,
+    /// Where the hub is, `host:port`.
+    pub hub_addresses: Vec<String>,
+    /// SHA-256 of the hub's CA.
+    pub ca_hash: String,
+    /// The one-time join token.
+    pub token: String,
+    /// Namespaces that the agent may work in.
+    pub namespaces: Vec<String>,
+    /// Kinds that it may manage there.
+    pub kinds: Vec<Resource>,
+}
+
+/// Makes every object, in the order in which they are applied.
+#[must_use]
+pub fn objects(agent: &Agent) -> Vec<Value> {
+    let mut objects = fixed(FIXED[0]);
+    objects.extend(definitions());
+    objects.extend(namespaces(agent));
+    objects.extend(fixed(FIXED[1]));
+    objects.extend(cluster_reader(agent));
+    for namespace in &agent.namespaces {
+        objects.extend(namespace_role(namespace, &agent.kinds));
+    }
+    objects.push(join_secret(agent));
+    objects.push(deployment(agent));
+    objects
+}
+
+fn fixed(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).expect("the manifests in helm/bellwether-agent are YAML")
+}
+
+fn definitions() -> Vec<Value> {
+    let mut all = bellwether_api::schema::custom_resource_definitions();
+    ["rollouttracks", "syncrecords"].iter().filter_map(|plural| all.remove(*plural)).collect()
+}
+
+fn labels() -> Value {
+    json!({"app.kubernetes.io/name": "bellwether"})
+}
+
+/// The namespaces exist before the agent comes, so that it needs no right to make any.
+fn namespaces(agent: &Agent) -> Vec<Value> {
+    agent
+        .namespaces
+        .iter()
+        .filter(|name| *name != "default")
+        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+        .collect()
+}
+
+/// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID.
+fn cluster_reader(agent: &Agent) -> Vec<Value> {
+    let mut names: Vec<&str> = agent.namespaces.iter().map(String::as_str).collect();
+    names.extend(["kube-system", NAMESPACE]);
+    names.sort_unstable();
+    names.dedup();
+    vec![
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": AGENT, "labels": labels()},
+            "rules": [{
+                "apiGroups": [""], "resources": ["namespaces"], "resourceNames": names,
+                "verbs": ["get", "watch"],
+            }],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": AGENT, "labels": labels()},
+            "roleRef": role_ref("ClusterRole"),
+            "subjects": subjects(),
+        }),
+    ]
+}
+
+fn namespace_role(namespace: &str, kinds: &[Resource]) -> Vec<Value> {
+    // The agent's own namespace has a Role of that name already.
+    let name = if namespace == NAMESPACE { "bellwether-agent-work" } else { AGENT };
+    let metadata = json!({"name": name, "namespace": namespace, "labels": labels()});
+    let mut role_ref = role_ref("Role");
+    role_ref["name"] = json!(name);
+    vec![
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": rights::rules(kinds),
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": role_ref,
+            "subjects": subjects(),
+        }),
+    ]
+}
+
+fn role_ref(kind: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": AGENT})
+}
+
+fn subjects() -> Value {
+    json!([{"kind": "ServiceAccount", "name": AGENT, "namespace": NAMESPACE}])
+}
+
+fn join_secret(agent: &Agent) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "bellwether-agent-join", "namespace": NAMESPACE, "labels": labels()},
+        "type": "bellwether.dev/join",
+        "stringData": {"token": agent.token},
+    })
+}
+
+fn deployment(agent: &Agent) -> Value {
+    let mut object =
+        fixed(FIXED[2]).pop().expect("deployment.yaml holds one object");
+    object["metadata"]["annotations"] = json!({CLUSTER_ANNOTATION: agent.cluster});
+    let template = &mut object["spec"]["template"];
+    // A new hub or a new registration starts a new pod, which reads the new token.
+    template["metadata"]["annotations"] = json!({
+        CLUSTER_ANNOTATION: agent.cluster,
+        "bellwether.dev/join": short_digest(&agent.token),
+    });
+    let container = &mut template["spec"]["containers"][0];
+    container["image"] = json!(agent.image);
+    container["imagePullPolicy"] = json!(agent.pull_policy);
+    container["env"] = json!([
+        {"name": "BELLWETHER_HUB_ADDRESS", "value": agent.hub_addresses.join(",")},
+        {"name": "BELLWETHER_HUB_CA_HASH", "value": agent.ca_hash},
+        {"name": "BELLWETHER_TOKEN_FILE", "value": "/var/run/bellwether/token"},
+        {"name": "BELLWETHER_NAMESPACE", "value": NAMESPACE},
+        {"name": "BELLWETHER_LOG_FORMAT", "value": "json"},
+    ]);
+    object
+}
+
+fn short_digest(token: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex::encode(Sha256::digest(token.as_bytes()))[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::{Agent, objects, rights};
+
+    fn agent() -> Agent {
+        Agent {
+            cluster: "eu-edge-1".into(),
+            image: "agent:test".into(),
+            pull_policy: "IfNotPresent".into(),
+            hub_addresses: vec!["10.0.0.1:7701".into()],
+            ca_hash: "ab".repeat(32),
+            token: "secret-token".into(),
+            namespaces: vec!["payments".into(), "web".into()],
+            kinds: rights::known(&[]).expect("the defaults are known"),
+        }
+    }
+
+    /// One line a right, as `kubectl auth can-i --list` prints them.
+    fn rights_of(objects: &[Value]) -> BTreeSet<String> {
+        let mut lines = BTreeSet::new();
+        for object in objects {
+            let place = object["metadata"]["namespace"].as_str().unwrap_or("*");
+            for rule in object["rules"].as_array().into_iter().flatten() {
+                let words = |key: &str| -> Vec<String> {
+                    rule[key]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|word| word.as_str().map(str::to_owned))
+                        .collect()
+                };
+                for resource in words("resources") {
+                    lines.insert(format!(
+                        "{place:18} {resource}.{}  {:?} {:?}",
+                        words("apiGroups").join(","),
+                        words("resourceNames"),
+                        words("verbs")
+                    ));
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn rights_are_exactly_these() {
+        let lines: Vec<String> = rights_of(&objects(&agent())).into_iter().collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn nothing_is_granted_by_wildcard_or_beyond_the_named_namespaces() {
+        for object in objects(&agent()) {
+            let text = object["rules"].to_string();
+            assert!(!text.contains("\"*\""), "{object}");
+            assert!(!text.contains("rbac.authorization"), "{object}");
+            let cluster_wide = object["kind"] == "ClusterRole";
+            assert!(!cluster_wide || text.contains("resourceNames"), "{object}");
+            assert!(!text.contains("escalate") && !text.contains("impersonate"), "{object}");
+        }
+    }
+
+    #[test]
+    fn agent_pod_is_what_the_restricted_standard_wants() {
+        let deployment = objects(&agent()).pop().expect("the last object");
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["containers"][0]["image"], "agent:test");
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"], false);
+        assert!(!deployment.to_string().contains("secret-token"));
+    }
+
+    #[test]
+    fn every_object_names_itself() {
+        let names: Vec<String> = objects(&agent())
+            .iter()
+            .map(|object| {
+                format!(
+                    "{} {} {}/{}",
+                    object["apiVersion"].as_str().expect("apiVersion"),
+                    object["kind"].as_str().expect("kind"),
+                    object["metadata"]["namespace"].as_str().unwrap_or("-"),
+                    object["metadata"]["name"].as_str().expect("name"),
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(names.join("\n"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Takes the agent out of a cluster.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use bellwether_api::{sync_record::SyncRecord, track::RolloutTrack};
+use k8s_openapi::{
+    api::{
+        core::v1::Namespace,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, CustomResourceExt as _, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+
+use super::{AGENT, NAMESPACE};
+use crate::output::note;
+
+/// Lets runs go back to their stable version, then removes the agent and what it kept.
+///
+/// # Errors
+/// When runs do not end in time (nothing else is removed then), or the cluster refuses.
+pub async fn remove(client: &Client) -> anyhow::Result<()> {
+    end_runs(client).await?;
+    let params = ListParams::default().labels("app.kubernetes.io/name=bellwether");
+    let delete = DeleteParams::background();
+    for binding in Api::<RoleBinding>::all(client.clone()).list(&params).await?.items {
+        let namespace = binding.namespace().unwrap_or_default();
+        let bindings = Api::<RoleBinding>::namespaced(client.clone(), &namespace);
+        gone(bindings.delete(&binding.name_any(), &delete).await.map(drop))?;
+        let roles = Api::<Role>::namespaced(client.clone(), &namespace);
+        gone(roles.delete(&binding.name_any(), &delete).await.map(drop))?;
+    }
+    gone(Api::<ClusterRoleBinding>::all(client.clone()).delete(AGENT, &delete).await.map(drop))?;
+    gone(Api::<ClusterRole>::all(client.clone()).delete(AGENT, &delete).await.map(drop))?;
+    gone(Api::<Namespace>::all(client.clone()).delete(NAMESPACE, &delete).await.map(drop))?;
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    for name in [RolloutTrack::crd_name(), SyncRecord::crd_name()] {
+        gone(definitions.delete(name, &delete).await.map(drop))?;
+    }
+    Ok(())
+}
+
+fn gone(result: Result<(), kube::Error>) -> anyhow::Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.context("the cluster refused to remove a part of the agent"),
+    }
+}
+
+/// Deleting a track tells the agent to restore traffic and pods; it lets go when that is done.
+async fn end_runs(client: &Client) -> anyhow::Result<()> {
+    let all: Api<RolloutTrack> = Api::all(client.clone());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut said = false;
+    loop {
+        let tracks = match all.list(&ListParams::default()).await {
+            Ok(tracks) => tracks.items,
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(error).context("failed to look for runs in the cluster"),
+        };
+        if tracks.is_empty() {
+            return Ok(());
+        }
+        if !said {
+            note(&format!("{} runs go back to their stable version first …", tracks.len()));
+            said = true;
+        }
+        for track in &tracks {
+            if track.metadata.deletion_timestamp.is_none() {
+                let namespace = track.namespace().unwrap_or_default();
+                let api = Api::<RolloutTrack>::namespaced(client.clone(), &namespace);
+                gone(api.delete(&track.name_any(), &DeleteParams::default()).await.map(drop))?;
+            }
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "{} runs did not end within 2 min, so the agent stays; see `kubectl get \
+                 rollouttracks.bellwether.dev -A`",
+                tracks.len()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

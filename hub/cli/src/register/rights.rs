@@ -1,0 +1,182 @@
+//! Which kinds the agent may manage, and the rights that takes.
+
+use anyhow::{Context as _, bail};
+use kube::discovery::{Discovery, Scope};
+use serde_json::{Value, json};
+
+/// A resource of the API: group and plural.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    /// The group; empty = core.
+    pub group: String,
+    /// The plural, such as `deployments`.
+    pub plural: String,
+}
+
+/// Kinds that every Kubernetes cluster knows, and the route of the Gateway API.
+const KNOWN: [(&str, &str, &str); 16] = [
+    ("configmap", "", "configmaps"),
+    ("cronjob", "batch", "cronjobs"),
+    ("daemonset", "apps", "daemonsets"),
+    ("deployment", "apps", "deployments"),
+    ("horizontalpodautoscaler", "autoscaling", "horizontalpodautoscalers"),
+    ("httproute", "gateway.networking.k8s.io", "httproutes"),
+    ("ingress", "networking.k8s.io", "ingresses"),
+    ("job", "batch", "jobs"),
+    ("limitrange", "", "limitranges"),
+    ("networkpolicy", "networking.k8s.io", "networkpolicies"),
+    ("persistentvolumeclaim", "", "persistentvolumeclaims"),
+    ("poddisruptionbudget", "policy", "poddisruptionbudgets"),
+    ("secret", "", "secrets"),
+    ("service", "", "services"),
+    ("serviceaccount", "", "serviceaccounts"),
+    ("statefulset", "apps", "statefulsets"),
+];
+
+/// What is managed unless `--kinds` says otherwise.
+const DEFAULTS: [&str; 14] = [
+    "ConfigMap", "CronJob", "DaemonSet", "Deployment", "HTTPRoute", "Ingress", "Job",
+    "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "Secret", "Service",
+    "ServiceAccount", "StatefulSet",
+];
+
+/// What a canary takes beside the user's kinds, read only.
+const READ: [(&str, &str); 5] = [
+    ("", "pods"),
+    ("apps", "replicasets"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("keda.sh", "scaledobjects"),
+];
+
+/// Groups whose objects give rights or change what others may do.
+const FORBIDDEN_GROUPS: [&str; 4] = [
+    "rbac.authorization.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "certificates.k8s.io",
+];
+
+fn resource(group: &str, plural: &str) -> Resource {
+    Resource { group: group.to_owned(), plural: plural.to_owned() }
+}
+
+fn lookup(word: &str) -> Option<Resource> {
+    let wanted = word.to_lowercase();
+    KNOWN
+        .iter()
+        .find(|(kind, _, plural)| *kind == wanted || *plural == wanted)
+        .map(|(_, group, plural)| resource(group, plural))
+        .or_else(|| wanted.split_once('.').map(|(plural, group)| resource(group, plural)))
+}
+
+fn wanted(kinds: &[String]) -> Vec<String> {
+    if kinds.is_empty() { DEFAULTS.map(str::to_owned).to_vec() } else { kinds.to_vec() }
+}
+
+/// Reads `--kinds` without a cluster: known kinds and `resource.group`.
+///
+/// # Errors
+/// A kind that only a cluster could explain, or one that gives rights.
+pub fn known(kinds: &[String]) -> anyhow::Result<Vec<Resource>> {
+    let found = wanted(kinds)
+        .iter()
+        .map(|word| lookup(word).with_context(|| unknown(word)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    finish(found)
+}
+
+/// Reads `--kinds`, asking the cluster for kinds that are not known everywhere.
+///
+/// # Errors
+/// A kind that the cluster does not serve, that is not namespaced, or that gives rights.
+pub async fn resolve(client: &kube::Client, kinds: &[String]) -> anyhow::Result<Vec<Resource>> {
+    let words = wanted(kinds);
+    let mut found: Vec<Resource> = words.iter().filter_map(|word| lookup(word)).collect();
+    let unclear: Vec<&String> = words.iter().filter(|word| lookup(word).is_none()).collect();
+    if !unclear.is_empty() {
+        let served = Discovery::new(client.clone())
+            .run()
+            .await
+            .context("failed to ask the cluster for its kinds")?;
+        for word in unclear {
+            let (kind, capabilities) = served
+                .groups()
+                .flat_map(|group| group.recommended_resources())
+                .find(|(kind, _)| kind.kind.eq_ignore_ascii_case(word) || kind.plural == **word)
+                .with_context(|| unknown(word))?;
+            if capabilities.scope == Scope::Cluster {
+                bail!("{word} is not namespaced; agents manage namespaced kinds only");
+            }
+            found.push(resource(&kind.group, &kind.plural));
+        }
+    }
+    finish(found)
+}
+
+fn unknown(word: &str) -> String {
+    format!("{word:?} is no kind that this cluster serves; write it as Kind or resource.group")
+}
+
+fn finish(mut found: Vec<Resource>) -> anyhow::Result<Vec<Resource>> {
+    if let Some(bad) = found.iter().find(|kind| FORBIDDEN_GROUPS.contains(&kind.group.as_str())) {
+        bail!("{}.{} gives rights; agents never manage it", bad.plural, bad.group);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Makes the rules for one namespace that the agent works in.
+#[must_use]
+pub fn rules(kinds: &[Resource]) -> Vec<Value> {
+    let manage = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    let read = ["get", "list", "watch"];
+    let mut rules: Vec<Value> = by_group(kinds)
+        .into_iter()
+        .map(|(group, plurals)| rule(&group, &plurals, &manage))
+        .collect();
+    let tracks = ["rollouttracks".to_owned(), "rollouttracks/status".to_owned()];
+    rules.push(rule(bellwether_api::GROUP, &tracks, &manage));
+    let reads: Vec<Resource> = READ
+        .iter()
+        .map(|(group, plural)| resource(group, plural))
+        .filter(|one| !kinds.contains(one))
+        .collect();
+    rules.extend(by_group(&reads).into_iter().map(|(group, plurals)| rule(&group, &plurals, &read)));
+    rules
+}
+
+fn by_group(kinds: &[Resource]) -> std::collections::BTreeMap<String, Vec<String>> {
+    let mut groups = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for kind in kinds {
+        groups.entry(kind.group.clone()).or_default().push(kind.plural.clone());
+    }
+    groups
+}
+
+fn rule(group: &str, plurals: &[String], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": plurals, "verbs": verbs})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Resource, known};
+
+    #[test]
+    fn kinds_are_read_in_every_form() {
+        let kinds =
+            known(&["Deployment".into(), "services".into(), "widgets.example.com".into()])
+                .expect("known kinds");
+        let names: Vec<String> =
+            kinds.iter().map(|Resource { group, plural }| format!("{plural}.{group}")).collect();
+        assert_eq!(names, ["services.", "deployments.apps", "widgets.example.com"]);
+    }
+
+    #[test]
+    fn kinds_that_give_rights_are_refused() {
+        let error = known(&["roles.rbac.authorization.k8s.io".into()]).expect_err("refused");
+        assert!(error.to_string().contains("gives rights"), "{error}");
+        assert!(known(&["Widget".into()]).is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! Text for people. Pure: what is known, the width and the time go in, text comes out; the same
+//! functions draw once and while watching.
+
+pub mod changes;
+pub mod events;
+pub mod list;
+pub mod run;
+pub mod span;
+pub mod style;
+pub mod tree;
+pub mod why;
+
+pub use style::Style;

@@ -1,0 +1,290 @@
+//! Tables of objects.
+
+use bellwether_api::call::{Item, RunList};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    span::{ago, between, clock, release_name},
+    style::{Style, mood_of, run_word},
+};
+
+/// Draws objects of one kind; NAME first, AGE last.
+#[must_use]
+pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Style) -> String {
+    let titles: &[&str] = match (kind, wide) {
+        ("Cluster", false) => &["NAME", "STATUS", "LAST-SEEN", "KUBERNETES", "LABELS", "AGE"],
+        ("Cluster", true) => &[
+            "NAME", "STATUS", "LAST-SEEN", "KUBERNETES", "LABELS", "AGENT", "CERTIFICATE-ENDS",
+            "MESSAGE", "AGE",
+        ],
+        ("Fleet", false) => &["NAME", "CLUSTERS", "READY", "DEGRADED", "UNKNOWN", "AGE"],
+        ("Fleet", true) => {
+            &["NAME", "CLUSTERS", "READY", "DEGRADED", "UNKNOWN", "MEMBERS", "AGE"]
+        }
+        ("Application", false) => {
+            &["NAMESPACE", "NAME", "STATE", "HEALTH", "RELEASE", "CLUSTERS", "AGE"]
+        }
+        ("Application", true) => &[
+            "NAMESPACE", "NAME", "STATE", "HEALTH", "RELEASE", "CLUSTERS", "REVISION",
+            "CONDITIONS", "AGE",
+        ],
+        (_, false) => &["NAMESPACE", "NAME", "APPLICATION", "STATE", "RELEASE", "CLUSTERS", "AGE"],
+        (_, true) => &[
+            "NAMESPACE", "NAME", "APPLICATION", "STATE", "RELEASE", "CLUSTERS", "WORKLOAD",
+            "REVISION", "AGE",
+        ],
+    };
+    let rows = items.iter().map(|item| {
+        let mut row = match kind {
+            "Cluster" => cluster_row(item, wide, now, style),
+            "Fleet" => fleet_row(item, wide),
+            "Application" => application_row(item, wide, style),
+            _ => rollout_row(item, wide, style),
+        };
+        row.push(ago(item.metadata.creation_timestamp.as_deref(), now));
+        row
+    });
+    grid(titles, rows)
+}
+
+/// Draws past runs.
+#[must_use]
+pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
+    let titles = ["REV", "VERSION", "OUTCOME", "CLUSTERS", "TOOK", "BY", "REASON", "AGE"];
+    let rows = runs.items.iter().map(|run| {
+        let (mood, word) = run_word(run.state);
+        let end = run.finished_at.as_deref().and_then(|at| at.parse().ok()).unwrap_or(now);
+        vec![
+            run.revision.to_string(),
+            release_name(&run.version, run.revision),
+            style.paint(mood, word),
+            format!("{}/{}", run.done, run.total),
+            between(Some(&run.created_at), Some(end)),
+            run.by.clone(),
+            if run.reason.is_empty() { "-".to_owned() } else { run.reason.clone() },
+            ago(Some(&run.created_at), now),
+        ]
+    });
+    grid(&titles, rows)
+}
+
+/// Draws a grid without lines. Cells may hold colours.
+#[must_use]
+pub fn grid(titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut lines: Vec<Vec<String>> =
+        vec![titles.iter().map(|title| (*title).to_owned()).collect()];
+    lines.extend(rows);
+    let mut widths = vec![0; titles.len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(shown_width(cell));
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let mut row = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            row.push_str(cell);
+            row.extend(std::iter::repeat_n(' ', width - shown_width(cell) + 3));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn shown_width(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).to_string().chars().count()
+}
+
+fn status(item: &Item) -> &Value {
+    item.status.as_ref().unwrap_or(&Value::Null)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.is_empty() => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn word(value: &Value, style: Style) -> String {
+    let word = text(value);
+    style.paint(mood_of(&word), &word)
+}
+
+fn labels(item: &Item) -> String {
+    if item.metadata.labels.is_empty() {
+        return "-".to_owned();
+    }
+    let pairs: Vec<String> =
+        item.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<String> {
+    let status = status(item);
+    let mut row = vec![
+        item.metadata.name.clone(),
+        word(&status["condition"], style),
+        match status["lastSeen"].as_str() {
+            Some(at) => format!("{} ago", ago(Some(at), now)),
+            None => "never".to_owned(),
+        },
+        text(&status["kubernetesVersion"]),
+        labels(item),
+    ];
+    if wide {
+        row.push(text(&status["agentVersion"]));
+        row.push(status["certificateExpires"].as_str().map_or("-".to_owned(), clock));
+        row.push(text(&status["message"]));
+    }
+    row
+}
+
+fn fleet_row(item: &Item, wide: bool) -> Vec<String> {
+    let status = status(item);
+    let mut row = vec![
+        item.metadata.name.clone(),
+        text(&status["clusters"]),
+        text(&status["ready"]),
+        text(&status["degraded"]),
+        text(&status["unknown"]),
+    ];
+    if wide {
+        let members: Vec<&str> = status["members"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|member| member["name"].as_str())
+            .collect();
+        row.push(if members.is_empty() { "-".to_owned() } else { members.join(",") });
+    }
+    row
+}
+
+fn release(status: &Value) -> String {
+    match status["revision"].as_u64() {
+        Some(revision) if revision > 0 => {
+            release_name(status["version"].as_str().unwrap_or_default(), revision)
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+fn clusters(status: &Value) -> String {
+    match (status["done"].as_u64(), status["total"].as_u64()) {
+        (Some(done), Some(total)) => format!("{done}/{total}"),
+        _ => "-".to_owned(),
+    }
+}
+
+fn application_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
+    let status = status(item);
+    let mut row = vec![
+        item.metadata.namespace.clone().unwrap_or_default(),
+        item.metadata.name.clone(),
+        word(&status["state"], style),
+        word(&status["health"], style),
+        release(status),
+        clusters(status),
+    ];
+    if wide {
+        row.push(text(&status["revision"]));
+        let conditions: Vec<&str> = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|condition| condition["type"].as_str())
+            .collect();
+        row.push(if conditions.is_empty() { "-".to_owned() } else { conditions.join(",") });
+    }
+    row
+}
+
+fn rollout_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
+    let status = status(item);
+    let mut row = vec![
+        item.metadata.namespace.clone().unwrap_or_default(),
+        item.metadata.name.clone(),
+        text(&item.spec["application"]),
+        word(&status["state"], style),
+        release(status),
+        clusters(status),
+    ];
+    if wide {
+        let workload = &item.spec["workload"];
+        row.push(format!("{}/{}", text(&workload["kind"]), text(&workload["name"])));
+        row.push(text(&status["revision"]));
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_api::call::{Item, ItemMeta};
+    use serde_json::{Value, json};
+
+    use super::table;
+    use crate::{render::Style, sample::NOW};
+
+    fn item(kind: &str, name: &str, spec: Value, status: Value) -> Item {
+        Item {
+            api_version: bellwether_api::API_VERSION.into(),
+            kind: kind.into(),
+            metadata: ItemMeta {
+                name: name.into(),
+                namespace: matches!(kind, "Application" | "Rollout").then(|| "shop".into()),
+                labels: [("tier".to_owned(), "canary".to_owned())].into(),
+                creation_timestamp: Some("2026-03-01T10:00:00Z".into()),
+                ..ItemMeta::default()
+            },
+            spec,
+            status: Some(status),
+        }
+    }
+
+    fn draw(kind: &str, items: &[Item], wide: bool) -> String {
+        table(kind, items, wide, NOW.parse().expect("a time"), Style::PLAIN)
+    }
+
+    #[test]
+    fn clusters_show_how_old_their_word_is() {
+        let items = [
+            item(
+                "Cluster",
+                "eu-edge-1",
+                json!({}),
+                json!({"condition": "Ready", "lastSeen": "2026-03-01T12:09:55Z",
+                       "kubernetesVersion": "v1.33.2", "message": ""}),
+            ),
+            item(
+                "Cluster",
+                "eu-west-1",
+                json!({}),
+                json!({"condition": "Unknown", "lastSeen": "2026-03-01T12:00:00Z",
+                       "message": "no heartbeat for 10m"}),
+            ),
+        ];
+        insta::assert_snapshot!(draw("Cluster", &items, false));
+        assert!(draw("Cluster", &items, true).contains("no heartbeat for 10m"));
+    }
+
+    #[test]
+    fn every_kind_has_its_table() {
+        let status = json!({"state": "Progressing", "health": "Healthy", "revision": 7,
+                            "version": "2.4.1", "done": 1, "total": 3, "clusters": 3, "ready": 2,
+                            "degraded": 0, "unknown": 1, "members": [{"name": "a"}]});
+        let spec = json!({"application": "web", "workload": {"kind": "Deployment", "name": "web"}});
+        let text: Vec<String> = ["Fleet", "Application", "Rollout"]
+            .into_iter()
+            .flat_map(|kind| {
+                let items = [item(kind, "web", spec.clone(), status.clone())];
+                [draw(kind, &items, false), draw(kind, &items, true)]
+            })
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+}

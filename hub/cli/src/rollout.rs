@@ -1,0 +1,111 @@
+//! The verbs on a run.
+
+use bellwether_api::{
+    call::{ActionRequest, ActionVerb, ActionView},
+    view::RunView,
+};
+
+use crate::{
+    args::{ActionArgs, Global, RolloutCommand},
+    client::Client,
+    failure::{Code, Failure},
+    get,
+    kind::{run_name, run_path},
+    output::{Screen, note, print},
+    watch::{Follow, Until, follow},
+};
+
+/// Runs a sub-command of `rollout`.
+///
+/// # Errors
+/// What the hub refused; a conflict where the revision is another one by now.
+pub async fn run(client: &Client, global: &Global, command: &RolloutCommand) -> anyhow::Result<Code> {
+    if let Some((verb, args)) = command.action() {
+        return act(client, global, verb, args).await;
+    }
+    match command {
+        RolloutCommand::History { name, output } => {
+            get::history(client, global, name, *output).await
+        }
+        RolloutCommand::Status { name, wait, timeout, output } => {
+            let screen = Screen::new(global);
+            if *wait || timeout.is_some() {
+                let how =
+                    Follow { until: Until::EndedOrHuman, format: *output, timeout: *timeout };
+                return follow(client, global, &screen, name, how).await;
+            }
+            get::show_run(client, global, &screen, name, *output).await
+        }
+        _ => Err(Failure::Usage("no such sub-command".into()).into()),
+    }
+}
+
+async fn act(
+    client: &Client,
+    global: &Global,
+    verb: ActionVerb,
+    args: &ActionArgs,
+) -> anyhow::Result<Code> {
+    let request = ActionRequest {
+        verb,
+        wave: args.wave.clone(),
+        cluster: args.cluster.clone(),
+        step: args.step,
+        expected_revision: args.revision,
+        reason: args.reason.clone(),
+    };
+    let action: ActionView = client.post(&run_path(global, &args.name, "actions"), &request).await?;
+    print(&format!("{}\n", line(verb, args, &action)))?;
+    if !args.wait && args.timeout.is_none() {
+        return Ok(Code::Done);
+    }
+    let until = wait_until(verb);
+    let how = Follow { until, format: None, timeout: args.timeout };
+    let screen = Screen::new(global);
+    let code = follow(client, global, &screen, &args.name, how).await?;
+    if verb == ActionVerb::Abort {
+        let view: RunView = client.get(&run_path(global, &args.name, "status")).await?;
+        if view.state == bellwether_api::view::RunPhase::Aborted {
+            note(&format!(
+                "revision {} is marked failed and will not start again by itself",
+                view.revision
+            ));
+            // What was asked for happened.
+            return Ok(Code::Done);
+        }
+    }
+    Ok(code)
+}
+
+/// Suspending is done once it waits; everything else goes on from where it stood.
+const fn wait_until(verb: ActionVerb) -> Until {
+    match verb {
+        ActionVerb::Suspend => Until::EndedOrHuman,
+        _ => Until::Ended,
+    }
+}
+
+fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
+    let done = match verb {
+        ActionVerb::Approve => "approved",
+        ActionVerb::Promote => "promoted",
+        ActionVerb::Suspend => "suspended",
+        ActionVerb::Resume => "resumed",
+        ActionVerb::Skip => "skipped",
+        ActionVerb::Abort => "aborted",
+        ActionVerb::Retry => "retried",
+    };
+    let mut place = String::new();
+    if let Some(wave) = &args.wave {
+        place.push_str(&format!("  wave {wave}"));
+    }
+    if let Some(cluster) = &args.cluster {
+        place.push_str(&format!("  cluster {cluster}"));
+    }
+    format!(
+        "rollout/{} {done}{place}  revision {}  (action/{})",
+        run_name(&args.name),
+        action.revision,
+        action.id
+    )
+}
