@@ -38,9 +38,13 @@ type step struct {
 	sources []string
 	pkg     string
 	ldflags string
+	// patience is said of what takes long the first time.
+	patience string
 	// after lays out files that come with the program.
 	after func(Output) error
 }
+
+const minutes = " (minutes the first time, seconds later)"
 
 const kubernetesVersion = "k8s.io/component-base/version.git"
 
@@ -48,19 +52,21 @@ var steps = []step{
 	{program: "pause", module: ".", sources: []string{"pause"}, pkg: "./pause"},
 	{program: "demoapp", module: ".", sources: []string{"demoapp"}, pkg: "./demoapp"},
 	{
-		program: "kubernetes", module: "kubernetes", sources: []string{"."}, pkg: ".",
+		program: "kubernetes", module: "kubernetes", sources: []string{"."}, pkg: ".", patience: minutes,
 		// Without a version, clients fail to parse what the API server says of itself.
 		ldflags: "-X " + kubernetesVersion + "Version=v1.36.3 -X " + kubernetesVersion + "Major=1 -X " + kubernetesVersion + "Minor=36",
 		after:   linkComponents,
 	},
 	{
 		program: "traefik", module: "traefik", sources: []string{"."}, pkg: "github.com/traefik/traefik/v3/cmd/traefik",
-		ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=v3.6.12",
-		after:   copyGatewayDefinitions,
+		patience: minutes,
+		ldflags:  "-X github.com/traefik/traefik/v3/pkg/version.Version=v3.6.12",
+		after:    copyGatewayDefinitions,
 	},
 	{
 		program: "kwok", module: "kwok", sources: []string{"."}, pkg: "sigs.k8s.io/kwok/cmd/kwok",
-		after: copyKwokStages,
+		patience: minutes,
+		after:    copyKwokStages,
 	},
 }
 
@@ -85,7 +91,7 @@ func (s step) run(output Output, title string) error {
 			return nil
 		}
 	}
-	log.Progress("%s: %s (the first time this takes minutes for kubernetes, traefik and kwok)", title, s.program)
+	log.Progress("%s: %s%s", title, s.program, s.patience)
 	begin := time.Now()
 	if err := s.compile(output); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"bellwether.local/lab/internal/build"
@@ -15,7 +14,6 @@ import (
 	"bellwether.local/lab/internal/image"
 	"bellwether.local/lab/internal/log"
 	"bellwether.local/lab/internal/network"
-	"bellwether.local/lab/internal/packages"
 	"bellwether.local/lab/internal/plan"
 	"bellwether.local/lab/internal/process"
 	"bellwether.local/lab/internal/state"
@@ -55,16 +53,6 @@ func Up(ctx context.Context, name, directory string, settings state.Settings, ou
 		}
 	}
 	return start(ctx, lab, settings, output)
-}
-
-func requirements() error {
-	if os.Geteuid() != 0 {
-		return errors.New("a lab makes network namespaces and runs containers: run it as root")
-	}
-	if missing := packages.Missing(); len(missing) > 0 {
-		return fmt.Errorf("these Debian packages are missing: %s; `lab deps` installs them", strings.Join(missing, " "))
-	}
-	return nil
 }
 
 func start(ctx context.Context, lab state.Lab, settings state.Settings, output build.Output) (state.Description, error) {

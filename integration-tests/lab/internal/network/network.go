@@ -73,9 +73,8 @@ func createNamespace(lab string, network plan.Network, cluster plan.Cluster) err
 // bridge. Doing the latter by one rule here, and not by the CNI plugin per pod, makes pods start faster and needs no
 // iptables.
 func configureNamespace(file string) error {
-	const settings = "echo 1 > /proc/sys/net/ipv4/ip_forward; " +
-		"echo 1024 65000 > /proc/sys/net/ipv4/ip_local_port_range"
-	if err := run("", "nsenter", "--net="+file, "sh", "-ec", settings); err != nil {
+	const forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
+	if err := run("", "nsenter", "--net="+file, "sh", "-ec", forward); err != nil {
 		return err
 	}
 	rules := fmt.Sprintf("table ip lab {\n chain postrouting {\n  type nat hook postrouting priority 110; policy accept;\n"+
