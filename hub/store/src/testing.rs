@@ -1,1 +1,137 @@
-//! placeholder
+//! A real Postgres for tests: one private server a test program, one database a test.
+//!
+//! The server lies in a directory of its own under the temporary one and ends with the test
+//! program, however that ends: a small shell waits on a pipe that only the program holds.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{
+    BlobCipher, Store, StoreOptions,
+    postgres::{Embedded, EmbeddedConfig},
+};
+
+const TEMPLATE: &str = "migrated";
+
+struct Server {
+    embedded: Embedded,
+    // Its end of the pipe closes with this program.
+    _reaper: Child,
+}
+
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+
+/// A database of one test, migrated and empty.
+#[derive(Clone, Debug)]
+pub struct TestDatabase {
+    /// Its URL.
+    pub url: String,
+}
+
+impl TestDatabase {
+    /// Makes a database on this program's server, which the first call starts.
+    ///
+    /// # Panics
+    /// When Postgres is not installed or refuses: a test cannot go on without.
+    pub async fn create() -> Self {
+        let server = SERVER.get_or_init(start).await;
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        run(
+            &server.embedded,
+            format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"),
+        )
+        .await;
+        Self {
+            url: server.embedded.url_of_database(&name),
+        }
+    }
+
+    /// Connects to the database, as one hub would; each call is another hub. The key that seals
+    /// Secrets is always the same.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn store(&self) -> Store {
+        connect(&self.url).await
+    }
+}
+
+/// A store on a database of its own.
+///
+/// # Panics
+/// As [`TestDatabase::create`].
+pub async fn store() -> Store {
+    TestDatabase::create().await.store().await
+}
+
+async fn connect(url: &str) -> Store {
+    let options = StoreOptions {
+        max_connections: 20,
+        ..StoreOptions::new(url)
+    };
+    Store::connect(options, BlobCipher::from_key(&[7; 32]))
+        .await
+        .expect("the database answers")
+}
+
+async fn start() -> Server {
+    let dir = std::env::temp_dir().join(format!("bellwether-test-{}", Uuid::new_v4().simple()));
+    fs::create_dir_all(&dir).expect("the temporary directory can be written");
+    // The server's user must be able to enter.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("the directory is ours");
+    let config = EmbeddedConfig::new(dir.join("postgres")).without_fsync();
+    let embedded = Embedded::start(&config)
+        .await
+        .expect("a private Postgres starts");
+    let reaper = reaper(&dir, &embedded);
+    run(&embedded, format!("CREATE DATABASE {TEMPLATE}")).await;
+    let template = connect(&embedded.url_of_database(TEMPLATE)).await;
+    template.migrate().await.expect("the migrations run");
+    template.close().await;
+    Server {
+        embedded,
+        _reaper: reaper,
+    }
+}
+
+async fn run(embedded: &Embedded, statement: String) {
+    let url = embedded.url_of_database("postgres");
+    let options: PgConnectOptions = url.parse().expect("the URL is ours");
+    let mut connection = options.connect().await.expect("the server answers");
+    // The statement holds names of our own making alone.
+    sqlx::query(AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await
+        .expect("it is our server");
+    connection.close().await.expect("the server answers");
+}
+
+/// Ends the server and removes its files when this program is gone.
+fn reaper(dir: &Path, embedded: &Embedded) -> Child {
+    const SCRIPT: &str = r#"
+        read -r _
+        pid=$(head -n 1 "$1/postgres/postmaster.pid" 2>/dev/null)
+        if [ -n "$pid" ]; then
+            kill -QUIT "$pid" 2>/dev/null
+            for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
+        fi
+        rm -rf "$1" "$2""#;
+    Command::new("sh")
+        .args(["-c", SCRIPT, "reaper"])
+        .arg(dir)
+        .arg(&embedded.layout().socket_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("there is a shell")
+}
