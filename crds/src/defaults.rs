@@ -14,7 +14,9 @@ impl RolloutSpec {
     /// they are. Filling in twice changes nothing.
     #[must_use]
     pub fn with_defaults(mut self, namespace: &str) -> Self {
-        self.workload.namespace.get_or_insert_with(|| namespace.to_owned());
+        self.workload
+            .namespace
+            .get_or_insert_with(|| namespace.to_owned());
         self.strategy.canary = self.strategy.canary.map(Canary::with_defaults);
         // 0 reads as 1: nothing fails before its first check.
         self.analysis.failure_threshold = self.analysis.failure_threshold.max(1);
@@ -36,7 +38,11 @@ impl Canary {
             self.max_weight.get_or_insert(Weight::FULL);
         }
         let explicit = !self.steps.is_empty();
-        let form = if explicit { Advance::Manual } else { Advance::Auto };
+        let form = if explicit {
+            Advance::Manual
+        } else {
+            Advance::Auto
+        };
         let advance = *self.advance.get_or_insert(form);
         for step in &mut self.steps {
             step.advance.get_or_insert(advance);

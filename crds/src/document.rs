@@ -21,8 +21,7 @@ pub use envelope::{Document, Kind, Metadata, Object};
 pub use error::{DocumentError, DocumentWarning, ErrorCode};
 pub use limits::{
     MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, MAX_ERRORS, MAX_EXPANDED_BYTES,
-    MAX_EXPANDED_VALUES,
-    MAX_INPUT_BYTES, MAX_VALUES,
+    MAX_EXPANDED_VALUES, MAX_INPUT_BYTES, MAX_VALUES,
 };
 pub(crate) use load::in_order;
 pub use load::{Loaded, load, parse};

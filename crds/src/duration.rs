@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a duration looks like, for schemas.
-pub const PATTERN: &str = r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h)|\.[0-9]+(ns|us|µs|ms|s|m|h))+)$";
+pub const PATTERN: &str =
+    r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h)|\.[0-9]+(ns|us|µs|ms|s|m|h))+)$";
 
 /// A span of time written as a Go duration string (`"300ms"`, `"90s"`, `"1h30m"`), never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +65,9 @@ impl FromStr for Dur {
     /// Reads the grammar of Go's `time.ParseDuration` without signs:
     /// one or more `<decimal><unit>` with the units ns, us, µs, ms, s, m and h; `0` alone is zero.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || ParseDurError { text: text.to_owned() };
+        let fail = || ParseDurError {
+            text: text.to_owned(),
+        };
         if text == "0" {
             return Ok(Self::default());
         }
@@ -76,8 +79,9 @@ impl FromStr for Dur {
                 .filter(|end| *end > 0)
                 .ok_or_else(fail)?;
             let (amount, tail) = rest.split_at(digits);
-            let unit_len =
-                tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+            let unit_len = tail
+                .find(|c: char| c.is_ascii_digit() || c == '.')
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_len);
             let unit_nanos = unit_nanos(unit).ok_or_else(fail)?;
             nanos = nanos
@@ -110,7 +114,11 @@ fn decimal_nanos(amount: &str, unit_nanos: u128) -> Option<u128> {
     if whole.is_empty() && fraction.is_empty() || fraction.len() > 12 {
         return None;
     }
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u128 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let mut total = whole.checked_mul(unit_nanos)?;
     if !fraction.is_empty() {
         let numerator: u128 = fraction.parse().ok()?;
@@ -176,16 +184,33 @@ mod tests {
 
     #[test]
     fn reads_go_durations() {
-        for (text, millis) in
-            [("90s", 90_000), ("1h30m", 5_400_000), ("300ms", 300), ("1.5s", 1_500), ("0", 0)]
-        {
-            assert_eq!(text.parse::<Dur>().map(Dur::as_millis), Ok(millis), "{text}");
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("300ms", 300),
+            ("1.5s", 1_500),
+            ("0", 0),
+        ] {
+            assert_eq!(
+                text.parse::<Dur>().map(Dur::as_millis),
+                Ok(millis),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn refuses_what_go_refuses() {
-        for text in ["", "5", "s", "5 s", "-1s", "1d", "1.s.s", "999999999999999999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-1s",
+            "1d",
+            "1.s.s",
+            "999999999999999999999h",
+        ] {
             assert!(text.parse::<Dur>().is_err(), "{text}");
         }
     }

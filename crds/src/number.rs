@@ -24,7 +24,11 @@ impl Weight {
     /// Makes a weight; `None` above 100.
     #[must_use]
     pub const fn new(percent: u8) -> Option<Self> {
-        if percent <= 100 { Some(Self(percent)) } else { None }
+        if percent <= 100 {
+            Some(Self(percent))
+        } else {
+            None
+        }
     }
 
     /// Makes a weight, cut at 100.
@@ -125,7 +129,9 @@ impl FromStr for IntOrPercent {
     type Err = ParseIntOrPercentError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || ParseIntOrPercentError { text: text.to_owned() };
+        let fail = || ParseIntOrPercentError {
+            text: text.to_owned(),
+        };
         // Integers of the standard library may carry a plus sign.
         if text.starts_with('+') {
             return Err(fail());
@@ -210,9 +216,17 @@ impl FromStr for Num {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let shaped = !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'))
+            && text
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'))
             && text.parse::<f64>().is_ok_and(f64::is_finite);
-        if shaped { Ok(Self(text.to_owned())) } else { Err(ParseNumError { text: text.to_owned() }) }
+        if shaped {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseNumError {
+                text: text.to_owned(),
+            })
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
             let mut value =
                 serde_json::to_value(definition).expect("a definition has string keys only");
             make_acceptable(&mut value);
+            describe(&mut value);
             (plural, value)
         })
         .collect()
@@ -51,6 +52,15 @@ pub fn spec_schema(kind: Kind) -> &'static Value {
             .collect()
     });
     &SCHEMAS[&kind]
+}
+
+/// Puts the description of the spec at the top, where `kubectl explain` looks first.
+fn describe(definition: &mut Value) {
+    let schema = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema");
+    let Some(schema) = schema else { return };
+    if let Some(text) = schema.pointer("/properties/spec/description").cloned() {
+        schema["description"] = text;
+    }
 }
 
 /// Rewrites what schemars writes and an API server warns of or refuses.
@@ -86,11 +96,16 @@ fn replace_unsigned_format(schema: &mut Map<String, Value>) {
     };
     schema.insert("format".to_owned(), Value::from("int64"));
     if let Some(maximum) = maximum {
-        schema.entry("maximum").or_insert_with(|| Value::from(maximum));
+        schema
+            .entry("maximum")
+            .or_insert_with(|| Value::from(maximum));
     }
 }
 
 fn whole_number(value: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range is checked before"
+    )]
     (value.fract() == 0.0 && value.abs() < 9.0e15).then_some(value as i64)
 }

@@ -90,8 +90,14 @@ impl DocumentError {
     #[must_use]
     pub fn from_finding(source: &Source, finding: &crate::validate::Finding) -> Self {
         let at = source.position(&finding.path);
-        Self::at(source.file(), at, &finding.path, ErrorCode::Invalid, finding.message.clone())
-            .suggest(finding.suggestion.clone())
+        Self::at(
+            source.file(),
+            at,
+            &finding.path,
+            ErrorCode::Invalid,
+            finding.message.clone(),
+        )
+        .suggest(finding.suggestion.clone())
     }
 }
 
@@ -158,5 +164,9 @@ fn write_place(
     if line > 0 {
         write!(f, ":{line}:{column}")?;
     }
-    if path.is_empty() { f.write_str(": ") } else { write!(f, " {path}: ") }
+    if path.is_empty() {
+        f.write_str(": ")
+    } else {
+        write!(f, " {path}: ")
+    }
 }

@@ -1,6 +1,6 @@
 //! From bytes to checked documents.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ pub struct Loaded {
 pub fn load(file: &str, input: &[u8]) -> Result<Loaded, Vec<DocumentError>> {
     let documents = parse(file, input)?;
     let warnings = validate::documents(&documents)?;
-    Ok(Loaded { documents, warnings })
+    Ok(Loaded {
+        documents,
+        warnings,
+    })
 }
 
 /// Reads an input without the checks that need more than one field. For callers that fill in
@@ -48,9 +51,10 @@ pub fn load(file: &str, input: &[u8]) -> Result<Loaded, Vec<DocumentError>> {
 /// As for [`load`].
 pub fn parse(file: &str, input: &[u8]) -> Result<Vec<Document>, Vec<DocumentError>> {
     let text = text_of(file, input).map_err(|error| vec![error])?;
+    let text = escape_json(text);
     let mut documents = Vec::new();
     let mut errors: Vec<DocumentError> = Vec::new();
-    for (index, chunk) in split(text).enumerate() {
+    for (index, chunk) in split(&text).enumerate() {
         if index >= MAX_DOCUMENTS {
             let message = format!("more than {MAX_DOCUMENTS} documents in one input");
             errors.push(error_at(file, chunk, ErrorCode::Limit, message));
@@ -65,10 +69,18 @@ pub fn parse(file: &str, input: &[u8]) -> Result<Vec<Document>, Vec<DocumentErro
         }
     }
     if errors.is_empty() && documents.is_empty() {
-        errors.push(DocumentError::whole(file, ErrorCode::Syntax, "there is no document"));
+        errors.push(DocumentError::whole(
+            file,
+            ErrorCode::Syntax,
+            "there is no document",
+        ));
     }
     errors.extend(duplicates(&documents));
-    if errors.is_empty() { Ok(documents) } else { Err(in_order(file, errors)) }
+    if errors.is_empty() {
+        Ok(documents)
+    } else {
+        Err(in_order(file, errors))
+    }
 }
 
 /// Sorts errors by position and cuts them at the limit.
@@ -102,8 +114,29 @@ fn text_of<'a>(file: &str, input: &'a [u8]) -> Result<&'a str, DocumentError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+/// Writes as escapes what JSON allows in its strings and YAML does not allow anywhere.
+fn escape_json(text: &str) -> Cow<'_, str> {
+    let is_forbidden = |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if !text.contains(is_forbidden) || !is_json() {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if is_forbidden(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn error_at(file: &str, chunk: Chunk<'_>, code: ErrorCode, message: String) -> DocumentError {
-    let at = Position { line: chunk.first_line, column: 1 };
+    let at = Position {
+        line: chunk.first_line,
+        column: 1,
+    };
     DocumentError::at(file, at, &FieldPath::default(), code, message)
 }
 
@@ -120,7 +153,13 @@ fn document(
         return Err(vec![error_at(file, chunk, ErrorCode::Limit, message)]);
     }
     let of_fault = |fault: tree::Fault| {
-        DocumentError::at(file, fault.at, &FieldPath::default(), fault.code, fault.message)
+        DocumentError::at(
+            file,
+            fault.at,
+            &FieldPath::default(),
+            fault.code,
+            fault.message,
+        )
     };
     let tree = tree::build(chunk).map_err(|fault| vec![of_fault(fault)])?;
     let mut errors: Vec<DocumentError> = tree.faults.into_iter().map(of_fault).collect();
@@ -169,7 +208,13 @@ fn typed(file: &str, root: Node, max_errors: usize) -> Result<Document, Vec<Docu
     if !matches!(&*root.content, Content::Mapping(_)) {
         let message = "expected an object with apiVersion, kind, metadata and spec";
         let path = FieldPath::default();
-        return Err(vec![DocumentError::at(file, root.at, &path, ErrorCode::Type, message)]);
+        return Err(vec![DocumentError::at(
+            file,
+            root.at,
+            &path,
+            ErrorCode::Type,
+            message,
+        )]);
     }
     let kind = kind_of(file, &root)?;
     let envelope = Walk::new(file, &ENVELOPE, FieldPath::default(), max_errors).run(&root);
@@ -209,7 +254,13 @@ fn spec_of(
     }
     let message = "required field is missing";
     let path = FieldPath::spec();
-    Err(vec![DocumentError::at(file, root.at, &path, ErrorCode::Required, message)])
+    Err(vec![DocumentError::at(
+        file,
+        root.at,
+        &path,
+        ErrorCode::Required,
+        message,
+    )])
 }
 
 /// Makes the typed object. The walk has checked everything before; what fails here is where schema
@@ -222,13 +273,22 @@ fn object<S: DeserializeOwned>(
     let fail = |path: FieldPath, error: &serde_json::Error| {
         let at = source.position(&path);
         let message = error.to_string();
-        vec![DocumentError::at(source.file(), at, &path, ErrorCode::Type, message)]
+        vec![DocumentError::at(
+            source.file(),
+            at,
+            &path,
+            ErrorCode::Type,
+            message,
+        )]
     };
     let metadata: Metadata = serde_json::from_value(metadata)
         .map_err(|error| fail(FieldPath::default().key("metadata"), &error))?;
-    let spec: S =
-        serde_json::from_value(spec).map_err(|error| fail(FieldPath::spec(), &error))?;
-    Ok(Object { metadata, spec, source })
+    let spec: S = serde_json::from_value(spec).map_err(|error| fail(FieldPath::spec(), &error))?;
+    Ok(Object {
+        metadata,
+        spec,
+        source,
+    })
 }
 
 fn kind_of(file: &str, root: &Node) -> Result<Kind, Vec<DocumentError>> {
@@ -278,8 +338,11 @@ fn kind_of(file: &str, root: &Node) -> Result<Kind, Vec<DocumentError>> {
         None => {
             let names = Kind::ALL.map(Kind::name);
             let meant = suggest::closest(name, names);
-            let message =
-                format!("unknown kind {:?}; use one of {}", shorten(name), names.join(", "));
+            let message = format!(
+                "unknown kind {:?}; use one of {}",
+                shorten(name),
+                names.join(", ")
+            );
             errors.push(unknown(name_at, "kind", message, meant));
             Err(errors)
         }
@@ -293,7 +356,11 @@ fn duplicates(documents: &[Document]) -> Vec<DocumentError> {
         let metadata = document.metadata();
         let path = FieldPath::metadata("name");
         let at = document.source().position(&path);
-        let key = (document.kind(), metadata.namespace.as_deref(), metadata.name.as_str());
+        let key = (
+            document.kind(),
+            metadata.namespace.as_deref(),
+            metadata.name.as_str(),
+        );
         match seen.get(&key) {
             None => {
                 seen.insert(key, at);
@@ -307,7 +374,13 @@ fn duplicates(documents: &[Document]) -> Vec<DocumentError> {
                     first.column
                 );
                 let file = document.source().file();
-                errors.push(DocumentError::at(file, at, &path, ErrorCode::Duplicate, message));
+                errors.push(DocumentError::at(
+                    file,
+                    at,
+                    &path,
+                    ErrorCode::Duplicate,
+                    message,
+                ));
             }
         }
     }

@@ -46,8 +46,9 @@ impl Node {
             Content::Scalar { value, .. } => value.clone(),
             Content::Sequence(items) => items.iter().map(Self::to_value).collect(),
             Content::Mapping(entries) => {
-                let entries =
-                    entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value()));
+                let entries = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.value.to_value()));
                 Value::Object(entries.collect::<Map<_, _>>())
             }
         }
@@ -61,7 +62,13 @@ impl Node {
     }
 
     pub(super) fn is_null(&self) -> bool {
-        matches!(&*self.content, Content::Scalar { value: Value::Null, .. })
+        matches!(
+            &*self.content,
+            Content::Scalar {
+                value: Value::Null,
+                ..
+            }
+        )
     }
 
     pub(super) fn as_str(&self) -> Option<&str> {
@@ -81,7 +88,10 @@ pub struct Source {
 
 impl Source {
     pub(super) fn new(file: &str, root: Node) -> Self {
-        Self { file: Arc::from(file), root }
+        Self {
+            file: Arc::from(file),
+            root,
+        }
     }
 
     /// Returns the input's name.
@@ -106,7 +116,9 @@ impl Source {
                     node = &entry.value;
                 }
                 (Segment::Index(index), Content::Sequence(items)) => {
-                    let Some(item) = items.get(*index) else { return at };
+                    let Some(item) = items.get(*index) else {
+                        return at;
+                    };
                     at = item.at;
                     node = item;
                 }
@@ -119,6 +131,8 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }

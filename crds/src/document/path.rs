@@ -86,7 +86,9 @@ impl fmt::Display for FieldPath {
 fn is_word(key: &str) -> bool {
     !key.is_empty()
         && key.len() <= 64
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// Cuts a text for a message; what a user wrote may be long.

@@ -30,12 +30,16 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     chunks.push((start, offset, first_line));
     chunks
         .into_iter()
-        .map(move |(start, end, first_line)| Chunk { first_line, text: &text[start..end] })
+        .map(move |(start, end, first_line)| Chunk {
+            first_line,
+            text: &text[start..end],
+        })
         .filter(|chunk| chunk.text.lines().any(has_content))
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 fn has_content(line: &str) -> bool {
@@ -43,7 +47,11 @@ fn has_content(line: &str) -> bool {
     if line.starts_with('%') {
         return false;
     }
-    let line = if is_marker(line, "---") { &line[3..] } else { line };
+    let line = if is_marker(line, "---") {
+        &line[3..]
+    } else {
+        line
+    };
     let line = line.trim();
     !line.is_empty() && !line.starts_with('#')
 }
@@ -54,14 +62,24 @@ mod tests {
 
     #[test]
     fn cuts_at_markers_and_drops_empty_documents() {
-        let text = "# only a comment\n---\na: 1\n---\n\n--- \n%YAML 1.2\n---\nb: |\n  ---\n...\nc: 2";
+        let text =
+            "# only a comment\n---\na: 1\n---\n\n--- \n%YAML 1.2\n---\nb: |\n  ---\n...\nc: 2";
         let chunks: Vec<Chunk<'_>> = split(text).collect();
         assert_eq!(
             chunks,
             [
-                Chunk { first_line: 2, text: "---\na: 1\n" },
-                Chunk { first_line: 8, text: "---\nb: |\n  ---\n" },
-                Chunk { first_line: 12, text: "c: 2" },
+                Chunk {
+                    first_line: 2,
+                    text: "---\na: 1\n"
+                },
+                Chunk {
+                    first_line: 8,
+                    text: "---\nb: |\n  ---\n"
+                },
+                Chunk {
+                    first_line: 12,
+                    text: "c: 2"
+                },
             ]
         );
     }

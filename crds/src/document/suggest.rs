@@ -26,7 +26,10 @@ const IMPORTED: &[(&str, &str)] = &[
     ("serviceName", "service"),
     ("setWeight", "weight"),
     ("stepWeight", "spec.strategy.canary.stepWeight"),
-    ("stepWeightPromotion", "spec.strategy.canary.stepWeightPromotion"),
+    (
+        "stepWeightPromotion",
+        "spec.strategy.canary.stepWeightPromotion",
+    ),
     ("stepWeights", "weights"),
     ("stepWeights", "spec.strategy.canary.weights"),
     ("syncPolicy", "sync"),
@@ -73,12 +76,19 @@ pub(super) fn field<'a>(
     siblings: impl Iterator<Item = &'a str> + Clone,
     exists: impl Fn(&str) -> bool,
 ) -> Option<String> {
-    let imported = IMPORTED.iter().filter(|(old, _)| *old == key).map(|(_, new)| *new);
-    let imported = imported.into_iter().find(|new| match new.strip_prefix("spec.") {
-        Some(path) => exists(path),
-        None => siblings.clone().any(|sibling| sibling == *new),
-    });
-    imported.or_else(|| closest(key, siblings)).map(str::to_owned)
+    let imported = IMPORTED
+        .iter()
+        .filter(|(old, _)| *old == key)
+        .map(|(_, new)| *new);
+    let imported = imported
+        .into_iter()
+        .find(|new| match new.strip_prefix("spec.") {
+            Some(path) => exists(path),
+            None => siblings.clone().any(|sibling| sibling == *new),
+        });
+    imported
+        .or_else(|| closest(key, siblings))
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

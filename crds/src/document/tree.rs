@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::Value;
 
 use super::{
     error::ErrorCode,
-    limits::{
-        MAX_ALIASES, MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_EXPANDED_VALUES, MAX_VALUES,
-    },
+    limits::{MAX_ALIASES, MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_EXPANDED_VALUES, MAX_VALUES},
     node::{Content, Entry, Node, Position},
     path::shorten,
     scalar,
@@ -48,7 +46,10 @@ pub(super) fn build(chunk: Chunk<'_>) -> Result<Tree, Fault> {
     };
     let (root, _) = builder.value(0)?;
     builder.finish()?;
-    Ok(Tree { root, faults: builder.faults })
+    Ok(Tree {
+        root,
+        faults: builder.faults,
+    })
 }
 
 /// What a value would cost if an alias repeated it.
@@ -98,14 +99,24 @@ impl<'a> Builder<'a> {
 
     fn place(&self, line: usize, column: usize) -> Position {
         Position {
-            line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(self.lines_before),
+            line: u32::try_from(line)
+                .unwrap_or(u32::MAX)
+                .saturating_add(self.lines_before),
             column: u32::try_from(column + 1).unwrap_or(u32::MAX),
         }
     }
 
     fn syntax(&self, error: &ScanError) -> Fault {
         let at = self.place(error.marker().line(), error.marker().col());
-        Fault { at, code: ErrorCode::Syntax, message: shorten(&error.info()) }
+        // The parser has a limit of its own, which flow collections reach while it looks ahead.
+        if *error.kind() == ErrorKind::RecursionLimitExceeded {
+            return too_deep(at);
+        }
+        Fault {
+            at,
+            code: ErrorCode::Syntax,
+            message: shorten(&error.info()),
+        }
     }
 
     /// Reads what follows the first value: nothing may.
@@ -132,12 +143,23 @@ impl<'a> Builder<'a> {
     ) -> Result<(Node, Cost), Fault> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(limit_at(at, format!("more than {MAX_VALUES} values in one document")));
+            return Err(limit_at(
+                at,
+                format!("more than {MAX_VALUES} values in one document"),
+            ));
         }
         let (content, cost, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let content = self.scalar(&text, style, tag.as_deref(), at)?;
-                (content, Cost { values: 1, bytes: text.len(), depth: 0 }, anchor)
+                (
+                    content,
+                    Cost {
+                        values: 1,
+                        bytes: text.len(),
+                        depth: 0,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.check_collection(depth, tag.as_deref(), "seq", at)?;
@@ -152,7 +174,10 @@ impl<'a> Builder<'a> {
             Event::Alias(anchor) => return self.alias(anchor, at, depth),
             _ => return Err(syntax_at(at, "a value is missing")),
         };
-        let node = Node { at, content: Arc::new(content) };
+        let node = Node {
+            at,
+            content: Arc::new(content),
+        };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), cost));
         }
@@ -161,7 +186,10 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, anchor: usize, at: Position, depth: usize) -> Result<(Node, Cost), Fault> {
         let Some((node, cost)) = self.anchors.get(&anchor) else {
-            return Err(syntax_at(at, "an alias stands inside the value that it names"));
+            return Err(syntax_at(
+                at,
+                "an alias stands inside the value that it names",
+            ));
         };
         let (mut node, cost) = (node.clone(), *cost);
         self.aliases += 1;
@@ -172,9 +200,12 @@ impl<'a> Builder<'a> {
         } else if self.expanded_values > MAX_EXPANDED_VALUES {
             format!("aliases expand to more than {MAX_EXPANDED_VALUES} values")
         } else if self.expanded_bytes > MAX_EXPANDED_BYTES {
-            format!("aliases expand to more than {} KiB", MAX_EXPANDED_BYTES >> 10)
+            format!(
+                "aliases expand to more than {} KiB",
+                MAX_EXPANDED_BYTES >> 10
+            )
         } else if depth + cost.depth > MAX_DEPTH {
-            format!("more than {MAX_DEPTH} objects and lists inside each other")
+            return Err(too_deep(at));
         } else {
             node.at = at;
             return Ok((node, cost));
@@ -190,10 +221,7 @@ impl<'a> Builder<'a> {
         at: Position,
     ) -> Result<(), Fault> {
         if depth >= MAX_DEPTH {
-            return Err(limit_at(
-                at,
-                format!("more than {MAX_DEPTH} objects and lists inside each other"),
-            ));
+            return Err(too_deep(at));
         }
         if let Some(tag) = tag
             && tag.core_suffix() != Some(expected)
@@ -205,7 +233,11 @@ impl<'a> Builder<'a> {
 
     fn refuse_tag(&mut self, tag: &Tag, at: Position) {
         let tag = shorten(&tag.original());
-        self.fault(at, ErrorCode::Syntax, format!("the tag {tag} is not supported here"));
+        self.fault(
+            at,
+            ErrorCode::Syntax,
+            format!("the tag {tag} is not supported here"),
+        );
     }
 
     fn fault(&mut self, at: Position, code: ErrorCode, message: String) {
@@ -214,7 +246,11 @@ impl<'a> Builder<'a> {
 
     fn sequence(&mut self, depth: usize) -> Result<(Content, Cost), Fault> {
         let mut items = Vec::new();
-        let mut cost = Cost { values: 1, bytes: 0, depth: 1 };
+        let mut cost = Cost {
+            values: 1,
+            bytes: 0,
+            depth: 1,
+        };
         loop {
             let (event, at) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
@@ -230,7 +266,11 @@ impl<'a> Builder<'a> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: BTreeMap<String, Position> = BTreeMap::new();
         let mut merged = Vec::new();
-        let mut cost = Cost { values: 1, bytes: 0, depth: 1 };
+        let mut cost = Cost {
+            values: 1,
+            bytes: 0,
+            depth: 1,
+        };
         loop {
             let (event, at) = self.next()?;
             if matches!(event, Event::MappingEnd) {
@@ -262,7 +302,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the key, and whether it is `<<`.
-    fn key(&mut self, event: Event<'a>, at: Position, depth: usize) -> Result<(String, bool), Fault> {
+    fn key(
+        &mut self,
+        event: Event<'a>,
+        at: Position,
+        depth: usize,
+    ) -> Result<(String, bool), Fault> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let is_merge = style == ScalarStyle::Plain && text == "<<";
@@ -272,8 +317,15 @@ impl<'a> Builder<'a> {
                 self.check_text(&text, at);
                 if anchor != 0 {
                     let value = Value::from(&*text);
-                    let content = Arc::new(Content::Scalar { value, written: None });
-                    let cost = Cost { values: 1, bytes: text.len(), depth: 0 };
+                    let content = Arc::new(Content::Scalar {
+                        value,
+                        written: None,
+                    });
+                    let cost = Cost {
+                        values: 1,
+                        bytes: text.len(),
+                        depth: 0,
+                    };
                     self.anchors.insert(anchor, (Node { at, content }, cost));
                 }
                 Ok((text.into_owned(), is_merge))
@@ -306,7 +358,9 @@ impl<'a> Builder<'a> {
                 }
             }
             Content::Sequence(items)
-                if items.iter().all(|item| matches!(&*item.content, Content::Mapping(_))) =>
+                if items
+                    .iter()
+                    .all(|item| matches!(&*item.content, Content::Mapping(_))) =>
             {
                 for item in items {
                     self.merge(item, entries, seen);
@@ -323,7 +377,11 @@ impl<'a> Builder<'a> {
     fn check_text(&mut self, text: &str, at: Position) {
         // Postgres stores no NUL in text, and Kubernetes takes none in names or values.
         if text.contains('\0') {
-            self.fault(at, ErrorCode::Syntax, "a text holds a NUL character".to_owned());
+            self.fault(
+                at,
+                ErrorCode::Syntax,
+                "a text holds a NUL character".to_owned(),
+            );
         }
     }
 
@@ -335,7 +393,10 @@ impl<'a> Builder<'a> {
         at: Position,
     ) -> Result<Content, Fault> {
         self.check_text(text, at);
-        let as_text = || Content::Scalar { value: Value::from(text), written: None };
+        let as_text = || Content::Scalar {
+            value: Value::from(text),
+            written: None,
+        };
         let tag_name = tag.and_then(Tag::core_suffix);
         let plain = match (tag, tag_name) {
             (None, _) => style == ScalarStyle::Plain,
@@ -351,7 +412,11 @@ impl<'a> Builder<'a> {
         }
         let Ok(value) = scalar::resolve(text) else {
             let message = format!("{} is no number that JSON can carry", shorten(text));
-            return Err(Fault { at, code: ErrorCode::Value, message });
+            return Err(Fault {
+                at,
+                code: ErrorCode::Value,
+                message,
+            });
         };
         let agrees = match tag_name {
             Some("int") => value.is_i64() || value.is_u64(),
@@ -371,9 +436,24 @@ impl<'a> Builder<'a> {
 }
 
 fn syntax_at(at: Position, message: &str) -> Fault {
-    Fault { at, code: ErrorCode::Syntax, message: message.to_owned() }
+    Fault {
+        at,
+        code: ErrorCode::Syntax,
+        message: message.to_owned(),
+    }
 }
 
 fn limit_at(at: Position, message: String) -> Fault {
-    Fault { at, code: ErrorCode::Limit, message }
+    Fault {
+        at,
+        code: ErrorCode::Limit,
+        message,
+    }
+}
+
+fn too_deep(at: Position) -> Fault {
+    limit_at(
+        at,
+        format!("more than {MAX_DEPTH} objects and lists inside each other"),
+    )
 }

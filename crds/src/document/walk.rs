@@ -16,11 +16,40 @@ const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
-    "abTest", "affinity", "alerts", "allowLocal", "apisix", "batch", "blueGreen", "deletion",
-    "dependsOn", "destinationRule", "external", "git", "grpcRoutes", "helm", "hooks", "ignore",
-    "istio", "kustomize", "manual", "match", "mirror", "nginx", "oci", "overrides", "placement",
-    "plugin", "publishVersion", "relative", "serviceAccount", "sessionAffinity", "tcpRoutes",
-    "traefik", "trigger", "verdicts",
+    "abTest",
+    "affinity",
+    "alerts",
+    "allowLocal",
+    "apisix",
+    "batch",
+    "blueGreen",
+    "deletion",
+    "dependsOn",
+    "destinationRule",
+    "external",
+    "git",
+    "grpcRoutes",
+    "helm",
+    "hooks",
+    "ignore",
+    "istio",
+    "kustomize",
+    "manual",
+    "match",
+    "mirror",
+    "nginx",
+    "oci",
+    "overrides",
+    "placement",
+    "plugin",
+    "publishVersion",
+    "relative",
+    "serviceAccount",
+    "sessionAffinity",
+    "tcpRoutes",
+    "traefik",
+    "trigger",
+    "verdicts",
 ];
 
 /// Checks one document against one schema.
@@ -40,7 +69,13 @@ impl<'a> Walk<'a> {
         path: FieldPath,
         max_errors: usize,
     ) -> Self {
-        Self { file, root: schema, path, errors: Vec::new(), max_errors }
+        Self {
+            file,
+            root: schema,
+            path,
+            errors: Vec::new(),
+            max_errors,
+        }
     }
 
     /// Returns the value, without fields that are null, for the kind's own deserializer.
@@ -50,7 +85,11 @@ impl<'a> Walk<'a> {
     /// Returns every error found.
     pub(super) fn run(mut self, node: &Node) -> Result<Value, Vec<DocumentError>> {
         let value = self.value(self.root, node);
-        if self.errors.is_empty() { Ok(value) } else { Err(self.errors) }
+        if self.errors.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.errors)
+        }
     }
 
     fn error(&mut self, at: Position, code: ErrorCode, message: String, meant: Option<String>) {
@@ -76,7 +115,11 @@ impl<'a> Walk<'a> {
 
     fn wrong_type(&mut self, node: &Node, expected: &str) -> Value {
         let (found, quoted) = describe(node);
-        let advice = if expected == "a string" { quoted } else { String::new() };
+        let advice = if expected == "a string" {
+            quoted
+        } else {
+            String::new()
+        };
         let message = format!("expected {expected}, found {found}{advice}");
         self.error(node.at, ErrorCode::Type, message, None);
         Value::Null
@@ -89,7 +132,10 @@ impl<'a> Walk<'a> {
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             return self.fields(schema, properties, node, entries);
         }
-        match schema.get("additionalProperties").filter(|inner| inner.is_object()) {
+        match schema
+            .get("additionalProperties")
+            .filter(|inner| inner.is_object())
+        {
             Some(inner) => self.map(inner, entries),
             None => node.to_value(),
         }
@@ -140,7 +186,12 @@ impl<'a> Walk<'a> {
         let root = self.root;
         let exists = |path: &str| schema_has(root, path);
         let meant = suggest::field(&entry.key, properties.keys().map(String::as_str), exists);
-        self.error(entry.at, ErrorCode::UnknownField, "unknown field".to_owned(), meant);
+        self.error(
+            entry.at,
+            ErrorCode::UnknownField,
+            "unknown field".to_owned(),
+            meant,
+        );
     }
 
     fn check_required(
@@ -158,7 +209,12 @@ impl<'a> Walk<'a> {
             let written = entries.iter().find(|entry| entry.key == name);
             let at = written.map_or(node.at, |entry| entry.at);
             self.path.push(Segment::Key(name.to_owned()));
-            self.error(at, ErrorCode::Required, "required field is missing".to_owned(), None);
+            self.error(
+                at,
+                ErrorCode::Required,
+                "required field is missing".to_owned(),
+                None,
+            );
             self.path.pop();
         }
     }
@@ -167,7 +223,10 @@ impl<'a> Walk<'a> {
         if !UNIONS.contains(&self.path.last_key()) {
             return;
         }
-        let set: Vec<&Entry> = entries.iter().filter(|entry| !entry.value.is_null()).collect();
+        let set: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| !entry.value.is_null())
+            .collect();
         let known = properties.keys().cloned().collect::<Vec<_>>().join(", ");
         match set.as_slice() {
             [_] => {}
@@ -200,14 +259,25 @@ impl<'a> Walk<'a> {
 
     fn string(&mut self, schema: &Value, node: &Node) -> Value {
         let Some(text) = node.as_str() else {
-            return self.wrong_type(node, "a string");
+            let is_duration = schema
+                .get("pattern")
+                .is_some_and(|p| p == duration::PATTERN);
+            let expected = if is_duration {
+                "a duration such as 90s or 1h30m"
+            } else {
+                "a string"
+            };
+            return self.wrong_type(node, expected);
         };
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
             let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
             if !allowed.contains(&text) {
                 let meant = suggest::closest(text, allowed.iter().copied()).map(str::to_owned);
-                let message =
-                    format!("unknown value {:?}; use one of {}", shorten(text), allowed.join(", "));
+                let message = format!(
+                    "unknown value {:?}; use one of {}",
+                    shorten(text),
+                    allowed.join(", ")
+                );
                 self.error(node.at, ErrorCode::Value, message, meant);
             }
         } else {
@@ -232,11 +302,20 @@ impl<'a> Walk<'a> {
             }
             _ => return,
         };
-        self.error(at, ErrorCode::Value, format!("{:?} {problem}", shorten(text)), None);
+        self.error(
+            at,
+            ErrorCode::Value,
+            format!("{:?} {problem}", shorten(text)),
+            None,
+        );
     }
 
     fn integer(&mut self, schema: &Value, node: &Node) -> Value {
-        let Content::Scalar { value: Value::Number(number), .. } = &*node.content else {
+        let Content::Scalar {
+            value: Value::Number(number),
+            ..
+        } = &*node.content
+        else {
             return self.wrong_type(node, "an integer");
         };
         if number.is_f64() {
@@ -263,18 +342,27 @@ impl<'a> Walk<'a> {
 
     fn boolean(&mut self, node: &Node) -> Value {
         match &*node.content {
-            Content::Scalar { value: value @ Value::Bool(_), .. } => value.clone(),
+            Content::Scalar {
+                value: value @ Value::Bool(_),
+                ..
+            } => value.clone(),
             _ => self.wrong_type(node, "true or false"),
         }
     }
 
     fn int_or_string(&mut self, schema: &Value, node: &Node) -> Value {
         match &*node.content {
-            Content::Scalar { value: Value::String(text), .. } => {
+            Content::Scalar {
+                value: Value::String(text),
+                ..
+            } => {
                 self.pattern(schema, text, node.at);
                 Value::from(text.as_str())
             }
-            Content::Scalar { value: Value::Number(number), .. } if !number.is_f64() => {
+            Content::Scalar {
+                value: Value::Number(number),
+                ..
+            } if !number.is_f64() => {
                 self.bounds(schema, number, node.at);
                 Value::Number(number.clone())
             }

@@ -53,7 +53,11 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
 }
 
 fn destination(findings: &mut Findings, path: &FieldPath, destination: &Destination) {
-    let Destination { fleet, selector, clusters } = destination;
+    let Destination {
+        fleet,
+        selector,
+        clusters,
+    } = destination;
     if fleet.is_none() && selector.is_none() && clusters.is_empty() {
         findings.error(path, "set at least one of fleet, selector, clusters");
     }
@@ -103,14 +107,22 @@ fn one_component(findings: &mut Findings, path: &FieldPath, component: &Componen
 fn inline_rollouts(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
     let mut governed_names = BTreeSet::new();
     for (index, component) in spec.components.iter().enumerate() {
-        let Some(plan) = &component.rollout else { continue };
+        let Some(plan) = &component.rollout else {
+            continue;
+        };
         let at = path.index(index).key("rollout");
         rollout::inline(findings, &at, plan);
         governed::check(findings, &at, plan, spec, Some(&component.name));
-        if !governed_names.insert((plan.workload.namespace.as_deref(), plan.workload.name.as_str())) {
+        if !governed_names.insert((
+            plan.workload.namespace.as_deref(),
+            plan.workload.name.as_str(),
+        )) {
             findings.error(
                 &at.key("workload"),
-                format!("two rollouts govern {} {}", plan.workload.kind, plan.workload.name),
+                format!(
+                    "two rollouts govern {} {}",
+                    plan.workload.kind, plan.workload.name
+                ),
             );
         }
     }

@@ -17,7 +17,10 @@ pub fn documents(documents: &[Document]) -> Result<Vec<DocumentWarning>, Vec<Doc
         .filter_map(|document| match document {
             Document::Application(object) => {
                 let metadata = &object.metadata;
-                Some(((metadata.namespace.as_deref(), metadata.name.as_str()), &object.spec))
+                Some((
+                    (metadata.namespace.as_deref(), metadata.name.as_str()),
+                    &object.spec,
+                ))
             }
             _ => None,
         })
@@ -38,12 +41,15 @@ pub fn documents(documents: &[Document]) -> Result<Vec<DocumentWarning>, Vec<Doc
         let errors_here = findings.errors.iter();
         errors.extend(errors_here.map(|finding| DocumentError::from_finding(source, finding)));
         let warnings_here = findings.warnings.iter();
-        warnings.extend(warnings_here.map(|finding| DocumentWarning::from_finding(source, finding)));
+        warnings
+            .extend(warnings_here.map(|finding| DocumentWarning::from_finding(source, finding)));
     }
     if errors.is_empty() {
         return Ok(warnings);
     }
-    let file = documents.first().map_or("", |document| document.source().file());
+    let file = documents
+        .first()
+        .map_or("", |document| document.source().file());
     Err(in_order(file, errors))
 }
 

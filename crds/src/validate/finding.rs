@@ -33,17 +33,28 @@ impl Findings {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) {
-        self.errors.push(Finding { path: path.clone(), message: message.into(), suggestion });
+        self.errors.push(Finding {
+            path: path.clone(),
+            message: message.into(),
+            suggestion,
+        });
     }
 
     pub(super) fn warn(&mut self, path: &FieldPath, message: impl Into<String>) {
         let message = message.into();
-        self.warnings.push(Finding { path: path.clone(), message, suggestion: None });
+        self.warnings.push(Finding {
+            path: path.clone(),
+            message,
+            suggestion: None,
+        });
     }
 
     pub(super) fn into_validated<T>(self, value: T) -> Result<Validated<T>, Vec<Finding>> {
         if self.errors.is_empty() {
-            Ok(Validated { value, warnings: self.warnings })
+            Ok(Validated {
+                value,
+                warnings: self.warnings,
+            })
         } else {
             Err(self.errors)
         }

@@ -1,7 +1,7 @@
 //! Checks of fleets and clusters.
 
 use super::{
-    finding::{Findings, Validated, Finding},
+    finding::{Finding, Findings, Validated},
     names, rollout, waves,
 };
 use crate::{
@@ -61,11 +61,22 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
         names::selector(&mut findings, &path.key("selector"), selector);
     }
     if spec.clusters.is_empty() && spec.selector.is_none() {
-        findings.warn(&path, "neither clusters nor selector is set: the fleet has no members");
+        findings.warn(
+            &path,
+            "neither clusters nor selector is set: the fleet has no members",
+        );
     }
     let defaults = path.key("defaults");
-    rollout::traffic(&mut findings, &defaults.key("traffic"), &spec.defaults.traffic);
-    metrics(&mut findings, &defaults.key("metrics"), spec.defaults.metrics.as_ref());
+    rollout::traffic(
+        &mut findings,
+        &defaults.key("traffic"),
+        &spec.defaults.traffic,
+    );
+    metrics(
+        &mut findings,
+        &defaults.key("metrics"),
+        spec.defaults.metrics.as_ref(),
+    );
     let concurrency = spec.defaults.max_concurrent;
     waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
     findings
@@ -87,7 +98,9 @@ fn metrics(findings: &mut Findings, path: &FieldPath, metrics: Option<&MetricsDe
 
 /// Checks an address of a Prometheus: `http(s)://host…`, without a password in it.
 pub(super) fn http_address(findings: &mut Findings, path: &FieldPath, address: &str) {
-    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    let rest = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"));
     let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     match authority {
         None => findings.error(path, "an address starts with http:// or https://"),

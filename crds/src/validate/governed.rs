@@ -35,11 +35,19 @@ pub(super) fn check(
     application: &ApplicationSpec,
     component: Option<&str>,
 ) {
-    let known = |name: &str| application.components.iter().any(|known| known.name == name);
+    let known = |name: &str| {
+        application
+            .components
+            .iter()
+            .any(|known| known.name == name)
+    };
     if let Some(name) = component
         && !known(name)
     {
-        let names = application.components.iter().map(|known| known.name.as_str());
+        let names = application
+            .components
+            .iter()
+            .map(|known| known.name.as_str());
         let meant = closest(name, names).map(str::to_owned);
         let message = format!("the application has no component {name:?}");
         findings.error_with(&path.key("component"), message, meant);
@@ -54,7 +62,14 @@ pub(super) fn check(
     if let Some(service) = &rollout.service {
         let at = path.key("service");
         apex(findings, &at, service, workload, &manifests);
-        routes(findings, path, rollout, service, workload.namespace, &manifests);
+        routes(
+            findings,
+            path,
+            rollout,
+            service,
+            workload.namespace,
+            &manifests,
+        );
     }
 }
 
@@ -67,27 +82,43 @@ fn find_workload<'a, 'm>(
     component: Option<&str>,
 ) -> Option<&'m Manifest<'a>> {
     let wanted = &rollout.workload;
-    let group = wanted.api_version.split_once('/').map_or("", |(group, _)| group);
+    let group = wanted
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     let fallback = component
-        .and_then(|name| application.components.iter().find(|known| known.name == name))
+        .and_then(|name| {
+            application
+                .components
+                .iter()
+                .find(|known| known.name == name)
+        })
         .map(|component| namespace_of(application, component))
         .or(application.target_namespace.as_deref())
         .unwrap_or(DEFAULT_NAMESPACE);
     let namespace = wanted.namespace.as_deref().unwrap_or(fallback);
-    let in_scope =
-        |manifest: &&Manifest<'_>| component.is_none_or(|component| manifest.component == component);
+    let in_scope = |manifest: &&Manifest<'_>| {
+        component.is_none_or(|component| manifest.component == component)
+    };
     let found = manifests
         .iter()
         .filter(in_scope)
         .find(|manifest| manifest.is(group, &wanted.kind, namespace, &wanted.name));
     if found.is_none() {
-        let same_kind = manifests.iter().filter(in_scope).filter(|manifest| manifest.kind == wanted.kind);
+        let same_kind = manifests
+            .iter()
+            .filter(in_scope)
+            .filter(|manifest| manifest.kind == wanted.kind);
         let names: Vec<&str> = same_kind.map(|manifest| manifest.name).collect();
         let meant = closest(&wanted.name, names).filter(|name| *name != wanted.name);
-        let place = component
-            .map_or_else(|| "the application".to_owned(), |name| format!("component {name:?}"));
-        let message =
-            format!("{} {namespace}/{} is not among the manifests of {place}", wanted.kind, wanted.name);
+        let place = component.map_or_else(
+            || "the application".to_owned(),
+            |name| format!("component {name:?}"),
+        );
+        let message = format!(
+            "{} {namespace}/{} is not among the manifests of {place}",
+            wanted.kind, wanted.name
+        );
         let at = path.key("workload").key("name");
         findings.error_with(&at, message, meant.map(str::to_owned));
     }
@@ -107,7 +138,9 @@ fn autoscalers(
             ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
         );
         let target = |field: &str| {
-            manifest.at(&format!("/spec/scaleTargetRef/{field}")).and_then(Value::as_str)
+            manifest
+                .at(&format!("/spec/scaleTargetRef/{field}"))
+                .and_then(Value::as_str)
         };
         let kind = target("kind").unwrap_or("Deployment");
         if scales
@@ -139,17 +172,22 @@ fn apex(
     manifests: &[Manifest<'_>],
 ) {
     let name = &service.name;
-    let Some(found) =
-        manifests.iter().find(|manifest| manifest.is("", "Service", workload.namespace, name))
+    let Some(found) = manifests
+        .iter()
+        .find(|manifest| manifest.is("", "Service", workload.namespace, name))
     else {
         let names: Vec<&str> = manifests
             .iter()
             .filter(|manifest| manifest.kind == "Service")
             .map(|manifest| manifest.name)
             .collect();
-        let meant = closest(name, names).filter(|meant| meant != name).map(str::to_owned);
-        let message =
-            format!("Service {}/{name} is not among the application's manifests", workload.namespace);
+        let meant = closest(name, names)
+            .filter(|meant| meant != name)
+            .map(str::to_owned);
+        let message = format!(
+            "Service {}/{name} is not among the application's manifests",
+            workload.namespace
+        );
         findings.error_with(&path.key("name"), message, meant);
         return;
     };
@@ -217,7 +255,9 @@ fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
 fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: &Manifest<'_>) {
     let ports = found.at("/spec/ports").and_then(Value::as_array);
     let matches = |port: &Value| match &service.port {
-        PortRef::Number(number) => port.get("port").and_then(Value::as_u64) == Some((*number).into()),
+        PortRef::Number(number) => {
+            port.get("port").and_then(Value::as_u64) == Some((*number).into())
+        }
         PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
     };
     if ports.into_iter().flatten().any(matches) {
@@ -236,8 +276,18 @@ fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: 
         PortRef::Number(number) => number.to_string(),
         PortRef::Name(name) => format!("{name:?}"),
     };
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    findings.error(path, format!("Service {} has no port {wanted}; it has {known}", service.name));
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    findings.error(
+        path,
+        format!(
+            "Service {} has no port {wanted}; it has {known}",
+            service.name
+        ),
+    );
 }
 
 /// Routes that the application does not render are looked for in the cluster, by the agent.
@@ -257,8 +307,14 @@ fn routes(
         return;
     }
     for (index, provider) in rollout.traffic.iter().enumerate() {
-        let Some(gateway) = &provider.gateway_api else { continue };
-        let at = path.key("traffic").index(index).key("gatewayApi").key("httpRoutes");
+        let Some(gateway) = &provider.gateway_api else {
+            continue;
+        };
+        let at = path
+            .key("traffic")
+            .index(index)
+            .key("gatewayApi")
+            .key("httpRoutes");
         for (route_index, name) in gateway.http_routes.iter().enumerate() {
             let at = at.index(route_index);
             let found = rendered
@@ -267,15 +323,19 @@ fn routes(
             let Some(route) = found else {
                 let names: Vec<&str> = rendered.iter().map(|route| route.name).collect();
                 let meant = closest(name, names).filter(|meant| meant != name);
-                let message =
-                    format!("HTTPRoute {namespace}/{name} is not among the application's manifests");
+                let message = format!(
+                    "HTTPRoute {namespace}/{name} is not among the application's manifests"
+                );
                 findings.error_with(&at, message, meant.map(str::to_owned));
                 continue;
             };
             if !leads_to(route, &service.name) {
                 findings.error(
                     &at,
-                    format!("HTTPRoute {name} has no rule whose backend is Service {}", service.name),
+                    format!(
+                        "HTTPRoute {name} has no rule whose backend is Service {}",
+                        service.name
+                    ),
                 );
             }
         }

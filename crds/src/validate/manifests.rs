@@ -37,7 +37,9 @@ impl Manifest<'_> {
     /// Returns the API group; empty for the core group.
     #[must_use]
     pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
+        self.api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
     }
 
     /// Tells whether the object is of this group and kind and has this namespace and name.
@@ -87,7 +89,10 @@ fn manifest<'a>(
 
 /// Returns the namespace of a component's objects that name none.
 pub(super) fn namespace_of<'a>(spec: &'a ApplicationSpec, component: &'a Component) -> &'a str {
-    let named = component.target_namespace.as_deref().or(spec.target_namespace.as_deref());
+    let named = component
+        .target_namespace
+        .as_deref()
+        .or(spec.target_namespace.as_deref());
     named.unwrap_or(DEFAULT_NAMESPACE)
 }
 
@@ -100,12 +105,18 @@ pub(super) fn check(findings: &mut Findings, spec: &ApplicationSpec) {
         if manifest.name.is_empty() || manifest.kind.is_empty() {
             continue;
         }
-        let group = manifest.api_version.split_once('/').map_or("", |(group, _)| group);
+        let group = manifest
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group);
         let key = (group, manifest.kind, manifest.namespace, manifest.name);
         if let Some(first) = seen.get(&key) {
             findings.error(
                 &manifest.path,
-                format!("{} {} stands twice; the first is {first}", manifest.kind, manifest.name),
+                format!(
+                    "{} {} stands twice; the first is {first}",
+                    manifest.kind, manifest.name
+                ),
             );
         } else {
             seen.insert(key, manifest.path.clone());
@@ -121,7 +132,10 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
         (manifest.name, metadata.key("name")),
     ] {
         if value.is_empty() {
-            findings.error(&path, "an object needs this field, a text that is not empty");
+            findings.error(
+                &path,
+                "an object needs this field, a text that is not empty",
+            );
         }
     }
     if let Some(namespace) = manifest.at("/metadata/namespace")

@@ -32,13 +32,19 @@ pub(super) fn name(findings: &mut Findings, path: &FieldPath, name: &str) {
     if is_dns_label(name) {
         return;
     }
-    let lower: String =
-        name.to_lowercase().chars().map(|c| if matches!(c, '_' | '.' | ' ') { '-' } else { c }).collect();
+    let lower: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if matches!(c, '_' | '.' | ' ') { '-' } else { c })
+        .collect();
     let meant = is_dns_label(&lower).then_some(lower);
     let message = if name.is_empty() {
         "a name is empty".to_owned()
     } else if name.len() > MAX_LABEL_BYTES {
-        format!("a name has {} characters; at most {MAX_LABEL_BYTES} are allowed", name.len())
+        format!(
+            "a name has {} characters; at most {MAX_LABEL_BYTES} are allowed",
+            name.len()
+        )
     } else {
         format!("{name:?} is no name; use a-z, 0-9 and -, with a letter or digit at both ends")
     };
@@ -52,7 +58,10 @@ pub(super) fn cluster_list(findings: &mut Findings, path: &FieldPath, clusters: 
         let at = path.index(index);
         name(findings, &at, cluster);
         if let Some(first) = seen.insert(cluster, index) {
-            findings.error(&at, format!("{cluster:?} stands here twice; the first is at index {first}"));
+            findings.error(
+                &at,
+                format!("{cluster:?} stands here twice; the first is at index {first}"),
+            );
         }
     }
 }
@@ -63,7 +72,10 @@ pub(super) fn metadata(findings: &mut Findings, kind: Kind, metadata: &Metadata)
     let path = FieldPath::metadata("namespace");
     match &metadata.namespace {
         Some(_) if !kind.is_namespaced() => {
-            findings.error(&path, format!("a {kind} lives in no namespace; leave the field out"));
+            findings.error(
+                &path,
+                format!("a {kind} lives in no namespace; leave the field out"),
+            );
         }
         Some(namespace) => name(findings, &path, namespace),
         None => {}
@@ -130,10 +142,16 @@ fn expression(findings: &mut Findings, path: &FieldPath, requirement: &Requireme
     let values = path.key("values");
     let takes_values = matches!(requirement.operator, Operator::In | Operator::NotIn);
     if takes_values && requirement.values.is_empty() {
-        findings.error(&values, format!("{:?} needs at least one value", requirement.operator));
+        findings.error(
+            &values,
+            format!("{:?} needs at least one value", requirement.operator),
+        );
     }
     if !takes_values && !requirement.values.is_empty() {
-        findings.error(&values, format!("{:?} takes no values", requirement.operator));
+        findings.error(
+            &values,
+            format!("{:?} takes no values", requirement.operator),
+        );
     }
     for (index, value) in requirement.values.iter().enumerate() {
         label_value(findings, &values.index(index), value);

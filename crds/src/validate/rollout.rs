@@ -70,9 +70,10 @@ pub(super) fn check(object: &Object<RolloutSpec>) -> Findings {
 
 /// Checks a rollout that stands in a component.
 pub(super) fn inline(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
-    for (field, value) in
-        [("application", &rollout.application), ("component", &rollout.component)]
-    {
+    for (field, value) in [
+        ("application", &rollout.application),
+        ("component", &rollout.component),
+    ] {
         if value.is_some() {
             findings.error(
                 &path.key(field),
@@ -95,7 +96,10 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     }
     match &rollout.strategy.canary {
         Some(plan) => canary(findings, &path.key("strategy").key("canary"), plan),
-        None => findings.error(&path.key("strategy"), "exactly one strategy must be set: canary"),
+        None => findings.error(
+            &path.key("strategy"),
+            "exactly one strategy must be set: canary",
+        ),
     }
     traffic(findings, &path.key("traffic"), &rollout.traffic);
     analysis(findings, &path.key("analysis"), &rollout.analysis);
@@ -143,7 +147,10 @@ fn service_ref(findings: &mut Findings, path: &FieldPath, service: &ServiceRef) 
         PortRef::Name(name) => is_port_name(name),
     };
     if !valid {
-        findings.error(&path.key("port"), "a port is a number of 1 to 65535 or a port's name");
+        findings.error(
+            &path.key("port"),
+            "a port is a number of 1 to 65535 or a port's name",
+        );
     }
 }
 
@@ -161,10 +168,17 @@ fn canary(findings: &mut Findings, path: &FieldPath, canary: &Canary) {
         ("weights", !canary.weights.is_empty()),
         ("steps", !canary.steps.is_empty()),
     ];
-    let set: Vec<&str> = forms.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    let set: Vec<&str> = forms
+        .iter()
+        .filter(|(_, set)| *set)
+        .map(|(name, _)| *name)
+        .collect();
     match set.as_slice() {
         [_] => {}
-        [] => findings.error(path, "exactly one of stepWeight, weights, steps must be set"),
+        [] => findings.error(
+            path,
+            "exactly one of stepWeight, weights, steps must be set",
+        ),
         [_, second, ..] => findings.error(
             &path.key(second),
             format!(
@@ -184,7 +198,10 @@ fn canary(findings: &mut Findings, path: &FieldPath, canary: &Canary) {
         }
     }
     if canary.max_weight.is_some() && canary.step_weight.is_none() {
-        findings.error(&path.key("maxWeight"), "maxWeight ends the form stepWeight, which is not set");
+        findings.error(
+            &path.key("maxWeight"),
+            "maxWeight ends the form stepWeight, which is not set",
+        );
     }
     if canary.advance == Some(Advance::After) {
         findings.error(
@@ -226,7 +243,10 @@ fn steps(findings: &mut Findings, path: &FieldPath, steps: &[Step]) {
         }
         match step.replicas {
             Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) => {
-                findings.error(&at.key("replicas"), "a step that takes traffic has at least 1 pod");
+                findings.error(
+                    &at.key("replicas"),
+                    "a step that takes traffic has at least 1 pod",
+                );
             }
             Some(IntOrPercent::Percent(101..)) => {
                 findings.error(&at.key("replicas"), "a share is at most 100%");
@@ -281,9 +301,14 @@ fn analysis(findings: &mut Findings, path: &FieldPath, analysis: &Analysis) {
     for (index, metric) in analysis.metrics.iter().enumerate() {
         let at = path.key("metrics").index(index);
         one_metric(findings, &at, metric);
-        let statistic = metric.aggregation.map(|aggregation| format!("{aggregation:?}"));
+        let statistic = metric
+            .aggregation
+            .map(|aggregation| format!("{aggregation:?}"));
         if !seen.insert((metric.name.as_str(), statistic)) {
-            findings.error(&at, format!("the metric {:?} stands here twice", metric.name));
+            findings.error(
+                &at,
+                format!("the metric {:?} stands here twice", metric.name),
+            );
         }
     }
 }
@@ -291,13 +316,19 @@ fn analysis(findings: &mut Findings, path: &FieldPath, analysis: &Analysis) {
 fn one_metric(findings: &mut Findings, path: &FieldPath, metric: &Metric) {
     if !METRIC_NAMES.contains(&metric.name.as_str()) {
         let meant = crate::document::closest(&metric.name, METRIC_NAMES).map(str::to_owned);
-        let message =
-            format!("unknown metric {:?}; use one of {}", metric.name, METRIC_NAMES.join(", "));
+        let message = format!(
+            "unknown metric {:?}; use one of {}",
+            metric.name,
+            METRIC_NAMES.join(", ")
+        );
         findings.error_with(&path.key("name"), message, meant);
     }
     range(findings, &path.key("range"), metric);
     if metric.window < MIN_WINDOW {
-        findings.error(&path.key("window"), "use at least 4s: a window needs four scrapes");
+        findings.error(
+            &path.key("window"),
+            "use at least 4s: a window needs four scrapes",
+        );
     }
     if metric.aggregation.is_some() && metric.name == SUCCESS_RATE {
         findings.error(
@@ -316,15 +347,24 @@ fn range(findings: &mut Findings, path: &FieldPath, metric: &Metric) {
     match (low, high) {
         (None, None) => findings.error(path, "set min, max or both"),
         (Some(low), Some(high)) if low > high => {
-            findings.error(path, format!("min {low} is above max {high}: nothing would pass"));
+            findings.error(
+                path,
+                format!("min {low} is above max {high}: nothing would pass"),
+            );
         }
         _ => {}
     }
     if metric.name == SUCCESS_RATE && low.is_some_and(|low| low > 100.0) {
-        findings.error(&path.key("min"), "a success rate is a percentage: at most 100");
+        findings.error(
+            &path.key("min"),
+            "a success rate is a percentage: at most 100",
+        );
     }
     if high.is_some_and(|high| high < 0.0) {
-        findings.error(&path.key("max"), "no value of this metric is below 0: nothing would pass");
+        findings.error(
+            &path.key("max"),
+            "no value of this metric is below 0: nothing would pass",
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 /// Checks the waves of one application.
 pub(super) fn waves(findings: &mut Findings, path: &FieldPath, waves: &[Wave]) {
     let mut by_name = BTreeMap::new();
-    let mut by_cluster: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut by_cluster: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, wave) in waves.iter().enumerate() {
         let at = path.index(index);
         let name = at.key("name");
@@ -20,7 +20,10 @@ pub(super) fn waves(findings: &mut Findings, path: &FieldPath, waves: &[Wave]) {
         if let Some(first) = by_name.insert(wave.name.as_str(), index) {
             findings.error(
                 &name,
-                format!("two waves are named {:?}; the first is waves[{first}]", wave.name),
+                format!(
+                    "two waves are named {:?}; the first is waves[{first}]",
+                    wave.name
+                ),
             );
         }
         let takes_the_rest = wave.selector.is_none() && wave.clusters.is_empty();
@@ -36,14 +39,15 @@ pub(super) fn waves(findings: &mut Findings, path: &FieldPath, waves: &[Wave]) {
         }
         one(findings, &at, wave);
         for (cluster_index, cluster) in wave.clusters.iter().enumerate() {
-            match by_cluster.get(cluster.as_str()) {
-                Some(first) if *first != wave.name => findings.error(
+            let first = *by_cluster.entry(cluster).or_insert(index);
+            if first != index {
+                findings.error(
                     &at.key("clusters").index(cluster_index),
-                    format!("cluster {cluster:?} is in wave {first:?} already"),
-                ),
-                _ => {
-                    by_cluster.insert(cluster, &wave.name);
-                }
+                    format!(
+                        "cluster {cluster:?} is in wave {:?} already",
+                        waves[first].name
+                    ),
+                );
             }
         }
     }
@@ -80,19 +84,29 @@ fn gates(findings: &mut Findings, path: &FieldPath, gates: &[Gate]) {
             findings.error(&at, "a gate has exactly one of approval, soak");
         }
         if gate.soak.is_some_and(|soak| soak.as_millis() == 0) {
-            findings.error(&at.key("soak"), "a soak of 0s waits for nothing; leave it out");
+            findings.error(
+                &at.key("soak"),
+                "a soak of 0s waits for nothing; leave it out",
+            );
         }
-        let Some(approval) = &gate.approval else { continue };
+        let Some(approval) = &gate.approval else {
+            continue;
+        };
         let count = at.key("approval").key("count");
         let principals: std::collections::BTreeSet<&String> = approval.by.iter().collect();
         if approval.count == 0 {
             findings.error(&count, "an approval by nobody is no gate; use at least 1");
         }
-        if !principals.is_empty() && u32::try_from(principals.len()).is_ok_and(|by| approval.count > by)
+        if !principals.is_empty()
+            && u32::try_from(principals.len()).is_ok_and(|by| approval.count > by)
         {
             findings.error(
                 &count,
-                format!("{} must approve and only {} may", approval.count, principals.len()),
+                format!(
+                    "{} must approve and only {} may",
+                    approval.count,
+                    principals.len()
+                ),
             );
         }
     }
