@@ -70,6 +70,12 @@ pub fn build(input: &ViewInput<'_>) -> RunView {
     }
 }
 
+/// Returns the waves of a run with their clusters; late joiners form a last one of their own.
+#[must_use]
+pub fn waves(run: &Input<'_>) -> Vec<WaveView> {
+    wave::build_all(run)
+}
+
 /// Returns where a run stands, in the word that people see and that is stored beside the state.
 #[must_use]
 pub fn phase_of(run: &Input<'_>) -> RunPhase {

@@ -43,7 +43,8 @@ pub fn decide(input: &Input<'_>) -> Decision {
     }
     let commands = command::changes(&mut turn);
     let (waiting_on, wake_at) = waiting::explain(&turn);
-    let Turn { next, grants, events, answered, .. } = turn;
+    let Turn { mut next, grants, events, answered, .. } = turn;
+    next.next_event += u64::try_from(events.len()).unwrap_or(u64::MAX);
     Decision { next, grants, commands, answered, events, waiting_on, wake_at }
 }
 

@@ -22,6 +22,9 @@ pub struct RunState {
     pub suspended: Option<Stop>,
     /// The number of the next one-shot command; rises over the whole run, from 1.
     pub next_command: u64,
+    /// The number of the run's next event, from 0.
+    #[serde(default)]
+    pub next_event: u64,
     /// Actions that were answered; the newest 64. An action is never executed twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answered: Vec<Uuid>,
@@ -46,6 +49,7 @@ impl RunState {
             clusters: clusters.collect(),
             suspended: None,
             next_command: 1,
+            next_event: 0,
             answered: Vec::new(),
         }
     }

@@ -1,0 +1,134 @@
+use bellwether_api::reference::NamespacedName;
+use bellwether_hub_core::{placement::PlacementError, plan::PlanError, release::ReleaseError};
+use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
+
+/// Why one turn of a loop did not do all of its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The database failed.
+    #[error("failed to reach the database")]
+    Store(#[from] StoreError),
+    /// Another hub decided first; the next turn looks again.
+    #[error("failed to save: another hub decided first")]
+    Conflict,
+    /// The shard went to another hub.
+    #[error("failed to save: the shard belongs to another hub now")]
+    Fenced,
+    /// A record or a state cannot be read back.
+    #[error("failed to read the {what} of {application}")]
+    Corrupt {
+        /// What cannot be read.
+        what: &'static str,
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The destination cannot be resolved.
+    #[error("failed to place {application}")]
+    Place {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: PlacementError,
+    },
+    /// The records make no release.
+    #[error("failed to release {application}")]
+    Release {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: ReleaseError,
+    },
+    /// The waves cannot be frozen.
+    #[error("failed to plan {application}")]
+    Plan {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: PlanError,
+    },
+    /// Desired state was not written.
+    #[error("failed to write desired state of {application}")]
+    Desired {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: desired::WriteError,
+    },
+    /// The release that a cluster shall go back to is gone.
+    #[error("failed to take {application} back: its release {release} is no longer kept")]
+    NoSuchRelease {
+        /// The application.
+        application: NamespacedName,
+        /// Digest of the release, or what it is.
+        release: String,
+    },
+    /// Too many clusters would lose the application at once.
+    #[error(
+        "failed to take {application} away from {leaving} of {holding} clusters at once; set its \
+         annotation bellwether.dev/allow-removal to \"{leaving}\" to allow it"
+    )]
+    RemovalHeld {
+        /// The application.
+        application: NamespacedName,
+        /// Clusters that would lose it.
+        leaving: usize,
+        /// Clusters that hold it.
+        holding: usize,
+    },
+}
+
+impl LoopError {
+    /// Tells whether this is part of several hubs working on one database, and nobody need look.
+    #[must_use]
+    pub const fn is_routine(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Fenced)
+    }
+
+    /// The error with its causes, in one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<SaveError> for LoopError {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Conflict => Self::Conflict,
+            SaveError::Store(source) => Self::Store(source),
+        }
+    }
+}
+
+impl From<FenceError> for LoopError {
+    fn from(error: FenceError) -> Self {
+        match error {
+            FenceError::Lost { .. } => Self::Fenced,
+            FenceError::Store(source) => Self::Store(source),
+        }
+    }
+}
+
+impl From<releases::CreateError> for LoopError {
+    fn from(error: releases::CreateError) -> Self {
+        match error {
+            // Deleted since it was read: the next turn takes it away.
+            releases::CreateError::UnknownApplication { .. } => Self::Conflict,
+            releases::CreateError::Store(source) => Self::Store(source),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use bellwether_api::reference::NamespacedName;
+use bellwether_hub_core::{
+    plan::Plan,
+    release::{Release, ReleaseContent},
+    run::{ClusterPhase, RunFacts, RunState},
+};
+use bellwether_store::{
+    Digest, Store,
+    releases::{self, Release as StoredRelease},
+    runs::{self, Run},
+};
+use bellwether_api::view::RunPhase;
+
+use super::{LoopError, facts::read};
+
+/// Runs that are looked through for one that succeeded.
+const LOOK_BACK: u32 = 50;
+
+/// A run as decisions need it.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub run: Run,
+    pub plan: Plan,
+    pub state: RunState,
+    pub release: StoredRelease,
+}
+
+impl Loaded {
+    /// Reads an application's newest run; absent when it has none.
+    pub async fn latest(
+        store: &Store,
+        application: &NamespacedName,
+    ) -> Result<Option<Self>, LoopError> {
+        let Some(run) = runs::latest(store, application).await? else { return Ok(None) };
+        Self::by_id(store, application, run.id).await
+    }
+
+    /// Reads one run; absent when there is none.
+    pub async fn by_id(
+        store: &Store,
+        application: &NamespacedName,
+        id: uuid::Uuid,
+    ) -> Result<Option<Self>, LoopError> {
+        let Some(loaded) = runs::load(store, id).await? else { return Ok(None) };
+        let Some(release) = releases::get(store, loaded.run.release).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            plan: read("plan", application, loaded.plan.content)?,
+            state: read("run", application, loaded.run.state.clone())?,
+            run: loaded.run,
+            release,
+        }))
+    }
+
+    pub fn facts(&self) -> RunFacts {
+        RunFacts {
+            id: self.run.id,
+            revision: self.release.revision,
+            has_previous: self.run.previous_release.is_some(),
+        }
+    }
+}
+
+/// What an application's history says of a release to come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    /// Whether a cluster ever finished a release.
+    pub ever_ran: bool,
+    /// The release of the last run that succeeded as a whole.
+    pub last_succeeded: Option<uuid::Uuid>,
+}
+
+pub(super) async fn past(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Past, LoopError> {
+    let mut past = Past::default();
+    for run in runs::history(store, application, LOOK_BACK).await? {
+        let state: RunState = read("run", application, run.state)?;
+        past.ever_ran |= state.clusters.values().any(|cluster| {
+            matches!(cluster.phase, ClusterPhase::Succeeded { .. }) || cluster.previous.is_some()
+        });
+        if past.last_succeeded.is_none() && run.status == RunPhase::Succeeded {
+            past.last_succeeded = Some(run.release);
+        }
+        if past.ever_ran && past.last_succeeded.is_some() {
+            break;
+        }
+    }
+    Ok(past)
+}
+
+/// Reads a release with its content.
+pub(super) async fn with_content(
+    store: &Store,
+    stored: &StoredRelease,
+) -> Result<Release, LoopError> {
+    let bytes = releases::content(store, stored).await?;
+    let content: ReleaseContent =
+        serde_json::from_slice(&bytes).map_err(|source| LoopError::Corrupt {
+            what: "release",
+            application: stored.application.clone(),
+            source,
+        })?;
+    Ok(Release {
+        id: stored.id,
+        revision: stored.revision,
+        digest: stored.digest.to_string(),
+        content,
+    })
+}
+
+/// Finds the newest release of that digest that is still kept.
+pub(super) async fn by_digest(
+    store: &Store,
+    application: &NamespacedName,
+    digest: &str,
+) -> Result<StoredRelease, LoopError> {
+    let missing =
+        || LoopError::NoSuchRelease { application: application.clone(), release: digest.to_owned() };
+    let wanted: Digest = digest.parse().map_err(|_| missing())?;
+    releases::list(store, application, u32::from(u16::MAX))
+        .await?
+        .into_iter()
+        .find(|release| release.digest == wanted)
+        .ok_or_else(missing)
+}

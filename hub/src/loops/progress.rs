@@ -1,0 +1,317 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::{
+    fleet::FleetDefaults,
+    reference::NamespacedName,
+    status::RunEvent,
+};
+use bellwether_hub_core::{
+    bundle::{BundleInput, build},
+    plan::PlannedCluster,
+    release::Release,
+    run::{
+        ActionKind, ClusterSeen, Decision, Grant, GrantRelease, Input, PendingAction,
+        Supersession, decide,
+    },
+    view,
+};
+use bellwether_store::{
+    Digest, Store, Tx,
+    actions::{self, Action, ActionType},
+    blobs::{self, Secrecy},
+    desired::{self, ClusterChange, Deletions, UnitChange},
+    events, releases,
+    runs::{self, RunCluster, SaveRun},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    LoopError,
+    facts::World,
+    lease::Fence,
+    loaded::{Loaded, by_digest, with_content},
+    start::{number, secrecy},
+};
+
+/// Everything that one decision on one run is made from.
+pub(super) struct Turn<'a> {
+    pub now: Timestamp,
+    pub application: &'a NamespacedName,
+    pub world: &'a World,
+    pub fleet: FleetDefaults,
+    pub loaded: Loaded,
+    pub clusters: Vec<ClusterSeen>,
+    pub joiners: Vec<PlannedCluster>,
+    pub suspended_by_spec: bool,
+}
+
+impl Turn<'_> {
+    pub fn decide(
+        &self,
+        supersession: Option<Supersession>,
+        actions: &[PendingAction],
+    ) -> Decision {
+        decide(&Input { supersession, actions, ..self.input() })
+    }
+
+    pub fn input(&self) -> Input<'_> {
+        Input {
+            now: self.now,
+            run: self.loaded.facts(),
+            plan: &self.loaded.plan,
+            state: &self.loaded.state,
+            clusters: &self.clusters,
+            joiners: &self.joiners,
+            actions: &[],
+            suspended_by_spec: self.suspended_by_spec,
+            supersession: None,
+        }
+    }
+}
+
+/// Unanswered actions as decisions take them.
+pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
+    actions
+        .iter()
+        .map(|action| PendingAction {
+            id: action.said.id,
+            kind: match action.said.action {
+                ActionType::Approve => ActionKind::Approve,
+                ActionType::Promote => ActionKind::Promote,
+                ActionType::Suspend => ActionKind::Suspend,
+                ActionType::Resume => ActionKind::Resume,
+                ActionType::Skip => ActionKind::Skip,
+                ActionType::Abort => ActionKind::Abort,
+                ActionType::Retry => ActionKind::Retry,
+            },
+            wave: action.said.wave.clone(),
+            cluster: action.said.cluster,
+            step: action.said.step,
+            expected_revision: action.said.expected_revision,
+            by: action.said.by.clone(),
+            reason: action.said.reason.clone(),
+        })
+        .collect()
+}
+
+/// Saves a decision whole: the state by compare-and-set first, then everything that follows from
+/// it. The caller commits.
+pub(super) async fn save(
+    tx: &mut Tx,
+    store: &Store,
+    turn: &Turn<'_>,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<(), LoopError> {
+    let run = &turn.loaded.run;
+    let after = Input { state: &decision.next, ..turn.input() };
+    let state = serde_json::to_value(&decision.next).map_err(|source| LoopError::Corrupt {
+        what: "run",
+        application: turn.application.clone(),
+        source,
+    })?;
+    let save = SaveRun {
+        id: run.id,
+        expected_version: run.version,
+        status: view::phase_of(&after),
+        state: &state,
+    };
+    runs::save(tx, &save, now).await?;
+    for answer in &decision.answered {
+        let result = serde_json::to_value(answer).unwrap_or(Value::Null);
+        if !actions::answer(tx, answer.id, &result, now).await? {
+            return Err(LoopError::Conflict);
+        }
+    }
+    let generations = write_desired(tx, store, turn, decision, now).await?;
+    runs::save_clusters(tx, run.id, &clusters(turn, &after, &generations), now).await?;
+    let told = told(turn, decision, now);
+    let key = format!("application/{}", turn.application);
+    // What the hub itself says is of no cluster.
+    events::insert(tx, Uuid::nil(), &key, &told, now).await?;
+    log(turn, decision);
+    Ok(())
+}
+
+/// Saves the word that people see when a report changed it and nothing was decided: a step that
+/// waits for a human, say.
+pub(super) async fn keep_phase(
+    store: &Store,
+    fence: &Fence,
+    turn: &Turn<'_>,
+    decision: &Decision,
+) -> Result<(), LoopError> {
+    if view::phase_of(&turn.input()) == turn.loaded.run.status {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let mut tx = fence.begin(store, now).await?;
+    save(&mut tx, store, turn, decision, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Writes grants and commands as desired state; gives the new generations.
+async fn write_desired(
+    tx: &mut Tx,
+    store: &Store,
+    turn: &Turn<'_>,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<BTreeMap<Uuid, u64>, LoopError> {
+    let mut changes: BTreeMap<Uuid, Vec<UnitChange>> = BTreeMap::new();
+    let origin = format!("run/{}", turn.loaded.run.id);
+    let mut releases: BTreeMap<String, Release> = BTreeMap::new();
+    for grant in &decision.grants {
+        let Some(cluster) = turn.world.cluster(grant.cluster) else {
+            // It went away since it was seen; the next turn sees that.
+            return Err(LoopError::Conflict);
+        };
+        let label = format!("{:?}", grant.release);
+        if !releases.contains_key(&label) {
+            releases.insert(label.clone(), release_of(store, turn, grant).await?);
+        }
+        let bundle = build(BundleInput {
+            application: turn.application,
+            release: &releases[&label],
+            run: turn.loaded.run.id,
+            attempt: grant.attempt,
+            mode: grant.mode,
+            cluster,
+            fleet: &turn.fleet,
+        });
+        let digest = blobs::put(tx, &bundle.bytes, secrecy(bundle.has_secret), now).await?;
+        changes.entry(grant.cluster).or_default().push(UnitChange {
+            key: format!("application/{}", turn.application),
+            digest: Some(digest),
+            origin: origin.clone(),
+        });
+    }
+    for change in &decision.commands {
+        let bytes = serde_json::to_vec(&change.command).map_err(|source| LoopError::Corrupt {
+            what: "command",
+            application: turn.application.clone(),
+            source,
+        })?;
+        let digest: Digest = blobs::put(tx, &bytes, Secrecy::Plain, now).await?;
+        changes.entry(change.cluster).or_default().push(UnitChange {
+            key: format!("command/{}", turn.application),
+            digest: Some(digest),
+            origin: origin.clone(),
+        });
+    }
+    let changes: Vec<ClusterChange> = changes
+        .into_iter()
+        .map(|(cluster, changes)| ClusterChange { cluster, changes })
+        .collect();
+    let mut generations = BTreeMap::new();
+    for batch in changes.chunks(desired::BATCH) {
+        let written = desired::write(tx, batch, Deletions::Braked).await.map_err(|source| {
+            LoopError::Desired { application: turn.application.clone(), source }
+        })?;
+        generations.extend(written.into_iter().map(|one| (one.cluster, one.generation)));
+    }
+    Ok(generations)
+}
+
+async fn release_of(store: &Store, turn: &Turn<'_>, grant: &Grant) -> Result<Release, LoopError> {
+    match &grant.release {
+        GrantRelease::This => with_content(store, &turn.loaded.release).await,
+        GrantRelease::Digest(digest) => {
+            with_content(store, &by_digest(store, turn.application, digest).await?).await
+        }
+        GrantRelease::LastSucceeded => {
+            let missing = || LoopError::NoSuchRelease {
+                application: turn.application.clone(),
+                release: "that succeeded last".to_owned(),
+            };
+            let id = turn.loaded.run.previous_release.ok_or_else(missing)?;
+            let stored = releases::get(store, id).await?.ok_or_else(missing)?;
+            with_content(store, &stored).await
+        }
+    }
+}
+
+/// The run's clusters as rows for lists and queries; the run's own state is what decisions read.
+fn clusters(
+    turn: &Turn<'_>,
+    after: &Input<'_>,
+    generations: &BTreeMap<Uuid, u64>,
+) -> Vec<RunCluster> {
+    let mut list = Vec::new();
+    for (index, wave) in view::waves(after).iter().enumerate() {
+        for (position, shown) in wave.clusters.iter().enumerate() {
+            let found =
+                after.state.clusters.iter().find(|(_, cluster)| cluster.name == shown.name);
+            let Some((id, _)) = found else { continue };
+            let changed = generations.contains_key(id)
+                || after.state.clusters.get(id) != turn.loaded.state.clusters.get(id);
+            if !changed {
+                continue;
+            }
+            list.push(RunCluster {
+                cluster: *id,
+                cluster_name: shown.name.clone(),
+                wave: number(index),
+                position: number(position),
+                status: shown.state,
+                attempt: shown.attempt,
+                state: Value::Null,
+                granted_generation: generations.get(id).copied(),
+                updated_at: turn.now,
+            });
+        }
+    }
+    list
+}
+
+fn told(turn: &Turn<'_>, decision: &Decision, now: Timestamp) -> Vec<RunEvent> {
+    // Numbers of one application's events rise over all of its runs.
+    let first = (turn.loaded.release.revision << 24) | turn.loaded.state.next_event;
+    decision
+        .events
+        .iter()
+        .zip(first..)
+        .map(|(event, seq)| {
+            let name = event
+                .cluster
+                .and_then(|id| decision.next.clusters.get(&id))
+                .map(|cluster| cluster.name.as_str());
+            let attempt = event
+                .cluster
+                .and_then(|id| decision.next.clusters.get(&id))
+                .map_or(0, |cluster| cluster.attempt);
+            RunEvent {
+                seq,
+                at: now.to_string(),
+                run: turn.loaded.run.id,
+                attempt,
+                severity: event.severity,
+                reason: event.reason.clone(),
+                object: None,
+                message: name.map_or_else(
+                    || event.message.clone(),
+                    |name| format!("{name}: {}", event.message),
+                ),
+            }
+        })
+        .collect()
+}
+
+fn log(turn: &Turn<'_>, decision: &Decision) {
+    for event in &decision.events {
+        let cluster = event
+            .cluster
+            .and_then(|id| decision.next.clusters.get(&id))
+            .map_or("", |cluster| cluster.name.as_str());
+        tracing::info!(
+            application = %turn.application,
+            rollout.id = %turn.loaded.run.id,
+            cluster.name = cluster,
+            reason = event.reason,
+            "{}",
+            event.message
+        );
+    }
+}
