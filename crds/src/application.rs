@@ -108,7 +108,11 @@ pub struct SyncPolicy {
 
 impl Default for SyncPolicy {
     fn default() -> Self {
-        Self { prune: true, drift: DriftPolicy::default(), adopt: AdoptPolicy::default() }
+        Self {
+            prune: true,
+            drift: DriftPolicy::default(),
+            adopt: AdoptPolicy::default(),
+        }
     }
 }
 
@@ -208,7 +212,10 @@ fn default_approvals() -> u32 {
 
 impl Default for ApprovalGate {
     fn default() -> Self {
-        Self { by: Vec::new(), count: default_approvals() }
+        Self {
+            by: Vec::new(),
+            count: default_approvals(),
+        }
     }
 }
 

@@ -101,7 +101,9 @@ impl std::str::FromStr for UnitKey {
     type Err = ParseUnitKeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || ParseUnitKeyError { text: text.to_owned() };
+        let fail = || ParseUnitKeyError {
+            text: text.to_owned(),
+        };
         let mut parts = text.splitn(3, '/');
         let (Some(kind), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -110,7 +112,10 @@ impl std::str::FromStr for UnitKey {
         if namespace.is_empty() || name.is_empty() || name.contains('/') {
             return Err(fail());
         }
-        let target = NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() };
+        let target = NamespacedName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
         match kind {
             "application" => Ok(Self::Application(target)),
             "command" => Ok(Self::Command(target)),

@@ -99,7 +99,9 @@ pub struct ExecutedCommand {
 }
 
 /// Where a command came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum CommandSource {
     /// The hub.
     Hub,

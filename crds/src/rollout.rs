@@ -208,7 +208,10 @@ fn default_min_replicas() -> u32 {
 
 impl Default for Instances {
     fn default() -> Self {
-        Self { mode: InstancesMode::default(), min_replicas: default_min_replicas() }
+        Self {
+            mode: InstancesMode::default(),
+            min_replicas: default_min_replicas(),
+        }
     }
 }
 

@@ -15,6 +15,12 @@ use crate::{
 /// them: structural, without floats and without formats that it does not know.
 #[must_use]
 pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
+    let mut definitions = definitions();
+    definitions.values_mut().for_each(replace_nullable_enum);
+    definitions
+}
+
+fn definitions() -> BTreeMap<String, Value> {
     let definitions = [
         Application::crd(),
         Cluster::crd(),
@@ -36,11 +42,32 @@ pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Returns the schema of the kind's `spec`, the same that its custom resource definition carries.
+/// An API server compares null with the enum of a nullable field, and no enum can hold null there.
+/// A pattern says the same and is not compared with null.
+fn replace_nullable_enum(value: &mut Value) {
+    match value {
+        Value::Object(schema) => {
+            let nullable = schema.get("nullable") == Some(&Value::Bool(true));
+            if nullable && let Some(Value::Array(values)) = schema.remove("enum") {
+                let words: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+                schema.insert(
+                    "pattern".to_owned(),
+                    format!("^({})$", words.join("|")).into(),
+                );
+            }
+            schema.values_mut().for_each(replace_nullable_enum);
+        }
+        Value::Array(items) => items.iter_mut().for_each(replace_nullable_enum),
+        _ => {}
+    }
+}
+
+/// Returns the schema of the kind's `spec`: that of its custom resource definition, with every enum
+/// as an enum.
 #[must_use]
 pub fn spec_schema(kind: Kind) -> &'static Value {
     static SCHEMAS: LazyLock<BTreeMap<Kind, Value>> = LazyLock::new(|| {
-        let definitions = custom_resource_definitions();
+        let definitions = definitions();
         Kind::ALL
             .into_iter()
             .map(|kind| {

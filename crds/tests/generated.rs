@@ -46,6 +46,8 @@ fn check(path: &str, schema: &Value) {
             "{path} has the format {format}"
         );
     }
+    let nullable = schema.get("nullable") == Some(&Value::Bool(true));
+    assert!(!nullable || !schema.contains_key("enum"), "{path} would refuse null");
     let properties = schema.get("properties").and_then(Value::as_object);
     let additional = schema.get("additionalProperties");
     assert!(
