@@ -2,7 +2,7 @@
 -- Times are milliseconds since the epoch. Keys sort by bytes, as they do in the hub and the agents.
 
 CREATE TABLE hub_meta (
-    only            boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     installation    uuid   NOT NULL,
     -- Rises whenever history may have been lost; orders generations across restores.
     incarnation     bigint NOT NULL,
