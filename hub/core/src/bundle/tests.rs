@@ -1,0 +1,110 @@
+use bellwether_api::{
+    bundle::BundleMode,
+    fleet::{FleetDefaults, MetricsDefaults},
+    reference::NamespacedName,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{BundleInput, EncodedBundle, build};
+use crate::{placement::ClusterFacts, release::{Release, RolloutRecord, content}};
+
+fn release() -> Release {
+    let spec = serde_json::from_value(json!({
+        "destination": {"fleet": "f"},
+        "targetNamespace": "shop",
+        "components": [
+            {"name": "web", "manifests": [
+                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}},
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "extra"}},
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "own"}},
+                {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                 "metadata": {"name": "gadgets.x.io"},
+                 "spec": {"scope": "Cluster", "group": "x.io", "names": {"kind": "Gadget"}}},
+                {"apiVersion": "x.io/v1", "kind": "Gadget", "metadata": {"name": "g"}},
+            ]},
+            {"name": "db", "targetNamespace": "data", "manifests": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "d"}},
+            ]},
+        ],
+    }))
+    .expect("an application");
+    let rollout = serde_json::from_value(json!({
+        "application": "shop",
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "service": {"name": "web", "port": 80},
+        "strategy": {"canary": {"stepWeight": 10}},
+    }))
+    .expect("a rollout");
+    let records = [RolloutRecord { name: "shop-web".to_owned(), spec: rollout }];
+    let content = content("shop", &spec, &records).expect("content");
+    Release { id: Uuid::nil(), revision: 7, digest: content.digest(), content }
+}
+
+fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
+    let at = |address: &str| MetricsDefaults { address: address.to_owned() };
+    let cluster = ClusterFacts {
+        id: Uuid::from_u128(1),
+        name: "eu".to_owned(),
+        labels: Default::default(),
+        metrics: metrics.map(at),
+    };
+    let fleet = FleetDefaults {
+        traffic: serde_json::from_value(json!([{"gatewayApi": {"httpRoutes": ["web"]}}]))
+            .expect("traffic"),
+        metrics: Some(at("http://fleet")),
+        max_concurrent: None,
+    };
+    let application = NamespacedName { namespace: "default".to_owned(), name: "shop".to_owned() };
+    build(BundleInput {
+        application: &application,
+        release: &release(),
+        run: Uuid::from_u128(9),
+        attempt,
+        mode: BundleMode::Rollout,
+        cluster: &cluster,
+        fleet: &fleet,
+    })
+}
+
+#[test]
+fn namespaces_and_defaults_are_filled_in() {
+    let bundle = encode(None, 1).bundle;
+    let namespaces: Vec<(&str, Option<&str>)> = bundle
+        .components
+        .iter()
+        .flat_map(|component| &component.objects)
+        .map(|object| {
+            let metadata = &object["metadata"];
+            (metadata["name"].as_str().expect("a name"), metadata["namespace"].as_str())
+        })
+        .collect();
+    assert_eq!(
+        namespaces,
+        [
+            ("web", Some("shop")),
+            ("extra", None),
+            ("c", Some("own")),
+            ("gadgets.x.io", None),
+            ("g", None),
+            ("d", Some("data")),
+        ]
+    );
+    let spec = &bundle.rollouts[0].spec;
+    assert_eq!(spec.workload.namespace.as_deref(), Some("shop"));
+    assert_eq!(spec.traffic.len(), 1);
+    assert_eq!(bundle.metrics.map(|metrics| metrics.address).as_deref(), Some("http://fleet"));
+    let own = encode(Some("http://cluster"), 1).bundle;
+    assert_eq!(own.metrics.map(|metrics| metrics.address).as_deref(), Some("http://cluster"));
+}
+
+#[test]
+fn a_bundle_is_named_by_its_bytes() {
+    let one = encode(None, 1);
+    assert_eq!(one, encode(None, 1), "the same input gives the same bytes");
+    assert_eq!(one.digest.as_slice(), Sha256::digest(&one.bytes).as_slice());
+    let parsed = serde_json::from_slice(&one.bytes).expect("a bundle");
+    assert_eq!(one.bundle, parsed);
+    assert_ne!(one.digest, encode(None, 2).digest, "every attempt is its own bundle");
+}

@@ -1,0 +1,150 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{application::OnFailure, application::Wave, number::IntOrPercent, selector::Selector};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{INSTALL_WAVE, ONLY_WAVE, PlanError, PlanInput, freeze};
+use crate::placement::ClusterFacts;
+
+fn cluster(number: u128, tier: &str) -> ClusterFacts {
+    ClusterFacts {
+        id: Uuid::from_u128(number),
+        name: format!("c{number:02}"),
+        labels: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
+        metrics: None,
+    }
+}
+
+fn tier(name: &str) -> Option<Selector> {
+    Some(Selector {
+        match_labels: BTreeMap::from([("tier".to_owned(), name.to_owned())]),
+        match_expressions: Vec::new(),
+    })
+}
+
+fn wave(name: &str, selector: Option<Selector>) -> Wave {
+    Wave {
+        name: name.to_owned(),
+        selector,
+        clusters: Vec::new(),
+        max_concurrent: None,
+        max_failures: None,
+        unreachable: bellwether_api::application::UnreachablePolicy::Wait,
+        before: Vec::new(),
+        after: Vec::new(),
+    }
+}
+
+fn input<'a>(waves: &'a [Wave], clusters: &'a [ClusterFacts]) -> PlanInput<'a> {
+    PlanInput { waves, on_failure: None, clusters, fleet_max_concurrent: None, install: false }
+}
+
+#[test]
+fn last_wave_takes_the_rest() {
+    let clusters = [cluster(3, "prod"), cluster(1, "canary"), cluster(2, "prod")];
+    let waves = [wave("canary", tier("canary")), wave("rest", None)];
+    let plan = freeze(input(&waves, &clusters)).expect("a plan");
+    let names: Vec<Vec<&str>> = plan
+        .waves
+        .iter()
+        .map(|wave| wave.clusters.iter().map(|cluster| cluster.name.as_str()).collect())
+        .collect();
+    assert_eq!(names, [vec!["c01"], vec!["c02", "c03"]]);
+    assert_eq!((plan.on_failure, plan.install), (OnFailure::Halt, false));
+    assert!(plan.waves.iter().all(|wave| wave.max_concurrent == 1 && wave.max_failures == 0));
+}
+
+#[test]
+fn limits_resolve_against_the_wave() {
+    let clusters: Vec<ClusterFacts> = (0..10).map(|number| cluster(number, "prod")).collect();
+    for (limit, concurrent) in [("25%", 2), ("1%", 1), ("100%", 10), ("4", 4), ("0", 1)] {
+        let limit: IntOrPercent = limit.parse().expect("a limit");
+        let waves = [Wave { max_concurrent: Some(limit), ..wave("all", tier("prod")) }];
+        let plan = freeze(input(&waves, &clusters)).expect("a plan");
+        assert_eq!(plan.waves[0].max_concurrent, concurrent, "{limit}");
+    }
+    for (limit, failures) in [("25%", 2), ("1%", 0), ("1", 1)] {
+        let limit: IntOrPercent = limit.parse().expect("a limit");
+        let waves = [Wave { max_failures: Some(limit), ..wave("all", tier("prod")) }];
+        let plan = freeze(input(&waves, &clusters)).expect("a plan");
+        assert_eq!(plan.waves[0].max_failures, failures, "{limit}");
+    }
+}
+
+#[test]
+fn without_waves_there_is_one_and_it_is_never_unlimited() {
+    let clusters: Vec<ClusterFacts> = (0..8).map(|number| cluster(number, "prod")).collect();
+    let plan = freeze(input(&[], &clusters)).expect("a plan");
+    assert_eq!(plan.waves.len(), 1);
+    assert_eq!((plan.waves[0].name.as_str(), plan.waves[0].max_concurrent), (ONLY_WAVE, 2));
+    assert_eq!(plan.on_failure, OnFailure::Continue);
+    let fleet = PlanInput { fleet_max_concurrent: Some(IntOrPercent::Int(5)), ..input(&[], &clusters) };
+    assert_eq!(freeze(fleet).expect("a plan").waves[0].max_concurrent, 5);
+}
+
+#[test]
+fn first_release_ignores_waves() {
+    let clusters = [cluster(1, "canary"), cluster(2, "prod")];
+    let waves = [wave("canary", tier("canary")), wave("rest", None)];
+    let plan = freeze(PlanInput { install: true, ..input(&waves, &clusters) }).expect("a plan");
+    assert!(plan.install);
+    assert_eq!(plan.waves.len(), 1);
+    assert_eq!((plan.waves[0].name.as_str(), plan.waves[0].clusters.len()), (INSTALL_WAVE, 2));
+}
+
+#[test]
+fn overlaps_and_open_ends_are_refused_by_name() {
+    let clusters = [cluster(2, "canary"), cluster(1, "canary"), cluster(3, "prod")];
+    let waves = [
+        wave("canary", tier("canary")),
+        Wave { clusters: vec!["c01".to_owned(), "c02".to_owned()], ..wave("named", None) },
+    ];
+    let error = freeze(input(&waves, &clusters)).expect_err("an overlap");
+    assert_eq!(
+        error.to_string(),
+        "failed to plan: clusters c01, c02 are in waves \"canary\" and \"named\""
+    );
+    let waves = [wave("open", None), wave("rest", None)];
+    assert_eq!(
+        freeze(input(&waves, &clusters)),
+        Err(PlanError::OpenEnded { wave: "open".to_owned() })
+    );
+}
+
+#[test]
+fn a_cluster_of_no_wave_is_left_out_by_name() {
+    let clusters = [cluster(1, "canary"), cluster(2, "prod")];
+    let waves = [wave("canary", tier("canary"))];
+    let plan = freeze(input(&waves, &clusters)).expect("a plan");
+    assert_eq!(plan.left_out.len(), 1);
+    assert_eq!(plan.left_out[0].name, "c02");
+}
+
+proptest! {
+    /// Every cluster is in exactly one wave or left out, whatever the order in which it is given.
+    #[test]
+    fn every_cluster_has_one_place(tiers in prop::collection::vec(0_u8..4, 0..30), rest: bool) {
+        let clusters: Vec<ClusterFacts> = tiers
+            .iter()
+            .zip(0..)
+            .map(|(tier, number)| cluster(number, &format!("t{tier}")))
+            .collect();
+        let waves = [
+            wave("a", tier("t0")),
+            wave("b", tier("t1")),
+            wave("c", if rest { None } else { tier("t2") }),
+        ];
+        let plan = freeze(input(&waves, &clusters)).expect("a plan");
+        let mut backwards = clusters.clone();
+        backwards.reverse();
+        prop_assert_eq!(&plan, &freeze(input(&waves, &backwards)).expect("a plan"));
+        let mut seen = BTreeSet::new();
+        let placed = plan.clusters().map(|(_, cluster)| cluster.id);
+        for id in placed.chain(plan.left_out.iter().map(|cluster| cluster.id)) {
+            prop_assert!(seen.insert(id), "{} twice", id);
+        }
+        prop_assert_eq!(seen.len(), clusters.len());
+        prop_assert!(!rest || plan.left_out.is_empty());
+    }
+}

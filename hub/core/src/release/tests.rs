@@ -1,0 +1,99 @@
+use bellwether_api::{application::ApplicationSpec, rollout::RolloutSpec};
+use serde_json::json;
+
+use super::{Change, ReleaseError, RolloutRecord, content};
+
+fn application(image: &str) -> ApplicationSpec {
+    serde_json::from_value(json!({
+        "destination": {"fleet": "quickstart"},
+        "components": [{
+            "name": "web",
+            "manifests": [
+                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+                 "spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}},
+                {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}},
+            ],
+        }],
+    }))
+    .expect("an application")
+}
+
+fn rollout() -> RolloutSpec {
+    serde_json::from_value(json!({
+        "application": "shop",
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "strategy": {"canary": {"stepWeight": 10}},
+    }))
+    .expect("a rollout")
+}
+
+fn record(name: &str, spec: RolloutSpec) -> RolloutRecord {
+    RolloutRecord { name: name.to_owned(), spec }
+}
+
+#[test]
+fn equal_content_is_the_same_release() {
+    let records = [record("shop-web", rollout())];
+    let one = content("shop", &application("web:1"), &records).expect("content");
+    let mut other = application("web:1");
+    other.history_limit = 3;
+    other.waves = serde_json::from_value(json!([{"name": "all"}])).expect("waves");
+    let steered = RolloutSpec { suspend: true, history_limit: 4, ..rollout() };
+    let same = content("shop", &other, &[record("shop-web", steered)]).expect("content");
+    assert_eq!(one.digest(), same.digest(), "waves, limits and suspend make no release");
+    assert_eq!(one.change_to(&same), Change::None);
+    let next = content("shop", &application("web:2"), &records).expect("content");
+    assert_ne!(one.digest(), next.digest());
+    assert_eq!(one.change_to(&next), Change::Content);
+}
+
+#[test]
+fn taking_a_rollout_away_is_told_from_a_new_release() {
+    let with = content("shop", &application("web:1"), &[record("shop-web", rollout())]);
+    let with = with.expect("content");
+    let without = content("shop", &application("web:1"), &[]).expect("content");
+    assert_eq!(with.change_to(&without), Change::RolloutsRemoved);
+    assert_eq!(without.change_to(&with), Change::Content);
+    let both = content("shop", &application("web:2"), &[]).expect("content");
+    assert_eq!(with.change_to(&both), Change::Content);
+}
+
+#[test]
+fn inline_rollouts_are_named_after_their_component() {
+    let mut spec = application("web:1");
+    spec.components[0].rollout = Some(RolloutSpec { application: None, ..rollout() });
+    let made = content("shop", &spec, &[]).expect("content");
+    assert_eq!(made.rollouts[0].name, "shop-web");
+    assert_eq!(made.rollouts[0].spec.application.as_deref(), Some("shop"));
+    assert_eq!(made.rollouts[0].spec.component.as_deref(), Some("web"));
+    let twice = content("shop", &spec, &[record("other", rollout())]);
+    assert!(matches!(twice, Err(ReleaseError::GovernedTwice { .. })), "{twice:?}");
+    let clash = content("shop", &spec, &[record("shop-web", rollout())]);
+    assert_eq!(clash, Err(ReleaseError::SameName { name: "shop-web".to_owned() }));
+}
+
+#[test]
+fn a_workload_must_be_rendered() {
+    let mut stray = rollout();
+    stray.workload.name = "wbe".to_owned();
+    let error = content("shop", &application("web:1"), &[record("shop-web", stray)]);
+    assert_eq!(
+        error.map_err(|error| error.to_string()),
+        Err("failed to make a release: rollout \"shop-web\" governs Deployment/wbe, which no \
+             component renders"
+            .to_owned())
+    );
+    let mut lost = rollout();
+    lost.component = Some("db".to_owned());
+    let error = content("shop", &application("web:1"), &[record("shop-web", lost)]);
+    assert!(matches!(error, Err(ReleaseError::NoSuchComponent { .. })));
+}
+
+#[test]
+fn secrets_are_noticed() {
+    let mut spec = application("web:1");
+    assert!(!content("shop", &spec, &[]).expect("content").has_secret());
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+    spec.components[0].manifests.as_mut().expect("manifests").push(secret);
+    assert!(content("shop", &spec, &[]).expect("content").has_secret());
+}

@@ -346,6 +346,9 @@ fn abort(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {
 }
 
 fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
+    if turn.input.supersession.is_some() {
+        return stale("something newer takes its place");
+    }
     match turn.next.status {
         RunStatus::Progressing
         | RunStatus::Halted { .. }

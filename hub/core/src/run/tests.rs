@@ -1,0 +1,4 @@
+mod actions;
+mod model;
+mod random;
+mod waves;
