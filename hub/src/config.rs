@@ -1,1 +1,117 @@
-//! Placeholder until its owner fills it in.
+//! What an operator sets: flags, each also an environment variable `BELLWETHER_…`.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bellwether_api::duration::Dur;
+
+/// Settings of one hub process.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Folder of the hub's own files: database, certificate authority, keys, sockets
+    #[arg(long, env = "BELLWETHER_DATA_DIR", default_value_os_t = default_data_dir())]
+    pub data_dir: PathBuf,
+    /// Address of the HTTP API
+    #[arg(long, env = "BELLWETHER_LISTEN", default_value = "127.0.0.1:7700")]
+    pub listen: SocketAddr,
+    /// Address that agents connect to
+    #[arg(long, env = "BELLWETHER_AGENT_LISTEN", default_value = "0.0.0.0:7701")]
+    pub agent_listen: SocketAddr,
+    /// host:port at which agents reach the hub; goes into join tokens; may be repeated
+    #[arg(long, env = "BELLWETHER_AGENT_ADDRESS", value_delimiter = ',')]
+    pub agent_address: Vec<String>,
+    /// Postgres to use; without it the hub runs its own
+    #[arg(
+        long,
+        env = "BELLWETHER_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+    /// Folder of `initdb` and `postgres` for the hub's own Postgres
+    #[arg(long, env = "BELLWETHER_POSTGRES_BIN", value_name = "DIR")]
+    pub postgres_bin: Option<PathBuf>,
+    /// Folder of the certificate authority; hubs of one database share it [default: <data dir>/pki]
+    #[arg(long, env = "BELLWETHER_PKI_DIR", value_name = "DIR")]
+    pub pki_dir: Option<PathBuf>,
+    /// Host part of the identities in certificates
+    #[arg(long, env = "BELLWETHER_TRUST_DOMAIN", default_value = "bellwether.local")]
+    pub trust_domain: String,
+    /// How long a cluster's certificate is valid; renewed at half of it
+    #[arg(long, env = "BELLWETHER_CERTIFICATE_LIFETIME", default_value = "24h")]
+    pub certificate_lifetime: Dur,
+    /// How log lines look
+    #[arg(long, env = "BELLWETHER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Folder of the certificate authority.
+    #[must_use]
+    pub fn pki_dir(&self) -> PathBuf {
+        self.pki_dir.clone().unwrap_or_else(|| self.data_dir.join("pki"))
+    }
+
+    /// The Unix socket of the HTTP API.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.data_dir.join("hub.sock")
+    }
+
+    /// The key that encrypts blobs with Secrets.
+    #[must_use]
+    pub fn blob_key_path(&self) -> PathBuf {
+        self.data_dir.join("blob.key")
+    }
+
+    /// How long a cluster's certificate is valid.
+    #[must_use]
+    pub fn certificate_lifetime(&self) -> Duration {
+        self.certificate_lifetime.as_std()
+    }
+
+    /// `host:port` pairs at which agents reach this hub; the machine's own address where the
+    /// operator named none. `port` is the one that was bound.
+    #[must_use]
+    pub fn advertised_addresses(&self, port: u16) -> Vec<String> {
+        if !self.agent_address.is_empty() {
+            return self.agent_address.clone();
+        }
+        let address = if self.agent_listen.ip().is_unspecified() {
+            outward_address()
+        } else {
+            self.agent_listen.ip()
+        };
+        vec![SocketAddr::new(address, port).to_string()]
+    }
+}
+
+/// The address of the interface that leads outward; nothing is sent.
+fn outward_address() -> IpAddr {
+    let local = IpAddr::from([127, 0, 0, 1]);
+    UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()))
+        .map_or(local, |address| address.ip())
+}
+
+fn default_data_dir() -> PathBuf {
+    if nix::unistd::Uid::effective().is_root() {
+        return PathBuf::from("/var/lib/bellwether");
+    }
+    std::env::home_dir().map_or_else(
+        || PathBuf::from("bellwether-data"),
+        |home| home.join(".local/share/bellwether"),
+    )
+}

@@ -6,6 +6,9 @@
 pub mod codec;
 pub mod limits;
 
+/// The name in the hub's certificate that agents verify, whatever address they dial.
+pub const HUB_SERVER_NAME: &str = "hub.bellwether.internal";
+
 /// Messages, clients and servers, generated from `bellwether.proto`.
 #[expect(missing_docs, clippy::all, reason = "generated; the .proto holds the comments")]
 #[allow(clippy::unwrap_used, clippy::too_many_lines, reason = "generated")]

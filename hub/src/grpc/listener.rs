@@ -1,0 +1,138 @@
+//! Accepts connections of agents: TLS, who speaks, HTTP/2 with limits.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bellwether_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::service::Routes;
+use tower::Service;
+
+use super::{
+    peer::{Peer, SharedPeer},
+    sessions::Cut,
+};
+use crate::{
+    app::App,
+    pki::{ClusterIdentity, IdentityError},
+};
+
+/// How long TLS may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Handshakes at once; more wait in the kernel's queue.
+const MAX_HANDSHAKES: usize = 1024;
+/// Streams of one connection; an agent uses three.
+const MAX_STREAMS: u32 = 16;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// How long a connection may take to end once the hub stops.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
+/// Pause after a failed accept, so that running out of files does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until shutdown.
+pub(super) async fn serve(app: Arc<App>, listener: TcpListener, routes: Routes) {
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&handshakes).acquire_owned() => permit,
+            () = app.shutdown.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok((tcp, address)) => {
+                let task = connection(Arc::clone(&app), tcp, address, routes.clone(), permit);
+                app.tasks.spawn(task);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    app: Arc<App>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    routes: Routes,
+    permit: OwnedSemaphorePermit,
+) {
+    // Small frames must not wait for each other. Failing to say so costs time only.
+    let _ = tcp.set_nodelay(true);
+    let acceptor = TlsAcceptor::from(app.pki.server_config());
+    let tls = match timeout(HANDSHAKE_LIMIT, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            app.metrics.refused_handshakes.inc();
+            tracing::warn!(peer.address = %address, %error, "handshake refused");
+            return;
+        }
+        Err(_) => {
+            app.metrics.refused_handshakes.inc();
+            tracing::warn!(peer.address = %address, "handshake took too long");
+            return;
+        }
+    };
+    drop(permit);
+    let Ok(identity) = identify(&app, &tls, address) else { return };
+    app.metrics.connections.inc();
+    let cut = app.sessions.connected(identity.as_ref());
+    let peer = Arc::new(Peer { address, connection: cut.connection(), identity });
+    converse(&app, tls, peer, cut, routes).await;
+    app.metrics.connections.dec();
+}
+
+/// Whose certificate was shown; absent = none was.
+fn identify(
+    app: &App,
+    tls: &TlsStream<TcpStream>,
+    address: SocketAddr,
+) -> Result<Option<ClusterIdentity>, IdentityError> {
+    let certificates = tls.get_ref().1.peer_certificates();
+    let Some(certificate) = certificates.and_then(<[_]>::first) else { return Ok(None) };
+    app.pki.identify(certificate).map(Some).inspect_err(|error| {
+        app.metrics.refused_handshakes.inc();
+        tracing::warn!(peer.address = %address, %error, "client certificate refused");
+    })
+}
+
+async fn converse(
+    app: &App,
+    tls: TlsStream<TcpStream>,
+    peer: SharedPeer,
+    mut cut: Cut,
+    routes: Routes,
+) {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&peer));
+        routes.clone().call(request)
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(tls), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // How a connection ended says nothing that its streams did not say already.
+        _ = connection.as_mut() => return,
+        () = cut.wait() => return,
+        () = app.shutdown.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(GOODBYE_LIMIT, connection).await;
+}

@@ -1,0 +1,404 @@
+//! Which agents are connected to this hub now, and the cutting of those that may no longer be.
+//!
+//! Liveness is memory alone: a beat writes nothing to Postgres.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bellwether_proto::{limits::SILENCE_LIMIT, wire};
+use bellwether_store::{clusters, tailer::SyncChange};
+use futures::task::AtomicWaker;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{samples::Samples, session::DRAINING};
+use crate::{app::App, pki::ClusterIdentity, telemetry::chain};
+
+/// How often sessions are looked over for silence, ended certificates and revocation.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Deleted clusters are looked for once in so many sweeps.
+const REFUSAL_ROUNDS: u32 = 2;
+/// How long sessions may take to end once the hub stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection without a client certificate lives: enough to enrol.
+const ANONYMOUS_LIFETIME: Duration = Duration::from_secs(60);
+/// How long a connection outlives the end of its session, so that the last word arrives.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What is known of a cluster's connection now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// Since when the session is open.
+    pub connected_since: Timestamp,
+    /// When the agent was last heard of.
+    pub last_beat: Timestamp,
+}
+
+/// Agents connected to this hub; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_cluster: RwLock<HashMap<Uuid, Arc<Slot>>>,
+    connections: Mutex<Connections>,
+    /// The last that the tailer saw of each cluster.
+    known: Mutex<HashMap<Uuid, SyncChange>>,
+    samples: Samples,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    next: u64,
+    open: HashMap<u64, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// Absent = no client certificate.
+    cluster: Option<Uuid>,
+    ends_at: Timestamp,
+    cut: Option<oneshot::Sender<()>>,
+}
+
+/// Why a session ends, in the words that the agent gets.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) code: &'static str,
+    pub(super) reason: String,
+    pub(super) retry_after: Duration,
+}
+
+/// One session, as the rest of the hub sees it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) cluster: Uuid,
+    pub(super) cluster_name: String,
+    pub(super) epoch: u64,
+    connection: u64,
+    not_after: Timestamp,
+    opened: Instant,
+    opened_at: Timestamp,
+    /// Milliseconds after `opened` at which the agent was last heard of.
+    heard_ms: AtomicU64,
+    /// Highest generation that is known to be wanted.
+    target: AtomicU64,
+    /// Statuses of this session that wait to be written.
+    pub(super) waiting_statuses: AtomicU32,
+    confirmed: Mutex<Vec<wire::StatusAcked>>,
+    ending: OnceLock<Ending>,
+    pub(super) waker: AtomicWaker,
+}
+
+impl Slot {
+    pub(super) fn new(
+        identity: &ClusterIdentity,
+        connection: u64,
+        cluster_name: String,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            cluster: identity.cluster,
+            cluster_name,
+            epoch,
+            connection,
+            not_after: identity.not_after,
+            opened: Instant::now(),
+            opened_at: now,
+            heard_ms: AtomicU64::new(0),
+            target: AtomicU64::new(0),
+            waiting_statuses: AtomicU32::new(0),
+            confirmed: Mutex::default(),
+            ending: OnceLock::new(),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Takes note that the agent spoke.
+    pub(super) fn heard(&self) {
+        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(heard)
+    }
+
+    /// When the agent was last heard of.
+    pub(super) fn last_heard(&self) -> Timestamp {
+        self.opened_at + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    fn liveness(&self) -> Liveness {
+        Liveness { connected_since: self.opened_at, last_beat: self.last_heard() }
+    }
+
+    pub(super) fn target(&self) -> u64 {
+        self.target.load(Ordering::Acquire)
+    }
+
+    /// Says that `generation` is wanted.
+    pub(super) fn aim(&self, generation: u64) {
+        if self.target.fetch_max(generation, Ordering::AcqRel) < generation {
+            self.waker.wake();
+        }
+    }
+
+    /// Ends the session with a last word; the first word counts.
+    pub(super) fn end(&self, code: &'static str, reason: impl Into<String>, retry: Duration) {
+        let ending = Ending { code, reason: reason.into(), retry_after: retry };
+        if self.ending.set(ending).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn ending(&self) -> Option<&Ending> {
+        self.ending.get()
+    }
+
+    /// Says that statuses are committed, and how many were waited for.
+    pub(super) fn confirm(&self, acked: wire::StatusAcked) {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).push(acked);
+    }
+
+    pub(super) fn take_confirmed(&self) -> Vec<wire::StatusAcked> {
+        std::mem::take(&mut *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sessions {
+    /// How a cluster is connected to this hub; absent = it is not, or to another one.
+    #[must_use]
+    pub fn liveness(&self, cluster: Uuid) -> Option<Liveness> {
+        self.read().get(&cluster).map(|slot| slot.liveness())
+    }
+
+    /// Every cluster that is connected to this hub.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Uuid, Liveness)> {
+        self.read().iter().map(|(cluster, slot)| (*cluster, slot.liveness())).collect()
+    }
+
+    /// The newest metric samples of each unit.
+    #[must_use]
+    pub fn samples(&self) -> &Samples {
+        &self.inner.samples
+    }
+
+    /// Ends a cluster's session and connections to this hub at once, because its identity was
+    /// taken away. Other hubs notice within a second by themselves.
+    pub fn cut(&self, cluster: Uuid) {
+        if let Some(slot) = self.slot(cluster) {
+            slot.end("revoked", REVOKED, Duration::from_secs(60));
+        }
+        let soon = Timestamp::now() + LAST_WORD;
+        for connection in self.connections().open.values_mut() {
+            if connection.cluster == Some(cluster) {
+                connection.ends_at = connection.ends_at.min(soon);
+            }
+        }
+    }
+
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.read().values().map(Arc::clone).collect()
+    }
+
+    pub(super) fn slot(&self, cluster: Uuid) -> Option<Arc<Slot>> {
+        self.read().get(&cluster).map(Arc::clone)
+    }
+
+    /// Makes `slot` the cluster's session; one with a lower epoch ends. Gives whether the slot is
+    /// the current one: a slower handshake may come too late.
+    pub(super) fn enter(&self, slot: &Arc<Slot>) -> bool {
+        let mut by_cluster = self.inner.by_cluster.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(former) = by_cluster.get(&slot.cluster) {
+            if former.epoch > slot.epoch {
+                return false;
+            }
+            former.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            if former.connection != slot.connection {
+                self.end_connection(former.connection);
+            }
+        }
+        by_cluster.insert(slot.cluster, Arc::clone(slot));
+        drop(by_cluster);
+        // What the tailer saw between the opening and this moment.
+        let known = self.known().get(&slot.cluster).cloned();
+        if let Some(change) = known {
+            self.take_change(slot, &change);
+        }
+        true
+    }
+
+    /// Takes in what changed in the database: targets, newer sessions elsewhere, revocation.
+    pub(super) fn take_changes(&self, changes: &[SyncChange]) {
+        for change in changes {
+            self.known().insert(change.cluster, change.clone());
+            if let Some(slot) = self.slot(change.cluster) {
+                self.take_change(&slot, change);
+            }
+        }
+    }
+
+    fn take_change(&self, slot: &Slot, change: &SyncChange) {
+        if change.revoked {
+            self.cut(change.cluster);
+        } else if change.epoch > slot.epoch {
+            slot.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            self.end_connection(slot.connection);
+        } else {
+            slot.aim(change.generation);
+        }
+    }
+
+    /// Forgets `slot`; gives whether it was still the cluster's session.
+    pub(super) fn leave(&self, slot: &Slot) -> bool {
+        let mut by_cluster = self.inner.by_cluster.write().unwrap_or_else(PoisonError::into_inner);
+        let current = by_cluster.get(&slot.cluster).is_some_and(|held| held.epoch == slot.epoch);
+        if current {
+            by_cluster.remove(&slot.cluster);
+        }
+        current
+    }
+
+    /// Takes note of a connection until the returned guard is dropped.
+    pub(super) fn connected(&self, identity: Option<&ClusterIdentity>) -> Cut {
+        let (cut, wait) = oneshot::channel();
+        let now = Timestamp::now();
+        // A certificate that has ended already is good for one renewal, not for a connection that
+        // stays.
+        let ends_at = match identity {
+            Some(identity) if !identity.is_expired(now) => identity.not_after + LAST_WORD,
+            _ => now + ANONYMOUS_LIFETIME,
+        };
+        let cluster = identity.map(|identity| identity.cluster);
+        let mut connections = self.connections();
+        let id = connections.next;
+        connections.next += 1;
+        connections.open.insert(id, Connection { cluster, ends_at, cut: Some(cut) });
+        drop(connections);
+        Cut { sessions: self.clone(), id, wait }
+    }
+
+    fn end_connection(&self, id: u64) {
+        let soon = Timestamp::now() + LAST_WORD;
+        if let Some(connection) = self.connections().open.get_mut(&id) {
+            connection.ends_at = connection.ends_at.min(soon);
+        }
+    }
+
+    /// Looks every session and connection over once.
+    fn look_over(&self, now: Timestamp) {
+        for slot in self.slots() {
+            if slot.not_after <= now {
+                slot.end("certificate-ended", "the client certificate has ended", Duration::ZERO);
+            } else if slot.silence() > SILENCE_LIMIT {
+                slot.end("silent", "the agent was silent for too long", Duration::ZERO);
+                self.end_connection(slot.connection);
+            }
+        }
+        for connection in self.connections().open.values_mut() {
+            if connection.ends_at <= now
+                && let Some(cut) = connection.cut.take()
+            {
+                // The connection may have ended by itself.
+                let _ = cut.send(());
+            }
+        }
+    }
+
+    /// Waits until every session has ended, for a short time.
+    pub(super) async fn drained(&self) {
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        while !self.read().is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Uuid, SyncChange>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Uuid, Arc<Slot>>> {
+        self.inner.by_cluster.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What agents of a revoked cluster are told.
+pub(super) const REVOKED: &str =
+    "this cluster's identity was revoked; register the cluster again to bring it back";
+
+/// Waits for the end of a connection that may no longer be.
+pub(super) struct Cut {
+    sessions: Sessions,
+    id: u64,
+    wait: oneshot::Receiver<()>,
+}
+
+impl Cut {
+    /// The connection's number.
+    pub(super) fn connection(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) async fn wait(&mut self) {
+        // The sender lives as long as this guard.
+        let _ = (&mut self.wait).await;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.sessions.connections().open.remove(&self.id);
+    }
+}
+
+/// Looks sessions over until shutdown, then asks every agent to connect elsewhere.
+pub(super) async fn sweep(app: Arc<App>) {
+    let mut rounds = 0u32;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            () = app.shutdown.cancelled() => break,
+        }
+        app.sessions.look_over(Timestamp::now());
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(REFUSAL_ROUNDS) {
+            cut_refused(&app).await;
+        }
+    }
+    for slot in app.sessions.slots() {
+        slot.end(DRAINING, "the hub stops", Duration::ZERO);
+    }
+}
+
+/// Finds clusters that were deleted, which no change tells of.
+async fn cut_refused(app: &App) {
+    let clusters: Vec<Uuid> = app.sessions.all().into_iter().map(|(cluster, _)| cluster).collect();
+    if clusters.is_empty() {
+        return;
+    }
+    match clusters::refused_among(&app.store, &clusters).await {
+        Ok(refused) => {
+            for cluster in refused {
+                app.sessions.cut(cluster);
+            }
+        }
+        Err(error) => tracing::debug!(error = %chain(&error), "revocation could not be read"),
+    }
+}
