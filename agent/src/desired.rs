@@ -1,1 +1,351 @@
-//! Placeholder until its owner fills it in.
+//! What the hub wants of this cluster, stored durably in the cluster itself.
+//!
+//! Units are spread over [`SyncRecord`](bellwether_api::sync_record::SyncRecord) shards, their
+//! contents lie in Secrets named by digest. A commit writes blobs, then units, then the generation
+//! of shard 0: a crash in between leaves a lower generation, from which the hub sends again what
+//! was lost, and units that are stored already are recognised by their own generation.
+
+mod blob;
+mod plan;
+mod shard;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bellwether_api::{
+    bundle::{Bundle, UnitKey},
+    command::Command,
+    reference::NamespacedName,
+    sync_record::SyncUnit,
+};
+use tokio::sync::{Mutex, watch};
+
+pub use blob::{BlobError, digest_of, pack};
+pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
+pub use shard::StoreError;
+
+use blob::BlobStore;
+use shard::{Records, ShardStore};
+
+/// What the agent tells the hub that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The incarnation of the hub's database that `generation` belongs to; 0 = holds nothing.
+    pub incarnation: u64,
+    /// The generation up to which everything is stored.
+    pub generation: u64,
+    /// The root over all live units, least significant byte first.
+    pub root: [u8; 32],
+    /// The highest session epoch seen.
+    pub epoch: u64,
+}
+
+/// What a commit has made of the changes that it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// What is held now.
+    pub held: Held,
+    /// Units whose content is refused; they are stored as refused and the rest is not blocked.
+    pub nacks: Vec<Nack>,
+}
+
+/// Why nothing, or not everything, was committed. Sending the same again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The changes do not fit what is held.
+    #[error("failed to fit the changes to what is held")]
+    Plan(#[from] PlanError),
+    /// A blob is not what its digest says.
+    #[error("failed to take a blob")]
+    Blob(#[from] BlobError),
+    /// The member cluster did not take the write.
+    #[error("failed to store desired state in the cluster")]
+    Store(#[from] StoreError),
+}
+
+/// Why a unit's content is not at hand.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// No Secret holds it.
+    #[error("failed to find the stored blob {digest}")]
+    Absent {
+        /// The digest in hex.
+        digest: String,
+    },
+    /// The blob is broken.
+    #[error("failed to read a stored blob")]
+    Blob(#[from] BlobError),
+    /// The API server did not answer.
+    #[error("failed to fetch a stored blob")]
+    Kube(#[from] kube::Error),
+    /// It is no bundle or command.
+    #[error("failed to read a blob's document")]
+    Document(#[from] serde_json::Error),
+}
+
+/// The durable desired state; clones share it.
+#[derive(Clone)]
+pub struct Desired {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: ShardStore,
+    blobs: BlobStore,
+    records: RwLock<Records>,
+    commands: RwLock<BTreeMap<NamespacedName, Command>>,
+    writing: Mutex<()>,
+    changed: watch::Sender<u64>,
+}
+
+impl Desired {
+    /// Reads everything that is held from `namespace` and drops blobs that nothing names.
+    ///
+    /// # Errors
+    /// The API server does not answer, or a stored record cannot be read.
+    pub async fn load(client: kube::Client, namespace: &str) -> Result<Self, CommitError> {
+        let shards = ShardStore::new(client.clone(), namespace);
+        let records = shards.load().await?;
+        let blobs = BlobStore::load(client, namespace).await.map_err(StoreError::from)?;
+        let desired = Self {
+            inner: Arc::new(Inner {
+                shards,
+                blobs,
+                records: RwLock::new(records),
+                commands: RwLock::default(),
+                writing: Mutex::default(),
+                changed: watch::Sender::new(0),
+            }),
+        };
+        desired.load_commands().await;
+        desired.collect_blobs().await;
+        Ok(desired)
+    }
+
+    async fn load_commands(&self) {
+        for (key, unit) in self.units() {
+            let (Ok(UnitKey::Command(application)), Some(digest)) = (key.parse(), unit.digest)
+            else {
+                continue;
+            };
+            match self.content::<Command>(&digest).await {
+                Ok(command) => {
+                    self.commands().insert(application, command);
+                }
+                Err(error) => {
+                    tracing::warn!(unit.key = key, error = %chain(&error), "command is not readable");
+                }
+            }
+        }
+    }
+
+    /// What is held now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.read().held()
+    }
+
+    /// Takes note of a session's epoch; it becomes durable with the next commit.
+    ///
+    /// # Errors
+    /// The epoch is lower than one seen before.
+    pub fn enter_epoch(&self, epoch: u64) -> Result<(), PlanError> {
+        let mut records = self.write();
+        if epoch < records.epoch {
+            return Err(PlanError::LowerEpoch { held: records.epoch, given: epoch });
+        }
+        records.epoch = epoch;
+        Ok(())
+    }
+
+    /// The digests of blobs that `changes` name and that are not stored here, each once.
+    #[must_use]
+    pub fn missing(&self, changes: &[Change]) -> Vec<[u8; 32]> {
+        let records = self.read();
+        let wanted: BTreeSet<[u8; 32]> = changes
+            .iter()
+            .filter(|change| !plan::is_known(&records, change))
+            .filter_map(|change| change.digest)
+            .filter(|digest| !self.inner.blobs.holds(digest))
+            .collect();
+        wanted.into_iter().collect()
+    }
+
+    /// Stores a delta or a snapshot. When it returns, everything is durable.
+    ///
+    /// # Errors
+    /// The epoch is lower than one seen, the root does not come out, a blob is missing or not what
+    /// its digest says, or the cluster refuses the write. Nothing counts as held then, and sending
+    /// the same or later changes again repairs it.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let writing = self.inner.writing.lock().await;
+        let contents = self.read_contents(&commit).await?;
+        let mut planned = plan::plan(&self.read(), &commit, &contents)?;
+        for blob in &commit.blobs {
+            if planned.stores.contains(&blob.digest) {
+                self.inner.blobs.store(&blob.digest, &blob.zstd).await.map_err(StoreError::from)?;
+            }
+        }
+        let before = self.read().clone();
+        match self.inner.shards.save(&before, &mut planned.records).await {
+            Ok(()) => *self.write() = planned.records,
+            Err(error) => {
+                // What was written before the failure is in the cluster: read it back rather than guess.
+                if let Ok(records) = self.inner.shards.load().await {
+                    *self.write() = records;
+                }
+                return Err(error.into());
+            }
+        }
+        self.take_commands(planned.commands);
+        let held = self.held();
+        drop(writing);
+        self.collect_blobs().await;
+        self.inner.changed.send_modify(|count| *count += 1);
+        Ok(Committed { held, nacks: planned.nacks })
+    }
+
+    /// Reads what each new live change is: from the commit's blobs or from those stored already.
+    async fn read_contents(
+        &self,
+        commit: &Commit,
+    ) -> Result<BTreeMap<[u8; 32], Vec<u8>>, CommitError> {
+        let mut contents = BTreeMap::new();
+        for blob in &commit.blobs {
+            contents.insert(blob.digest, blob::unpack(&blob.digest, &blob.zstd)?);
+        }
+        for digest in commit.changes.iter().filter_map(|change| change.digest) {
+            if contents.contains_key(&digest) || !self.inner.blobs.holds(&digest) {
+                continue;
+            }
+            if let Some(zstd) = self.inner.blobs.fetch(&digest).await.map_err(StoreError::from)? {
+                contents.insert(digest, blob::unpack(&digest, &zstd)?);
+            }
+        }
+        Ok(contents)
+    }
+
+    fn take_commands(&self, changed: BTreeMap<NamespacedName, Option<Command>>) {
+        let mut commands = self.commands();
+        for (application, command) in changed {
+            match command {
+                Some(command) => commands.insert(application, command),
+                None => commands.remove(&application),
+            };
+        }
+    }
+
+    /// Fires with every commit and with every change of a unit.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// One unit as it is held; absent = never heard of.
+    #[must_use]
+    pub fn unit(&self, key: &str) -> Option<SyncUnit> {
+        self.read().unit(key).cloned()
+    }
+
+    /// All units, sorted by key, tombstones and orphans included.
+    #[must_use]
+    pub fn units(&self) -> BTreeMap<String, SyncUnit> {
+        self.read().units()
+    }
+
+    /// The hub's commands for an application's run; absent = there are none.
+    #[must_use]
+    pub fn command(&self, application: &NamespacedName) -> Option<Command> {
+        self.commands().get(application).cloned()
+    }
+
+    /// Reads a stored bundle.
+    ///
+    /// # Errors
+    /// It is not stored, or cannot be read.
+    pub async fn bundle(&self, digest: &str) -> Result<Bundle, ContentError> {
+        self.content(digest).await
+    }
+
+    async fn content<T: serde::de::DeserializeOwned>(
+        &self,
+        digest: &str,
+    ) -> Result<T, ContentError> {
+        let absent = || ContentError::Absent { digest: digest.to_owned() };
+        let bytes = shard::digest_bytes(digest).ok_or_else(absent)?;
+        let zstd = self.inner.blobs.fetch(&bytes).await?.ok_or_else(absent)?;
+        Ok(serde_json::from_slice(&blob::unpack(&bytes, &zstd)?)?)
+    }
+
+    /// Changes what is remembered of a unit; `change` may run more than once. A unit that is not
+    /// held stays so.
+    ///
+    /// # Errors
+    /// The cluster refuses the write.
+    pub async fn update(
+        &self,
+        key: &str,
+        change: impl Fn(&mut SyncUnit),
+    ) -> Result<(), StoreError> {
+        let _writing = self.inner.writing.lock().await;
+        let mut attempts = 0;
+        loop {
+            let before = self.read().clone();
+            let mut after = before.clone();
+            let Some(unit) = after.unit_mut(key) else { return Ok(()) };
+            change(unit);
+            if before.unit(key) == after.unit(key) {
+                return Ok(());
+            }
+            attempts += 1;
+            match self.inner.shards.save(&before, &mut after).await {
+                Ok(()) => {
+                    *self.write() = after;
+                    break;
+                }
+                Err(StoreError::Conflict { .. }) if attempts < 4 => {
+                    let records = self.inner.shards.load().await?;
+                    *self.write() = records;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.inner.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Drops blobs that no unit names as granted, running or applied.
+    async fn collect_blobs(&self) {
+        let named = self.read().named_digests();
+        self.inner.blobs.collect(&named).await;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Records> {
+        self.inner.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Records> {
+        self.inner.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commands(&self) -> RwLockWriteGuard<'_, BTreeMap<NamespacedName, Command>> {
+        self.inner.commands.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Prints an error with its causes, for logs.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let line = source.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = source.source();
+    }
+    text
+}

@@ -5,10 +5,12 @@
 //! `bellwether-agent-core` → [`report`] holds the latest status of every unit until the hub has it.
 
 pub mod config;
+pub mod connect;
 pub mod desired;
 pub mod identity;
 pub mod link;
 pub mod metrics;
+pub mod offline;
 pub mod report;
 pub mod rollout;
 pub mod sync;

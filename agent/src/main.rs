@@ -1,2 +1,107 @@
-//! placeholder
-fn main() {}
+//! The agent of one member cluster: `bellwether-agent run`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use bellwether_agent::{
+    config::{Cli, Command, Config},
+    connect, desired::Desired, metrics::Meter, offline, report::Reports, sync, telemetry,
+};
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::init(cli.config.log_format);
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::warn!("a TLS provider was installed already");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(anyhow::Error::new(error).context("failed to start the runtime")),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config;
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    let figures = telemetry::Figures::default();
+    let readiness = telemetry::Readiness::default();
+    let health = tokio::spawn(telemetry::serve(
+        config.health_listen,
+        readiness.clone(),
+        figures.clone(),
+        shutdown.clone(),
+    ));
+    let client = connect::client(config.kubeconfig.as_deref())
+        .await
+        .context("failed to reach the cluster's API server")?;
+    let desired = Desired::load(client.clone(), &config.namespace)
+        .await
+        .with_context(|| format!("failed to read what is held in namespace {}", config.namespace))?;
+    let reports = Reports::default();
+    let shell = sync::Shell::new(
+        client,
+        desired,
+        reports,
+        Meter::new().context("failed to set up the metrics client")?,
+        figures,
+        config.route_settle(),
+    );
+    let syncing = tokio::spawn(sync::run(Arc::clone(&shell), shutdown.clone()));
+    readiness.set(true);
+    let code = match cli.command {
+        Some(Command::Offline(what)) => {
+            let code = offline::bring_in(&shell, &what, &shutdown).await?;
+            shutdown.cancel();
+            code
+        }
+        Some(Command::Run) | None => {
+            serve_hub(&config, &shell, &shutdown).await?;
+            ExitCode::SUCCESS
+        }
+    };
+    readiness.set(false);
+    syncing.await.context("failed to stop the work on applications")?;
+    health.await.context("failed to stop the health endpoints")??;
+    Ok(code)
+}
+
+async fn serve_hub(
+    _config: &Config,
+    _shell: &Arc<sync::Shell>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    shutdown.cancelled().await;
+    Ok(())
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; stop the process by kill -9");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; runs go on where they are at the next start");
+    shutdown.cancel();
+}

@@ -1,1 +1,16 @@
-//! Placeholder until its owner fills it in.
+//! The shell around a run: observe, decide, save, make the cluster match, and again.
+//!
+//! A decision is saved in the RolloutTrack before anything follows from it, and what the cluster is
+//! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
+
+mod begin;
+mod objects;
+mod run;
+mod scene;
+mod track;
+mod views;
+
+pub use begin::{refusals, remove_left_track, template_changes};
+pub use objects::{Versions, overlaid};
+pub use run::{Run, RunError, Seen, Tick};
+pub use views::is_deleting;

@@ -3,10 +3,11 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     reference::ObjectRef,
-    status::{RunEvent, UnitOutcome},
+    status::{RunEvent, TrackSummary, UnitOutcome},
 };
 
 /// One shard of what the agent holds. Units are spread over shards by their key, so that no object
@@ -50,6 +51,9 @@ pub struct SyncUnit {
     /// Digest of the bundle that was last finished as a whole; absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_digest: Option<String>,
+    /// Digest of the bundle whose rollouts are under way; absent = none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_digest: Option<String>,
     /// What became of `digest`; absent = not decided yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<UnitOutcome>,
@@ -68,4 +72,28 @@ pub struct SyncUnit {
     /// Events that the hub has not confirmed, oldest first; the newest 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<RunEvent>,
+    /// The finished runs' last summaries, kept for reports after their tracks are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finished_rollouts: Vec<TrackSummary>,
+    /// How far the events of each track were taken over into `events`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub track_cursors: Vec<TrackCursor>,
+    /// A snapshot lacked the unit and no tombstone named it: it is kept, reported, and left out of
+    /// the root.
+    #[serde(default)]
+    pub orphan: bool,
+}
+
+/// How far the events of one track were taken over into its unit's events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackCursor {
+    /// The Rollout's name.
+    pub rollout: String,
+    /// The run.
+    pub run: Uuid,
+    /// The attempt.
+    pub attempt: u32,
+    /// The track's highest event that was taken over.
+    pub seq: u64,
 }

@@ -1,0 +1,41 @@
+//! The connection to the member cluster's API server.
+
+use std::{path::Path, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be read or used.
+    #[error("failed to use the kubeconfig")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// Neither a service account nor a kubeconfig was found.
+    #[error("failed to find a service account or a kubeconfig")]
+    Infer(#[from] kube::config::InferConfigError),
+    /// The client cannot be made.
+    #[error("failed to make a Kubernetes client")]
+    Client(#[from] kube::Error),
+}
+
+/// Connects with a kubeconfig, or with what the process finds: its service account in a pod.
+///
+/// # Errors
+/// No way in is found, or the client cannot be made; nothing is dialled yet.
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let read = Kubeconfig::read_from(path)?;
+            Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer().await?,
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // A watch says something at least every 50 s, when it ends: silence beyond is a dead peer.
+    config.read_timeout = Some(Duration::from_secs(60));
+    config.write_timeout = Some(Duration::from_secs(30));
+    Ok(Client::try_from(config)?)
+}

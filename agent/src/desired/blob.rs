@@ -1,0 +1,181 @@
+//! Contents of units: zstd in Secrets of the agent's namespace, named by digest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
+use sha2::{Digest, Sha256};
+
+/// The Secret type of stored blobs.
+const BLOB_TYPE: &str = "bellwether.dev/blob";
+/// The key within the Secret.
+const BLOB_KEY: &str = "blob";
+/// Largest content that is unpacked, in bytes: what a bomb may cost.
+const MAX_CONTENT_BYTES: u64 = 16 << 20;
+/// Largest packed blob that fits a Secret beside its metadata, in bytes.
+pub const MAX_PACKED_BYTES: usize = 1_000_000;
+
+/// Why a blob is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It does not unpack.
+    #[error("failed to unpack blob {digest}")]
+    Unpack {
+        /// The digest in hex.
+        digest: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It unpacks to more than the limit.
+    #[error("failed to take blob {digest}: it holds more than {limit_bytes} bytes")]
+    TooLarge {
+        /// The digest in hex.
+        digest: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Its content has another digest.
+    #[error("failed to match a blob to its digest {digest}")]
+    Mismatch {
+        /// The digest in hex that was promised.
+        digest: String,
+    },
+}
+
+/// The SHA-256 of a content.
+#[must_use]
+pub fn digest_of(content: &[u8]) -> [u8; 32] {
+    Sha256::digest(content).into()
+}
+
+/// Packs a content as it travels and is stored.
+///
+/// # Errors
+/// The compressor fails, which only a lack of memory causes.
+pub fn pack(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    zstd::stream::encode_all(content, 3)
+}
+
+/// Unpacks a blob and checks its digest.
+pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobError> {
+    let name = || hex::encode(digest);
+    let fail = |source| BlobError::Unpack { digest: name(), source };
+    let mut content = Vec::new();
+    zstd::stream::Decoder::new(zstd)
+        .map_err(fail)?
+        .take(MAX_CONTENT_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(fail)?;
+    if content.len() as u64 > MAX_CONTENT_BYTES {
+        return Err(BlobError::TooLarge { digest: name(), limit_bytes: MAX_CONTENT_BYTES });
+    }
+    if digest_of(&content) != *digest {
+        return Err(BlobError::Mismatch { digest: name() });
+    }
+    Ok(content)
+}
+
+/// The Secrets that hold blobs.
+pub(super) struct BlobStore {
+    secrets: Api<Secret>,
+    held: Mutex<BTreeSet<String>>,
+}
+
+impl BlobStore {
+    pub(super) async fn load(client: kube::Client, namespace: &str) -> Result<Self, kube::Error> {
+        let secrets = Api::<Secret>::namespaced(client, namespace);
+        let params = ListParams::default().fields(&format!("type={BLOB_TYPE}"));
+        let listed = secrets.list_metadata(&params).await?;
+        let held = listed.items.into_iter().filter_map(|secret| secret.metadata.name).collect();
+        Ok(Self { secrets, held: Mutex::new(held) })
+    }
+
+    pub(super) fn holds(&self, digest: &[u8; 32]) -> bool {
+        self.held().contains(&secret_name(digest))
+    }
+
+    pub(super) async fn fetch(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, kube::Error> {
+        let secret = self.secrets.get_opt(&secret_name(digest)).await?;
+        Ok(secret
+            .and_then(|secret| secret.data)
+            .and_then(|mut data| data.remove(BLOB_KEY))
+            .map(|bytes| bytes.0))
+    }
+
+    pub(super) async fn store(&self, digest: &[u8; 32], zstd: &[u8]) -> Result<(), kube::Error> {
+        let name = secret_name(digest);
+        if self.held().contains(&name) {
+            return Ok(());
+        }
+        let secret = Secret {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            type_: Some(BLOB_TYPE.to_owned()),
+            immutable: Some(true),
+            data: Some(BTreeMap::from([(BLOB_KEY.to_owned(), ByteString(zstd.to_vec()))])),
+            ..Secret::default()
+        };
+        match self.secrets.create(&PostParams::default(), &secret).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error),
+        }
+        self.held().insert(name);
+        Ok(())
+    }
+
+    /// Deletes every stored blob that is not `named`; a failure leaves it for the next time.
+    pub(super) async fn collect(&self, named: &BTreeSet<[u8; 32]>) {
+        let keep: BTreeSet<String> = named.iter().map(secret_name).collect();
+        let unused: Vec<String> = self.held().difference(&keep).cloned().collect();
+        for name in unused {
+            match self.secrets.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {
+                    self.held().remove(&name);
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    self.held().remove(&name);
+                }
+                Err(error) => tracing::warn!(%error, secret = name, "unused blob stays for now"),
+            }
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn secret_name(digest: &[u8; 32]) -> String {
+    format!("bellwether-blob-{}", hex::encode(&digest[..20]))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpack_gives_what_was_packed_and_checks_the_digest() {
+        let digest = digest_of(b"content");
+        let packed = pack(b"content").unwrap();
+        assert_eq!(unpack(&digest, &packed).unwrap(), b"content");
+        assert!(matches!(unpack(&[0; 32], &packed), Err(BlobError::Mismatch { .. })));
+        assert!(matches!(unpack(&digest, b"no zstd"), Err(BlobError::Unpack { .. })));
+    }
+
+    #[test]
+    fn bomb_is_refused_before_it_fills_memory() {
+        let zeros = vec![0; usize::try_from(MAX_CONTENT_BYTES).unwrap() + 10];
+        let packed = pack(&zeros).unwrap();
+        assert!(packed.len() < 10_000);
+        assert!(matches!(unpack(&digest_of(&zeros), &packed), Err(BlobError::TooLarge { .. })));
+    }
+}

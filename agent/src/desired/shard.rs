@@ -1,0 +1,201 @@
+//! The shards of what is held, and how they are read and written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    root::Root,
+    sync_record::{SyncRecord, SyncRecordSpec, SyncUnit},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use sha2::{Digest, Sha256};
+
+use super::Held;
+
+/// How many shards there are; a change would lose track of units.
+const SHARDS: usize = 16;
+
+/// Why what is held could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else wrote the same record.
+    #[error("failed to write {name}: somebody else has written it")]
+    Conflict {
+        /// The record's name.
+        name: String,
+    },
+    /// The API server does not answer, or refuses.
+    #[error("failed to reach the cluster's API server")]
+    Kube(#[from] kube::Error),
+}
+
+/// Everything that is held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Records {
+    pub(super) incarnation: u64,
+    pub(super) generation: u64,
+    pub(super) epoch: u64,
+    shards: Vec<Shard>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Shard {
+    /// Absent = the record does not exist yet.
+    resource_version: Option<String>,
+    units: BTreeMap<String, SyncUnit>,
+}
+
+impl Records {
+    pub(super) fn empty() -> Self {
+        Self { shards: vec![Shard::default(); SHARDS], ..Self::default() }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held {
+            incarnation: self.incarnation,
+            generation: self.generation,
+            root: *self.root().as_bytes(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// The root over live units; orphans are not the hub's and stay out.
+    pub(super) fn root(&self) -> Root {
+        let mut root = Root::EMPTY;
+        for (key, unit) in self.shards.iter().flat_map(|shard| &shard.units) {
+            if let (Some(digest), false) = (live_digest(unit), unit.orphan) {
+                root.add(key, &digest);
+            }
+        }
+        root
+    }
+
+    pub(super) fn unit(&self, key: &str) -> Option<&SyncUnit> {
+        self.shards[shard_of(key)].units.get(key)
+    }
+
+    pub(super) fn unit_mut(&mut self, key: &str) -> Option<&mut SyncUnit> {
+        self.shards[shard_of(key)].units.get_mut(key)
+    }
+
+    pub(super) fn put(&mut self, unit: SyncUnit) {
+        self.shards[shard_of(&unit.key)].units.insert(unit.key.clone(), unit);
+    }
+
+    pub(super) fn units(&self) -> BTreeMap<String, SyncUnit> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.units.iter().map(|(key, unit)| (key.clone(), unit.clone())))
+            .collect()
+    }
+
+    pub(super) fn units_mut(&mut self) -> impl Iterator<Item = &mut SyncUnit> {
+        self.shards.iter_mut().flat_map(|shard| shard.units.values_mut())
+    }
+
+    /// Every digest whose blob is needed.
+    pub(super) fn named_digests(&self) -> BTreeSet<[u8; 32]> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.units.values())
+            .flat_map(|unit| [&unit.digest, &unit.running_digest, &unit.applied_digest])
+            .filter_map(|digest| digest.as_deref().and_then(digest_bytes))
+            .collect()
+    }
+}
+
+fn live_digest(unit: &SyncUnit) -> Option<[u8; 32]> {
+    unit.digest.as_deref().and_then(digest_bytes)
+}
+
+/// Reads 64 hex digits; absent when they are not.
+pub(super) fn digest_bytes(text: &str) -> Option<[u8; 32]> {
+    hex::decode(text).ok()?.try_into().ok()
+}
+
+fn shard_of(key: &str) -> usize {
+    usize::from(Sha256::digest(key.as_bytes())[0]) % SHARDS
+}
+
+fn record_name(index: usize) -> String {
+    format!("bellwether-sync-{index:02}")
+}
+
+/// The SyncRecords of the agent's namespace.
+pub(super) struct ShardStore {
+    api: Api<SyncRecord>,
+}
+
+impl ShardStore {
+    pub(super) fn new(client: kube::Client, namespace: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace) }
+    }
+
+    pub(super) async fn load(&self) -> Result<Records, StoreError> {
+        let mut records = Records::empty();
+        for record in self.api.list(&ListParams::default()).await?.items {
+            let name = record.name_any();
+            let Some(index) = (0..SHARDS).find(|index| record_name(*index) == name) else {
+                continue;
+            };
+            if index == 0 {
+                records.incarnation = record.spec.incarnation;
+                records.generation = record.spec.generation;
+                records.epoch = record.spec.epoch;
+            }
+            let shard = &mut records.shards[index];
+            shard.resource_version = record.metadata.resource_version;
+            shard.units =
+                record.spec.units.into_iter().map(|unit| (unit.key.clone(), unit)).collect();
+        }
+        Ok(records)
+    }
+
+    /// Writes what differs between `before` and `after`, shard 0 last, since it carries the
+    /// generation; `after` takes the new resource versions.
+    pub(super) async fn save(
+        &self,
+        before: &Records,
+        after: &mut Records,
+    ) -> Result<(), StoreError> {
+        let generation_moved = (before.incarnation, before.generation, before.epoch)
+            != (after.incarnation, after.generation, after.epoch);
+        for index in (0..SHARDS).rev() {
+            let changed = before.shards[index].units != after.shards[index].units;
+            if changed || (index == 0 && generation_moved) {
+                self.save_shard(index, after).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn save_shard(&self, index: usize, after: &mut Records) -> Result<(), StoreError> {
+        let name = record_name(index);
+        let spec = SyncRecordSpec {
+            incarnation: if index == 0 { after.incarnation } else { 0 },
+            generation: if index == 0 { after.generation } else { 0 },
+            epoch: if index == 0 { after.epoch } else { 0 },
+            units: after.shards[index].units.values().cloned().collect(),
+        };
+        let mut record = SyncRecord::new(&name, spec);
+        record.metadata.resource_version.clone_from(&after.shards[index].resource_version);
+        let params = PostParams::default();
+        let written = if record.metadata.resource_version.is_some() {
+            self.api.replace(&name, &params, &record).await
+        } else {
+            self.api.create(&params, &record).await
+        };
+        match written {
+            Ok(record) => {
+                after.shards[index].resource_version = record.metadata.resource_version;
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                Err(StoreError::Conflict { name })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

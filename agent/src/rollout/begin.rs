@@ -1,0 +1,78 @@
+//! Whether a bundle changes governed workloads, and whether its runs can be driven at all.
+
+use bellwether_api::bundle::{Bundle, BundleRollout};
+
+use super::{
+    objects::{template_digest, template_differs},
+    scene::find,
+    track::{Tracks, belongs_to, workload_of},
+};
+use crate::sync::{
+    cluster::{Cluster, ClusterError},
+    goal::TemplateChange,
+};
+
+/// Lists the governed workloads whose template a bundle changes, of those that exist.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn template_changes(
+    cluster: &Cluster,
+    bundle: &Bundle,
+    previous: Option<&Bundle>,
+) -> Result<Vec<TemplateChange>, ClusterError> {
+    let Some(previous) = previous else { return Ok(Vec::new()) };
+    let mut changes = Vec::new();
+    for rollout in bundle.rollouts.iter().filter(|one| template_differs(bundle, previous, one)) {
+        if cluster.get(&workload_of(bundle, rollout)).await?.is_some()
+            && let Some(digest) = template_digest(bundle, rollout)
+        {
+            changes.push(TemplateChange { rollout: rollout.name.clone(), digest });
+        }
+    }
+    Ok(changes)
+}
+
+/// Lists why runs cannot be driven, one sentence each; empty = they can.
+#[must_use]
+pub fn refusals(bundle: &Bundle, changes: &[TemplateChange]) -> Vec<String> {
+    bundle
+        .rollouts
+        .iter()
+        .filter(|rollout| changes.iter().any(|change| change.rollout == rollout.name))
+        .filter_map(|rollout| refusal(bundle, rollout))
+        .collect()
+}
+
+fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
+    let workload = workload_of(bundle, rollout);
+    if (workload.api_version.as_str(), workload.kind.as_str()) != ("apps/v1", "Deployment") {
+        return Some(format!("rollout {}: {workload} is no apps/v1 Deployment", rollout.name));
+    }
+    let scene = super::scene::Scene::of(bundle, rollout);
+    scene
+        .service
+        .iter()
+        .chain(&scene.routes)
+        .find(|target| find(bundle, target).is_none())
+        .map(|target| format!("rollout {}: the release has no {target}", rollout.name))
+}
+
+/// Removes the track of a run that is over, if one was left behind.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub async fn remove_left_track(
+    client: kube::Client,
+    bundle: &Bundle,
+    rollout: &BundleRollout,
+) -> Result<(), ClusterError> {
+    let namespace = workload_of(bundle, rollout).namespace.unwrap_or_default();
+    let tracks = Tracks::new(client, &namespace);
+    if let Some(track) = tracks.get(&rollout.name).await?
+        && belongs_to(&track, &bundle.application)
+    {
+        tracks.remove(&rollout.name).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,523 @@
+//! One run of one governed workload, while the agent lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_agent_core::{
+    machine::{
+        Decision, Observations, Overlay, RouteView, RunState, SampleRequest, Samples, ServiceView,
+        Stage, decide,
+    },
+    provider::{RouteObservation, gateway_api},
+    settled::TemplateVersion,
+};
+use bellwether_api::{
+    bundle::{Bundle, BundleRollout},
+    command::{AbortCause, Command, ExecutedCommand},
+    duration::Dur,
+    reference::ObjectRef,
+    status::{FailureReason, TrackSummary},
+    track::RolloutTrack,
+};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use super::{
+    scene::{Live, Scene},
+    track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
+    views,
+};
+use crate::{
+    metrics::{Measurement, Meter, Probe},
+    sync::{
+        cluster::ClusterError,
+        events::RunOf,
+        watch::{Wants, WatchKey},
+    },
+};
+
+/// Why a run could not be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The API server refused or did not answer.
+    #[error("failed to work on a run's objects")]
+    Cluster(#[from] ClusterError),
+    /// A track of that name is another application's.
+    #[error("failed to take track {track}: it belongs to application {owner}")]
+    Taken {
+        /// The track.
+        track: String,
+        /// The application.
+        owner: String,
+    },
+    /// Somebody keeps writing the track.
+    #[error("failed to save a decision: track {track} is written by somebody else")]
+    Contended {
+        /// The track.
+        track: String,
+    },
+}
+
+/// What one decision has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// The cluster is to look different now.
+    Moved,
+    /// Nothing but what is known of it.
+    Same,
+}
+
+/// One run, while the agent lives.
+pub struct Run {
+    /// What it has to do with.
+    pub scene: Scene,
+    /// Its name and plan.
+    pub rollout: BundleRollout,
+    /// Which run it is.
+    pub of: RunOf,
+    tracks: Tracks,
+    track: RolloutTrack,
+    state: RunState,
+    correct_drift: bool,
+    summary: Option<TrackSummary>,
+    wake_at: Option<Timestamp>,
+    measuring: Option<(SampleRequest, JoinHandle<Samples>)>,
+    samples: Option<Samples>,
+    probe: Option<Probe>,
+}
+
+impl Run {
+    /// Takes a run up where it stands, or starts it.
+    ///
+    /// # Errors
+    /// The API server does not answer, or another application's track has the name.
+    pub async fn open(
+        client: kube::Client,
+        bundle: &Bundle,
+        rollout: &BundleRollout,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<Self, RunError> {
+        let scene = Scene::of(bundle, rollout);
+        let tracks = Tracks::new(client, &scene.namespace);
+        let spec = spec_of(bundle, rollout, generation);
+        let track = loop {
+            match tracks.get(&rollout.name).await? {
+                Some(track) if !belongs_to(&track, &bundle.application) => {
+                    return Err(RunError::Taken {
+                        track: rollout.name.clone(),
+                        owner: track.spec.application.to_string(),
+                    });
+                }
+                Some(track) if (track.spec.run, track.spec.attempt) == (spec.run, spec.attempt) => {
+                    break track;
+                }
+                // Of a run that is over: only its removal was cut off.
+                Some(_) => tracks.remove(&rollout.name).await?,
+                None => {
+                    if let Some(track) = tracks.create(&rollout.name, spec.clone()).await? {
+                        break track;
+                    }
+                }
+            }
+        };
+        let state = state_of(&track, now);
+        let held_edit = track.status.as_ref().is_some_and(|status| {
+            status.summary.waiting_on.iter().any(|wait| wait.reason == "ForeignEdit")
+        });
+        Ok(Self {
+            scene,
+            rollout: rollout.clone(),
+            of: RunOf { run: bundle.run, attempt: bundle.attempt },
+            tracks,
+            summary: track.status.as_ref().map(|status| status.summary.clone()),
+            track,
+            state,
+            correct_drift: !held_edit,
+            wake_at: None,
+            measuring: None,
+            samples: None,
+            probe: None,
+        })
+    }
+
+    /// Reads the track again and hands on what the hub commands.
+    ///
+    /// # Errors
+    /// The API server does not answer, or somebody keeps writing the track.
+    pub async fn refresh(
+        &mut self,
+        bundle: &Bundle,
+        hub: Option<Command>,
+        end: Option<AbortCause>,
+    ) -> Result<(), RunError> {
+        for _ in 0..4 {
+            let found = self.tracks.get(&self.rollout.name).await?;
+            let Some(track) = found else {
+                // Gone with its finalizer: somebody forced it. The run's memory is ours: write it anew.
+                let spec = self.track.spec.clone();
+                if let Some(mut track) = self.tracks.create(&self.rollout.name, spec).await? {
+                    if let Some(status) = self.track.status.clone()
+                        && let Saved::Done(saved) = self.tracks.save(&track, status).await?
+                    {
+                        track = *saved;
+                    }
+                    self.track = track;
+                }
+                continue;
+            };
+            let command = command_of(bundle, hub.clone(), &track.spec.command, end);
+            if track.spec.command == command {
+                self.track = track;
+                return Ok(());
+            }
+            if let Saved::Done(track) = self.tracks.command(&track, &command).await? {
+                self.track = *track;
+                return Ok(());
+            }
+        }
+        Err(RunError::Contended { track: self.rollout.name.clone() })
+    }
+
+    /// What the cluster is to look like.
+    #[must_use]
+    pub fn overlay(&self) -> Overlay {
+        Overlay::of(&self.state)
+    }
+
+    /// Whether a human's edit is held, so that nothing is written.
+    #[must_use]
+    pub fn holds_edit(&self) -> bool {
+        !self.correct_drift
+    }
+
+    /// Whether the objects are to be those of the release before.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        matches!(self.state.stage, Stage::RollingBack { .. } | Stage::Failed { .. })
+    }
+
+    /// Whether the run is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state.is_terminal()
+    }
+
+    /// Why the run went back; absent = it did not.
+    #[must_use]
+    pub fn failure(&self) -> Option<(FailureReason, String)> {
+        match &self.state.stage {
+            Stage::RollingBack { failure, .. } | Stage::Failed { failure } => {
+                Some((failure.reason, failure.message.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the run stands, for people; absent = nothing was decided yet.
+    #[must_use]
+    pub fn summary(&self) -> Option<&TrackSummary> {
+        self.summary.as_ref()
+    }
+
+    /// The one-shot commands that were answered last.
+    #[must_use]
+    pub fn executed(&self) -> &[ExecutedCommand] {
+        &self.state.executed
+    }
+
+    /// Events of the track, oldest first.
+    #[must_use]
+    pub fn events(&self) -> &[bellwether_api::status::RunEvent] {
+        self.track.status.as_ref().map_or(&[], |status| status.events.as_slice())
+    }
+
+    /// When to decide again although nothing was observed.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.wake_at
+    }
+
+    /// What wakes the run.
+    #[must_use]
+    pub fn interests(&self) -> BTreeMap<WatchKey, Wants> {
+        let namespace = Some(self.scene.namespace.clone());
+        let any = |api_version: &str, kind: &str| {
+            let key = WatchKey {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: namespace.clone(),
+                name: None,
+            };
+            (key, Wants::Any)
+        };
+        let mut interests: BTreeMap<WatchKey, Wants> = [
+            any("apps/v1", "Deployment"),
+            any("apps/v1", "ReplicaSet"),
+            any("v1", "Service"),
+            any("discovery.k8s.io/v1", "EndpointSlice"),
+            any("bellwether.dev/v1alpha1", "RolloutTrack"),
+        ]
+        .into();
+        interests.extend(self.scene.routes.iter().map(|route| (WatchKey::of(route), Wants::Any)));
+        interests
+    }
+
+    /// Decides on what is live, and saves the decision.
+    ///
+    /// # Errors
+    /// The API server does not answer; nothing follows from the decision then.
+    pub async fn decide(
+        &mut self,
+        live: &Live,
+        seen: Seen<'_>,
+        now: Timestamp,
+    ) -> Result<Tick, RunError> {
+        self.collect_samples().await;
+        let observations = self.observations(live, &seen);
+        self.aim(&observations, &seen);
+        let decision = decide(now, &self.track.spec, &self.state, &observations);
+        if let Some(request) = &decision.sample {
+            self.measure(request, &seen, now);
+        }
+        self.save(decision, now).await
+    }
+
+    async fn save(&mut self, decision: Decision, now: Timestamp) -> Result<Tick, RunError> {
+        let before = (self.overlay(), self.correct_drift, self.goes_back(), self.is_over());
+        let changed = decision.next != self.state
+            || !decision.events.is_empty()
+            || self.track.status.as_ref().map(|status| &status.summary) != Some(&decision.summary);
+        if changed {
+            let status = status_of(&self.track, &decision, now);
+            match self.tracks.save(&self.track, status).await? {
+                Saved::Done(track) => self.track = *track,
+                // Whatever was written may change the decision: it is made again.
+                Saved::Outdated => return Ok(Tick::Moved),
+            }
+        }
+        for happening in &decision.events {
+            tracing::info!(
+                rollout.id = %self.of.run,
+                rollout.name = self.rollout.name,
+                reason = happening.reason,
+                "{}", happening.message
+            );
+        }
+        if decision.next.check != self.state.check {
+            self.samples = None;
+        }
+        self.state = decision.next;
+        self.correct_drift = decision.correct_drift;
+        self.summary = Some(decision.summary);
+        self.wake_at = decision.wake_at;
+        let after = (self.overlay(), self.correct_drift, self.goes_back(), self.is_over());
+        Ok(if before == after { Tick::Same } else { Tick::Moved })
+    }
+
+    fn observations(&self, live: &Live, seen: &Seen<'_>) -> Observations {
+        let scene = &self.scene;
+        let workload = live.workload.as_ref();
+        let service_name = scene.service.as_ref().map_or("", |service| service.name.as_str());
+        let canary_name = scene.canary_service.as_ref().map_or("", |service| service.name.as_str());
+        let own_canary = live.canary.as_ref().filter(|object| scene.is_own(object));
+        let own_service = live.canary_service.as_ref().filter(|object| scene.is_own(object));
+        let owner = workload.map(views::uid).unwrap_or_default();
+        let template = if seen.edited.contains(&scene.workload) {
+            TemplateVersion::Other
+        } else {
+            self.overlay().template
+        };
+        Observations {
+            fresh: true,
+            workload: workload
+                .filter(|object| !views::is_deleting(object))
+                .map(|object| views::deployment(object, template)),
+            replica_sets: live
+                .replica_sets
+                .iter()
+                .map(views::replica_set)
+                .filter(|set| !owner.is_empty() && set.owner_uid == owner)
+                .collect(),
+            canary: own_canary.map(|object| views::canary(object, &live.canary_pods)),
+            canary_service: own_service.is_some(),
+            services: self.services(live, seen),
+            apex_endpoints: views::endpoints(&live.slices, service_name),
+            canary_endpoints: views::endpoints(&live.slices, canary_name),
+            routes: self.routes(live),
+            autoscalers: live
+                .autoscalers
+                .iter()
+                .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
+                .map(kind_and_name)
+                .collect(),
+            foreign_objects: [live.canary.as_ref(), live.canary_service.as_ref()]
+                .into_iter()
+                .flatten()
+                .filter(|object| !scene.is_own(object))
+                .map(kind_and_name)
+                .collect(),
+            foreign_edits: seen
+                .edited
+                .iter()
+                .map(|object| format!("{}/{}: changed by somebody else", object.kind, object.name))
+                .collect(),
+            deleted: self.track.metadata.deletion_timestamp.is_some(),
+            namespace_terminating: live.namespace.as_ref().is_none_or(views::is_deleting),
+            samples: self.samples.clone(),
+            route_settle: seen.route_settle,
+        }
+    }
+
+    fn services(&self, live: &Live, seen: &Seen<'_>) -> Vec<ServiceView> {
+        let scene = &self.scene;
+        let apex = scene.service.as_ref().map(|service| service.name.clone());
+        live.services
+            .iter()
+            .filter(|service| !scene.is_own(service))
+            .filter_map(|service| {
+                let name = views::name(service);
+                let mut selector = views::string_map(service, "/spec/selector");
+                let matches = views::selects(&selector, &scene.canary_labels);
+                if !matches && apex.as_ref() != Some(&name) {
+                    return None;
+                }
+                let target = ObjectRef {
+                    api_version: "v1".to_owned(),
+                    kind: "Service".to_owned(),
+                    namespace: Some(scene.namespace.clone()),
+                    name: name.clone(),
+                };
+                let others = scene.others_selected(live, &selector);
+                let unpinnable = if !seen.delivered.contains(&target) {
+                    "it is not delivered by this application".to_owned()
+                } else if others.is_empty() {
+                    String::new()
+                } else {
+                    let others: Vec<String> = others.into_iter().collect();
+                    format!("it also selects pods of {}", others.join(", "))
+                };
+                Some(ServiceView { name, pin: selector.remove("pod-template-hash"), unpinnable })
+            })
+            .collect()
+    }
+
+    fn routes(&self, live: &Live) -> Vec<RouteView> {
+        let scene = &self.scene;
+        let (Some(service), Some(canary)) = (&scene.service, &scene.canary_service) else {
+            return Vec::new();
+        };
+        scene
+            .routes
+            .iter()
+            .zip(&live.routes)
+            .map(|(target, route)| RouteView {
+                name: format!("{}/{}", target.kind, target.name),
+                weight: route
+                    .as_ref()
+                    .and_then(|route| gateway_api::observed_weight(route, &service.name, &canary.name)),
+                observation: route.as_ref().map_or_else(
+                    || RouteObservation::NotYet { why: "the route does not exist".to_owned() },
+                    gateway_api::observe,
+                ),
+            })
+            .collect()
+    }
+
+    /// Lets the probe ask the canary's ready pods, where the plan measures by probe.
+    fn aim(&mut self, observations: &Observations, seen: &Seen<'_>) {
+        let wanted = self.state.weight.percent() > 0 && seen.meter.probes(&self.rollout.spec, seen.bundle);
+        if !wanted {
+            self.probe = None;
+            return;
+        }
+        let Some(port) = seen.probe_port else { return };
+        let targets: BTreeSet<String> =
+            observations.canary_endpoints.ready.iter().map(|address| host_port(address, port)).collect();
+        self.probe.get_or_insert_with(|| seen.meter.probe()).aim(targets);
+    }
+
+    /// Starts a measurement, unless it is under way or answered already.
+    fn measure(&mut self, request: &SampleRequest, seen: &Seen<'_>, now: Timestamp) {
+        let answered = self.samples.as_ref().is_some_and(|samples| samples.check == request.check);
+        let under_way =
+            self.measuring.as_ref().is_some_and(|(asked, _)| asked.check == request.check);
+        if answered || under_way {
+            return;
+        }
+        let measurement = Measurement::new(
+            seen.bundle,
+            &self.rollout.spec,
+            &self.scene.namespace,
+            self.scene.canary_service.as_ref().map_or("", |service| service.name.as_str()),
+            seen.service_port,
+            request.clone(),
+            now,
+            self.probe.as_ref(),
+        );
+        let (meter, poke) = (seen.meter.clone(), std::sync::Arc::clone(seen.poke));
+        let task = tokio::spawn(async move {
+            let samples = meter.measure(measurement).await;
+            poke.wake();
+            samples
+        });
+        if let Some((_, old)) = self.measuring.replace((request.clone(), task)) {
+            old.abort();
+        }
+    }
+
+    async fn collect_samples(&mut self) {
+        if self.measuring.as_ref().is_some_and(|(_, task)| task.is_finished())
+            && let Some((_, task)) = self.measuring.take()
+        {
+            match task.await {
+                Ok(samples) => self.samples = Some(samples),
+                Err(error) => tracing::error!(rollout.id = %self.of.run, %error, "a measurement died"),
+            }
+        }
+    }
+
+    /// Removes the track of a run that is over.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn close(&self) -> Result<(), RunError> {
+        Ok(self.tracks.remove(&self.rollout.name).await?)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.measuring {
+            task.abort();
+        }
+    }
+}
+
+/// What the shell knows beside the live objects.
+pub struct Seen<'a> {
+    /// The bundle that comes in.
+    pub bundle: &'a Bundle,
+    /// Objects that somebody changed although the run holds them.
+    pub edited: &'a BTreeSet<ObjectRef>,
+    /// Objects that the application delivers.
+    pub delivered: &'a BTreeSet<ObjectRef>,
+    /// What measures.
+    pub meter: &'a Meter,
+    /// Wakes the unit when a measurement is done.
+    pub poke: &'a std::sync::Arc<crate::sync::watch::Poke>,
+    /// The apex Service's port by number; absent = it cannot be told.
+    pub service_port: Option<u16>,
+    /// The container's port behind it; absent = it cannot be told.
+    pub probe_port: Option<u16>,
+    /// How long a data plane may need after its controller said that a route is programmed.
+    pub route_settle: Dur,
+}
+
+fn kind_and_name(object: &serde_json::Value) -> String {
+    let kind = object.get("kind").and_then(serde_json::Value::as_str).unwrap_or("Object");
+    format!("{kind}/{}", views::name(object))
+}
+
+fn host_port(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}

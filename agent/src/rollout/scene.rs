@@ -1,0 +1,253 @@
+//! What one run has to do with: names, versions of its objects, and what is live of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_agent_core::names::{RUN_LABEL, canary_name, run_label};
+use bellwether_api::{
+    bundle::{Bundle, BundleRollout},
+    reference::ObjectRef,
+    rollout::PortRef,
+};
+use futures::future::try_join_all;
+use serde_json::Value;
+
+use super::{track::workload_of, views};
+use crate::sync::cluster::{Cluster, ClusterError, reference};
+
+const APPS: &str = "apps/v1";
+const GATEWAY: &str = "gateway.networking.k8s.io/v1";
+const SLICES: &str = "discovery.k8s.io/v1";
+
+/// What one run has to do with.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The workload's namespace.
+    pub namespace: String,
+    /// The governed workload.
+    pub workload: ObjectRef,
+    /// The apex Service; absent = no traffic is split.
+    pub service: Option<ObjectRef>,
+    /// The routes that split traffic.
+    pub routes: Vec<ObjectRef>,
+    /// The canary Deployment.
+    pub canary: ObjectRef,
+    /// The canary Service; absent = no traffic is split.
+    pub canary_service: Option<ObjectRef>,
+    /// Value of the run label.
+    pub label: String,
+    /// Labels of canary pods.
+    pub canary_labels: BTreeMap<String, String>,
+}
+
+impl Scene {
+    /// Works out the names of a run.
+    #[must_use]
+    pub fn of(bundle: &Bundle, rollout: &BundleRollout) -> Self {
+        let workload = workload_of(bundle, rollout);
+        let namespace = workload.namespace.clone().unwrap_or_default();
+        let named = |api_version: &str, kind: &str, name: &str| ObjectRef {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(namespace.clone()),
+            name: name.to_owned(),
+        };
+        let label = run_label(bundle.run, bundle.attempt);
+        let mut canary_labels = find(bundle, &workload).map_or_else(BTreeMap::new, |object| {
+            views::string_map(object, "/spec/template/metadata/labels")
+        });
+        canary_labels.insert(RUN_LABEL.to_owned(), label.clone());
+        let service = rollout.spec.service.as_ref();
+        Self {
+            canary: named(APPS, "Deployment", &canary_name(&workload.name)),
+            canary_service: service
+                .map(|service| named("v1", "Service", &canary_name(&service.name))),
+            service: service.map(|service| named("v1", "Service", &service.name)),
+            routes: rollout
+                .spec
+                .traffic
+                .iter()
+                .filter_map(|traffic| traffic.gateway_api.as_ref())
+                .flat_map(|gateway| &gateway.http_routes)
+                .map(|route| named(GATEWAY, "HTTPRoute", route))
+                .collect(),
+            label,
+            canary_labels,
+            workload,
+            namespace,
+        }
+    }
+
+    /// Reads everything that a decision looks at.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
+    pub async fn look(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
+        let namespace = Some(self.namespace.as_str());
+        let space = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: None,
+            name: self.namespace.clone(),
+        };
+        let pods_of_run = format!("{RUN_LABEL}={}", self.label);
+        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(route)));
+        let canary_service = async {
+            match &self.canary_service {
+                Some(service) => cluster.get(service).await,
+                None => Ok(None),
+            }
+        };
+        let (workload, canary, canary_service, space, replica_sets, services, slices) = tokio::try_join!(
+            cluster.get(&self.workload),
+            cluster.get(&self.canary),
+            canary_service,
+            cluster.get(&space),
+            cluster.list(APPS, "ReplicaSet", namespace, None),
+            cluster.list("v1", "Service", namespace, None),
+            cluster.list(SLICES, "EndpointSlice", namespace, None),
+        )?;
+        let (routes, canary_pods, deployments, hpas, scaled_objects) = tokio::try_join!(
+            routes,
+            cluster.list("v1", "Pod", namespace, Some(&pods_of_run)),
+            cluster.list(APPS, "Deployment", namespace, None),
+            cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
+            cluster.list("keda.sh/v1alpha1", "ScaledObject", namespace, None),
+        )?;
+        Ok(Live {
+            workload,
+            canary,
+            canary_service,
+            namespace: space,
+            replica_sets,
+            services,
+            slices,
+            routes,
+            canary_pods,
+            deployments,
+            autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
+        })
+    }
+
+    /// What is live of one of the run's own objects; absent = it is none, or does not exist.
+    #[must_use]
+    pub fn live_of<'a>(&self, live: &'a Live, target: &ObjectRef) -> Option<&'a Value> {
+        if *target == self.workload {
+            return live.workload.as_ref();
+        }
+        if let Some(at) = self.routes.iter().position(|route| route == target) {
+            return live.routes.get(at).and_then(Option::as_ref);
+        }
+        let service = target.kind == "Service" && target.namespace.as_ref() == Some(&self.namespace);
+        live.services.iter().find(|object| service && views::name(object) == target.name)
+    }
+
+    /// The ports of the apex Service that the plan names.
+    #[must_use]
+    pub fn ports(&self, live: &Live, rollout: &BundleRollout) -> Ports {
+        let none = Ports { service: None, container: None };
+        let (Some(target), Some(plan)) = (&self.service, &rollout.spec.service) else { return none };
+        let Some(service) = self.live_of(live, target) else { return none };
+        let port = service.pointer("/spec/ports").and_then(Value::as_array).and_then(|ports| {
+            ports.iter().find(|port| match &plan.port {
+                PortRef::Number(number) => port.get("port").and_then(Value::as_u64) == Some(u64::from(*number)),
+                PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
+            })
+        });
+        let Some(port) = port else { return none };
+        let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
+        let own = port.get("port").and_then(number);
+        let container = match port.get("targetPort") {
+            Some(Value::String(name)) => live.workload.as_ref().and_then(|workload| named_port(workload, name)),
+            Some(value) => number(value),
+            None => own,
+        };
+        Ports { service: own, container }
+    }
+
+    /// Tells whether a live object was made by this run.
+    #[must_use]
+    pub fn is_own(&self, object: &Value) -> bool {
+        views::string_map(object, "/metadata/labels").get(RUN_LABEL) == Some(&self.label)
+    }
+
+    /// Pods of other workloads that a selector would match too, as names of those workloads.
+    #[must_use]
+    pub fn others_selected(
+        &self,
+        live: &Live,
+        selector: &BTreeMap<String, String>,
+    ) -> BTreeSet<String> {
+        live.deployments
+            .iter()
+            .filter(|deployment| {
+                let name = views::name(deployment);
+                name != self.workload.name && name != self.canary.name
+            })
+            .filter(|deployment| {
+                let labels = views::string_map(deployment, "/spec/template/metadata/labels");
+                views::selects(selector, &labels)
+            })
+            .map(|deployment| format!("Deployment/{}", views::name(deployment)))
+            .collect()
+    }
+}
+
+fn named_port(workload: &Value, name: &str) -> Option<u16> {
+    workload
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array)?
+        .iter()
+        .filter_map(|container| container.get("ports").and_then(Value::as_array))
+        .flatten()
+        .find(|port| port.get("name").and_then(Value::as_str) == Some(name))
+        .and_then(|port| port.get("containerPort"))
+        .and_then(Value::as_u64)
+        .and_then(|port| u16::try_from(port).ok())
+}
+
+/// The ports of the apex Service that the plan names; absent = they cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The Service's own, by number.
+    pub service: Option<u16>,
+    /// The container's behind it.
+    pub container: Option<u16>,
+}
+
+/// What is live of a run's objects.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The workload.
+    pub workload: Option<Value>,
+    /// Whatever has the canary Deployment's name.
+    pub canary: Option<Value>,
+    /// Whatever has the canary Service's name.
+    pub canary_service: Option<Value>,
+    /// The namespace itself.
+    pub namespace: Option<Value>,
+    /// All ReplicaSets of the namespace.
+    pub replica_sets: Vec<Value>,
+    /// All Services of the namespace.
+    pub services: Vec<Value>,
+    /// All EndpointSlices of the namespace.
+    pub slices: Vec<Value>,
+    /// The routes, in the order of [`Scene::routes`].
+    pub routes: Vec<Option<Value>>,
+    /// The canary's pods.
+    pub canary_pods: Vec<Value>,
+    /// All Deployments of the namespace.
+    pub deployments: Vec<Value>,
+    /// HorizontalPodAutoscalers and ScaledObjects of the namespace.
+    pub autoscalers: Vec<Value>,
+}
+
+/// Finds an object of a bundle; objects that name no namespace lie in the target namespace.
+#[must_use]
+pub fn find<'a>(bundle: &'a Bundle, target: &ObjectRef) -> Option<&'a Value> {
+    bundle.components.iter().flat_map(|component| &component.objects).find(|object| {
+        reference(object).is_some_and(|mut found| {
+            found.namespace = found.namespace.or_else(|| Some(bundle.target_namespace.clone()));
+            found == *target
+        })
+    })
+}

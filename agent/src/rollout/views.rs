@@ -1,0 +1,246 @@
+//! Reads what a decision needs out of live objects; pure.
+
+use std::collections::BTreeMap;
+
+use bellwether_agent_core::{
+    machine::{CanaryView, Endpoints},
+    settled::{DeploymentView, ReplicaSetView, TemplateVersion},
+};
+use serde_json::Value;
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+fn text(object: &Value, path: &str) -> String {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn count(object: &Value, path: &str) -> u32 {
+    object
+        .pointer(path)
+        .and_then(Value::as_u64)
+        .and_then(|count| u32::try_from(count).ok())
+        .unwrap_or(0)
+}
+
+fn number(object: &Value, path: &str) -> i64 {
+    object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn annotation(object: &Value, name: &str) -> String {
+    object
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(name))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// `metadata.uid`; empty = none.
+pub fn uid(object: &Value) -> String {
+    text(object, "/metadata/uid")
+}
+
+/// `metadata.name`.
+pub fn name(object: &Value) -> String {
+    text(object, "/metadata/name")
+}
+
+/// Whether the object is being deleted.
+pub fn is_deleting(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+}
+
+/// One string map of an object, such as labels; empty when it is absent.
+pub fn string_map(object: &Value, path: &str) -> BTreeMap<String, String> {
+    object
+        .pointer(path)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// A Deployment; `template` says which version it carries.
+pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
+    DeploymentView {
+        uid: uid(object),
+        generation: number(object, "/metadata/generation"),
+        observed_generation: number(object, "/status/observedGeneration"),
+        replicas: object.pointer("/spec/replicas").map_or(1, |_| count(object, "/spec/replicas")),
+        total: count(object, "/status/replicas"),
+        updated: count(object, "/status/updatedReplicas"),
+        ready: count(object, "/status/readyReplicas"),
+        available: count(object, "/status/availableReplicas"),
+        paused: object.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or(false),
+        revision: annotation(object, REVISION),
+        template,
+    }
+}
+
+/// A ReplicaSet.
+pub fn replica_set(object: &Value) -> ReplicaSetView {
+    ReplicaSetView {
+        name: name(object),
+        hash: string_map(object, "/metadata/labels").remove("pod-template-hash").unwrap_or_default(),
+        owner_uid: controller_uid(object),
+        revision: annotation(object, REVISION),
+        replicas: count(object, "/spec/replicas").max(count(object, "/status/replicas")),
+        ready: count(object, "/status/readyReplicas"),
+    }
+}
+
+fn controller_uid(object: &Value) -> String {
+    object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|owner| owner.get("controller").and_then(Value::as_bool).unwrap_or(false))
+        .map(|owner| text(owner, "/uid"))
+        .unwrap_or_default()
+}
+
+/// The canary Deployment; `pods` are those of its run.
+pub fn canary(object: &Value, pods: &[Value]) -> CanaryView {
+    CanaryView {
+        replicas: count(object, "/spec/replicas"),
+        generation: number(object, "/metadata/generation"),
+        observed_generation: number(object, "/status/observedGeneration"),
+        updated: count(object, "/status/updatedReplicas"),
+        ready: count(object, "/status/readyReplicas"),
+        available: count(object, "/status/availableReplicas"),
+        trouble: trouble(object, pods),
+        deleting: is_deleting(object),
+    }
+}
+
+/// Why pods do not become ready, in the cluster's own words; empty = nothing is known.
+fn trouble(deployment: &Value, pods: &[Value]) -> String {
+    let waiting = pods.iter().flat_map(|pod| {
+        ["/status/initContainerStatuses", "/status/containerStatuses"]
+            .into_iter()
+            .filter_map(|path| pod.pointer(path).and_then(Value::as_array))
+            .flatten()
+            .filter_map(|container| container.pointer("/state/waiting"))
+    });
+    for state in waiting {
+        let reason = text(state, "/reason");
+        if !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing") {
+            return sentence(&reason, &text(state, "/message"));
+        }
+    }
+    for pod in pods {
+        if let Some(condition) = condition(pod, "PodScheduled")
+            && text(condition, "/status") == "False"
+        {
+            return sentence(&text(condition, "/reason"), &text(condition, "/message"));
+        }
+    }
+    match condition(deployment, "ReplicaFailure") {
+        Some(condition) if text(condition, "/status") == "True" => {
+            sentence(&text(condition, "/reason"), &text(condition, "/message"))
+        }
+        _ => String::new(),
+    }
+}
+
+fn sentence(reason: &str, message: &str) -> String {
+    let message: String = message.chars().take(200).collect();
+    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
+}
+
+fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)?
+        .iter()
+        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+/// The addresses of the EndpointSlices of one Service.
+pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
+    let mut endpoints = Endpoints::default();
+    let own = slices.iter().filter(|slice| {
+        string_map(slice, "/metadata/labels").get("kubernetes.io/service-name").map(String::as_str)
+            == Some(service)
+    });
+    for endpoint in own
+        .filter_map(|slice| slice.get("endpoints").and_then(Value::as_array))
+        .flatten()
+    {
+        let flag = |name: &str, default: bool| {
+            endpoint
+                .pointer(&format!("/conditions/{name}"))
+                .and_then(Value::as_bool)
+                .unwrap_or(default)
+        };
+        let ready = flag("ready", true) && !flag("terminating", false);
+        let addresses = endpoint.get("addresses").and_then(Value::as_array).into_iter().flatten();
+        for address in addresses.filter_map(Value::as_str) {
+            let side = if ready { &mut endpoints.ready } else { &mut endpoints.not_ready };
+            side.insert(address.to_owned());
+        }
+    }
+    endpoints
+}
+
+/// Tells whether an autoscaler targets the Deployment `workload`.
+pub fn targets(autoscaler: &Value, workload: &str) -> bool {
+    let kind = text(autoscaler, "/spec/scaleTargetRef/kind");
+    text(autoscaler, "/spec/scaleTargetRef/name") == workload
+        && (kind.is_empty() || kind == "Deployment")
+}
+
+/// Tells whether a Service's selector matches labels; an empty selector matches nothing. The pin
+/// itself is left out, since it is what a run adds.
+pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    let mut own = selector.iter().filter(|(key, _)| key.as_str() != "pod-template-hash").peekable();
+    own.peek().is_some() && own.all(|(key, value)| labels.get(key) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn terminating_addresses_are_not_ready() {
+        let slices = [json!({
+            "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "terminating": true}},
+                {"addresses": ["10.0.0.3"], "conditions": {"ready": true, "terminating": true}},
+            ],
+        })];
+        let endpoints = endpoints(&slices, "web");
+        assert_eq!(endpoints.ready.iter().collect::<Vec<_>>(), ["10.0.0.1"]);
+        assert_eq!(endpoints.not_ready.len(), 2);
+    }
+
+    #[test]
+    fn selector_matches_without_its_pin() {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let labels: BTreeMap<_, _> = map(&[("app", "web"), ("bellwether.dev/run", "x")]);
+        assert!(selects(&map(&[("app", "web"), ("pod-template-hash", "abc")]), &labels));
+        assert!(!selects(&map(&[("app", "other")]), &labels));
+        assert!(!selects(&map(&[]), &labels));
+        assert!(!selects(&map(&[("pod-template-hash", "abc")]), &labels));
+    }
+
+    #[test]
+    fn image_that_cannot_be_pulled_is_named() {
+        let pod = json!({"status": {"containerStatuses": [
+            {"state": {"waiting": {"reason": "ErrImageNeverPull", "message": "not there"}}},
+        ]}});
+        assert_eq!(trouble(&json!({}), &[pod]), "ErrImageNeverPull: not there");
+        let starting = json!({"status": {"containerStatuses": [
+            {"state": {"waiting": {"reason": "ContainerCreating"}}},
+        ]}});
+        assert_eq!(trouble(&json!({}), &[starting]), "");
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether the agent may do what a release asks for, asked before anything is changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bellwether_api::reference::ObjectRef;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::{Api, api::PostParams};
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, ClusterError, within};
+
+/// How long an answer holds.
+const FRESH: Duration = Duration::from_secs(300);
+/// What applying, watching and pruning an object takes.
+const VERBS: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    group: String,
+    resource: String,
+    namespace: String,
+    verb: &'static str,
+}
+
+/// The answers of access reviews.
+#[derive(Default)]
+pub struct Access {
+    answers: Mutex<BTreeMap<Question, (bool, Instant)>>,
+}
+
+impl Access {
+    /// Lists what the agent lacks to hold these objects, one sentence each; empty = nothing.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn missing(
+        &self,
+        cluster: &Cluster,
+        objects: &[ObjectRef],
+    ) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = BTreeSet::new();
+        let mut asked = BTreeSet::new();
+        for object in objects {
+            let served = match cluster.kind(&object.api_version, &object.kind).await {
+                Ok(served) => served,
+                // The release may bring the kind itself.
+                Err(ClusterError::NotServed { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let namespace =
+                if served.namespaced { object.namespace.clone() } else { None }.unwrap_or_default();
+            let key = (served.resource.group, served.resource.plural, namespace);
+            if !asked.insert(key.clone()) {
+                continue;
+            }
+            let refused = self.refused(cluster, &key, object).await?;
+            if !refused.is_empty() {
+                let place = if key.2.is_empty() {
+                    "in the whole cluster".to_owned()
+                } else {
+                    format!("in namespace {}", key.2)
+                };
+                lacking.insert(format!("may not {} {} {place}", refused.join(", "), key.1));
+            }
+        }
+        Ok(lacking.into_iter().collect())
+    }
+
+    async fn refused(
+        &self,
+        cluster: &Cluster,
+        (group, resource, namespace): &(String, String, String),
+        object: &ObjectRef,
+    ) -> Result<Vec<&'static str>, ClusterError> {
+        let by_name = group.is_empty() && resource == "secrets";
+        let mut refused = Vec::new();
+        for verb in VERBS {
+            // Secrets are watched by name: listing all of them is not asked for.
+            if by_name && matches!(verb, "list" | "watch") {
+                continue;
+            }
+            let question = Question {
+                group: group.clone(),
+                resource: resource.clone(),
+                namespace: namespace.clone(),
+                verb,
+            };
+            if !self.allowed(cluster, question, object).await? {
+                refused.push(verb);
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn allowed(
+        &self,
+        cluster: &Cluster,
+        question: Question,
+        object: &ObjectRef,
+    ) -> Result<bool, ClusterError> {
+        if let Some((allowed, at)) = self.answers().get(&question)
+            && at.elapsed() < FRESH
+            && *allowed
+        {
+            return Ok(true);
+        }
+        let attributes = ResourceAttributes {
+            group: Some(question.group.clone()),
+            resource: Some(question.resource.clone()),
+            namespace: Some(question.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            verb: Some(question.verb.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(attributes),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
+        let name = object.to_string();
+        let answer =
+            within("review access to", &name, api.create(&PostParams::default(), &review)).await?;
+        let allowed = answer.status.is_some_and(|status| status.allowed);
+        self.answers().insert(question, (allowed, Instant::now()));
+        Ok(allowed)
+    }
+
+    fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Question, (bool, Instant)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

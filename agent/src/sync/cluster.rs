@@ -1,0 +1,396 @@
+//! The member cluster's API server, for objects of any kind.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bellwether_api::reference::ObjectRef;
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams, Preconditions, PropagationPolicy,
+    },
+    discovery::{Scope, pinned_kind},
+};
+
+use serde_json::Value;
+
+/// Field manager of everything that a release holds.
+pub const SYNC_MANAGER: &str = "bellwether-sync";
+/// Field manager of what a run creates.
+pub const ROLLOUT_MANAGER: &str = "bellwether-rollout";
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the API server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The cluster does not serve the kind.
+    #[error("failed to find kind {kind} of {api_version} in this cluster")]
+    NotServed {
+        /// Group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+    },
+    /// The object lacks what names it.
+    #[error("failed to name an object: it lacks apiVersion, kind or name")]
+    Unnamed,
+    /// The API server refused or could not be reached.
+    #[error("failed to {verb} {object}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// The object or kind.
+        object: String,
+        /// The cause.
+        #[source]
+        source: kube::Error,
+    },
+    /// No answer came in time; whether it was done is unknown.
+    #[error("failed to {verb} {object}: no answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// The object or kind.
+        object: String,
+    },
+    /// An answer could not be read.
+    #[error("failed to read {object} as JSON")]
+    Json {
+        /// The object or kind.
+        object: String,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl ClusterError {
+    /// The HTTP status with which the API server refused; absent = it did not answer.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Request { source: kube::Error::Api(status), .. } => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Tells whether trying the same again cannot help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
+    }
+
+    /// What the API server said; empty when it said nothing.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        crate::desired::chain(self)
+    }
+}
+
+/// A kind as the cluster serves it.
+#[derive(Clone, Debug)]
+pub struct ServedKind {
+    /// The resource.
+    pub resource: ApiResource,
+    /// Whether objects lie in namespaces.
+    pub namespaced: bool,
+}
+
+/// How an object is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyMode {
+    /// Written; fields of others are taken over.
+    Force,
+    /// Only asked what would come out.
+    DryRun,
+}
+
+/// The API server of the member cluster.
+pub struct Cluster {
+    client: Client,
+    served: Mutex<BTreeMap<(String, String), ServedKind>>,
+}
+
+impl Cluster {
+    /// Uses a client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, served: Mutex::default() }
+    }
+
+    /// The client itself, for typed kinds.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Finds how a kind is served; the answer is remembered.
+    ///
+    /// # Errors
+    /// It is not served, or the API server does not answer.
+    pub async fn kind(&self, api_version: &str, kind: &str) -> Result<ServedKind, ClusterError> {
+        let key = (api_version.to_owned(), kind.to_owned());
+        if let Some(served) = self.served().get(&key) {
+            return Ok(served.clone());
+        }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let not_served =
+            || ClusterError::NotServed { api_version: key.0.clone(), kind: key.1.clone() };
+        let found = within("discover", kind, pinned_kind(&self.client, &gvk)).await;
+        let (resource, capabilities) = match found {
+            Ok(found) => found,
+            Err(error) if error.code() == Some(404) => return Err(not_served()),
+            Err(ClusterError::Request { source: kube::Error::Discovery(_), .. }) => {
+                return Err(not_served());
+            }
+            Err(error) => return Err(error),
+        };
+        let served =
+            ServedKind { resource, namespaced: capabilities.scope == Scope::Namespaced };
+        self.served().insert(key, served.clone());
+        Ok(served)
+    }
+
+    fn served(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), ServedKind>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The API for one kind in one namespace; cluster-scoped kinds ignore the namespace.
+    ///
+    /// # Errors
+    /// The kind is not served, or the API server does not answer.
+    pub async fn api(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Api<DynamicObject>, ClusterError> {
+        let served = self.kind(api_version, kind).await?;
+        Ok(match namespace {
+            Some(namespace) if served.namespaced => {
+                Api::namespaced_with(self.client.clone(), namespace, &served.resource)
+            }
+            _ => Api::all_with(self.client.clone(), &served.resource),
+        })
+    }
+
+    /// The same for names, labels and annotations alone.
+    ///
+    /// # Errors
+    /// The kind is not served, or the API server does not answer.
+    pub async fn metadata_api(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Api<PartialObjectMeta<DynamicObject>>, ClusterError> {
+        let served = self.kind(api_version, kind).await?;
+        Ok(match namespace {
+            Some(namespace) if served.namespaced => {
+                Api::namespaced_with(self.client.clone(), namespace, &served.resource)
+            }
+            _ => Api::all_with(self.client.clone(), &served.resource),
+        })
+    }
+
+    /// Fetches an object; absent = it, or its kind, does not exist.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, ClusterError> {
+        let api = match self
+            .api(&object.api_version, &object.kind, object.namespace.as_deref())
+            .await
+        {
+            Ok(api) => api,
+            Err(ClusterError::NotServed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let name = object.to_string();
+        match within("get", &name, api.get_opt(&object.name)).await? {
+            Some(found) => Ok(Some(to_value(found, object)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Lists a kind; empty when the kind is not served. `labels` is a label selector.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let api = match self.api(api_version, kind, namespace).await {
+            Ok(api) => api,
+            Err(ClusterError::NotServed { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        // Any version that the server has cached would be cheaper, and could be older than what
+        // the agent itself wrote: decisions take the newest.
+        let mut params = ListParams::default();
+        if let Some(labels) = labels {
+            params = params.labels(labels);
+        }
+        let listed = within("list", kind, api.list(&params)).await?;
+        listed
+            .items
+            .into_iter()
+            .map(|item| {
+                let object = ObjectRef {
+                    api_version: api_version.to_owned(),
+                    kind: kind.to_owned(),
+                    namespace: item.metadata.namespace.clone(),
+                    name: item.metadata.name.clone().unwrap_or_default(),
+                };
+                to_value(item, &object)
+            })
+            .collect()
+    }
+
+    /// Applies an object server-side and gives what came out.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn apply(
+        &self,
+        manager: &str,
+        object: &Value,
+        mode: ApplyMode,
+    ) -> Result<Value, ClusterError> {
+        let target = reference(object).ok_or(ClusterError::Unnamed)?;
+        let api =
+            self.api(&target.api_version, &target.kind, target.namespace.as_deref()).await?;
+        let mut params = PatchParams::apply(manager).force();
+        if mode == ApplyMode::DryRun {
+            params = params.dry_run();
+        }
+        let patch = Patch::Apply(object);
+        let name = target.to_string();
+        let applied = within("apply", &name, api.patch(&target.name, &params, &patch)).await?;
+        to_value(applied, &target)
+    }
+
+    /// Creates a namespace where it is missing.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
+        let target = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: None,
+            name: name.to_owned(),
+        };
+        if self.get(&target).await?.is_some() {
+            return Ok(());
+        }
+        let api = self.api("v1", "Namespace", None).await?;
+        let served = self.kind("v1", "Namespace").await?;
+        let namespace = DynamicObject::new(name, &served.resource);
+        match within("create", &target.to_string(), api.create(&PostParams::default(), &namespace))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Merges a patch into an object and gives what came out; absent = it is gone.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn merge(
+        &self,
+        object: &ObjectRef,
+        patch: &Value,
+    ) -> Result<Option<Value>, ClusterError> {
+        let api =
+            self.api(&object.api_version, &object.kind, object.namespace.as_deref()).await?;
+        let params = PatchParams { field_manager: Some(ROLLOUT_MANAGER.into()), ..PatchParams::default() };
+        let patch = Patch::Merge(patch);
+        let name = object.to_string();
+        match within("patch", &name, api.patch(&object.name, &params, &patch)).await {
+            Ok(patched) => Ok(Some(to_value(patched, object)?)),
+            Err(error) if error.code() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes an object and what it owns; one that is gone already is no error. With `uid` only
+    /// that very object is deleted.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn delete(&self, object: &ObjectRef, uid: Option<&str>) -> Result<(), ClusterError> {
+        let api = match self
+            .api(&object.api_version, &object.kind, object.namespace.as_deref())
+            .await
+        {
+            Ok(api) => api,
+            Err(ClusterError::NotServed { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: uid.map(|uid| Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let name = object.to_string();
+        match within("delete", &name, api.delete(&object.name, &params)).await {
+            Ok(_) => Ok(()),
+            // 409 = another object has the name now: ours is gone.
+            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Bounds a request, and says what it was when it fails.
+pub async fn within<T>(
+    verb: &'static str,
+    object: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(ClusterError::Request { verb, object: object.to_owned(), source }),
+        Err(_) => Err(ClusterError::Timeout { verb, object: object.to_owned() }),
+    }
+}
+
+fn to_value(object: DynamicObject, target: &ObjectRef) -> Result<Value, ClusterError> {
+    let mut value = serde_json::to_value(object)
+        .map_err(|source| ClusterError::Json { object: target.to_string(), source })?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), target.api_version.clone().into());
+        fields.insert("kind".to_owned(), target.kind.clone().into());
+    }
+    Ok(value)
+}
+
+/// Names an object by its own fields; absent = it lacks apiVersion, kind or name.
+#[must_use]
+pub fn reference(object: &Value) -> Option<ObjectRef> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    Some(ObjectRef {
+        api_version: text("/apiVersion")?,
+        kind: text("/kind")?,
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name")?,
+    })
+}

@@ -1,0 +1,156 @@
+//! Events of a unit: numbered once, kept until the hub has them.
+
+use bellwether_api::{
+    reference::ObjectRef,
+    status::{RunEvent, Severity},
+    sync_record::{SyncUnit, TrackCursor},
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// Events that are kept for the hub at most; older ones are dropped.
+const MAX_EVENTS: usize = 200;
+
+/// Something that happened to a unit.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A CamelCase word.
+    pub reason: &'static str,
+    /// The object that it is about; absent = the unit.
+    pub object: Option<ObjectRef>,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl News {
+    /// Something that went as planned.
+    #[must_use]
+    pub fn info(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Info, reason, object: None, message: message.into() }
+    }
+
+    /// Something that failed.
+    #[must_use]
+    pub fn error(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, reason, object: None, message: message.into() }
+    }
+}
+
+/// Which run an event belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOf {
+    /// The run.
+    pub run: Uuid,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// Numbers an event and keeps it.
+pub fn push(unit: &mut SyncUnit, of: RunOf, at: Timestamp, news: &News) {
+    let event = RunEvent {
+        seq: 0,
+        at: at.to_string(),
+        run: of.run,
+        attempt: of.attempt,
+        severity: news.severity,
+        reason: news.reason.to_owned(),
+        object: news.object.clone(),
+        message: news.message.clone(),
+    };
+    append(unit, event);
+}
+
+fn append(unit: &mut SyncUnit, mut event: RunEvent) {
+    unit.next_event = unit.next_event.max(1);
+    event.seq = unit.next_event;
+    unit.next_event += 1;
+    unit.events.push(event);
+    let surplus = unit.events.len().saturating_sub(MAX_EVENTS);
+    unit.events.drain(..surplus);
+}
+
+/// Drops the events that the hub has.
+pub fn trim(unit: &mut SyncUnit, acked: u64) {
+    unit.events.retain(|event| event.seq > acked);
+}
+
+/// Takes over the events of a track that were not taken over before, each once.
+pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf, events: &[RunEvent]) {
+    let known = |cursor: &TrackCursor| {
+        cursor.rollout == rollout && cursor.run == of.run && cursor.attempt == of.attempt
+    };
+    let from = unit.track_cursors.iter().find(|cursor| known(cursor)).map_or(0, |cursor| cursor.seq);
+    let fresh: Vec<RunEvent> = events.iter().filter(|event| event.seq > from).cloned().collect();
+    let Some(last) = fresh.last().map(|event| event.seq) else { return };
+    for event in fresh {
+        append(unit, event);
+    }
+    unit.track_cursors.retain(|cursor| cursor.rollout != rollout);
+    unit.track_cursors.push(TrackCursor {
+        rollout: rollout.to_owned(),
+        run: of.run,
+        attempt: of.attempt,
+        seq: last,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF: RunOf = RunOf { run: Uuid::nil(), attempt: 1 };
+
+    fn unit() -> SyncUnit {
+        serde_json::from_value(serde_json::json!({"key": "k", "generation": 1, "digest": null}))
+            .expect("a unit needs no more")
+    }
+
+    fn event(seq: u64) -> RunEvent {
+        RunEvent {
+            seq,
+            at: String::new(),
+            run: OF.run,
+            attempt: OF.attempt,
+            severity: Severity::Info,
+            reason: format!("E{seq}"),
+            object: None,
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn events_of_a_track_are_taken_over_once_and_numbered_anew() {
+        let mut unit = unit();
+        push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Started", ""));
+        carry_over(&mut unit, "web", OF, &[event(1), event(2)]);
+        carry_over(&mut unit, "web", OF, &[event(1), event(2), event(3)]);
+        carry_over(&mut unit, "api", OF, &[event(1)]);
+        let seen: Vec<_> = unit.events.iter().map(|e| (e.seq, e.reason.as_str())).collect();
+        assert_eq!(seen, [(1, "Started"), (2, "E1"), (3, "E2"), (4, "E3"), (5, "E1")]);
+
+        trim(&mut unit, 3);
+        assert_eq!(unit.events.first().map(|event| event.seq), Some(4));
+        push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Later", ""));
+        assert_eq!(unit.events.last().map(|event| event.seq), Some(6));
+    }
+
+    #[test]
+    fn another_attempt_starts_its_own_count() {
+        let mut unit = unit();
+        carry_over(&mut unit, "web", OF, &[event(1), event(2)]);
+        carry_over(&mut unit, "web", RunOf { attempt: 2, ..OF }, &[event(1)]);
+        assert_eq!(unit.events.len(), 3);
+    }
+
+    #[test]
+    fn oldest_events_give_way() {
+        let mut unit = unit();
+        for _ in 0..MAX_EVENTS + 5 {
+            push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Again", ""));
+        }
+        assert_eq!(unit.events.len(), MAX_EVENTS);
+        assert_eq!(unit.events.first().map(|event| event.seq), Some(6));
+    }
+}

@@ -1,0 +1,275 @@
+//! One application: a task that works towards its goal and says how far it is.
+
+mod plain;
+mod removal;
+mod run;
+mod status;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bellwether_api::{
+    bundle::{Bundle, UnitKey},
+    reference::{NamespacedName, ObjectRef},
+    status::WaitReason,
+    sync_record::SyncUnit,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cluster::ClusterError,
+    events::{self, News, RunOf},
+    goal::{Goal, goal},
+    keep::{Keeper, Wanted},
+    shell::{FULL_PASS, Shell},
+    watch::{Dirty, Poke, Wants, WatchKey},
+};
+use crate::{
+    desired::{ContentError, StoreError},
+    rollout::{Run, RunError},
+};
+
+/// Longest pause after a pass that failed.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a pass did not come to its end; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The API server refused or did not answer.
+    #[error("failed to work on the objects")]
+    Cluster(#[from] ClusterError),
+    /// What is remembered could not be written.
+    #[error("failed to remember how far it is")]
+    Store(#[from] StoreError),
+    /// A bundle is not at hand.
+    #[error("failed to read a bundle")]
+    Content(#[from] ContentError),
+    /// A run could not be driven.
+    #[error("failed to drive a run")]
+    Run(#[from] RunError),
+}
+
+/// How a pass ended.
+#[derive(Debug, Default)]
+struct Pass {
+    /// There is more to do at once.
+    again: bool,
+    /// When to look again although nothing woke the unit; absent = at the next full pass.
+    wake_in: Option<Duration>,
+    /// What is waited for.
+    waiting_on: Vec<WaitReason>,
+}
+
+impl Pass {
+    const fn again() -> Self {
+        Self { again: true, wake_in: None, waiting_on: Vec::new() }
+    }
+}
+
+/// The task of one application.
+pub struct Unit {
+    shell: Arc<Shell>,
+    key: String,
+    application: NamespacedName,
+    poke: Arc<Poke>,
+    keeper: Keeper,
+    bundles: BTreeMap<String, Arc<Bundle>>,
+    runs: BTreeMap<String, Run>,
+    dirty: Dirty,
+    full_pass_at: Instant,
+    plain_deadline_at: Option<Instant>,
+    waiting_on: Vec<WaitReason>,
+    warnings: Vec<String>,
+    drifted: Vec<ObjectRef>,
+    surplus: BTreeSet<ObjectRef>,
+    namespace_known: Option<String>,
+    tracks_removed: bool,
+}
+
+impl Unit {
+    /// Makes the task of an application; `poke` wakes it.
+    #[must_use]
+    pub fn new(shell: Arc<Shell>, application: NamespacedName, poke: Arc<Poke>) -> Self {
+        Self {
+            key: UnitKey::Application(application.clone()).to_string(),
+            shell,
+            application,
+            poke,
+            keeper: Keeper::default(),
+            bundles: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            dirty: Dirty::default(),
+            full_pass_at: Instant::now() + FULL_PASS,
+            plain_deadline_at: None,
+            waiting_on: Vec::new(),
+            warnings: Vec::new(),
+            drifted: Vec::new(),
+            surplus: BTreeSet::new(),
+            namespace_known: None,
+            tracks_removed: false,
+        }
+    }
+
+    /// Works until `shutdown`.
+    pub async fn work(mut self, shutdown: CancellationToken) {
+        let mut pause = Duration::from_millis(500);
+        let shell = Arc::clone(&self.shell);
+        loop {
+            let permit = tokio::select! {
+                () = shutdown.cancelled() => return,
+                permit = shell.permits.acquire() => permit,
+            };
+            let outcome = self.pass_and_publish().await;
+            drop(permit);
+            let wake_at = match outcome {
+                Ok(pass) if pass.again => {
+                    pause = Duration::from_millis(500);
+                    continue;
+                }
+                Ok(pass) => {
+                    pause = Duration::from_millis(500);
+                    pass.wake_in.map_or(self.full_pass_at, |wait| {
+                        self.full_pass_at.min(Instant::now() + wait)
+                    })
+                }
+                Err(()) => {
+                    pause = (pause * 2).min(MAX_PAUSE);
+                    Instant::now() + pause
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.poke.woken() => {}
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    async fn pass_and_publish(&mut self) -> Result<Pass, ()> {
+        self.shell.figures.passes.inc();
+        let fresh = self.poke.take();
+        self.dirty.all |= fresh.all;
+        self.dirty.objects.extend(fresh.objects);
+        if Instant::now() >= self.full_pass_at {
+            self.dirty.all = true;
+            self.full_pass_at = Instant::now() + FULL_PASS;
+        }
+        let outcome = match self.pass().await {
+            Ok(pass) => {
+                self.waiting_on.clone_from(&pass.waiting_on);
+                Ok(pass)
+            }
+            Err(error) => {
+                self.shell.figures.failed_passes.inc();
+                let message = crate::desired::chain(&error);
+                tracing::warn!(unit.key = self.key, error = message, "pass failed and is tried again");
+                self.waiting_on = vec![wait("ClusterTrouble", message)];
+                Err(())
+            }
+        };
+        self.publish();
+        outcome
+    }
+
+    async fn pass(&mut self) -> Result<Pass, PassError> {
+        let Some(unit) = self.shell.desired.unit(&self.key) else { return Ok(Pass::default()) };
+        let goal = goal(&unit);
+        self.forget_bundles(&unit);
+        match goal {
+            Goal::Nothing => {
+                self.listen(BTreeMap::new());
+                Ok(Pass::default())
+            }
+            Goal::Remove => self.remove(&unit).await,
+            Goal::Begin(digest) => self.begin(&unit, &digest).await,
+            Goal::Apply(digest) => self.apply(&unit, &digest).await,
+            Goal::Keep(digest) => self.hold(&unit, &digest).await,
+            Goal::Return(digest) => self.go_back(&unit, &digest).await,
+            Goal::Run { digest, previous, abort } => {
+                self.drive(&unit, &digest, &previous, abort).await
+            }
+        }
+    }
+
+    /// Reads a bundle, once for as long as the unit names it.
+    async fn bundle(&mut self, digest: &str) -> Result<Arc<Bundle>, ContentError> {
+        if let Some(bundle) = self.bundles.get(digest) {
+            return Ok(Arc::clone(bundle));
+        }
+        let bundle = Arc::new(self.shell.desired.bundle(digest).await?);
+        self.bundles.insert(digest.to_owned(), Arc::clone(&bundle));
+        Ok(bundle)
+    }
+
+    fn forget_bundles(&mut self, unit: &SyncUnit) {
+        let named = [&unit.digest, &unit.running_digest, &unit.applied_digest];
+        self.bundles.retain(|digest, _| named.iter().any(|name| name.as_ref() == Some(digest)));
+    }
+
+    /// Changes what is remembered of the unit, and drops events that the hub has.
+    async fn remember(&self, change: impl Fn(&mut SyncUnit)) -> Result<(), StoreError> {
+        let acked = self.shell.reports.acked_event(&self.key);
+        self.shell
+            .desired
+            .update(&self.key, |unit| {
+                events::trim(unit, acked);
+                change(unit);
+            })
+            .await
+    }
+
+    /// Remembers something that happened, together with `change`.
+    async fn tell(
+        &self,
+        of: RunOf,
+        news: News,
+        change: impl Fn(&mut SyncUnit),
+    ) -> Result<(), StoreError> {
+        tracing::info!(
+            unit.key = self.key, rollout.id = %of.run, reason = news.reason, "{}", news.message
+        );
+        let at = Timestamp::now();
+        self.remember(|unit| {
+            change(unit);
+            events::push(unit, of, at, &news);
+        })
+        .await
+    }
+
+    /// Sets which objects wake the unit: those of `wanted`, and whatever else `more` names.
+    fn listen(&self, interests: BTreeMap<WatchKey, Wants>) {
+        self.shell.watches.set(&self.key, interests, &self.poke);
+        self.shell.figures.watches.set(i64::try_from(self.shell.watches.len()).unwrap_or(i64::MAX));
+    }
+}
+
+fn interests<'a>(targets: impl Iterator<Item = &'a ObjectRef>) -> BTreeMap<WatchKey, Wants> {
+    let mut names: BTreeMap<WatchKey, BTreeSet<String>> = BTreeMap::new();
+    for target in targets {
+        names.entry(WatchKey::of(target)).or_default().insert(target.name.clone());
+    }
+    names.into_iter().map(|(key, names)| (key, Wants::Names(names))).collect()
+}
+
+fn targets(wanted: &[Wanted]) -> BTreeSet<ObjectRef> {
+    wanted.iter().map(|want| want.target.clone()).collect()
+}
+
+fn run_of(bundle: &Bundle) -> RunOf {
+    RunOf { run: bundle.run, attempt: bundle.attempt }
+}
+
+fn wait(reason: &str, message: impl Into<String>) -> WaitReason {
+    WaitReason {
+        reason: reason.to_owned(),
+        message: message.into(),
+        on: None,
+        since: None,
+        by_itself: None,
+    }
+}

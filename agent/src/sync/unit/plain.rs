@@ -1,0 +1,337 @@
+//! Bundles that come in at once, and bundles that are held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_agent_core::apply_order;
+use bellwether_api::{
+    application::DriftPolicy,
+    bundle::Bundle,
+    reference::ObjectRef,
+    status::{Health, Severity, UnitOutcome, WaitReason},
+    sync_record::SyncUnit,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Pass, PassError, Unit, interests, run_of, targets, wait};
+use crate::{
+    desired::chain,
+    rollout::{self, Run},
+    sync::{
+        admit::Admission,
+        cluster::ClusterError,
+        events::{self, News},
+        goal::{Beginning, beginning},
+        keep::{FirstLook, Kept, Wanted},
+        shell::PLAIN_DEADLINE,
+    },
+};
+
+impl Unit {
+    /// The objects of a bundle as they are applied when no run is under way, in order.
+    pub(super) async fn wanted(&self, bundle: &Bundle) -> Result<Vec<Wanted>, ClusterError> {
+        let mut objects: Vec<Value> = bundle
+            .components
+            .iter()
+            .flat_map(|component| component.objects.iter().cloned())
+            .collect();
+        for object in &mut objects {
+            self.name_namespace(bundle, object).await?;
+        }
+        apply_order::sort(&mut objects);
+        Ok(objects.into_iter().filter_map(Wanted::new).collect())
+    }
+
+    /// Fills in the namespace of an object that needs one and names none.
+    async fn name_namespace(&self, bundle: &Bundle, object: &mut Value) -> Result<(), ClusterError> {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        if !text("/metadata/namespace").is_empty() {
+            return Ok(());
+        }
+        match self.shell.cluster.kind(text("/apiVersion"), text("/kind")).await {
+            Ok(kind) if kind.namespaced => {
+                object["metadata"]["namespace"] = json!(bundle.target_namespace);
+                Ok(())
+            }
+            Ok(_) | Err(ClusterError::NotServed { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at a bundle for the first time and decides how it comes in.
+    pub(super) async fn begin(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+        let bundle = self.bundle(digest).await?;
+        let of = run_of(&bundle);
+        let wanted = self.wanted(&bundle).await?;
+        let own: BTreeSet<ObjectRef> = unit.objects.iter().cloned().collect();
+        let taken = self.taken();
+        let admission = Admission {
+            cluster: &self.shell.cluster,
+            access: &self.shell.access,
+            own: &own,
+            taken: &taken,
+        };
+        let mut refusals = admission.refusals(&bundle, &wanted).await?;
+        let previous = match &unit.applied_digest {
+            Some(applied) => Some(self.bundle(applied).await?),
+            None => None,
+        };
+        let changes =
+            rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
+        let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
+        if beginning == Beginning::ByRollout {
+            refusals.extend(rollout::refusals(&bundle, &changes));
+        }
+        if !refusals.is_empty() {
+            let why = refusals.join("; ");
+            self.tell(of, News::error("Refused", why.clone()), |unit| {
+                unit.outcome = Some(UnitOutcome::Refused);
+                unit.reason.clone_from(&why);
+            })
+            .await?;
+            return Ok(Pass::again());
+        }
+        self.plain_deadline_at = None;
+        let retried: Vec<&String> = changes.iter().map(|change| &change.digest).collect();
+        let record = |unit: &mut SyncUnit| {
+            // Remembered before anything is applied: after a crash they are known to be ours.
+            let mut objects: BTreeSet<ObjectRef> = unit.objects.drain(..).collect();
+            objects.extend(targets(&wanted));
+            unit.objects = objects.into_iter().collect();
+            unit.outcome = Some(UnitOutcome::Progressing);
+            unit.reason.clear();
+        };
+        match beginning {
+            Beginning::Plain => {
+                let news = News::info("Applying", format!("applying revision {}", bundle.revision));
+                self.tell(of, news, record).await?;
+            }
+            Beginning::ByRollout => {
+                let news = News::info(
+                    "RolloutStarted",
+                    format!("revision {} comes in by its rollout", bundle.revision),
+                );
+                self.tell(of, news, |unit| {
+                    record(unit);
+                    unit.running_digest = Some(digest.to_owned());
+                    unit.failed_templates.retain(|failed| !retried.contains(&failed));
+                })
+                .await?;
+            }
+            Beginning::Held(rollouts) => {
+                let why = format!(
+                    "the template of {} failed here before and has not changed; change it or retry",
+                    rollouts.join(", ")
+                );
+                self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
+                    unit.outcome = Some(UnitOutcome::Failed);
+                    unit.reason.clone_from(&why);
+                })
+                .await?;
+            }
+        }
+        Ok(Pass::again())
+    }
+
+    /// Objects of all other applications.
+    fn taken(&self) -> BTreeMap<ObjectRef, String> {
+        self.shell
+            .desired
+            .units()
+            .into_iter()
+            .filter(|(key, _)| *key != self.key)
+            .flat_map(|(key, unit)| {
+                unit.objects.into_iter().map(move |object| (object, key.clone()))
+            })
+            .collect()
+    }
+
+    /// Applies a bundle at once and waits until it is healthy.
+    pub(super) async fn apply(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+        let bundle = self.bundle(digest).await?;
+        let wanted = self.wanted(&bundle).await?;
+        let deadline = *self.plain_deadline_at.get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        match self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply).await {
+            Err(PassError::Cluster(error)) if error.is_final() => {
+                return self.fail_plain(unit, &bundle, "ApplyRejected", &error.answer()).await;
+            }
+            kept => kept?,
+        };
+        if self.keeper.health() == Health::Healthy {
+            self.succeed(&bundle, digest).await?;
+            return Ok(Pass::again());
+        }
+        if Instant::now() >= deadline {
+            let waits: Vec<String> = self.unhealthy().into_iter().map(|wait| wait.message).collect();
+            let why = format!("not healthy in time: {}", waits.join("; "));
+            return self.fail_plain(unit, &bundle, "DeadlineExceeded", &why).await;
+        }
+        Ok(Pass {
+            waiting_on: self.unhealthy(),
+            wake_in: Some(deadline.saturating_duration_since(Instant::now())),
+            ..Pass::default()
+        })
+    }
+
+    async fn succeed(&self, bundle: &Bundle, digest: &str) -> Result<(), PassError> {
+        let news = News::info("Succeeded", format!("revision {} runs", bundle.revision));
+        self.tell(run_of(bundle), news, |unit| {
+            unit.applied_digest = Some(digest.to_owned());
+            unit.outcome = Some(UnitOutcome::Succeeded);
+            unit.reason.clear();
+            unit.finished_rollouts.clear();
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn fail_plain(
+        &mut self,
+        unit: &SyncUnit,
+        bundle: &Bundle,
+        reason: &'static str,
+        why: &str,
+    ) -> Result<Pass, PassError> {
+        let outcome = if unit.applied_digest.is_some() {
+            UnitOutcome::RollingBack
+        } else {
+            UnitOutcome::Failed
+        };
+        self.plain_deadline_at = None;
+        self.tell(run_of(bundle), News::error(reason, why), |unit| {
+            unit.outcome = Some(outcome);
+            unit.reason = format!("{reason}: {why}");
+        })
+        .await?;
+        Ok(Pass::again())
+    }
+
+    /// Applies the bundle that ran before, after a plain update failed.
+    pub(super) async fn go_back(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+        let bundle = self.bundle(digest).await?;
+        let wanted = self.wanted(&bundle).await?;
+        let deadline = *self.plain_deadline_at.get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply).await?;
+        if self.keeper.health() != Health::Healthy && Instant::now() < deadline {
+            return Ok(Pass {
+                waiting_on: self.unhealthy(),
+                wake_in: Some(deadline.saturating_duration_since(Instant::now())),
+                ..Pass::default()
+            });
+        }
+        let failed = self.bundle(unit.digest.as_deref().unwrap_or(digest)).await?;
+        let news = News::info("RolledBack", format!("revision {} runs again", bundle.revision));
+        self.plain_deadline_at = None;
+        self.tell(run_of(&failed), news, |unit| unit.outcome = Some(UnitOutcome::Failed)).await?;
+        Ok(Pass::again())
+    }
+
+    /// Holds a bundle: corrects drift, prunes what it lacks, keeps health fresh.
+    pub(super) async fn hold(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+        let bundle = self.bundle(digest).await?;
+        if let Some(granted) = unit.digest.as_ref().filter(|granted| *granted != digest) {
+            // Only for reports; a refused content was never stored.
+            if let Err(error) = self.bundle(granted).await {
+                tracing::debug!(unit.key = self.key, error = %chain(&error), "granted bundle is not at hand");
+            }
+        }
+        self.remove_left_tracks(&bundle).await?;
+        let wanted = self.wanted(&bundle).await?;
+        let look = if bundle.sync.drift == DriftPolicy::Correct {
+            FirstLook::Apply
+        } else {
+            FirstLook::Observe
+        };
+        let kept = self.keep(&bundle, &wanted, bundle.sync.drift, look).await?;
+        if !kept.corrected.is_empty() {
+            self.tell_drift(&bundle, &kept.corrected).await?;
+        }
+        let surplus: BTreeSet<ObjectRef> =
+            unit.objects.iter().cloned().collect::<BTreeSet<_>>().difference(&targets(&wanted)).cloned().collect();
+        if bundle.sync.prune {
+            self.prune(run_of(&bundle), &surplus).await?;
+            self.surplus.clear();
+        } else {
+            self.surplus = surplus;
+        }
+        let healed = unit.applied_digest.is_none()
+            && unit.outcome == Some(UnitOutcome::Failed)
+            && self.keeper.health() == Health::Healthy;
+        if healed {
+            self.succeed(&bundle, digest).await?;
+            return Ok(Pass::again());
+        }
+        Ok(Pass::default())
+    }
+
+    pub(super) async fn tell_drift(&self, bundle: &Bundle, corrected: &[ObjectRef]) -> Result<(), PassError> {
+        self.shell.figures.drift_corrected.inc_by(corrected.len() as u64);
+        let at = Timestamp::now();
+        self.remember(|unit| {
+            for object in corrected {
+                let news = News {
+                    severity: Severity::Warn,
+                    reason: "DriftCorrected",
+                    object: Some(object.clone()),
+                    message: format!("{object} was changed by somebody else and written back"),
+                };
+                events::push(unit, run_of(bundle), at, &news);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Makes the cluster hold `wanted`, and listens to its objects.
+    pub(super) async fn keep(
+        &mut self,
+        bundle: &Bundle,
+        wanted: &[Wanted],
+        drift: DriftPolicy,
+        look: FirstLook,
+    ) -> Result<Kept, PassError> {
+        self.ensure_namespace(bundle).await?;
+        let dirty = std::mem::take(&mut self.dirty);
+        let kept = self.keeper.keep(&self.shell.cluster, wanted, &dirty, drift, look).await;
+        if kept.is_err() {
+            // What was not looked at yet is looked at the next time.
+            self.dirty.all |= dirty.all;
+            self.dirty.objects.extend(dirty.objects);
+        }
+        let kept = kept?;
+        let mut listened = interests(wanted.iter().map(|want| &want.target));
+        for (key, wants) in self.runs.values().flat_map(Run::interests) {
+            // A run is woken by every object of the kinds that it looks at.
+            listened.insert(key, wants);
+        }
+        self.listen(listened);
+        self.drifted.clone_from(&kept.drifted);
+        Ok(kept)
+    }
+
+    async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
+        if !bundle.create_namespace || self.namespace_known.as_ref() == Some(&bundle.target_namespace) {
+            return Ok(());
+        }
+        self.shell.cluster.ensure_namespace(&bundle.target_namespace).await?;
+        self.namespace_known = Some(bundle.target_namespace.clone());
+        Ok(())
+    }
+
+    pub(super) fn unhealthy(&self) -> Vec<WaitReason> {
+        self.keeper
+            .statuses()
+            .into_iter()
+            .filter(|status| status.health != Health::Healthy)
+            .take(10)
+            .map(|status| WaitReason {
+                on: Some(status.object.to_string()),
+                ..wait(
+                    if status.reason.is_empty() { "NotHealthy" } else { &status.reason },
+                    format!("{}: {}", status.object, status.message),
+                )
+            })
+            .collect()
+    }
+}

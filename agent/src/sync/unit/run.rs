@@ -1,0 +1,287 @@
+//! Bundles that come in by their rollouts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bellwether_api::{
+    application::DriftPolicy,
+    bundle::Bundle,
+    command::AbortCause,
+    status::{FailureReason, TrackSummary, UnitOutcome},
+    sync_record::SyncUnit,
+};
+use jiff::Timestamp;
+
+use super::{Pass, PassError, Unit, run_of, targets};
+use crate::{
+    rollout::{self, Run, Tick, Versions},
+    sync::{
+        events::{self, News},
+        keep::{Care, FirstLook, Wanted},
+    },
+};
+
+/// Decisions in one pass; more wait for the next, so that other applications get their turn.
+const MAX_DECISIONS: usize = 16;
+
+impl Unit {
+    /// Drives the runs of a bundle.
+    pub(super) async fn drive(
+        &mut self,
+        unit: &SyncUnit,
+        digest: &str,
+        previous: &str,
+        abort: Option<AbortCause>,
+    ) -> Result<Pass, PassError> {
+        let versions = Versions {
+            new: self.bundle(digest).await?,
+            old: self.bundle(previous).await?,
+        };
+        if let Some(granted) = unit.digest.as_ref().filter(|granted| *granted != digest) {
+            let _ = self.bundle(granted).await;
+        }
+        self.open_runs(unit, &versions).await?;
+        for _ in 0..MAX_DECISIONS {
+            self.command_runs(&versions, abort).await?;
+            let wanted = self.hold_run_objects(&versions).await?;
+            let moved = self.decide_runs(&versions, &wanted).await?;
+            self.take_over_events().await?;
+            if self.runs.values().all(Run::is_over) {
+                // What the runs held is let go of once more before they count as over.
+                self.hold_run_objects(&versions).await?;
+                self.finish_runs(unit, digest, &versions).await?;
+                return Ok(Pass::again());
+            }
+            if !moved {
+                return Ok(Pass { wake_in: self.next_wake(), ..Pass::default() });
+            }
+            self.publish();
+        }
+        Ok(Pass::again())
+    }
+
+    async fn open_runs(&mut self, unit: &SyncUnit, versions: &Versions) -> Result<(), PassError> {
+        let of = run_of(&versions.new);
+        self.runs.retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
+        for rollout in &versions.new.rollouts {
+            if self.runs.contains_key(&rollout.name) || !versions.changes(rollout) {
+                continue;
+            }
+            let client = self.shell.cluster.client();
+            let run =
+                Run::open(client, &versions.new, rollout, unit.generation, Timestamp::now()).await?;
+            self.runs.insert(rollout.name.clone(), run);
+            // Another process may have applied anything since: nothing that was seen counts.
+            self.keeper.forget();
+        }
+        self.shell.figures.runs.set(i64::try_from(self.runs.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    async fn command_runs(
+        &mut self,
+        versions: &Versions,
+        abort: Option<AbortCause>,
+    ) -> Result<(), PassError> {
+        let hub = self.shell.desired.command(&self.application);
+        // One that failed takes the others back with it: the release runs as a whole or not at all.
+        let failed = self.runs.values().any(|run| run.failure().is_some());
+        for run in self.runs.values_mut() {
+            let end = abort.or((failed && run.failure().is_none()).then_some(AbortCause::RollbackAll));
+            run.refresh(&versions.new, hub.clone(), end).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies what the runs want the cluster to look like, canaries included.
+    async fn hold_run_objects(&mut self, versions: &Versions) -> Result<Vec<Wanted>, PassError> {
+        let back = self.runs.values().any(Run::goes_back);
+        let (base, other) =
+            if back { (&versions.old, &versions.new) } else { (&versions.new, &versions.old) };
+        let mut wanted = self.wanted(base).await?;
+        if !back {
+            // Deletions wait for the promotion: what only the old release has is held as it was.
+            let named = targets(&wanted);
+            let kept = self.wanted(other).await?;
+            wanted.extend(kept.into_iter().filter(|want| !named.contains(&want.target)));
+        }
+        for run in self.runs.values() {
+            rollout::overlaid(run, versions, &mut wanted);
+        }
+        let drift = versions.new.sync.drift;
+        let policy = if drift == DriftPolicy::Correct { drift } else { DriftPolicy::Off };
+        let bundle = Arc::clone(base);
+        let kept = self.keep(&bundle, &wanted, policy, FirstLook::Apply).await?;
+        if !kept.corrected.is_empty() {
+            self.tell_drift(&bundle, &kept.corrected).await?;
+        }
+        for run in self.runs.values() {
+            run.hold_canary(&self.shell.cluster, versions).await?;
+        }
+        Ok(wanted)
+    }
+
+    /// Lets every run decide; tells whether the cluster is to look different now.
+    async fn decide_runs(
+        &mut self,
+        versions: &Versions,
+        wanted: &[Wanted],
+    ) -> Result<bool, PassError> {
+        let delivered = targets(wanted);
+        let mut moved = false;
+        for run in self.runs.values_mut().filter(|run| !run.is_over()) {
+            let live = run.scene.look(&self.shell.cluster).await?;
+            let mut edited = BTreeSet::new();
+            for want in wanted.iter().filter(|want| want.care != Care::Policy) {
+                if let Some(object) = run.scene.live_of(&live, &want.target)
+                    && self.keeper.is_edited(&self.shell.cluster, want, object).await?
+                {
+                    edited.insert(want.target.clone());
+                }
+            }
+            let ports = run.scene.ports(&live, &run.rollout);
+            let seen = rollout::Seen {
+                bundle: &versions.new,
+                edited: &edited,
+                delivered: &delivered,
+                meter: &self.shell.meter,
+                poke: &self.poke,
+                service_port: ports.service,
+                probe_port: ports.container,
+                route_settle: self.shell.route_settle,
+            };
+            self.shell.figures.decisions.inc();
+            let tick = run.decide(&live, seen, Timestamp::now()).await?;
+            if !run.holds_edit() && !edited.is_empty() {
+                for object in &edited {
+                    self.keeper.forget_one(object);
+                }
+                moved = true;
+            }
+            moved |= tick == Tick::Moved;
+        }
+        Ok(moved)
+    }
+
+    async fn take_over_events(&self) -> Result<(), PassError> {
+        self.remember(|unit| {
+            for run in self.runs.values() {
+                events::carry_over(unit, &run.rollout.name, run.of, run.events());
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn next_wake(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        self.runs
+            .values()
+            .filter_map(Run::wake_at)
+            .min()
+            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    }
+
+    /// Remembers how the runs ended, and only then removes their tracks.
+    async fn finish_runs(
+        &mut self,
+        unit: &SyncUnit,
+        digest: &str,
+        versions: &Versions,
+    ) -> Result<(), PassError> {
+        let summaries: Vec<TrackSummary> =
+            self.runs.values().filter_map(|run| run.summary().cloned()).collect();
+        let failure = self.failure();
+        let marked: BTreeSet<String> = self
+            .runs
+            .values()
+            .filter(|run| run.failure().is_some_and(|(reason, _)| marks_template(reason)))
+            .filter_map(|run| versions.digest_of(&run.rollout))
+            .collect();
+        let current = unit.digest.as_deref() == Some(digest);
+        let news = match &failure {
+            None => News::info("Succeeded", format!("revision {} runs", versions.new.revision)),
+            Some((reason, message)) => News::error(
+                "Failed",
+                format!("revision {} was taken back: {reason:?}: {message}", versions.new.revision),
+            ),
+        };
+        self.tell(run_of(&versions.new), news, |unit| {
+            unit.running_digest = None;
+            unit.finished_rollouts.clone_from(&summaries);
+            unit.failed_templates.extend(marked.iter().cloned());
+            unit.failed_templates.sort_unstable();
+            unit.failed_templates.dedup();
+            match &failure {
+                None => {
+                    unit.applied_digest = Some(digest.to_owned());
+                    unit.outcome = current.then_some(UnitOutcome::Succeeded);
+                    unit.reason.clear();
+                }
+                Some((reason, message)) => {
+                    unit.outcome = current.then_some(UnitOutcome::Failed);
+                    unit.reason =
+                        if current { format!("{reason:?}: {message}") } else { String::new() };
+                }
+            }
+        })
+        .await?;
+        for run in self.runs.values() {
+            run.close().await?;
+        }
+        self.runs.clear();
+        self.shell.figures.runs.set(0);
+        Ok(())
+    }
+
+    /// Why the runs failed: the first that failed by itself, not because of another.
+    fn failure(&self) -> Option<(FailureReason, String)> {
+        let failures: BTreeMap<bool, (FailureReason, String)> = self
+            .runs
+            .values()
+            .filter_map(Run::failure)
+            .map(|failure| (failure.0 == FailureReason::RollbackAll, failure))
+            .collect();
+        failures.into_values().next()
+    }
+
+    /// Removes tracks that a process left behind which died between remembering and removing.
+    pub(super) async fn remove_left_tracks(&mut self, bundle: &Bundle) -> Result<(), PassError> {
+        if self.tracks_removed {
+            return Ok(());
+        }
+        for rollout in &bundle.rollouts {
+            rollout::remove_left_track(self.shell.cluster.client(), bundle, rollout).await?;
+        }
+        self.tracks_removed = true;
+        Ok(())
+    }
+}
+
+/// Tells whether a failure is the template's own fault, so that it is not tried again by itself.
+fn marks_template(reason: FailureReason) -> bool {
+    matches!(
+        reason,
+        FailureReason::FailedChecks
+            | FailureReason::DeadlineExceeded
+            | FailureReason::Manual
+            | FailureReason::HookRollback
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn superseded_templates_may_come_again() {
+        assert!(marks_template(FailureReason::FailedChecks));
+        assert!(marks_template(FailureReason::Manual));
+        assert!(!marks_template(FailureReason::Superseded));
+        assert!(!marks_template(FailureReason::RollbackAll));
+        assert!(!marks_template(FailureReason::TargetGone));
+    }
+}

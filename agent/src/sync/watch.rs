@@ -1,0 +1,257 @@
+//! One metadata watch per kind and namespace in use, shared by all units.
+//!
+//! Only names travel and nothing is cached: an event tells a unit which of its objects to look at
+//! again. A watch lives at most 50 s, so that one that died silently is noticed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bellwether_api::reference::ObjectRef;
+use futures::StreamExt;
+use kube::runtime::{
+    WatchStreamExt,
+    watcher::{self, Event, watcher},
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+use super::cluster::Cluster;
+
+/// Seconds after which the API server ends a watch and the agent opens the next.
+const WATCH_SECONDS: u32 = 50;
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchKey {
+    /// Group and version.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace; absent = cluster-scoped.
+    pub namespace: Option<String>,
+    /// The only name that is watched; absent = every object. Set for Secrets.
+    pub name: Option<String>,
+}
+
+impl WatchKey {
+    /// The watch that sees an object.
+    #[must_use]
+    pub fn of(object: &ObjectRef) -> Self {
+        let by_name = object.api_version == "v1" && object.kind == "Secret";
+        Self {
+            api_version: object.api_version.clone(),
+            kind: object.kind.clone(),
+            namespace: object.namespace.clone(),
+            name: by_name.then(|| object.name.clone()),
+        }
+    }
+}
+
+/// Which objects of a watch wake a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Every one.
+    Any,
+    /// Those of these names.
+    Names(BTreeSet<String>),
+}
+
+/// How a unit is woken, and what for.
+#[derive(Default)]
+pub struct Poke {
+    wake: Notify,
+    dirty: Mutex<Dirty>,
+}
+
+/// What a unit has to look at again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Everything.
+    pub all: bool,
+    /// These objects.
+    pub objects: BTreeSet<ObjectRef>,
+}
+
+impl Poke {
+    /// Wakes without naming an object.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Wakes and has one object looked at.
+    pub fn touch(&self, object: ObjectRef) {
+        self.lock().objects.insert(object);
+        self.wake.notify_one();
+    }
+
+    /// Wakes and has every object looked at.
+    pub fn touch_all(&self) {
+        self.lock().all = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until woken.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what is to be looked at.
+    #[must_use]
+    pub fn take(&self) -> Dirty {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Dirty> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watches in use.
+pub struct Watches {
+    cluster: Arc<Cluster>,
+    entries: Arc<Mutex<BTreeMap<WatchKey, Entry>>>,
+}
+
+struct Entry {
+    task: JoinHandle<()>,
+    listeners: BTreeMap<String, Listener>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    wants: Wants,
+    poke: Arc<Poke>,
+}
+
+type Entries = Arc<Mutex<BTreeMap<WatchKey, Entry>>>;
+
+impl Watches {
+    /// Starts with none.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, entries: Arc::default() }
+    }
+
+    /// Sets everything that wakes `unit`; watches that nobody needs any more end.
+    pub fn set(&self, unit: &str, interests: BTreeMap<WatchKey, Wants>, poke: &Arc<Poke>) {
+        let mut entries = lock(&self.entries);
+        entries.retain(|key, entry| {
+            if !interests.contains_key(key) {
+                entry.listeners.remove(unit);
+            }
+            if entry.listeners.is_empty() {
+                entry.task.abort();
+            }
+            !entry.listeners.is_empty()
+        });
+        for (key, wants) in interests {
+            let listener = Listener { wants, poke: Arc::clone(poke) };
+            let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
+                task: tokio::spawn(watch(
+                    Arc::clone(&self.cluster),
+                    key,
+                    Arc::clone(&self.entries),
+                )),
+                listeners: BTreeMap::new(),
+            });
+            entry.listeners.insert(unit.to_owned(), listener);
+        }
+    }
+
+    /// How many watches are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        lock(&self.entries).len()
+    }
+
+    /// Tells whether no watch is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        lock(&self.entries).is_empty()
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for entry in lock(&self.entries).values() {
+            entry.task.abort();
+        }
+    }
+}
+
+async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
+    let mut pause = std::time::Duration::from_secs(1);
+    let api = loop {
+        match cluster.metadata_api(&key.api_version, &key.kind, key.namespace.as_deref()).await {
+            Ok(api) => break api,
+            Err(error) => {
+                tracing::debug!(kind = key.kind, error = %error.answer(), "watch waits");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(std::time::Duration::from_secs(60));
+            }
+        }
+    };
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).any_semantic();
+    if let Some(name) = &key.name {
+        config = config.fields(&format!("metadata.name={name}"));
+    }
+    let mut events = watcher(api, config).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
+                let target = ObjectRef {
+                    api_version: key.api_version.clone(),
+                    kind: key.kind.clone(),
+                    namespace: object.metadata.namespace.clone(),
+                    name: object.metadata.name.clone().unwrap_or_default(),
+                };
+                touch(&entries, &key, &target);
+            }
+            Ok(Event::Init) => {}
+            // Whatever was deleted while no watch was open shows only by its absence.
+            Ok(Event::InitDone) => touch_all(&entries, &key),
+            Err(error) => {
+                tracing::debug!(kind = key.kind, error = %crate::desired::chain(&error), "watch failed and is opened again");
+            }
+        }
+    }
+}
+
+fn touch(entries: &Entries, key: &WatchKey, object: &ObjectRef) {
+    let entries = lock(entries);
+    for listener in entries.get(key).into_iter().flat_map(|entry| entry.listeners.values()) {
+        let wanted = match &listener.wants {
+            Wants::Any => true,
+            Wants::Names(names) => names.contains(&object.name),
+        };
+        if wanted {
+            listener.poke.touch(object.clone());
+        }
+    }
+}
+
+fn touch_all(entries: &Entries, key: &WatchKey) {
+    let entries = lock(entries);
+    for listener in entries.get(key).into_iter().flat_map(|entry| entry.listeners.values()) {
+        match &listener.wants {
+            Wants::Any => listener.poke.wake(),
+            Wants::Names(names) => {
+                for name in names {
+                    listener.poke.touch(ObjectRef {
+                        api_version: key.api_version.clone(),
+                        kind: key.kind.clone(),
+                        namespace: key.namespace.clone(),
+                        name: name.clone(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn lock(
+    entries: &Mutex<BTreeMap<WatchKey, Entry>>,
+) -> MutexGuard<'_, BTreeMap<WatchKey, Entry>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}

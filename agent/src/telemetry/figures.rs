@@ -1,0 +1,76 @@
+//! What the agent counts and measures.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The agent's figures; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Passes over a unit.
+    pub passes: Counter,
+    /// Passes that ended in an error and are tried again.
+    pub failed_passes: Counter,
+    /// Objects that were written back after somebody changed them.
+    pub drift_corrected: Counter,
+    /// Decisions of runs.
+    pub decisions: Counter,
+    /// Checks of metrics.
+    pub checks: Counter,
+    /// Units that the hub wants here.
+    pub units: Gauge,
+    /// Runs under way.
+    pub runs: Gauge,
+    /// Open watches.
+    pub watches: Gauge,
+    /// 1 while the stream to the hub is open.
+    pub hub_connected: Gauge,
+    /// Seconds since every object was last looked at.
+    pub drift_age_seconds: Gauge<f64, AtomicU64>,
+}
+
+impl Figures {
+    /// Writes all figures in the Prometheus text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut registry = Registry::with_prefix("bellwether_agent");
+        registry.register("passes", "Passes over a unit", self.passes.clone());
+        registry.register("failed_passes", "Passes tried again", self.failed_passes.clone());
+        registry.register("drift_corrected", "Objects written back", self.drift_corrected.clone());
+        registry.register("decisions", "Decisions of runs", self.decisions.clone());
+        registry.register("checks", "Checks of metrics", self.checks.clone());
+        registry.register("units", "Units that the hub wants here", self.units.clone());
+        registry.register("runs", "Runs under way", self.runs.clone());
+        registry.register("watches", "Open watches", self.watches.clone());
+        registry.register("hub_connected", "Stream to the hub", self.hub_connected.clone());
+        registry.register(
+            "drift_age_seconds",
+            "Seconds since every object was last looked at",
+            self.drift_age_seconds.clone(),
+        );
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &registry) {
+            tracing::warn!(%error, "figures cannot be written");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_with_their_values() {
+        let figures = Figures::default();
+        figures.passes.inc_by(3);
+        figures.units.set(2);
+        let text = figures.text();
+        assert!(text.contains("bellwether_agent_passes_total 3\n"), "{text}");
+        assert!(text.contains("bellwether_agent_units 2\n"), "{text}");
+    }
+}

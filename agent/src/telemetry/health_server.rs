@@ -1,0 +1,107 @@
+//! /livez, /readyz and /metrics over plain HTTP.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::Figures;
+
+/// Connections served at once.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Why the endpoints are not served.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthServerError {
+    /// The address cannot be taken.
+    #[error("failed to listen on {address} for health checks; choose another with --health-listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Whether what is held was read and units are kept; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says that units are kept from now on, or no longer.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// The address cannot be taken.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    figures: Figures,
+    shutdown: CancellationToken,
+) -> Result<(), HealthServerError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| HealthServerError::Listen { address, source })?;
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let (stream, permit) = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            accepted = listener.accept() => match (accepted, Arc::clone(&permits).try_acquire_owned()) {
+                (Ok((stream, _)), Ok(permit)) => (stream, permit),
+                _ => continue,
+            },
+        };
+        let (readiness, figures) = (readiness.clone(), figures.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answer = answer(request.uri().path(), &readiness, &figures);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .max_buf_size(8 * 1024)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that goes away early concerns nobody.
+            let _ = tokio::time::timeout(Duration::from_secs(30), served).await;
+            drop(permit);
+        });
+    }
+}
+
+type Answer = Response<http_body_util::Full<Bytes>>;
+
+fn answer(path: &str, readiness: &Readiness, figures: &Figures) -> Answer {
+    let (status, text) = match path {
+        "/livez" => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if readiness.get() => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        "/metrics" => (StatusCode::OK, figures.text()),
+        _ => (StatusCode::NOT_FOUND, "not found\n".to_owned()),
+    };
+    let mut response = Response::new(http_body_util::Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response
+}
