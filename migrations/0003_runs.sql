@@ -28,8 +28,7 @@ CREATE TABLE run (
     version          bigint NOT NULL DEFAULT 1,
     created_at_ms    bigint NOT NULL,
     updated_at_ms    bigint NOT NULL,
-    finished_at_ms   bigint,
-    tx               xid8   NOT NULL DEFAULT pg_current_xact_id()
+    finished_at_ms   bigint
 );
 CREATE INDEX run_application ON run (namespace, application, created_at_ms);
 CREATE INDEX run_active ON run (created_at_ms) WHERE finished_at_ms IS NULL;

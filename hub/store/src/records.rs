@@ -140,7 +140,8 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where the next page starts; absent = this is the last.
     pub next: Option<(String, String)>,
-    /// A version that is not older than anything on the page.
+    /// A version that is not older than anything on the page. No cursor for changes: a lower one
+    /// may be committed later.
     pub resource_version: u64,
 }
 

@@ -311,8 +311,7 @@ pub async fn save(tx: &mut Tx, save: &SaveRun<'_>, now: Timestamp) -> Result<u64
     refuse_nul("run.state", save.state)?;
     let version: Option<i64> = sqlx::query_scalar(
         "UPDATE run SET status = $3, state = $4, version = version + 1, updated_at_ms = $5,
-            finished_at_ms = CASE WHEN $6 THEN coalesce(finished_at_ms, $5) END,
-            tx = pg_current_xact_id()
+            finished_at_ms = CASE WHEN $6 THEN coalesce(finished_at_ms, $5) END
          WHERE id = $1 AND version = $2 RETURNING version",
     )
     .bind(save.id)

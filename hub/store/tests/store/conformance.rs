@@ -1,4 +1,4 @@
-//! The store of desired state on a real Postgres does what every such store must do.
+//! The store of desired state does what every such store must do.
 
 use bellwether_store::{
     Digest, Store, blobs,

@@ -1,0 +1,24 @@
+//! Every statement of the store, on a real Postgres. One program, so that one server serves all.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "store/conformance.rs"]
+mod conformance;
+#[path = "store/contention.rs"]
+mod contention;
+#[path = "store/embedded.rs"]
+mod embedded;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/identity.rs"]
+mod identity;
+#[path = "store/leases.rs"]
+mod leases;
+#[path = "store/records.rs"]
+mod records;
+#[path = "store/runs.rs"]
+mod runs;
+#[path = "store/secrets.rs"]
+mod secrets;
+#[path = "store/status.rs"]
+mod status;
