@@ -370,8 +370,10 @@ fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
         })
         .map(|(id, _)| *id)
         .collect();
-    // An aborted run may have clusters that never started: opening it again is enough for them.
-    let reopens = matches!(turn.next.status, RunStatus::Aborted { .. });
+    // Clusters that never started (the run was aborted, or they were unreachable) need no new
+    // attempt: opening the run again is enough for them.
+    let reopens =
+        matches!(turn.next.status, RunStatus::Aborted { .. } | RunStatus::Halted { .. });
     if again.is_empty() && !reopens {
         return stale("nothing failed");
     }

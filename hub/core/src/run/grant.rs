@@ -11,7 +11,10 @@ use super::{
 
 /// Grants what limits and reach allow.
 pub(super) fn grant(turn: &mut Turn<'_>) {
+    let replaced = turn.input.supersession.is_some();
     match turn.next.status {
+        // What takes the run's place grants in its own name.
+        _ if replaced && !matches!(turn.next.status, RunStatus::RollingBack { .. }) => {}
         RunStatus::Progressing | RunStatus::Succeeded { .. } if !turn.is_suspended() => {
             for wave in 0..turn.next.waves.len() {
                 grant_wave(turn, wave);
