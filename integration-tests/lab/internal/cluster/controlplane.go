@@ -61,7 +61,10 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	apiserver, err := c.start("kube-apiserver", c.apiserverArgs())
+	if err := c.writeAuditPolicy(); err != nil {
+		return err
+	}
+	apiserver, err := c.start("kube-apiserver", append(c.apiserverArgs(), c.auditArgs()...))
 	if err != nil {
 		return err
 	}
