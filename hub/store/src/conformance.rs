@@ -206,7 +206,11 @@ async fn tombstones_are_kept<S: SyncStore>(store: &S) {
         generation: 2,
         digest: None,
     };
-    assert_eq!(delta(store, cluster, 1).await.changes, [tombstone.clone()]);
+    assert_eq!(
+        delta(store, cluster, 1).await.changes.first(),
+        Some(&tombstone)
+    );
+    assert_eq!(delta(store, cluster, 1).await.changes.len(), 1);
     assert!(snapshot(store, cluster).await.units.contains(&tombstone));
     assert_eq!(
         set(store, cluster, &[("a", None)]).await,
@@ -324,7 +328,9 @@ async fn mass_deletion_is_braked<S: SyncStore>(store: &S) {
             .collect()
     };
     let nine = change(store, cluster, &gone(9)).await;
-    let refused = store.write(&[nine.clone()], Deletions::Braked).await;
+    let refused = store
+        .write(std::slice::from_ref(&nine), Deletions::Braked)
+        .await;
     assert_eq!(
         refused,
         Err(Refusal::MassDelete {
@@ -335,7 +341,9 @@ async fn mass_deletion_is_braked<S: SyncStore>(store: &S) {
     set(store, cluster, &gone(8)).await;
     // Tombstones are no units: 32 are left, and one in five of them may go.
     let rest = change(store, cluster, &gone(16)).await;
-    let refused = store.write(&[rest.clone()], Deletions::Braked).await;
+    let refused = store
+        .write(std::slice::from_ref(&rest), Deletions::Braked)
+        .await;
     assert_eq!(
         refused,
         Err(Refusal::MassDelete {
