@@ -27,4 +27,4 @@ pub(crate) use load::in_order;
 pub use load::{Loaded, load, parse};
 pub use node::{Position, Source};
 pub use path::{FieldPath, Segment};
-pub(crate) use suggest::closest;
+pub use suggest::closest;

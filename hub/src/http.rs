@@ -1,1 +1,33 @@
-//! Placeholder until its owner fills it in.
+//! The HTTP API: what users and the command line see of the hub.
+//!
+//! A request passes [`server`] (listeners), [`routes`] (limits, timeouts) and [`auth`] (who is it),
+//! then a handler that asks `authorize()` before it reads or writes anything. Errors are
+//! problem+json ([`problem`]). Contents of Secrets never leave ([`redact`]).
+
+mod actions;
+mod apply;
+mod auth;
+mod clusters;
+mod events;
+mod extract;
+mod health;
+mod items;
+mod objects;
+mod openapi;
+mod paging;
+mod problem;
+mod redact;
+mod references;
+mod routes;
+mod runs;
+mod server;
+mod stream;
+mod tokens;
+mod watch;
+mod why;
+
+pub use auth::Peer;
+pub use openapi::document as openapi_document;
+pub use routes::router;
+pub use server::{ServeError, serve};
+pub use why::why;

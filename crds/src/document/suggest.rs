@@ -42,7 +42,7 @@ const IMPORTED: &[(&str, &str)] = &[
 ];
 
 /// Returns the candidate that `word` was probably meant to be; `None` when nothing is near.
-pub(crate) fn closest<'a>(
+pub fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

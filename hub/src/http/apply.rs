@@ -1,0 +1,369 @@
+//! Applying documents: all of them or none.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use bellwether_api::{
+    call::{AppliedObject, ApplyResult, ProblemItem},
+    document::{Document, DocumentError, load},
+    validate::DEFAULT_NAMESPACE,
+};
+use bellwether_hub_core::{
+    authorize::{Kind, Verb},
+    release::is_secret,
+};
+use bellwether_store::{
+    Tx,
+    blobs::Secrecy,
+    clusters::{self, ClusterPatch},
+    records::{self, Change, NewRecord, RecordKey, RecordKind},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    extract::LimitedBody,
+    problem::{ApiError, ApiResult},
+    redact::is_redacted,
+    references,
+};
+use crate::app::App;
+
+/// How documents are applied.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApplyQuery {
+    /// Namespace of documents that name none; `default` unless given.
+    pub namespace: Option<String>,
+    /// `All` checks everything and stores nothing.
+    pub dry_run: Option<String>,
+}
+
+impl ApplyQuery {
+    /// Tells whether nothing is to be stored.
+    ///
+    /// # Errors
+    /// 400 when the value is another than `All`.
+    pub fn is_dry_run(&self) -> ApiResult<bool> {
+        match self.dry_run.as_deref() {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => Err(ApiError::bad_request(format!("dryRun is All or absent, not {other:?}"))),
+        }
+    }
+}
+
+/// Applies a YAML or JSON body with any number of documents, all of them or none.
+#[utoipa::path(
+    post, path = "/apply", params(ApplyQuery), tag = "objects",
+    request_body(content = String, content_type = "application/yaml"),
+    responses(
+        (status = 200, description = "what became of every document", body = ref("#/components/schemas/ApplyResult")),
+        (status = 409, description = "something changed in the meantime", body = ref("#/components/schemas/Problem")),
+        (status = 413, description = "the body is too large", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "documents are wrong; nothing was stored", body = ref("#/components/schemas/Problem")),
+    ),
+)]
+pub async fn apply(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(query): Query<ApplyQuery>,
+    LimitedBody(body): LimitedBody,
+) -> ApiResult<Json<ApplyResult>> {
+    let dry_run = query.is_dry_run()?;
+    let namespace = query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    Ok(Json(apply_documents(&app, &caller, &body, namespace, dry_run, None).await?))
+}
+
+/// Applies documents. `only`, if given, is what the one document must be, with the version that it
+/// must have now.
+///
+/// # Errors
+/// 403, 409 or 422; nothing is stored then.
+pub async fn apply_documents(
+    app: &App,
+    caller: &Caller,
+    body: &[u8],
+    default_namespace: &str,
+    dry_run: bool,
+    only: Option<(&RecordKey, Option<u64>)>,
+) -> ApiResult<ApplyResult> {
+    let loaded = load("", body)
+        .map_err(|errors| ApiError::invalid(errors.iter().map(problem_item).collect()))?;
+    let documents = loaded.documents;
+    if let Some((key, _)) = only {
+        require_only(&documents, key, default_namespace)?;
+    }
+    for document in &documents {
+        let namespace = namespace_of(document, default_namespace);
+        let place = Some(namespace.as_str()).filter(|name| !name.is_empty());
+        caller.may(Verb::Apply, kind_of(document), place)?;
+    }
+    refuse_redacted(&documents)?;
+    let mut tx = app.store.begin().await?;
+    let mut result = ApplyResult {
+        dry_run,
+        warnings: loaded.warnings.iter().map(|warning| warning_text(&warning.path, &warning.message)).collect(),
+        ..ApplyResult::default()
+    };
+    let mut order: Vec<usize> = (0..documents.len()).collect();
+    // One order for everybody: two requests never wait for each other.
+    order.sort_by_key(|at| key_of(&documents[*at], default_namespace));
+    let mut written: Vec<(usize, AppliedObject)> = Vec::new();
+    for at in order {
+        let expected = only.and_then(|(_, expected)| expected);
+        let object =
+            write(&mut tx, caller, &documents[at], default_namespace, expected).await?;
+        written.push((at, object));
+    }
+    written.sort_by_key(|(at, _)| *at);
+    result.objects = written.into_iter().map(|(_, object)| object).collect();
+    let checked = references::check(&mut tx, &documents, default_namespace).await?;
+    if !checked.errors.is_empty() {
+        return Err(ApiError::invalid(checked.errors));
+    }
+    result.warnings.extend(checked.warnings);
+    result.warnings.dedup();
+    if dry_run {
+        return Ok(result);
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        objects = result.objects.len(),
+        "documents applied"
+    );
+    Ok(result)
+}
+
+fn warning_text(path: &str, message: &str) -> String {
+    if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
+}
+
+fn require_only(documents: &[Document], key: &RecordKey, namespace: &str) -> ApiResult<()> {
+    let [document] = documents else {
+        return Err(ApiError::bad_request("the body must hold exactly one document"));
+    };
+    let (kind, place, name) = key_of(document, namespace);
+    let wanted = format!("{:?}", key.kind);
+    if (&kind, &place, &name) != (&wanted, &key.namespace, &key.name)
+    {
+        return Err(ApiError::bad_request(format!(
+            "the body is {kind} {place}/{name}; the address is {wanted} {}/{}",
+            key.namespace, key.name
+        )));
+    }
+    Ok(())
+}
+
+/// Returns kind, namespace (empty for global kinds) and name.
+fn key_of(document: &Document, default_namespace: &str) -> (String, String, String) {
+    (
+        document.kind().name().to_owned(),
+        namespace_of(document, default_namespace),
+        document.metadata().name.clone(),
+    )
+}
+
+const fn kind_of(document: &Document) -> Kind {
+    match document {
+        Document::Cluster(_) => Kind::Cluster,
+        Document::Fleet(_) => Kind::Fleet,
+        Document::Application(_) => Kind::Application,
+        Document::Rollout(_) => Kind::Rollout,
+    }
+}
+
+/// Returns a document's namespace; empty for global kinds.
+pub fn namespace_of(document: &Document, default_namespace: &str) -> String {
+    if !document.kind().is_namespaced() {
+        return String::new();
+    }
+    document.metadata().namespace.clone().unwrap_or_else(|| default_namespace.to_owned())
+}
+
+fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
+    let bad: Vec<ProblemItem> = documents
+        .iter()
+        .filter(|document| is_redacted(&document.to_value()))
+        .map(|document| ProblemItem {
+            line: document.source().position(&bellwether_api::document::FieldPath::spec()).line,
+            detail: format!(
+                "{}/{} holds a Secret whose content is \"<redacted>\", as the hub shows it; put the \
+                 content back before you apply",
+                document.kind().name().to_lowercase(),
+                document.metadata().name
+            ),
+            code: "Redacted".to_owned(),
+            ..ProblemItem::default()
+        })
+        .collect();
+    if bad.is_empty() { Ok(()) } else { Err(ApiError::invalid(bad)) }
+}
+
+async fn write(
+    tx: &mut Tx,
+    caller: &Caller,
+    document: &Document,
+    default_namespace: &str,
+    expected: Option<u64>,
+) -> ApiResult<AppliedObject> {
+    let expected = match (expected, &document.metadata().resource_version) {
+        (Some(expected), _) => Some(expected),
+        (None, None) => None,
+        (None, Some(text)) => Some(text.parse().map_err(|_| {
+            ApiError::conflict(format!("metadata.resourceVersion {text:?} is none of this hub's"))
+        })?),
+    };
+    let (kind, spec) = match document {
+        Document::Cluster(object) => {
+            let spec = to_json(&object.spec)?;
+            return write_cluster(tx, document, spec, expected).await;
+        }
+        Document::Fleet(object) => (RecordKind::Fleet, to_json(&object.spec)?),
+        Document::Application(object) => (RecordKind::Application, to_json(&object.spec)?),
+        Document::Rollout(object) => (RecordKind::Rollout, to_json(&object.spec)?),
+    };
+    let metadata = document.metadata();
+    let new = NewRecord {
+        key: RecordKey {
+            kind,
+            namespace: namespace_of(document, default_namespace),
+            name: metadata.name.clone(),
+        },
+        uid: Uuid::now_v7(),
+        labels: metadata.labels.clone(),
+        annotations: metadata.annotations.clone(),
+        secrecy: if has_secret(&spec) { Secrecy::Secret } else { Secrecy::Plain },
+        spec,
+        by: caller.principal.name.clone(),
+    };
+    let applied = records::apply(tx, &new, expected, Timestamp::now()).await?;
+    let record = applied.record;
+    Ok(AppliedObject {
+        kind: format!("{kind:?}"),
+        namespace: Some(record.key.namespace).filter(|namespace| !namespace.is_empty()),
+        name: record.key.name,
+        result: change_word(applied.change).to_owned(),
+        resource_version: record.resource_version.to_string(),
+        generation: record.generation,
+    })
+}
+
+const fn change_word(change: Change) -> &'static str {
+    match change {
+        Change::Created => "created",
+        Change::Configured => "configured",
+        Change::Unchanged => "unchanged",
+    }
+}
+
+fn to_json<T: Serialize>(spec: &T) -> ApiResult<Value> {
+    serde_json::to_value(spec).map_err(|error| ApiError::internal(&error))
+}
+
+fn has_secret(value: &Value) -> bool {
+    is_secret(value)
+        || match value {
+            Value::Object(fields) => fields.values().any(has_secret),
+            Value::Array(items) => items.iter().any(has_secret),
+            _ => false,
+        }
+}
+
+async fn write_cluster(
+    tx: &mut Tx,
+    document: &Document,
+    spec: Value,
+    expected: Option<u64>,
+) -> ApiResult<AppliedObject> {
+    let metadata = document.metadata();
+    let before = clusters::get_in(tx, &metadata.name).await?.map(|one| one.resource_version);
+    let patch = ClusterPatch {
+        labels: Some(metadata.labels.clone()),
+        annotations: Some(metadata.annotations.clone()),
+        spec: Some(spec),
+    };
+    let Some(cluster) = clusters::update(tx, &metadata.name, &patch, expected).await? else {
+        return Err(ApiError::invalid(vec![ProblemItem {
+            path: "metadata.name".to_owned(),
+            pointer: "/metadata/name".to_owned(),
+            line: document
+                .source()
+                .position(&bellwether_api::document::FieldPath::metadata("name"))
+                .line,
+            detail: format!(
+                "there is no cluster {:?}; clusters come by `bellwether register cluster {}`",
+                metadata.name, metadata.name
+            ),
+            code: "NotRegistered".to_owned(),
+            ..ProblemItem::default()
+        }]));
+    };
+    let unchanged = before == Some(cluster.resource_version);
+    Ok(AppliedObject {
+        kind: "Cluster".to_owned(),
+        namespace: None,
+        name: cluster.name,
+        result: if unchanged { "unchanged" } else { "configured" }.to_owned(),
+        resource_version: cluster.resource_version.to_string(),
+        generation: cluster.generation,
+    })
+}
+
+/// Says what is wrong with a document as the API says it.
+pub fn problem_item(error: &DocumentError) -> ProblemItem {
+    ProblemItem {
+        path: error.path.clone(),
+        pointer: pointer_of(&error.path),
+        line: error.line,
+        column: error.column,
+        detail: error.message.clone(),
+        suggestion: error.suggestion.clone(),
+        code: format!("{:?}", error.code),
+    }
+}
+
+/// Turns `spec.waves[1].labels["a.b/c"]` into `/spec/waves/1/labels/a.b~1c`.
+fn pointer_of(path: &str) -> String {
+    let mut pointer = String::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (segment, tail) = if let Some(inner) = rest.strip_prefix("[\"") {
+            inner.split_once("\"]").unwrap_or((inner, ""))
+        } else if let Some(inner) = rest.strip_prefix('[') {
+            inner.split_once(']').unwrap_or((inner, ""))
+        } else {
+            let plain = rest.strip_prefix('.').unwrap_or(rest);
+            plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
+        };
+        pointer.push('/');
+        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+        rest = tail;
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pointer_of;
+
+    #[test]
+    fn paths_become_pointers() {
+        for (path, pointer) in [
+            ("", ""),
+            ("spec.waves[1].selector", "/spec/waves/1/selector"),
+            ("metadata.labels[\"a.b/c\"]", "/metadata/labels/a.b~1c"),
+        ] {
+            assert_eq!(pointer_of(path), pointer);
+        }
+    }
+}

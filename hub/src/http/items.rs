@@ -1,0 +1,315 @@
+//! Records as the API shows them, with what the hub knows now.
+
+use std::collections::BTreeMap;
+
+use bellwether_api::{
+    API_VERSION,
+    application::ApplicationSpec,
+    call::{
+        ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView,
+    },
+    cluster::{ClusterCondition, ClusterSpec, ClusterStatus},
+    fleet::FleetSpec,
+    reference::NamespacedName,
+    rollout::RolloutSpec,
+    status::{Health, UnitStatus},
+};
+use bellwether_hub_core::placement::{ClusterFacts, PlacementCondition, is_member, place};
+use bellwether_store::{
+    Store, StoreError,
+    clusters::{self, Cluster, ClusterState},
+    desired,
+    records::{self, Record, RecordKey, RecordKind},
+    status,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{problem::ApiResult, redact::redact};
+use crate::{app::App, loops::run_summaries};
+
+/// A connected cluster that was not heard from for longer is silent.
+const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
+
+/// Clusters and fleets as they are at one moment, for whatever is shown with them.
+pub struct Scene {
+    /// The moment.
+    pub now: Timestamp,
+    /// Every cluster, by name.
+    pub clusters: Vec<Cluster>,
+    /// When each was last heard from, by the freshest source.
+    heard: BTreeMap<Uuid, Timestamp>,
+}
+
+impl Scene {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn load(app: &App) -> Result<Self, StoreError> {
+        let clusters = clusters::list(&app.store).await?;
+        let mut heard: BTreeMap<Uuid, Timestamp> = clusters
+            .iter()
+            .filter_map(|cluster| Some((cluster.id, cluster.connection.last_seen?)))
+            .collect();
+        // This hub's own streams know better than what is written now and then.
+        for (id, liveness) in app.sessions.all() {
+            heard.insert(id, liveness.last_beat);
+        }
+        Ok(Self { now: Timestamp::now(), clusters, heard })
+    }
+
+    /// Returns how a cluster is now, and why.
+    pub fn condition(&self, cluster: &Cluster) -> (ClusterCondition, String) {
+        let heard = self.heard.get(&cluster.id);
+        let silent = |at: &Timestamp| self.now.duration_since(*at) > FRESH_FOR;
+        match (cluster.state, heard) {
+            (ClusterState::Revoked, _) => (
+                ClusterCondition::Revoked,
+                "its identity was taken away; register it again to give it a new one".to_owned(),
+            ),
+            (_, None) => {
+                (ClusterCondition::Pending, "its agent has never connected".to_owned())
+            }
+            (_, Some(at)) if silent(at) || !cluster.connection.is_open(self.now) => {
+                (ClusterCondition::Unknown, format!("not heard from since {at}"))
+            }
+            (_, Some(_)) => (ClusterCondition::Ready, String::new()),
+        }
+    }
+
+    /// Returns when a cluster was last heard from (RFC 3339).
+    pub fn last_seen(&self, cluster: &Cluster) -> Option<String> {
+        self.heard.get(&cluster.id).map(ToString::to_string)
+    }
+
+    /// Returns what placement needs to know of clusters that may speak.
+    pub fn facts(&self) -> Vec<ClusterFacts> {
+        self.clusters
+            .iter()
+            .filter(|cluster| cluster.state != ClusterState::Revoked)
+            .map(facts_of)
+            .collect()
+    }
+
+    /// Shows a cluster.
+    pub fn cluster(&self, cluster: &Cluster) -> Item {
+        let (condition, message) = self.condition(cluster);
+        let status = ClusterStatus {
+            id: cluster.id,
+            condition,
+            message,
+            last_seen: self.last_seen(cluster),
+            agent_version: cluster.agent_version.clone(),
+            kubernetes_version: cluster.kubernetes_version.clone(),
+            certificate_expires: cluster.certificate_not_after.map(|at| at.to_string()),
+        };
+        Item {
+            api_version: API_VERSION.to_owned(),
+            kind: "Cluster".to_owned(),
+            metadata: ItemMeta {
+                name: cluster.name.clone(),
+                namespace: None,
+                uid: Some(cluster.id),
+                resource_version: Some(cluster.resource_version.to_string()),
+                generation: Some(cluster.generation),
+                labels: cluster.labels.clone(),
+                annotations: cluster.annotations.clone(),
+                creation_timestamp: Some(cluster.created_at.to_string()),
+            },
+            spec: cluster.spec.clone(),
+            status: Some(json!(status)),
+        }
+    }
+
+    /// Shows a Fleet with its members.
+    pub fn fleet(&self, record: &Record) -> Item {
+        let spec: FleetSpec = read_spec(record).unwrap_or_default();
+        let mut status = FleetStatus::default();
+        for cluster in &self.clusters {
+            if !is_member(&spec, &facts_of(cluster)) {
+                continue;
+            }
+            let (condition, _) = self.condition(cluster);
+            match condition {
+                ClusterCondition::Ready => status.ready += 1,
+                ClusterCondition::Degraded | ClusterCondition::Revoked => status.degraded += 1,
+                ClusterCondition::Pending | ClusterCondition::Unknown => status.unknown += 1,
+            }
+            status.clusters += 1;
+            status.members.push(FleetMember {
+                name: cluster.name.clone(),
+                condition,
+                last_seen: self.last_seen(cluster),
+            });
+        }
+        item(record, json!(status))
+    }
+}
+
+fn facts_of(cluster: &Cluster) -> ClusterFacts {
+    let spec: ClusterSpec = serde_json::from_value(cluster.spec.clone()).unwrap_or_default();
+    ClusterFacts {
+        id: cluster.id,
+        name: cluster.name.clone(),
+        labels: cluster.labels.clone(),
+        metrics: spec.metrics,
+    }
+}
+
+fn read_spec<T: DeserializeOwned>(record: &Record) -> Option<T> {
+    serde_json::from_value(record.spec.clone()).ok()
+}
+
+fn item(record: &Record, status: Value) -> Item {
+    let mut spec = record.spec.clone();
+    redact(&mut spec);
+    Item {
+        api_version: API_VERSION.to_owned(),
+        kind: format!("{:?}", record.key.kind),
+        metadata: ItemMeta {
+            name: record.key.name.clone(),
+            namespace: Some(record.key.namespace.clone()).filter(|name| !name.is_empty()),
+            uid: Some(record.uid),
+            resource_version: Some(record.resource_version.to_string()),
+            generation: Some(record.generation),
+            labels: record.labels.clone(),
+            annotations: record.annotations.clone(),
+            creation_timestamp: Some(record.created_at.to_string()),
+        },
+        spec,
+        status: Some(status).filter(|status| !status.is_null()),
+    }
+}
+
+/// Shows any record.
+///
+/// # Errors
+/// The database fails.
+pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
+    let application = match record.key.kind {
+        RecordKind::Fleet => return Ok(scene.fleet(record)),
+        RecordKind::Application => Some(record.key.name.clone()),
+        RecordKind::Rollout => {
+            read_spec::<RolloutSpec>(record).and_then(|spec| spec.application)
+        }
+    };
+    let Some(name) = application else { return Ok(item(record, Value::Null)) };
+    let name = NamespacedName { namespace: record.key.namespace.clone(), name };
+    let status = application_status(app, scene, &name).await?;
+    Ok(item(record, json!(status)))
+}
+
+async fn application_status(
+    app: &App,
+    scene: &Scene,
+    name: &NamespacedName,
+) -> ApiResult<ApplicationStatus> {
+    let run = run_summaries(&app.store, name, 1).await?.pop();
+    let units = units(&app.store, scene, name).await?;
+    let health = units.iter().map(|unit| unit.health).max().unwrap_or(Health::Unknown);
+    let total = run.as_ref().map_or(0, |run| run.total);
+    Ok(ApplicationStatus {
+        state: run.as_ref().map(|run| run.state),
+        health,
+        revision: run.as_ref().map_or(0, |run| run.revision),
+        version: run.as_ref().map(|run| run.version.clone()).unwrap_or_default(),
+        done: run.as_ref().map_or(0, |run| run.done),
+        total,
+        conditions: conditions(app, scene, name).await?,
+    })
+}
+
+async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResult<Vec<Condition>> {
+    let Some(spec) = application_spec(&app.store, name).await? else { return Ok(Vec::new()) };
+    let fleet = match &spec.destination.fleet {
+        Some(fleet) => {
+            let key = RecordKey {
+                kind: RecordKind::Fleet,
+                namespace: String::new(),
+                name: fleet.clone(),
+            };
+            records::get(&app.store, &key).await?.as_ref().and_then(read_spec::<FleetSpec>)
+        }
+        None => None,
+    };
+    let condition = |kind: &str, message: String| Condition {
+        kind: kind.to_owned(),
+        status: "True".to_owned(),
+        reason: kind.to_owned(),
+        message,
+    };
+    if let Some(trouble) = super::health::trouble_of(app, name) {
+        return Ok(vec![condition("Stalled", trouble)]);
+    }
+    Ok(match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
+        Err(error) => vec![condition("Unplaceable", error.to_string())],
+        Ok(placement) => match placement.condition() {
+            None => Vec::new(),
+            Some(PlacementCondition::NoClusters) => vec![condition(
+                "NoClusters",
+                "no registered cluster matches the destination; it runs once one does".to_owned(),
+            )],
+            Some(PlacementCondition::UnknownClusters(names)) => vec![condition(
+                "UnknownClusters",
+                format!("not registered: {}", names.join(", ")),
+            )],
+        },
+    })
+}
+
+/// Reads an application's spec; absent when there is none.
+///
+/// # Errors
+/// The database fails.
+pub async fn application_spec(
+    store: &Store,
+    name: &NamespacedName,
+) -> Result<Option<ApplicationSpec>, StoreError> {
+    let key = RecordKey {
+        kind: RecordKind::Application,
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    };
+    Ok(records::get(store, &key).await?.as_ref().and_then(read_spec))
+}
+
+/// Shows an application in every cluster that holds it or spoke of it.
+///
+/// # Errors
+/// The database fails.
+pub async fn units(
+    store: &Store,
+    scene: &Scene,
+    name: &NamespacedName,
+) -> Result<Vec<UnitView>, StoreError> {
+    let holders = desired::holders(store, &format!("application/{name}")).await?;
+    let mut statuses: BTreeMap<Uuid, UnitStatus> = status::list_for_application(store, name)
+        .await?
+        .into_iter()
+        .filter_map(|row| Some((row.cluster, serde_json::from_value(row.detail).ok()?)))
+        .collect();
+    let mut units = Vec::new();
+    for cluster in &scene.clusters {
+        let status = statuses.remove(&cluster.id);
+        if status.is_none() && !holders.contains_key(&cluster.id) {
+            continue;
+        }
+        let (condition, _) = scene.condition(cluster);
+        let health = match (&status, condition) {
+            (Some(status), ClusterCondition::Ready | ClusterCondition::Degraded) => status.health,
+            (None, ClusterCondition::Ready | ClusterCondition::Degraded) => Health::Progressing,
+            _ => Health::Unknown,
+        };
+        units.push(UnitView {
+            cluster: cluster.name.clone(),
+            condition,
+            last_seen: scene.last_seen(cluster),
+            health,
+            status,
+        });
+    }
+    Ok(units)
+}

@@ -1,0 +1,330 @@
+//! Reading, writing and deleting single records and lists of them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+};
+use bellwether_api::{
+    API_VERSION,
+    application::ApplicationSpec,
+    call::{ApplyResult, Item, ItemList, ListMeta},
+};
+use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
+use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
+
+use super::{
+    apply::apply_documents,
+    auth::Caller,
+    extract::LimitedBody,
+    items::{Scene, show},
+    paging::{ListQuery, cursor},
+    problem::{ApiError, ApiResult},
+};
+use crate::app::App;
+
+/// Records that are read at once while a selector looks for matches.
+const CHUNK: u32 = 500;
+
+const fn kind(kind: RecordKind) -> Kind {
+    match kind {
+        RecordKind::Fleet => Kind::Fleet,
+        RecordKind::Application => Kind::Application,
+        RecordKind::Rollout => Kind::Rollout,
+    }
+}
+
+fn key(kind: RecordKind, namespace: &str, name: &str) -> RecordKey {
+    RecordKey { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+fn place(namespace: &str) -> Option<&str> {
+    Some(namespace).filter(|namespace| !namespace.is_empty())
+}
+
+async fn list(
+    app: &App,
+    caller: &Caller,
+    record_kind: RecordKind,
+    namespace: Option<&str>,
+    query: &ListQuery,
+) -> ApiResult<Json<ItemList>> {
+    caller.may(Verb::List, kind(record_kind), namespace)?;
+    let selector = query.selector()?;
+    let wanted = usize::try_from(query.limit()).unwrap_or(usize::MAX);
+    let mut found: Vec<Record> = Vec::new();
+    let mut after = query.after()?;
+    let mut more = true;
+    while more && found.len() <= wanted {
+        let options = ListOptions {
+            kind: record_kind,
+            namespace: namespace.map(str::to_owned),
+            limit: CHUNK,
+            after: after.take(),
+        };
+        let page = records::list(&app.store, &options).await?;
+        found.extend(page.records.into_iter().filter(|one| selector.matches(&one.labels)));
+        more = page.next.is_some();
+        after = page.next;
+    }
+    more |= found.len() > wanted;
+    found.truncate(wanted);
+    let continue_ = found
+        .last()
+        .filter(|_| more)
+        .map(|record| cursor(&record.key.namespace, &record.key.name));
+    let scene = Scene::load(app).await?;
+    let mut items = Vec::with_capacity(found.len());
+    for record in &found {
+        items.push(show(app, &scene, record).await?);
+    }
+    Ok(Json(ItemList {
+        api_version: API_VERSION.to_owned(),
+        kind: format!("{record_kind:?}List"),
+        metadata: ListMeta { continue_ },
+        items,
+    }))
+}
+
+/// Finds a record, or says which ones there are.
+async fn find(app: &App, key: &RecordKey) -> ApiResult<Record> {
+    if let Some(record) = records::get(&app.store, key).await? {
+        return Ok(record);
+    }
+    let place = match key.namespace.as_str() {
+        "" => String::new(),
+        namespace => format!(" in namespace {namespace:?}"),
+    };
+    let word = format!("{:?}", key.kind).to_lowercase();
+    Err(ApiError::not_found(format!("there is no {word} {:?}{place}", key.name)))
+}
+
+async fn get(app: &App, caller: &Caller, key: RecordKey) -> ApiResult<Json<Item>> {
+    caller.may(Verb::Get, kind(key.kind), place(&key.namespace))?;
+    let record = find(app, &key).await?;
+    Ok(Json(show(app, &Scene::load(app).await?, &record).await?))
+}
+
+async fn put(
+    app: &App,
+    caller: &Caller,
+    key: RecordKey,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> ApiResult<Json<ApplyResult>> {
+    let expected = if_match(headers)?;
+    let namespace = key.namespace.clone();
+    let only = Some((&key, expected));
+    Ok(Json(apply_documents(app, caller, body, &namespace, false, only).await?))
+}
+
+/// Reads the version that `If-Match` asks for.
+fn if_match(headers: &HeaderMap) -> ApiResult<Option<u64>> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    let fail = || ApiError::bad_request("If-Match holds no resourceVersion of this hub");
+    text.parse().map(Some).map_err(|_| fail())
+}
+
+async fn delete(
+    app: &App,
+    caller: &Caller,
+    key: RecordKey,
+    headers: &HeaderMap,
+) -> ApiResult<Json<Item>> {
+    caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
+    let record = find(app, &key).await?;
+    if key.kind == RecordKind::Fleet {
+        refuse_used(app, &key.name).await?;
+    }
+    let shown = show(app, &Scene::load(app).await?, &record).await?;
+    let mut tx = app.store.begin().await?;
+    if records::delete(&mut tx, &key, if_match(headers)?).await?.is_none() {
+        return Err(ApiError::not_found("somebody else deleted it a moment ago"));
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        kind = ?key.kind,
+        namespace = %key.namespace,
+        name = %key.name,
+        "object deleted"
+    );
+    Ok(Json(shown))
+}
+
+/// A fleet that applications name must not vanish under them.
+async fn refuse_used(app: &App, fleet: &str) -> ApiResult<()> {
+    let users: Vec<String> = records::list_all(&app.store, RecordKind::Application)
+        .await?
+        .into_iter()
+        .filter(|record| {
+            serde_json::from_value::<ApplicationSpec>(record.spec.clone())
+                .is_ok_and(|spec| spec.destination.fleet.as_deref() == Some(fleet))
+        })
+        .map(|record| format!("{}/{}", record.key.namespace, record.key.name))
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!(
+        "fleet {fleet:?} is the destination of {}; delete or change them first",
+        users.join(", ")
+    )))
+}
+
+macro_rules! global_kind {
+    ($kind:ident, $list:ident, $get:ident, $put:ident, $delete:ident, $path:literal, $one:literal) => {
+        /// Lists objects, by name.
+        #[utoipa::path(get, path = $path, params(ListQuery), tag = "objects", responses(
+            (status = 200, description = "one page", body = ref("#/components/schemas/ItemList"))))]
+        pub async fn $list(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Query(query): Query<ListQuery>,
+        ) -> ApiResult<Json<ItemList>> {
+            list(&app, &caller, RecordKind::$kind, None, &query).await
+        }
+
+        /// Reads one object.
+        #[utoipa::path(get, path = $one, params(("name" = String, Path)), tag = "objects", responses(
+            (status = 200, description = "the object", body = ref("#/components/schemas/Item")),
+            (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $get(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path(name): Path<String>,
+        ) -> ApiResult<Json<Item>> {
+            get(&app, &caller, key(RecordKind::$kind, "", &name)).await
+        }
+
+        /// Creates or changes one object; `If-Match` with its resourceVersion refuses to overwrite.
+        #[utoipa::path(put, path = $one, params(("name" = String, Path)), tag = "objects",
+            request_body(content = String, content_type = "application/yaml"), responses(
+            (status = 200, description = "what became of it", body = ref("#/components/schemas/ApplyResult")),
+            (status = 409, description = "it changed in the meantime", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $put(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path(name): Path<String>,
+            headers: HeaderMap,
+            LimitedBody(body): LimitedBody,
+        ) -> ApiResult<Json<ApplyResult>> {
+            put(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &body).await
+        }
+
+        /// Deletes one object.
+        #[utoipa::path(delete, path = $one, params(("name" = String, Path)), tag = "objects", responses(
+            (status = 200, description = "what it was", body = ref("#/components/schemas/Item")),
+            (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $delete(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path(name): Path<String>,
+            headers: HeaderMap,
+        ) -> ApiResult<Json<Item>> {
+            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers).await
+        }
+    };
+}
+
+macro_rules! namespaced_kind {
+    ($kind:ident, $all:ident, $list:ident, $get:ident, $put:ident, $delete:ident, $everywhere:literal, $path:literal, $one:literal) => {
+        /// Lists objects of every namespace that the caller may read.
+        #[utoipa::path(get, path = $everywhere, params(ListQuery), tag = "objects", responses(
+            (status = 200, description = "one page", body = ref("#/components/schemas/ItemList"))))]
+        pub async fn $all(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Query(query): Query<ListQuery>,
+        ) -> ApiResult<Json<ItemList>> {
+            list_everywhere(&app, &caller, RecordKind::$kind, &query).await
+        }
+
+        /// Lists objects of a namespace, by name.
+        #[utoipa::path(get, path = $path, params(("namespace" = String, Path), ListQuery), tag = "objects",
+            responses((status = 200, description = "one page", body = ref("#/components/schemas/ItemList"))))]
+        pub async fn $list(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path(namespace): Path<String>,
+            Query(query): Query<ListQuery>,
+        ) -> ApiResult<Json<ItemList>> {
+            list(&app, &caller, RecordKind::$kind, Some(&namespace), &query).await
+        }
+
+        /// Reads one object.
+        #[utoipa::path(get, path = $one, params(("namespace" = String, Path), ("name" = String, Path)),
+            tag = "objects", responses(
+            (status = 200, description = "the object", body = ref("#/components/schemas/Item")),
+            (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $get(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path((namespace, name)): Path<(String, String)>,
+        ) -> ApiResult<Json<Item>> {
+            get(&app, &caller, key(RecordKind::$kind, &namespace, &name)).await
+        }
+
+        /// Creates or changes one object; `If-Match` with its resourceVersion refuses to overwrite.
+        #[utoipa::path(put, path = $one, params(("namespace" = String, Path), ("name" = String, Path)),
+            tag = "objects", request_body(content = String, content_type = "application/yaml"), responses(
+            (status = 200, description = "what became of it", body = ref("#/components/schemas/ApplyResult")),
+            (status = 409, description = "it changed in the meantime", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $put(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path((namespace, name)): Path<(String, String)>,
+            headers: HeaderMap,
+            LimitedBody(body): LimitedBody,
+        ) -> ApiResult<Json<ApplyResult>> {
+            put(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, &body).await
+        }
+
+        /// Deletes one object. Deleting an application takes it away from its clusters.
+        #[utoipa::path(delete, path = $one, params(("namespace" = String, Path), ("name" = String, Path)),
+            tag = "objects", responses(
+            (status = 200, description = "what it was", body = ref("#/components/schemas/Item")),
+            (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
+        pub async fn $delete(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+            Path((namespace, name)): Path<(String, String)>,
+            headers: HeaderMap,
+        ) -> ApiResult<Json<Item>> {
+            delete(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers).await
+        }
+    };
+}
+
+/// A caller bound to one namespace sees that one where it asks for all.
+async fn list_everywhere(
+    app: &App,
+    caller: &Caller,
+    record_kind: RecordKind,
+    query: &ListQuery,
+) -> ApiResult<Json<ItemList>> {
+    match caller.principal.namespaces.as_slice() {
+        [only] if only != EVERY_NAMESPACE => {
+            let only = only.clone();
+            list(app, caller, record_kind, Some(&only), query).await
+        }
+        _ => list(app, caller, record_kind, None, query).await,
+    }
+}
+
+global_kind!(
+    Fleet, list_fleets, get_fleet, put_fleet, delete_fleet, "/fleets", "/fleets/{name}"
+);
+namespaced_kind!(
+    Application, all_applications, list_applications, get_application, put_application,
+    delete_application, "/applications", "/namespaces/{namespace}/applications",
+    "/namespaces/{namespace}/applications/{name}"
+);
+namespaced_kind!(
+    Rollout, all_rollouts, list_rollouts, get_rollout, put_rollout, delete_rollout, "/rollouts",
+    "/namespaces/{namespace}/rollouts", "/namespaces/{namespace}/rollouts/{name}"
+);

@@ -1,0 +1,330 @@
+//! Whether documents fit what the hub holds: fleets, applications, clusters, each other. Looked at
+//! inside the transaction that wrote them, so that all of it is seen together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    application::ApplicationSpec,
+    call::ProblemItem,
+    document::{Document, DocumentError, FieldPath, Source, closest},
+    fleet::FleetSpec,
+    reference::NamespacedName,
+    rollout::RolloutSpec,
+    validate::{Finding, governed},
+};
+use bellwether_hub_core::{
+    placement::{ClusterFacts, PlacementCondition, PlacementError, place},
+    plan::assign,
+    release::{RolloutRecord, content},
+};
+use bellwether_store::{
+    StoreError, Tx,
+    clusters::{self, ClusterState},
+    records::{self, ListOptions, Record, RecordKey, RecordKind},
+};
+use serde::de::DeserializeOwned;
+
+use super::apply::{namespace_of, problem_item};
+
+/// What the check found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What must be mended.
+    pub errors: Vec<ProblemItem>,
+    /// What is accepted and probably not meant.
+    pub warnings: Vec<String>,
+}
+
+struct Held {
+    fleets: BTreeMap<String, FleetSpec>,
+    clusters: Vec<ClusterFacts>,
+}
+
+/// Checks every application that the documents touch.
+///
+/// # Errors
+/// The database fails.
+pub async fn check(
+    tx: &mut Tx,
+    documents: &[Document],
+    default_namespace: &str,
+) -> Result<Checked, StoreError> {
+    let held = Held { fleets: fleets(tx).await?, clusters: facts(tx).await? };
+    let mut checked = Checked::default();
+    let mut rollouts: BTreeMap<String, Vec<(String, RolloutSpec)>> = BTreeMap::new();
+    for namespace in namespaces(documents, default_namespace) {
+        let specs = specs::<RolloutSpec>(tx, RecordKind::Rollout, Some(&namespace)).await?;
+        rollouts.insert(namespace, specs.into_iter().map(|(key, spec)| (key.name, spec)).collect());
+    }
+    let touched = touched(tx, documents, default_namespace, &mut checked).await?;
+    for (name, spec) in touched {
+        let loaded;
+        let of_namespace = match rollouts.get(&name.namespace) {
+            Some(known) => known,
+            None => {
+                loaded = specs::<RolloutSpec>(tx, RecordKind::Rollout, Some(&name.namespace))
+                    .await?
+                    .into_iter()
+                    .map(|(key, spec)| (key.name, spec))
+                    .collect();
+                &loaded
+            }
+        };
+        let of_application: Vec<&(String, RolloutSpec)> = of_namespace
+            .iter()
+            .filter(|(_, rollout)| rollout.application.as_deref() == Some(name.name.as_str()))
+            .collect();
+        Subject { documents, default_namespace, name: &name, spec: &spec }.check(
+            &held,
+            &of_application,
+            &mut checked,
+        );
+    }
+    Ok(checked)
+}
+
+fn namespaces(documents: &[Document], default_namespace: &str) -> BTreeSet<String> {
+    documents
+        .iter()
+        .filter(|document| matches!(document, Document::Application(_) | Document::Rollout(_)))
+        .map(|document| namespace_of(document, default_namespace))
+        .collect()
+}
+
+/// Returns the applications to check: those written, those of written rollouts, and those of
+/// written fleets.
+async fn touched(
+    tx: &mut Tx,
+    documents: &[Document],
+    default_namespace: &str,
+    checked: &mut Checked,
+) -> Result<BTreeMap<NamespacedName, ApplicationSpec>, StoreError> {
+    let mut found = BTreeMap::new();
+    for document in documents {
+        let namespace = namespace_of(document, default_namespace);
+        match document {
+            Document::Application(object) => {
+                let name = NamespacedName { namespace, name: object.metadata.name.clone() };
+                found.insert(name, object.spec.clone());
+            }
+            Document::Rollout(object) => {
+                let Some(wanted) = &object.spec.application else { continue };
+                let known =
+                    specs::<ApplicationSpec>(tx, RecordKind::Application, Some(&namespace)).await?;
+                match known.iter().find(|(key, _)| key.name == *wanted) {
+                    Some((_, spec)) => {
+                        let name = NamespacedName { namespace, name: wanted.clone() };
+                        found.entry(name).or_insert_with(|| spec.clone());
+                    }
+                    None => {
+                        let names = known.iter().map(|(key, _)| key.name.as_str());
+                        checked.errors.push(finding(
+                            &object.source,
+                            FieldPath::spec().key("application"),
+                            format!("there is no application {wanted:?} in namespace {namespace:?}"),
+                            closest(wanted, names),
+                        ));
+                    }
+                }
+            }
+            Document::Fleet(object) => {
+                for (key, spec) in specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?
+                {
+                    if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str()) {
+                        let name = NamespacedName { namespace: key.namespace, name: key.name };
+                        found.entry(name).or_insert(spec);
+                    }
+                }
+            }
+            Document::Cluster(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// One application under check.
+struct Subject<'a> {
+    documents: &'a [Document],
+    default_namespace: &'a str,
+    name: &'a NamespacedName,
+    spec: &'a ApplicationSpec,
+}
+
+impl Subject<'_> {
+    fn check(&self, held: &Held, rollouts: &[&(String, RolloutSpec)], checked: &mut Checked) {
+        self.check_placement(held, checked);
+        let mut broken = false;
+        for (name, rollout) in rollouts {
+            let findings = governed(rollout, self.spec);
+            broken |= !findings.errors.is_empty();
+            // Documents of one input were checked against each other already.
+            if self.both_written(name) {
+                continue;
+            }
+            let source = self.rollout_source(name);
+            for error in findings.errors {
+                checked.errors.push(match source {
+                    Some(source) => problem_item(&DocumentError::from_finding(source, &error)),
+                    None => self.application_error(
+                        FieldPath::spec().key("components"),
+                        format!("rollout/{name} no longer fits: {}: {}", error.path, error.message),
+                        None,
+                    ),
+                });
+            }
+            for warning in findings.warnings {
+                checked.warnings.push(format!("rollout/{name}: {}", warning.message));
+            }
+        }
+        let records: Vec<RolloutRecord> = rollouts
+            .iter()
+            .map(|(name, spec)| RolloutRecord { name: name.clone(), spec: spec.clone() })
+            .collect();
+        // What `governed` has named is not said a second time.
+        if !broken && let Err(error) = content(&self.name.name, self.spec, &records) {
+            checked.errors.push(self.application_error(
+                FieldPath::spec().key("components"),
+                error.to_string(),
+                None,
+            ));
+        }
+    }
+
+    fn check_placement(&self, held: &Held, checked: &mut Checked) {
+        let fleet = self.spec.destination.fleet.as_ref().and_then(|name| held.fleets.get(name));
+        let destination = FieldPath::spec().key("destination");
+        let placement = match place(&self.spec.destination, fleet, &held.clusters) {
+            Ok(placement) => placement,
+            Err(PlacementError::NoSuchFleet { name }) => {
+                let names = held.fleets.keys().map(String::as_str);
+                let message = if held.fleets.is_empty() {
+                    format!("there is no fleet {name:?}, and no other")
+                } else {
+                    let known: Vec<&str> = held.fleets.keys().map(String::as_str).take(10).collect();
+                    format!("there is no fleet {name:?}; there are: {}", known.join(", "))
+                };
+                let path = destination.key("fleet");
+                checked.errors.push(self.application_error(path, message, closest(&name, names)));
+                return;
+            }
+            Err(error @ PlacementError::Empty) => {
+                checked.errors.push(self.application_error(destination, error.to_string(), None));
+                return;
+            }
+        };
+        match placement.condition() {
+            Some(PlacementCondition::NoClusters) => checked.warnings.push(format!(
+                "application/{}: no registered cluster matches its destination; it runs once one does",
+                self.name.name
+            )),
+            Some(PlacementCondition::UnknownClusters(names)) => checked.warnings.push(format!(
+                "application/{}: not registered: {}",
+                self.name.name,
+                names.join(", ")
+            )),
+            None => {}
+        }
+        if let Err(error) = assign(&self.spec.waves, &placement.clusters) {
+            let path = FieldPath::spec().key("waves");
+            checked.errors.push(self.application_error(path, error.to_string(), None));
+        }
+    }
+
+    fn is(&self, document: &Document) -> bool {
+        namespace_of(document, self.default_namespace) == self.name.namespace
+    }
+
+    fn application_source(&self) -> Option<&Source> {
+        self.documents.iter().find_map(|document| match document {
+            Document::Application(object)
+                if self.is(document) && object.metadata.name == self.name.name =>
+            {
+                Some(&object.source)
+            }
+            _ => None,
+        })
+    }
+
+    fn rollout_source(&self, name: &str) -> Option<&Source> {
+        self.documents.iter().find_map(|document| match document {
+            Document::Rollout(object) if self.is(document) && object.metadata.name == name => {
+                Some(&object.source)
+            }
+            _ => None,
+        })
+    }
+
+    fn both_written(&self, rollout: &str) -> bool {
+        let namespace_written = |document: &&Document| {
+            document.metadata().namespace.is_some()
+                || self.documents.iter().all(|one| one.metadata().namespace.is_none())
+        };
+        self.application_source().is_some()
+            && self.rollout_source(rollout).is_some()
+            && self.documents.iter().all(|document| namespace_written(&document))
+    }
+
+    /// Places an error in the application's document, or in whichever document touched it.
+    fn application_error(
+        &self,
+        path: FieldPath,
+        message: String,
+        suggestion: Option<&str>,
+    ) -> ProblemItem {
+        match self.application_source() {
+            Some(source) => finding(source, path, message, suggestion),
+            None => ProblemItem {
+                detail: format!("application/{} ({path}): {message}", self.name.name),
+                suggestion: suggestion.map(str::to_owned),
+                code: "Invalid".to_owned(),
+                ..ProblemItem::default()
+            },
+        }
+    }
+}
+
+fn finding(
+    source: &Source,
+    path: FieldPath,
+    message: String,
+    suggestion: Option<&str>,
+) -> ProblemItem {
+    let finding = Finding { path, message, suggestion: suggestion.map(str::to_owned) };
+    problem_item(&DocumentError::from_finding(source, &finding))
+}
+
+async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> {
+    let specs = specs::<FleetSpec>(tx, RecordKind::Fleet, None).await?;
+    Ok(specs.into_iter().map(|(key, spec)| (key.name, spec)).collect())
+}
+
+async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
+    Ok(clusters::list_in(tx)
+        .await?
+        .into_iter()
+        .filter(|cluster| cluster.state != ClusterState::Revoked)
+        .map(|cluster| ClusterFacts {
+            id: cluster.id,
+            name: cluster.name,
+            labels: cluster.labels,
+            metrics: None,
+        })
+        .collect())
+}
+
+/// Reads the specs of a kind; one that cannot be read is left out, and the loops say so.
+async fn specs<T: DeserializeOwned>(
+    tx: &mut Tx,
+    kind: RecordKind,
+    namespace: Option<&str>,
+) -> Result<Vec<(RecordKey, T)>, StoreError> {
+    let options = ListOptions {
+        kind,
+        namespace: namespace.map(str::to_owned),
+        limit: u32::MAX,
+        after: None,
+    };
+    let page = records::list_in(tx, &options).await?;
+    let read = |record: Record| Some((record.key, serde_json::from_value(record.spec).ok()?));
+    Ok(page.records.into_iter().filter_map(read).collect())
+}

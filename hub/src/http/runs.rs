@@ -1,0 +1,300 @@
+//! Runs of applications: where they stand, why, and what came before.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    response::Response,
+};
+use bellwether_api::{
+    application::ApplicationSpec,
+    call::{RunList, UnitList, Why},
+    reference::NamespacedName,
+    rollout::RolloutSpec,
+    status::WaitReason,
+    view::{RunPhase, RunView},
+};
+use bellwether_hub_core::{
+    authorize::{Kind, Verb},
+    placement::place,
+    release::{ReleaseContent, RolloutRecord, content},
+    view::version,
+};
+use bellwether_store::{
+    records::{self, ListOptions, RecordKey, RecordKind},
+    releases, runs,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    items::{Scene, application_spec, units},
+    problem::{ApiError, ApiResult},
+    stream,
+    why::why,
+};
+use crate::{
+    app::App,
+    loops::{run_summaries, run_view},
+};
+
+/// Runs of a history.
+const MAX_HISTORY: u32 = 50;
+
+/// Which run.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RunQuery {
+    /// A run's id; the newest unless given.
+    #[param(value_type = Option<String>)]
+    pub run: Option<Uuid>,
+}
+
+/// Finds the application that a path means: its own name, or the name of one of its Rollouts.
+///
+/// # Errors
+/// 404 when neither is there.
+pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult<NamespacedName> {
+    let key = |kind| RecordKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+    let found = |name: String| NamespacedName { namespace: namespace.to_owned(), name };
+    if records::get(&app.store, &key(RecordKind::Application)).await?.is_some() {
+        return Ok(found(name.to_owned()));
+    }
+    if let Some(record) = records::get(&app.store, &key(RecordKind::Rollout)).await?
+        && let Ok(spec) = serde_json::from_value::<RolloutSpec>(record.spec)
+        && let Some(application) = spec.application
+    {
+        return Ok(found(application));
+    }
+    let options = ListOptions {
+        kind: RecordKind::Application,
+        namespace: Some(namespace.to_owned()),
+        limit: 10,
+        after: None,
+    };
+    let known = records::list(&app.store, &options).await?.records;
+    let names: Vec<&str> = known.iter().map(|record| record.key.name.as_str()).collect();
+    let hint = if names.is_empty() {
+        "there is none in this namespace".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    Err(ApiError::not_found(format!(
+        "there is no application or rollout {name:?} in namespace {namespace:?}; {hint}"
+    )))
+}
+
+/// Shows the newest run, or the release that is about to be made of what was applied last.
+///
+/// # Errors
+/// 404 when there is nothing to show.
+pub async fn newest(app: &App, application: &NamespacedName) -> ApiResult<RunView> {
+    let now = Timestamp::now();
+    if let Some(pending) = pending(app, application, now).await? {
+        return Ok(pending);
+    }
+    run_view(&app.store, application, None, now)
+        .await?
+        .ok_or_else(|| ApiError::not_found(format!("application {application} has no run yet")))
+}
+
+/// What was applied and is no release yet: without this, a watcher that comes right after `apply`
+/// would see the run before, and take its end for the new one's.
+async fn pending(
+    app: &App,
+    application: &NamespacedName,
+    now: Timestamp,
+) -> ApiResult<Option<RunView>> {
+    let Some(spec) = application_spec(&app.store, application).await? else { return Ok(None) };
+    let Ok(wanted) = content(&application.name, &spec, &rollouts(app, application).await?) else {
+        return Ok(None);
+    };
+    let latest = runs::latest(&app.store, application).await?;
+    let released = match &latest {
+        Some(run) => releases::get(&app.store, run.release).await?,
+        None => None,
+    };
+    if released.as_ref().is_some_and(|one| one.digest.to_string() == wanted.digest()) {
+        return Ok(None);
+    }
+    if let Some(released) = &released {
+        let bytes = releases::content(&app.store, released).await?;
+        // A rollout that was taken away makes no release of its own.
+        let only_rollouts = serde_json::from_slice::<ReleaseContent>(&bytes).is_ok_and(|old| {
+            !matches!(old.change_to(&wanted), bellwether_hub_core::release::Change::Content)
+        });
+        if only_rollouts {
+            return Ok(None);
+        }
+    }
+    let wait = waits_for(app, &spec, application).await?;
+    let revision = released.as_ref().map_or(0, |one| one.revision);
+    Ok(Some(RunView {
+        application: application.clone(),
+        run: Uuid::nil(),
+        revision: revision + 1,
+        release: wanted.digest(),
+        version: version(&wanted),
+        from_revision: released.as_ref().map(|one| one.revision),
+        from_version: String::new(),
+        state: RunPhase::Pending,
+        message: String::new(),
+        done: 0,
+        total: 0,
+        percent: 0,
+        waves: Vec::new(),
+        waiting_on: vec![wait],
+        by: String::new(),
+        reason: String::new(),
+        created_at: now.to_string(),
+        finished_at: None,
+        observed_at: now.to_string(),
+        sequence: 0,
+    }))
+}
+
+async fn rollouts(app: &App, application: &NamespacedName) -> ApiResult<Vec<RolloutRecord>> {
+    let options = ListOptions {
+        kind: RecordKind::Rollout,
+        namespace: Some(application.namespace.clone()),
+        limit: u32::MAX,
+        after: None,
+    };
+    let page = records::list(&app.store, &options).await?;
+    Ok(page
+        .records
+        .into_iter()
+        .filter_map(|record| {
+            let spec: RolloutSpec = serde_json::from_value(record.spec).ok()?;
+            let ours = spec.application.as_deref() == Some(application.name.as_str());
+            ours.then_some(RolloutRecord { name: record.key.name, spec })
+        })
+        .collect())
+}
+
+async fn waits_for(
+    app: &App,
+    spec: &ApplicationSpec,
+    application: &NamespacedName,
+) -> ApiResult<WaitReason> {
+    let wait = |reason: &str, message: String| WaitReason {
+        reason: reason.to_owned(),
+        message,
+        on: None,
+        since: None,
+        by_itself: None,
+    };
+    let scene = Scene::load(app).await?;
+    let fleet = match &spec.destination.fleet {
+        Some(name) => {
+            let key = RecordKey {
+                kind: RecordKind::Fleet,
+                namespace: String::new(),
+                name: name.clone(),
+            };
+            records::get(&app.store, &key)
+                .await?
+                .and_then(|record| serde_json::from_value(record.spec).ok())
+        }
+        None => None,
+    };
+    Ok(match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
+        Err(error) => wait("Unplaceable", error.to_string()),
+        Ok(placement) if placement.clusters.is_empty() => wait(
+            "NoClusters",
+            "no registered cluster matches the destination; it runs once one does".to_owned(),
+        ),
+        Ok(_) => match super::health::trouble_of(app, application) {
+            Some(trouble) => wait("ReleaseFailed", trouble),
+            None => wait("ReleasePending", "the hub makes the release".to_owned()),
+        },
+    })
+}
+
+async fn may_read(
+    app: &App,
+    caller: &Caller,
+    namespace: &str,
+    name: &str,
+) -> ApiResult<NamespacedName> {
+    caller.may(Verb::Get, Kind::Rollout, Some(namespace))?;
+    application_of(app, namespace, name).await
+}
+
+/// Shows where a run stands.
+#[utoipa::path(get, path = "/rollouts/{namespace}/{name}/status", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path), RunQuery), responses(
+    (status = 200, description = "waves, clusters and what is waited for", body = ref("#/components/schemas/RunView")),
+    (status = 404, description = "no such application, or no run", body = ref("#/components/schemas/Problem"))))]
+pub async fn run_status(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Query<RunQuery>,
+) -> ApiResult<Json<RunView>> {
+    let application = may_read(&app, &caller, &namespace, &name).await?;
+    match query.run {
+        None => Ok(Json(newest(&app, &application).await?)),
+        Some(run) => run_view(&app.store, &application, Some(run), Timestamp::now())
+            .await?
+            .map(Json)
+            .ok_or_else(|| ApiError::not_found(format!("{application} has no run {run}"))),
+    }
+}
+
+/// Follows the newest run: an event `status` with the whole view at every change.
+#[utoipa::path(get, path = "/rollouts/{namespace}/{name}/watch", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path)), responses(
+    (status = 200, description = "server-sent events", content_type = "text/event-stream", body = ref("#/components/schemas/RunView"))))]
+pub async fn run_watch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+) -> ApiResult<Response> {
+    let application = may_read(&app, &caller, &namespace, &name).await?;
+    stream::follow_run(app, caller, application)
+}
+
+/// Shows an application in each of its clusters, with its objects.
+#[utoipa::path(get, path = "/rollouts/{namespace}/{name}/clusters", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path)), responses(
+    (status = 200, description = "by cluster", body = ref("#/components/schemas/UnitList"))))]
+pub async fn run_clusters(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+) -> ApiResult<Json<UnitList>> {
+    let application = may_read(&app, &caller, &namespace, &name).await?;
+    let scene = Scene::load(&app).await?;
+    Ok(Json(UnitList { items: units(&app.store, &scene, &application).await? }))
+}
+
+/// Explains why a run does not move, and what ends that.
+#[utoipa::path(get, path = "/rollouts/{namespace}/{name}/why", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path)), responses(
+    (status = 200, description = "the explanation", body = ref("#/components/schemas/Why"))))]
+pub async fn run_why(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+) -> ApiResult<Json<Why>> {
+    let application = may_read(&app, &caller, &namespace, &name).await?;
+    Ok(Json(why(&newest(&app, &application).await?)))
+}
+
+/// Lists past runs, newest first.
+#[utoipa::path(get, path = "/rollouts/{namespace}/{name}/history", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path)), responses(
+    (status = 200, description = "the runs", body = ref("#/components/schemas/RunList"))))]
+pub async fn run_history(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+) -> ApiResult<Json<RunList>> {
+    let application = may_read(&app, &caller, &namespace, &name).await?;
+    Ok(Json(RunList { items: run_summaries(&app.store, &application, MAX_HISTORY).await? }))
+}

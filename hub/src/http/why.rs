@@ -1,0 +1,148 @@
+//! Why a run does not move, and what ends that. Pure.
+
+use std::collections::BTreeSet;
+
+use bellwether_api::{
+    call::{Remedy, Why},
+    status::WaitReason,
+    view::{ClusterPhase, ClusterView, RunPhase, RunView},
+};
+
+/// Explains a run.
+#[must_use]
+pub fn why(view: &RunView) -> Why {
+    let clusters: Vec<&ClusterView> = view.waves.iter().flat_map(|wave| &wave.clusters).collect();
+    let because = because(view, &clusters);
+    let first = because.first();
+    Why {
+        headline: headline(view, first),
+        since: first.and_then(|wait| wait.since.clone()),
+        queued: count(&clusters, ClusterPhase::Queued),
+        not_this: not_this(view, &clusters),
+        do_one_of: remedies(view, &clusters),
+        by_itself: by_itself(&because),
+        because,
+    }
+}
+
+fn count(clusters: &[&ClusterView], phase: ClusterPhase) -> u32 {
+    let count = clusters.iter().filter(|cluster| cluster.state == phase).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn because(view: &RunView, clusters: &[&ClusterView]) -> Vec<WaitReason> {
+    let mut found: Vec<WaitReason> = Vec::new();
+    let mut add = |wait: &WaitReason| {
+        if !found.iter().any(|known| known.reason == wait.reason && known.on == wait.on) {
+            found.push(wait.clone());
+        }
+    };
+    view.waiting_on.iter().for_each(&mut add);
+    for cluster in clusters {
+        let failed = matches!(cluster.state, ClusterPhase::Failed | ClusterPhase::RollingBack);
+        if failed && !cluster.reason.is_empty() {
+            add(&WaitReason {
+                reason: cluster.reason.clone(),
+                message: cluster.message.clone(),
+                on: Some(cluster.name.clone()),
+                since: cluster.since.clone(),
+                by_itself: None,
+            });
+        }
+        if cluster.state != ClusterPhase::Queued {
+            for wait in &cluster.waiting_on {
+                let on = wait.on.clone().or_else(|| Some(cluster.name.clone()));
+                add(&WaitReason { on, ..wait.clone() });
+            }
+        }
+    }
+    found.truncate(20);
+    found
+}
+
+fn headline(view: &RunView, first: Option<&WaitReason>) -> String {
+    let state = match view.state {
+        RunPhase::Succeeded => {
+            return format!("DONE revision {} runs on {} clusters", view.revision, view.done);
+        }
+        RunPhase::Superseded => {
+            return format!("ENDED a newer release took the place of revision {}", view.revision);
+        }
+        RunPhase::Failed => "FAILED",
+        RunPhase::Aborted => "ABORTED",
+        RunPhase::Halted => "HALTED",
+        RunPhase::RollingBack => "GOING BACK",
+        RunPhase::Suspended => "SUSPENDED",
+        RunPhase::WaitingApproval => "WAITS FOR A HUMAN",
+        RunPhase::Pending | RunPhase::Progressing | RunPhase::Soaking => "WAITS",
+    };
+    match first {
+        Some(WaitReason { reason, on: Some(on), .. }) => format!("{state} {reason} at {on}"),
+        Some(WaitReason { reason, .. }) => format!("{state} {reason}"),
+        None if view.message.is_empty() => state.to_owned(),
+        None => format!("{state} {}", view.message),
+    }
+}
+
+fn not_this(view: &RunView, clusters: &[&ClusterView]) -> Vec<String> {
+    if view.state.is_terminal() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let suspended = |cluster: &&&ClusterView| cluster.state == ClusterPhase::Suspended;
+    if view.state != RunPhase::Suspended && clusters.iter().find(suspended).is_none() {
+        found.push("not suspended".to_owned());
+    }
+    if view.state != RunPhase::WaitingApproval
+        && count(clusters, ClusterPhase::WaitingApproval) == 0
+    {
+        found.push("no approval is waited for".to_owned());
+    }
+    if clusters.iter().all(|cluster| cluster.reachable) {
+        found.push("every cluster is heard".to_owned());
+    }
+    if clusters.iter().flat_map(|cluster| &cluster.tracks).all(|track| track.failed_checks == 0) {
+        found.push("no check has failed".to_owned());
+    }
+    found
+}
+
+fn remedies(view: &RunView, clusters: &[&ClusterView]) -> Vec<Remedy> {
+    let mut found = Vec::new();
+    let place = match view.application.namespace.as_str() {
+        "default" => String::new(),
+        other => format!(" -n {other}"),
+    };
+    let name = &view.application.name;
+    let mut add = |verb: &str, flags: &str, effect: String| {
+        let command = format!("bellwether rollout {verb} {name}{place}{flags}");
+        found.push(Remedy { command, effect });
+    };
+    match view.state {
+        RunPhase::WaitingApproval => add("approve", "", "opens the gate that waits".to_owned()),
+        RunPhase::Suspended => add("resume", "", "goes on where it stopped".to_owned()),
+        RunPhase::Halted | RunPhase::Failed | RunPhase::Aborted => {
+            add("retry", "", "tries again where it failed".to_owned());
+        }
+        _ => {}
+    }
+    for cluster in clusters.iter().filter(|one| one.state == ClusterPhase::Unreachable).take(3) {
+        let flags = format!(" --cluster {} --reason …", cluster.name);
+        add("skip", &flags, "goes on without it; it catches up when it returns".to_owned());
+    }
+    if !view.state.is_terminal() && view.state != RunPhase::RollingBack {
+        let back = clusters.iter().filter(|cluster| cluster.attempt > 0).count();
+        let target = match view.from_revision {
+            Some(from) => format!("revision {from}"),
+            None => "what they had before".to_owned(),
+        };
+        add("abort", " --reason …", format!("{back} clusters back to {target}"));
+    }
+    found
+}
+
+fn by_itself(because: &[WaitReason]) -> Vec<String> {
+    let all: BTreeSet<&String> =
+        because.iter().filter_map(|wait| wait.by_itself.as_ref()).collect();
+    all.into_iter().cloned().collect()
+}
