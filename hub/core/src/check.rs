@@ -218,7 +218,9 @@ fn met_its_rule(
     let mut passed_over = 0;
     for (id, cluster) in decision.next.of_wave(wave) {
         match cluster.phase {
+            // A later wave may have failed in the same decision, which takes this one back.
             ClusterPhase::Succeeded { .. }
+            | ClusterPhase::Reverting { .. }
             | ClusterPhase::Skipped { .. }
             | ClusterPhase::Gone { .. } => {}
             ClusterPhase::Failed { .. } => counted += 1,

@@ -360,13 +360,18 @@ fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
         .next
         .clusters
         .iter()
-        .filter(|(id, cluster)| match scope {
-            Scope::Run => true,
-            Scope::Wave(wave) => cluster.wave == Some(wave),
-            Scope::Cluster(only) => **id == only,
-        })
-        .filter(|(_, cluster)| {
-            matches!(cluster.phase, ClusterPhase::Failed { .. } | ClusterPhase::Reverted { .. })
+        .filter(|(id, cluster)| {
+            let meant = match scope {
+                Scope::Run => true,
+                Scope::Wave(wave) => cluster.wave == Some(wave),
+                Scope::Cluster(only) => **id == only,
+            };
+            match cluster.phase {
+                ClusterPhase::Failed { .. } => meant,
+                // What was taken back everywhere is brought back everywhere, or no wave can pass.
+                ClusterPhase::Reverted { .. } => true,
+                _ => false,
+            }
         })
         .map(|(id, _)| *id)
         .collect();
@@ -391,24 +396,15 @@ fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
 /// A wave that failed, or whose clusters are tried again, runs again; its gates keep what humans
 /// said and start their clocks anew.
 fn reopen_waves(turn: &mut Turn<'_>) {
-    let mut reopened = false;
     for index in 0..turn.next.waves.len() {
         let waits =
             turn.next.of_wave(index).any(|(_, cluster)| cluster.phase == ClusterPhase::Waiting);
         let wave = &mut turn.next.waves[index];
-        if reopened {
-            // What came after a reopened wave waits for it again; what is done there stays done.
-            if wave.phase.started().is_none() {
-                wave.phase = WavePhase::Waiting;
-            }
-            continue;
-        }
         if let Some(started) = wave.phase.started()
             && (waits || wave.phase.is_failed())
         {
             wave.phase = WavePhase::Running { since: started };
             wave.after.iter_mut().for_each(|gate| gate.soak_since = None);
-            reopened = true;
         }
     }
 }

@@ -417,10 +417,7 @@ impl ClusterPhase {
     /// Tells whether the cluster is done for its wave without having failed.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded { .. } | Self::Skipped { .. } | Self::Gone { .. } | Self::Reverted { .. }
-        )
+        matches!(self, Self::Succeeded { .. } | Self::Skipped { .. } | Self::Gone { .. })
     }
 
     /// Returns when the phase began; absent = the cluster was never granted.

@@ -73,7 +73,7 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
 fn advance_one(turn: &mut Turn<'_>, wave: usize) {
     let now = turn.now();
     let mut phase = turn.next.waves[wave].phase;
-    if phase == WavePhase::Waiting && (wave == 0 || turn.next.waves[wave - 1].phase.is_done()) {
+    if phase == WavePhase::Waiting && (wave == 0 || is_behind(turn, wave - 1)) {
         phase = WavePhase::Opening { since: now };
         turn.next.waves[wave].phase = phase;
     }
@@ -111,6 +111,15 @@ fn advance_one(turn: &mut Turn<'_>, wave: usize) {
         }
         WavePhase::Settling { .. } => settle(turn, wave),
         _ => {}
+    }
+}
+
+/// Tells whether the wave after this one may start.
+fn is_behind(turn: &Turn<'_>, wave: usize) -> bool {
+    let phase = turn.next.waves[wave].phase;
+    match turn.input.plan.on_failure {
+        OnFailure::Continue => phase.is_done(),
+        OnFailure::Halt | OnFailure::RollbackAll => phase.is_done() && !phase.is_failed(),
     }
 }
 
