@@ -220,6 +220,7 @@ impl Embedded {
         if server::is_running(&self.layout) {
             return Ok(false);
         }
+        self.layout.private_dir(&self.layout.socket_dir)?;
         server::start(&self.binaries, &self.layout).await?;
         Ok(true)
     }

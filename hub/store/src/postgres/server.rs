@@ -127,7 +127,11 @@ pub(super) async fn start(binaries: &Binaries, layout: &Layout) -> Result<(), Em
         .arg(layout.log_file())
         .arg("--pgdata")
         .arg(&layout.data_dir);
-    run(pg_ctl, "pg_ctl start", Some(&layout.log_file())).await
+    let started = run(pg_ctl, "pg_ctl start", Some(&layout.log_file())).await;
+    if started.is_err() {
+        remove_socket_dir(layout);
+    }
+    started
 }
 
 /// Stops the server and waits until it is gone. One that does not run is no error.
@@ -148,7 +152,14 @@ pub(super) async fn stop(binaries: &Binaries, layout: &Layout) -> Result<(), Emb
         ])
         .arg("--pgdata")
         .arg(&layout.data_dir);
-    run(pg_ctl, "pg_ctl stop", Some(&layout.log_file())).await
+    run(pg_ctl, "pg_ctl stop", Some(&layout.log_file())).await?;
+    remove_socket_dir(layout);
+    Ok(())
+}
+
+/// Takes the socket's directory away, if nothing is left in it; the next start makes it again.
+fn remove_socket_dir(layout: &Layout) {
+    let _in_use = fs::remove_dir(&layout.socket_dir);
 }
 
 /// A program of Postgres as the server's user, with nothing of the hub's environment: that may
