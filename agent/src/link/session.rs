@@ -1,0 +1,348 @@
+//! One session: from Hello until it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use bellwether_proto::{
+    limits::{MAX_STATUS_BYTES, PROTOCOL, SILENCE_LIMIT, STATUS_BUDGET_BYTES},
+    wire::{
+        self, AgentMessage, Beat, Credit, Hello, HubMessage, Nack, Want, Welcome,
+        agent_message::Message, hub_message,
+    },
+};
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{
+    bulk,
+    channel::{Watch, link_client},
+    error::{LinkError, warn_of_clocks},
+    intake::{Intake, Next},
+    runner::Link,
+};
+use crate::{
+    desired::{CommitError, Committed, PlanError},
+    identity::{Identity, Trust},
+    report::Report,
+};
+
+/// How long opening may take.
+const OPEN_LIMIT: Duration = Duration::from_secs(20);
+/// How long the hub may take to read what the agent says.
+const SEND_LIMIT: Duration = SILENCE_LIMIT;
+/// Messages that wait to be sent.
+const MAX_OUTBOUND: usize = 8;
+/// Statuses that are taken at once.
+const REPORTS: usize = 32;
+
+/// Why a session ended without a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The agent stops.
+    Stopped,
+    /// There is a new certificate: open a new session, then close this one.
+    Renewed,
+    /// The hub stops: connect elsewhere after this long.
+    Reconnect(Duration),
+    /// A newer session of this cluster is open.
+    Superseded,
+    /// The hub ended it.
+    Refused {
+        reason: String,
+        retry_after: Duration,
+    },
+}
+
+type Committing = BoxFuture<'static, Result<Committed, CommitError>>;
+
+/// An open session.
+pub(super) struct Session {
+    welcome: Welcome,
+    inbound: Streaming<HubMessage>,
+    outbound: mpsc::Sender<AgentMessage>,
+    watch: Watch,
+    samples: JoinHandle<()>,
+    intake: Intake,
+    committing: Option<Committing>,
+    hub_beat: u64,
+    heard: Instant,
+    beats: Interval,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.samples.abort();
+    }
+}
+
+impl Session {
+    /// Connects, says what is held and waits for the hub's welcome.
+    pub(super) async fn open(link: &Link, identity: Arc<Identity>) -> Result<Self, LinkError> {
+        timeout(OPEN_LIMIT, Self::open_now(link, identity)).await.map_err(|_| LinkError::Slow)?
+    }
+
+    async fn open_now(link: &Link, identity: Arc<Identity>) -> Result<Self, LinkError> {
+        let mut client = link_client(&link.addresses, Trust::Enrolled(identity)).await?;
+        let (outbound, receiver) = mpsc::channel(MAX_OUTBOUND);
+        let closed = |_| LinkError::Broken { message: "the stream ended".to_owned() };
+        outbound.send(wrap(Message::Hello(hello(link)))).await.map_err(closed)?;
+        let answer = client.call.session(ReceiverStream::new(receiver)).await;
+        let mut inbound = answer.map_err(|status| client.watch.error_of(status))?.into_inner();
+        let first = inbound.message().await.map_err(|status| client.watch.error_of(status))?;
+        let welcome = match first.and_then(|message| message.message) {
+            Some(hub_message::Message::Welcome(welcome)) => welcome,
+            Some(hub_message::Message::Refused(refused)) => {
+                return Err(LinkError::Refused {
+                    code: tonic::Code::PermissionDenied,
+                    message: refused.reason,
+                });
+            }
+            _ => {
+                return Err(LinkError::Protocol { detail: "it did not welcome us".to_owned() });
+            }
+        };
+        if welcome.protocol != PROTOCOL {
+            let detail = format!("it speaks protocol {}", welcome.protocol);
+            return Err(LinkError::Protocol { detail });
+        }
+        link.desired.enter_epoch(welcome.epoch).map_err(CommitError::from)?;
+        warn_of_clocks(welcome.hub_time_ms, Timestamp::now());
+        link.reports.resend_all();
+        let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
+        let mut beats = interval_at(Instant::now() + every, every);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            samples: tokio::spawn(bulk::send(client.call.clone(), link.samples.clone())),
+            welcome,
+            inbound,
+            outbound,
+            watch: client.watch,
+            intake: Intake::default(),
+            committing: None,
+            hub_beat: 0,
+            heard: Instant::now(),
+            beats,
+        })
+    }
+
+    pub(super) fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Converses until the session ends. `renew_at` = a new certificate waits, and this is when to
+    /// try it again.
+    pub(super) async fn converse(
+        &mut self,
+        link: &mut Link,
+        renew_at: Option<Instant>,
+    ) -> Result<Ended, LinkError> {
+        loop {
+            let silence = self.heard + SILENCE_LIMIT;
+            tokio::select! {
+                message = self.inbound.message() => {
+                    let message = message.map_err(|status| self.watch.error_of(status))?;
+                    let Some(message) = message.and_then(|message| message.message) else {
+                        let message = "the hub ended the stream".to_owned();
+                        return Err(self.watch.error_of(tonic::Status::unknown(message)));
+                    };
+                    self.heard = Instant::now();
+                    if let Some(ended) = self.hear(link, message).await? {
+                        return Ok(ended);
+                    }
+                }
+                committed = wait_for(&mut self.committing) => {
+                    self.committing = None;
+                    self.committed(link, committed).await?;
+                }
+                () = link.reports.changed() => self.report(link).await?,
+                _ = self.beats.tick() => self.beat(link).await?,
+                // The sender lives as long as the renewal, which ends with the agent.
+                Ok(()) = link.identity.changed() => return Ok(Ended::Renewed),
+                () = sleep_until(renew_at) => return Ok(Ended::Renewed),
+                () = tokio::time::sleep_until(silence) => return Err(LinkError::Silent),
+                () = link.shutdown.cancelled() => return Ok(Ended::Stopped),
+            }
+            self.proceed(link).await?;
+        }
+    }
+
+    async fn hear(
+        &mut self,
+        link: &Link,
+        message: hub_message::Message,
+    ) -> Result<Option<Ended>, LinkError> {
+        let wrong = |error: super::intake::IntakeError| LinkError::Protocol {
+            detail: error.to_string(),
+        };
+        match message {
+            hub_message::Message::Delta(delta) => self.intake.delta(delta).map_err(wrong)?,
+            hub_message::Message::Snapshot(part) => {
+                let complete = part.complete;
+                self.intake.part(part).map_err(wrong)?;
+                if !complete {
+                    self.permit().await?;
+                }
+            }
+            hub_message::Message::Blob(piece) => {
+                self.intake.piece(piece).map_err(wrong)?;
+                self.permit().await?;
+            }
+            hub_message::Message::StatusAck(ack) => {
+                for unit in ack.units {
+                    link.reports.acked(&unit.key, unit.sequence, unit.event_sequence);
+                }
+            }
+            hub_message::Message::Beat(beat) => self.hub_beat = beat.number,
+            hub_message::Message::Reconnect(reconnect) => {
+                let after = Duration::from_millis(u64::from(reconnect.after_ms));
+                return Ok(Some(Ended::Reconnect(after)));
+            }
+            hub_message::Message::Refused(refused) if refused.code == "superseded" => {
+                return Ok(Some(Ended::Superseded));
+            }
+            hub_message::Message::Refused(refused) => {
+                return Ok(Some(Ended::Refused {
+                    reason: refused.reason,
+                    retry_after: Duration::from_millis(u64::from(refused.retry_after_ms)),
+                }));
+            }
+            // A second welcome says nothing new.
+            hub_message::Message::Welcome(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// Asks for what is missing, or starts to store what is complete.
+    async fn proceed(&mut self, link: &Link) -> Result<(), LinkError> {
+        if self.committing.is_some() {
+            return Ok(());
+        }
+        let desired = link.desired.clone();
+        let (incarnation, epoch) = (self.welcome.incarnation, self.welcome.epoch);
+        match self.intake.next(incarnation, epoch, |changes| desired.missing(changes)) {
+            Next::Wait => Ok(()),
+            Next::Ask(blobs) => self.send(Message::Want(Want { blobs })).await,
+            Next::Commit(commit) => {
+                self.committing = Some(async move { desired.commit(*commit).await }.boxed());
+                Ok(())
+            }
+        }
+    }
+
+    async fn committed(
+        &mut self,
+        link: &Link,
+        committed: Result<Committed, CommitError>,
+    ) -> Result<(), LinkError> {
+        match committed {
+            Ok(Committed { held, nacks }) => {
+                for nack in nacks {
+                    tracing::warn!(unit.key = nack.key, error = nack.error, "unit refused");
+                    let (generation, key, error) = (nack.generation, nack.key, nack.error);
+                    self.send(Message::Nack(Nack { generation, key, error })).await?;
+                }
+                let root = Bytes::copy_from_slice(&held.root);
+                let generation = held.generation;
+                self.send(Message::Ack(wire::Ack { generation, root })).await?;
+            }
+            Err(CommitError::Plan(
+                error @ (PlanError::RootMismatch { .. } | PlanError::OtherIncarnation { .. }),
+            )) => {
+                tracing::warn!(%error, "asking the hub for everything");
+                let generation = link.desired.held().generation;
+                let error = error.to_string();
+                self.send(Message::Nack(Nack { generation, key: String::new(), error })).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.permit().await
+    }
+
+    /// Lets the hub send one batch more.
+    async fn permit(&mut self) -> Result<(), LinkError> {
+        self.send(Message::Credit(Credit { batches: 1 })).await
+    }
+
+    async fn report(&mut self, link: &Link) -> Result<(), LinkError> {
+        let mut units = Vec::new();
+        let mut bytes = 0;
+        for Report { key, sequence, detail_json } in link.reports.next_batch(REPORTS) {
+            if detail_json.len() > MAX_STATUS_BYTES {
+                tracing::error!(unit.key = key, bytes = detail_json.len(), "status is too large");
+                continue;
+            }
+            if bytes + detail_json.len() > STATUS_BUDGET_BYTES {
+                let units = std::mem::take(&mut units);
+                self.send(Message::Status(wire::Status { units })).await?;
+                bytes = 0;
+            }
+            bytes += detail_json.len();
+            units.push(wire::UnitStatus { key, sequence, detail_json });
+        }
+        if units.is_empty() {
+            return Ok(());
+        }
+        self.send(Message::Status(wire::Status { units })).await
+    }
+
+    async fn beat(&mut self, link: &Link) -> Result<(), LinkError> {
+        let held = link.desired.held();
+        self.send(Message::Beat(Beat {
+            generation: held.generation,
+            root: Bytes::copy_from_slice(&held.root),
+            applied_generation: link.applied_generation(),
+            hub_beat: self.hub_beat,
+            drift_age_ms: (link.drift_age_ms)(),
+        }))
+        .await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), LinkError> {
+        match timeout(SEND_LIMIT, self.outbound.send(wrap(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(LinkError::Broken { message: "the stream ended".to_owned() }),
+            Err(_) => Err(LinkError::Silent),
+        }
+    }
+}
+
+async fn wait_for(committing: &mut Option<Committing>) -> Result<Committed, CommitError> {
+    match committing {
+        Some(committing) => committing.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn wrap(message: Message) -> AgentMessage {
+    AgentMessage { message: Some(message) }
+}
+
+fn hello(link: &Link) -> Hello {
+    let held = link.desired.held();
+    Hello {
+        protocol_min: PROTOCOL,
+        protocol_max: PROTOCOL,
+        incarnation: held.incarnation,
+        generation: held.generation,
+        root: Bytes::copy_from_slice(&held.root),
+        agent_version: link.agent_version.clone(),
+        kubernetes_version: link.kubernetes_version.clone(),
+        cluster_uid: link.cluster_uid.clone(),
+        capabilities: link.capabilities.clone(),
+        epoch: held.epoch,
+    }
+}
