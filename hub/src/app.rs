@@ -148,6 +148,16 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// # Errors
 /// When it cannot start; what was started is stopped again.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let running = start_serving(config).await?;
+    crate::loops::spawn(Arc::clone(&running.app));
+    Ok(running)
+}
+
+/// Starts a hub that serves agents and the HTTP API and decides nothing by itself.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     // Fails only when a provider is installed already: the same one, by the rule of this workspace.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     prepare_data_dir(&config)?;
@@ -185,7 +195,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
     };
     grpc::spawn(&app, listener);
-    crate::loops::spawn(Arc::clone(&app));
     tracing::info!(
         agents = %agents,
         addresses = ?app.agent_addresses,

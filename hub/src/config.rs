@@ -34,7 +34,7 @@ pub struct Config {
     /// Folder of `initdb` and `postgres` for the hub's own Postgres
     #[arg(long, env = "BELLWETHER_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
-    /// Folder of the certificate authority; hubs of one database share it [default: <data dir>/pki]
+    /// Folder of the certificate authority and of the key for Secrets; hubs of one database share it [default: <data dir>/pki]
     #[arg(long, env = "BELLWETHER_PKI_DIR", value_name = "DIR")]
     pub pki_dir: Option<PathBuf>,
     /// Host part of the identities in certificates
@@ -70,10 +70,10 @@ impl Config {
         self.data_dir.join("hub.sock")
     }
 
-    /// The key that encrypts blobs with Secrets.
+    /// The key that encrypts blobs with Secrets; hubs of one database share it.
     #[must_use]
     pub fn blob_key_path(&self) -> PathBuf {
-        self.data_dir.join("blob.key")
+        self.pki_dir().join("blob.key")
     }
 
     /// How long a cluster's certificate is valid.

@@ -1,0 +1,11 @@
+//! The agents' side of the hub, over real TLS and a real Postgres, with an agent of the tests' own.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod agent;
+mod delivery;
+mod enrolment;
+mod harness;
+mod hubs;
+mod limits;
+mod statuses;
+mod validity;
