@@ -1,5 +1,7 @@
 //! The verbs on a run.
 
+use std::time::Duration;
+
 use bellwether_api::{
     call::{ActionRequest, ActionVerb, ActionView},
     view::RunView,
@@ -55,6 +57,10 @@ async fn act(
         reason: args.reason.clone(),
     };
     let action: ActionView = client.post(&run_path(global, &args.name, "actions"), &request).await?;
+    let action = answered(client, action).await?;
+    if let Some(code) = refused(&action) {
+        return Ok(code);
+    }
     print(&format!("{}\n", line(verb, args, &action)))?;
     if !args.wait && args.timeout.is_none() {
         return Ok(Code::Done);
@@ -75,6 +81,33 @@ async fn act(
         }
     }
     Ok(code)
+}
+
+/// Waits shortly for the run's answer; without one the action stands and is answered later.
+async fn answered(client: &Client, action: ActionView) -> anyhow::Result<ActionView> {
+    let path = format!("/api/v1/actions/{}", action.id);
+    let mut action = action;
+    for _ in 0..50 {
+        if action.result.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        action = client.get(&path).await?;
+    }
+    Ok(action)
+}
+
+/// Says why an action did nothing; absent = it took effect, or is not answered yet.
+fn refused(action: &ActionView) -> Option<Code> {
+    let result = action.result.as_ref()?;
+    let code = match result["outcome"].as_str()? {
+        "Executed" => return None,
+        "Conflict" | "Stale" => Code::Conflict,
+        _ => Code::Error,
+    };
+    let message = result["message"].as_str().unwrap_or("the run refused it");
+    note(&format!("error: {message}   (action/{})", action.id));
+    Some(code)
 }
 
 /// Suspending is done once it waits; everything else goes on from where it stood.
@@ -102,8 +135,13 @@ fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
     if let Some(cluster) = &args.cluster {
         place.push_str(&format!("  cluster {cluster}"));
     }
+    let answer = match action.result.as_ref().and_then(|result| result["message"].as_str()) {
+        Some(message) if !message.is_empty() => format!("  {message}"),
+        Some(_) => String::new(),
+        None => "  (not answered yet)".to_owned(),
+    };
     format!(
-        "rollout/{} {done}{place}  revision {}  (action/{})",
+        "rollout/{} {done}{place}  revision {}{answer}  (action/{})",
         run_name(&args.name),
         action.revision,
         action.id

@@ -130,7 +130,9 @@ fn remedies(view: &RunView, clusters: &[&ClusterView]) -> Vec<Remedy> {
         let flags = format!(" --cluster {} --reason …", cluster.name);
         add("skip", &flags, "goes on without it; it catches up when it returns".to_owned());
     }
-    if !view.state.is_terminal() && view.state != RunPhase::RollingBack {
+    let abortable = !view.state.is_terminal() && view.state != RunPhase::RollingBack;
+    // Before the release is made there is no run to end.
+    if abortable && !view.run.is_nil() {
         let back = clusters.iter().filter(|cluster| cluster.attempt > 0).count();
         let target = match view.from_revision {
             Some(from) => format!("revision {from}"),

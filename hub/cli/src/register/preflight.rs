@@ -48,6 +48,7 @@ pub async fn check(client: &Client, name: &str) -> anyhow::Result<Seen> {
         );
     }
     require_rights(client).await?;
+    super::remove::namespace_gone(client).await?;
     let agent_before = match registered_as(client).await? {
         Some(other) if other != name => bail!(
             "that cluster is registered already as {other:?}; take it out first: bellwether \

@@ -41,7 +41,29 @@ pub async fn remove(client: &Client) -> anyhow::Result<()> {
     for name in [RolloutTrack::crd_name(), SyncRecord::crd_name()] {
         gone(definitions.delete(name, &delete).await.map(drop))?;
     }
-    Ok(())
+    namespace_gone(client).await
+}
+
+/// Waits until the agent's namespace is gone, if it is on its way.
+///
+/// # Errors
+/// When it is still there after two minutes.
+pub async fn namespace_gone(client: &Client) -> anyhow::Result<()> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let found = namespaces
+            .get_opt(NAMESPACE)
+            .await
+            .context("failed to look at the agent's namespace")?;
+        if found.is_none_or(|one| one.metadata.deletion_timestamp.is_none()) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("the namespace {NAMESPACE} does not end; `kubectl describe ns {NAMESPACE}` says why");
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 fn gone(result: Result<(), kube::Error>) -> anyhow::Result<()> {

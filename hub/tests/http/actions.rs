@@ -1,0 +1,110 @@
+//! What humans say to runs.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Caller, Hub, application, eventually, fleet};
+
+const ACTIONS: &str = "/api/v1/rollouts/shop/web/actions";
+
+/// A hub with an application whose run waits for an agent that never comes.
+async fn waiting_run() -> Hub {
+    let hub = Hub::start().await;
+    hub.announce("c1", &json!({"tier": "canary"})).await;
+    let admin = hub.admin();
+    admin
+        .applied(&format!("{}---\n{}", fleet("all"), application("shop", "web", "all", "web:1")))
+        .await;
+    eventually("a run", async || {
+        let view = admin.get("/api/v1/rollouts/shop/web/status").await;
+        (view.body["total"] == 1).then_some(())
+    })
+    .await;
+    hub
+}
+
+async fn act(caller: &Caller, key: Option<&str>, body: &Value) -> Answer {
+    let mut request = caller.request(Method::POST, ACTIONS).json(body);
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    caller.send(request).await
+}
+
+#[tokio::test]
+async fn action_is_stored_once_and_answered() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    let suspend = json!({"type": "suspend", "reason": "lunch", "expectedRevision": 1});
+    let first = act(&admin, Some("k1"), &suspend).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
+    assert_eq!((&first.body["type"], &first.body["revision"]), (&json!("suspend"), &json!(1)));
+    let location = first.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/actions/{}", first.body["id"].as_str().unwrap()));
+    let again = act(&admin, Some("k1"), &suspend).await;
+    assert_eq!(again.body["id"], first.body["id"], "the same key is the same action");
+    let other = act(&admin, Some("k1"), &json!({"type": "abort"})).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(other.body["code"], "KeyReused");
+
+    let answered = eventually("an answer", async || {
+        let action = admin.get(&location).await;
+        (!action.body["result"].is_null()).then_some(action.body)
+    })
+    .await;
+    assert_eq!(answered["result"]["outcome"], "Executed", "{answered}");
+    assert_eq!(answered["reason"], "lunch");
+    let view = admin.get("/api/v1/rollouts/shop/web/status").await;
+    assert_eq!(view.body["state"], "Suspended", "{view:?}");
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn stale_and_impossible_actions_are_refused() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    let stale = act(&admin, None, &json!({"type": "promote", "expectedRevision": 7})).await;
+    assert_eq!(stale.status, StatusCode::CONFLICT);
+    assert!(stale.detail().contains("you saw revision 7, it is now 1"), "{stale:?}");
+    for (body, word) in [
+        (json!({"type": "approve", "wave": "canry"}), "canry"),
+        (json!({"type": "skip", "cluster": "c9"}), "c1"),
+    ] {
+        let answer = act(&admin, None, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
+        assert!(answer.detail().contains(word), "{answer:?}");
+    }
+    for body in [json!({"type": "explode"}), json!({"type": "abort", "resaon": "x"}), json!(1)] {
+        let answer = act(&admin, None, &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+    }
+    let nowhere = "/api/v1/rollouts/shop/none/actions";
+    assert_eq!(admin.post(nowhere, &json!({"type": "abort"})).await.status, StatusCode::NOT_FOUND);
+    let key = "k".repeat(300);
+    let answer = act(&admin, Some(&key), &json!({"type": "abort"})).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn ended_run_takes_no_more_but_a_retry() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    assert_eq!(
+        act(&admin, None, &json!({"type": "abort", "reason": "INC-1"})).await.status,
+        StatusCode::ACCEPTED
+    );
+    let view = eventually("the end", async || {
+        let view = admin.get("/api/v1/rollouts/shop/web/status").await;
+        (view.body["state"] == "Aborted").then_some(view.body)
+    })
+    .await;
+    assert_eq!(view["reason"], "INC-1", "{view}");
+    let late = act(&admin, None, &json!({"type": "promote"})).await;
+    assert_eq!(late.status, StatusCode::CONFLICT, "{late:?}");
+    let retry = act(&admin, None, &json!({"type": "retry"})).await;
+    assert_eq!(retry.status, StatusCode::ACCEPTED, "{retry:?}");
+    let history = admin.get("/api/v1/rollouts/shop/web/history").await;
+    assert_eq!(history.body["items"][0]["revision"], 1, "{history:?}");
+    hub.running.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The HTTP API over TCP and the Unix socket, on a real Postgres, without agents.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod actions;
+mod applying;
+mod harness;
+mod health;
+mod reading;
+mod watching;
