@@ -1,6 +1,10 @@
 //! An agent that speaks the real protocol and keeps what it holds in memory.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bellwether_api::root::Root;
 use bellwether_hub::pki::Issued;
@@ -101,6 +105,7 @@ pub async fn connect_by(
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let tcp = TcpStream::connect(hub.address()).await?;
+    tcp.set_nodelay(true)?;
     let name = ServerName::try_from(HUB_SERVER_NAME).unwrap();
     let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
     let mut stream = Some(TokioIo::new(tls));
@@ -286,7 +291,7 @@ impl Session {
     }
 
     async fn fetch_missing(&mut self, held: &mut Held) {
-        let missing: Vec<[u8; 32]> = held
+        let missing: BTreeSet<[u8; 32]> = held
             .units
             .values()
             .filter_map(|(_, digest)| *digest)
