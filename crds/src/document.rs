@@ -24,7 +24,7 @@ pub use limits::{
     MAX_EXPANDED_VALUES, MAX_INPUT_BYTES, MAX_VALUES,
 };
 pub(crate) use load::in_order;
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, parse, values};
 pub use node::{Position, Source};
 pub use path::{FieldPath, Segment};
 pub use suggest::closest;

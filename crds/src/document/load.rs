@@ -83,6 +83,43 @@ pub fn parse(file: &str, input: &[u8]) -> Result<Vec<Document>, Vec<DocumentErro
     }
 }
 
+/// Reads an input as plain values, whatever their kinds: Kubernetes objects that shall become
+/// manifests of a component, for instance. Scalars and limits are those of [`parse`]; empty
+/// documents are left out.
+///
+/// # Errors
+///
+/// Returns every document that cannot be read.
+pub fn values(file: &str, input: &[u8]) -> Result<Vec<Value>, Vec<DocumentError>> {
+    let text = text_of(file, input).map_err(|error| vec![error])?;
+    let text = escape_json(text);
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for chunk in split(&text).take(MAX_DOCUMENTS) {
+        let of_fault = |fault: tree::Fault| {
+            DocumentError::at(
+                file,
+                fault.at,
+                &FieldPath::default(),
+                fault.code,
+                fault.message,
+            )
+        };
+        match tree::build(chunk) {
+            Ok(tree) => {
+                errors.extend(tree.faults.into_iter().map(of_fault));
+                values.push(tree.root.to_value());
+            }
+            Err(fault) => errors.push(of_fault(fault)),
+        }
+    }
+    values.retain(|value| !value.is_null());
+    if errors.is_empty() {
+        Ok(values)
+    } else {
+        Err(in_order(file, errors))
+    }
+}
+
 /// Sorts errors by position and cuts them at the limit.
 pub(crate) fn in_order(file: &str, mut errors: Vec<DocumentError>) -> Vec<DocumentError> {
     errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));

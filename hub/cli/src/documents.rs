@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bellwether_api::call::MAX_BODY_BYTES;
 use serde_json::Value;
 
@@ -74,9 +74,16 @@ impl Documents {
     /// # Errors
     /// When the body is no YAML.
     pub fn values(&self) -> anyhow::Result<Vec<Value>> {
-        let values: Vec<Value> =
-            serde_saphyr::from_multiple(&self.body).context("failed to read the documents")?;
-        Ok(values.into_iter().filter(|value| !value.is_null()).collect())
+        bellwether_api::document::values("", self.body.as_bytes()).map_err(|errors| {
+            let lines: Vec<String> = errors
+                .into_iter()
+                .map(|mut error| {
+                    (error.file, error.line) = self.place(error.line);
+                    error.to_string()
+                })
+                .collect();
+            anyhow!(lines.join("\nerror: "))
+        })
     }
 
     /// Fills the manifests of components from directories, `(component, directory)`.
@@ -173,6 +180,20 @@ mod tests {
         let (file, line) = documents.place(u32::try_from(line).expect("short") + 1);
         assert_eq!((file, line), (format!("{path}/b.yml"), 2));
         assert_eq!(documents.values().expect("YAML").len(), 3);
+    }
+
+    #[test]
+    fn wrong_yaml_names_its_file_and_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (good, bad) = (dir.path().join("a.yaml"), dir.path().join("b.yaml"));
+        fs::write(&good, "kind: Fleet\n").expect("written");
+        fs::write(&bad, "mode: 0644\nkind: [Fleet\n").expect("written");
+        let paths = [&good, &bad].map(|path| path.display().to_string());
+        let error = Documents::read(&paths).expect("read").values().expect_err("no YAML");
+        assert!(error.to_string().starts_with(&format!("{}:", bad.display())), "{error}");
+        fs::write(&bad, "mode: 0644\n").expect("written");
+        let values = Documents::read(&paths).expect("read").values().expect("YAML");
+        assert_eq!(values[1], json!({"mode": 420}), "as kubectl reads it");
     }
 
     #[test]
