@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use bellwether_agent::{
     config::{Cli, Command, Config},
-    connect, desired::Desired, metrics::Meter, offline, report::Reports, sync, telemetry,
+    connect, desired::Desired, link::{self, LinkStatus}, metrics::Meter, offline, report::Reports, sync, telemetry,
 };
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("failed to read what is held in namespace {}", config.namespace))?;
     let reports = Reports::default();
     let shell = sync::Shell::new(
-        client,
+        client.clone(),
         desired,
         reports,
         Meter::new().context("failed to set up the metrics client")?,
@@ -71,7 +71,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             code
         }
         Some(Command::Run) | None => {
-            serve_hub(&config, &shell, &shutdown).await?;
+            serve_hub(&config, client, &shell, &shutdown).await?;
             ExitCode::SUCCESS
         }
     };
@@ -82,12 +82,46 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve_hub(
-    _config: &Config,
-    _shell: &Arc<sync::Shell>,
+    config: &Config,
+    client: kube::Client,
+    shell: &Arc<sync::Shell>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    shutdown.cancelled().await;
-    Ok(())
+    let token = match &config.token_file {
+        Some(path) => read_token(path).await?,
+        None => String::new(),
+    };
+    let (status, mut changes) = tokio::sync::watch::channel(LinkStatus::default());
+    let connected = shell.figures.hub_connected.clone();
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            connected.set(i64::from(changes.borrow_and_update().connected));
+        }
+    });
+    let drift = Arc::clone(shell);
+    let hub = link::Hub {
+        addresses: config.hub_address.clone(),
+        ca_hash: config.hub_ca_hash.clone().unwrap_or_default(),
+        token,
+        namespace: config.namespace.clone(),
+        desired: shell.desired.clone(),
+        reports: shell.reports.clone(),
+        samples: shell.samples.clone(),
+        drift_age_ms: Arc::new(move || drift.drift_age_ms()),
+        status,
+    };
+    Ok(link::serve(client, hub, shutdown.clone()).await?)
+}
+
+/// Reads the join token; a file that is not there is none, since an enrolled agent needs none.
+async fn read_token(path: &std::path::Path) -> anyhow::Result<String> {
+    match tokio::fs::read_to_string(path).await {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => {
+            Err(error).with_context(|| format!("failed to read the join token {}", path.display()))
+        }
+    }
 }
 
 async fn stop_on_signal(shutdown: CancellationToken) {

@@ -4,6 +4,6 @@ mod measure;
 mod probe;
 mod prometheus;
 
-pub use measure::{Measurement, Meter};
+pub use measure::{Measurement, Meter, Subject};
 pub use probe::{Probe, Window};
 pub use prometheus::{Prometheus, QueryError};

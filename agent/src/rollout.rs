@@ -4,6 +4,7 @@
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
 mod begin;
+mod canary;
 mod objects;
 mod run;
 mod scene;
@@ -12,5 +13,5 @@ mod views;
 
 pub use begin::{refusals, remove_left_track, template_changes};
 pub use objects::{Versions, overlaid};
-pub use run::{Run, RunError, Seen, Tick};
+pub use run::{Measured, Run, RunError, Seen, Tick};
 pub use views::is_deleting;

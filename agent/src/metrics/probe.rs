@@ -41,6 +41,7 @@ pub struct Window {
 }
 
 /// Probes while it lives.
+#[derive(Debug)]
 pub struct Probe {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     targets: watch::Sender<BTreeSet<String>>,

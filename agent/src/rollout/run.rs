@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
+    canary_copy::CanaryCopyError,
     machine::{
         Decision, Observations, Overlay, RouteView, RunState, SampleRequest, Samples, ServiceView,
         Stage, decide,
@@ -15,23 +16,25 @@ use bellwether_api::{
     command::{AbortCause, Command, ExecutedCommand},
     duration::Dur,
     reference::ObjectRef,
-    status::{FailureReason, TrackSummary},
+    status::{CheckResult, FailureReason, TrackSummary},
     track::RolloutTrack,
 };
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::{
+    canary::Canary,
+    objects::Versions,
     scene::{Live, Scene},
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
     views,
 };
 use crate::{
-    metrics::{Measurement, Meter, Probe},
+    metrics::{Measurement, Meter, Probe, Subject},
     sync::{
-        cluster::ClusterError,
+        cluster::{Cluster, ClusterError},
         events::RunOf,
-        watch::{Wants, WatchKey},
+        watch::{Dirty, Wants, WatchKey},
     },
 };
 
@@ -49,6 +52,9 @@ pub enum RunError {
         /// The application.
         owner: String,
     },
+    /// The canary cannot be made of the user's objects.
+    #[error("failed to make a canary of the user's objects")]
+    Copy(#[from] CanaryCopyError),
     /// Somebody keeps writing the track.
     #[error("failed to save a decision: track {track} is written by somebody else")]
     Contended {
@@ -83,6 +89,19 @@ pub struct Run {
     measuring: Option<(SampleRequest, JoinHandle<Samples>)>,
     samples: Option<Samples>,
     probe: Option<Probe>,
+    canary: Canary,
+    measured: Vec<Measured>,
+}
+
+/// One check of one metric, for people to look at.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The step, from 0; absent = before the first.
+    pub step: Option<u32>,
+    /// The weight in percent.
+    pub weight: u8,
+    /// The check.
+    pub check: CheckResult,
 }
 
 impl Run {
@@ -137,6 +156,8 @@ impl Run {
             measuring: None,
             samples: None,
             probe: None,
+            canary: Canary::default(),
+            measured: Vec::new(),
         })
     }
 
@@ -231,6 +252,11 @@ impl Run {
         self.track.status.as_ref().map_or(&[], |status| status.events.as_slice())
     }
 
+    /// Takes the checks that were made since the last call.
+    pub fn take_measured(&mut self) -> Vec<Measured> {
+        std::mem::take(&mut self.measured)
+    }
+
     /// When to decide again although nothing was observed.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
@@ -303,6 +329,11 @@ impl Run {
                 "{}", happening.message
             );
         }
+        if decision.next.checks != self.state.checks {
+            let (step, weight) = (self.state.step(), self.state.weight.percent());
+            let checks = decision.next.checks.iter().cloned();
+            self.measured.extend(checks.map(|check| Measured { step, weight, check }));
+        }
         if decision.next.check != self.state.check {
             self.samples = None;
         }
@@ -368,6 +399,7 @@ impl Run {
         }
     }
 
+    /// The Services that would send requests to canary pods, and the apex whatever it selects.
     fn services(&self, live: &Live, seen: &Seen<'_>) -> Vec<ServiceView> {
         let scene = &self.scene;
         let apex = scene.service.as_ref().map(|service| service.name.clone());
@@ -444,16 +476,15 @@ impl Run {
         if answered || under_way {
             return;
         }
-        let measurement = Measurement::new(
-            seen.bundle,
-            &self.rollout.spec,
-            &self.scene.namespace,
-            self.scene.canary_service.as_ref().map_or("", |service| service.name.as_str()),
-            seen.service_port,
-            request.clone(),
-            now,
-            self.probe.as_ref(),
-        );
+        let subject = Subject {
+            bundle: seen.bundle,
+            plan: &self.rollout.spec,
+            namespace: &self.scene.namespace,
+            service: self.scene.canary_service.as_ref().map_or("", |service| service.name.as_str()),
+            port: seen.service_port,
+            probe: self.probe.as_ref(),
+        };
+        let measurement = Measurement::new(&subject, request.clone(), now);
         let (meter, poke) = (seen.meter.clone(), std::sync::Arc::clone(seen.poke));
         let task = tokio::spawn(async move {
             let samples = meter.measure(measurement).await;
@@ -474,6 +505,21 @@ impl Run {
                 Err(error) => tracing::error!(rollout.id = %self.of.run, %error, "a measurement died"),
             }
         }
+    }
+
+    /// Makes the canary what the run wants of it.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer, or the canary cannot be made of the user's
+    /// objects.
+    pub async fn hold_canary(
+        &mut self,
+        cluster: &Cluster,
+        versions: &Versions,
+        dirty: &Dirty,
+    ) -> Result<(), RunError> {
+        let want = self.overlay().canary;
+        self.canary.hold(cluster, &self.scene, &self.track, versions, want, dirty).await
     }
 
     /// Removes the track of a run that is over.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{application::AdoptPolicy, bundle::Bundle, reference::ObjectRef};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
 
 /// Refusals that are named; the rest is counted.
 const MAX_NAMED: usize = 10;
+
+/// Objects that are tried out at once.
+const TRIED_AT_ONCE: usize = 8;
 
 /// What a bundle is checked against.
 pub struct Admission<'a> {
@@ -45,9 +49,12 @@ impl Admission<'_> {
         let targets: Vec<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
         refusals.extend(self.access.missing(self.cluster, &targets).await?);
         if refusals.is_empty() {
-            for want in wanted {
-                refusals.extend(self.try_out(bundle, want).await?);
-            }
+            let tries: Vec<_> = wanted.iter().map(|want| self.try_out(bundle, want)).collect();
+            let tried: Vec<Option<String>> = stream::iter(tries)
+                .buffered(TRIED_AT_ONCE)
+                .try_collect()
+                .await?;
+            refusals.extend(tried.into_iter().flatten());
         }
         Ok(shortened(refusals))
     }

@@ -18,11 +18,14 @@ use kube::{
 };
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
 /// Field manager of what a run creates.
 pub const ROLLOUT_MANAGER: &str = "bellwether-rollout";
+/// How long a kind that was not served is taken for missing.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -86,6 +89,10 @@ impl ClusterError {
         matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
     }
 
+    fn is_discovery(&self) -> bool {
+        matches!(self, Self::Request { source: kube::Error::Discovery(_), .. })
+    }
+
     /// What the API server said; empty when it said nothing.
     #[must_use]
     pub fn answer(&self) -> String {
@@ -114,7 +121,15 @@ pub enum ApplyMode {
 /// The API server of the member cluster.
 pub struct Cluster {
     client: Client,
-    served: Mutex<BTreeMap<(String, String), ServedKind>>,
+    served: Mutex<BTreeMap<(String, String), Answer>>,
+}
+
+/// What discovery said of a kind.
+#[derive(Clone, Debug)]
+enum Answer {
+    Served(ServedKind),
+    /// Asked again after a while: a definition may have come.
+    NotServed(Instant),
 }
 
 impl Cluster {
@@ -136,29 +151,31 @@ impl Cluster {
     /// It is not served, or the API server does not answer.
     pub async fn kind(&self, api_version: &str, kind: &str) -> Result<ServedKind, ClusterError> {
         let key = (api_version.to_owned(), kind.to_owned());
-        if let Some(served) = self.served().get(&key) {
-            return Ok(served.clone());
+        let not_served =
+            || ClusterError::NotServed { api_version: api_version.to_owned(), kind: kind.to_owned() };
+        match self.served().get(&key) {
+            Some(Answer::Served(served)) => return Ok(served.clone()),
+            Some(Answer::NotServed(at)) if at.elapsed() < ASK_AGAIN => return Err(not_served()),
+            _ => {}
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
-        let not_served =
-            || ClusterError::NotServed { api_version: key.0.clone(), kind: key.1.clone() };
         let found = within("discover", kind, pinned_kind(&self.client, &gvk)).await;
         let (resource, capabilities) = match found {
             Ok(found) => found,
-            Err(error) if error.code() == Some(404) => return Err(not_served()),
-            Err(ClusterError::Request { source: kube::Error::Discovery(_), .. }) => {
+            Err(error) if error.code() == Some(404) || error.is_discovery() => {
+                self.served().insert(key, Answer::NotServed(Instant::now()));
                 return Err(not_served());
             }
             Err(error) => return Err(error),
         };
         let served =
             ServedKind { resource, namespaced: capabilities.scope == Scope::Namespaced };
-        self.served().insert(key, served.clone());
+        self.served().insert(key, Answer::Served(served.clone()));
         Ok(served)
     }
 
-    fn served(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), ServedKind>> {
+    fn served(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Answer>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,6 +295,9 @@ impl Cluster {
         let patch = Patch::Apply(object);
         let name = target.to_string();
         let applied = within("apply", &name, api.patch(&target.name, &params, &patch)).await?;
+        if target.kind == "CustomResourceDefinition" {
+            self.served().retain(|_, answer| matches!(answer, Answer::Served(_)));
+        }
         to_value(applied, &target)
     }
 

@@ -11,7 +11,7 @@ use bellwether_api::{
 use serde_json::Value;
 
 use super::{
-    cluster::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER, reference},
+    cluster::{ApplyMode, Cluster, ClusterError, reference},
     watch::Dirty,
 };
 use crate::desired::digest_of;
@@ -75,13 +75,20 @@ pub struct Kept {
     pub drifted: Vec<ObjectRef>,
 }
 
-/// What is known of the objects of one unit.
-#[derive(Debug, Default)]
+/// What is known of a set of objects that one field manager applies.
+#[derive(Debug)]
 pub struct Keeper {
+    manager: &'static str,
     seen: BTreeMap<ObjectRef, Seen>,
 }
 
 impl Keeper {
+    /// Knows nothing yet; objects are applied as `manager`.
+    #[must_use]
+    pub const fn new(manager: &'static str) -> Self {
+        Self { manager, seen: BTreeMap::new() }
+    }
+
     /// Makes the cluster hold `wanted`, in its order; only objects that are new, changed in
     /// `wanted`, or `dirty` cost a request.
     ///
@@ -124,7 +131,7 @@ impl Keeper {
         want: &Wanted,
         digest: [u8; 32],
     ) -> Result<(), ClusterError> {
-        let live = cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::Force).await?;
+        let live = cluster.apply(self.manager, &want.object, ApplyMode::Force).await?;
         self.note(want, digest, Some(&live), false);
         Ok(())
     }
@@ -140,7 +147,7 @@ impl Keeper {
         let live = cluster.get(&want.target).await?;
         let mut drifted = false;
         if drift == DriftPolicy::Report {
-            let planned = cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun).await?;
+            let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
             drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
         }
         self.note(want, digest, live.as_ref(), drifted);
@@ -171,7 +178,7 @@ impl Keeper {
         }
         match drift {
             DriftPolicy::Correct => {
-                let applied = cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::Force).await?;
+                let applied = cluster.apply(self.manager, &want.object, ApplyMode::Force).await?;
                 // Fields that others own may change as they like: only what applying had to put
                 // back was drift.
                 if Some(clean_digest(&applied)) != clean {
@@ -180,7 +187,7 @@ impl Keeper {
                 self.note(want, seen.wanted, Some(&applied), false);
             }
             DriftPolicy::Report => {
-                let planned = cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun).await?;
+                let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
                 let drifted = Some(clean_digest(&planned)) != clean;
                 self.note(want, seen.wanted, live.as_ref(), drifted);
             }
@@ -210,7 +217,7 @@ impl Keeper {
         match self.seen.get_mut(&want.target) {
             Some(seen) if seen.clean == Some(clean) => Ok(false),
             Some(seen) => {
-                let planned = cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun).await?;
+                let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
                 let edited = clean_digest(&planned) != clean;
                 if !edited {
                     seen.clean = Some(clean);

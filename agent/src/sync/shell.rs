@@ -1,12 +1,19 @@
 //! What every unit's task shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bellwether_api::duration::Dur;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{access::Access, cluster::Cluster, watch::Watches};
-use crate::{desired::Desired, metrics::Meter, report::Reports, telemetry::Figures};
+use crate::{
+    desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports,
+    telemetry::Figures,
+};
 
 /// Units that are worked on at once.
 const MAX_AT_ONCE: usize = 4;
@@ -33,8 +40,11 @@ pub struct Shell {
     pub figures: Figures,
     /// How long a data plane may need after its controller said that a route is programmed.
     pub route_settle: Dur,
+    /// Metric samples for people.
+    pub samples: SampleOutbox,
     /// Bounds the work at once.
     pub permits: Semaphore,
+    looked_at: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Shell {
@@ -58,7 +68,26 @@ impl Shell {
             meter,
             figures,
             route_settle,
+            samples: SampleOutbox::default(),
             permits: Semaphore::new(MAX_AT_ONCE),
+            looked_at: Mutex::default(),
         })
+    }
+
+    /// Notes that every object of a unit was looked at.
+    pub fn looked_at(&self, unit: &str) {
+        self.lock().insert(unit.to_owned(), Instant::now());
+    }
+
+    /// Milliseconds since every object of every unit was last looked at; 0 = there are no units.
+    #[must_use]
+    pub fn drift_age_ms(&self) -> u64 {
+        let age = self.lock().values().map(Instant::elapsed).max().unwrap_or_default();
+        self.figures.drift_age_seconds.set(age.as_secs_f64());
+        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

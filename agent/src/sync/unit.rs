@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cluster::ClusterError,
+    cluster::{ClusterError, SYNC_MANAGER},
     events::{self, News, RunOf},
     goal::{Goal, goal},
     keep::{Keeper, Wanted},
@@ -100,7 +100,7 @@ impl Unit {
             shell,
             application,
             poke,
-            keeper: Keeper::default(),
+            keeper: Keeper::new(SYNC_MANAGER),
             bundles: BTreeMap::new(),
             runs: BTreeMap::new(),
             dirty: Dirty::default(),
@@ -119,6 +119,7 @@ impl Unit {
     pub async fn work(mut self, shutdown: CancellationToken) {
         let mut pause = Duration::from_millis(500);
         let shell = Arc::clone(&self.shell);
+        shell.looked_at(&self.key);
         loop {
             let permit = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -159,8 +160,12 @@ impl Unit {
             self.dirty.all = true;
             self.full_pass_at = Instant::now() + FULL_PASS;
         }
+        let everything = self.dirty.all;
         let outcome = match self.pass().await {
             Ok(pass) => {
+                if everything {
+                    self.shell.looked_at(&self.key);
+                }
                 self.waiting_on.clone_from(&pass.waiting_on);
                 Ok(pass)
             }

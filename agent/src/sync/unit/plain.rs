@@ -39,7 +39,7 @@ impl Unit {
         for object in &mut objects {
             self.name_namespace(bundle, object).await?;
         }
-        apply_order::sort(&mut objects);
+        apply_order::sort_for_apply(&mut objects);
         Ok(objects.into_iter().filter_map(Wanted::new).collect())
     }
 

@@ -13,6 +13,7 @@ use bellwether_api::{
     status::{FailureReason, TrackSummary, UnitOutcome},
     sync_record::SyncUnit,
 };
+use bellwether_proto::wire::Sample;
 use jiff::Timestamp;
 
 use super::{Pass, PassError, Unit, run_of, targets};
@@ -24,6 +25,8 @@ use crate::{
     },
 };
 
+/// Shortest pause between two passes that nothing woke.
+const SHORTEST: Duration = Duration::from_millis(50);
 /// Decisions in one pass; more wait for the next, so that other applications get their turn.
 const MAX_DECISIONS: usize = 16;
 
@@ -114,12 +117,13 @@ impl Unit {
         let drift = versions.new.sync.drift;
         let policy = if drift == DriftPolicy::Correct { drift } else { DriftPolicy::Off };
         let bundle = Arc::clone(base);
+        let dirty = self.dirty.clone();
         let kept = self.keep(&bundle, &wanted, policy, FirstLook::Apply).await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
-        for run in self.runs.values() {
-            run.hold_canary(&self.shell.cluster, versions).await?;
+        for run in self.runs.values_mut() {
+            run.hold_canary(&self.shell.cluster, versions, &dirty).await?;
         }
         Ok(wanted)
     }
@@ -162,6 +166,10 @@ impl Unit {
                 moved = true;
             }
             moved |= tick == Tick::Moved;
+            for measured in run.take_measured() {
+                self.shell.figures.checks.inc();
+                self.shell.samples.push(sample(&self.key, run, measured));
+            }
         }
         Ok(moved)
     }
@@ -182,7 +190,8 @@ impl Unit {
             .values()
             .filter_map(Run::wake_at)
             .min()
-            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+            // Never at once: a decision that is due has been made.
+            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().max(SHORTEST))
     }
 
     /// Remembers how the runs ended, and only then removes their tracks.
@@ -258,6 +267,22 @@ impl Unit {
         }
         self.tracks_removed = true;
         Ok(())
+    }
+}
+
+fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
+    let check = measured.check;
+    Sample {
+        key: key.to_owned(),
+        rollout: run.rollout.name.clone(),
+        metric: check.metric,
+        run: run.of.run.to_string(),
+        attempt: run.of.attempt,
+        step: measured.step.unwrap_or(0),
+        weight: u32::from(measured.weight),
+        at_ms: check.at.parse::<Timestamp>().map_or(0, |at| at.as_millisecond()),
+        value: check.value.and_then(|value| value.parse().ok()),
+        verdict: format!("{:?}", check.verdict),
     }
 }
 

@@ -1,0 +1,127 @@
+//! The canary copy: made, resized and taken away again.
+
+use bellwether_agent_core::{
+    canary_copy::{canary_deployment, canary_service},
+    machine::CanaryWant,
+    names::RUN_LABEL,
+};
+use bellwether_api::{application::DriftPolicy, reference::ObjectRef, track::RolloutTrack};
+use kube::Resource as _;
+use serde_json::{Value, json};
+
+use super::{
+    objects::Versions,
+    run::RunError,
+    scene::{Scene, find},
+    views,
+};
+use crate::sync::{
+    cluster::{Cluster, ClusterError, ROLLOUT_MANAGER},
+    keep::{FirstLook, Keeper, Wanted},
+    watch::Dirty,
+};
+
+/// What is known of a run's canary.
+pub struct Canary {
+    keeper: Keeper,
+    /// Neither object exists.
+    gone: bool,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self { keeper: Keeper::new(ROLLOUT_MANAGER), gone: false }
+    }
+}
+
+impl Canary {
+    /// Makes the cluster hold the canary that is wanted; absent = none.
+    pub async fn hold(
+        &mut self,
+        cluster: &Cluster,
+        scene: &Scene,
+        track: &RolloutTrack,
+        versions: &Versions,
+        want: Option<CanaryWant>,
+        dirty: &Dirty,
+    ) -> Result<(), RunError> {
+        let Some(want) = want else { return Ok(self.remove(cluster, scene).await?) };
+        let mut wanted = Vec::new();
+        for object in copies(scene, versions, want)? {
+            let Some(want) = Wanted::new(owned(object, track)) else { continue };
+            if self.gone || !self.keeper.holds(&want) {
+                // Another's object of that name is never taken over; the run sees it and says so.
+                let live = cluster.get(&want.target).await?;
+                if live.is_some_and(|live| !scene.is_own(&live)) {
+                    continue;
+                }
+            }
+            wanted.push(want);
+        }
+        self.gone = false;
+        let policy = DriftPolicy::Correct;
+        self.keeper.keep(cluster, &wanted, dirty, policy, FirstLook::Apply).await?;
+        Ok(())
+    }
+
+    async fn remove(&mut self, cluster: &Cluster, scene: &Scene) -> Result<(), ClusterError> {
+        if self.gone {
+            return Ok(());
+        }
+        self.keeper.forget();
+        let mut gone = true;
+        for target in [Some(&scene.canary), scene.canary_service.as_ref()].into_iter().flatten() {
+            gone &= remove_own(cluster, scene, target).await?;
+        }
+        self.gone = gone;
+        Ok(())
+    }
+}
+
+/// Deletes an object if this run made it; tells whether nothing of this run is left of it.
+async fn remove_own(
+    cluster: &Cluster,
+    scene: &Scene,
+    target: &ObjectRef,
+) -> Result<bool, ClusterError> {
+    let Some(live) = cluster.get(target).await?.filter(|live| scene.is_own(live)) else {
+        return Ok(true);
+    };
+    if !views::is_deleting(&live) {
+        cluster.delete(target, Some(&views::uid(&live))).await?;
+    }
+    Ok(false)
+}
+
+fn copies(
+    scene: &Scene,
+    versions: &Versions,
+    want: CanaryWant,
+) -> Result<Vec<Value>, RunError> {
+    let mut copies = Vec::new();
+    // The Service first: pods find it, and the route may name it as soon as it is written.
+    if let Some(service) = scene.service.as_ref().and_then(|service| find(&versions.new, service)) {
+        copies.push(canary_service(service, &scene.label)?);
+    }
+    if let Some(deployment) = find(&versions.new, &scene.workload) {
+        copies.push(canary_deployment(deployment, &scene.label, want.replicas)?);
+    }
+    for copy in &mut copies {
+        copy["metadata"]["namespace"] = json!(scene.namespace);
+    }
+    Ok(copies)
+}
+
+/// Adds what ties a copy to its run: the track as owner, so that nothing outlives it.
+fn owned(mut object: Value, track: &RolloutTrack) -> Value {
+    if let Some(uid) = &track.metadata.uid {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": RolloutTrack::api_version(&()),
+            "kind": RolloutTrack::kind(&()),
+            "name": track.metadata.name,
+            "uid": uid,
+        }]);
+    }
+    debug_assert!(object.pointer("/metadata/labels").is_none_or(|labels| labels.get(RUN_LABEL).is_some()));
+    object
+}
