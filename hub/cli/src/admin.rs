@@ -22,9 +22,13 @@ use crate::{
 /// # Errors
 /// What the hub refused.
 pub async fn label(client: &Client, name: &str, changes: &[String]) -> anyhow::Result<Code> {
-    let request = LabelRequest { labels: parse_changes(changes)? };
+    let request = LabelRequest {
+        labels: parse_changes(changes)?,
+    };
     let path = format!("{}/labels", Kind::Cluster.path("", name));
-    let _: Item = client.call(Method::PATCH, &path, Body::json(&request)?).await?;
+    let _: Item = client
+        .call(Method::PATCH, &path, Body::json(&request)?)
+        .await?;
     print(&format!("cluster/{name} labeled\n"))?;
     Ok(Code::Done)
 }
@@ -32,13 +36,17 @@ pub async fn label(client: &Client, name: &str, changes: &[String]) -> anyhow::R
 fn parse_changes(changes: &[String]) -> Result<BTreeMap<String, Option<String>>, Failure> {
     changes
         .iter()
-        .map(|change| match (change.split_once('='), change.strip_suffix('-')) {
-            (Some((key, value)), _) if !key.is_empty() => {
-                Ok((key.to_owned(), Some(value.to_owned())))
-            }
-            (None, Some(key)) if !key.is_empty() => Ok((key.to_owned(), None)),
-            _ => Err(Failure::Usage(format!("{change:?} is neither key=value nor key-"))),
-        })
+        .map(
+            |change| match (change.split_once('='), change.strip_suffix('-')) {
+                (Some((key, value)), _) if !key.is_empty() => {
+                    Ok((key.to_owned(), Some(value.to_owned())))
+                }
+                (None, Some(key)) if !key.is_empty() => Ok((key.to_owned(), None)),
+                _ => Err(Failure::Usage(format!(
+                    "{change:?} is neither key=value nor key-"
+                ))),
+            },
+        )
         .collect()
 }
 
@@ -48,7 +56,11 @@ fn parse_changes(changes: &[String]) -> Result<BTreeMap<String, Option<String>>,
 /// What the hub refused.
 pub async fn token(client: &Client, command: &TokenCommand) -> anyhow::Result<Code> {
     match command {
-        TokenCommand::Create { name, role, namespaces } => {
+        TokenCommand::Create {
+            name,
+            role,
+            namespaces,
+        } => {
             let request = ApiTokenRequest {
                 name: name.clone(),
                 role: role.clone(),
@@ -92,7 +104,10 @@ pub async fn version(client: anyhow::Result<Client>, _: &Global) -> anyhow::Resu
     };
     match asked {
         Ok(hub) => {
-            print(&format!("hub        {} ({})\n", hub.version, hub.api_version))?;
+            print(&format!(
+                "hub        {} ({})\n",
+                hub.version, hub.api_version
+            ))?;
             print(&format!("you are    {}\n", hub.principal))?;
         }
         Err(error) => note(&format!("hub        {error}")),

@@ -23,7 +23,10 @@ pub async fn apply(client: &Client, global: &Global, args: &ApplyArgs) -> anyhow
     let mut documents = Documents::read(&args.files)?;
     documents.fill_manifests(&args.manifests)?;
     let dry_run = if args.dry_run { "&dryRun=All" } else { "" };
-    let path = format!("/api/v1/apply?namespace={}{dry_run}", segment(&global.namespace));
+    let path = format!(
+        "/api/v1/apply?namespace={}{dry_run}",
+        segment(&global.namespace)
+    );
     let body = Body::Bytes("application/yaml", documents.body.clone().into());
     let result: ApplyResult = match client.call(Method::POST, &path, body).await {
         Ok(result) => result,
@@ -53,15 +56,24 @@ fn refused(error: anyhow::Error, documents: &Documents) -> anyhow::Result<Code> 
 }
 
 fn object_line(object: &AppliedObject) -> String {
-    format!("{}/{} {}", object.kind.to_lowercase(), object.name, object.result)
+    format!(
+        "{}/{} {}",
+        object.kind.to_lowercase(),
+        object.name,
+        object.result
+    )
 }
 
 fn summary(result: &ApplyResult, global: &Global) -> String {
     let mut lines: Vec<String> = result.objects.iter().map(object_line).collect();
     if result.dry_run {
-        lines.iter_mut().for_each(|line| line.push_str(" (dry run)"));
-    } else if let Some(object) =
-        result.objects.iter().find(|object| object.kind == "Application" && object.result != "unchanged")
+        lines
+            .iter_mut()
+            .for_each(|line| line.push_str(" (dry run)"));
+    } else if let Some(object) = result
+        .objects
+        .iter()
+        .find(|object| object.kind == "Application" && object.result != "unchanged")
     {
         let namespace = object.namespace.as_deref().unwrap_or("default");
         let flag = if namespace == global.namespace {
@@ -69,7 +81,10 @@ fn summary(result: &ApplyResult, global: &Global) -> String {
         } else {
             format!(" -n {namespace}")
         };
-        lines.push(format!("watch: bellwether get rollout {} -w{flag}", object.name));
+        lines.push(format!(
+            "watch: bellwether get rollout {} -w{flag}",
+            object.name
+        ));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -85,7 +100,10 @@ pub async fn delete(client: &Client, global: &Global, args: &DeleteArgs) -> anyh
             .iter()
             .map(|(kind, _, name)| format!("{}/{name}", kind.word().to_lowercase()))
             .collect();
-        note(&format!("delete {}? applications leave their clusters. [y/N]", names.join(", ")));
+        note(&format!(
+            "delete {}? applications leave their clusters. [y/N]",
+            names.join(", ")
+        ));
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -94,8 +112,9 @@ pub async fn delete(client: &Client, global: &Global, args: &DeleteArgs) -> anyh
         }
     }
     for (kind, namespace, name) in targets {
-        let _: serde_json::Value =
-            client.call(Method::DELETE, &kind.path(&namespace, &name), Body::Empty).await?;
+        let _: serde_json::Value = client
+            .call(Method::DELETE, &kind.path(&namespace, &name), Body::Empty)
+            .await?;
         print(&format!("{}/{name} deleted\n", kind.word().to_lowercase()))?;
     }
     Ok(Code::Done)
@@ -140,7 +159,10 @@ mod tests {
             generation: 1,
         };
         let mut result = ApplyResult {
-            objects: vec![object("Application", "configured"), object("Rollout", "created")],
+            objects: vec![
+                object("Application", "configured"),
+                object("Rollout", "created"),
+            ],
             ..ApplyResult::default()
         };
         assert_eq!(

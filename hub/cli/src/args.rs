@@ -7,7 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Control a fleet of Kubernetes clusters.
 #[derive(Parser, Debug)]
-#[command(name = "bellwether", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "bellwether",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// How the hub is reached and how answers are printed.
     #[command(flatten)]
@@ -121,7 +127,12 @@ pub struct RegisterArgs {
     #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = parse_label, value_delimiter = ',')]
     pub labels: Vec<(String, String)>,
     /// Namespaces that the agent may work in
-    #[arg(long, value_delimiter = ',', default_value = "default", value_name = "NAME,…")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "default",
+        value_name = "NAME,…"
+    )]
     pub namespaces: Vec<String>,
     /// Kinds that the agent may manage there, as kind or resource.group
     #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
@@ -213,7 +224,12 @@ pub enum LabelCommand {
 #[derive(Args, Debug)]
 pub struct ApplyArgs {
     /// File or directory with documents, or - for stdin
-    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-")]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        required = true,
+        value_name = "FILE|DIR|-"
+    )]
     pub files: Vec<String>,
     /// Fill a component's manifests from a directory
     #[arg(long, value_name = "COMPONENT=DIR", value_parser = parse_label)]
@@ -235,7 +251,12 @@ pub struct DeleteArgs {
     /// The object's name
     pub name: Option<String>,
     /// Delete what these files name
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", conflicts_with = "kind")]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        conflicts_with = "kind"
+    )]
     pub files: Vec<String>,
     /// Do not ask
     #[arg(short = 'y', long)]
@@ -428,7 +449,9 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    text.parse::<Dur>().map(Dur::as_std).map_err(|error| error.to_string())
+    text.parse::<Dur>()
+        .map(Dur::as_std)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -445,7 +468,10 @@ mod tests {
     #[test]
     fn pause_is_suspend() {
         let cli = Cli::try_parse_from(["bellwether", "rollout", "pause", "shop"]).expect("parses");
-        assert!(matches!(cli.command, Command::Rollout(RolloutCommand::Suspend(_))));
+        assert!(matches!(
+            cli.command,
+            Command::Rollout(RolloutCommand::Suspend(_))
+        ));
     }
 
     #[test]

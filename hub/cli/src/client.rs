@@ -29,7 +29,11 @@ pub struct Client {
 #[derive(Clone, Debug)]
 enum Way {
     Socket(PathBuf),
-    Tcp { client: reqwest::Client, base: String, token: Option<String> },
+    Tcp {
+        client: reqwest::Client,
+        base: String,
+        token: Option<String>,
+    },
 }
 
 /// A request's body.
@@ -47,7 +51,10 @@ impl Body {
     /// # Errors
     /// When `value` is no JSON.
     pub fn json<T: Serialize>(value: &T) -> anyhow::Result<Self> {
-        Ok(Self::Bytes("application/json", serde_json::to_vec(value)?.into()))
+        Ok(Self::Bytes(
+            "application/json",
+            serde_json::to_vec(value)?.into(),
+        ))
     }
 }
 
@@ -62,7 +69,9 @@ impl Client {
         if global.hub.is_none()
             && let Some(path) = global.socket.clone().or_else(default_socket)
         {
-            return Ok(Self { way: Way::Socket(path) });
+            return Ok(Self {
+                way: Way::Socket(path),
+            });
         }
         let base = global.hub.clone().unwrap_or_else(|| DEFAULT_HUB.to_owned());
         let base = base.trim_end_matches('/').to_owned();
@@ -76,9 +85,16 @@ impl Client {
             // Without TLS the machine's own CA certificates do not matter, not even their absence.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build()
+        let client = builder
+            .build()
             .context("failed to set up the HTTP client")?;
-        Ok(Self { way: Way::Tcp { client, base, token } })
+        Ok(Self {
+            way: Way::Tcp {
+                client,
+                base,
+                token,
+            },
+        })
     }
 
     /// Says where the hub is, for messages.
@@ -153,7 +169,11 @@ impl Client {
             Way::Socket(socket) => socket::send(socket, method, path, body, headers)
                 .await
                 .with_context(|| unreachable_hub(&socket.display().to_string()))?,
-            Way::Tcp { client, base, token } => {
+            Way::Tcp {
+                client,
+                base,
+                token,
+            } => {
                 let mut request = client.request(method, format!("{base}{path}"));
                 for (name, value) in headers {
                     request = request.header(*name, *value);
@@ -164,9 +184,15 @@ impl Client {
                 if let Body::Bytes(kind, bytes) = body {
                     request = request.header("content-type", kind).body(bytes);
                 }
-                let response = request.send().await.with_context(|| unreachable_hub(base))?;
+                let response = request
+                    .send()
+                    .await
+                    .with_context(|| unreachable_hub(base))?;
                 let status = response.status();
-                (status, response.bytes_stream().map(|chunk| Ok(chunk?)).boxed())
+                (
+                    status,
+                    response.bytes_stream().map(|chunk| Ok(chunk?)).boxed(),
+                )
             }
         };
         if status.is_success() {
@@ -203,7 +229,10 @@ pub fn data_directories() -> Vec<PathBuf> {
 }
 
 fn default_socket() -> Option<PathBuf> {
-    data_directories().into_iter().map(|dir| dir.join("hub.sock")).find(|path| path.exists())
+    data_directories()
+        .into_iter()
+        .map(|dir| dir.join("hub.sock"))
+        .find(|path| path.exists())
 }
 
 fn token_file() -> Option<String> {

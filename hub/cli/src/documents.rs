@@ -33,8 +33,8 @@ impl Documents {
             }
             for file in files(Path::new(path))? {
                 let name = file.display().to_string();
-                let open = std::fs::File::open(&file)
-                    .with_context(|| format!("failed to read {name}"))?;
+                let open =
+                    std::fs::File::open(&file).with_context(|| format!("failed to read {name}"))?;
                 documents.add(&name, &limited(open, &name)?);
             }
         }
@@ -99,8 +99,9 @@ impl Documents {
             let objects = Self::read(std::slice::from_ref(directory))?.values()?;
             let mut filled = false;
             for value in &mut values {
-                let Some(components) =
-                    value.pointer_mut("/spec/components").and_then(Value::as_array_mut)
+                let Some(components) = value
+                    .pointer_mut("/spec/components")
+                    .and_then(Value::as_array_mut)
                 else {
                     continue;
                 };
@@ -112,7 +113,9 @@ impl Documents {
                 }
             }
             if !filled {
-                bail!("--manifests {component}={directory}: no application here has a component {component:?}");
+                bail!(
+                    "--manifests {component}={directory}: no application here has a component {component:?}"
+                );
             }
         }
         let texts: Vec<String> = values.iter().map(Value::to_string).collect();
@@ -147,7 +150,10 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         std::fs::read_dir(path).with_context(|| format!("failed to read {}", path.display()))?;
     for entry in entries {
         let file = entry?.path();
-        let extension = file.extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        let extension = file
+            .extension()
+            .and_then(std::ffi::OsStr::to_str)
+            .unwrap_or_default();
         if file.is_file() && ["yaml", "yml", "json"].contains(&extension) {
             found.push(file);
         }
@@ -176,7 +182,11 @@ mod tests {
         fs::write(dir.path().join("notes.txt"), "not mine").expect("written");
         let path = dir.path().display().to_string();
         let documents = Documents::read(std::slice::from_ref(&path)).expect("read");
-        let line = documents.body.lines().position(|line| line.contains("bad")).expect("there");
+        let line = documents
+            .body
+            .lines()
+            .position(|line| line.contains("bad"))
+            .expect("there");
         let (file, line) = documents.place(u32::try_from(line).expect("short") + 1);
         assert_eq!((file, line), (format!("{path}/b.yml"), 2));
         assert_eq!(documents.values().expect("YAML").len(), 3);
@@ -189,10 +199,21 @@ mod tests {
         fs::write(&good, "kind: Fleet\n").expect("written");
         fs::write(&bad, "mode: 0644\nkind: [Fleet\n").expect("written");
         let paths = [&good, &bad].map(|path| path.display().to_string());
-        let error = Documents::read(&paths).expect("read").values().expect_err("no YAML");
-        assert!(error.to_string().starts_with(&format!("{}:", bad.display())), "{error}");
+        let error = Documents::read(&paths)
+            .expect("read")
+            .values()
+            .expect_err("no YAML");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("{}:", bad.display())),
+            "{error}"
+        );
         fs::write(&bad, "mode: 0644\n").expect("written");
-        let values = Documents::read(&paths).expect("read").values().expect("YAML");
+        let values = Documents::read(&paths)
+            .expect("read")
+            .values()
+            .expect("YAML");
         assert_eq!(values[1], json!({"mode": 420}), "as kubectl reads it");
     }
 
@@ -201,9 +222,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let objects = dir.path().join("web");
         fs::create_dir(&objects).expect("made");
-        fs::write(objects.join("s.yaml"), "kind: Service\n---\nkind: Deployment\n").expect("written");
+        fs::write(
+            objects.join("s.yaml"),
+            "kind: Service\n---\nkind: Deployment\n",
+        )
+        .expect("written");
         let app = dir.path().join("app.yaml");
-        fs::write(&app, "kind: Application\nspec: {components: [{name: web}]}\n").expect("written");
+        fs::write(
+            &app,
+            "kind: Application\nspec: {components: [{name: web}]}\n",
+        )
+        .expect("written");
         let mut documents = Documents::read(&[app.display().to_string()]).expect("read");
         documents
             .fill_manifests(&[("web".into(), objects.display().to_string())])
@@ -216,7 +245,11 @@ mod tests {
         let error = documents
             .fill_manifests(&[("db".into(), objects.display().to_string())])
             .expect_err("no such component");
-        assert!(error.to_string().contains("no application here has a component \"db\""));
+        assert!(
+            error
+                .to_string()
+                .contains("no application here has a component \"db\"")
+        );
     }
 
     #[test]

@@ -123,7 +123,10 @@ mod tests {
                     suggestion: Some("maxConcurrent".into()),
                     ..ProblemItem::default()
                 },
-                ProblemItem { detail: "no such fleet".into(), ..ProblemItem::default() },
+                ProblemItem {
+                    detail: "no such fleet".into(),
+                    ..ProblemItem::default()
+                },
             ],
             ..Problem::default()
         };
@@ -140,8 +143,15 @@ mod tests {
 
     #[test]
     fn conflicts_have_their_own_exit_code() {
-        for (status, code) in [(409, Code::Conflict), (412, Code::Conflict), (422, Code::Error)] {
-            let problem = Problem { status, ..Problem::default() };
+        for (status, code) in [
+            (409, Code::Conflict),
+            (412, Code::Conflict),
+            (422, Code::Error),
+        ] {
+            let problem = Problem {
+                status,
+                ..Problem::default()
+            };
             assert_eq!(Failure::Refused(Box::new(problem)).code(), code);
         }
     }

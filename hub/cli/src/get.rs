@@ -39,8 +39,11 @@ pub async fn get(client: &Client, global: &Global, args: &GetArgs) -> anyhow::Re
             events(client, global, &args).await
         }
         (Kind::Rollout, Some(name)) if args.watch => {
-            let how =
-                Follow { until: Until::Ended, format: args.output, timeout: args.timeout };
+            let how = Follow {
+                until: Until::Ended,
+                format: args.output,
+                timeout: args.timeout,
+            };
             follow(client, global, &screen, &name, how).await
         }
         (Kind::Rollout, Some(name)) if !matches!(args.output, Some(Format::Name)) => {
@@ -76,8 +79,16 @@ pub async fn show_run(
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => document(&view, format)?,
         _ => {
-            let viewport = render::run::Viewport { height: None, ..screen.viewport() };
-            print(&render::run::run(&view, viewport, Timestamp::now(), screen.style))?;
+            let viewport = render::run::Viewport {
+                height: None,
+                ..screen.viewport()
+            };
+            print(&render::run::run(
+                &view,
+                viewport,
+                Timestamp::now(),
+                screen.style,
+            ))?;
         }
     }
     Ok(code_of(view.state))
@@ -96,7 +107,11 @@ pub async fn history(
     let runs: RunList = client.get(&run_path(global, name, "history")).await?;
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => document(&runs, format)?,
-        _ => print(&list::history(&runs, Timestamp::now(), Screen::new(global).style))?,
+        _ => print(&list::history(
+            &runs,
+            Timestamp::now(),
+            Screen::new(global).style,
+        ))?,
     }
     Ok(Code::Done)
 }
@@ -148,16 +163,25 @@ fn show_items(
                 format,
             ),
         },
-        Some(Format::Name) => {
-            print(&items.iter().map(|item| format!("{}\n", full_name(item))).collect::<String>())
-        }
+        Some(Format::Name) => print(
+            &items
+                .iter()
+                .map(|item| format!("{}\n", full_name(item)))
+                .collect::<String>(),
+        ),
         format => {
             if items.is_empty() {
                 note(&format!("no {}s here", kind.word().to_lowercase()));
                 return Ok(());
             }
             let wide = matches!(format, Some(Format::Wide));
-            print(&list::table(kind.word(), items, wide, Timestamp::now(), screen.style))
+            print(&list::table(
+                kind.word(),
+                items,
+                wide,
+                Timestamp::now(),
+                screen.style,
+            ))
         }
     }
 }
@@ -178,27 +202,38 @@ async fn watch_list(
     if let Some(selector) = &args.selector {
         path.push_str(&format!("&labelSelector={}", segment(selector)));
     }
-    let deadline = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+    let deadline = args
+        .timeout
+        .map(|timeout| tokio::time::Instant::now() + timeout);
     let mut shown: BTreeMap<(String, String), Item> = BTreeMap::new();
     let mut stream = client.events(&path).await?;
     loop {
         let next = match deadline {
             Some(deadline) => match tokio::time::timeout_at(deadline, stream.next()).await {
                 Ok(next) => next,
-                Err(_) => bail!(Failure::Timeout("watched for as long as --timeout says".into())),
+                Err(_) => bail!(Failure::Timeout(
+                    "watched for as long as --timeout says".into()
+                )),
             },
             None => stream.next().await,
         };
-        let Some(event) = next else { bail!("the hub ended the watch; ask again") };
+        let Some(event) = next else {
+            bail!("the hub ended the watch; ask again")
+        };
         let event = event?;
         let known = matches!(event.event.as_str(), "added" | "modified" | "deleted");
         if known {
             let item: Item = serde_json::from_str(&event.data)?;
-            if name.as_ref().is_some_and(|name| *name != item.metadata.name) {
+            if name
+                .as_ref()
+                .is_some_and(|name| *name != item.metadata.name)
+            {
                 continue;
             }
-            let key =
-                (item.metadata.namespace.clone().unwrap_or_default(), item.metadata.name.clone());
+            let key = (
+                item.metadata.namespace.clone().unwrap_or_default(),
+                item.metadata.name.clone(),
+            );
             match args.output {
                 Some(Format::Json) => print(&format!("{}\n", serde_json::to_string(&item)?))?,
                 Some(Format::Name) => print(&format!("{} {}\n", full_name(&item), event.event))?,
@@ -210,7 +245,10 @@ async fn watch_list(
                 shown.insert(key, item);
             }
         }
-        let settled = matches!(event.event.as_str(), "synced" | "modified" | "deleted" | "added");
+        let settled = matches!(
+            event.event.as_str(),
+            "synced" | "modified" | "deleted" | "added"
+        );
         if settled && !matches!(args.output, Some(Format::Json | Format::Name)) {
             if event.event == "added" && !screen.redraws {
                 continue;
@@ -243,10 +281,17 @@ pub async fn describe(client: &Client, global: &Global, args: &TargetArgs) -> an
             note(&format!("no run: {error:#}"));
         }
         print("\nevents\n")?;
-        let events: EventList =
-            client.get(&format!("{}?limit=20&newest=true", run_path(global, &name, "events"))).await?;
+        let events: EventList = client
+            .get(&format!(
+                "{}?limit=20&newest=true",
+                run_path(global, &name, "events")
+            ))
+            .await?;
         for event in &events.items {
-            print(&format!("  {}\n", render::events::event(event, screen.style)))?;
+            print(&format!(
+                "  {}\n",
+                render::events::event(event, screen.style)
+            ))?;
         }
     }
     Ok(Code::Done)
@@ -275,7 +320,9 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
             print(&render::tree::application(&item, &units.items, now, style))?;
         }
         Kind::Cluster | Kind::Event => {
-            bail!(Failure::Usage("tree shows a fleet, an application or a rollout".into()))
+            bail!(Failure::Usage(
+                "tree shows a fleet, an application or a rollout".into()
+            ))
         }
     }
     Ok(Code::Done)
@@ -292,12 +339,18 @@ pub async fn why(client: &Client, global: &Global, args: &TargetArgs) -> anyhow:
         _ => one_target(&args.kind, args.name.as_deref())?,
     };
     if !matches!(kind, Kind::Application | Kind::Rollout) {
-        bail!(Failure::Usage("why explains an application or a rollout".into()));
+        bail!(Failure::Usage(
+            "why explains an application or a rollout".into()
+        ));
     }
     let answer: Why = client.get(&run_path(global, &name, "why")).await?;
     match args.output {
         Some(format @ (Format::Json | Format::Yaml)) => document(&answer, format)?,
-        _ => print(&render::why::why(&answer, Timestamp::now(), Screen::new(global).style))?,
+        _ => print(&render::why::why(
+            &answer,
+            Timestamp::now(),
+            Screen::new(global).style,
+        ))?,
     }
     Ok(Code::Done)
 }
@@ -312,9 +365,15 @@ pub async fn events(client: &Client, global: &Global, args: &EventsArgs) -> anyh
         Some(name) => run_path(global, run_name(name), "events"),
         None => "/api/v1/events".to_owned(),
     };
-    let cluster =
-        args.cluster.as_ref().map(|name| format!("&cluster={}", segment(name))).unwrap_or_default();
-    let mut path = format!("{base}?limit={}&newest=true{cluster}", args.limit.clamp(1, 500));
+    let cluster = args
+        .cluster
+        .as_ref()
+        .map(|name| format!("&cluster={}", segment(name)))
+        .unwrap_or_default();
+    let mut path = format!(
+        "{base}?limit={}&newest=true{cluster}",
+        args.limit.clamp(1, 500)
+    );
     loop {
         let page: EventList = client.get(&path).await?;
         if let (false, Some(format @ (Format::Json | Format::Yaml))) = (args.watch, args.output) {

@@ -30,5 +30,8 @@ fn find() -> Option<PathBuf> {
         .unwrap_or_default()
         .into_iter()
         .map(|dir| dir.join("bellwether-hub"));
-    beside.into_iter().chain(in_path).find(|path| path.is_file())
+    beside
+        .into_iter()
+        .chain(in_path)
+        .find(|path| path.is_file())
 }

@@ -21,7 +21,10 @@ pub enum Kind {
 const WORDS: [(Kind, &[&str]); 5] = [
     (Kind::Cluster, &["cluster", "clusters", "bwcl"]),
     (Kind::Fleet, &["fleet", "fleets", "bwfleet"]),
-    (Kind::Application, &["application", "applications", "app", "apps", "bwapp"]),
+    (
+        Kind::Application,
+        &["application", "applications", "app", "apps", "bwapp"],
+    ),
     (Kind::Rollout, &["rollout", "rollouts", "ro", "bwro"]),
     (Kind::Event, &["event", "events", "ev"]),
 ];
@@ -72,7 +75,11 @@ impl Kind {
     pub fn list_path(self, namespace: Option<&str>) -> String {
         match (self, namespace) {
             (Self::Application | Self::Rollout, Some(namespace)) => {
-                format!("/api/v1/namespaces/{}/{}", segment(namespace), self.plural())
+                format!(
+                    "/api/v1/namespaces/{}/{}",
+                    segment(namespace),
+                    self.plural()
+                )
             }
             _ => format!("/api/v1/{}", self.plural()),
         }
@@ -92,9 +99,9 @@ impl Kind {
 pub fn target(kind: &str, name: Option<&str>) -> Result<(Kind, Option<String>), Failure> {
     match (kind.split_once('/'), name) {
         (Some((kind, name)), None) => Ok((Kind::parse(kind)?, Some(name.to_owned()))),
-        (Some(_), Some(extra)) => {
-            Err(Failure::Usage(format!("{kind:?} names the object already; what is {extra:?}?")))
-        }
+        (Some(_), Some(extra)) => Err(Failure::Usage(format!(
+            "{kind:?} names the object already; what is {extra:?}?"
+        ))),
         (None, name) => Ok((Kind::parse(kind)?, name.map(str::to_owned))),
     }
 }
@@ -106,9 +113,10 @@ pub fn target(kind: &str, name: Option<&str>) -> Result<(Kind, Option<String>), 
 pub fn one_target(kind: &str, name: Option<&str>) -> Result<(Kind, String), Failure> {
     match target(kind, name)? {
         (kind, Some(name)) => Ok((kind, name)),
-        (kind, None) => {
-            Err(Failure::Usage(format!("which {}? give its name", kind.word().to_lowercase())))
-        }
+        (kind, None) => Err(Failure::Usage(format!(
+            "which {}? give its name",
+            kind.word().to_lowercase()
+        ))),
     }
 }
 
@@ -164,7 +172,10 @@ mod tests {
 
     #[test]
     fn paths_are_escaped() {
-        assert_eq!(Kind::Cluster.path("ns", "a/../b"), "/api/v1/clusters/a%2F..%2Fb");
+        assert_eq!(
+            Kind::Cluster.path("ns", "a/../b"),
+            "/api/v1/clusters/a%2F..%2Fb"
+        );
         assert_eq!(segment("k=v,ü"), "k%3Dv%2C%C3%BC");
     }
 }

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
     // Fails only when a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output::note(&format!("error: failed to start: {error}"));
@@ -66,7 +69,12 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         }
         Command::Version => admin::version(client, global).await,
         Command::Register(RegisterCommand::Cluster(args)) => register::register(client, args).await,
-        Command::Unregister(UnregisterCommand::Cluster { name, context, kubeconfig, hub_only }) => {
+        Command::Unregister(UnregisterCommand::Cluster {
+            name,
+            context,
+            kubeconfig,
+            hub_only,
+        }) => {
             let place = (!hub_only).then_some((context.as_deref(), kubeconfig.as_deref()));
             register::unregister(&client?, name, place).await
         }

@@ -28,7 +28,10 @@ impl Screen {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let rich = terminal && !dumb && !global.plain;
         Self {
-            style: Style { colour: rich && !no_colour, glyphs: !global.plain && !dumb },
+            style: Style {
+                colour: rich && !no_colour,
+                glyphs: !global.plain && !dumb,
+            },
             redraws: rich,
         }
     }
@@ -41,7 +44,10 @@ impl Screen {
                 width: usize::from(width.0).max(40),
                 height: Some(usize::from(height.0).saturating_sub(1).max(8)),
             },
-            _ => Viewport { width: 200, height: None },
+            _ => Viewport {
+                width: 200,
+                height: None,
+            },
         }
     }
 }
@@ -85,5 +91,10 @@ pub fn yaml(value: &serde_json::Value) -> anyhow::Result<String> {
 /// Returns `application.bellwether.dev/web`, the name that `kubectl` prints.
 #[must_use]
 pub fn full_name(item: &Item) -> String {
-    format!("{}.{}/{}", item.kind.to_lowercase(), bellwether_api::GROUP, item.metadata.name)
+    format!(
+        "{}.{}/{}",
+        item.kind.to_lowercase(),
+        bellwether_api::GROUP,
+        item.metadata.name
+    )
 }

@@ -1,7 +1,10 @@
 //! `register cluster` and `unregister cluster`: the agent in a member cluster, with the user's own
 //! rights there. The hub never sees the kubeconfig.
 
-use std::{path::Path, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use bellwether_api::call::{Item, JoinMaterial, JoinTokenRequest};
@@ -34,10 +37,7 @@ pub const AGENT: &str = "bellwether-agent";
 ///
 /// # Errors
 /// What the cluster or the hub refused, with the way out.
-pub async fn register(
-    client: anyhow::Result<Client>,
-    args: &RegisterArgs,
-) -> anyhow::Result<Code> {
+pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> anyhow::Result<Code> {
     if args.print {
         let agent = agent(args, &placeholder(args), rights::known(&args.kinds)?);
         for object in objects(&agent) {
@@ -54,7 +54,11 @@ pub async fn register(
         seen.answered_in.as_millis(),
         seen.version,
         seen.clock_skew_s,
-        if seen.agent_before { "this cluster's own agent is renewed" } else { "no other agent found" }
+        if seen.agent_before {
+            "this cluster's own agent is renewed"
+        } else {
+            "no other agent found"
+        }
     ))?;
     let asked = Timestamp::now();
     let join = join_material(&client, args).await?;
@@ -69,12 +73,18 @@ pub async fn register(
         "✔ identity    certificate for agent {}, {}, renews itself\n",
         args.name, waited.certificate
     ))?;
-    print(&format!("✔ heartbeat   first one after {:.1} s\n", waited.after.as_secs_f64()))?;
+    print(&format!(
+        "✔ heartbeat   first one after {:.1} s\n",
+        waited.after.as_secs_f64()
+    ))?;
     print(&format!("cluster/{} registered\n", args.name))?;
     print(&format!(
         "  next  bellwether get clusters        undo  bellwether unregister cluster {}{}\n",
         args.name,
-        args.context.as_ref().map(|context| format!(" --context {context}")).unwrap_or_default()
+        args.context
+            .as_ref()
+            .map(|context| format!(" --context {context}"))
+            .unwrap_or_default()
     ))?;
     Ok(Code::Done)
 }
@@ -97,7 +107,10 @@ async fn join_material(client: &Client, args: &RegisterArgs) -> anyhow::Result<J
         metrics_address: args.metrics_address.clone(),
         ttl: None,
     };
-    client.post("/api/v1/join-tokens", &request).await.context("failed to get a join token")
+    client
+        .post("/api/v1/join-tokens", &request)
+        .await
+        .context("failed to get a join token")
 }
 
 fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>) -> Agent {
@@ -142,8 +155,14 @@ async fn wait_for_heartbeat(
             let certificate = status["certificateExpires"]
                 .as_str()
                 .and_then(|at| at.parse::<Timestamp>().ok())
-                .map_or_else(|| "issued".to_owned(), |end| life(end.duration_since(asked)));
-            return Ok(Heartbeat { after: start.elapsed(), certificate });
+                .map_or_else(
+                    || "issued".to_owned(),
+                    |end| life(end.duration_since(asked)),
+                );
+            return Ok(Heartbeat {
+                after: start.elapsed(),
+                certificate,
+            });
         }
         if let Some(trouble) = member::agent_trouble(kube).await? {
             if trouble.is_final {
@@ -171,7 +190,11 @@ async fn wait_for_heartbeat(
 fn life(span: SignedDuration) -> String {
     // An hour is issued as 59m59s by the time it is read.
     let minutes = (span.as_secs() + 59) / 60;
-    if minutes % 60 == 0 { format!("{} h", minutes / 60) } else { format!("{minutes} min") }
+    if minutes % 60 == 0 {
+        format!("{} h", minutes / 60)
+    } else {
+        format!("{minutes} min")
+    }
 }
 
 /// Takes a cluster out: lets runs go back, removes the agent where a place is given, and revokes
@@ -190,12 +213,18 @@ pub async fn unregister(
         let kube = member::connect(context, kubeconfig).await?;
         match member::registered_as(&kube).await? {
             Some(own) if own == name => remove::remove(&kube).await?,
-            Some(other) => bail!("that cluster is registered as {other}, not as {name}; name the right --context"),
-            None => note(&format!("no agent found in that cluster; forgetting {name} at the hub")),
+            Some(other) => bail!(
+                "that cluster is registered as {other}, not as {name}; name the right --context"
+            ),
+            None => note(&format!(
+                "no agent found in that cluster; forgetting {name} at the hub"
+            )),
         }
     }
     let _: serde_json::Value = client.call(Method::DELETE, &path, Body::Empty).await?;
-    print(&format!("cluster/{name} unregistered; its workloads stay as they are\n"))?;
+    print(&format!(
+        "cluster/{name} unregistered; its workloads stay as they are\n"
+    ))?;
     Ok(Code::Done)
 }
 

@@ -21,7 +21,11 @@ use crate::{
 ///
 /// # Errors
 /// What the hub refused; a conflict where the revision is another one by now.
-pub async fn run(client: &Client, global: &Global, command: &RolloutCommand) -> anyhow::Result<Code> {
+pub async fn run(
+    client: &Client,
+    global: &Global,
+    command: &RolloutCommand,
+) -> anyhow::Result<Code> {
     if let Some((verb, args)) = command.action() {
         return act(client, global, verb, args).await;
     }
@@ -29,11 +33,19 @@ pub async fn run(client: &Client, global: &Global, command: &RolloutCommand) -> 
         RolloutCommand::History { name, output } => {
             get::history(client, global, name, *output).await
         }
-        RolloutCommand::Status { name, wait, timeout, output } => {
+        RolloutCommand::Status {
+            name,
+            wait,
+            timeout,
+            output,
+        } => {
             let screen = Screen::new(global);
             if *wait || timeout.is_some() {
-                let how =
-                    Follow { until: Until::EndedOrHuman, format: *output, timeout: *timeout };
+                let how = Follow {
+                    until: Until::EndedOrHuman,
+                    format: *output,
+                    timeout: *timeout,
+                };
                 return follow(client, global, &screen, name, how).await;
             }
             get::show_run(client, global, &screen, name, *output).await
@@ -56,7 +68,9 @@ async fn act(
         expected_revision: args.revision,
         reason: args.reason.clone(),
     };
-    let action: ActionView = client.post(&run_path(global, &args.name, "actions"), &request).await?;
+    let action: ActionView = client
+        .post(&run_path(global, &args.name, "actions"), &request)
+        .await?;
     let action = answered(client, action).await?;
     if let Some(code) = refused(&action) {
         return Ok(code);
@@ -66,7 +80,11 @@ async fn act(
         return Ok(Code::Done);
     }
     let until = wait_until(verb);
-    let how = Follow { until, format: None, timeout: args.timeout };
+    let how = Follow {
+        until,
+        format: None,
+        timeout: args.timeout,
+    };
     let screen = Screen::new(global);
     let code = follow(client, global, &screen, &args.name, how).await?;
     if verb == ActionVerb::Abort {
@@ -135,7 +153,11 @@ fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
     if let Some(cluster) = &args.cluster {
         place.push_str(&format!("  cluster {cluster}"));
     }
-    let answer = match action.result.as_ref().and_then(|result| result["message"].as_str()) {
+    let answer = match action
+        .result
+        .as_ref()
+        .and_then(|result| result["message"].as_str())
+    {
         Some(message) if !message.is_empty() => format!("  {message}"),
         Some(_) => String::new(),
         None => "  (not answered yet)".to_owned(),

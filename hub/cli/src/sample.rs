@@ -3,12 +3,8 @@
 use bellwether_api::{
     number::Weight,
     reference::{NamespacedName, ObjectRef},
-    status::{
-        CheckResult, Health, Phase, ReadyCount, TrackSummary, Verdict, WaitReason,
-    },
-    view::{
-        ClusterPhase, ClusterView, GateView, RunPhase, RunView, WavePhase, WaveView,
-    },
+    status::{CheckResult, Health, Phase, ReadyCount, TrackSummary, Verdict, WaitReason},
+    view::{ClusterPhase, ClusterView, GateView, RunPhase, RunView, WavePhase, WaveView},
 };
 use uuid::Uuid;
 
@@ -31,8 +27,14 @@ fn track(weight: u32, phase: Phase) -> TrackSummary {
         steps: 5,
         weight: Weight::clamped(weight),
         observed_weight: Weight::clamped(weight),
-        stable: ReadyCount { ready: 5, desired: 5 },
-        canary: ReadyCount { ready: 1, desired: 1 },
+        stable: ReadyCount {
+            ready: 5,
+            desired: 5,
+        },
+        canary: ReadyCount {
+            ready: 1,
+            desired: 1,
+        },
         failed_checks: 0,
         failure_threshold: 2,
         checks: vec![CheckResult {
@@ -74,8 +76,14 @@ fn wait(reason: &str, message: &str, on: Option<&str>) -> WaitReason {
 }
 
 fn wave(index: u32, name: &str, state: WavePhase, clusters: Vec<ClusterView>) -> WaveView {
-    let done = clusters.iter().filter(|c| c.state == ClusterPhase::Succeeded).count();
-    let failed = clusters.iter().filter(|c| c.state == ClusterPhase::Failed).count();
+    let done = clusters
+        .iter()
+        .filter(|c| c.state == ClusterPhase::Succeeded)
+        .count();
+    let failed = clusters
+        .iter()
+        .filter(|c| c.state == ClusterPhase::Failed)
+        .count();
     WaveView {
         index,
         name: name.into(),
@@ -96,7 +104,10 @@ fn wave(index: u32, name: &str, state: WavePhase, clusters: Vec<ClusterView>) ->
 /// A canary at 20 % in the second wave.
 pub fn canary_under_way() -> RunView {
     let mut first = cluster("eu-edge-1", ClusterPhase::Succeeded);
-    first.tracks = vec![TrackSummary { step: Some(4), ..track(0, Phase::Succeeded) }];
+    first.tracks = vec![TrackSummary {
+        step: Some(4),
+        ..track(0, Phase::Succeeded)
+    }];
     first.since = Some("2026-03-01T12:04:00Z".into());
     let mut second = cluster("eu-west-1", ClusterPhase::Progressing);
     second.tracks = vec![track(20, Phase::Progressing)];
@@ -117,7 +128,10 @@ pub fn canary_under_way() -> RunView {
         detail: "approval by sre, 0 of 1".into(),
     }];
     RunView {
-        application: NamespacedName { namespace: "shop".into(), name: "web".into() },
+        application: NamespacedName {
+            namespace: "shop".into(),
+            name: "web".into(),
+        },
         run: Uuid::nil(),
         revision: 7,
         release: "ab".repeat(32),

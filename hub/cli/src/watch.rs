@@ -79,7 +79,9 @@ pub async fn follow(
         let mut stream = match client.events(&path).await {
             Ok(stream) => stream,
             Err(error) => {
-                retry.wait_after(error, drawing.last.is_some(), deadline).await?;
+                retry
+                    .wait_after(error, drawing.last.is_some(), deadline)
+                    .await?;
                 continue;
             }
         };
@@ -114,7 +116,9 @@ fn give_up(deadline: Option<Instant>, last: Option<&RunView>) -> Result<(), Fail
     match deadline {
         Some(deadline) if Instant::now() >= deadline => {
             let state = last.map_or_else(String::new, |view| format!("; it is {:?}", view.state));
-            Err(Failure::Timeout(format!("the run did not end in time{state}")))
+            Err(Failure::Timeout(format!(
+                "the run did not end in time{state}"
+            )))
         }
         _ => Ok(()),
     }
@@ -160,7 +164,12 @@ struct Drawing {
 
 impl Drawing {
     const fn new(screen: Screen, format: Option<Format>) -> Self {
-        Self { screen, format, last: None, lines: 0 }
+        Self {
+            screen,
+            format,
+            last: None,
+            lines: 0,
+        }
     }
 
     fn show(&mut self, view: RunView) -> anyhow::Result<()> {
@@ -186,7 +195,12 @@ impl Drawing {
         let (Some(view), true) = (&self.last, self.screen.redraws && self.format.is_none()) else {
             return Ok(());
         };
-        let text = run(view, self.screen.viewport(), Timestamp::now(), self.screen.style);
+        let text = run(
+            view,
+            self.screen.viewport(),
+            Timestamp::now(),
+            self.screen.style,
+        );
         let mut frame = String::new();
         if self.lines > 0 {
             frame.push_str(&format!("\x1b[{}A", self.lines));
@@ -212,10 +226,19 @@ mod tests {
 
     #[test]
     fn following_ends_by_itself() {
-        for phase in [RunPhase::Succeeded, RunPhase::Failed, RunPhase::Aborted, RunPhase::Halted] {
+        for phase in [
+            RunPhase::Succeeded,
+            RunPhase::Failed,
+            RunPhase::Aborted,
+            RunPhase::Halted,
+        ] {
             assert!(ends(phase, Until::Ended), "{phase:?}");
         }
-        for phase in [RunPhase::Progressing, RunPhase::Soaking, RunPhase::WaitingApproval] {
+        for phase in [
+            RunPhase::Progressing,
+            RunPhase::Soaking,
+            RunPhase::WaitingApproval,
+        ] {
             assert!(!ends(phase, Until::Ended), "{phase:?}");
         }
         assert!(ends(RunPhase::WaitingApproval, Until::EndedOrHuman));

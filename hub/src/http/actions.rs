@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use bellwether_api::{
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    extract::JsonBody,
+    extract::{JsonBody, Path},
     problem::{ApiError, ApiResult},
     runs::{application_of, newest},
 };
@@ -65,7 +65,9 @@ pub async fn create_action(
     let application = application_of(&app, &namespace, &name).await?;
     let key = idempotency_key(&headers)?;
     if request.reason.len() > MAX_REASON_BYTES {
-        return Err(ApiError::bad_request(format!("a reason has at most {MAX_REASON_BYTES} bytes")));
+        return Err(ApiError::bad_request(format!(
+            "a reason has at most {MAX_REASON_BYTES} bytes"
+        )));
     }
     let view = newest(&app, &application).await?;
     let run = run_meant(&app, &application, &view, &request).await?;
@@ -88,8 +90,9 @@ pub async fn create_action(
         idempotency_key: key,
     };
     let mut tx = app.store.begin().await?;
-    let recorded = actions::record(&mut tx, &new, Timestamp::now()).await.map_err(|error| {
-        match error {
+    let recorded = actions::record(&mut tx, &new, Timestamp::now())
+        .await
+        .map_err(|error| match error {
             RecordError::KeyReused => ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "KeyReused",
@@ -99,8 +102,7 @@ pub async fn create_action(
                 ApiError::conflict("the run was replaced a moment ago; look again")
             }
             RecordError::Store(error) => error.into(),
-        }
-    })?;
+        })?;
     tx.commit().await?;
     app.pokes.plan.notify_one();
     let (Recorded::New(action) | Recorded::Repeated(action)) = recorded;
@@ -115,7 +117,11 @@ pub async fn create_action(
     if let Ok(location) = HeaderValue::from_str(&location) {
         headers.insert(header::LOCATION, location);
     }
-    Ok((StatusCode::ACCEPTED, headers, Json(shown(&app, action).await?)))
+    Ok((
+        StatusCode::ACCEPTED,
+        headers,
+        Json(shown(&app, action).await?),
+    ))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> ApiResult<String> {
@@ -183,13 +189,19 @@ async fn cluster_meant(app: &App, view: &RunView, name: &str) -> ApiResult<Uuid>
         ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "NoSuchCluster",
-            format!("the run has no cluster {name:?}; it has: {}", shorten(&known)),
+            format!(
+                "the run has no cluster {name:?}; it has: {}",
+                shorten(&known)
+            ),
         )
     };
     if !known.contains(&name) {
         return Err(missing());
     }
-    Ok(clusters::get(&app.store, name).await?.ok_or_else(missing)?.id)
+    Ok(clusters::get(&app.store, name)
+        .await?
+        .ok_or_else(missing)?
+        .id)
 }
 
 fn require_wave(view: &RunView, wave: Option<&str>) -> ApiResult<()> {
@@ -201,13 +213,21 @@ fn require_wave(view: &RunView, wave: Option<&str>) -> ApiResult<()> {
     Err(ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "NoSuchWave",
-        format!("the run has no wave {wanted:?}; it has: {}", shorten(&known)),
+        format!(
+            "the run has no wave {wanted:?}; it has: {}",
+            shorten(&known)
+        ),
     ))
 }
 
 fn shorten(names: &[&str]) -> String {
     const SHOWN: usize = 10;
-    let mut text = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
@@ -216,11 +236,15 @@ fn shorten(names: &[&str]) -> String {
 
 async fn shown(app: &App, action: Action) -> ApiResult<ActionView> {
     let revision = match runs::get(&app.store, action.said.run).await? {
-        Some(run) => releases::get(&app.store, run.release).await?.map_or(0, |one| one.revision),
+        Some(run) => releases::get(&app.store, run.release)
+            .await?
+            .map_or(0, |one| one.revision),
         None => 0,
     };
     let cluster = match action.said.cluster {
-        Some(id) => clusters::by_id(&app.store, id).await?.map(|cluster| cluster.name),
+        Some(id) => clusters::by_id(&app.store, id)
+            .await?
+            .map(|cluster| cluster.name),
         None => None,
     };
     Ok(ActionView {
@@ -251,6 +275,10 @@ pub async fn get_action(
 ) -> ApiResult<Json<ActionView>> {
     let missing = || ApiError::not_found(format!("there is no action {id}"));
     let action = actions::get(&app.store, id).await?.ok_or_else(missing)?;
-    caller.may(Verb::Get, Kind::Rollout, Some(&action.said.application.namespace))?;
+    caller.may(
+        Verb::Get,
+        Kind::Rollout,
+        Some(&action.said.application.namespace),
+    )?;
     Ok(Json(shown(&app, action).await?))
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use bellwether_api::{
     call::{AppliedObject, ApplyResult, ProblemItem},
     document::{Document, DocumentError, load},
@@ -28,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    extract::LimitedBody,
+    extract::{LimitedBody, Query},
     problem::{ApiError, ApiResult},
     redact::is_redacted,
     references,
@@ -55,7 +52,9 @@ impl ApplyQuery {
         match self.dry_run.as_deref() {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!("dryRun is All or absent, not {other:?}"))),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "dryRun is All or absent, not {other:?}"
+            ))),
         }
     }
 }
@@ -79,7 +78,9 @@ pub async fn apply(
 ) -> ApiResult<Json<ApplyResult>> {
     let dry_run = query.is_dry_run()?;
     let namespace = query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    Ok(Json(apply_documents(&app, &caller, &body, namespace, dry_run, None).await?))
+    Ok(Json(
+        apply_documents(&app, &caller, &body, namespace, dry_run, None).await?,
+    ))
 }
 
 /// Applies documents. `only`, if given, is what the one document must be, with the version that it
@@ -110,7 +111,11 @@ pub async fn apply_documents(
     let mut tx = app.store.begin().await?;
     let mut result = ApplyResult {
         dry_run,
-        warnings: loaded.warnings.iter().map(|warning| warning_text(&warning.path, &warning.message)).collect(),
+        warnings: loaded
+            .warnings
+            .iter()
+            .map(|warning| warning_text(&warning.path, &warning.message))
+            .collect(),
         ..ApplyResult::default()
     };
     let mut order: Vec<usize> = (0..documents.len()).collect();
@@ -119,8 +124,7 @@ pub async fn apply_documents(
     let mut written: Vec<(usize, AppliedObject)> = Vec::new();
     for at in order {
         let expected = only.and_then(|(_, expected)| expected);
-        let object =
-            write(&mut tx, caller, &documents[at], default_namespace, expected).await?;
+        let object = write(&mut tx, caller, &documents[at], default_namespace, expected).await?;
         written.push((at, object));
     }
     written.sort_by_key(|(at, _)| *at);
@@ -145,17 +149,22 @@ pub async fn apply_documents(
 }
 
 fn warning_text(path: &str, message: &str) -> String {
-    if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
+    if path.is_empty() {
+        message.to_owned()
+    } else {
+        format!("{path}: {message}")
+    }
 }
 
 fn require_only(documents: &[Document], key: &RecordKey, namespace: &str) -> ApiResult<()> {
     let [document] = documents else {
-        return Err(ApiError::bad_request("the body must hold exactly one document"));
+        return Err(ApiError::bad_request(
+            "the body must hold exactly one document",
+        ));
     };
     let (kind, place, name) = key_of(document, namespace);
     let wanted = format!("{:?}", key.kind);
-    if (&kind, &place, &name) != (&wanted, &key.namespace, &key.name)
-    {
+    if (&kind, &place, &name) != (&wanted, &key.namespace, &key.name) {
         return Err(ApiError::bad_request(format!(
             "the body is {kind} {place}/{name}; the address is {wanted} {}/{}",
             key.namespace, key.name
@@ -187,7 +196,11 @@ pub fn namespace_of(document: &Document, default_namespace: &str) -> String {
     if !document.kind().is_namespaced() {
         return String::new();
     }
-    document.metadata().namespace.clone().unwrap_or_else(|| default_namespace.to_owned())
+    document
+        .metadata()
+        .namespace
+        .clone()
+        .unwrap_or_else(|| default_namespace.to_owned())
 }
 
 fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
@@ -206,7 +219,11 @@ fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
             ..ProblemItem::default()
         })
         .collect();
-    if bad.is_empty() { Ok(()) } else { Err(ApiError::invalid(bad)) }
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(bad))
+    }
 }
 
 async fn write(
@@ -220,7 +237,9 @@ async fn write(
         (Some(expected), _) => Some(expected),
         (None, None) => None,
         (None, Some(text)) => Some(text.parse().map_err(|_| {
-            ApiError::conflict(format!("metadata.resourceVersion {text:?} is none of this hub's"))
+            ApiError::conflict(format!(
+                "metadata.resourceVersion {text:?} is none of this hub's"
+            ))
         })?),
     };
     let (kind, spec) = match document {
@@ -242,7 +261,11 @@ async fn write(
         uid: Uuid::now_v7(),
         labels: metadata.labels.clone(),
         annotations: metadata.annotations.clone(),
-        secrecy: if has_secret(&spec) { Secrecy::Secret } else { Secrecy::Plain },
+        secrecy: if has_secret(&spec) {
+            Secrecy::Secret
+        } else {
+            Secrecy::Plain
+        },
         spec,
         by: caller.principal.name.clone(),
     };
@@ -286,7 +309,9 @@ async fn write_cluster(
     expected: Option<u64>,
 ) -> ApiResult<AppliedObject> {
     let metadata = document.metadata();
-    let before = clusters::get_in(tx, &metadata.name).await?.map(|one| one.resource_version);
+    let before = clusters::get_in(tx, &metadata.name)
+        .await?
+        .map(|one| one.resource_version);
     let patch = ClusterPatch {
         labels: Some(metadata.labels.clone()),
         annotations: Some(metadata.annotations.clone()),

@@ -87,7 +87,10 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>().map_or(Peer::Network, |info| info.0);
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<Peer>>()
+        .map_or(Peer::Network, |info| info.0);
     match identify(&app.store, peer, request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -106,7 +109,10 @@ async fn identify(store: &Store, peer: Peer, headers: &HeaderMap) -> ApiResult<C
         }
         let hash = hash(token.trim());
         let principal = principal_of(store, &hash).await?.ok_or_else(refused)?;
-        return Ok(Caller { principal, token: Some(hash) });
+        return Ok(Caller {
+            principal,
+            token: Some(hash),
+        });
     }
     let own = nix::unistd::Uid::effective().as_raw();
     match peer {
@@ -115,7 +121,10 @@ async fn identify(store: &Store, peer: Peer, headers: &HeaderMap) -> ApiResult<C
                 .ok()
                 .flatten()
                 .map_or_else(|| uid.to_string(), |user| user.name);
-            Ok(Caller { principal: Principal::local_admin(format!("local:{name}")), token: None })
+            Ok(Caller {
+                principal: Principal::local_admin(format!("local:{name}")),
+                token: None,
+            })
         }
         Peer::Local { .. } | Peer::Network => Err(unknown()),
     }
@@ -126,7 +135,9 @@ async fn identify(store: &Store, peer: Peer, headers: &HeaderMap) -> ApiResult<C
 /// # Errors
 /// The database fails.
 pub async fn principal_of(store: &Store, hash: &[u8; 32]) -> Result<Option<Principal>, StoreError> {
-    let Some(token) = api_tokens::by_hash(store, hash).await? else { return Ok(None) };
+    let Some(token) = api_tokens::by_hash(store, hash).await? else {
+        return Ok(None);
+    };
     if !bool::from(token.hash.ct_eq(hash)) {
         return Ok(None);
     }
@@ -139,7 +150,11 @@ pub async fn principal_of(store: &Store, hash: &[u8; 32]) -> Result<Option<Princ
     } else {
         token.namespaces
     };
-    Ok(Some(Principal { name: token.name, role, namespaces }))
+    Ok(Some(Principal {
+        name: token.name,
+        role,
+        namespaces,
+    }))
 }
 
 /// Makes the secret of a token.
@@ -180,8 +195,10 @@ pub enum LocalTokenError {
 /// When the file or the database cannot be written.
 pub async fn keep_local_token(app: &App) -> Result<(), LocalTokenError> {
     let path = app.config.data_dir.join("token");
-    let token = read_or_make(&path)
-        .map_err(|source| LocalTokenError::File { path: path.clone(), source })?;
+    let token = read_or_make(&path).map_err(|source| LocalTokenError::File {
+        path: path.clone(),
+        source,
+    })?;
     let hash = hash(&token);
     if api_tokens::by_hash(&app.store, &hash).await?.is_some() {
         return Ok(());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use bellwether_api::{
@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{
     auth::Caller,
-    extract::JsonBody,
+    extract::{JsonBody, Path, Query},
     items::Scene,
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
@@ -51,9 +51,16 @@ pub async fn list_clusters(
         selector.matches(&cluster.labels)
             && after.as_ref().is_none_or(|after| cluster.name > *after)
     });
-    let items: Vec<Item> = found.by_ref().take(limit).map(|one| scene.cluster(one)).collect();
+    let items: Vec<Item> = found
+        .by_ref()
+        .take(limit)
+        .map(|one| scene.cluster(one))
+        .collect();
     let more = found.next().is_some();
-    let continue_ = items.last().filter(|_| more).map(|item| cursor("", &item.metadata.name));
+    let continue_ = items
+        .last()
+        .filter(|_| more)
+        .map(|item| cursor("", &item.metadata.name));
     Ok(Json(ItemList {
         api_version: API_VERSION.to_owned(),
         kind: "ClusterList".to_owned(),
@@ -106,7 +113,10 @@ pub async fn label_cluster(
         };
     }
     require_labels(&labels)?;
-    let patch = ClusterPatch { labels: Some(labels), ..ClusterPatch::default() };
+    let patch = ClusterPatch {
+        labels: Some(labels),
+        ..ClusterPatch::default()
+    };
     let mut tx = app.store.begin().await?;
     clusters::update(&mut tx, &name, &patch, Some(cluster.resource_version)).await?;
     tx.commit().await?;
@@ -117,7 +127,9 @@ pub async fn label_cluster(
 fn require_labels(labels: &BTreeMap<String, String>) -> ApiResult<()> {
     let fits = |text: &str, max: usize| {
         text.len() <= max
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
     };
     for (key, value) in labels {
         if key.is_empty() || !fits(key, 317) || !fits(value, 63) || value.contains('/') {
@@ -203,13 +215,20 @@ pub async fn create_token(
         uses: 1,
         by: caller.principal.name.clone(),
     };
-    let material = create_join_token(&app, new).await.map_err(|error| match error {
-        JoinError::Store(error) => error.into(),
-        JoinError::Announce(_) => ApiError::internal(&error),
-    })?;
+    let material = create_join_token(&app, new)
+        .await
+        .map_err(|error| match error {
+            JoinError::Store(error) => error.into(),
+            JoinError::Announce(_) => ApiError::internal(&error),
+        })?;
     if let Some(address) = request.metrics_address {
-        let spec = ClusterSpec { metrics: Some(MetricsDefaults { address }) };
-        let patch = ClusterPatch { spec: Some(json!(spec)), ..ClusterPatch::default() };
+        let spec = ClusterSpec {
+            metrics: Some(MetricsDefaults { address }),
+        };
+        let patch = ClusterPatch {
+            spec: Some(json!(spec)),
+            ..ClusterPatch::default()
+        };
         let mut tx = app.store.begin().await?;
         clusters::update(&mut tx, &name, &patch, None).await?;
         tx.commit().await?;

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
+use axum::{Json, extract::State};
 use bellwether_api::{
     bundle::UnitKey,
     call::{EventList, EventView, ListMeta},
@@ -20,6 +17,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
+    extract::{Path, Query},
     problem::{ApiError, ApiResult},
     runs::application_of,
 };
@@ -87,8 +85,11 @@ async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Js
         ),
         _ => filter,
     };
-    let order =
-        if query.newest && query.continue_.is_none() { Order::Newest } else { Order::Oldest };
+    let order = if query.newest && query.continue_.is_none() {
+        Order::Newest
+    } else {
+        Order::Oldest
+    };
     let mut rows = events::list(&app.store, &filter, order, query.continue_, limit).await?;
     if order == Order::Newest {
         rows.reverse();
@@ -97,12 +98,19 @@ async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Js
     let continue_ = rows.last().map(|row| row.id).or(query.continue_);
     let items = rows
         .into_iter()
-        .filter(|row| query.cluster.as_ref().is_none_or(|name| row.cluster_name == *name))
+        .filter(|row| {
+            query
+                .cluster
+                .as_ref()
+                .is_none_or(|name| row.cluster_name == *name)
+        })
         .filter(|row| query.run.is_none_or(|run| row.event.run == run))
         .map(shown)
         .collect();
     Ok(Json(EventList {
-        metadata: ListMeta { continue_: continue_.map(|id| id.to_string()) },
+        metadata: ListMeta {
+            continue_: continue_.map(|id| id.to_string()),
+        },
         items,
     }))
 }

@@ -1,9 +1,10 @@
-//! Bodies with a limit that is named when it is passed.
+//! What a request brings, with problems for answers: bodies with a limit that is named when it is
+//! passed, queries and paths.
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
-    http::{StatusCode, header},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{StatusCode, header, request::Parts},
 };
 use bellwether_api::call::MAX_BODY_BYTES;
 use http_body_util::{BodyExt as _, Limited};
@@ -30,7 +31,9 @@ impl<S: Sync> FromRequest<S> for LimitedBody {
         match limited.collect().await {
             Ok(body) => Ok(Self(body.to_bytes())),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(ApiError::bad_request("the body ended before it was complete")),
+            Err(_) => Err(ApiError::bad_request(
+                "the body ended before it was complete",
+            )),
         }
     }
 }
@@ -54,5 +57,33 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| ApiError::bad_request(format!("the body is not as expected: {error}")))
+    }
+}
+
+/// A query with known fields only.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        axum::extract::Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|query| Self(query.0))
+            .map_err(|rejection| ApiError::bad_request(rejection.body_text()))
+    }
+}
+
+/// The variable parts of an address.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        axum::extract::Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|path| Self(path.0))
+            .map_err(|rejection| ApiError::bad_request(rejection.body_text()))
     }
 }

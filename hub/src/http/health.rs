@@ -29,7 +29,10 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let mut ready = true;
     let mut check = |name: &str, problem: Option<&str>| {
         ready &= problem.is_none();
-        let detail = problem.map_or(json!({"ok": true}), |text| json!({"ok": false, "why": text}));
+        let detail = problem.map_or(
+            json!({"ok": true}),
+            |text| json!({"ok": false, "why": text}),
+        );
         checks.insert(name.to_owned(), detail);
     };
     check(
@@ -40,7 +43,10 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
             Err(_) => Some("it did not answer within 2 s"),
         },
     );
-    check("shutdown", app.shutdown.is_cancelled().then_some("the hub stops"));
+    check(
+        "shutdown",
+        app.shutdown.is_cancelled().then_some("the hub stops"),
+    );
     let loops: Map<String, Value> = app
         .loops
         .all()
@@ -51,8 +57,16 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
             (name.to_owned(), told)
         })
         .collect();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready, "checks": checks, "loops": loops}))).into_response()
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({"ready": ready, "checks": checks, "loops": loops})),
+    )
+        .into_response()
 }
 
 /// Figures in the OpenMetrics text format.
@@ -76,7 +90,12 @@ pub async fn version(caller: Caller) -> ApiResult<Json<VersionInfo>> {
 pub fn trouble_of(app: &App, application: &NamespacedName) -> Option<String> {
     let name = application.to_string();
     let names = |text: &str| {
-        text.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';')).any(|word| word == name)
+        text.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';'))
+            .any(|word| word == name)
     };
-    app.loops.all().into_values().flat_map(|state| state.errors).find(|error| names(error))
+    app.loops
+        .all()
+        .into_values()
+        .flat_map(|state| state.errors)
+        .find(|error| names(error))
 }

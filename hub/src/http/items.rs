@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
-    call::{
-        ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView,
-    },
+    call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
     cluster::{ClusterCondition, ClusterSpec, ClusterStatus},
     fleet::FleetSpec,
     reference::NamespacedName,
@@ -58,7 +56,11 @@ impl Scene {
         for (id, liveness) in app.sessions.all() {
             heard.insert(id, liveness.last_beat);
         }
-        Ok(Self { now: Timestamp::now(), clusters, heard })
+        Ok(Self {
+            now: Timestamp::now(),
+            clusters,
+            heard,
+        })
     }
 
     /// Returns how a cluster is now, and why.
@@ -70,12 +72,14 @@ impl Scene {
                 ClusterCondition::Revoked,
                 "its identity was taken away; register it again to give it a new one".to_owned(),
             ),
-            (_, None) => {
-                (ClusterCondition::Pending, "its agent has never connected".to_owned())
-            }
-            (_, Some(at)) if silent(at) || !cluster.connection.is_open(self.now) => {
-                (ClusterCondition::Unknown, format!("not heard from since {at}"))
-            }
+            (_, None) => (
+                ClusterCondition::Pending,
+                "its agent has never connected".to_owned(),
+            ),
+            (_, Some(at)) if silent(at) || !cluster.connection.is_open(self.now) => (
+                ClusterCondition::Unknown,
+                format!("not heard from since {at}"),
+            ),
             (_, Some(_)) => (ClusterCondition::Ready, String::new()),
         }
     }
@@ -192,12 +196,15 @@ pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> 
     let application = match record.key.kind {
         RecordKind::Fleet => return Ok(scene.fleet(record)),
         RecordKind::Application => Some(record.key.name.clone()),
-        RecordKind::Rollout => {
-            read_spec::<RolloutSpec>(record).and_then(|spec| spec.application)
-        }
+        RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
     };
-    let Some(name) = application else { return Ok(item(record, Value::Null)) };
-    let name = NamespacedName { namespace: record.key.namespace.clone(), name };
+    let Some(name) = application else {
+        return Ok(item(record, Value::Null));
+    };
+    let name = NamespacedName {
+        namespace: record.key.namespace.clone(),
+        name,
+    };
     let status = application_status(app, scene, &name).await?;
     Ok(item(record, json!(status)))
 }
@@ -209,13 +216,20 @@ async fn application_status(
 ) -> ApiResult<ApplicationStatus> {
     let run = run_summaries(&app.store, name, 1).await?.pop();
     let units = units(&app.store, scene, name).await?;
-    let health = units.iter().map(|unit| unit.health).max().unwrap_or(Health::Unknown);
+    let health = units
+        .iter()
+        .map(|unit| unit.health)
+        .max()
+        .unwrap_or(Health::Unknown);
     let total = run.as_ref().map_or(0, |run| run.total);
     Ok(ApplicationStatus {
         state: run.as_ref().map(|run| run.state),
         health,
         revision: run.as_ref().map_or(0, |run| run.revision),
-        version: run.as_ref().map(|run| run.version.clone()).unwrap_or_default(),
+        version: run
+            .as_ref()
+            .map(|run| run.version.clone())
+            .unwrap_or_default(),
         done: run.as_ref().map_or(0, |run| run.done),
         total,
         conditions: conditions(app, scene, name).await?,
@@ -223,7 +237,9 @@ async fn application_status(
 }
 
 async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResult<Vec<Condition>> {
-    let Some(spec) = application_spec(&app.store, name).await? else { return Ok(Vec::new()) };
+    let Some(spec) = application_spec(&app.store, name).await? else {
+        return Ok(Vec::new());
+    };
     let fleet = match &spec.destination.fleet {
         Some(fleet) => {
             let key = RecordKey {
@@ -231,7 +247,10 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
                 namespace: String::new(),
                 name: fleet.clone(),
             };
-            records::get(&app.store, &key).await?.as_ref().and_then(read_spec::<FleetSpec>)
+            records::get(&app.store, &key)
+                .await?
+                .as_ref()
+                .and_then(read_spec::<FleetSpec>)
         }
         None => None,
     };
@@ -244,20 +263,23 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     if let Some(trouble) = super::health::trouble_of(app, name) {
         return Ok(vec![condition("Stalled", trouble)]);
     }
-    Ok(match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
-        Err(error) => vec![condition("Unplaceable", error.to_string())],
-        Ok(placement) => match placement.condition() {
-            None => Vec::new(),
-            Some(PlacementCondition::NoClusters) => vec![condition(
-                "NoClusters",
-                "no registered cluster matches the destination; it runs once one does".to_owned(),
-            )],
-            Some(PlacementCondition::UnknownClusters(names)) => vec![condition(
-                "UnknownClusters",
-                format!("not registered: {}", names.join(", ")),
-            )],
+    Ok(
+        match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
+            Err(error) => vec![condition("Unplaceable", error.to_string())],
+            Ok(placement) => match placement.condition() {
+                None => Vec::new(),
+                Some(PlacementCondition::NoClusters) => vec![condition(
+                    "NoClusters",
+                    "no registered cluster matches the destination; it runs once one does"
+                        .to_owned(),
+                )],
+                Some(PlacementCondition::UnknownClusters(names)) => vec![condition(
+                    "UnknownClusters",
+                    format!("not registered: {}", names.join(", ")),
+                )],
+            },
         },
-    })
+    )
 }
 
 /// Reads an application's spec; absent when there is none.
@@ -273,7 +295,10 @@ pub async fn application_spec(
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    Ok(records::get(store, &key).await?.as_ref().and_then(read_spec))
+    Ok(records::get(store, &key)
+        .await?
+        .as_ref()
+        .and_then(read_spec))
 }
 
 /// Shows an application in every cluster that holds it or spoke of it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, header},
 };
 use bellwether_api::{
@@ -18,7 +18,7 @@ use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind
 use super::{
     apply::apply_documents,
     auth::Caller,
-    extract::LimitedBody,
+    extract::{LimitedBody, Path, Query},
     items::{Scene, show},
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
@@ -37,7 +37,11 @@ const fn kind(kind: RecordKind) -> Kind {
 }
 
 fn key(kind: RecordKind, namespace: &str, name: &str) -> RecordKey {
-    RecordKey { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    RecordKey {
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn place(namespace: &str) -> Option<&str> {
@@ -65,7 +69,11 @@ async fn list(
             after: after.take(),
         };
         let page = records::list(&app.store, &options).await?;
-        found.extend(page.records.into_iter().filter(|one| selector.matches(&one.labels)));
+        found.extend(
+            page.records
+                .into_iter()
+                .filter(|one| selector.matches(&one.labels)),
+        );
         more = page.next.is_some();
         after = page.next;
     }
@@ -98,7 +106,10 @@ async fn find(app: &App, key: &RecordKey) -> ApiResult<Record> {
         namespace => format!(" in namespace {namespace:?}"),
     };
     let word = format!("{:?}", key.kind).to_lowercase();
-    Err(ApiError::not_found(format!("there is no {word} {:?}{place}", key.name)))
+    Err(ApiError::not_found(format!(
+        "there is no {word} {:?}{place}",
+        key.name
+    )))
 }
 
 async fn get(app: &App, caller: &Caller, key: RecordKey) -> ApiResult<Json<Item>> {
@@ -117,12 +128,16 @@ async fn put(
     let expected = if_match(headers)?;
     let namespace = key.namespace.clone();
     let only = Some((&key, expected));
-    Ok(Json(apply_documents(app, caller, body, &namespace, false, only).await?))
+    Ok(Json(
+        apply_documents(app, caller, body, &namespace, false, only).await?,
+    ))
 }
 
 /// Reads the version that `If-Match` asks for.
 fn if_match(headers: &HeaderMap) -> ApiResult<Option<u64>> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
     let fail = || ApiError::bad_request("If-Match holds no resourceVersion of this hub");
     text.parse().map(Some).map_err(|_| fail())
@@ -141,7 +156,10 @@ async fn delete(
     }
     let shown = show(app, &Scene::load(app).await?, &record).await?;
     let mut tx = app.store.begin().await?;
-    if records::delete(&mut tx, &key, if_match(headers)?).await?.is_none() {
+    if records::delete(&mut tx, &key, if_match(headers)?)
+        .await?
+        .is_none()
+    {
         return Err(ApiError::not_found("somebody else deleted it a moment ago"));
     }
     tx.commit().await?;
@@ -317,14 +335,33 @@ async fn list_everywhere(
 }
 
 global_kind!(
-    Fleet, list_fleets, get_fleet, put_fleet, delete_fleet, "/fleets", "/fleets/{name}"
+    Fleet,
+    list_fleets,
+    get_fleet,
+    put_fleet,
+    delete_fleet,
+    "/fleets",
+    "/fleets/{name}"
 );
 namespaced_kind!(
-    Application, all_applications, list_applications, get_application, put_application,
-    delete_application, "/applications", "/namespaces/{namespace}/applications",
+    Application,
+    all_applications,
+    list_applications,
+    get_application,
+    put_application,
+    delete_application,
+    "/applications",
+    "/namespaces/{namespace}/applications",
     "/namespaces/{namespace}/applications/{name}"
 );
 namespaced_kind!(
-    Rollout, all_rollouts, list_rollouts, get_rollout, put_rollout, delete_rollout, "/rollouts",
-    "/namespaces/{namespace}/rollouts", "/namespaces/{namespace}/rollouts/{name}"
+    Rollout,
+    all_rollouts,
+    list_rollouts,
+    get_rollout,
+    put_rollout,
+    delete_rollout,
+    "/rollouts",
+    "/namespaces/{namespace}/rollouts",
+    "/namespaces/{namespace}/rollouts/{name}"
 );

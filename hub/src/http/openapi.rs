@@ -43,10 +43,28 @@ fn schemas() -> Value {
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
     schemas_of!(
-        generator, ActionRequest, ActionView, ApiTokenList, ApiTokenRequest, ApiTokenView,
-        ApplicationStatus, ApplyResult, ClusterStatus, EventList, FleetStatus, Item, ItemList,
-        JoinMaterial, JoinTokenRequest, LabelRequest, Problem, RunList, RunView, UnitList,
-        VersionInfo, Why,
+        generator,
+        ActionRequest,
+        ActionView,
+        ApiTokenList,
+        ApiTokenRequest,
+        ApiTokenView,
+        ApplicationStatus,
+        ApplyResult,
+        ClusterStatus,
+        EventList,
+        FleetStatus,
+        Item,
+        ItemList,
+        JoinMaterial,
+        JoinTokenRequest,
+        LabelRequest,
+        Problem,
+        RunList,
+        RunView,
+        UnitList,
+        VersionInfo,
+        Why,
     );
     Value::Object(generator.take_definitions(true))
 }
@@ -80,14 +98,21 @@ mod tests {
         assert!(found.len() > 20, "{found:?}");
         for target in found {
             let pointer = target.trim_start_matches('#');
-            assert!(document.pointer(pointer).is_some(), "{target} leads nowhere");
+            assert!(
+                document.pointer(pointer).is_some(),
+                "{target} leads nowhere"
+            );
         }
     }
 
     #[test]
     fn document_is_openapi_3_1_with_every_path() {
         let document = document();
-        assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+        assert!(
+            document["openapi"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("3.1"))
+        );
         for path in [
             "/api/v1/apply",
             "/api/v1/clusters/{name}/revoke",

@@ -37,7 +37,9 @@ impl ListQuery {
     /// # Errors
     /// 410 when the cursor is none of this hub's.
     pub fn after(&self) -> ApiResult<Option<(String, String)>> {
-        let Some(cursor) = &self.continue_ else { return Ok(None) };
+        let Some(cursor) = &self.continue_ else {
+            return Ok(None);
+        };
         let expired = || {
             ApiError::new(
                 axum::http::StatusCode::GONE,
@@ -70,24 +72,49 @@ pub fn cursor(namespace: &str, name: &str) -> String {
 /// # Errors
 /// 400 that names the part that cannot be read.
 pub fn parse_selector(text: &str) -> ApiResult<Selector> {
-    let mut selector = Selector { match_labels: BTreeMap::new(), match_expressions: Vec::new() };
+    let mut selector = Selector {
+        match_labels: BTreeMap::new(),
+        match_expressions: Vec::new(),
+    };
     for part in split_outside_parentheses(text) {
         let part = part.trim();
         if part.is_empty() {
             continue;
         }
         let fail = || ApiError::bad_request(format!("failed to read {part:?} as a label selector"));
-        if let Some((key, values)) = part.split_once(" in ").or_else(|| part.split_once(" notin ")) {
-            let operator =
-                if part.contains(" notin ") { Operator::NotIn } else { Operator::In };
-            let inner = values.trim().strip_prefix('(').and_then(|text| text.strip_suffix(')'));
-            let values =
-                inner.ok_or_else(fail)?.split(',').map(|value| value.trim().to_owned()).collect();
+        if let Some((key, values)) = part
+            .split_once(" in ")
+            .or_else(|| part.split_once(" notin "))
+        {
+            let operator = if part.contains(" notin ") {
+                Operator::NotIn
+            } else {
+                Operator::In
+            };
+            let inner = values
+                .trim()
+                .strip_prefix('(')
+                .and_then(|text| text.strip_suffix(')'));
+            let values = inner
+                .ok_or_else(fail)?
+                .split(',')
+                .map(|value| value.trim().to_owned())
+                .collect();
             push(&mut selector, key, operator, values);
         } else if let Some((key, value)) = part.split_once("!=") {
-            push(&mut selector, key, Operator::NotIn, vec![value.trim().to_owned()]);
+            push(
+                &mut selector,
+                key,
+                Operator::NotIn,
+                vec![value.trim().to_owned()],
+            );
         } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-            push(&mut selector, key, Operator::In, vec![value.trim().to_owned()]);
+            push(
+                &mut selector,
+                key,
+                Operator::In,
+                vec![value.trim().to_owned()],
+            );
         } else if let Some(key) = part.strip_prefix('!') {
             push(&mut selector, key, Operator::DoesNotExist, Vec::new());
         } else if part.contains(char::is_whitespace) {
@@ -101,7 +128,11 @@ pub fn parse_selector(text: &str) -> ApiResult<Selector> {
 
 fn push(selector: &mut Selector, key: &str, operator: Operator, values: Vec<String>) {
     let key = key.trim().to_owned();
-    selector.match_expressions.push(Requirement { key, operator, values });
+    selector.match_expressions.push(Requirement {
+        key,
+        operator,
+        values,
+    });
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -129,8 +160,9 @@ mod tests {
 
     #[test]
     fn selectors_read_as_kubernetes_does() {
-        let labels: BTreeMap<String, String> =
-            [("tier", "canary"), ("region", "eu")].map(|(k, v)| (k.into(), v.into())).into();
+        let labels: BTreeMap<String, String> = [("tier", "canary"), ("region", "eu")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
         for (text, matches) in [
             ("", true),
             ("tier=canary", true),
@@ -151,10 +183,18 @@ mod tests {
 
     #[test]
     fn cursors_are_read_back() {
-        let query =
-            ListQuery { continue_: Some(cursor("shop", "web")), ..ListQuery::default() };
-        assert_eq!(query.after().expect("a cursor"), Some(("shop".into(), "web".into())));
-        let query = ListQuery { continue_: Some("§".into()), ..ListQuery::default() };
+        let query = ListQuery {
+            continue_: Some(cursor("shop", "web")),
+            ..ListQuery::default()
+        };
+        assert_eq!(
+            query.after().expect("a cursor"),
+            Some(("shop".into(), "web".into()))
+        );
+        let query = ListQuery {
+            continue_: Some("§".into()),
+            ..ListQuery::default()
+        };
         assert_eq!(query.after().expect_err("no cursor").status().as_u16(), 410);
     }
 }

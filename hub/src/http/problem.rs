@@ -106,11 +106,17 @@ impl From<Denied> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Conflict { expected, actual: Some(actual) } => Self::conflict(format!(
+            WriteError::Conflict {
+                expected,
+                actual: Some(actual),
+            } => Self::conflict(format!(
                 "it changed in the meantime: you saw version {expected}, it is {actual} now; nothing \
                  was written"
             )),
-            WriteError::Conflict { expected, actual: None } => Self::conflict(format!(
+            WriteError::Conflict {
+                expected,
+                actual: None,
+            } => Self::conflict(format!(
                 "it is gone: you saw version {expected}; nothing was written"
             )),
             WriteError::Store(error) => error.into(),
@@ -148,16 +154,19 @@ impl IntoResponse for ApiError {
         // Outside a request there is no id.
         let _ = REQUEST_ID.try_with(|id| self.problem.instance.clone_from(id));
         let mut response = (self.status(), Json(&*self.problem)).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status() == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.problem.retryable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

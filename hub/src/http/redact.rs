@@ -10,8 +10,12 @@ pub const REDACTED: &str = "<redacted>";
 pub fn redact(value: &mut Value) {
     if is_secret(value) {
         for field in ["data", "stringData"] {
-            let Some(Value::Object(entries)) = value.get_mut(field) else { continue };
-            entries.values_mut().for_each(|entry| *entry = Value::from(REDACTED));
+            let Some(Value::Object(entries)) = value.get_mut(field) else {
+                continue;
+            };
+            entries
+                .values_mut()
+                .for_each(|entry| *entry = Value::from(REDACTED));
         }
         // kubectl keeps a copy of the whole object there.
         if let Some(Value::Object(notes)) = value.pointer_mut("/metadata/annotations")
@@ -63,8 +67,14 @@ mod tests {
         assert!(!is_redacted(&value));
         redact(&mut value);
         let text = value.to_string();
-        assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMg"), "{text}");
-        assert!(text.contains("kept") && text.contains("\"team\":\"a\""), "{text}");
+        assert!(
+            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
+            "{text}"
+        );
+        assert!(
+            text.contains("kept") && text.contains("\"team\":\"a\""),
+            "{text}"
+        );
         assert!(is_redacted(&value));
     }
 }

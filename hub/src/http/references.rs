@@ -49,12 +49,21 @@ pub async fn check(
     documents: &[Document],
     default_namespace: &str,
 ) -> Result<Checked, StoreError> {
-    let held = Held { fleets: fleets(tx).await?, clusters: facts(tx).await? };
+    let held = Held {
+        fleets: fleets(tx).await?,
+        clusters: facts(tx).await?,
+    };
     let mut checked = Checked::default();
     let mut rollouts: BTreeMap<String, Vec<(String, RolloutSpec)>> = BTreeMap::new();
     for namespace in namespaces(documents, default_namespace) {
         let specs = specs::<RolloutSpec>(tx, RecordKind::Rollout, Some(&namespace)).await?;
-        rollouts.insert(namespace, specs.into_iter().map(|(key, spec)| (key.name, spec)).collect());
+        rollouts.insert(
+            namespace,
+            specs
+                .into_iter()
+                .map(|(key, spec)| (key.name, spec))
+                .collect(),
+        );
     }
     let touched = touched(tx, documents, default_namespace, &mut checked).await?;
     for (name, spec) in touched {
@@ -74,11 +83,13 @@ pub async fn check(
             .iter()
             .filter(|(_, rollout)| rollout.application.as_deref() == Some(name.name.as_str()))
             .collect();
-        Subject { documents, default_namespace, name: &name, spec: &spec }.check(
-            &held,
-            &of_application,
-            &mut checked,
-        );
+        Subject {
+            documents,
+            default_namespace,
+            name: &name,
+            spec: &spec,
+        }
+        .check(&held, &of_application, &mut checked);
     }
     Ok(checked)
 }
@@ -104,16 +115,24 @@ async fn touched(
         let namespace = namespace_of(document, default_namespace);
         match document {
             Document::Application(object) => {
-                let name = NamespacedName { namespace, name: object.metadata.name.clone() };
+                let name = NamespacedName {
+                    namespace,
+                    name: object.metadata.name.clone(),
+                };
                 found.insert(name, object.spec.clone());
             }
             Document::Rollout(object) => {
-                let Some(wanted) = &object.spec.application else { continue };
+                let Some(wanted) = &object.spec.application else {
+                    continue;
+                };
                 let known =
                     specs::<ApplicationSpec>(tx, RecordKind::Application, Some(&namespace)).await?;
                 match known.iter().find(|(key, _)| key.name == *wanted) {
                     Some((_, spec)) => {
-                        let name = NamespacedName { namespace, name: wanted.clone() };
+                        let name = NamespacedName {
+                            namespace,
+                            name: wanted.clone(),
+                        };
                         found.entry(name).or_insert_with(|| spec.clone());
                     }
                     None => {
@@ -121,17 +140,23 @@ async fn touched(
                         checked.errors.push(finding(
                             &object.source,
                             FieldPath::spec().key("application"),
-                            format!("there is no application {wanted:?} in namespace {namespace:?}"),
+                            format!(
+                                "there is no application {wanted:?} in namespace {namespace:?}"
+                            ),
                             closest(wanted, names),
                         ));
                     }
                 }
             }
             Document::Fleet(object) => {
-                for (key, spec) in specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?
+                for (key, spec) in
+                    specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?
                 {
                     if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str()) {
-                        let name = NamespacedName { namespace: key.namespace, name: key.name };
+                        let name = NamespacedName {
+                            namespace: key.namespace,
+                            name: key.name,
+                        };
                         found.entry(name).or_insert(spec);
                     }
                 }
@@ -167,18 +192,26 @@ impl Subject<'_> {
                     Some(source) => problem_item(&DocumentError::from_finding(source, &error)),
                     None => self.application_error(
                         FieldPath::spec().key("components"),
-                        format!("rollout/{name} no longer fits: {}: {}", error.path, error.message),
+                        format!(
+                            "rollout/{name} no longer fits: {}: {}",
+                            error.path, error.message
+                        ),
                         None,
                     ),
                 });
             }
             for warning in findings.warnings {
-                checked.warnings.push(format!("rollout/{name}: {}", warning.message));
+                checked
+                    .warnings
+                    .push(format!("rollout/{name}: {}", warning.message));
             }
         }
         let records: Vec<RolloutRecord> = rollouts
             .iter()
-            .map(|(name, spec)| RolloutRecord { name: name.clone(), spec: spec.clone() })
+            .map(|(name, spec)| RolloutRecord {
+                name: name.clone(),
+                spec: spec.clone(),
+            })
             .collect();
         // What `governed` has named is not said a second time.
         if !broken && let Err(error) = content(&self.name.name, self.spec, &records) {
@@ -191,7 +224,12 @@ impl Subject<'_> {
     }
 
     fn check_placement(&self, held: &Held, checked: &mut Checked) {
-        let fleet = self.spec.destination.fleet.as_ref().and_then(|name| held.fleets.get(name));
+        let fleet = self
+            .spec
+            .destination
+            .fleet
+            .as_ref()
+            .and_then(|name| held.fleets.get(name));
         let destination = FieldPath::spec().key("destination");
         let placement = match place(&self.spec.destination, fleet, &held.clusters) {
             Ok(placement) => placement,
@@ -200,15 +238,23 @@ impl Subject<'_> {
                 let message = if held.fleets.is_empty() {
                     format!("there is no fleet {name:?}, and no other")
                 } else {
-                    let known: Vec<&str> = held.fleets.keys().map(String::as_str).take(10).collect();
-                    format!("there is no fleet {name:?}; there are: {}", known.join(", "))
+                    let known: Vec<&str> =
+                        held.fleets.keys().map(String::as_str).take(10).collect();
+                    format!(
+                        "there is no fleet {name:?}; there are: {}",
+                        known.join(", ")
+                    )
                 };
                 let path = destination.key("fleet");
-                checked.errors.push(self.application_error(path, message, closest(&name, names)));
+                checked
+                    .errors
+                    .push(self.application_error(path, message, closest(&name, names)));
                 return;
             }
             Err(error @ PlacementError::Empty) => {
-                checked.errors.push(self.application_error(destination, error.to_string(), None));
+                checked
+                    .errors
+                    .push(self.application_error(destination, error.to_string(), None));
                 return;
             }
         };
@@ -226,7 +272,9 @@ impl Subject<'_> {
         }
         if let Err(error) = assign(&self.spec.waves, &placement.clusters) {
             let path = FieldPath::spec().key("waves");
-            checked.errors.push(self.application_error(path, error.to_string(), None));
+            checked
+                .errors
+                .push(self.application_error(path, error.to_string(), None));
         }
     }
 
@@ -257,11 +305,17 @@ impl Subject<'_> {
     fn both_written(&self, rollout: &str) -> bool {
         let namespace_written = |document: &&Document| {
             document.metadata().namespace.is_some()
-                || self.documents.iter().all(|one| one.metadata().namespace.is_none())
+                || self
+                    .documents
+                    .iter()
+                    .all(|one| one.metadata().namespace.is_none())
         };
         self.application_source().is_some()
             && self.rollout_source(rollout).is_some()
-            && self.documents.iter().all(|document| namespace_written(&document))
+            && self
+                .documents
+                .iter()
+                .all(|document| namespace_written(&document))
     }
 
     /// Places an error in the application's document, or in whichever document touched it.
@@ -289,13 +343,20 @@ fn finding(
     message: String,
     suggestion: Option<&str>,
 ) -> ProblemItem {
-    let finding = Finding { path, message, suggestion: suggestion.map(str::to_owned) };
+    let finding = Finding {
+        path,
+        message,
+        suggestion: suggestion.map(str::to_owned),
+    };
     problem_item(&DocumentError::from_finding(source, &finding))
 }
 
 async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> {
     let specs = specs::<FleetSpec>(tx, RecordKind::Fleet, None).await?;
-    Ok(specs.into_iter().map(|(key, spec)| (key.name, spec)).collect())
+    Ok(specs
+        .into_iter()
+        .map(|(key, spec)| (key.name, spec))
+        .collect())
 }
 
 async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {

@@ -1,6 +1,9 @@
 //! Every route of the API, and what all of them pass.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -27,7 +30,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub fn router(app: Arc<App>) -> Router {
     let (api, _) = api().split_for_parts();
     let api = api
-        .route("/api/v1/openapi.json", get(|| async { Json(openapi::document()) }))
+        .route(
+            "/api/v1/openapi.json",
+            get(|| async { Json(openapi::document()) }),
+        )
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate));
     Router::new()
         .route("/livez", get(health::livez))
@@ -51,7 +57,11 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(apply::apply))
         .routes(routes!(objects::list_fleets))
-        .routes(routes!(objects::get_fleet, objects::put_fleet, objects::delete_fleet))
+        .routes(routes!(
+            objects::get_fleet,
+            objects::put_fleet,
+            objects::delete_fleet
+        ))
         .routes(routes!(objects::all_applications))
         .routes(routes!(objects::list_applications))
         .routes(routes!(
@@ -61,7 +71,11 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(objects::all_rollouts))
         .routes(routes!(objects::list_rollouts))
-        .routes(routes!(objects::get_rollout, objects::put_rollout, objects::delete_rollout))
+        .routes(routes!(
+            objects::get_rollout,
+            objects::put_rollout,
+            objects::delete_rollout
+        ))
         .routes(routes!(clusters::list_clusters))
         .routes(routes!(clusters::get_cluster, clusters::delete_cluster))
         .routes(routes!(clusters::label_cluster))
@@ -105,7 +119,9 @@ async fn observe(request: Request, next: Next) -> Response {
     });
     let mut response = answer.await;
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-request-id"), value);
     }
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-    response::Response,
-};
+use axum::{Json, extract::State, response::Response};
 use bellwether_api::{
     application::ApplicationSpec,
     call::{RunList, UnitList, Why},
@@ -31,6 +27,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
+    extract::{Path, Query},
     items::{Scene, application_spec, units},
     problem::{ApiError, ApiResult},
     stream,
@@ -59,9 +56,19 @@ pub struct RunQuery {
 /// # Errors
 /// 404 when neither is there.
 pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult<NamespacedName> {
-    let key = |kind| RecordKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
-    let found = |name: String| NamespacedName { namespace: namespace.to_owned(), name };
-    if records::get(&app.store, &key(RecordKind::Application)).await?.is_some() {
+    let key = |kind| RecordKey {
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let found = |name: String| NamespacedName {
+        namespace: namespace.to_owned(),
+        name,
+    };
+    if records::get(&app.store, &key(RecordKind::Application))
+        .await?
+        .is_some()
+    {
         return Ok(found(name.to_owned()));
     }
     if let Some(record) = records::get(&app.store, &key(RecordKind::Rollout)).await?
@@ -77,7 +84,10 @@ pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult
         after: None,
     };
     let known = records::list(&app.store, &options).await?.records;
-    let names: Vec<&str> = known.iter().map(|record| record.key.name.as_str()).collect();
+    let names: Vec<&str> = known
+        .iter()
+        .map(|record| record.key.name.as_str())
+        .collect();
     let hint = if names.is_empty() {
         "there is none in this namespace".to_owned()
     } else {
@@ -109,7 +119,9 @@ async fn pending(
     application: &NamespacedName,
     now: Timestamp,
 ) -> ApiResult<Option<RunView>> {
-    let Some(spec) = application_spec(&app.store, application).await? else { return Ok(None) };
+    let Some(spec) = application_spec(&app.store, application).await? else {
+        return Ok(None);
+    };
     let Ok(wanted) = content(&application.name, &spec, &rollouts(app, application).await?) else {
         return Ok(None);
     };
@@ -118,14 +130,20 @@ async fn pending(
         Some(run) => releases::get(&app.store, run.release).await?,
         None => None,
     };
-    if released.as_ref().is_some_and(|one| one.digest.to_string() == wanted.digest()) {
+    if released
+        .as_ref()
+        .is_some_and(|one| one.digest.to_string() == wanted.digest())
+    {
         return Ok(None);
     }
     if let Some(released) = &released {
         let bytes = releases::content(&app.store, released).await?;
         // A rollout that was taken away makes no release of its own.
         let only_rollouts = serde_json::from_slice::<ReleaseContent>(&bytes).is_ok_and(|old| {
-            !matches!(old.change_to(&wanted), bellwether_hub_core::release::Change::Content)
+            !matches!(
+                old.change_to(&wanted),
+                bellwether_hub_core::release::Change::Content
+            )
         });
         if only_rollouts {
             return Ok(None);
@@ -171,7 +189,10 @@ async fn rollouts(app: &App, application: &NamespacedName) -> ApiResult<Vec<Roll
         .filter_map(|record| {
             let spec: RolloutSpec = serde_json::from_value(record.spec).ok()?;
             let ours = spec.application.as_deref() == Some(application.name.as_str());
-            ours.then_some(RolloutRecord { name: record.key.name, spec })
+            ours.then_some(RolloutRecord {
+                name: record.key.name,
+                spec,
+            })
         })
         .collect())
 }
@@ -202,17 +223,19 @@ async fn waits_for(
         }
         None => None,
     };
-    Ok(match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
-        Err(error) => wait("Unplaceable", error.to_string()),
-        Ok(placement) if placement.clusters.is_empty() => wait(
-            "NoClusters",
-            "no registered cluster matches the destination; it runs once one does".to_owned(),
-        ),
-        Ok(_) => match super::health::trouble_of(app, application) {
-            Some(trouble) => wait("ReleaseFailed", trouble),
-            None => wait("ReleasePending", "the hub makes the release".to_owned()),
+    Ok(
+        match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
+            Err(error) => wait("Unplaceable", error.to_string()),
+            Ok(placement) if placement.clusters.is_empty() => wait(
+                "NoClusters",
+                "no registered cluster matches the destination; it runs once one does".to_owned(),
+            ),
+            Ok(_) => match super::health::trouble_of(app, application) {
+                Some(trouble) => wait("ReleaseFailed", trouble),
+                None => wait("ReleasePending", "the hub makes the release".to_owned()),
+            },
         },
-    })
+    )
 }
 
 async fn may_read(
@@ -270,7 +293,9 @@ pub async fn run_clusters(
 ) -> ApiResult<Json<UnitList>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
     let scene = Scene::load(&app).await?;
-    Ok(Json(UnitList { items: units(&app.store, &scene, &application).await? }))
+    Ok(Json(UnitList {
+        items: units(&app.store, &scene, &application).await?,
+    }))
 }
 
 /// Explains why a run does not move, and what ends that.
@@ -296,5 +321,7 @@ pub async fn run_history(
     Path((namespace, name)): Path<(String, String)>,
 ) -> ApiResult<Json<RunList>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
-    Ok(Json(RunList { items: run_summaries(&app.store, &application, MAX_HISTORY).await? }))
+    Ok(Json(RunList {
+        items: run_summaries(&app.store, &application, MAX_HISTORY).await?,
+    }))
 }

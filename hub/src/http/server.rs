@@ -18,7 +18,9 @@ use crate::app::App;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be bound.
-    #[error("failed to listen on {address} for the HTTP API; free the port or name another by --listen")]
+    #[error(
+        "failed to listen on {address} for the HTTP API; free the port or name another by --listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -36,7 +38,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Another hub answers on the Unix socket.
-    #[error("another hub runs with the same data folder: {path:?} answers; stop it, or name another folder by --data-dir")]
+    #[error(
+        "another hub runs with the same data folder: {path:?} answers; stop it, or name another folder by --data-dir"
+    )]
     InUse {
         /// The socket.
         path: PathBuf,
@@ -58,7 +62,9 @@ pub async fn serve(app: Arc<App>) -> Result<SocketAddr, ServeError> {
     let bound = tcp.local_addr().map_err(fail)?;
     let path = app.config.socket_path();
     let socket = bind_socket(&path).await?;
-    super::auth::keep_local_token(&app).await.map_err(|error| ServeError::Token(error.into()))?;
+    super::auth::keep_local_token(&app)
+        .await
+        .map_err(|error| ServeError::Token(error.into()))?;
     let router = routes::router(Arc::clone(&app));
     spawn_tcp(&app, tcp, router.clone());
     spawn_socket(&app, socket, router, path);
@@ -95,10 +101,15 @@ fn spawn_socket(app: &Arc<App>, listener: UnixListener, router: Router, path: Pa
 }
 
 async fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
-    let fail = |source| ServeError::Socket { path: path.to_owned(), source };
+    let fail = |source| ServeError::Socket {
+        path: path.to_owned(),
+        source,
+    };
     if path.exists() {
         if tokio::net::UnixStream::connect(path).await.is_ok() {
-            return Err(ServeError::InUse { path: path.to_owned() });
+            return Err(ServeError::InUse {
+                path: path.to_owned(),
+            });
         }
         std::fs::remove_file(path).map_err(fail)?;
     }
@@ -116,7 +127,9 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         match stream.io().peer_cred() {
-            Ok(credentials) => Self::Local { uid: credentials.uid() },
+            Ok(credentials) => Self::Local {
+                uid: credentials.uid(),
+            },
             Err(_) => Self::Network,
         }
     }

@@ -79,7 +79,9 @@ impl Writer {
     pub async fn send<T: Serialize>(&mut self, name: &str, data: &T) -> bool {
         self.sequence += 1;
         let id = format!("{}.{}", self.app.replica.simple(), self.sequence);
-        let Ok(data) = serde_json::to_string(data) else { return false };
+        let Ok(data) = serde_json::to_string(data) else {
+            return false;
+        };
         let event = Event::default().id(id).event(name).data(data);
         let sent = tokio::time::timeout(STALL, self.sender.send(Ok(event))).await;
         matches!(sent, Ok(Ok(())))
@@ -106,7 +108,8 @@ impl Writer {
             return false;
         }
         let now = jiff::Timestamp::now().to_string();
-        self.send("bookmark", &serde_json::json!({"time": now})).await
+        self.send("bookmark", &serde_json::json!({"time": now}))
+            .await
     }
 }
 
@@ -114,7 +117,11 @@ impl Writer {
 ///
 /// # Errors
 /// 429 when too many streams are open.
-pub fn follow_run(app: Arc<App>, caller: Caller, application: NamespacedName) -> ApiResult<Response> {
+pub fn follow_run(
+    app: Arc<App>,
+    caller: Caller,
+    application: NamespacedName,
+) -> ApiResult<Response> {
     let (mut writer, response) = Writer::open(Arc::clone(&app), caller)?;
     let tasks = app.tasks.clone();
     tasks.spawn(async move {

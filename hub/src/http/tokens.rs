@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use bellwether_api::call::{ApiTokenList, ApiTokenRequest, ApiTokenView};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     auth::{Caller, hash, new_token},
     clusters::never_stored,
-    extract::JsonBody,
+    extract::{JsonBody, Path},
     problem::{ApiError, ApiResult},
 };
 use crate::app::App;
@@ -46,33 +46,48 @@ pub async fn create_api_token(
     JsonBody(request): JsonBody<ApiTokenRequest>,
 ) -> ApiResult<(StatusCode, HeaderMap, Json<ApiTokenView>)> {
     caller.may(Verb::Apply, Kind::ApiToken, None)?;
-    let role: Role =
-        request.role.parse().map_err(|_| ApiError::bad_request("role is admin, editor or viewer"))?;
+    let role: Role = request
+        .role
+        .parse()
+        .map_err(|_| ApiError::bad_request("role is admin, editor or viewer"))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if request.name.is_empty() || request.name.len() > MAX_NAME || !request.name.chars().all(plain) {
-        return Err(ApiError::bad_request("a name has 1 to 63 letters, digits, '-', '_', '.' or '@'"));
+    if request.name.is_empty() || request.name.len() > MAX_NAME || !request.name.chars().all(plain)
+    {
+        return Err(ApiError::bad_request(
+            "a name has 1 to 63 letters, digits, '-', '_', '.' or '@'",
+        ));
     }
     let secret = new_token();
     let token = ApiToken {
         id: Uuid::now_v7(),
         name: request.name,
         role: role.as_str().to_owned(),
-        namespaces: request.namespaces.into_iter().filter(|one| one != EVERY_NAMESPACE).collect(),
+        namespaces: request
+            .namespaces
+            .into_iter()
+            .filter(|one| one != EVERY_NAMESPACE)
+            .collect(),
         hash: hash(&secret),
         created_at: Timestamp::now(),
         created_by: caller.principal.name.clone(),
         revoked_at: None,
     };
     let mut tx = app.store.begin().await?;
-    api_tokens::create(&mut tx, &token).await.map_err(|error| match error {
-        CreateError::Exists { name } => {
-            ApiError::conflict(format!("there is a token named {name:?}; revoke it or choose another"))
-        }
-        CreateError::Store(error) => error.into(),
-    })?;
+    api_tokens::create(&mut tx, &token)
+        .await
+        .map_err(|error| match error {
+            CreateError::Exists { name } => ApiError::conflict(format!(
+                "there is a token named {name:?}; revoke it or choose another"
+            )),
+            CreateError::Store(error) => error.into(),
+        })?;
     tx.commit().await?;
     tracing::info!(principal = %caller.principal.name, token = %token.name, "API token made");
-    Ok((StatusCode::CREATED, never_stored(), Json(shown(&token, Some(secret)))))
+    Ok((
+        StatusCode::CREATED,
+        never_stored(),
+        Json(shown(&token, Some(secret))),
+    ))
 }
 
 /// Lists tokens that are good, without their secrets.

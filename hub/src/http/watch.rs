@@ -1,15 +1,8 @@
 //! Following lists of objects: everything that is there, then every change.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use bellwether_api::{call::Item, selector::Selector};
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::records::{self, RecordKind};
@@ -17,6 +10,7 @@ use serde::Deserialize;
 
 use super::{
     auth::Caller,
+    extract::Query,
     items::{Scene, show},
     paging::parse_selector,
     problem::{ApiError, ApiResult},
@@ -94,7 +88,11 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
         })
         .collect::<ApiResult<Vec<_>>>()?;
     let selector = parse_selector(query.label_selector.as_deref().unwrap_or_default())?;
-    Ok(Wanted { kinds, namespace: query.namespace.clone(), selector })
+    Ok(Wanted {
+        kinds,
+        namespace: query.namespace.clone(),
+        selector,
+    })
 }
 
 async fn follow(app: Arc<App>, mut writer: Writer, wanted: Wanted, resumed: bool) {
@@ -167,7 +165,12 @@ fn without_last_seen(item: &Item) -> Option<serde_json::Value> {
     if let Some(fields) = status.as_object_mut() {
         fields.remove("lastSeen");
     }
-    for member in status.get_mut("members").and_then(|all| all.as_array_mut()).into_iter().flatten() {
+    for member in status
+        .get_mut("members")
+        .and_then(|all| all.as_array_mut())
+        .into_iter()
+        .flatten()
+    {
         if let Some(fields) = member.as_object_mut() {
             fields.remove("lastSeen");
         }

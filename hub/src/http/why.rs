@@ -26,20 +26,29 @@ pub fn why(view: &RunView) -> Why {
 }
 
 fn count(clusters: &[&ClusterView], phase: ClusterPhase) -> u32 {
-    let count = clusters.iter().filter(|cluster| cluster.state == phase).count();
+    let count = clusters
+        .iter()
+        .filter(|cluster| cluster.state == phase)
+        .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn because(view: &RunView, clusters: &[&ClusterView]) -> Vec<WaitReason> {
     let mut found: Vec<WaitReason> = Vec::new();
     let mut add = |wait: &WaitReason| {
-        if !found.iter().any(|known| known.reason == wait.reason && known.on == wait.on) {
+        if !found
+            .iter()
+            .any(|known| known.reason == wait.reason && known.on == wait.on)
+        {
             found.push(wait.clone());
         }
     };
     view.waiting_on.iter().for_each(&mut add);
     for cluster in clusters {
-        let failed = matches!(cluster.state, ClusterPhase::Failed | ClusterPhase::RollingBack);
+        let failed = matches!(
+            cluster.state,
+            ClusterPhase::Failed | ClusterPhase::RollingBack
+        );
         if failed && !cluster.reason.is_empty() {
             add(&WaitReason {
                 reason: cluster.reason.clone(),
@@ -63,10 +72,16 @@ fn because(view: &RunView, clusters: &[&ClusterView]) -> Vec<WaitReason> {
 fn headline(view: &RunView, first: Option<&WaitReason>) -> String {
     let state = match view.state {
         RunPhase::Succeeded => {
-            return format!("DONE revision {} runs on {} clusters", view.revision, view.done);
+            return format!(
+                "DONE revision {} runs on {} clusters",
+                view.revision, view.done
+            );
         }
         RunPhase::Superseded => {
-            return format!("ENDED a newer release took the place of revision {}", view.revision);
+            return format!(
+                "ENDED a newer release took the place of revision {}",
+                view.revision
+            );
         }
         RunPhase::Failed => "FAILED",
         RunPhase::Aborted => "ABORTED",
@@ -77,7 +92,11 @@ fn headline(view: &RunView, first: Option<&WaitReason>) -> String {
         RunPhase::Pending | RunPhase::Progressing | RunPhase::Soaking => "WAITS",
     };
     match first {
-        Some(WaitReason { reason, on: Some(on), .. }) => format!("{state} {reason} at {on}"),
+        Some(WaitReason {
+            reason,
+            on: Some(on),
+            ..
+        }) => format!("{state} {reason} at {on}"),
         Some(WaitReason { reason, .. }) => format!("{state} {reason}"),
         None if view.message.is_empty() => state.to_owned(),
         None => format!("{state} {}", view.message),
@@ -101,7 +120,11 @@ fn not_this(view: &RunView, clusters: &[&ClusterView]) -> Vec<String> {
     if clusters.iter().all(|cluster| cluster.reachable) {
         found.push("every cluster is heard".to_owned());
     }
-    if clusters.iter().flat_map(|cluster| &cluster.tracks).all(|track| track.failed_checks == 0) {
+    if clusters
+        .iter()
+        .flat_map(|cluster| &cluster.tracks)
+        .all(|track| track.failed_checks == 0)
+    {
         found.push("no check has failed".to_owned());
     }
     found
@@ -126,25 +149,42 @@ fn remedies(view: &RunView, clusters: &[&ClusterView]) -> Vec<Remedy> {
         }
         _ => {}
     }
-    for cluster in clusters.iter().filter(|one| one.state == ClusterPhase::Unreachable).take(3) {
+    for cluster in clusters
+        .iter()
+        .filter(|one| one.state == ClusterPhase::Unreachable)
+        .take(3)
+    {
         let flags = format!(" --cluster {} --reason …", cluster.name);
-        add("skip", &flags, "goes on without it; it catches up when it returns".to_owned());
+        add(
+            "skip",
+            &flags,
+            "goes on without it; it catches up when it returns".to_owned(),
+        );
     }
     let abortable = !view.state.is_terminal() && view.state != RunPhase::RollingBack;
     // Before the release is made there is no run to end.
     if abortable && !view.run.is_nil() {
-        let back = clusters.iter().filter(|cluster| cluster.attempt > 0).count();
+        let back = clusters
+            .iter()
+            .filter(|cluster| cluster.attempt > 0)
+            .count();
         let target = match view.from_revision {
             Some(from) => format!("revision {from}"),
             None => "what they had before".to_owned(),
         };
-        add("abort", " --reason …", format!("{back} clusters back to {target}"));
+        add(
+            "abort",
+            " --reason …",
+            format!("{back} clusters back to {target}"),
+        );
     }
     found
 }
 
 fn by_itself(because: &[WaitReason]) -> Vec<String> {
-    let all: BTreeSet<&String> =
-        because.iter().filter_map(|wait| wait.by_itself.as_ref()).collect();
+    let all: BTreeSet<&String> = because
+        .iter()
+        .filter_map(|wait| wait.by_itself.as_ref())
+        .collect();
     all.into_iter().cloned().collect()
 }

@@ -13,7 +13,11 @@ async fn waiting_run() -> Hub {
     hub.announce("c1", &json!({"tier": "canary"})).await;
     let admin = hub.admin();
     admin
-        .applied(&format!("{}---\n{}", fleet("all"), application("shop", "web", "all", "web:1")))
+        .applied(&format!(
+            "{}---\n{}",
+            fleet("all"),
+            application("shop", "web", "all", "web:1")
+        ))
         .await;
     eventually("a run", async || {
         let view = admin.get("/api/v1/rollouts/shop/web/status").await;
@@ -38,11 +42,20 @@ async fn action_is_stored_once_and_answered() {
     let suspend = json!({"type": "suspend", "reason": "lunch", "expectedRevision": 1});
     let first = act(&admin, Some("k1"), &suspend).await;
     assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
-    assert_eq!((&first.body["type"], &first.body["revision"]), (&json!("suspend"), &json!(1)));
+    assert_eq!(
+        (&first.body["type"], &first.body["revision"]),
+        (&json!("suspend"), &json!(1))
+    );
     let location = first.headers["location"].to_str().unwrap().to_owned();
-    assert_eq!(location, format!("/api/v1/actions/{}", first.body["id"].as_str().unwrap()));
+    assert_eq!(
+        location,
+        format!("/api/v1/actions/{}", first.body["id"].as_str().unwrap())
+    );
     let again = act(&admin, Some("k1"), &suspend).await;
-    assert_eq!(again.body["id"], first.body["id"], "the same key is the same action");
+    assert_eq!(
+        again.body["id"], first.body["id"],
+        "the same key is the same action"
+    );
     let other = act(&admin, Some("k1"), &json!({"type": "abort"})).await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(other.body["code"], "KeyReused");
@@ -63,23 +76,42 @@ async fn action_is_stored_once_and_answered() {
 async fn stale_and_impossible_actions_are_refused() {
     let hub = waiting_run().await;
     let admin = hub.admin();
-    let stale = act(&admin, None, &json!({"type": "promote", "expectedRevision": 7})).await;
+    let stale = act(
+        &admin,
+        None,
+        &json!({"type": "promote", "expectedRevision": 7}),
+    )
+    .await;
     assert_eq!(stale.status, StatusCode::CONFLICT);
-    assert!(stale.detail().contains("you saw revision 7, it is now 1"), "{stale:?}");
+    assert!(
+        stale.detail().contains("you saw revision 7, it is now 1"),
+        "{stale:?}"
+    );
     for (body, word) in [
         (json!({"type": "approve", "wave": "canry"}), "canry"),
         (json!({"type": "skip", "cluster": "c9"}), "c1"),
     ] {
         let answer = act(&admin, None, &body).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{answer:?}"
+        );
         assert!(answer.detail().contains(word), "{answer:?}");
     }
-    for body in [json!({"type": "explode"}), json!({"type": "abort", "resaon": "x"}), json!(1)] {
+    for body in [
+        json!({"type": "explode"}),
+        json!({"type": "abort", "resaon": "x"}),
+        json!(1),
+    ] {
         let answer = act(&admin, None, &body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
     }
     let nowhere = "/api/v1/rollouts/shop/none/actions";
-    assert_eq!(admin.post(nowhere, &json!({"type": "abort"})).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        admin.post(nowhere, &json!({"type": "abort"})).await.status,
+        StatusCode::NOT_FOUND
+    );
     let key = "k".repeat(300);
     let answer = act(&admin, Some(&key), &json!({"type": "abort"})).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -91,7 +123,9 @@ async fn ended_run_takes_no_more_but_a_retry() {
     let hub = waiting_run().await;
     let admin = hub.admin();
     assert_eq!(
-        act(&admin, None, &json!({"type": "abort", "reason": "INC-1"})).await.status,
+        act(&admin, None, &json!({"type": "abort", "reason": "INC-1"}))
+            .await
+            .status,
         StatusCode::ACCEPTED
     );
     let view = eventually("the end", async || {

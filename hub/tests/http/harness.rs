@@ -52,17 +52,31 @@ impl Hub {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
         let config = Arguments::try_parse_from([
-            "hub", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--data-dir",
-            data_dir.to_str().unwrap(), "--database-url", &database.url,
+            "hub",
+            "--listen",
+            "127.0.0.1:0",
+            "--agent-listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data_dir.to_str().unwrap(),
+            "--database-url",
+            &database.url,
         ])
         .unwrap()
         .config;
-        Self { running: app::start(config).await.unwrap(), data_dir, _folder: folder }
+        Self {
+            running: app::start(config).await.unwrap(),
+            data_dir,
+            _folder: folder,
+        }
     }
 
     /// A caller with this token; `None` has none.
     pub fn caller(&self, token: Option<&str>) -> Caller {
-        let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([])
+            .build()
+            .unwrap();
         Caller {
             client,
             base: format!("http://{}", self.running.http),
@@ -83,7 +97,11 @@ impl Hub {
             .unix_socket(self.data_dir.join("hub.sock"))
             .build()
             .unwrap();
-        Caller { client, base: "http://hub".to_owned(), token: None }
+        Caller {
+            client,
+            base: "http://hub".to_owned(),
+            token: None,
+        }
     }
 
     /// Someone with a role in some namespaces.
@@ -116,7 +134,11 @@ impl Caller {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -206,7 +228,10 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
         if let Some(value) = check().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what} did not happen in time"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -25,8 +25,16 @@ async fn pages_give_every_object_once() {
         }
     }
     assert_eq!(names, ["f0", "f1", "f2", "f3", "f4", "f5", "f6"]);
-    assert_eq!(admin.get("/api/v1/fleets?continue=x").await.status, StatusCode::GONE);
-    assert_eq!(admin.get("/api/v1/fleets?limt=3").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        admin.get("/api/v1/fleets?continue=x").await.status,
+        StatusCode::GONE
+    );
+    let typo = admin.get("/api/v1/fleets?limt=3").await;
+    assert_eq!(
+        (typo.status, &typo.body["code"]),
+        (StatusCode::BAD_REQUEST, &json!("BadRequest"))
+    );
+    assert!(typo.detail().contains("limt"), "{typo:?}");
     hub.running.stop().await;
 }
 
@@ -37,11 +45,20 @@ async fn labels_select() {
     for (name, tier) in [("a", "canary"), ("b", "rest"), ("c", "rest")] {
         hub.announce(name, &json!({"tier": tier})).await;
     }
-    for (selector, wanted) in
-        [("tier%3Drest", 2), ("tier!%3Drest", 1), ("tier+in+(canary,rest)", 3), ("!tier", 0)]
-    {
-        let list = admin.get(&format!("/api/v1/clusters?labelSelector={selector}")).await;
-        assert_eq!(list.body["items"].as_array().unwrap().len(), wanted, "{selector} {list:?}");
+    for (selector, wanted) in [
+        ("tier%3Drest", 2),
+        ("tier!%3Drest", 1),
+        ("tier+in+(canary,rest)", 3),
+        ("!tier", 0),
+    ] {
+        let list = admin
+            .get(&format!("/api/v1/clusters?labelSelector={selector}"))
+            .await;
+        assert_eq!(
+            list.body["items"].as_array().unwrap().len(),
+            wanted,
+            "{selector} {list:?}"
+        );
     }
     hub.running.stop().await;
 }
@@ -55,14 +72,28 @@ async fn fleet_counts_what_it_knows_and_a_silent_cluster_is_not_green() {
     let shown = admin.get("/api/v1/fleets/all").await;
     let status = &shown.body["status"];
     assert_eq!(status["clusters"], 1);
-    assert_eq!((&status["ready"], &status["unknown"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&status["ready"], &status["unknown"]),
+        (&json!(0), &json!(1))
+    );
     let cluster = admin.get("/api/v1/clusters/quiet").await;
     assert_eq!(cluster.body["status"]["condition"], "Pending");
     assert_eq!(cluster.body["status"]["lastSeen"], Value::Null);
-    let revoked = admin.post("/api/v1/clusters/quiet/revoke", &json!({})).await;
-    assert_eq!(revoked.body["status"]["condition"], "Revoked", "{revoked:?}");
-    assert_eq!(admin.delete("/api/v1/clusters/quiet").await.status, StatusCode::OK);
-    assert_eq!(admin.get("/api/v1/clusters/quiet").await.status, StatusCode::NOT_FOUND);
+    let revoked = admin
+        .post("/api/v1/clusters/quiet/revoke", &json!({}))
+        .await;
+    assert_eq!(
+        revoked.body["status"]["condition"], "Revoked",
+        "{revoked:?}"
+    );
+    assert_eq!(
+        admin.delete("/api/v1/clusters/quiet").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        admin.get("/api/v1/clusters/quiet").await.status,
+        StatusCode::NOT_FOUND
+    );
     hub.running.stop().await;
 }
 
@@ -70,11 +101,24 @@ async fn fleet_counts_what_it_knows_and_a_silent_cluster_is_not_green() {
 async fn application_without_clusters_says_so_and_runs_once_there_is_one() {
     let hub = Hub::start().await;
     let admin = hub.admin();
-    let applied =
-        admin.applied(&format!("{}---\n{}", fleet("all"), application("shop", "web", "all", "web:1"))).await;
-    assert!(applied["warnings"].to_string().contains("no registered cluster"), "{applied}");
+    let applied = admin
+        .applied(&format!(
+            "{}---\n{}",
+            fleet("all"),
+            application("shop", "web", "all", "web:1")
+        ))
+        .await;
+    assert!(
+        applied["warnings"]
+            .to_string()
+            .contains("no registered cluster"),
+        "{applied}"
+    );
     let shown = admin.get("/api/v1/namespaces/shop/applications/web").await;
-    assert_eq!(shown.body["status"]["conditions"][0]["type"], "NoClusters", "{shown:?}");
+    assert_eq!(
+        shown.body["status"]["conditions"][0]["type"], "NoClusters",
+        "{shown:?}"
+    );
     let status = admin.get("/api/v1/rollouts/shop/web/status").await;
     assert_eq!(status.body["state"], "Pending");
     assert_eq!(status.body["waitingOn"][0]["reason"], "NoClusters");
@@ -107,7 +151,9 @@ async fn run_is_found_by_the_rollouts_name_and_a_wrong_name_helps() {
         )
         .await;
     for name in ["web", "web-plan"] {
-        let view = admin.get(&format!("/api/v1/rollouts/shop/{name}/status")).await;
+        let view = admin
+            .get(&format!("/api/v1/rollouts/shop/{name}/status"))
+            .await;
         assert_eq!(view.body["application"]["name"], "web", "{view:?}");
     }
     let missing = admin.get("/api/v1/rollouts/shop/nope/status").await;

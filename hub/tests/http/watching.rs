@@ -23,7 +23,10 @@ impl Stream {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { chunks: response.bytes_stream().boxed(), buffer: String::new() }
+        Self {
+            chunks: response.bytes_stream().boxed(),
+            buffer: String::new(),
+        }
     }
 
     /// The next event's name and data; `None` when the stream has ended.
@@ -32,7 +35,9 @@ impl Stream {
             if let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
                 let field = |name: &str| {
-                    block.lines().find_map(|line| line.strip_prefix(name).map(str::trim))
+                    block
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name).map(str::trim))
                 };
                 if let (Some(event), Some(data)) = (field("event:"), field("data:")) {
                     assert!(field("id:").is_some(), "{block}");
@@ -41,7 +46,11 @@ impl Stream {
                 continue;
             }
             let next = tokio::time::timeout(Duration::from_secs(20), self.chunks.next());
-            let chunk = next.await.expect("the stream says something").transpose().ok()??;
+            let chunk = next
+                .await
+                .expect("the stream says something")
+                .transpose()
+                .ok()??;
             self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
@@ -51,18 +60,25 @@ impl Stream {
 async fn list_watch_gives_what_is_there_and_then_every_change() {
     let hub = Hub::start().await;
     let admin = hub.admin();
-    admin.applied(&format!("{}---\n{}", fleet("a"), fleet("b"))).await;
+    admin
+        .applied(&format!("{}---\n{}", fleet("a"), fleet("b")))
+        .await;
     let mut stream = Stream::open(&admin, "/api/v1/watch?kinds=Fleet", None).await;
     let name = |event: Option<(String, Value)>| {
         let (event, item) = event.unwrap();
-        format!("{event} {}", item["metadata"]["name"].as_str().unwrap_or_default())
+        format!(
+            "{event} {}",
+            item["metadata"]["name"].as_str().unwrap_or_default()
+        )
     };
     assert_eq!(name(stream.next().await), "added a");
     assert_eq!(name(stream.next().await), "added b");
     assert_eq!(name(stream.next().await), "synced ");
     admin.applied(&fleet("c")).await;
     assert_eq!(name(stream.next().await), "added c");
-    admin.applied(&fleet("a").replace("{selector: {}}", "{clusters: [x]}")).await;
+    admin
+        .applied(&fleet("a").replace("{selector: {}}", "{clusters: [x]}"))
+        .await;
     assert_eq!(name(stream.next().await), "modified a");
     admin.delete("/api/v1/fleets/b").await;
     assert_eq!(name(stream.next().await), "deleted b");
@@ -81,7 +97,11 @@ async fn watched_secrets_are_redacted() {
     let hub = Hub::start().await;
     let admin = hub.admin();
     admin
-        .applied(&format!("{}---\n{}", fleet("all"), application("shop", "web", "all", "web:1")))
+        .applied(&format!(
+            "{}---\n{}",
+            fleet("all"),
+            application("shop", "web", "all", "web:1")
+        ))
         .await;
     let path = "/api/v1/watch?kinds=Application&namespace=shop";
     let mut stream = Stream::open(&admin, path, None).await;
@@ -98,20 +118,31 @@ async fn run_watch_right_after_apply_never_shows_the_run_before() {
     let admin = hub.admin();
     hub.announce("c1", &json!({})).await;
     admin
-        .applied(&format!("{}---\n{}", fleet("all"), application("shop", "web", "all", "web:1")))
+        .applied(&format!(
+            "{}---\n{}",
+            fleet("all"),
+            application("shop", "web", "all", "web:1")
+        ))
         .await;
     let status = "/api/v1/rollouts/shop/web/status";
     eventually("a run", async || {
         (admin.get(status).await.body["total"] == 1).then_some(())
     })
     .await;
-    admin.post("/api/v1/rollouts/shop/web/actions", &json!({"type": "abort"})).await;
+    admin
+        .post(
+            "/api/v1/rollouts/shop/web/actions",
+            &json!({"type": "abort"}),
+        )
+        .await;
     eventually("its end", async || {
         (admin.get(status).await.body["state"] == "Aborted").then_some(())
     })
     .await;
     for image in ["web:2", "web:3", "web:4"] {
-        admin.applied(&application("shop", "web", "all", image)).await;
+        admin
+            .applied(&application("shop", "web", "all", image))
+            .await;
         let mut stream = Stream::open(&admin, "/api/v1/rollouts/shop/web/watch", None).await;
         let (event, view) = stream.next().await.unwrap();
         assert_eq!(event, "status");

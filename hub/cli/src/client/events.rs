@@ -19,21 +19,24 @@ pub fn server_events<S>(chunks: S) -> impl Stream<Item = anyhow::Result<ServerEv
 where
     S: Stream<Item = anyhow::Result<Bytes>> + Send + Unpin + 'static,
 {
-    stream::unfold((chunks, Vec::<u8>::new(), false), |(mut chunks, mut buffer, ended)| async move {
-        if ended {
-            return None;
-        }
-        loop {
-            if let Some(event) = take_event(&mut buffer) {
-                return Some((Ok(event), (chunks, buffer, false)));
+    stream::unfold(
+        (chunks, Vec::<u8>::new(), false),
+        |(mut chunks, mut buffer, ended)| async move {
+            if ended {
+                return None;
             }
-            match chunks.next().await {
-                Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
-                Some(Err(error)) => return Some((Err(error), (chunks, buffer, true))),
-                None => return None,
+            loop {
+                if let Some(event) = take_event(&mut buffer) {
+                    return Some((Ok(event), (chunks, buffer, false)));
+                }
+                match chunks.next().await {
+                    Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
+                    Some(Err(error)) => return Some((Err(error), (chunks, buffer, true))),
+                    None => return None,
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// Takes the first complete event with data off the buffer; comments are dropped.
@@ -49,7 +52,10 @@ fn take_event(buffer: &mut Vec<u8>) -> Option<ServerEvent> {
 }
 
 fn parse_block(block: &str) -> ServerEvent {
-    let mut event = ServerEvent { event: "message".to_owned(), ..ServerEvent::default() };
+    let mut event = ServerEvent {
+        event: "message".to_owned(),
+        ..ServerEvent::default()
+    };
     let mut data: Vec<&str> = Vec::new();
     for line in block.lines() {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -87,7 +93,11 @@ mod tests {
                 .await;
             assert_eq!(events.len(), 2, "cut {cut}");
             assert_eq!(
-                (events[0].id.as_str(), events[0].event.as_str(), events[0].data.as_str()),
+                (
+                    events[0].id.as_str(),
+                    events[0].event.as_str(),
+                    events[0].data.as_str()
+                ),
                 ("1", "added", "{\"a\":\n1}")
             );
             assert_eq!(events[1].event, "bookmark");

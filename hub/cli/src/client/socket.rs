@@ -29,16 +29,25 @@ pub async fn send(
         .context("the socket speaks no HTTP")?;
     // Ends with the connection, which ends when the answer is read or dropped.
     tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = match body {
         Body::Empty => request.body(Full::new(Bytes::new()))?,
-        Body::Bytes(kind, bytes) => request.header("content-type", kind).body(Full::new(bytes))?,
+        Body::Bytes(kind, bytes) => request
+            .header("content-type", kind)
+            .body(Full::new(bytes))?,
     };
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let chunks = response.into_body().into_data_stream().map(|chunk| Ok(chunk?)).boxed();
+    let chunks = response
+        .into_body()
+        .into_data_stream()
+        .map(|chunk| Ok(chunk?))
+        .boxed();
     Ok((status, chunks))
 }

@@ -46,12 +46,17 @@ pub fn api(client: &Client, object: &Value) -> anyhow::Result<(Api<DynamicObject
             .and_then(Value::as_str)
             .ok_or_else(|| anyhow!("an object has no {pointer}"))
     };
-    let types =
-        TypeMeta { api_version: text("/apiVersion")?.into(), kind: text("/kind")?.into() };
+    let types = TypeMeta {
+        api_version: text("/apiVersion")?.into(),
+        kind: text("/kind")?.into(),
+    };
     let kind = GroupVersionKind::try_from(&types).context("an object has an odd apiVersion")?;
     let resource = ApiResource::from_gvk(&kind);
     let name = text("/metadata/name")?.to_owned();
-    let api = match object.pointer("/metadata/namespace").and_then(Value::as_str) {
+    let api = match object
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+    {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
@@ -62,7 +67,10 @@ async fn established(client: &Client, definition: &Value) -> anyhow::Result<()> 
     let (api, name) = api(client, definition)?;
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let current = api.get(&name).await.context("failed to look at a resource definition")?;
+        let current = api
+            .get(&name)
+            .await
+            .context("failed to look at a resource definition")?;
         let done = current.data["status"]["conditions"]
             .as_array()
             .into_iter()

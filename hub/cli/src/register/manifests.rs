@@ -58,7 +58,10 @@ fn fixed(text: &str) -> Vec<Value> {
 
 fn definitions() -> Vec<Value> {
     let mut all = bellwether_api::schema::custom_resource_definitions();
-    ["rollouttracks", "syncrecords"].iter().filter_map(|plural| all.remove(*plural)).collect()
+    ["rollouttracks", "syncrecords"]
+        .iter()
+        .filter_map(|plural| all.remove(*plural))
+        .collect()
 }
 
 fn labels() -> Value {
@@ -103,7 +106,11 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
 
 fn namespace_role(namespace: &str, kinds: &[Resource]) -> Vec<Value> {
     // The agent's own namespace has a Role of that name already.
-    let name = if namespace == NAMESPACE { "bellwether-agent-work" } else { AGENT };
+    let name = if namespace == NAMESPACE {
+        "bellwether-agent-work"
+    } else {
+        AGENT
+    };
     let metadata = json!({"name": name, "namespace": namespace, "labels": labels()});
     let mut role_ref = role_ref("Role");
     role_ref["name"] = json!(name);
@@ -143,8 +150,9 @@ fn join_secret(agent: &Agent) -> Value {
 }
 
 fn deployment(agent: &Agent) -> Value {
-    let mut object =
-        fixed(FIXED[2]).pop().expect("deployment.yaml holds one object");
+    let mut object = fixed(FIXED[2])
+        .pop()
+        .expect("deployment.yaml holds one object");
     object["metadata"]["annotations"] = json!({CLUSTER_ANNOTATION: agent.cluster});
     let template = &mut object["spec"]["template"];
     // A new hub or a new registration starts a new pod, which reads the new token.
@@ -232,7 +240,10 @@ mod tests {
             assert!(!text.contains("rbac.authorization"), "{object}");
             let cluster_wide = object["kind"] == "ClusterRole";
             assert!(!cluster_wide || text.contains("resourceNames"), "{object}");
-            assert!(!text.contains("escalate") && !text.contains("impersonate"), "{object}");
+            assert!(
+                !text.contains("escalate") && !text.contains("impersonate"),
+                "{object}"
+            );
         }
     }
 
@@ -242,7 +253,10 @@ mod tests {
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(pod["containers"][0]["image"], "agent:test");
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"], false);
+        assert_eq!(
+            pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"],
+            false
+        );
         assert!(!deployment.to_string().contains("secret-token"));
     }
 

@@ -20,18 +20,28 @@ pub async fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow
     let file = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path)
             .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?,
-        None => Kubeconfig::read().context("failed to read the kubeconfig; name it by --kubeconfig")?,
+        None => {
+            Kubeconfig::read().context("failed to read the kubeconfig; name it by --kubeconfig")?
+        }
     };
-    let names: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
-    let options =
-        KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let mut config = Config::from_custom_kubeconfig(file, &options).await.with_context(|| {
-        format!(
-            "failed to use context {:?} of the kubeconfig; it has: {}",
-            context.unwrap_or("(current)"),
-            names.join(", ")
-        )
-    })?;
+    let names: Vec<String> = file
+        .contexts
+        .iter()
+        .map(|context| context.name.clone())
+        .collect();
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let mut config = Config::from_custom_kubeconfig(file, &options)
+        .await
+        .with_context(|| {
+            format!(
+                "failed to use context {:?} of the kubeconfig; it has: {}",
+                context.unwrap_or("(current)"),
+                names.join(", ")
+            )
+        })?;
     config.connect_timeout = Some(std::time::Duration::from_secs(10));
     config.read_timeout = Some(std::time::Duration::from_secs(30));
     Client::try_from(config).context("failed to set up the connection to the cluster")
@@ -72,7 +82,10 @@ pub struct Trouble {
 pub async fn agent_trouble(client: &Client) -> anyhow::Result<Option<Trouble>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let params = ListParams::default().labels("app.kubernetes.io/name=bellwether-agent");
-    let list = pods.list(&params).await.context("failed to look at the agent's pod")?;
+    let list = pods
+        .list(&params)
+        .await
+        .context("failed to look at the agent's pod")?;
     let mut found = None;
     for pod in &list.items {
         if pod.metadata.deletion_timestamp.is_some() {
@@ -93,7 +106,10 @@ pub async fn agent_trouble(client: &Client) -> anyhow::Result<Option<Trouble>> {
 
 fn trouble_of(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref().and_then(|all| all.first());
+    let container = status
+        .container_statuses
+        .as_ref()
+        .and_then(|all| all.first());
     let Some(container) = container else {
         let message = status
             .conditions
@@ -101,7 +117,10 @@ fn trouble_of(pod: &Pod) -> Option<Trouble> {
             .flatten()
             .find(|condition| condition.status == "False" && condition.message.is_some())
             .and_then(|condition| condition.message.clone())?;
-        return Some(Trouble { text: format!("the agent's pod waits: {message}"), is_final: false });
+        return Some(Trouble {
+            text: format!("the agent's pod waits: {message}"),
+            is_final: false,
+        });
     };
     let state = container.state.as_ref()?;
     let waiting = state.waiting.as_ref()?;

@@ -56,7 +56,12 @@ pub async fn check(client: &Client, name: &str) -> anyhow::Result<Seen> {
         ),
         other => other.is_some(),
     };
-    Ok(Seen { answered_in, version: version.git_version, clock_skew_s, agent_before })
+    Ok(Seen {
+        answered_in,
+        version: version.git_version,
+        clock_skew_s,
+        agent_before,
+    })
 }
 
 async fn version_and_clock(client: &Client) -> anyhow::Result<(Info, f64)> {
@@ -84,14 +89,24 @@ async fn version_and_clock(client: &Client) -> anyhow::Result<(Info, f64)> {
         .await
         .context("failed to read the cluster's version")?
         .to_bytes();
-    Ok((serde_json::from_slice(&bytes).context("failed to read the cluster's version")?, skew))
+    Ok((
+        serde_json::from_slice(&bytes).context("failed to read the cluster's version")?,
+        skew,
+    ))
 }
 
 fn refuse_old(version: &Info) -> anyhow::Result<()> {
-    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = version
+        .minor
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
     let minor: u32 = digits.parse().unwrap_or(0);
     if version.major == "1" && minor < OLDEST_MINOR {
-        bail!("Kubernetes {} is too old; agents need 1.{OLDEST_MINOR} or newer", version.git_version);
+        bail!(
+            "Kubernetes {} is too old; agents need 1.{OLDEST_MINOR} or newer",
+            version.git_version
+        );
     }
     Ok(())
 }
@@ -102,7 +117,11 @@ async fn require_rights(client: &Client) -> anyhow::Result<()> {
         ("", "serviceaccounts", "create"),
         ("", "secrets", "create"),
         ("apps", "deployments", "create"),
-        ("apiextensions.k8s.io", "customresourcedefinitions", "create"),
+        (
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            "create",
+        ),
         ("rbac.authorization.k8s.io", "clusterroles", "create"),
         ("rbac.authorization.k8s.io", "clusterrolebindings", "create"),
         ("rbac.authorization.k8s.io", "roles", "create"),
@@ -115,7 +134,10 @@ async fn require_rights(client: &Client) -> anyhow::Result<()> {
         .flatten()
         .collect();
     if !missing.is_empty() {
-        bail!("your rights in the cluster do not reach: {}", missing.join(", "));
+        bail!(
+            "your rights in the cluster do not reach: {}",
+            missing.join(", ")
+        );
     }
     Ok(())
 }

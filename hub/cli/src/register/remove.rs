@@ -27,16 +27,40 @@ pub async fn remove(client: &Client) -> anyhow::Result<()> {
     end_runs(client).await?;
     let params = ListParams::default().labels("app.kubernetes.io/name=bellwether");
     let delete = DeleteParams::background();
-    for binding in Api::<RoleBinding>::all(client.clone()).list(&params).await?.items {
+    for binding in Api::<RoleBinding>::all(client.clone())
+        .list(&params)
+        .await?
+        .items
+    {
         let namespace = binding.namespace().unwrap_or_default();
         let bindings = Api::<RoleBinding>::namespaced(client.clone(), &namespace);
-        gone(bindings.delete(&binding.name_any(), &delete).await.map(drop))?;
+        gone(
+            bindings
+                .delete(&binding.name_any(), &delete)
+                .await
+                .map(drop),
+        )?;
         let roles = Api::<Role>::namespaced(client.clone(), &namespace);
         gone(roles.delete(&binding.name_any(), &delete).await.map(drop))?;
     }
-    gone(Api::<ClusterRoleBinding>::all(client.clone()).delete(AGENT, &delete).await.map(drop))?;
-    gone(Api::<ClusterRole>::all(client.clone()).delete(AGENT, &delete).await.map(drop))?;
-    gone(Api::<Namespace>::all(client.clone()).delete(NAMESPACE, &delete).await.map(drop))?;
+    gone(
+        Api::<ClusterRoleBinding>::all(client.clone())
+            .delete(AGENT, &delete)
+            .await
+            .map(drop),
+    )?;
+    gone(
+        Api::<ClusterRole>::all(client.clone())
+            .delete(AGENT, &delete)
+            .await
+            .map(drop),
+    )?;
+    gone(
+        Api::<Namespace>::all(client.clone())
+            .delete(NAMESPACE, &delete)
+            .await
+            .map(drop),
+    )?;
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     for name in [RolloutTrack::crd_name(), SyncRecord::crd_name()] {
         gone(definitions.delete(name, &delete).await.map(drop))?;
@@ -60,7 +84,9 @@ pub async fn namespace_gone(client: &Client) -> anyhow::Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("the namespace {NAMESPACE} does not end; `kubectl describe ns {NAMESPACE}` says why");
+            bail!(
+                "the namespace {NAMESPACE} does not end; `kubectl describe ns {NAMESPACE}` says why"
+            );
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -88,14 +114,21 @@ async fn end_runs(client: &Client) -> anyhow::Result<()> {
             return Ok(());
         }
         if !said {
-            note(&format!("{} runs go back to their stable version first …", tracks.len()));
+            note(&format!(
+                "{} runs go back to their stable version first …",
+                tracks.len()
+            ));
             said = true;
         }
         for track in &tracks {
             if track.metadata.deletion_timestamp.is_none() {
                 let namespace = track.namespace().unwrap_or_default();
                 let api = Api::<RolloutTrack>::namespaced(client.clone(), &namespace);
-                gone(api.delete(&track.name_any(), &DeleteParams::default()).await.map(drop))?;
+                gone(
+                    api.delete(&track.name_any(), &DeleteParams::default())
+                        .await
+                        .map(drop),
+                )?;
             }
         }
         if Instant::now() > deadline {

@@ -19,7 +19,11 @@ const KNOWN: [(&str, &str, &str); 16] = [
     ("cronjob", "batch", "cronjobs"),
     ("daemonset", "apps", "daemonsets"),
     ("deployment", "apps", "deployments"),
-    ("horizontalpodautoscaler", "autoscaling", "horizontalpodautoscalers"),
+    (
+        "horizontalpodautoscaler",
+        "autoscaling",
+        "horizontalpodautoscalers",
+    ),
     ("httproute", "gateway.networking.k8s.io", "httproutes"),
     ("ingress", "networking.k8s.io", "ingresses"),
     ("job", "batch", "jobs"),
@@ -35,9 +39,20 @@ const KNOWN: [(&str, &str, &str); 16] = [
 
 /// What is managed unless `--kinds` says otherwise.
 const DEFAULTS: [&str; 14] = [
-    "ConfigMap", "CronJob", "DaemonSet", "Deployment", "HTTPRoute", "Ingress", "Job",
-    "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "Secret", "Service",
-    "ServiceAccount", "StatefulSet",
+    "ConfigMap",
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "HTTPRoute",
+    "Ingress",
+    "Job",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "Secret",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
 ];
 
 /// What a canary takes beside the user's kinds, read only.
@@ -58,7 +73,10 @@ const FORBIDDEN_GROUPS: [&str; 4] = [
 ];
 
 fn resource(group: &str, plural: &str) -> Resource {
-    Resource { group: group.to_owned(), plural: plural.to_owned() }
+    Resource {
+        group: group.to_owned(),
+        plural: plural.to_owned(),
+    }
 }
 
 fn lookup(word: &str) -> Option<Resource> {
@@ -67,11 +85,19 @@ fn lookup(word: &str) -> Option<Resource> {
         .iter()
         .find(|(kind, _, plural)| *kind == wanted || *plural == wanted)
         .map(|(_, group, plural)| resource(group, plural))
-        .or_else(|| wanted.split_once('.').map(|(plural, group)| resource(group, plural)))
+        .or_else(|| {
+            wanted
+                .split_once('.')
+                .map(|(plural, group)| resource(group, plural))
+        })
 }
 
 fn wanted(kinds: &[String]) -> Vec<String> {
-    if kinds.is_empty() { DEFAULTS.map(str::to_owned).to_vec() } else { kinds.to_vec() }
+    if kinds.is_empty() {
+        DEFAULTS.map(str::to_owned).to_vec()
+    } else {
+        kinds.to_vec()
+    }
 }
 
 /// Reads `--kinds` without a cluster: known kinds and `resource.group`.
@@ -119,8 +145,15 @@ fn unknown(word: &str) -> String {
 }
 
 fn finish(mut found: Vec<Resource>) -> anyhow::Result<Vec<Resource>> {
-    if let Some(bad) = found.iter().find(|kind| FORBIDDEN_GROUPS.contains(&kind.group.as_str())) {
-        bail!("{}.{} gives rights; agents never manage it", bad.plural, bad.group);
+    if let Some(bad) = found
+        .iter()
+        .find(|kind| FORBIDDEN_GROUPS.contains(&kind.group.as_str()))
+    {
+        bail!(
+            "{}.{} gives rights; agents never manage it",
+            bad.plural,
+            bad.group
+        );
     }
     found.sort();
     found.dedup();
@@ -130,27 +163,39 @@ fn finish(mut found: Vec<Resource>) -> anyhow::Result<Vec<Resource>> {
 /// Makes the rules for one namespace that the agent works in.
 #[must_use]
 pub fn rules(kinds: &[Resource]) -> Vec<Value> {
-    let manage = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    let manage = [
+        "get", "list", "watch", "create", "update", "patch", "delete",
+    ];
     let read = ["get", "list", "watch"];
     let mut rules: Vec<Value> = by_group(kinds)
         .into_iter()
         .map(|(group, plurals)| rule(&group, &plurals, &manage))
         .collect();
-    let tracks = ["rollouttracks".to_owned(), "rollouttracks/status".to_owned()];
+    let tracks = [
+        "rollouttracks".to_owned(),
+        "rollouttracks/status".to_owned(),
+    ];
     rules.push(rule(bellwether_api::GROUP, &tracks, &manage));
     let reads: Vec<Resource> = READ
         .iter()
         .map(|(group, plural)| resource(group, plural))
         .filter(|one| !kinds.contains(one))
         .collect();
-    rules.extend(by_group(&reads).into_iter().map(|(group, plurals)| rule(&group, &plurals, &read)));
+    rules.extend(
+        by_group(&reads)
+            .into_iter()
+            .map(|(group, plurals)| rule(&group, &plurals, &read)),
+    );
     rules
 }
 
 fn by_group(kinds: &[Resource]) -> std::collections::BTreeMap<String, Vec<String>> {
     let mut groups = std::collections::BTreeMap::<String, Vec<String>>::new();
     for kind in kinds {
-        groups.entry(kind.group.clone()).or_default().push(kind.plural.clone());
+        groups
+            .entry(kind.group.clone())
+            .or_default()
+            .push(kind.plural.clone());
     }
     groups
 }
@@ -165,12 +210,20 @@ mod tests {
 
     #[test]
     fn kinds_are_read_in_every_form() {
-        let kinds =
-            known(&["Deployment".into(), "services".into(), "widgets.example.com".into()])
-                .expect("known kinds");
-        let names: Vec<String> =
-            kinds.iter().map(|Resource { group, plural }| format!("{plural}.{group}")).collect();
-        assert_eq!(names, ["services.", "deployments.apps", "widgets.example.com"]);
+        let kinds = known(&[
+            "Deployment".into(),
+            "services".into(),
+            "widgets.example.com".into(),
+        ])
+        .expect("known kinds");
+        let names: Vec<String> = kinds
+            .iter()
+            .map(|Resource { group, plural }| format!("{plural}.{group}"))
+            .collect();
+        assert_eq!(
+            names,
+            ["services.", "deployments.apps", "widgets.example.com"]
+        );
     }
 
     #[test]

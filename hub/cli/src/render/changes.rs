@@ -17,13 +17,19 @@ pub fn changes(last: Option<&RunView>, next: &RunView, style: Style) -> Vec<Stri
     let last = last.filter(|last| last.run == next.run);
     let mut lines = Vec::new();
     if last.is_none_or(|last| last.state != next.state) {
-        lines.push(format!("{at} {}", headline(next, style).replace('\n', "  ")));
+        lines.push(format!(
+            "{at} {}",
+            headline(next, style).replace('\n', "  ")
+        ));
     }
     for wave in &next.waves {
         let before = last.and_then(|last| last.waves.iter().find(|old| old.name == wave.name));
         if before.is_some_and(|old| old.state != wave.state) {
             let (_, word) = wave_word(wave.state);
-            lines.push(format!("{at} wave {}  {word}  {}/{}", wave.name, wave.done, wave.total));
+            lines.push(format!(
+                "{at} wave {}  {word}  {}/{}",
+                wave.name, wave.done, wave.total
+            ));
         }
         let old: BTreeMap<&str, &ClusterView> = before
             .map(|old| old.clusters.iter().map(|c| (c.name.as_str(), c)).collect())
@@ -38,7 +44,9 @@ pub fn changes(last: Option<&RunView>, next: &RunView, style: Style) -> Vec<Stri
         }
     }
     let wait = next.waiting_on.first().map(|wait| (&wait.reason, &wait.on));
-    let wait_before = last.and_then(|last| last.waiting_on.first()).map(|w| (&w.reason, &w.on));
+    let wait_before = last
+        .and_then(|last| last.waiting_on.first())
+        .map(|w| (&w.reason, &w.on));
     if wait != wait_before
         && let Some(first) = next.waiting_on.first()
     {
@@ -88,7 +96,10 @@ mod tests {
     #[test]
     fn same_view_says_nothing() {
         let view = canary_under_way();
-        assert_eq!(changes(Some(&view), &view, Style::PLAIN), Vec::<String>::new());
+        assert_eq!(
+            changes(Some(&view), &view, Style::PLAIN),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

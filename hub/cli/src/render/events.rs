@@ -16,7 +16,11 @@ pub fn event(event: &EventView, style: Style) -> String {
         Severity::Error => (Mood::Bad, "Error"),
     };
     let place = event.cluster.as_deref().unwrap_or("hub");
-    let object = event.object.as_deref().map(|object| format!("  {object}")).unwrap_or_default();
+    let object = event
+        .object
+        .as_deref()
+        .map(|object| format!("  {object}"))
+        .unwrap_or_default();
     format!(
         "{} {} {place}  {}/{}  {}{object}  {}",
         clock(&event.at),

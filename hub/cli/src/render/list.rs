@@ -15,24 +15,59 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
     let titles: &[&str] = match (kind, wide) {
         ("Cluster", false) => &["NAME", "STATUS", "LAST-SEEN", "KUBERNETES", "LABELS", "AGE"],
         ("Cluster", true) => &[
-            "NAME", "STATUS", "LAST-SEEN", "KUBERNETES", "LABELS", "AGENT", "CERTIFICATE-ENDS",
-            "MESSAGE", "AGE",
+            "NAME",
+            "STATUS",
+            "LAST-SEEN",
+            "KUBERNETES",
+            "LABELS",
+            "AGENT",
+            "CERTIFICATE-ENDS",
+            "MESSAGE",
+            "AGE",
         ],
         ("Fleet", false) => &["NAME", "CLUSTERS", "READY", "DEGRADED", "UNKNOWN", "AGE"],
-        ("Fleet", true) => {
-            &["NAME", "CLUSTERS", "READY", "DEGRADED", "UNKNOWN", "MEMBERS", "AGE"]
-        }
-        ("Application", false) => {
-            &["NAMESPACE", "NAME", "STATE", "HEALTH", "RELEASE", "CLUSTERS", "AGE"]
-        }
-        ("Application", true) => &[
-            "NAMESPACE", "NAME", "STATE", "HEALTH", "RELEASE", "CLUSTERS", "REVISION",
-            "CONDITIONS", "AGE",
+        ("Fleet", true) => &[
+            "NAME", "CLUSTERS", "READY", "DEGRADED", "UNKNOWN", "MEMBERS", "AGE",
         ],
-        (_, false) => &["NAMESPACE", "NAME", "APPLICATION", "STATE", "RELEASE", "CLUSTERS", "AGE"],
+        ("Application", false) => &[
+            "NAMESPACE",
+            "NAME",
+            "STATE",
+            "HEALTH",
+            "RELEASE",
+            "CLUSTERS",
+            "AGE",
+        ],
+        ("Application", true) => &[
+            "NAMESPACE",
+            "NAME",
+            "STATE",
+            "HEALTH",
+            "RELEASE",
+            "CLUSTERS",
+            "REVISION",
+            "CONDITIONS",
+            "AGE",
+        ],
+        (_, false) => &[
+            "NAMESPACE",
+            "NAME",
+            "APPLICATION",
+            "STATE",
+            "RELEASE",
+            "CLUSTERS",
+            "AGE",
+        ],
         (_, true) => &[
-            "NAMESPACE", "NAME", "APPLICATION", "STATE", "RELEASE", "CLUSTERS", "WORKLOAD",
-            "REVISION", "AGE",
+            "NAMESPACE",
+            "NAME",
+            "APPLICATION",
+            "STATE",
+            "RELEASE",
+            "CLUSTERS",
+            "WORKLOAD",
+            "REVISION",
+            "AGE",
         ],
     };
     let rows = items.iter().map(|item| {
@@ -51,10 +86,16 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
 /// Draws past runs.
 #[must_use]
 pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
-    let titles = ["REV", "VERSION", "OUTCOME", "CLUSTERS", "TOOK", "BY", "REASON", "AGE"];
+    let titles = [
+        "REV", "VERSION", "OUTCOME", "CLUSTERS", "TOOK", "BY", "REASON", "AGE",
+    ];
     let rows = runs.items.iter().map(|run| {
         let (mood, word) = run_word(run.state);
-        let end = run.finished_at.as_deref().and_then(|at| at.parse().ok()).unwrap_or(now);
+        let end = run
+            .finished_at
+            .as_deref()
+            .and_then(|at| at.parse().ok())
+            .unwrap_or(now);
         vec![
             run.revision.to_string(),
             release_name(&run.version, run.revision),
@@ -62,7 +103,11 @@ pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
             format!("{}/{}", run.done, run.total),
             between(Some(&run.created_at), Some(end)),
             run.by.clone(),
-            if run.reason.is_empty() { "-".to_owned() } else { run.reason.clone() },
+            if run.reason.is_empty() {
+                "-".to_owned()
+            } else {
+                run.reason.clone()
+            },
             ago(Some(&run.created_at), now),
         ]
     });
@@ -95,7 +140,10 @@ pub fn grid(titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Str
 }
 
 fn shown_width(cell: &str) -> usize {
-    anstream::adapter::strip_str(cell).to_string().chars().count()
+    anstream::adapter::strip_str(cell)
+        .to_string()
+        .chars()
+        .count()
 }
 
 fn status(item: &Item) -> &Value {
@@ -119,8 +167,12 @@ fn labels(item: &Item) -> String {
     if item.metadata.labels.is_empty() {
         return "-".to_owned();
     }
-    let pairs: Vec<String> =
-        item.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> = item
+        .metadata
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     pairs.join(",")
 }
 
@@ -138,7 +190,11 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
     ];
     if wide {
         row.push(text(&status["agentVersion"]));
-        row.push(status["certificateExpires"].as_str().map_or("-".to_owned(), clock));
+        row.push(
+            status["certificateExpires"]
+                .as_str()
+                .map_or("-".to_owned(), clock),
+        );
         row.push(text(&status["message"]));
     }
     row
@@ -160,7 +216,11 @@ fn fleet_row(item: &Item, wide: bool) -> Vec<String> {
             .flatten()
             .filter_map(|member| member["name"].as_str())
             .collect();
-        row.push(if members.is_empty() { "-".to_owned() } else { members.join(",") });
+        row.push(if members.is_empty() {
+            "-".to_owned()
+        } else {
+            members.join(",")
+        });
     }
     row
 }
@@ -199,7 +259,11 @@ fn application_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
             .flatten()
             .filter_map(|condition| condition["type"].as_str())
             .collect();
-        row.push(if conditions.is_empty() { "-".to_owned() } else { conditions.join(",") });
+        row.push(if conditions.is_empty() {
+            "-".to_owned()
+        } else {
+            conditions.join(",")
+        });
     }
     row
 }
@@ -216,7 +280,11 @@ fn rollout_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
     ];
     if wide {
         let workload = &item.spec["workload"];
-        row.push(format!("{}/{}", text(&workload["kind"]), text(&workload["name"])));
+        row.push(format!(
+            "{}/{}",
+            text(&workload["kind"]),
+            text(&workload["name"])
+        ));
         row.push(text(&status["revision"]));
     }
     row
@@ -247,7 +315,13 @@ mod tests {
     }
 
     fn draw(kind: &str, items: &[Item], wide: bool) -> String {
-        table(kind, items, wide, NOW.parse().expect("a time"), Style::PLAIN)
+        table(
+            kind,
+            items,
+            wide,
+            NOW.parse().expect("a time"),
+            Style::PLAIN,
+        )
     }
 
     #[test]

@@ -38,7 +38,9 @@ pub fn run(view: &RunView, viewport: Viewport, now: Timestamp, style: Style) -> 
     {
         let hidden = lines.len() - height + 1;
         lines.truncate(height.saturating_sub(1));
-        lines.push(format!("… {hidden} more lines; `-o wide` without -w shows all"));
+        lines.push(format!(
+            "… {hidden} more lines; `-o wide` without -w shows all"
+        ));
     }
     let mut text = lines
         .iter()
@@ -46,7 +48,11 @@ pub fn run(view: &RunView, viewport: Viewport, now: Timestamp, style: Style) -> 
         .collect::<Vec<_>>()
         .join("\n");
     text.push('\n');
-    if style.glyphs { text } else { text.replace('…', "~") }
+    if style.glyphs {
+        text
+    } else {
+        text.replace('…', "~")
+    }
 }
 
 /// The one line that says how a run stands.
@@ -62,12 +68,22 @@ pub fn headline(view: &RunView, style: Style) -> String {
     };
     let (mood, word) = run_word(view.state);
     let state = style.paint(mood, &style.state((mood, word)));
-    let mut text =
-        format!("rollout {}  rev {}  {change}   {state}", view.application, view.revision);
+    let mut text = format!(
+        "rollout {}  rev {}  {change}   {state}",
+        view.application, view.revision
+    );
     if let Some(wave) = current_wave(view) {
-        text.push_str(&format!("  wave {}/{} {}", wave.index + 1, view.waves.len(), wave.name));
+        text.push_str(&format!(
+            "  wave {}/{} {}",
+            wave.index + 1,
+            view.waves.len(),
+            wave.name
+        ));
     }
-    text.push_str(&format!("  {}/{} clusters  {} %", view.done, view.total, view.percent));
+    text.push_str(&format!(
+        "  {}/{} clusters  {} %",
+        view.done, view.total, view.percent
+    ));
     if !view.message.is_empty() {
         text.push_str(&format!("\n{}", view.message));
     }
@@ -78,17 +94,24 @@ fn current_wave(view: &RunView) -> Option<&WaveView> {
     if view.state.is_terminal() {
         return None;
     }
-    view.waves.iter().find(|wave| !matches!(wave.state, WavePhase::Passed | WavePhase::Skipped))
+    view.waves
+        .iter()
+        .find(|wave| !matches!(wave.state, WavePhase::Passed | WavePhase::Skipped))
 }
 
 fn waiting(view: &RunView, width: usize, now: Timestamp) -> Vec<String> {
-    let Some(first) = view.waiting_on.first() else { return Vec::new() };
+    let Some(first) = view.waiting_on.first() else {
+        return Vec::new();
+    };
     let mut text = format!("waiting for  {}", reason(first));
     if let Some(by_itself) = &first.by_itself {
         text.push_str(&format!("; {}", by_itself_text(by_itself, now)));
     }
     if view.waiting_on.len() > 1 {
-        text.push_str(&format!("  (+{} more: `bellwether why`)", view.waiting_on.len() - 1));
+        text.push_str(&format!(
+            "  (+{} more: `bellwether why`)",
+            view.waiting_on.len() - 1
+        ));
     }
     vec![fit(&text, width)]
 }
@@ -96,7 +119,11 @@ fn waiting(view: &RunView, width: usize, now: Timestamp) -> Vec<String> {
 /// One phrase for one reason.
 #[must_use]
 pub fn reason(wait: &WaitReason) -> String {
-    let text = if wait.message.is_empty() { &wait.reason } else { &wait.message };
+    let text = if wait.message.is_empty() {
+        &wait.reason
+    } else {
+        &wait.message
+    };
     match &wait.on {
         Some(on) if !text.contains(on.as_str()) => format!("{on}: {text}"),
         _ => text.clone(),
@@ -117,8 +144,16 @@ pub fn by_itself_text(text: &str, now: Timestamp) -> String {
     }
 }
 
-const TITLES: [&str; 8] =
-    ["WAVE/CLUSTER", "STATE", "STEP", "WEIGHT", "READY", "FAILED", "FOR", "NOTE"];
+const TITLES: [&str; 8] = [
+    "WAVE/CLUSTER",
+    "STATE",
+    "STEP",
+    "WEIGHT",
+    "READY",
+    "FAILED",
+    "FOR",
+    "NOTE",
+];
 
 struct Row {
     cells: [String; 8],
@@ -162,7 +197,10 @@ fn rows(view: &RunView, now: Timestamp, style: Style, detail: Detail) -> Vec<Row
 }
 
 const fn is_quiet(cluster: &ClusterView) -> bool {
-    matches!(cluster.state, ClusterPhase::Succeeded | ClusterPhase::Queued | ClusterPhase::Skipped)
+    matches!(
+        cluster.state,
+        ClusterPhase::Succeeded | ClusterPhase::Queued | ClusterPhase::Skipped
+    )
 }
 
 const fn urgency(phase: ClusterPhase) -> u8 {
@@ -180,7 +218,12 @@ fn quiet_row(wave: &WaveView, style: Style, detail: Detail) -> Option<Row> {
     if detail == Detail::Full {
         return None;
     }
-    let count = |phase| wave.clusters.iter().filter(|cluster| cluster.state == phase).count();
+    let count = |phase| {
+        wave.clusters
+            .iter()
+            .filter(|cluster| cluster.state == phase)
+            .count()
+    };
     let parts: Vec<String> = [
         (ClusterPhase::Succeeded, "done"),
         (ClusterPhase::Queued, "queued"),
@@ -196,14 +239,26 @@ fn quiet_row(wave: &WaveView, style: Style, detail: Detail) -> Option<Row> {
     }
     let mut cells: [String; 8] = Default::default();
     cells[0] = format!("  {} {}", style.pick("└", "`-"), parts.join(", "));
-    Some(Row { cells, mood: Mood::Idle, state: String::new() })
+    Some(Row {
+        cells,
+        mood: Mood::Idle,
+        state: String::new(),
+    })
 }
 
 fn wave_row(wave: &WaveView, now: Timestamp, style: Style) -> Row {
     let (mood, word) = wave_word(wave.state);
     let open = matches!(wave.state, WavePhase::Waiting | WavePhase::Skipped);
-    let arrow = if open { style.pick("▸", ">") } else { style.pick("▾", "v") };
-    let end = wave.finished_at.as_deref().and_then(|at| at.parse().ok()).unwrap_or(now);
+    let arrow = if open {
+        style.pick("▸", ">")
+    } else {
+        style.pick("▾", "v")
+    };
+    let end = wave
+        .finished_at
+        .as_deref()
+        .and_then(|at| at.parse().ok())
+        .unwrap_or(now);
     let state = style.state((mood, word));
     let spent = if wave.started_at.is_some() {
         between(wave.started_at.as_deref(), Some(end))
@@ -216,7 +271,11 @@ fn wave_row(wave: &WaveView, now: Timestamp, style: Style) -> Row {
         String::new(),
         String::new(),
         String::new(),
-        if wave.failed > 0 { format!("{}/{}", wave.failed, wave.max_failures) } else { String::new() },
+        if wave.failed > 0 {
+            format!("{}/{}", wave.failed, wave.max_failures)
+        } else {
+            String::new()
+        },
         spent,
         wave_note(wave),
     ];
@@ -238,7 +297,11 @@ fn wave_note(wave: &WaveView) -> String {
 
 fn cluster_row(cluster: &ClusterView, last: bool, now: Timestamp, style: Style) -> Row {
     let (mood, word) = cluster_word(cluster.state);
-    let branch = if last { style.pick("└", "`-") } else { style.pick("├", "|-") };
+    let branch = if last {
+        style.pick("└", "`-")
+    } else {
+        style.pick("├", "|-")
+    };
     let track = cluster.tracks.first();
     let under_way = track.filter(|_| {
         !matches!(
@@ -259,7 +322,11 @@ fn cluster_row(cluster: &ClusterView, last: bool, now: Timestamp, style: Style) 
         cell(|track| format!("{}/{}", track.weight, track.observed_weight)),
         cell(|track| format!("{}/{}", track.canary.ready, track.canary.desired)),
         cell(|track| format!("{}/{}", track.failed_checks, track.failure_threshold)),
-        if cluster.since.is_some() { ago(cluster.since.as_deref(), now) } else { String::new() },
+        if cluster.since.is_some() {
+            ago(cluster.since.as_deref(), now)
+        } else {
+            String::new()
+        },
         cluster_note(cluster, now),
     ];
     Row { cells, mood, state }
@@ -275,7 +342,10 @@ fn step(track: &TrackSummary) -> String {
 pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
     if !cluster.reachable && cluster.state != ClusterPhase::Queued {
         return match &cluster.last_seen {
-            Some(at) => format!("silent since {} ago; nothing fresh is known", ago(Some(at), now)),
+            Some(at) => format!(
+                "silent since {} ago; nothing fresh is known",
+                ago(Some(at), now)
+            ),
             None => "never heard from".to_owned(),
         };
     }
@@ -289,7 +359,10 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
     if let Some(check) = track.and_then(|track| track.checks.last())
         && cluster.state == ClusterPhase::Progressing
     {
-        let wait = cluster.waiting_on.first().map(|wait| format!("; {}", reason(wait)));
+        let wait = cluster
+            .waiting_on
+            .first()
+            .map(|wait| format!("; {}", reason(wait)));
         return format!("{}{}", check_note(check), wait.unwrap_or_default());
     }
     cluster.waiting_on.first().map(reason).unwrap_or_default()
@@ -297,7 +370,10 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
 
 fn check_note(check: &CheckResult) -> String {
     match &check.value {
-        Some(value) => format!("{} {value} ({}) {:?}", check.metric, check.limit, check.verdict),
+        Some(value) => format!(
+            "{} {value} ({}) {:?}",
+            check.metric, check.limit, check.verdict
+        ),
         None => format!("{} no data: {}", check.metric, check.reason),
     }
 }

@@ -7,7 +7,12 @@ use crate::{
 };
 
 fn draw(view: &bellwether_api::view::RunView, height: Option<usize>, style: Style) -> String {
-    run(view, Viewport { width: 120, height }, NOW.parse().expect("a time"), style)
+    run(
+        view,
+        Viewport { width: 120, height },
+        NOW.parse().expect("a time"),
+        style,
+    )
 }
 
 #[test]
@@ -30,7 +35,10 @@ fn silent_cluster_shows_no_old_green() {
     cluster.state = ClusterPhase::Unreachable;
     let text = draw(&view, None, Style::GLYPHS);
     assert!(text.contains("‖ Unreachable"), "{text}");
-    assert!(text.contains("silent since 4m ago; nothing fresh is known"), "{text}");
+    assert!(
+        text.contains("silent since 4m ago; nothing fresh is known"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -45,7 +53,10 @@ fn many_clusters_fit_the_viewport_and_keep_the_failing_one() {
 
 #[test]
 fn colour_changes_no_letter() {
-    let style = Style { colour: true, glyphs: true };
+    let style = Style {
+        colour: true,
+        glyphs: true,
+    };
     let coloured = draw(&canary_under_way(), None, style);
     let stripped = anstream::adapter::strip_str(&coloured).to_string();
     assert_eq!(stripped, draw(&canary_under_way(), None, Style::GLYPHS));

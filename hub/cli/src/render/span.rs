@@ -12,7 +12,11 @@ pub fn span(seconds: i64) -> String {
         100..=5_399 => format!("{minutes}m"),
         5_400..=172_799 => {
             let rest = minutes % 60;
-            if rest == 0 || hours >= 10 { format!("{hours}h") } else { format!("{hours}h{rest}m") }
+            if rest == 0 || hours >= 10 {
+                format!("{hours}h")
+            } else {
+                format!("{hours}h{rest}m")
+            }
         }
         _ => format!("{days}d"),
     }
@@ -45,7 +49,11 @@ pub fn clock(at: &str) -> String {
 /// Writes a release: its version, else its revision.
 #[must_use]
 pub fn release_name(version: &str, revision: u64) -> String {
-    if version.is_empty() { format!("rev {revision}") } else { version.to_owned() }
+    if version.is_empty() {
+        format!("rev {revision}")
+    } else {
+        version.to_owned()
+    }
 }
 
 /// Cuts a text to `width` characters.

@@ -33,10 +33,16 @@ pub enum Mood {
 impl Style {
     /// Neither colours nor glyphs.
     #[cfg(test)]
-    pub const PLAIN: Self = Self { colour: false, glyphs: false };
+    pub const PLAIN: Self = Self {
+        colour: false,
+        glyphs: false,
+    };
     /// Glyphs without colours.
     #[cfg(test)]
-    pub const GLYPHS: Self = Self { colour: false, glyphs: true };
+    pub const GLYPHS: Self = Self {
+        colour: false,
+        glyphs: true,
+    };
 
     /// Chooses one of two texts.
     #[must_use]

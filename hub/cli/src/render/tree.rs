@@ -23,14 +23,22 @@ pub fn application(item: &Item, units: &[UnitView], now: Timestamp, style: Style
     for (index, unit) in units.iter().enumerate() {
         let last = index + 1 == units.len();
         text.push_str(&cluster_line(unit, last, now, style));
-        let indent = if last { "   " } else { style.pick("│  ", "|  ") };
+        let indent = if last {
+            "   "
+        } else {
+            style.pick("│  ", "|  ")
+        };
         text.push_str(&objects(unit, indent, style));
     }
     text
 }
 
 fn branch(last: bool, style: Style) -> &'static str {
-    if last { style.pick("└─", "`-") } else { style.pick("├─", "|-") }
+    if last {
+        style.pick("└─", "`-")
+    } else {
+        style.pick("├─", "|-")
+    }
 }
 
 fn cluster_line(unit: &UnitView, last: bool, now: Timestamp, style: Style) -> String {
@@ -49,7 +57,10 @@ fn cluster_line(unit: &UnitView, last: bool, now: Timestamp, style: Style) -> St
             line.push_str(&format!(" {}", status.reason));
         }
         for track in &status.rollouts {
-            line.push_str(&format!("  {} {:?} weight {}", track.name, track.phase, track.weight));
+            line.push_str(&format!(
+                "  {} {:?} weight {}",
+                track.name, track.phase, track.weight
+            ));
         }
     }
     line.push('\n');
@@ -57,24 +68,37 @@ fn cluster_line(unit: &UnitView, last: bool, now: Timestamp, style: Style) -> St
 }
 
 fn objects(unit: &UnitView, indent: &str, style: Style) -> String {
-    let Some(status) = &unit.status else { return String::new() };
+    let Some(status) = &unit.status else {
+        return String::new();
+    };
     let fresh = unit.health != Health::Unknown;
     let mut text = String::new();
     let hidden = usize::try_from(status.object_count).unwrap_or(usize::MAX);
     let hidden = hidden.saturating_sub(status.objects.len());
     for (index, object) in status.objects.iter().enumerate() {
         let last = index + 1 == status.objects.len() && hidden == 0;
-        let health = if fresh { object.health } else { Health::Unknown };
+        let health = if fresh {
+            object.health
+        } else {
+            Health::Unknown
+        };
         let (mood, word) = health_word(health);
         let state = style.paint(mood, &style.state((mood, word)));
-        text.push_str(&format!("{indent}{} {}  {state}", branch(last, style), object.object));
+        text.push_str(&format!(
+            "{indent}{} {}  {state}",
+            branch(last, style),
+            object.object
+        ));
         if fresh && !object.reason.is_empty() {
             text.push_str(&format!("  {}: {}", object.reason, object.message));
         }
         text.push('\n');
     }
     if hidden > 0 {
-        text.push_str(&format!("{indent}{} {hidden} more objects\n", branch(true, style)));
+        text.push_str(&format!(
+            "{indent}{} {hidden} more objects\n",
+            branch(true, style)
+        ));
     }
     text
 }
@@ -128,7 +152,11 @@ mod tests {
             },
             health,
             reason: reason.into(),
-            message: if reason.is_empty() { String::new() } else { "2 of 5 are ready".into() },
+            message: if reason.is_empty() {
+                String::new()
+            } else {
+                "2 of 5 are ready".into()
+            },
         }
     }
 
@@ -139,7 +167,10 @@ mod tests {
             last_seen: Some("2026-03-01T12:06:00Z".into()),
             health,
             status: Some(UnitStatus {
-                application: NamespacedName { namespace: "shop".into(), name: "web".into() },
+                application: NamespacedName {
+                    namespace: "shop".into(),
+                    name: "web".into(),
+                },
                 digest: String::new(),
                 generation: 4,
                 run: uuid::Uuid::nil(),

@@ -14,7 +14,10 @@ use super::{
 pub fn why(answer: &Why, now: Timestamp, style: Style) -> String {
     let mut text = style.bold(&answer.headline);
     if answer.since.is_some() {
-        text.push_str(&format!("   since {} ago", ago(answer.since.as_deref(), now)));
+        text.push_str(&format!(
+            "   since {} ago",
+            ago(answer.since.as_deref(), now)
+        ));
     }
     if answer.queued > 0 {
         text.push_str(&format!("; {} clusters queue behind it", answer.queued));
@@ -33,19 +36,32 @@ pub fn why(answer: &Why, now: Timestamp, style: Style) -> String {
         .collect();
     section("because", &because);
     section("not this", &answer.not_this);
-    let width = answer.do_one_of.iter().map(|remedy| remedy.command.chars().count()).max();
+    let width = answer
+        .do_one_of
+        .iter()
+        .map(|remedy| remedy.command.chars().count())
+        .max();
     let remedies: Vec<String> = answer
         .do_one_of
         .iter()
         .map(|remedy| {
-            format!("{:<width$}   {}", remedy.command, remedy.effect, width = width.unwrap_or(0))
+            format!(
+                "{:<width$}   {}",
+                remedy.command,
+                remedy.effect,
+                width = width.unwrap_or(0)
+            )
         })
         .collect();
     section("do one of", &remedies);
     let by_itself: Vec<String> = if answer.by_itself.is_empty() {
         vec!["nothing".to_owned()]
     } else {
-        answer.by_itself.iter().map(|text| by_itself_text(text, now)).collect()
+        answer
+            .by_itself
+            .iter()
+            .map(|text| by_itself_text(text, now))
+            .collect()
     };
     section("by itself", &by_itself);
     text
