@@ -2,8 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bellwether_api::{call::ActionVerb, duration::Dur};
+use bellwether_api::duration::Dur;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod register;
+mod rollout;
+
+pub use register::{RegisterArgs, RegisterCommand, UnregisterCommand};
+pub use rollout::{ActionArgs, RolloutCommand};
 
 /// Control a fleet of Kubernetes clusters.
 #[derive(Parser, Debug)]
@@ -102,108 +108,6 @@ pub enum HubCommand {
         /// Flags for bellwether-hub, such as --data-dir
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
-    },
-}
-
-/// `register …`.
-#[derive(Subcommand, Debug)]
-pub enum RegisterCommand {
-    /// Install the agent in a cluster and wait for its heartbeat
-    Cluster(RegisterArgs),
-}
-
-/// `register cluster`.
-#[derive(Args, Debug)]
-pub struct RegisterArgs {
-    /// The cluster's name in the fleet
-    pub name: String,
-    /// Context of the kubeconfig
-    #[arg(long)]
-    pub context: Option<String>,
-    /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Labels of the cluster
-    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = parse_label, value_delimiter = ',')]
-    pub labels: Vec<(String, String)>,
-    /// Namespaces that the agent may work in
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "default",
-        value_name = "NAME,…"
-    )]
-    pub namespaces: Vec<String>,
-    /// Kinds that the agent may manage there, as kind or resource.group
-    #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
-    pub kinds: Vec<String>,
-    /// Base URL of the cluster's Prometheus, as its pods reach it
-    #[arg(long, value_name = "URL")]
-    pub metrics_address: Option<String>,
-    /// Image of the agent
-    #[arg(
-        long,
-        env = "BELLWETHER_AGENT_IMAGE",
-        default_value = concat!("ghcr.io/bellwether-dev/bellwether-agent:", env!("CARGO_PKG_VERSION")),
-        value_name = "REF"
-    )]
-    pub agent_image: String,
-    /// When the image is pulled
-    #[arg(long, value_enum, default_value_t = PullPolicy::IfNotPresent)]
-    pub image_pull_policy: PullPolicy,
-    /// Where the agent reaches the hub; the hub's own answer unless given
-    #[arg(long, value_name = "HOST:PORT")]
-    pub hub_address: Option<String>,
-    /// Print the manifests and change nothing
-    #[arg(long)]
-    pub print: bool,
-    /// How long to wait for the heartbeat
-    #[arg(long, default_value = "2m", value_parser = parse_duration)]
-    pub timeout: Duration,
-}
-
-/// When the agent's image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PullPolicy {
-    /// Where the node lacks it.
-    #[value(name = "IfNotPresent")]
-    IfNotPresent,
-    /// Never.
-    #[value(name = "Never")]
-    Never,
-    /// At every start.
-    #[value(name = "Always")]
-    Always,
-}
-
-impl PullPolicy {
-    /// Returns Kubernetes' word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-            Self::Always => "Always",
-        }
-    }
-}
-
-/// `unregister …`.
-#[derive(Subcommand, Debug)]
-pub enum UnregisterCommand {
-    /// Revoke the cluster's identity and remove the agent; workloads stay
-    Cluster {
-        /// The cluster's name
-        name: String,
-        /// Context of the kubeconfig
-        #[arg(long)]
-        context: Option<String>,
-        /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
-        #[arg(long, value_name = "FILE")]
-        kubeconfig: Option<PathBuf>,
-        /// Only forget the cluster at the hub; leave the agent where it is
-        #[arg(long)]
-        hub_only: bool,
     },
 }
 
@@ -316,93 +220,6 @@ pub struct EventsArgs {
     /// How the answer is printed
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
-}
-
-/// `rollout …`.
-#[derive(Subcommand, Debug)]
-pub enum RolloutCommand {
-    /// Open a waiting gate or step
-    Approve(ActionArgs),
-    /// Skip all remaining steps and promote
-    Promote(ActionArgs),
-    /// Stop where it is: weights stay, timers and checks are ignored
-    #[command(visible_alias = "pause")]
-    Suspend(ActionArgs),
-    /// Go on after suspend
-    Resume(ActionArgs),
-    /// Skip the current step, or one cluster with --cluster
-    Skip(ActionArgs),
-    /// Leave the run: everything goes back to what was before
-    Abort(ActionArgs),
-    /// Try again what failed
-    Retry(ActionArgs),
-    /// Show past runs
-    History {
-        /// The application's or rollout's name
-        name: String,
-        /// How the answer is printed
-        #[arg(short, long, value_enum)]
-        output: Option<Format>,
-    },
-    /// Show the run; the exit code says how it stands (0 done or under way, 3 failed, 4 waits for a human)
-    Status {
-        /// The application's or rollout's name
-        name: String,
-        /// Wait until it ends or waits for a human
-        #[arg(long)]
-        wait: bool,
-        /// Give up waiting after this long
-        #[arg(long, value_parser = parse_duration)]
-        timeout: Option<Duration>,
-        /// How the answer is printed
-        #[arg(short, long, value_enum)]
-        output: Option<Format>,
-    },
-}
-
-impl RolloutCommand {
-    /// Returns the verb and its options; `None` for the reading sub-commands.
-    #[must_use]
-    pub const fn action(&self) -> Option<(ActionVerb, &ActionArgs)> {
-        match self {
-            Self::Approve(args) => Some((ActionVerb::Approve, args)),
-            Self::Promote(args) => Some((ActionVerb::Promote, args)),
-            Self::Suspend(args) => Some((ActionVerb::Suspend, args)),
-            Self::Resume(args) => Some((ActionVerb::Resume, args)),
-            Self::Skip(args) => Some((ActionVerb::Skip, args)),
-            Self::Abort(args) => Some((ActionVerb::Abort, args)),
-            Self::Retry(args) => Some((ActionVerb::Retry, args)),
-            Self::History { .. } | Self::Status { .. } => None,
-        }
-    }
-}
-
-/// Options of the verbs that act.
-#[derive(Args, Debug)]
-pub struct ActionArgs {
-    /// The application's or rollout's name
-    pub name: String,
-    /// Only this wave
-    #[arg(long)]
-    pub wave: Option<String>,
-    /// Only this cluster
-    #[arg(long)]
-    pub cluster: Option<String>,
-    /// The step that you saw, from 0; another one is refused as stale
-    #[arg(long)]
-    pub step: Option<u32>,
-    /// Why; kept with the action
-    #[arg(long, default_value = "")]
-    pub reason: String,
-    /// The revision that you saw; another one is a conflict (exit code 6)
-    #[arg(long)]
-    pub revision: Option<u64>,
-    /// Wait until the run ends or waits for a human
-    #[arg(long)]
-    pub wait: bool,
-    /// Give up waiting after this long
-    #[arg(long, value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
 }
 
 /// `token …`.

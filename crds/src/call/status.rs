@@ -1,0 +1,73 @@
+//! What the hub knows of fleets and applications.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the hub knows of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetStatus {
+    /// How many members there are.
+    pub clusters: u32,
+    /// Members that are connected and well.
+    pub ready: u32,
+    /// Members that report a fault, or whose identity was taken away.
+    pub degraded: u32,
+    /// Silent members and members that never connected.
+    pub unknown: u32,
+    /// The members by name.
+    #[serde(default)]
+    pub members: Vec<FleetMember>,
+}
+
+/// One member of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetMember {
+    /// The cluster.
+    pub name: String,
+    /// How it is now.
+    pub condition: crate::cluster::ClusterCondition,
+    /// When it was last heard from (RFC 3339); absent = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+}
+
+/// What the hub knows of an application, or of the application of a Rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationStatus {
+    /// Where its newest run stands; absent = it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<crate::view::RunPhase>,
+    /// Health over its clusters; the worst decides, a silent cluster is Unknown.
+    pub health: crate::status::Health,
+    /// The newest release's revision; 0 = none.
+    #[serde(default)]
+    pub revision: u64,
+    /// What people call that release; may be empty.
+    #[serde(default)]
+    pub version: String,
+    /// Clusters that run it as a whole.
+    pub done: u32,
+    /// Clusters that it goes to.
+    pub total: u32,
+    /// What a human should know, such as NoClusters.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// A condition with the meaning of Kubernetes'.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it says.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A CamelCase word.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}

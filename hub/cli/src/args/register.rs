@@ -1,0 +1,109 @@
+//! `register` and `unregister`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{parse_duration, parse_label};
+
+/// `register …`.
+#[derive(Subcommand, Debug)]
+pub enum RegisterCommand {
+    /// Install the agent in a cluster and wait for its heartbeat
+    Cluster(RegisterArgs),
+}
+
+/// `register cluster`.
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// The cluster's name in the fleet
+    pub name: String,
+    /// Context of the kubeconfig
+    #[arg(long)]
+    pub context: Option<String>,
+    /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Labels of the cluster
+    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = parse_label, value_delimiter = ',')]
+    pub labels: Vec<(String, String)>,
+    /// Namespaces that the agent may work in
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "default",
+        value_name = "NAME,…"
+    )]
+    pub namespaces: Vec<String>,
+    /// Kinds that the agent may manage there, as kind or resource.group
+    #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
+    pub kinds: Vec<String>,
+    /// Base URL of the cluster's Prometheus, as its pods reach it
+    #[arg(long, value_name = "URL")]
+    pub metrics_address: Option<String>,
+    /// Image of the agent
+    #[arg(
+        long,
+        env = "BELLWETHER_AGENT_IMAGE",
+        default_value = concat!("ghcr.io/bellwether-dev/bellwether-agent:", env!("CARGO_PKG_VERSION")),
+        value_name = "REF"
+    )]
+    pub agent_image: String,
+    /// When the image is pulled
+    #[arg(long, value_enum, default_value_t = PullPolicy::IfNotPresent)]
+    pub image_pull_policy: PullPolicy,
+    /// Where the agent reaches the hub; the hub's own answer unless given
+    #[arg(long, value_name = "HOST:PORT")]
+    pub hub_address: Option<String>,
+    /// Print the manifests and change nothing
+    #[arg(long)]
+    pub print: bool,
+    /// How long to wait for the heartbeat
+    #[arg(long, default_value = "2m", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+/// When the agent's image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicy {
+    /// Where the node lacks it.
+    #[value(name = "IfNotPresent")]
+    IfNotPresent,
+    /// Never.
+    #[value(name = "Never")]
+    Never,
+    /// At every start.
+    #[value(name = "Always")]
+    Always,
+}
+
+impl PullPolicy {
+    /// Returns Kubernetes' word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+            Self::Always => "Always",
+        }
+    }
+}
+
+/// `unregister …`.
+#[derive(Subcommand, Debug)]
+pub enum UnregisterCommand {
+    /// Revoke the cluster's identity and remove the agent; workloads stay
+    Cluster {
+        /// The cluster's name
+        name: String,
+        /// Context of the kubeconfig
+        #[arg(long)]
+        context: Option<String>,
+        /// The kubeconfig; KUBECONFIG or ~/.kube/config unless given
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+        /// Only forget the cluster at the hub; leave the agent where it is
+        #[arg(long)]
+        hub_only: bool,
+    },
+}

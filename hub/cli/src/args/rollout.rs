@@ -1,0 +1,95 @@
+//! `rollout`.
+
+use std::time::Duration;
+
+use bellwether_api::call::ActionVerb;
+use clap::{Args, Subcommand};
+
+use super::{Format, parse_duration};
+
+/// `rollout …`.
+#[derive(Subcommand, Debug)]
+pub enum RolloutCommand {
+    /// Open a waiting gate or step
+    Approve(ActionArgs),
+    /// Skip all remaining steps and promote
+    Promote(ActionArgs),
+    /// Stop where it is: weights stay, timers and checks are ignored
+    #[command(visible_alias = "pause")]
+    Suspend(ActionArgs),
+    /// Go on after suspend
+    Resume(ActionArgs),
+    /// Skip the current step, or one cluster with --cluster
+    Skip(ActionArgs),
+    /// Leave the run: everything goes back to what was before
+    Abort(ActionArgs),
+    /// Try again what failed
+    Retry(ActionArgs),
+    /// Show past runs
+    History {
+        /// The application's or rollout's name
+        name: String,
+        /// How the answer is printed
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+    /// Show the run; the exit code says how it stands (0 done or under way, 3 failed, 4 waits for a human)
+    Status {
+        /// The application's or rollout's name
+        name: String,
+        /// Wait until it ends or waits for a human
+        #[arg(long)]
+        wait: bool,
+        /// Give up waiting after this long
+        #[arg(long, value_parser = parse_duration)]
+        timeout: Option<Duration>,
+        /// How the answer is printed
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+}
+
+impl RolloutCommand {
+    /// Returns the verb and its options; `None` for the reading sub-commands.
+    #[must_use]
+    pub const fn action(&self) -> Option<(ActionVerb, &ActionArgs)> {
+        match self {
+            Self::Approve(args) => Some((ActionVerb::Approve, args)),
+            Self::Promote(args) => Some((ActionVerb::Promote, args)),
+            Self::Suspend(args) => Some((ActionVerb::Suspend, args)),
+            Self::Resume(args) => Some((ActionVerb::Resume, args)),
+            Self::Skip(args) => Some((ActionVerb::Skip, args)),
+            Self::Abort(args) => Some((ActionVerb::Abort, args)),
+            Self::Retry(args) => Some((ActionVerb::Retry, args)),
+            Self::History { .. } | Self::Status { .. } => None,
+        }
+    }
+}
+
+/// Options of the verbs that act.
+#[derive(Args, Debug)]
+pub struct ActionArgs {
+    /// The application's or rollout's name
+    pub name: String,
+    /// Only this wave
+    #[arg(long)]
+    pub wave: Option<String>,
+    /// Only this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// The step that you saw, from 0; another one is refused as stale
+    #[arg(long)]
+    pub step: Option<u32>,
+    /// Why; kept with the action
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// The revision that you saw; another one is a conflict (exit code 6)
+    #[arg(long)]
+    pub revision: Option<u64>,
+    /// Wait until the run ends or waits for a human
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this long
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
