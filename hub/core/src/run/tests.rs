@@ -1,4 +1,4 @@
 mod actions;
-mod model;
+pub mod model;
 mod random;
 mod waves;
