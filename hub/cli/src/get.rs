@@ -269,7 +269,7 @@ async fn watch_list(
 pub async fn describe(client: &Client, global: &Global, args: &TargetArgs) -> anyhow::Result<Code> {
     let (kind, name) = one_target(&args.kind, args.name.as_deref())?;
     let screen = Screen::new(global);
-    let item: Item = client.get(&kind.path(&global.namespace, &name)).await?;
+    let item = item_of(client, global, kind, &name).await?;
     if let Some(format @ (Format::Json | Format::Yaml)) = args.output {
         document(&item, format)?;
         return Ok(Code::Done);
@@ -297,6 +297,21 @@ pub async fn describe(client: &Client, global: &Global, args: &TargetArgs) -> an
     Ok(Code::Done)
 }
 
+/// Reads an object; a rollout may be named by its application, whose rollout may be inline.
+async fn item_of(client: &Client, global: &Global, kind: Kind, name: &str) -> anyhow::Result<Item> {
+    let asked = client.get(&kind.path(&global.namespace, name)).await;
+    let missing = asked.as_ref().err().is_some_and(|error: &anyhow::Error| {
+        matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status == 404)
+    });
+    if kind == Kind::Rollout && missing {
+        return client
+            .get(&Kind::Application.path(&global.namespace, name))
+            .await
+            .or(asked);
+    }
+    asked
+}
+
 /// `tree`.
 ///
 /// # Errors
@@ -316,7 +331,7 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
                 document(&units, format)?;
                 return Ok(Code::Done);
             }
-            let item: Item = client.get(&kind.path(&global.namespace, &name)).await?;
+            let item = item_of(client, global, kind, &name).await?;
             print(&render::tree::application(&item, &units.items, now, style))?;
         }
         Kind::Cluster | Kind::Event => {
