@@ -1,1 +1,19 @@
-//! placeholder
+//! Every decision of an agent, as pure functions: no IO, no clock, no randomness.
+//!
+//! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
+//! objects: arithmetic ([`weights`], [`sizes`]), objects ([`canary_copy`], [`effective`],
+//! [`provider`]), judgements ([`settled`], [`analysis`], [`health`]) and order ([`apply_order`]).
+
+pub mod analysis;
+pub mod apply_order;
+pub mod canary_copy;
+pub mod covers;
+pub mod effective;
+pub mod health;
+pub mod machine;
+pub mod names;
+pub mod provider;
+pub mod settled;
+pub mod sizes;
+pub mod template_digest;
+pub mod weights;

@@ -1,0 +1,35 @@
+//! The run of one governed Deployment: observations in, the wanted overlay out.
+//!
+//! The shell observes the cluster, calls [`decide`], saves `next` by compare-and-set, and then makes
+//! the cluster match `overlay`. An overlay names the whole wanted state, never a change, so that a
+//! shell that dies anywhere starts again by observing. Every stage changes one thing and waits until
+//! that thing is observed.
+
+mod awaits;
+mod commands;
+mod decide;
+mod decision;
+mod observations;
+mod overlay;
+mod progress;
+mod promotion;
+mod rollback;
+mod start;
+mod state;
+mod steps;
+mod summary;
+mod turn;
+
+pub use decide::decide;
+pub use decision::{Decision, Happening, SampleRequest};
+pub use observations::{
+    CanaryView, Endpoints, MetricSample, Observations, RouteView, Samples, ServiceView,
+};
+pub use overlay::{CanaryWant, Overlay, ServicePin};
+pub use state::{
+    Answered, Clock, Failure, PromotionPart, RollbackPart, RunState, Shift, Stage, StepPart,
+    StepVerdict,
+};
+
+#[cfg(test)]
+mod tests;

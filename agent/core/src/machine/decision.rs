@@ -1,0 +1,80 @@
+//! What a decision says.
+
+use bellwether_api::{
+    command::ExecutedCommand,
+    reference::ObjectRef,
+    status::{RunEvent, Severity, TrackSummary, WaitReason},
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{overlay::Overlay, state::RunState};
+
+/// What is to be saved, done and said. Save `next` (with `executed` in the same write) before
+/// anything is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The state to save.
+    pub next: RunState,
+    /// What the cluster is to look like; see [`Overlay::of`].
+    pub overlay: Overlay,
+    /// Whether drift of the governed objects is corrected now; `false` while a human's edit is
+    /// held: then only `overlay.route_weight` falling to 0 may be written.
+    pub correct_drift: bool,
+    /// Metrics to measure now; decide again with the answer.
+    pub sample: Option<SampleRequest>,
+    /// What is waited for; empty in terminal states only.
+    pub waiting_on: Vec<WaitReason>,
+    /// When to decide again although nothing was observed; absent = not before something is.
+    pub wake_at: Option<Timestamp>,
+    /// What happened, oldest first.
+    pub events: Vec<Happening>,
+    /// One-shot commands that were answered just now.
+    pub executed: Vec<ExecutedCommand>,
+    /// Where the run stands, for people.
+    pub summary: TrackSummary,
+}
+
+/// A request for one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleRequest {
+    /// To be repeated in the answer.
+    pub check: u64,
+    /// Since when the weight is in force: no window reaches back further.
+    pub in_force_since: Timestamp,
+}
+
+/// Something that happened; the shell numbers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A CamelCase word.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Happening {
+    /// Numbers it as an event of a unit.
+    #[must_use]
+    pub fn event(
+        &self,
+        seq: u64,
+        at: Timestamp,
+        run: Uuid,
+        attempt: u32,
+        object: Option<ObjectRef>,
+    ) -> RunEvent {
+        RunEvent {
+            seq,
+            at: at.to_string(),
+            run,
+            attempt,
+            severity: self.severity,
+            reason: self.reason.to_owned(),
+            object,
+            message: self.message.clone(),
+        }
+    }
+}

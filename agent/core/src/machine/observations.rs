@@ -1,0 +1,142 @@
+//! What the shell has seen of the cluster when it asks for a decision.
+
+use std::collections::BTreeSet;
+
+use bellwether_api::{duration::Dur, number::Weight};
+use jiff::Timestamp;
+
+use crate::{
+    provider::RouteObservation,
+    settled::{DeploymentView, ReplicaSetView},
+};
+
+/// Everything that a decision may look at. What is not known is absent, and then nothing rises.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observations {
+    /// Whether all of this was read after the shell's own last write, from synced caches or from
+    /// the API server. `false` holds the run as it is.
+    pub fresh: bool,
+    /// The user's workload; absent = it does not exist.
+    pub workload: Option<DeploymentView>,
+    /// ReplicaSets whose controller is the workload.
+    pub replica_sets: Vec<ReplicaSetView>,
+    /// The canary Deployment of this run and attempt; absent = it does not exist.
+    pub canary: Option<CanaryView>,
+    /// Whether the canary Service of this run and attempt exists.
+    pub canary_service: bool,
+    /// The apex Service and every other Service of the namespace whose own selector (without a pin
+    /// of ours) matches the labels of canary pods.
+    pub services: Vec<ServiceView>,
+    /// Addresses in the apex Service's EndpointSlices.
+    pub apex_endpoints: Endpoints,
+    /// Addresses in the canary Service's EndpointSlices.
+    pub canary_endpoints: Endpoints,
+    /// One entry for each route that the plan names, found or not.
+    pub routes: Vec<RouteView>,
+    /// HorizontalPodAutoscalers and ScaledObjects that target the workload, as `Kind/name`.
+    pub autoscalers: Vec<String>,
+    /// Objects of the names that the run needs which are not this run's, as `Kind/name`.
+    pub foreign_objects: Vec<String>,
+    /// Fields of the run's objects that a human changed, as `Kind/name: what`.
+    pub foreign_edits: Vec<String>,
+    /// The Rollout goes away: the track carries a deletion timestamp.
+    pub deleted: bool,
+    /// The namespace goes away: objects can no longer be created.
+    pub namespace_terminating: bool,
+    /// The answer to the last [`super::SampleRequest`].
+    pub samples: Option<Samples>,
+    /// How long the data plane needs after the route's status says that it is programmed
+    /// ([`crate::provider::SETTLE`] unless configured).
+    pub route_settle: Dur,
+}
+
+/// The canary Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanaryView {
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`; 0 = none.
+    pub observed_generation: i64,
+    /// `status.updatedReplicas`.
+    pub updated: u32,
+    /// `status.readyReplicas`.
+    pub ready: u32,
+    /// `status.availableReplicas`.
+    pub available: u32,
+    /// Why pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.
+    pub trouble: String,
+    /// Whether it carries a deletion timestamp.
+    pub deleting: bool,
+}
+
+/// A Service that would select canary pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// The name.
+    pub name: String,
+    /// The `pod-template-hash` that its selector carries now; absent = none.
+    pub pin: Option<String>,
+    /// Why it cannot be pinned (not delivered by the hub, selects pods of other workloads too);
+    /// empty = it can.
+    pub unpinnable: String,
+}
+
+/// Addresses of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Ready and not terminating.
+    pub ready: BTreeSet<String>,
+    /// The others.
+    pub not_ready: BTreeSet<String>,
+}
+
+impl Endpoints {
+    /// Tells whether any address stands in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.all().any(|address| other.ready.contains(address) || other.not_ready.contains(address))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        self.ready.iter().chain(&self.not_ready)
+    }
+
+    /// Counts ready addresses.
+    #[must_use]
+    pub fn ready_count(&self) -> u32 {
+        u32::try_from(self.ready.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A route that splits traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteView {
+    /// `Kind/name`.
+    pub name: String,
+    /// The canary's share in its rules; absent = missing, or its rules disagree.
+    pub weight: Option<Weight>,
+    /// What its status says.
+    pub observation: RouteObservation,
+}
+
+/// The answer to one [`super::SampleRequest`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Samples {
+    /// The request's number; another number is ignored.
+    pub check: u64,
+    /// When it was measured.
+    pub at: Timestamp,
+    /// One per metric of the plan; one that is missing counts as no data.
+    pub metrics: Vec<MetricSample>,
+}
+
+/// One measured metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSample {
+    /// The metric's name.
+    pub metric: String,
+    /// What was measured.
+    pub sample: crate::analysis::Sample,
+}

@@ -1,0 +1,114 @@
+//! What a run wants the cluster to look like, whole.
+
+use bellwether_api::number::Weight;
+
+use super::state::{PromotionPart, RollbackPart, RunState, Stage};
+use crate::settled::TemplateVersion;
+
+/// What differs from the user's manifests while a run is under way. The shell makes the cluster
+/// match it, as often as it likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// `spec.paused` of the workload; `false` = as the user wrote it.
+    pub paused: bool,
+    /// Services whose selector carries a `pod-template-hash`, sorted; the others are as written.
+    pub pins: Vec<ServicePin>,
+    /// Which pod template the workload carries.
+    pub template: TemplateVersion,
+    /// The canary's share of the routes; 0 = the routes as the user wrote them.
+    pub route_weight: Weight,
+    /// The canary Deployment and its Service; absent = neither exists.
+    pub canary: Option<CanaryWant>,
+}
+
+/// A Service that selects one ReplicaSet's pods only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServicePin {
+    /// The Service.
+    pub service: String,
+    /// The `pod-template-hash`.
+    pub hash: String,
+}
+
+/// The canary that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanaryWant {
+    /// Its pods.
+    pub replicas: u32,
+}
+
+impl Overlay {
+    /// The overlay of no run at all: everything as the user wrote it.
+    #[must_use]
+    pub fn none(template: TemplateVersion) -> Self {
+        Self {
+            paused: false,
+            pins: Vec::new(),
+            template,
+            route_weight: Weight::ZERO,
+            canary: None,
+        }
+    }
+
+    /// Tells what a state wants. It depends on nothing else, so that a restarted shell knows it
+    /// before it has observed anything.
+    #[must_use]
+    pub fn of(state: &RunState) -> Self {
+        let stable = state.stable.as_ref().map(|stable| stable.hash.as_str());
+        let (paused, hash, template, canary) = match &state.stage {
+            Stage::Initializing => (false, None, TemplateVersion::Old, false),
+            Stage::Pausing => (true, None, TemplateVersion::Old, false),
+            Stage::Pinning => (true, stable, TemplateVersion::Old, false),
+            Stage::Step { .. } => (true, stable, TemplateVersion::Old, true),
+            Stage::Promoting { part } => promoting(part),
+            Stage::RollingBack { part, .. } => rolling_back(part, stable),
+            Stage::Succeeded => (false, None, TemplateVersion::New, false),
+            Stage::Failed { .. } => (false, None, TemplateVersion::Old, false),
+        };
+        let pins = hash.map_or_else(Vec::new, |hash| {
+            let pin = |service: &String| ServicePin { service: service.clone(), hash: hash.to_owned() };
+            state.pinned.iter().map(pin).collect()
+        });
+        Self {
+            paused,
+            pins,
+            template,
+            route_weight: state.weight,
+            canary: (canary && state.canary_pods > 0)
+                .then_some(CanaryWant { replicas: state.canary_pods }),
+        }
+    }
+}
+
+type Wanted<'a> = (bool, Option<&'a str>, TemplateVersion, bool);
+
+fn promoting(part: &PromotionPart) -> Wanted<'_> {
+    use PromotionPart as Part;
+    match part {
+        Part::Unpinning => (true, None, TemplateVersion::Old, true),
+        Part::Updating => (false, None, TemplateVersion::New, true),
+        Part::Freezing { .. } => (true, None, TemplateVersion::New, true),
+        Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } => {
+            (true, Some(&new.hash), TemplateVersion::New, true)
+        }
+        Part::Removing { new } => (true, Some(&new.hash), TemplateVersion::New, false),
+        Part::Releasing => (true, None, TemplateVersion::New, false),
+        Part::Unpausing => (false, None, TemplateVersion::New, false),
+    }
+}
+
+fn rolling_back<'a>(part: &'a RollbackPart, stable: Option<&'a str>) -> Wanted<'a> {
+    use RollbackPart as Part;
+    match part {
+        Part::Unpinning => (true, None, TemplateVersion::New, true),
+        Part::Retemplating => (false, None, TemplateVersion::Old, true),
+        Part::Freezing { .. } => (true, None, TemplateVersion::Old, true),
+        Part::Repinning { old } => (true, Some(&old.hash), TemplateVersion::Old, true),
+        Part::Unloading | Part::Settling { .. } | Part::Draining { .. } => {
+            (true, stable, TemplateVersion::Old, true)
+        }
+        Part::Removing => (true, stable, TemplateVersion::Old, false),
+        Part::Releasing => (true, None, TemplateVersion::Old, false),
+        Part::Unpausing => (false, None, TemplateVersion::Old, false),
+    }
+}

@@ -1,0 +1,155 @@
+//! Rollback: traffic and pods go back to what was before.
+
+use bellwether_api::{
+    number::Weight,
+    status::{FailureReason, Severity},
+};
+use jiff::Timestamp;
+
+use super::{
+    awaits, progress,
+    promotion::canary_is_gone,
+    state::{Failure, PromotionPart, RollbackPart as Part, Stage},
+    turn::Turn,
+};
+use crate::{
+    settled::{Settled, TemplateVersion},
+    sizes::weight_that_stays,
+};
+
+/// Starts going back; does nothing when the run goes back already or is over. A run that has
+/// changed nothing yet fails at once.
+pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
+    let part = match &turn.state.stage {
+        Stage::RollingBack { .. } | Stage::Succeeded | Stage::Failed { .. } => return,
+        Stage::Initializing => {
+            fail(turn, failure);
+            return;
+        }
+        Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
+        _ => Part::Unloading,
+    };
+    let message = format!("the run goes back: {}", failure.message);
+    turn.say(Severity::Error, "RollingBack", message);
+    turn.enter(Stage::RollingBack { failure, part });
+    progress::restart(turn);
+}
+
+/// The workload has, or may have, another template than the old one.
+fn carries_new(turn: &Turn<'_>, part: &PromotionPart) -> bool {
+    *part != PromotionPart::Unpinning
+        && turn
+            .seen
+            .workload
+            .as_ref()
+            .is_some_and(|workload| workload.template != TemplateVersion::Old)
+}
+
+fn fail(turn: &mut Turn<'_>, failure: Failure) {
+    let message = format!("the run failed: {}", failure.message);
+    turn.say(Severity::Error, "Failed", message);
+    turn.enter(Stage::Failed { failure });
+}
+
+pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
+    let next = match part {
+        Part::Unpinning => awaits::pins(turn, None).then_some(Part::Retemplating),
+        Part::Retemplating => retemplating(turn),
+        Part::Freezing { old } => freezing(turn, old),
+        Part::Repinning { old } => repinning(turn, old),
+        Part::Unloading => unloading(turn, &failure),
+        Part::Settling { until } => settling(turn, until),
+        Part::Draining { until } => draining(turn, until),
+        Part::Removing => removing(turn),
+        Part::Releasing => awaits::pins(turn, None).then_some(Part::Unpausing),
+        Part::Unpausing => {
+            if turn.seen.workload.is_none() || awaits::paused(turn, false) {
+                fail(turn, failure);
+            }
+            return;
+        }
+    };
+    if let Some(part) = next {
+        turn.enter(Stage::RollingBack { failure, part });
+    }
+}
+
+/// Waits for the old version, however long it takes: the canary serves meanwhile.
+fn retemplating(turn: &mut Turn<'_>) -> Option<Part> {
+    let old = awaits::stands(turn, TemplateVersion::Old)?;
+    let known = turn.state.stable.as_ref().is_none_or(|stable| stable.hash == old.hash);
+    // The same template makes the same hash, unless its ReplicaSet was deleted in between. Another
+    // hash is more likely the new version, whose update back has not begun.
+    if known || progress::is_overdue(turn) {
+        return Some(Part::Freezing { old });
+    }
+    let on = turn.grant.workload.to_string();
+    turn.wait_on("NotUpdated", format!("{on} has no pods of the old template yet"), &on);
+    None
+}
+
+fn freezing(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
+    if !awaits::paused(turn, true) {
+        return None;
+    }
+    if awaits::rolls(turn) {
+        return Some(Part::Retemplating);
+    }
+    let now = awaits::stands(turn, TemplateVersion::Old)?;
+    Some(Part::Repinning { old: if now.hash == old.hash { old } else { now } })
+}
+
+fn repinning(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
+    awaits::pins(turn, Some(&old.hash)).then(|| {
+        turn.state.stable = Some(old);
+        Part::Unloading
+    })
+}
+
+/// Lowers the weight as the old version can carry the rest, and waits for the gateway.
+fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
+    let overdue = progress::is_overdue(turn);
+    let stays = turn.seen.workload.as_ref().map_or(Weight::ZERO, |workload| {
+        weight_that_stays(workload.ready.min(workload.available), workload.replicas)
+    });
+    let aim = if overdue { Weight::ZERO } else { stays };
+    turn.state.weight = turn.state.weight.min(aim);
+    let weight = turn.state.weight;
+    if weight > Weight::ZERO {
+        let on = turn.grant.workload.to_string();
+        let message = format!("the canary keeps {weight} % until more pods of {on} are available");
+        turn.wait_on("StableNotReady", message, &on);
+        return None;
+    }
+    if !turn.state.routed {
+        return Some(Part::Removing);
+    }
+    // Who deletes everything deletes routes too; nothing is left that could carry a weight then.
+    let let_go = matches!(failure.reason, FailureReason::Deleted | FailureReason::TargetGone);
+    let away = awaits::routes(turn, Weight::ZERO) & awaits::apart(turn);
+    (away || overdue && let_go)
+        .then(|| Part::Settling { until: turn.after(turn.seen.route_settle) })
+}
+
+fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
+    if turn.now < until {
+        let message = "the gateway's data plane takes the weight over";
+        turn.wait_until("Settling", message, until, "the canary counts as without traffic");
+        return None;
+    }
+    Some(Part::Draining { until: turn.after(turn.grant.plan.drain) })
+}
+
+fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
+    if turn.now < until {
+        let message = "requests to the canary that are in flight end";
+        turn.wait_until("Draining", message, until, "the canary is removed");
+        return None;
+    }
+    Some(Part::Removing)
+}
+
+fn removing(turn: &mut Turn<'_>) -> Option<Part> {
+    turn.state.canary_pods = 0;
+    canary_is_gone(turn).then_some(Part::Releasing)
+}

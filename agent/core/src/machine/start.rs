@@ -1,0 +1,148 @@
+//! Before the first step: nothing is changed until everything that the run needs is there.
+
+use bellwether_api::{
+    number::Weight,
+    status::{FailureReason, Severity},
+};
+
+use super::{
+    awaits, rollback,
+    state::{Failure, Stage, StepPart},
+    turn::Turn,
+};
+use crate::settled::TemplateVersion;
+
+/// Refuses what cannot be driven, waits for what is not there yet.
+pub(super) fn initializing(turn: &mut Turn<'_>) {
+    if let Some(message) = refusal(turn) {
+        refuse(turn, message);
+        return;
+    }
+    let ready = apex_exists(turn) & routes_untouched(turn) & not_paused(turn);
+    let Some(settled) = awaits::stands(turn, TemplateVersion::Old) else { return };
+    if settled.replicas == 0 {
+        let on = turn.grant.workload.to_string();
+        turn.wait_on("ScaledToZero", format!("{on} has no pods to compare with"), &on);
+        return;
+    }
+    if !ready {
+        return;
+    }
+    let mut pinned: Vec<_> =
+        turn.seen.services.iter().map(|service| service.name.clone()).collect();
+    pinned.sort();
+    pinned.dedup();
+    let message =
+        format!("{} has {} pods of {}", turn.grant.workload, settled.replicas, settled.hash);
+    turn.say(Severity::Info, "Started", message);
+    if turn.grant.plan.analysis.metrics.is_empty() {
+        let message = "the plan has no metrics: readiness alone decides";
+        turn.say(Severity::Warn, "NothingConfigured", message.to_owned());
+    }
+    turn.state.stable = Some(settled);
+    turn.state.pinned = pinned;
+    turn.enter(Stage::Pausing);
+}
+
+/// Waits until nothing can change the hash any more, and takes the hash that there is then.
+pub(super) fn pausing(turn: &mut Turn<'_>) {
+    if !awaits::paused(turn, true) {
+        return;
+    }
+    if awaits::rolls(turn) {
+        // Somebody restarted it before it was paused: it has to finish first.
+        turn.enter(Stage::Initializing);
+        return;
+    }
+    if let Some(settled) = awaits::stands(turn, TemplateVersion::Old) {
+        turn.state.stable = Some(settled);
+        turn.enter(Stage::Pinning);
+    }
+}
+
+/// Waits until no Service could take canary pods for its own.
+pub(super) fn pinning(turn: &mut Turn<'_>) {
+    if let Some(message) = refusal(turn) {
+        refuse(turn, message);
+        return;
+    }
+    if pins_hold(turn) {
+        turn.enter(Stage::Step { index: 0, part: StepPart::Scaling });
+    }
+}
+
+/// Every Service that would select canary pods is pinned to the old version, also those that came
+/// since.
+pub(super) fn pins_hold(turn: &mut Turn<'_>) -> bool {
+    for service in &turn.seen.services {
+        if turn.state.pinned.contains(&service.name) {
+            continue;
+        }
+        if service.unpinnable.is_empty() {
+            turn.state.pinned.push(service.name.clone());
+            turn.state.pinned.sort();
+        } else {
+            let on = format!("Service/{}", service.name);
+            let message = format!("{on} would select canary pods: {}", service.unpinnable);
+            turn.wait_on("ServiceUnpinnable", message, &on);
+            return false;
+        }
+    }
+    let hash = turn.state.stable.as_ref().map(|stable| stable.hash.clone());
+    awaits::pins(turn, hash.as_deref())
+}
+
+/// Lists what would make a run unsafe, by name.
+fn refusal(turn: &Turn<'_>) -> Option<String> {
+    let (seen, workload) = (turn.seen, &turn.grant.workload);
+    if turn.steps.is_empty() {
+        return Some("the plan has no steps".to_owned());
+    }
+    if !seen.autoscalers.is_empty() {
+        return Some(format!(
+            "{} scales {workload}; workloads with an autoscaler are not supported",
+            seen.autoscalers.join(", ")
+        ));
+    }
+    if !seen.foreign_objects.is_empty() {
+        return Some(format!("{} exists and is not of this run", seen.foreign_objects.join(", ")));
+    }
+    let unpinnable: Vec<_> = seen
+        .services
+        .iter()
+        .filter(|service| !service.unpinnable.is_empty())
+        .map(|service| {
+            let name = &service.name;
+            format!("Service/{name} would select canary pods: {}", service.unpinnable)
+        })
+        .collect();
+    (!unpinnable.is_empty()).then(|| unpinnable.join("; "))
+}
+
+fn refuse(turn: &mut Turn<'_>, message: String) {
+    rollback::begin(turn, Failure { reason: FailureReason::Refused, message });
+}
+
+fn apex_exists(turn: &mut Turn<'_>) -> bool {
+    let Some(apex) = &turn.grant.plan.service else { return true };
+    let exists = turn.seen.services.iter().any(|service| service.name == apex.name);
+    if !exists {
+        let on = format!("Service/{}", apex.name);
+        turn.wait_on("ServiceMissing", format!("{on} does not exist"), &on);
+    }
+    exists
+}
+
+fn routes_untouched(turn: &mut Turn<'_>) -> bool {
+    awaits::routes(turn, Weight::ZERO)
+}
+
+/// A workload that its user paused does not roll out: it would never take the new template.
+fn not_paused(turn: &mut Turn<'_>) -> bool {
+    let paused = turn.seen.workload.as_ref().is_some_and(|workload| workload.paused);
+    if paused {
+        let on = turn.grant.workload.to_string();
+        turn.wait_on("WorkloadPaused", format!("{on} is paused"), &on);
+    }
+    !paused
+}

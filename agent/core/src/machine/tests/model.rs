@@ -1,0 +1,445 @@
+//! A cluster that reacts to overlays: controllers and the gateway are one tick late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    bundle::BundleMode,
+    command::{Command, QueuedCommand, Verb},
+    duration::Dur,
+    number::Weight,
+    reference::{NamespacedName, ObjectRef},
+    rollout::{Advance, RolloutSpec},
+    track::RolloutTrackSpec,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::super::{
+    CanaryView, CanaryWant, Decision, Endpoints, MetricSample, Observations, Overlay, RouteView,
+    RunState, SampleRequest, Samples, ServiceView, Stage, decide,
+};
+use crate::{
+    analysis::Sample,
+    provider::RouteObservation,
+    settled::{DeploymentView, ReplicaSetView, TemplateVersion},
+};
+
+pub(super) const REVISION: u64 = 7;
+
+/// A plan of steps with one metric that must be at least 99.
+pub(super) fn plan(canary: serde_json::Value) -> RolloutSpec {
+    serde_json::from_value(json!({
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"},
+        "service": {"name": "web", "port": 80},
+        "progressDeadline": "300s",
+        "strategy": {"canary": canary},
+        "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
+        "analysis": {
+            "interval": "20s",
+            "failureThreshold": 2,
+            "metrics": [{"name": "request-success-rate", "range": {"min": "99"}}]
+        }
+    }))
+    .expect("a plan")
+}
+
+pub(super) fn grant(plan: RolloutSpec) -> RolloutTrackSpec {
+    let run = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+    RolloutTrackSpec {
+        application: NamespacedName { namespace: "team".into(), name: "shop".into() },
+        release: "r2".into(),
+        revision: REVISION,
+        run,
+        attempt: 1,
+        generation: 1,
+        mode: BundleMode::Rollout,
+        workload: ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        },
+        plan,
+        command: Command { run, attempt: 1, ..Command::default() },
+        local: None,
+    }
+}
+
+/// Pods of one version.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pods {
+    wanted: u32,
+    ready: u32,
+}
+
+/// The cluster and the run in it.
+pub(super) struct Cluster {
+    pub(super) now: Timestamp,
+    pub(super) grant: RolloutTrackSpec,
+    pub(super) state: RunState,
+    /// What the metric says; absent = no data.
+    pub(super) metric: Option<f64>,
+    /// Whether canary pods become ready.
+    pub(super) canary_works: bool,
+    /// Whether pods of the new template become ready in the user's workload.
+    pub(super) new_works: bool,
+    /// Whether pods of the old template become ready.
+    pub(super) old_works: bool,
+    pub(super) fresh: bool,
+    pub(super) replicas: u32,
+    /// Fields of the observation that a test sets by itself.
+    pub(super) extra: Observations,
+    pub(super) workload_exists: bool,
+    pub(super) route_works: bool,
+    pub(super) decisions: Vec<Decision>,
+    paused: bool,
+    template: TemplateVersion,
+    running: TemplateVersion,
+    generation: i64,
+    observed: i64,
+    versions: BTreeMap<&'static str, Pods>,
+    canary: Option<Pods>,
+    canary_service: bool,
+    pin: Option<String>,
+    route: Weight,
+    programmed: bool,
+    asked: Option<SampleRequest>,
+    samples: Option<Samples>,
+}
+
+impl Cluster {
+    pub(super) fn new(plan: RolloutSpec) -> Self {
+        let grant = grant(plan);
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        Self {
+            now,
+            state: RunState::new(&grant, now),
+            grant,
+            metric: Some(100.0),
+            canary_works: true,
+            new_works: true,
+            old_works: true,
+            fresh: true,
+            replicas: 5,
+            extra: Observations::default(),
+            workload_exists: true,
+            route_works: true,
+            decisions: Vec::new(),
+            paused: false,
+            template: TemplateVersion::Old,
+            running: TemplateVersion::Old,
+            generation: 1,
+            observed: 1,
+            versions: [("old", Pods { wanted: 5, ready: 5 }), ("new", Pods::default())].into(),
+            canary: None,
+            canary_service: false,
+            pin: None,
+            route: Weight::ZERO,
+            programmed: true,
+            asked: None,
+            samples: None,
+        }
+    }
+
+    /// One turn of the shell, then one of the controllers, `seconds` later.
+    pub(super) fn tick(&mut self, seconds: i64) -> &Decision {
+        let seen = self.observe();
+        let decision = decide(self.now, &self.grant, &self.state, &seen);
+        self.check(&decision, &seen);
+        // What is saved is all that is left of a decision.
+        self.state = RunState::from_value(&decision.next.to_value()).expect("a state");
+        assert_eq!(self.state, decision.next);
+        if decision.next.check != self.decisions.last().map_or(0, |last| last.next.check) {
+            self.samples = None;
+        }
+        if decision.sample.is_some() {
+            self.asked.clone_from(&decision.sample);
+        }
+        if decision.correct_drift {
+            self.apply(&Overlay::of(&self.state));
+        } else if self.state.weight == Weight::ZERO {
+            self.write_route(Weight::ZERO);
+        }
+        self.now += SignedDuration::from_secs(seconds);
+        self.control();
+        self.decisions.push(decision);
+        self.decisions.last().expect("just pushed")
+    }
+
+    /// Ticks until the run is over.
+    pub(super) fn finish(&mut self) -> &Stage {
+        for _ in 0..2_000 {
+            if self.tick(5).next.is_terminal() {
+                return &self.state.stage;
+            }
+        }
+        panic!("not over: {:?} waiting on {:?}", self.state, self.last().waiting_on);
+    }
+
+    /// Ticks until the run stands where `there` says.
+    pub(super) fn until(&mut self, there: impl Fn(&RunState) -> bool) {
+        for _ in 0..2_000 {
+            if there(&self.state) {
+                return;
+            }
+            self.tick(5);
+        }
+        panic!("never there: {:?} waiting on {:?}", self.state, self.last().waiting_on);
+    }
+
+    pub(super) fn last(&self) -> &Decision {
+        self.decisions.last().expect("a decision")
+    }
+
+    /// The weights that the run set, without repetitions.
+    pub(super) fn weights(&self) -> Vec<u8> {
+        let mut weights: Vec<u8> =
+            self.decisions.iter().map(|one| one.next.weight.percent()).collect();
+        weights.dedup();
+        weights
+    }
+
+    pub(super) fn queue(&mut self, id: u64, verb: Verb, step: Option<u32>) {
+        self.grant.command.queue.push(QueuedCommand {
+            id,
+            verb,
+            step,
+            revision: REVISION,
+            by: "ann".into(),
+            reason: String::new(),
+        });
+    }
+
+    pub(super) fn kill_canary(&mut self) {
+        if let Some(canary) = &mut self.canary {
+            canary.ready = 0;
+        }
+    }
+
+    pub(super) fn kill_stable(&mut self, left: u32) {
+        for pods in self.versions.values_mut() {
+            pods.ready = pods.ready.min(left);
+        }
+    }
+
+    /// Asserts that nothing of the run is left and this version runs alone.
+    pub(super) fn assert_clean(&self, version: &str) {
+        assert_eq!((self.pin.as_deref(), self.canary_service), (None, false));
+        assert!(self.canary.is_none());
+        assert_eq!((self.route, self.paused), (Weight::ZERO, false));
+        for (name, pods) in &self.versions {
+            let expected = if *name == version { self.replicas } else { 0 };
+            assert_eq!(pods.ready, expected, "{name}");
+        }
+    }
+
+    fn apply(&mut self, overlay: &Overlay) {
+        if self.workload_exists
+            && (self.paused, self.template) != (overlay.paused, overlay.template)
+        {
+            (self.paused, self.template) = (overlay.paused, overlay.template);
+            self.generation += 1;
+        }
+        self.pin = overlay.pins.first().map(|pin| pin.hash.clone());
+        self.write_route(overlay.route_weight);
+        match (overlay.canary, &mut self.canary) {
+            (Some(CanaryWant { replicas }), Some(canary)) => canary.wanted = replicas,
+            (Some(CanaryWant { replicas }), None) => {
+                self.canary = Some(Pods { wanted: replicas, ready: 0 });
+            }
+            (None, _) => self.canary = None,
+        }
+        self.canary_service = self.canary.is_some();
+    }
+
+    fn write_route(&mut self, weight: Weight) {
+        if self.route != weight {
+            (self.route, self.programmed) = (weight, false);
+        }
+    }
+
+    fn control(&mut self) {
+        self.observed = self.generation;
+        self.programmed |= self.route_works;
+        if let Some(canary) = &mut self.canary {
+            canary.ready =
+                if self.canary_works { canary.wanted } else { canary.ready.min(canary.wanted) };
+        }
+        if let Some(asked) = self.asked.take() {
+            let sample = Sample {
+                value: self.metric,
+                requests: self.metric.map(|_| 1_000.0),
+                scrapes: self.metric.map(|_| 10),
+                ..Sample::default()
+            };
+            let metric = MetricSample { metric: "request-success-rate".into(), sample };
+            self.samples =
+                Some(Samples { check: asked.check, at: self.now, metrics: vec![metric] });
+        }
+        self.roll();
+    }
+
+    /// One pod more of the version that is wanted, one less of the other for each that is ready.
+    fn roll(&mut self) {
+        if !self.paused {
+            self.running = self.template;
+        }
+        let (to, from) =
+            if self.running == TemplateVersion::New { ("new", "old") } else { ("old", "new") };
+        let works = if to == "new" { self.new_works } else { self.old_works };
+        let other_works = if to == "new" { self.old_works } else { self.new_works };
+        // A paused Deployment still scales, but does not roll.
+        let alone = self.versions[from].wanted == 0;
+        let ready = {
+            let pods = self.versions.get_mut(to).expect("a version");
+            if !self.paused || alone {
+                pods.wanted =
+                    if self.paused { self.replicas } else { (pods.ready + 1).min(self.replicas) };
+            }
+            pods.ready = if works { pods.wanted } else { pods.ready.min(pods.wanted) };
+            pods.ready
+        };
+        let pods = self.versions.get_mut(from).expect("a version");
+        if !self.paused {
+            pods.wanted = pods.wanted.min(self.replicas.saturating_sub(ready));
+        }
+        pods.ready = if other_works { pods.wanted } else { pods.ready.min(pods.wanted) };
+    }
+
+    fn addresses(&self, version: &str, ready: u32) -> BTreeSet<String> {
+        (0..ready).map(|number| format!("{version}-{number}")).collect()
+    }
+
+    pub(super) fn observe(&self) -> Observations {
+        let hash = if self.running == TemplateVersion::New { "new" } else { "old" };
+        let canary_ready = self.canary.map_or(0, |canary| canary.ready);
+        let mut apex = BTreeSet::new();
+        for (version, pods) in &self.versions {
+            if self.pin.as_deref().is_none_or(|pin| pin == *version) {
+                apex.extend(self.addresses(version, pods.ready));
+            }
+        }
+        let canary = self.addresses("canary", canary_ready);
+        if self.pin.is_none() {
+            apex.extend(canary.clone());
+        }
+        let sum = |of: fn(&Pods) -> u32| self.versions.values().map(of).sum();
+        let workload = DeploymentView {
+            uid: "u".into(),
+            generation: self.generation,
+            observed_generation: self.observed,
+            replicas: self.replicas,
+            total: sum(|pods| pods.wanted),
+            updated: self.versions[hash].wanted,
+            ready: sum(|pods| pods.ready),
+            available: sum(|pods| pods.ready),
+            paused: self.paused,
+            revision: hash.into(),
+            template: self.template,
+        };
+        let set = |(version, pods): (&&str, &Pods)| ReplicaSetView {
+            name: format!("web-{version}"),
+            hash: (*version).into(),
+            owner_uid: "u".into(),
+            revision: (*version).into(),
+            replicas: pods.wanted,
+            ready: pods.ready,
+        };
+        Observations {
+            fresh: self.fresh,
+            workload: self.workload_exists.then_some(workload),
+            replica_sets: self.versions.iter().map(set).collect(),
+            canary: self.canary.map(|canary| CanaryView {
+                replicas: canary.wanted,
+                generation: 1,
+                observed_generation: 1,
+                updated: canary.wanted,
+                ready: canary.ready,
+                available: canary.ready,
+                trouble: String::new(),
+                deleting: false,
+            }),
+            canary_service: self.canary_service,
+            services: vec![ServiceView {
+                name: "web".into(),
+                pin: self.pin.clone(),
+                unpinnable: String::new(),
+            }],
+            apex_endpoints: Endpoints { ready: apex, not_ready: BTreeSet::new() },
+            canary_endpoints: Endpoints { ready: canary, not_ready: BTreeSet::new() },
+            routes: vec![RouteView {
+                name: "HTTPRoute/web".into(),
+                weight: Some(self.route),
+                observation: if self.programmed {
+                    RouteObservation::Programmed
+                } else {
+                    RouteObservation::NotYet { why: "not yet".into() }
+                },
+            }],
+            samples: self.samples.clone(),
+            route_settle: Dur::from_millis(2_500),
+            ..self.extra.clone()
+        }
+    }
+
+    /// What must hold of every decision.
+    fn check(&self, decision: &Decision, seen: &Observations) {
+        let (before, next) = (&self.state, &decision.next);
+        let again = decide(self.now, &self.grant, next, seen);
+        assert_eq!(&again.next, next, "deciding again changes nothing");
+        assert_eq!((again.events.len(), again.executed.len()), (0, 0), "{:?}", again.events);
+        assert_eq!(again.overlay, decision.overlay);
+        assert_eq!(again.waiting_on, decision.waiting_on);
+        assert_eq!(again.summary, decision.summary);
+        assert_eq!((again.sample, again.wake_at), (decision.sample.clone(), decision.wake_at));
+        assert_eq!(decision.waiting_on.is_empty(), next.is_terminal());
+        assert_eq!(decision.overlay, Overlay::of(next));
+        assert!(decision.wake_at.is_none_or(|at| at > self.now), "wakes in the past");
+        if before.is_terminal() {
+            assert_eq!(before.stage, next.stage, "the end is the end");
+        }
+        if !seen.fresh {
+            assert_eq!((&before.stage, before.weight), (&next.stage, next.weight));
+            return;
+        }
+        self.check_weights(decision, seen);
+        let back =
+            |stage: &Stage| matches!(stage, Stage::RollingBack { .. } | Stage::Failed { .. });
+        assert!(!back(&before.stage) || back(&next.stage), "nothing comes back from a rollback");
+        assert!(next.failed_checks >= before.failed_checks);
+        if matches!(next.stage, Stage::Promoting { .. } | Stage::Succeeded) {
+            let steps = usize::try_from(decision.summary.steps).expect("few steps");
+            assert_eq!(next.verdicts.len(), steps, "every step has a verdict: {next:?}");
+        }
+    }
+
+    fn check_weights(&self, decision: &Decision, seen: &Observations) {
+        let (before, next) = (&self.state, &decision.next);
+        if next.weight > Weight::ZERO {
+            assert!(!seen.canary_endpoints.ready.is_empty(), "a weight without a ready canary");
+        }
+        if next.weight > before.weight {
+            assert!(matches!(next.stage, Stage::Step { .. }), "{:?}", next.stage);
+            let ours = self.grant.command.attempt == self.grant.attempt;
+            assert!(!(ours && self.grant.command.suspend), "suspended runs do not rise");
+            assert!(decision.correct_drift);
+            let steps = self.grant.plan.strategy.canary.as_ref().expect("a canary");
+            let planned = crate::weights::planned_steps(steps);
+            assert!(planned.iter().any(|step| step.weight == next.weight), "{}", next.weight);
+            assert!(!seen.apex_endpoints.overlaps(&seen.canary_endpoints));
+        }
+    }
+}
+
+/// Explicit steps, which wait for a human.
+pub(super) fn manual(weights: &[u8]) -> serde_json::Value {
+    let steps: Vec<_> = weights.iter().map(|weight| json!({"weight": weight})).collect();
+    json!({"steps": steps})
+}
+
+pub(super) fn advance(step: &mut RolloutSpec, advance: Advance) {
+    if let Some(canary) = &mut step.strategy.canary {
+        canary.advance = Some(advance);
+    }
+}

@@ -1,0 +1,119 @@
+//! What the status of an HTTPRoute says.
+
+use bellwether_api::number::Weight;
+use serde_json::Value;
+
+use super::render::share_of;
+use crate::provider::RouteObservation;
+
+/// Tells whether every parent of the route has accepted its present generation and resolved its
+/// references.
+#[must_use]
+pub fn observe(route: &Value) -> RouteObservation {
+    let not_yet = |why: String| RouteObservation::NotYet { why };
+    let Some(generation) = route.pointer("/metadata/generation").and_then(Value::as_i64) else {
+        return not_yet("the route has no generation".to_owned());
+    };
+    let namespace = route.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("");
+    let wanted = array(route, "/spec/parentRefs");
+    if wanted.is_empty() {
+        return not_yet("the route has no parent".to_owned());
+    }
+    let reported = array(route, "/status/parents");
+    let mut waiting = None;
+    for parent in wanted {
+        let identity = ParentIdentity::of(parent, namespace);
+        let entries = reported.iter().filter(|entry| {
+            entry.get("parentRef").is_some_and(|r| ParentIdentity::of(r, namespace) == identity)
+        });
+        // Several controllers may speak of one parent; one that carries it is enough.
+        let observations: Vec<_> =
+            entries.map(|entry| parent_observation(entry, generation)).collect();
+        if observations.contains(&RouteObservation::Programmed) {
+            continue;
+        }
+        let named = |why: &str| format!("parent {}: {why}", identity.name);
+        match observations.first() {
+            Some(RouteObservation::Rejected { why }) => {
+                return RouteObservation::Rejected { why: named(why) };
+            }
+            Some(RouteObservation::NotYet { why }) => waiting = waiting.or(Some(named(why))),
+            Some(RouteObservation::Programmed) => {}
+            None => waiting = waiting.or(Some(named("no controller has reported"))),
+        }
+    }
+    waiting.map_or(RouteObservation::Programmed, not_yet)
+}
+
+fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
+    for kind in ["Accepted", "ResolvedRefs"] {
+        let conditions = array(entry, "/conditions");
+        let Some(condition) = conditions.iter().find(|c| text(c, "type") == kind) else {
+            return RouteObservation::NotYet { why: format!("{kind} is not reported") };
+        };
+        let observed = condition.get("observedGeneration").and_then(Value::as_i64).unwrap_or(0);
+        if observed != generation {
+            return RouteObservation::NotYet {
+                why: format!("{kind} speaks of generation {observed} of {generation}"),
+            };
+        }
+        match text(condition, "status") {
+            "True" => {}
+            "False" => {
+                let (reason, message) = (text(condition, "reason"), text(condition, "message"));
+                return RouteObservation::Rejected {
+                    why: format!("{kind} is False: {reason} {message}"),
+                };
+            }
+            other => return RouteObservation::NotYet { why: format!("{kind} is {other:?}") },
+        }
+    }
+    RouteObservation::Programmed
+}
+
+/// Returns the canary's share in the route's rules; `None` when rules disagree, or when no rule
+/// names either Service.
+#[must_use]
+pub fn observed_weight(route: &Value, apex: &str, canary: &str) -> Option<Weight> {
+    let namespace = route.pointer("/metadata/namespace").and_then(Value::as_str);
+    let mut shares = array(route, "/spec/rules")
+        .iter()
+        .filter_map(|rule| share_of(rule, namespace, apex, canary));
+    let first = shares.next()?;
+    shares.all(|share| share == first).then_some(first)
+}
+
+#[derive(PartialEq, Eq)]
+struct ParentIdentity<'a> {
+    group: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    section: &'a str,
+    port: Option<i64>,
+}
+
+impl<'a> ParentIdentity<'a> {
+    fn of(reference: &'a Value, route_namespace: &'a str) -> Self {
+        let or = |key, default| match text(reference, key) {
+            "" => default,
+            value => value,
+        };
+        Self {
+            group: or("group", "gateway.networking.k8s.io"),
+            kind: or("kind", "Gateway"),
+            namespace: or("namespace", route_namespace),
+            name: or("name", ""),
+            section: or("sectionName", ""),
+            port: reference.get("port").and_then(Value::as_i64),
+        }
+    }
+}
+
+fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or("")
+}

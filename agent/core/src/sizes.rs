@@ -1,0 +1,122 @@
+//! How many pods a version needs for a share of the traffic.
+
+use bellwether_api::number::Weight;
+
+use crate::weights::PlannedStep;
+
+/// Returns the canary's pods for a step, beside `stable` live replicas: the share of traffic
+/// rounded up, at least `max(1, min_replicas)` while the share is above 0, never above `stable`.
+/// A step's own `replicas` is taken as written, with at least 1 while there is traffic.
+#[must_use]
+pub fn canary_pods(step: &PlannedStep, stable: u32, min_replicas: u32) -> u32 {
+    let serving = step.weight > Weight::ZERO;
+    match step.replicas {
+        Some(replicas) => replicas.ceil_of(stable).max(u32::from(serving)),
+        None if serving => {
+            share_ceil(step.weight, stable).max(min_replicas.max(1)).min(stable)
+        }
+        None => 0,
+    }
+}
+
+/// Returns the ready pods that the old version must have before the canary may carry `canary` of
+/// the traffic, of `base` pods: the rest of the traffic, rounded up.
+#[must_use]
+pub fn min_ready_stable(canary: Weight, base: u32) -> u32 {
+    share_ceil(canary.rest(), base)
+}
+
+/// Returns the smallest weight that a canary must keep when the old version has `ready` of `base`
+/// pods ready: what those cannot carry.
+#[must_use]
+pub fn weight_that_stays(ready: u32, base: u32) -> Weight {
+    if base == 0 || ready >= base {
+        return Weight::ZERO;
+    }
+    let carried = u64::from(ready) * 100 / u64::from(base);
+    Weight::clamped(u32::try_from(carried).unwrap_or(100)).rest()
+}
+
+fn share_ceil(share: Weight, total: u32) -> u32 {
+    let pods = (u64::from(share.percent()) * u64::from(total)).div_ceil(100);
+    u32::try_from(pods).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_api::{duration::Dur, number::IntOrPercent, rollout::Advance};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn step(weight: u8, replicas: Option<IntOrPercent>) -> PlannedStep {
+        PlannedStep {
+            name: None,
+            weight: Weight::new(weight).expect("a weight"),
+            replicas,
+            advance: Advance::Auto,
+            after: Dur::default(),
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_between_one_and_all() {
+        for (stable, weight, min, expected) in [
+            (5, 20, 1, 1),
+            (5, 90, 1, 5),
+            (4, 20, 1, 1),
+            (10, 20, 1, 2),
+            (10, 25, 1, 3),
+            (10, 33, 1, 4),
+            (10, 99, 1, 10),
+            (10, 5, 2, 2),
+            (20, 5, 1, 1),
+            (2, 5, 3, 2),
+            (5, 10, 0, 1),
+            (5, 0, 3, 0),
+            (0, 50, 1, 0),
+        ] {
+            let pods = canary_pods(&step(weight, None), stable, min);
+            assert_eq!(pods, expected, "{stable} pods, {weight} %, at least {min}");
+        }
+    }
+
+    #[test]
+    fn replicas_of_a_step_are_taken_as_written() {
+        for (replicas, weight, expected) in [
+            (IntOrPercent::Percent(20), 20, 1),
+            (IntOrPercent::Int(7), 20, 7),
+            (IntOrPercent::Percent(100), 5, 5),
+            (IntOrPercent::Int(0), 5, 1),
+            (IntOrPercent::Int(2), 0, 2),
+        ] {
+            assert_eq!(canary_pods(&step(weight, Some(replicas)), 5, 1), expected, "{replicas}");
+        }
+    }
+
+    #[test]
+    fn the_old_version_keeps_pods_for_the_rest_of_the_traffic() {
+        let weight = |percent| Weight::new(percent).expect("a weight");
+        for (percent, expected) in [(0, 5), (10, 5), (20, 4), (50, 3), (100, 0)] {
+            assert_eq!(min_ready_stable(weight(percent), 5), expected, "{percent} %");
+        }
+        for (ready, expected) in [(5, 0), (4, 20), (1, 80), (0, 100), (9, 0)] {
+            assert_eq!(weight_that_stays(ready, 5), weight(expected), "{ready} ready");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_canary_is_never_larger_than_the_whole(stable in 1u32..500, share in 1u8..=100, min in 0u32..9) {
+            let pods = canary_pods(&step(share, None), stable, min);
+            prop_assert!(pods >= 1 && pods <= stable);
+            prop_assert!(u64::from(pods) * 100 >= u64::from(share) * u64::from(stable));
+        }
+
+        #[test]
+        fn what_stays_and_what_is_needed_agree(ready in 0u32..200, base in 1u32..200) {
+            let stays = weight_that_stays(ready, base);
+            prop_assert!(min_ready_stable(stays, base) <= ready);
+        }
+    }
+}
