@@ -163,6 +163,9 @@ mod tests {
         assert_eq!(Root::from_bytes(bytes), expected);
         assert!(Root::from_slice(&one).is_some());
         assert_eq!(Root::from_slice(&one[1..]), None);
-        assert_eq!(Root::from_slice(&one).unwrap().to_string(), format!("01{}", "00".repeat(31)));
+        assert_eq!(
+            Root::from_slice(&one).unwrap().to_string(),
+            format!("01{}", "00".repeat(31))
+        );
     }
 }

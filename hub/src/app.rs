@@ -161,9 +161,13 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     // Fails only when a provider is installed already: the same one, by the rule of this workspace.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     prepare_data_dir(&config)?;
-    let listener = TcpListener::bind(config.agent_listen).await.map_err(|source| {
-        StartError::Listen { address: config.agent_listen, flag: "--agent-listen", source }
-    })?;
+    let listener = TcpListener::bind(config.agent_listen)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: config.agent_listen,
+            flag: "--agent-listen",
+            source,
+        })?;
     let agents = listener.local_addr().map_err(|source| StartError::Listen {
         address: config.agent_listen,
         flag: "--agent-listen",
@@ -190,7 +194,14 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     let http = match crate::http::serve(Arc::clone(&app)).await {
         Ok(http) => http,
         Err(error) => {
-            Running { app, agents, http: agents, postgres }.stop().await;
+            Running {
+                app,
+                agents,
+                http: agents,
+                postgres,
+            }
+            .stop()
+            .await;
             return Err(StartError::Http(Box::new(error)));
         }
     };
@@ -201,7 +212,12 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
         replica = %app.replica,
         "hub is up"
     );
-    Ok(Running { app, agents, http, postgres })
+    Ok(Running {
+        app,
+        agents,
+        http,
+        postgres,
+    })
 }
 
 impl Running {
@@ -210,7 +226,10 @@ impl Running {
         tracing::info!("hub stops");
         self.app.shutdown.cancel();
         self.app.tasks.close();
-        if tokio::time::timeout(DRAIN_LIMIT, self.app.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_LIMIT, self.app.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(tasks = self.app.tasks.len(), "tasks did not end in time");
         }
         let released =
@@ -225,19 +244,28 @@ impl Running {
 
 fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
     let path = &config.data_dir;
-    let fail = |source| StartError::DataDir { path: path.clone(), source };
+    let fail = |source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(fail)?;
     let probe = path.join(".writable");
-    std::fs::write(&probe, []).and_then(|()| std::fs::remove_file(&probe)).map_err(fail)
+    std::fs::write(&probe, [])
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(fail)
 }
 
 fn open_pki(config: &Config, addresses: &[String]) -> Result<Pki, PkiError> {
-    let hosts = addresses.iter().filter_map(|address| address.rsplit_once(':'));
+    let hosts = addresses
+        .iter()
+        .filter_map(|address| address.rsplit_once(':'));
     let options = PkiOptions {
         dir: config.pki_dir(),
         trust_domain: config.trust_domain.clone(),
         certificate_lifetime: config.certificate_lifetime(),
-        server_names: hosts.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()).collect(),
+        server_names: hosts
+            .map(|(host, _)| host.trim_matches(['[', ']']).to_owned())
+            .collect(),
     };
     Pki::open(options, Timestamp::now())
 }
@@ -264,18 +292,29 @@ async fn open_store(config: &Config) -> Result<(Store, Option<Embedded>), StartE
 async fn start_postgres(config: &Config) -> Result<Embedded, StartError> {
     let mut embedded = EmbeddedConfig::new(config.data_dir.join("postgres"));
     embedded.postgres_bin.clone_from(&config.postgres_bin);
-    Embedded::start(&embedded).await.map_err(|error| StartError::Postgres(Box::new(error)))
+    Embedded::start(&embedded)
+        .await
+        .map_err(|error| StartError::Postgres(Box::new(error)))
 }
 
 async fn connect(config: &Config, url: &str, cipher: BlobCipher) -> Result<Store, StartError> {
     let fail = |error| StartError::Store(Box::new(error));
-    let store = Store::connect(StoreOptions::new(url), cipher).await.map_err(fail)?;
-    store.migrate().await.map_err(fail)?;
-    let meta = meta::ensure(&store, Uuid::now_v7(), &config.trust_domain, Timestamp::now())
+    let store = Store::connect(StoreOptions::new(url), cipher)
         .await
         .map_err(fail)?;
+    store.migrate().await.map_err(fail)?;
+    let meta = meta::ensure(
+        &store,
+        Uuid::now_v7(),
+        &config.trust_domain,
+        Timestamp::now(),
+    )
+    .await
+    .map_err(fail)?;
     if meta.trust_domain != config.trust_domain {
-        return Err(StartError::TrustDomain { database: meta.trust_domain });
+        return Err(StartError::TrustDomain {
+            database: meta.trust_domain,
+        });
     }
     Ok(store)
 }

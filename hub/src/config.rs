@@ -38,7 +38,11 @@ pub struct Config {
     #[arg(long, env = "BELLWETHER_PKI_DIR", value_name = "DIR")]
     pub pki_dir: Option<PathBuf>,
     /// Host part of the identities in certificates
-    #[arg(long, env = "BELLWETHER_TRUST_DOMAIN", default_value = "bellwether.local")]
+    #[arg(
+        long,
+        env = "BELLWETHER_TRUST_DOMAIN",
+        default_value = "bellwether.local"
+    )]
     pub trust_domain: String,
     /// How long a cluster's certificate is valid; renewed at half of it
     #[arg(long, env = "BELLWETHER_CERTIFICATE_LIFETIME", default_value = "24h")]
@@ -61,7 +65,9 @@ impl Config {
     /// Folder of the certificate authority.
     #[must_use]
     pub fn pki_dir(&self) -> PathBuf {
-        self.pki_dir.clone().unwrap_or_else(|| self.data_dir.join("pki"))
+        self.pki_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("pki"))
     }
 
     /// The Unix socket of the HTTP API.
@@ -102,7 +108,11 @@ impl Config {
 fn outward_address() -> IpAddr {
     let local = IpAddr::from([127, 0, 0, 1]);
     UdpSocket::bind("0.0.0.0:0")
-        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()))
+        .and_then(|socket| {
+            socket
+                .connect("192.0.2.1:9")
+                .and_then(|()| socket.local_addr())
+        })
         .map_or(local, |address| address.ip())
 }
 

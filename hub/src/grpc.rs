@@ -18,6 +18,7 @@ pub(crate) mod renewals;
 mod samples;
 mod session;
 mod sessions;
+mod slot;
 mod tailer;
 
 use std::sync::Arc;
@@ -51,7 +52,8 @@ pub fn spawn(app: &Arc<App>, listener: TcpListener) {
             .max_encoding_message_size(MAX_MESSAGE_BYTES),
     )
     .prepare();
-    app.tasks.spawn(listener::serve(Arc::clone(app), listener, routes));
+    app.tasks
+        .spawn(listener::serve(Arc::clone(app), listener, routes));
     app.tasks.spawn(ingest::run(Arc::clone(app), ingest));
     app.tasks.spawn(tailer::run(Arc::clone(app)));
     app.tasks.spawn(renewals::run(Arc::clone(app)));

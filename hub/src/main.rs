@@ -16,7 +16,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The control plane of a fleet of Kubernetes clusters
 #[derive(Debug, Parser)]
-#[command(name = "bellwether-hub", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "bellwether-hub",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -67,7 +71,10 @@ fn start() -> anyhow::Result<()> {
         None => arguments.config,
         Some(Command::Serve { config }) => *config,
         Some(Command::Ca { change, pki_dir }) => {
-            return change_ca(change, pki_dir.unwrap_or_else(|| arguments.config.pki_dir()));
+            return change_ca(
+                change,
+                pki_dir.unwrap_or_else(|| arguments.config.pki_dir()),
+            );
         }
     };
     telemetry::start_logging(config.log_format);

@@ -50,7 +50,9 @@ struct State {
 
 impl std::fmt::Debug for Pki {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pki").field("dir", &self.options.dir).finish_non_exhaustive()
+        f.debug_struct("Pki")
+            .field("dir", &self.options.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,7 +118,12 @@ impl Pki {
     /// # Errors
     /// When the request is malformed, not signed by its key, or its key is not P-256.
     pub fn issue(&self, csr: &[u8], cluster: Uuid, now: Timestamp) -> Result<Issued, PkiError> {
-        self.issue_between(csr, cluster, now - BACKDATE, now + self.options.certificate_lifetime)
+        self.issue_between(
+            csr,
+            cluster,
+            now - BACKDATE,
+            now + self.options.certificate_lifetime,
+        )
     }
 
     /// Signs as [`Pki::issue`] does, with the validity given.
@@ -130,8 +137,14 @@ impl Pki {
         not_before: Timestamp,
         not_after: Timestamp,
     ) -> Result<Issued, PkiError> {
-        let names = identity::Names { trust_domain: &self.options.trust_domain, cluster };
-        self.state.load().authority.issue(csr, &names, not_before, not_after)
+        let names = identity::Names {
+            trust_domain: &self.options.trust_domain,
+            cluster,
+        };
+        self.state
+            .load()
+            .authority
+            .issue(csr, &names, not_before, not_after)
     }
 
     /// Reads who the holder of a verified certificate is.

@@ -51,8 +51,16 @@ impl Default for Metrics {
         let (sessions, connections, tailer_lag_ms) =
             (Gauge::default(), Gauge::default(), Gauge::default());
         let (refused_handshakes, status_rows) = (Counter::default(), Counter::default());
-        registry.register("agent_sessions", "Open sessions of agents", sessions.clone());
-        registry.register("agent_connections", "Open connections of agents", connections.clone());
+        registry.register(
+            "agent_sessions",
+            "Open sessions of agents",
+            sessions.clone(),
+        );
+        registry.register(
+            "agent_connections",
+            "Open connections of agents",
+            connections.clone(),
+        );
         registry.register(
             "agent_refused_handshakes",
             "Connections that ended before TLS was agreed",

@@ -10,7 +10,7 @@ pub mod limits;
 pub const HUB_SERVER_NAME: &str = "hub.bellwether.internal";
 
 /// Messages, clients and servers, generated from `bellwether.proto`.
-#[expect(missing_docs, clippy::all, reason = "generated; the .proto holds the comments")]
+#[expect(missing_docs, reason = "generated; the .proto holds the comments")]
 #[allow(clippy::unwrap_used, clippy::too_many_lines, reason = "generated")]
 pub mod wire {
     tonic::include_proto!("bellwether.v1");

@@ -53,11 +53,15 @@ pub async fn obtain(client: &kube::Client, namespace: &str, enrolment: &Enrolmen
         let pause = match try_obtain(client, namespace, enrolment).await {
             Ok(identity) => return identity,
             Err(ObtainError::Link(error)) if error.needs_human() => {
-                tracing::error!(%error, "this cluster could not be enrolled");
+                let error = crate::link::chain(&error);
+                tracing::error!(error, "this cluster could not be enrolled");
                 HOPELESS_PAUSE
             }
             Err(error) => {
-                tracing::warn!(error = %error.one_line(), "this cluster could not be enrolled yet");
+                tracing::warn!(
+                    error = crate::link::chain(&error),
+                    "this cluster could not be enrolled yet"
+                );
                 backoff.next(rand::random())
             }
         };
@@ -73,12 +77,6 @@ enum ObtainError {
     Secret(#[from] SecretError),
     #[error("failed to find a join token; run `bellwether register cluster` for this cluster")]
     NoToken,
-}
-
-impl ObtainError {
-    fn one_line(&self) -> String {
-        crate::link::chain(self)
-    }
 }
 
 async fn try_obtain(
@@ -107,14 +105,21 @@ async fn try_obtain(
                 not_after = %identity.not_after,
                 "this cluster is enrolled"
             );
-            let stored = Stored { identity, token_hash };
+            let stored = Stored {
+                identity,
+                token_hash,
+            };
             save(client, namespace, &stored).await;
             Ok(stored.identity)
         }
         // The token is of no use, the identity from an earlier one may still be.
         Err(error) => match usable {
             Some(stored) if error.needs_human() => {
-                tracing::warn!(%error, "the join token is refused; the stored identity is used");
+                let error = crate::link::chain(&error);
+                tracing::warn!(
+                    error,
+                    "the join token is refused; the stored identity is used"
+                );
                 Ok(stored.identity)
             }
             _ => Err(error.into()),

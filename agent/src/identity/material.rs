@@ -60,7 +60,10 @@ impl Request {
         // The hub writes every name; a request that asks for none cannot be misread.
         params.distinguished_name = DistinguishedName::new();
         let csr = params.serialize_request(&key).map_err(MaterialError::Key)?;
-        Ok(Self { key, csr_der: csr.der().to_vec() })
+        Ok(Self {
+            key,
+            csr_der: csr.der().to_vec(),
+        })
     }
 
     /// Joins the key with the hub's answer.
@@ -116,7 +119,10 @@ impl Identity {
     /// tenth of it. `spread` lies in 0..1, one value a process.
     #[must_use]
     pub fn renew_at(&self, spread: f64) -> Timestamp {
-        let life = self.not_after.duration_since(self.obtained_at).max(SignedDuration::ZERO);
+        let life = self
+            .not_after
+            .duration_since(self.obtained_at)
+            .max(SignedDuration::ZERO);
         let share = 0.45 + 0.1 * spread.clamp(0.0, 1.0);
         self.obtained_at + SignedDuration::from_secs_f64(life.as_secs_f64() * share)
     }
@@ -130,11 +136,19 @@ impl Identity {
     }
 
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain_der.iter().cloned().map(CertificateDer::from).collect()
+        self.chain_der
+            .iter()
+            .cloned()
+            .map(CertificateDer::from)
+            .collect()
     }
 
     pub(super) fn trusted(&self) -> Vec<CertificateDer<'static>> {
-        self.trusted_ca_der.iter().cloned().map(CertificateDer::from).collect()
+        self.trusted_ca_der
+            .iter()
+            .cloned()
+            .map(CertificateDer::from)
+            .collect()
     }
 
     pub(super) fn chain_pem(&self) -> String {
@@ -160,6 +174,9 @@ fn pem(der: &[u8]) -> String {
 /// Certificates of a PEM text, DER, in order.
 pub(super) fn read_pem(text: &str) -> Result<Vec<Vec<u8>>, MaterialError> {
     CertificateDer::pem_slice_iter(text.as_bytes())
-        .map(|item| item.map(|der| der.to_vec()).map_err(|_| MaterialError::Malformed))
+        .map(|item| {
+            item.map(|der| der.to_vec())
+                .map_err(|_| MaterialError::Malformed)
+        })
         .collect()
 }

@@ -47,7 +47,8 @@ pub async fn run(
                 }
                 Err(error) => {
                     let ended = current.is_expired(now);
-                    tracing::warn!(%error, ended, "the certificate was not renewed yet");
+                    let error = chain(&error);
+                    tracing::warn!(error, ended, "the certificate was not renewed yet");
                     backoff.next(rand::random())
                 }
             }
@@ -63,7 +64,9 @@ async fn renew(addresses: &[String], current: Arc<Identity>) -> Result<Identity,
     let request = Request::new()?;
     // On a connection of its own: the hub lets an ended certificate do this and nothing else.
     let mut client = identity_client(addresses, Trust::Enrolled(current)).await?;
-    let asked = client.call.renew(RenewRequest { csr_der: request.csr_der.clone().into() });
+    let asked = client.call.renew(RenewRequest {
+        csr_der: request.csr_der.clone().into(),
+    });
     let answer = tokio::time::timeout(LIMIT, asked)
         .await
         .map_err(|_| LinkError::Slow)?
@@ -89,7 +92,10 @@ async fn publish(
             return;
         }
     };
-    let stored = Stored { identity: renewed, token_hash };
+    let stored = Stored {
+        identity: renewed,
+        token_hash,
+    };
     if let Err(error) = secret::save(client.clone(), namespace, &stored).await {
         tracing::warn!(error = %chain(&error), "the renewed certificate was not stored");
     }

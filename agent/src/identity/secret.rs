@@ -39,7 +39,11 @@ pub(super) async fn load(
     namespace: &str,
 ) -> Result<Option<Stored>, SecretError> {
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
-    let Some(secret) = secrets.get_opt(SECRET_NAME).await.map_err(SecretError::Kube)? else {
+    let Some(secret) = secrets
+        .get_opt(SECRET_NAME)
+        .await
+        .map_err(SecretError::Kube)?
+    else {
         return Ok(None);
     };
     let data = secret.data.unwrap_or_default();
@@ -55,8 +59,9 @@ fn read(data: &BTreeMap<String, ByteString>) -> Result<Stored, MaterialError> {
             .and_then(|value| String::from_utf8(value.0.clone()).ok())
             .ok_or(MaterialError::Malformed)
     };
-    let obtained_at: Timestamp =
-        text("obtained-at")?.parse().map_err(|_| MaterialError::Malformed)?;
+    let obtained_at: Timestamp = text("obtained-at")?
+        .parse()
+        .map_err(|_| MaterialError::Malformed)?;
     let identity = Identity::new(
         text("tls.key")?,
         read_pem(&text("tls.crt")?)?,
@@ -65,7 +70,10 @@ fn read(data: &BTreeMap<String, ByteString>) -> Result<Stored, MaterialError> {
         obtained_at,
     )?;
     identity.key()?;
-    Ok(Stored { identity, token_hash: text("token-hash").unwrap_or_default() })
+    Ok(Stored {
+        identity,
+        token_hash: text("token-hash").unwrap_or_default(),
+    })
 }
 
 pub(super) async fn save(
@@ -99,7 +107,10 @@ pub(super) async fn save(
     };
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
     let params = PatchParams::apply(MANAGER).force();
-    secrets.patch(SECRET_NAME, &params, &Patch::Apply(&secret)).await.map_err(SecretError::Kube)?;
+    secrets
+        .patch(SECRET_NAME, &params, &Patch::Apply(&secret))
+        .await
+        .map_err(SecretError::Kube)?;
     Ok(())
 }
 
@@ -113,8 +124,10 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = CertificateParams::new(vec!["a".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let identity = Identity::new(
             key.serialize_pem(),

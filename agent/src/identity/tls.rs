@@ -37,15 +37,22 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let mut config = match trust {
         Trust::CaHash(hash) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinnedCa { hash: *hash, provider }))
+            .with_custom_certificate_verifier(Arc::new(PinnedCa {
+                hash: *hash,
+                provider,
+            }))
             .with_no_client_auth(),
         Trust::Enrolled(identity) => {
             let mut roots = RootCertStore::empty();
             for ca in identity.trusted() {
                 roots.add(ca)?;
             }
-            let key = identity.key().map_err(|error| Error::Other(OtherError(Arc::new(error))))?;
-            builder.with_root_certificates(roots).with_client_auth_cert(identity.chain(), key)?
+            let key = identity
+                .key()
+                .map_err(|error| Error::Other(OtherError(Arc::new(error))))?;
+            builder
+                .with_root_certificates(roots)
+                .with_client_auth_cert(identity.chain(), key)?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -123,7 +130,9 @@ impl ServerCertVerifier for PinnedCa {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -135,7 +144,10 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
         if let Some(error) = error.downcast_ref::<Error>() {
             return Some(sentence(error));
         }
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        next = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
             Some(inner) => Some(inner),
             None => error.source(),
         };
@@ -192,7 +204,58 @@ pub(crate) fn clocks_differ(seconds: u64, where_: &str) -> String {
     } else {
         format!("{seconds} s")
     };
-    format!(
-        "the clocks differ: this cluster's is about {by} {where_} the hub's; set both by NTP"
-    )
+    format!("the clocks differ: this cluster's is about {by} {where_} the hub's; set both by NTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    /// As the connection gives it: the failure of TLS inside one of IO.
+    fn told(error: Error) -> String {
+        explain(&io::Error::new(io::ErrorKind::InvalidData, error)).unwrap_or_default()
+    }
+
+    #[test]
+    fn clocks_that_differ_are_named_with_the_difference() {
+        // The hub's certificate starts five minutes before it was made.
+        let early = CertificateError::NotValidYetContext {
+            time: at(1_000),
+            not_before: at(4_300),
+        };
+        assert_eq!(
+            told(Error::InvalidCertificate(early)),
+            "the clocks differ: this cluster's is about 60 minutes behind the hub's; set both by \
+             NTP"
+        );
+        let late = CertificateError::ExpiredContext {
+            time: at(8_000),
+            not_after: at(4_400),
+        };
+        let late = told(Error::InvalidCertificate(late));
+        assert!(late.contains("60 minutes ahead of the hub's"), "{late}");
+    }
+
+    #[test]
+    fn another_hub_and_a_refused_certificate_are_told_apart() {
+        let other = told(Error::Other(OtherError(Arc::new(OtherCa))));
+        assert!(
+            other.contains("not signed by the CA whose hash is in the join token"),
+            "{other}"
+        );
+        let unknown = told(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert!(unknown.contains("another hub"), "{unknown}");
+        let ended = told(Error::AlertReceived(AlertDescription::CertificateExpired));
+        assert!(ended.contains("ended too long ago"), "{ended}");
+        assert_eq!(
+            explain(&io::Error::from(io::ErrorKind::ConnectionReset)),
+            None
+        );
+    }
 }

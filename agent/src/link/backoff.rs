@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 /// The first tries come quickly, for a hub that restarts.
-const FIRST: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const FIRST: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 /// Then up to this, and twice as much each time.
 const BASE: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_secs(60);
@@ -24,7 +27,9 @@ impl Backoff {
         match FIRST.get(tries) {
             Some(first) => first.mul_f64(0.5 + spread),
             None => {
-                let doublings = u32::try_from(tries - FIRST.len()).unwrap_or(u32::MAX).min(8);
+                let doublings = u32::try_from(tries - FIRST.len())
+                    .unwrap_or(u32::MAX)
+                    .min(8);
                 (BASE * 2u32.pow(doublings)).min(MOST).mul_f64(spread)
             }
         }

@@ -7,9 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bellwether_proto::wire::{
-    BulkMessage, Sample, Samples, bulk_message, link_client::LinkClient,
-};
+use bellwether_proto::wire::{BulkMessage, Sample, Samples, bulk_message, link_client::LinkClient};
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Channel};
@@ -59,7 +57,10 @@ impl SampleOutbox {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Sample>> {
-        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +84,10 @@ async fn converse(
     let (messages, receiver) = mpsc::channel(2);
     let ended = |_| Status::cancelled("the stream ended");
     messages.send(message(first)).await.map_err(ended)?;
-    let mut acks = client.bulk(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut acks = client
+        .bulk(ReceiverStream::new(receiver))
+        .await?
+        .into_inner();
     loop {
         tokio::select! {
             ack = acks.message() => {
@@ -97,7 +101,9 @@ async fn converse(
 }
 
 fn message(samples: Vec<Sample>) -> BulkMessage {
-    BulkMessage { message: Some(bulk_message::Message::Samples(Samples { samples })) }
+    BulkMessage {
+        message: Some(bulk_message::Message::Samples(Samples { samples })),
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +114,10 @@ mod tests {
     async fn the_oldest_go_first() {
         let outbox = SampleOutbox::default();
         for step in 0..1_005 {
-            outbox.push(Sample { step, ..Sample::default() });
+            outbox.push(Sample {
+                step,
+                ..Sample::default()
+            });
         }
         let batch = outbox.next().await;
         assert_eq!(batch.len(), MAX_SAMPLES);

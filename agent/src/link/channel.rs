@@ -50,7 +50,11 @@ impl Watch {
     }
 
     fn take(&self) -> Option<LinkError> {
-        let sentence = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let sentence = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
         Some(LinkError::Tls { sentence })
     }
 
@@ -77,7 +81,10 @@ pub(crate) async fn identity_client(
     trust: Trust,
 ) -> Result<IdentityCalls, LinkError> {
     let (channel, watch) = connect(addresses, &trust).await?;
-    Ok(IdentityCalls { call: IdentityClient::new(channel), watch })
+    Ok(IdentityCalls {
+        call: IdentityClient::new(channel),
+        watch,
+    })
 }
 
 pub(super) async fn link_client(
@@ -112,7 +119,10 @@ async fn connect_to(address: &str, trust: &Trust) -> Result<(Channel, Watch), Li
         let stream = first.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A channel is one connection: a broken one ends the session, and the next has its own.
         std::future::ready(stream.map(TokioIo::new).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, "the connection to the hub ended")
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the connection to the hub ended",
+            )
         }))
     });
     let channel = Endpoint::from_static("http://hub")
@@ -128,8 +138,10 @@ async fn connect_to(address: &str, trust: &Trust) -> Result<(Channel, Watch), Li
 }
 
 async fn dial(address: &str, trust: &Trust, watch: &Watch) -> Result<Watched, LinkError> {
-    let failed =
-        |source: io::Error| LinkError::Connect { address: address.to_owned(), source };
+    let failed = |source: io::Error| LinkError::Connect {
+        address: address.to_owned(),
+        source,
+    };
     let config = client_config(trust).map_err(|error| LinkError::Tls {
         sentence: format!("the agent's own key or certificate cannot be used: {error}"),
     })?;
@@ -143,14 +155,20 @@ async fn dial(address: &str, trust: &Trust, watch: &Watch) -> Result<Watched, Li
     let name = ServerName::try_from(HUB_SERVER_NAME).map_err(|error| LinkError::Protocol {
         detail: error.to_string(),
     })?;
-    let tls = timeout(CONNECT_LIMIT, TlsConnector::from(Arc::new(config)).connect(name, tcp))
-        .await
-        .map_err(|_| failed(late()))?
-        .map_err(|error| match explain(&error) {
-            Some(sentence) => LinkError::Tls { sentence },
-            None => failed(error),
-        })?;
-    Ok(Watched { tls, watch: watch.clone() })
+    let tls = timeout(
+        CONNECT_LIMIT,
+        TlsConnector::from(Arc::new(config)).connect(name, tcp),
+    )
+    .await
+    .map_err(|_| failed(late()))?
+    .map_err(|error| match explain(&error) {
+        Some(sentence) => LinkError::Tls { sentence },
+        None => failed(error),
+    })?;
+    Ok(Watched {
+        tls,
+        watch: watch.clone(),
+    })
 }
 
 /// A connection that notes why it failed.

@@ -92,14 +92,17 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Sorts an answer of gRPC: the hub's own words, or the end of the connection.
 pub(super) fn sort(status: Status) -> LinkError {
     match status.code() {
-        Code::Cancelled | Code::Unknown | Code::Internal => {
-            LinkError::Broken { message: status.message().to_owned() }
-        }
+        Code::Cancelled | Code::Unknown | Code::Internal => LinkError::Broken {
+            message: status.message().to_owned(),
+        },
         // Of the transport itself when it carries a cause.
-        Code::Unavailable if std::error::Error::source(&status).is_some() => {
-            LinkError::Broken { message: chain(&status) }
-        }
-        code => LinkError::Refused { code, message: status.message().to_owned() },
+        Code::Unavailable if std::error::Error::source(&status).is_some() => LinkError::Broken {
+            message: chain(&status),
+        },
+        code => LinkError::Refused {
+            code,
+            message: status.message().to_owned(),
+        },
     }
 }
 

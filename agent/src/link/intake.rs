@@ -69,20 +69,33 @@ impl Batch {
             if let Some(digest) = digest
                 && !unit.inline_blob.is_empty()
             {
-                self.blobs.push(CommitBlob { digest, zstd: unit.inline_blob.to_vec() });
+                self.blobs.push(CommitBlob {
+                    digest,
+                    zstd: unit.inline_blob.to_vec(),
+                });
             }
-            self.changes.push(Change { key: unit.key, generation: unit.generation, digest });
+            self.changes.push(Change {
+                key: unit.key,
+                generation: unit.generation,
+                digest,
+            });
         }
         Ok(())
     }
 }
 
 fn digest(bytes: &Bytes) -> Result<[u8; 32], IntakeError> {
-    bytes.as_ref().try_into().map_err(|_| IntakeError::Digest(bytes.len()))
+    bytes
+        .as_ref()
+        .try_into()
+        .map_err(|_| IntakeError::Digest(bytes.len()))
 }
 
 fn root(bytes: &Bytes) -> Result<[u8; 32], IntakeError> {
-    bytes.as_ref().try_into().map_err(|_| IntakeError::Root(bytes.len()))
+    bytes
+        .as_ref()
+        .try_into()
+        .map_err(|_| IntakeError::Root(bytes.len()))
 }
 
 /// What is to be done for the batch that is first in line.
@@ -98,8 +111,11 @@ pub(super) enum Next {
 
 impl Intake {
     pub(super) fn delta(&mut self, delta: Delta) -> Result<(), IntakeError> {
-        let mut batch =
-            Batch { to: delta.to, root: root(&delta.root)?, ..Batch::default() };
+        let mut batch = Batch {
+            to: delta.to,
+            root: root(&delta.root)?,
+            ..Batch::default()
+        };
         batch.take(delta.changes)?;
         self.batches.push_back(batch);
         Ok(())
@@ -109,10 +125,20 @@ impl Intake {
     pub(super) fn part(&mut self, part: Snapshot) -> Result<(), IntakeError> {
         let (expected, mut batch) = match self.snapshot.take() {
             Some(under_way) if part.part != 0 => under_way,
-            _ => (0, Batch { is_snapshot: true, to: part.generation, ..Batch::default() }),
+            _ => (
+                0,
+                Batch {
+                    is_snapshot: true,
+                    to: part.generation,
+                    ..Batch::default()
+                },
+            ),
         };
         if part.part != expected {
-            return Err(IntakeError::Part { expected, got: part.part });
+            return Err(IntakeError::Part {
+                expected,
+                got: part.part,
+            });
         }
         batch.take(part.units)?;
         if part.complete {
@@ -138,7 +164,10 @@ impl Intake {
             return Err(IntakeError::BlobSize(piece.total_bytes));
         }
         if u64::try_from(held.len()) != Ok(piece.offset) || held.len() + piece.data.len() > total {
-            return Err(IntakeError::Offset { expected: held.len(), got: piece.offset });
+            return Err(IntakeError::Offset {
+                expected: held.len(),
+                got: piece.offset,
+            });
         }
         held.extend_from_slice(&piece.data);
         if held.len() == total {
@@ -156,7 +185,9 @@ impl Intake {
         epoch: u64,
         lacking: impl FnOnce(&[Change]) -> Vec<[u8; 32]>,
     ) -> Next {
-        let Some(batch) = self.batches.front_mut() else { return Next::Wait };
+        let Some(batch) = self.batches.front_mut() else {
+            return Next::Wait;
+        };
         let missing = batch.missing.get_or_insert_with(|| {
             let mut missing: BTreeSet<[u8; 32]> = lacking(&batch.changes).into_iter().collect();
             for blob in &batch.blobs {
@@ -173,11 +204,16 @@ impl Intake {
                 && let Some(digest) = missing.pop_first()
             {
                 batch.asked.insert(digest, Vec::new());
-                ranges.push(BlobRange { digest: Bytes::copy_from_slice(&digest), offset: 0 });
+                ranges.push(BlobRange {
+                    digest: Bytes::copy_from_slice(&digest),
+                    offset: 0,
+                });
             }
             return Next::Ask(ranges);
         }
-        let Some(batch) = self.batches.pop_front() else { return Next::Wait };
+        let Some(batch) = self.batches.pop_front() else {
+            return Next::Wait;
+        };
         Next::Commit(Box::new(Commit {
             incarnation,
             epoch,
@@ -223,17 +259,37 @@ mod tests {
     fn asks_for_what_did_not_come_inline() {
         let mut intake = Intake::default();
         let changes = vec![unit("a", 1, b"one"), unit("b", 2, b"")];
-        intake.delta(Delta { from: 0, to: 5, changes, root: ROOT }).unwrap();
-        let Next::Ask(ranges) = intake.next(1, 1, everything) else { panic!("nothing asked") };
+        intake
+            .delta(Delta {
+                from: 0,
+                to: 5,
+                changes,
+                root: ROOT,
+            })
+            .unwrap();
+        let Next::Ask(ranges) = intake.next(1, 1, everything) else {
+            panic!("nothing asked")
+        };
         assert_eq!(ranges.len(), 1);
         assert!(matches!(intake.next(1, 1, everything), Next::Wait));
         intake.piece(piece(2, 0, 4, b"tw")).unwrap();
         assert!(matches!(intake.next(1, 1, everything), Next::Wait));
         let early = intake.piece(piece(2, 3, 4, b"o"));
-        assert_eq!(early, Err(IntakeError::Offset { expected: 2, got: 3 }));
+        assert_eq!(
+            early,
+            Err(IntakeError::Offset {
+                expected: 2,
+                got: 3
+            })
+        );
         intake.piece(piece(2, 2, 4, b"oo")).unwrap();
-        let Next::Commit(commit) = intake.next(1, 1, everything) else { panic!("no commit") };
-        assert_eq!((commit.to, commit.changes.len(), commit.blobs.len()), (5, 2, 2));
+        let Next::Commit(commit) = intake.next(1, 1, everything) else {
+            panic!("no commit")
+        };
+        assert_eq!(
+            (commit.to, commit.changes.len(), commit.blobs.len()),
+            (5, 2, 2)
+        );
         assert_eq!(commit.blobs[1].zstd, b"twoo");
         assert!(matches!(intake.next(1, 1, everything), Next::Wait));
     }
@@ -241,33 +297,81 @@ mod tests {
     #[test]
     fn snapshot_comes_in_parts_and_replaces_what_waits() {
         let mut intake = Intake::default();
-        let delta = Delta { from: 0, to: 1, changes: vec![unit("x", 9, b"x")], root: ROOT };
+        let delta = Delta {
+            from: 0,
+            to: 1,
+            changes: vec![unit("x", 9, b"x")],
+            root: ROOT,
+        };
         intake.delta(delta).unwrap();
-        let part = |part, complete, units| Snapshot { generation: 7, part, complete, units, root: ROOT };
-        intake.part(part(0, false, vec![unit("a", 1, b"a")])).unwrap();
+        let part = |part, complete, units| Snapshot {
+            generation: 7,
+            part,
+            complete,
+            units,
+            root: ROOT,
+        };
+        intake
+            .part(part(0, false, vec![unit("a", 1, b"a")]))
+            .unwrap();
         let skipped = intake.part(part(2, true, vec![]));
-        assert_eq!(skipped, Err(IntakeError::Part { expected: 1, got: 2 }));
-        intake.part(part(0, false, vec![unit("a", 1, b"a")])).unwrap();
-        intake.part(part(1, true, vec![unit("b", 2, b"b")])).unwrap();
-        let Next::Commit(commit) = intake.next(1, 1, everything) else { panic!("no commit") };
+        assert_eq!(
+            skipped,
+            Err(IntakeError::Part {
+                expected: 1,
+                got: 2
+            })
+        );
+        intake
+            .part(part(0, false, vec![unit("a", 1, b"a")]))
+            .unwrap();
+        intake
+            .part(part(1, true, vec![unit("b", 2, b"b")]))
+            .unwrap();
+        let Next::Commit(commit) = intake.next(1, 1, everything) else {
+            panic!("no commit")
+        };
         assert!(commit.snapshot);
-        assert_eq!(commit.changes.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            commit
+                .changes
+                .iter()
+                .map(|c| c.key.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         assert!(matches!(intake.next(1, 1, everything), Next::Wait));
     }
 
     #[test]
     fn refuses_what_no_hub_sends() {
         let mut intake = Intake::default();
-        assert_eq!(intake.piece(piece(1, 0, 1, b"a")), Err(IntakeError::Unasked));
+        assert_eq!(
+            intake.piece(piece(1, 0, 1, b"a")),
+            Err(IntakeError::Unasked)
+        );
         let mut wrong = unit("a", 1, b"");
         wrong.digest = Bytes::from_static(b"short");
-        let delta = Delta { from: 0, to: 1, changes: vec![wrong], root: ROOT };
+        let delta = Delta {
+            from: 0,
+            to: 1,
+            changes: vec![wrong],
+            root: ROOT,
+        };
         assert_eq!(intake.delta(delta), Err(IntakeError::Digest(5)));
-        let delta = Delta { from: 0, to: 1, changes: vec![unit("a", 1, b"")], root: ROOT };
+        let delta = Delta {
+            from: 0,
+            to: 1,
+            changes: vec![unit("a", 1, b"")],
+            root: ROOT,
+        };
         intake.delta(delta).unwrap();
         assert!(matches!(intake.next(1, 1, everything), Next::Ask(_)));
         let bomb = piece(1, 0, u64::MAX, b"a");
         assert_eq!(intake.piece(bomb), Err(IntakeError::BlobSize(u64::MAX)));
-        assert_eq!(intake.piece(piece(1, 0, 0, b"")), Err(IntakeError::UnknownBlob));
+        assert_eq!(
+            intake.piece(piece(1, 0, 0, b"")),
+            Err(IntakeError::UnknownBlob)
+        );
     }
 }

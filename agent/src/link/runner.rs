@@ -63,9 +63,15 @@ impl Link {
     /// The generation up to which every unit is finished or failed.
     pub(super) fn applied_generation(&self) -> u64 {
         let held = self.desired.held().generation;
-        let unfinished =
-            self.desired.units().into_iter().filter(|(key, unit)| !is_finished(key, unit));
-        unfinished.map(|(_, unit)| unit.generation.saturating_sub(1)).min().unwrap_or(held)
+        let unfinished = self
+            .desired
+            .units()
+            .into_iter()
+            .filter(|(key, unit)| !is_finished(key, unit));
+        unfinished
+            .map(|(_, unit)| unit.generation.saturating_sub(1))
+            .min()
+            .unwrap_or(held)
     }
 
     fn say(&self, connected: bool, message: String) {
@@ -107,7 +113,11 @@ pub async fn run(mut link: Link) {
                 tracing::warn!(error = message, "there is no session with the hub");
                 link.say(false, message);
                 let pause = backoff.next(rand::random());
-                if error.needs_human() { pause.max(HOPELESS_PAUSE) } else { pause }
+                if error.needs_human() {
+                    pause.max(HOPELESS_PAUSE)
+                } else {
+                    pause
+                }
             }
         };
         if successor.is_none() {
@@ -166,7 +176,10 @@ async fn keep(
                 link.say(false, message);
                 return (backoff.next(rand::random()), None);
             }
-            Ok(Ended::Refused { reason, retry_after }) => {
+            Ok(Ended::Refused {
+                reason,
+                retry_after,
+            }) => {
                 tracing::warn!(reason, "the hub ended the session");
                 link.say(false, reason);
                 return (retry_after.max(backoff.next(rand::random())), None);
@@ -183,5 +196,9 @@ async fn keep(
 
 fn pause_after(error: &LinkError, backoff: &mut Backoff) -> Duration {
     let pause = backoff.next(rand::random());
-    if error.needs_human() { pause.max(HOPELESS_PAUSE) } else { pause }
+    if error.needs_human() {
+        pause.max(HOPELESS_PAUSE)
+    } else {
+        pause
+    }
 }

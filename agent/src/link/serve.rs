@@ -102,8 +102,13 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         status: hub.status,
         shutdown: shutdown.clone(),
     };
-    let renewal =
-        identity::run_renewal(client, hub.namespace, hub.addresses, sender, shutdown.clone());
+    let renewal = identity::run_renewal(
+        client,
+        hub.namespace,
+        hub.addresses,
+        sender,
+        shutdown.clone(),
+    );
     tokio::join!(renewal, runner::run(link));
 }
 

@@ -85,17 +85,29 @@ impl Drop for Session {
 impl Session {
     /// Connects, says what is held and waits for the hub's welcome.
     pub(super) async fn open(link: &Link, identity: Arc<Identity>) -> Result<Self, LinkError> {
-        timeout(OPEN_LIMIT, Self::open_now(link, identity)).await.map_err(|_| LinkError::Slow)?
+        timeout(OPEN_LIMIT, Self::open_now(link, identity))
+            .await
+            .map_err(|_| LinkError::Slow)?
     }
 
     async fn open_now(link: &Link, identity: Arc<Identity>) -> Result<Self, LinkError> {
         let mut client = link_client(&link.addresses, Trust::Enrolled(identity)).await?;
         let (outbound, receiver) = mpsc::channel(MAX_OUTBOUND);
-        let closed = |_| LinkError::Broken { message: "the stream ended".to_owned() };
-        outbound.send(wrap(Message::Hello(hello(link)))).await.map_err(closed)?;
+        let closed = |_| LinkError::Broken {
+            message: "the stream ended".to_owned(),
+        };
+        outbound
+            .send(wrap(Message::Hello(hello(link))))
+            .await
+            .map_err(closed)?;
         let answer = client.call.session(ReceiverStream::new(receiver)).await;
-        let mut inbound = answer.map_err(|status| client.watch.error_of(status))?.into_inner();
-        let first = inbound.message().await.map_err(|status| client.watch.error_of(status))?;
+        let mut inbound = answer
+            .map_err(|status| client.watch.error_of(status))?
+            .into_inner();
+        let first = inbound
+            .message()
+            .await
+            .map_err(|status| client.watch.error_of(status))?;
         let welcome = match first.and_then(|message| message.message) {
             Some(hub_message::Message::Welcome(welcome)) => welcome,
             Some(hub_message::Message::Refused(refused)) => {
@@ -105,14 +117,18 @@ impl Session {
                 });
             }
             _ => {
-                return Err(LinkError::Protocol { detail: "it did not welcome us".to_owned() });
+                return Err(LinkError::Protocol {
+                    detail: "it did not welcome us".to_owned(),
+                });
             }
         };
         if welcome.protocol != PROTOCOL {
             let detail = format!("it speaks protocol {}", welcome.protocol);
             return Err(LinkError::Protocol { detail });
         }
-        link.desired.enter_epoch(welcome.epoch).map_err(CommitError::from)?;
+        link.desired
+            .enter_epoch(welcome.epoch)
+            .map_err(CommitError::from)?;
         warn_of_clocks(welcome.hub_time_ms, Timestamp::now());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
@@ -196,7 +212,8 @@ impl Session {
             }
             hub_message::Message::StatusAck(ack) => {
                 for unit in ack.units {
-                    link.reports.acked(&unit.key, unit.sequence, unit.event_sequence);
+                    link.reports
+                        .acked(&unit.key, unit.sequence, unit.event_sequence);
                 }
             }
             hub_message::Message::Beat(beat) => self.hub_beat = beat.number,
@@ -226,7 +243,10 @@ impl Session {
         }
         let desired = link.desired.clone();
         let (incarnation, epoch) = (self.welcome.incarnation, self.welcome.epoch);
-        match self.intake.next(incarnation, epoch, |changes| desired.missing(changes)) {
+        match self
+            .intake
+            .next(incarnation, epoch, |changes| desired.missing(changes))
+        {
             Next::Wait => Ok(()),
             Next::Ask(blobs) => self.send(Message::Want(Want { blobs })).await,
             Next::Commit(commit) => {
@@ -246,11 +266,17 @@ impl Session {
                 for nack in nacks {
                     tracing::warn!(unit.key = nack.key, error = nack.error, "unit refused");
                     let (generation, key, error) = (nack.generation, nack.key, nack.error);
-                    self.send(Message::Nack(Nack { generation, key, error })).await?;
+                    self.send(Message::Nack(Nack {
+                        generation,
+                        key,
+                        error,
+                    }))
+                    .await?;
                 }
                 let root = Bytes::copy_from_slice(&held.root);
                 let generation = held.generation;
-                self.send(Message::Ack(wire::Ack { generation, root })).await?;
+                self.send(Message::Ack(wire::Ack { generation, root }))
+                    .await?;
             }
             Err(CommitError::Plan(
                 error @ (PlanError::RootMismatch { .. } | PlanError::OtherIncarnation { .. }),
@@ -258,7 +284,12 @@ impl Session {
                 tracing::warn!(%error, "asking the hub for everything");
                 let generation = link.desired.held().generation;
                 let error = error.to_string();
-                self.send(Message::Nack(Nack { generation, key: String::new(), error })).await?;
+                self.send(Message::Nack(Nack {
+                    generation,
+                    key: String::new(),
+                    error,
+                }))
+                .await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -273,9 +304,18 @@ impl Session {
     async fn report(&mut self, link: &Link) -> Result<(), LinkError> {
         let mut units = Vec::new();
         let mut bytes = 0;
-        for Report { key, sequence, detail_json } in link.reports.next_batch(REPORTS) {
+        for Report {
+            key,
+            sequence,
+            detail_json,
+        } in link.reports.next_batch(REPORTS)
+        {
             if detail_json.len() > MAX_STATUS_BYTES {
-                tracing::error!(unit.key = key, bytes = detail_json.len(), "status is too large");
+                tracing::error!(
+                    unit.key = key,
+                    bytes = detail_json.len(),
+                    "status is too large"
+                );
                 continue;
             }
             if bytes + detail_json.len() > STATUS_BUDGET_BYTES {
@@ -284,7 +324,11 @@ impl Session {
                 bytes = 0;
             }
             bytes += detail_json.len();
-            units.push(wire::UnitStatus { key, sequence, detail_json });
+            units.push(wire::UnitStatus {
+                key,
+                sequence,
+                detail_json,
+            });
         }
         if units.is_empty() {
             return Ok(());
@@ -307,7 +351,9 @@ impl Session {
     async fn send(&mut self, message: Message) -> Result<(), LinkError> {
         match timeout(SEND_LIMIT, self.outbound.send(wrap(message))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(LinkError::Broken { message: "the stream ended".to_owned() }),
+            Ok(Err(_)) => Err(LinkError::Broken {
+                message: "the stream ended".to_owned(),
+            }),
             Err(_) => Err(LinkError::Silent),
         }
     }
@@ -328,7 +374,9 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn wrap(message: Message) -> AgentMessage {
-    AgentMessage { message: Some(message) }
+    AgentMessage {
+        message: Some(message),
+    }
 }
 
 fn hello(link: &Link) -> Hello {

@@ -89,7 +89,10 @@ pub async fn create_join_token(app: &App, new: NewJoinToken) -> Result<JoinMater
                 .map_err(|error| JoinError::Announce(error.into()))?;
         }
         Some(_) if !new.labels.is_empty() => {
-            let patch = ClusterPatch { labels: Some(new.labels.clone()), ..ClusterPatch::default() };
+            let patch = ClusterPatch {
+                labels: Some(new.labels.clone()),
+                ..ClusterPatch::default()
+            };
             clusters::update(&mut tx, &new.cluster, &patch, None)
                 .await
                 .map_err(|error| JoinError::Announce(error.into()))?;
@@ -169,7 +172,11 @@ pub(super) async fn enrol(
     clusters::activate(&mut tx, cluster.id, kube_uid, now).await?;
     tx.commit().await?;
     app.pokes.deliver.notify_one();
-    Ok(Granted { cluster: cluster.id, name, issued })
+    Ok(Granted {
+        cluster: cluster.id,
+        name,
+        issued,
+    })
 }
 
 /// Gives a cluster a further certificate; the one it has stays good until it ends.
@@ -185,7 +192,11 @@ pub(super) async fn renew(
     let mut tx = app.store.begin().await?;
     keep(&mut tx, cluster, &issued, now).await?;
     tx.commit().await?;
-    Ok(Granted { cluster, name: held.name, issued })
+    Ok(Granted {
+        cluster,
+        name: held.name,
+        issued,
+    })
 }
 
 /// Tells whether the holder of a certificate may speak. A serial number that the database does not

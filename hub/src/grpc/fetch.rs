@@ -159,7 +159,11 @@ impl Fetcher {
     async fn inline(&self, changes: &[UnitVersion]) -> Result<HashMap<Digest, Bytes>, StoreError> {
         let mut found = HashMap::new();
         let mut absent = Vec::new();
-        for digest in changes.iter().filter_map(|change| change.digest).take(MAX_INLINE_LOOKUPS) {
+        for digest in changes
+            .iter()
+            .filter_map(|change| change.digest)
+            .take(MAX_INLINE_LOOKUPS)
+        {
             match self.cache().get(&digest) {
                 Some(held) => {
                     found.insert(digest, held);
@@ -197,7 +201,10 @@ fn unit_changes(units: Vec<UnitVersion>, mut inline: HashMap<Digest, Bytes>) -> 
                 .digest
                 .map(|digest| Bytes::copy_from_slice(digest.as_bytes()))
                 .unwrap_or_default(),
-            inline_blob: unit.digest.and_then(|digest| inline.remove(&digest)).unwrap_or_default(),
+            inline_blob: unit
+                .digest
+                .and_then(|digest| inline.remove(&digest))
+                .unwrap_or_default(),
         })
         .collect()
 }
@@ -225,7 +232,10 @@ impl Cache {
         while self.bytes > CACHE_BYTES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.bytes -= self.contents.remove(&oldest).map_or(0, |content| content.len());
+            self.bytes -= self
+                .contents
+                .remove(&oldest)
+                .map_or(0, |content| content.len());
         }
         content
     }
@@ -262,6 +272,14 @@ async fn open_batch(app: &App, asked: &[OpenSession]) -> Result<HashMap<Uuid, Op
     let opened = sessions::open_many(&app.store, asked, app.replica, Timestamp::now()).await?;
     Ok(opened
         .into_iter()
-        .map(|session| (session.cluster, Opened { session, incarnation }))
+        .map(|session| {
+            (
+                session.cluster,
+                Opened {
+                    session,
+                    incarnation,
+                },
+            )
+        })
         .collect())
 }

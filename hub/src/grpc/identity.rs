@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bellwether_proto::wire::{
-    Certificate, EnrolRequest, RenewRequest, identity_server::Identity,
-};
+use bellwether_proto::wire::{Certificate, EnrolRequest, RenewRequest, identity_server::Identity};
 use bellwether_store::join_tokens::UseError;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -32,7 +30,10 @@ pub(super) struct IdentityService {
 
 impl IdentityService {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app, turns: Semaphore::new(MAX_AT_ONCE) }
+        Self {
+            app,
+            turns: Semaphore::new(MAX_AT_ONCE),
+        }
     }
 
     fn answer(&self, granted: Granted, now: Timestamp) -> Certificate {
@@ -49,7 +50,9 @@ impl IdentityService {
     async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Status> {
         match timeout(WAIT_LIMIT, self.turns.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Status::unavailable("too many clusters enrol at once; try again")),
+            _ => Err(Status::unavailable(
+                "too many clusters enrol at once; try again",
+            )),
         }
     }
 }
@@ -62,7 +65,9 @@ impl Identity for IdentityService {
         check_csr(&request.csr_der)?;
         let uid = request.cluster_uid.as_str();
         if uid.is_empty() || uid.len() > MAX_UID_CHARS {
-            return Err(Status::invalid_argument("the UID of kube-system is missing"));
+            return Err(Status::invalid_argument(
+                "the UID of kube-system is missing",
+            ));
         }
         let _turn = self.turn().await?;
         let now = Timestamp::now();
@@ -91,8 +96,14 @@ impl Identity for IdentityService {
         check_csr(&request.csr_der)?;
         let _turn = self.turn().await?;
         let now = Timestamp::now();
-        let renewed =
-            enrol::renew(&self.app, holder.cluster, &holder.serial, &request.csr_der, now).await;
+        let renewed = enrol::renew(
+            &self.app,
+            holder.cluster,
+            &holder.serial,
+            &request.csr_der,
+            now,
+        )
+        .await;
         match renewed {
             Ok(granted) => {
                 tracing::info!(

@@ -18,7 +18,7 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{refusal, sessions::Slot};
+use super::{refusal, slot::Slot};
 use crate::{app::App, telemetry::chain};
 
 /// Statuses of one session that may wait before no more is read from it.
@@ -62,18 +62,28 @@ impl WaitingStatus {
 impl Ingest {
     /// Takes the latest status of a unit.
     pub(super) fn status(&self, slot: &Arc<Slot>, key: String, sequence: u64, detail: UnitStatus) {
-        let status =
-            WaitingStatus { slot: Arc::clone(slot), sequence, detail: Arc::new(detail) };
+        let status = WaitingStatus {
+            slot: Arc::clone(slot),
+            sequence,
+            detail: Arc::new(detail),
+        };
         self.put(&mut self.waiting(), (slot.cluster, key), status);
     }
 
     fn put(&self, waiting: &mut Waiting, unit: (Uuid, String), status: WaitingStatus) {
-        if waiting.statuses.get(&unit).is_some_and(|held| !status.is_newer_than(held)) {
+        if waiting
+            .statuses
+            .get(&unit)
+            .is_some_and(|held| !status.is_newer_than(held))
+        {
             return;
         }
         status.slot.waiting_statuses.fetch_add(1, Ordering::Relaxed);
         if let Some(replaced) = waiting.statuses.insert(unit, status) {
-            replaced.slot.waiting_statuses.fetch_sub(1, Ordering::Relaxed);
+            replaced
+                .slot
+                .waiting_statuses
+                .fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -98,7 +108,9 @@ impl Ingest {
 
     /// Takes note of a session that ended.
     pub(super) fn closed(&self, slot: &Slot) {
-        self.waiting().closed.push((slot.cluster, slot.epoch, slot.last_heard()));
+        self.waiting()
+            .closed
+            .push((slot.cluster, slot.epoch, slot.last_heard()));
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -153,7 +165,9 @@ async fn flush(app: &App, ingest: &Ingest) -> bool {
     let done = flush_acks(app, ingest).await
         & flush_closed(app, ingest).await
         & flush_statuses(app, ingest).await;
-    app.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
+    app.metrics
+        .flush_seconds
+        .observe(started.elapsed().as_secs_f64());
     done
 }
 
@@ -165,7 +179,9 @@ async fn flush_acks(app: &App, ingest: &Ingest) -> bool {
     match sessions::ack(&app.store, &acks).await {
         Ok(fenced) => {
             end_fenced(app, &fenced, |cluster| {
-                acks.iter().find(|ack| ack.cluster == cluster).map(|ack| ack.epoch)
+                acks.iter()
+                    .find(|ack| ack.cluster == cluster)
+                    .map(|ack| ack.epoch)
             });
             true
         }
@@ -197,7 +213,12 @@ async fn flush_closed(app: &App, ingest: &Ingest) -> bool {
 async fn flush_statuses(app: &App, ingest: &Ingest) -> bool {
     let batch: Vec<((Uuid, String), WaitingStatus)> = {
         let waiting = ingest.waiting();
-        waiting.statuses.iter().take(MAX_ROWS).map(|(k, v)| (k.clone(), v.clone())).collect()
+        waiting
+            .statuses
+            .iter()
+            .take(MAX_ROWS)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     if batch.is_empty() {
         return true;
@@ -247,10 +268,7 @@ fn remove(ingest: &Ingest, batch: &[((Uuid, String), WaitingStatus)]) {
     }
 }
 
-async fn write(
-    app: &App,
-    batch: &[((Uuid, String), WaitingStatus)],
-) -> Result<(), StoreError> {
+async fn write(app: &App, batch: &[((Uuid, String), WaitingStatus)]) -> Result<(), StoreError> {
     let reports: Vec<StatusReport> = batch
         .iter()
         .filter_map(|((cluster, key), status)| {
@@ -268,7 +286,9 @@ async fn write(
         })
         .collect();
     let ingested = status::ingest(&app.store, &reports, Timestamp::now()).await?;
-    app.metrics.status_rows.inc_by(u64::try_from(ingested.acked.len()).unwrap_or_default());
+    app.metrics
+        .status_rows
+        .inc_by(u64::try_from(ingested.acked.len()).unwrap_or_default());
     let slots: HashMap<(Uuid, &str), &Arc<Slot>> = batch
         .iter()
         .map(|((cluster, key), status)| ((*cluster, key.as_str()), &status.slot))
@@ -284,7 +304,10 @@ async fn write(
         }
     }
     end_fenced(app, &ingested.fenced, |cluster| {
-        batch.iter().find(|((held, _), _)| *held == cluster).map(|(_, status)| status.slot.epoch)
+        batch
+            .iter()
+            .find(|((held, _), _)| *held == cluster)
+            .map(|(_, status)| status.slot.epoch)
     });
     app.pokes.plan.notify_one();
     Ok(())
@@ -296,7 +319,11 @@ fn end_fenced(app: &App, fenced: &[Uuid], epoch_of: impl Fn(Uuid) -> Option<u64>
         if let Some(slot) = app.sessions.slot(*cluster)
             && Some(slot.epoch) == epoch_of(*cluster)
         {
-            slot.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            slot.end(
+                "superseded",
+                "a newer session of this cluster is open",
+                Duration::ZERO,
+            );
         }
     }
 }

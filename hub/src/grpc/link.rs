@@ -31,7 +31,7 @@ use super::{
     ingest::Ingest,
     peer,
     session::{SessionStream, Start},
-    sessions::Slot,
+    slot::Slot,
 };
 use crate::{app::App, pki::ClusterIdentity};
 
@@ -49,7 +49,11 @@ pub(super) struct LinkService {
 
 impl LinkService {
     pub(super) fn new(app: Arc<App>, ingest: Arc<Ingest>, fetcher: Arc<Fetcher>) -> Self {
-        Self { app, ingest, fetcher }
+        Self {
+            app,
+            ingest,
+            fetcher,
+        }
     }
 
     async fn open(
@@ -94,7 +98,10 @@ impl LinkService {
         connection: u64,
         hello: &Hello,
         root: Root,
-        Opened { session, incarnation }: Opened,
+        Opened {
+            session,
+            incarnation,
+        }: Opened,
         inbound: Streaming<AgentMessage>,
     ) -> SessionStream {
         let now = Timestamp::now();
@@ -117,11 +124,20 @@ impl LinkService {
             cluster_name: session.cluster_name.clone(),
             hub_time_ms: now.as_millisecond(),
         };
-        let slot =
-            Arc::new(Slot::new(identity, connection, session.cluster_name, session.epoch, now));
+        let slot = Arc::new(Slot::new(
+            identity,
+            connection,
+            session.cluster_name,
+            session.epoch,
+            now,
+        ));
         slot.aim(session.target.generation);
         if !self.app.sessions.enter(&slot) {
-            slot.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            slot.end(
+                "superseded",
+                "a newer session of this cluster is open",
+                Duration::ZERO,
+            );
         }
         self.app.pokes.plan.notify_one();
         SessionStream::new(
@@ -130,7 +146,9 @@ impl LinkService {
             Arc::clone(&self.fetcher),
             slot,
             inbound,
-            HubMessage { message: Some(hub_message::Message::Welcome(welcome)) },
+            HubMessage {
+                message: Some(hub_message::Message::Welcome(welcome)),
+            },
             start,
         )
     }
@@ -141,7 +159,10 @@ fn start(hello: &Hello, root: Root, incarnation: u64, target: Target) -> Start {
     if hello.incarnation != incarnation {
         return Start::Snapshot;
     }
-    let held = Target { generation: hello.generation, root };
+    let held = Target {
+        generation: hello.generation,
+        root,
+    };
     match resume_decision(held, target) {
         Resume::Current | Resume::Delta => Start::From(held.generation, root),
         Resume::Snapshot | Resume::Ahead => Start::Repair(held.generation),
@@ -156,10 +177,19 @@ fn check_hello(hello: &Hello) -> Result<Root, Status> {
             hello.protocol_min, hello.protocol_max
         )));
     }
-    let texts = [&hello.agent_version, &hello.kubernetes_version, &hello.cluster_uid];
-    let too_long = texts.into_iter().chain(&hello.capabilities).any(|t| t.len() > MAX_TEXT_CHARS);
+    let texts = [
+        &hello.agent_version,
+        &hello.kubernetes_version,
+        &hello.cluster_uid,
+    ];
+    let too_long = texts
+        .into_iter()
+        .chain(&hello.capabilities)
+        .any(|t| t.len() > MAX_TEXT_CHARS);
     if too_long || hello.capabilities.len() > MAX_CAPABILITIES {
-        return Err(Status::invalid_argument("the agent says too much of itself"));
+        return Err(Status::invalid_argument(
+            "the agent says too much of itself",
+        ));
     }
     match Root::from_slice(&hello.root) {
         Some(root) => Ok(root),
@@ -217,7 +247,12 @@ impl Link for LinkService {
             .map_err(|error| status_of(&error))?;
         let inbound = request.into_inner();
         let app = Arc::clone(&self.app);
-        Ok(Response::new(BulkStream { app, identity, inbound, received: 0 }))
+        Ok(Response::new(BulkStream {
+            app,
+            identity,
+            inbound,
+            received: 0,
+        }))
     }
 }
 
@@ -247,8 +282,13 @@ impl Stream for BulkStream {
         }
         if let Some(bulk_message::Message::Samples(samples)) = message.message {
             this.received += u64::try_from(samples.samples.len()).unwrap_or_default();
-            this.app.sessions.samples().push(this.identity.cluster, samples.samples);
+            this.app
+                .sessions
+                .samples()
+                .push(this.identity.cluster, samples.samples);
         }
-        Poll::Ready(Some(Ok(BulkAck { received: this.received })))
+        Poll::Ready(Some(Ok(BulkAck {
+            received: this.received,
+        })))
     }
 }

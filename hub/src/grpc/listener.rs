@@ -85,10 +85,16 @@ async fn connection(
         }
     };
     drop(permit);
-    let Ok(identity) = identify(&app, &tls, address) else { return };
+    let Ok(identity) = identify(&app, &tls, address) else {
+        return;
+    };
     app.metrics.connections.inc();
     let cut = app.sessions.connected(identity.as_ref());
-    let peer = Arc::new(Peer { address, connection: cut.connection(), identity });
+    let peer = Arc::new(Peer {
+        address,
+        connection: cut.connection(),
+        identity,
+    });
     converse(&app, tls, peer, cut, routes).await;
     app.metrics.connections.dec();
 }
@@ -100,11 +106,16 @@ fn identify(
     address: SocketAddr,
 ) -> Result<Option<ClusterIdentity>, IdentityError> {
     let certificates = tls.get_ref().1.peer_certificates();
-    let Some(certificate) = certificates.and_then(<[_]>::first) else { return Ok(None) };
-    app.pki.identify(certificate).map(Some).inspect_err(|error| {
-        app.metrics.refused_handshakes.inc();
-        tracing::warn!(peer.address = %address, %error, "client certificate refused");
-    })
+    let Some(certificate) = certificates.and_then(<[_]>::first) else {
+        return Ok(None);
+    };
+    app.pki
+        .identify(certificate)
+        .map(Some)
+        .inspect_err(|error| {
+            app.metrics.refused_handshakes.inc();
+            tracing::warn!(peer.address = %address, %error, "client certificate refused");
+        })
 }
 
 async fn converse(

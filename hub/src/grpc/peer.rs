@@ -22,9 +22,12 @@ pub(super) type SharedPeer = std::sync::Arc<Peer>;
 
 /// Whoever speaks, with a certificate that may have ended.
 pub(super) fn holder(extensions: &Extensions) -> Result<&ClusterIdentity, Status> {
-    extensions.get::<SharedPeer>().and_then(|peer| peer.identity.as_ref()).ok_or_else(|| {
-        Status::unauthenticated("this call needs a client certificate; enrol with a join token")
-    })
+    extensions
+        .get::<SharedPeer>()
+        .and_then(|peer| peer.identity.as_ref())
+        .ok_or_else(|| {
+            Status::unauthenticated("this call needs a client certificate; enrol with a join token")
+        })
 }
 
 /// Whoever speaks, with a certificate that is valid now.
@@ -46,5 +49,7 @@ pub(super) fn address(extensions: &Extensions) -> Option<SocketAddr> {
 
 /// The connection that a request came over.
 pub(super) fn connection(extensions: &Extensions) -> u64 {
-    extensions.get::<SharedPeer>().map_or(u64::MAX, |peer| peer.connection)
+    extensions
+        .get::<SharedPeer>()
+        .map_or(u64::MAX, |peer| peer.connection)
 }

@@ -7,7 +7,7 @@ use bellwether_api::{
 use bellwether_proto::wire;
 use bellwether_store::{blobs, desired};
 
-use super::sessions::Slot;
+use super::slot::Slot;
 use crate::{app::App, telemetry::chain};
 
 /// The status of a refused application; absent where the unit is no application, is not wanted any
@@ -44,8 +44,12 @@ async fn read(
         return Ok(None);
     };
     let unit = delta.changes.into_iter().find(|unit| unit.key == nack.key);
-    let Some(digest) = unit.and_then(|unit| unit.digest) else { return Ok(None) };
-    let Some(content) = blobs::get(&app.store, digest).await? else { return Ok(None) };
+    let Some(digest) = unit.and_then(|unit| unit.digest) else {
+        return Ok(None);
+    };
+    let Some(content) = blobs::get(&app.store, digest).await? else {
+        return Ok(None);
+    };
     let bundle: Bundle = serde_json::from_slice(&content)?;
     Ok(Some(UnitStatus {
         application,

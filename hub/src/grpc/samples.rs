@@ -35,7 +35,10 @@ impl Samples {
         for sample in samples {
             rings.clock += 1;
             let clock = rings.clock;
-            let (heard, ring) = rings.by_unit.entry((cluster, sample.key.clone())).or_default();
+            let (heard, ring) = rings
+                .by_unit
+                .entry((cluster, sample.key.clone()))
+                .or_default();
             *heard = clock;
             if ring.len() == PER_UNIT {
                 ring.pop_front();
@@ -43,8 +46,11 @@ impl Samples {
             ring.push_back(sample);
         }
         while rings.by_unit.len() > MAX_UNITS {
-            let oldest =
-                rings.by_unit.iter().min_by_key(|(_, (heard, _))| *heard).map(|(key, _)| key.clone());
+            let oldest = rings
+                .by_unit
+                .iter()
+                .min_by_key(|(_, (heard, _))| *heard)
+                .map(|(key, _)| key.clone());
             if let Some(oldest) = oldest {
                 rings.by_unit.remove(&oldest);
             }
@@ -72,11 +78,22 @@ mod tests {
         let samples = Samples::default();
         let cluster = Uuid::nil();
         for index in 0..MAX_UNITS + 10 {
-            let sample = Sample { key: format!("unit-{index}"), ..Sample::default() };
+            let sample = Sample {
+                key: format!("unit-{index}"),
+                ..Sample::default()
+            };
             samples.push(cluster, vec![sample; 2]);
         }
-        assert!(samples.of(cluster, "unit-0").is_empty(), "the oldest unit went first");
-        assert_eq!(samples.of(cluster, &format!("unit-{}", MAX_UNITS + 9)).len(), 2);
+        assert!(
+            samples.of(cluster, "unit-0").is_empty(),
+            "the oldest unit went first"
+        );
+        assert_eq!(
+            samples
+                .of(cluster, &format!("unit-{}", MAX_UNITS + 9))
+                .len(),
+            2
+        );
         let many = (0..1_000).map(|step| Sample {
             key: "busy".to_owned(),
             step,

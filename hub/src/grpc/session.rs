@@ -4,6 +4,7 @@
 //! or a channel of its own, and holds a few numbers while nothing changes.
 
 mod inbound;
+mod outbound;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -15,11 +16,8 @@ use std::{
 
 use bellwether_api::root::Root;
 use bellwether_proto::{
-    limits::{BLOB_CHUNK_BYTES, INITIAL_CREDIT, MAX_CHANGES},
-    wire::{
-        AgentMessage, Blob, HubMessage, Reconnect, Refused, Snapshot, StatusAck,
-        hub_message::Message,
-    },
+    limits::INITIAL_CREDIT,
+    wire::{AgentMessage, HubMessage, Reconnect, Refused, StatusAck, hub_message::Message},
 };
 use bellwether_store::{Digest, StoreError, desired::WriteError};
 use bytes::Bytes;
@@ -29,7 +27,7 @@ use tonic::{Status, Streaming};
 use super::{
     fetch::{Delivery, Fetcher, Parts},
     ingest::{Ingest, MAX_WAITING_STATUSES},
-    sessions::Slot,
+    slot::Slot,
 };
 use crate::{app::App, telemetry::chain};
 
@@ -136,7 +134,9 @@ impl SessionStream {
     }
 
     fn push(&mut self, message: Message) {
-        self.outbox.push_back(HubMessage { message: Some(message) });
+        self.outbox.push_back(HubMessage {
+            message: Some(message),
+        });
     }
 
     /// The last word of a session that was told to end.
@@ -147,7 +147,9 @@ impl SessionStream {
         }
         let retry_after_ms = u32::try_from(ending.retry_after.as_millis()).unwrap_or(u32::MAX);
         let message = if ending.code == DRAINING {
-            Message::Reconnect(Reconnect { after_ms: retry_after_ms })
+            Message::Reconnect(Reconnect {
+                after_ms: retry_after_ms,
+            })
         } else {
             Message::Refused(Refused {
                 code: ending.code.to_owned(),
@@ -156,7 +158,9 @@ impl SessionStream {
             })
         };
         self.said_goodbye = true;
-        Some(HubMessage { message: Some(message) })
+        Some(HubMessage {
+            message: Some(message),
+        })
     }
 
     /// Confirms statuses that were committed since.
@@ -167,65 +171,6 @@ impl SessionStream {
                 self.push(Message::StatusAck(StatusAck { units }));
             }
         }
-    }
-
-    /// Puts the next batch into the outbox, if there is one and the agent permits it.
-    fn send_batch(&mut self) {
-        if self.credit == 0 || !self.outbox.is_empty() {
-            return;
-        }
-        if self.sending.is_some() {
-            self.credit -= 1;
-            self.send_piece();
-        } else if self.parts.is_some() {
-            self.credit -= 1;
-            self.send_part();
-        }
-    }
-
-    fn send_piece(&mut self) {
-        let Some(sending) = self.sending.as_mut() else { return };
-        let end = sending.content.len().min(sending.offset + BLOB_CHUNK_BYTES);
-        let piece = Blob {
-            digest: Bytes::copy_from_slice(sending.digest.as_bytes()),
-            offset: u64::try_from(sending.offset).unwrap_or(u64::MAX),
-            total_bytes: u64::try_from(sending.content.len()).unwrap_or(u64::MAX),
-            data: sending.content.slice(sending.offset..end),
-        };
-        sending.offset = end;
-        if end == sending.content.len() {
-            self.sending = None;
-        }
-        self.push(Message::Blob(piece));
-    }
-
-    fn send_part(&mut self) {
-        let Some(parts) = self.parts.as_mut() else { return };
-        let count = parts.units.len().min(MAX_CHANGES);
-        let units: Vec<_> = parts.units.drain(..count).collect();
-        let complete = parts.units.is_empty();
-        let part = Snapshot {
-            generation: parts.generation,
-            part: parts.next,
-            complete,
-            root: parts.root.clone(),
-            units,
-        };
-        parts.next += 1;
-        self.name(part.units.iter().map(|unit| (&unit.digest, &unit.inline_blob)));
-        if complete {
-            self.sent = part.generation;
-            self.sent_root = Root::from_slice(&part.root).unwrap_or_default();
-            self.parts = None;
-        }
-        self.push(Message::Snapshot(part));
-    }
-
-    fn name<'a>(&mut self, units: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) {
-        let digests = units
-            .filter(|(_, inline)| inline.is_empty())
-            .filter_map(|(digest, _)| Digest::try_from(digest.as_ref()).ok());
-        self.named.extend(digests);
     }
 
     /// Starts to read what the agent needs next.
@@ -262,7 +207,11 @@ impl SessionStream {
     fn finish_work(&mut self, done: Done) {
         match done {
             Done::Delivery(Delivery::Gone) => {
-                self.slot.end("unregistered", "the cluster is not registered", READ_PAUSE * 60);
+                self.slot.end(
+                    "unregistered",
+                    "the cluster is not registered",
+                    READ_PAUSE * 60,
+                );
             }
             Done::Delivery(Delivery::Snapshot(parts)) => self.parts = Some(Box::new(parts)),
             Done::Delivery(Delivery::Delta(delta)) => {
@@ -272,13 +221,24 @@ impl SessionStream {
                 self.sent = delta.to;
                 self.sent_root = Root::from_slice(&delta.root).unwrap_or_default();
                 self.credit = self.credit.saturating_sub(1);
-                self.name(delta.changes.iter().map(|unit| (&unit.digest, &unit.inline_blob)));
+                self.name(
+                    delta
+                        .changes
+                        .iter()
+                        .map(|unit| (&unit.digest, &unit.inline_blob)),
+                );
                 self.push(Message::Delta(delta));
             }
             Done::Blob(digest, offset, content) => {
                 let content = content.unwrap_or_default();
-                let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-                self.sending = Some(Box::new(Sending { digest, content, offset }));
+                let offset = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(content.len());
+                self.sending = Some(Box::new(Sending {
+                    digest,
+                    content,
+                    offset,
+                }));
             }
         }
     }
@@ -359,7 +319,9 @@ impl Stream for SessionStream {
                 continue;
             }
             this.start_work();
-            let Some(work) = this.work.as_mut() else { return Poll::Pending };
+            let Some(work) = this.work.as_mut() else {
+                return Poll::Pending;
+            };
             match work.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(done) => {

@@ -4,21 +4,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use bellwether_proto::{limits::SILENCE_LIMIT, wire};
+use bellwether_proto::limits::SILENCE_LIMIT;
 use bellwether_store::{clusters, tailer::SyncChange};
-use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{samples::Samples, session::DRAINING};
+use super::{samples::Samples, session::DRAINING, slot::Slot};
 use crate::{app::App, pki::ClusterIdentity, telemetry::chain};
 
 /// How often sessions are looked over for silence, ended certificates and revocation.
@@ -70,113 +66,6 @@ struct Connection {
     cut: Option<oneshot::Sender<()>>,
 }
 
-/// Why a session ends, in the words that the agent gets.
-#[derive(Clone, Debug)]
-pub(super) struct Ending {
-    pub(super) code: &'static str,
-    pub(super) reason: String,
-    pub(super) retry_after: Duration,
-}
-
-/// One session, as the rest of the hub sees it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) cluster: Uuid,
-    pub(super) cluster_name: String,
-    pub(super) epoch: u64,
-    connection: u64,
-    not_after: Timestamp,
-    opened: Instant,
-    opened_at: Timestamp,
-    /// Milliseconds after `opened` at which the agent was last heard of.
-    heard_ms: AtomicU64,
-    /// Highest generation that is known to be wanted.
-    target: AtomicU64,
-    /// Statuses of this session that wait to be written.
-    pub(super) waiting_statuses: AtomicU32,
-    confirmed: Mutex<Vec<wire::StatusAcked>>,
-    ending: OnceLock<Ending>,
-    pub(super) waker: AtomicWaker,
-}
-
-impl Slot {
-    pub(super) fn new(
-        identity: &ClusterIdentity,
-        connection: u64,
-        cluster_name: String,
-        epoch: u64,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            cluster: identity.cluster,
-            cluster_name,
-            epoch,
-            connection,
-            not_after: identity.not_after,
-            opened: Instant::now(),
-            opened_at: now,
-            heard_ms: AtomicU64::new(0),
-            target: AtomicU64::new(0),
-            waiting_statuses: AtomicU32::new(0),
-            confirmed: Mutex::default(),
-            ending: OnceLock::new(),
-            waker: AtomicWaker::new(),
-        }
-    }
-
-    /// Takes note that the agent spoke.
-    pub(super) fn heard(&self) {
-        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(elapsed, Ordering::Relaxed);
-    }
-
-    fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(heard)
-    }
-
-    /// When the agent was last heard of.
-    pub(super) fn last_heard(&self) -> Timestamp {
-        self.opened_at + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
-    }
-
-    fn liveness(&self) -> Liveness {
-        Liveness { connected_since: self.opened_at, last_beat: self.last_heard() }
-    }
-
-    pub(super) fn target(&self) -> u64 {
-        self.target.load(Ordering::Acquire)
-    }
-
-    /// Says that `generation` is wanted.
-    pub(super) fn aim(&self, generation: u64) {
-        if self.target.fetch_max(generation, Ordering::AcqRel) < generation {
-            self.waker.wake();
-        }
-    }
-
-    /// Ends the session with a last word; the first word counts.
-    pub(super) fn end(&self, code: &'static str, reason: impl Into<String>, retry: Duration) {
-        let ending = Ending { code, reason: reason.into(), retry_after: retry };
-        if self.ending.set(ending).is_ok() {
-            self.waker.wake();
-        }
-    }
-
-    pub(super) fn ending(&self) -> Option<&Ending> {
-        self.ending.get()
-    }
-
-    /// Says that statuses are committed, and how many were waited for.
-    pub(super) fn confirm(&self, acked: wire::StatusAcked) {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).push(acked);
-    }
-
-    pub(super) fn take_confirmed(&self) -> Vec<wire::StatusAcked> {
-        std::mem::take(&mut *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 impl Sessions {
     /// How a cluster is connected to this hub; absent = it is not, or to another one.
     #[must_use]
@@ -187,7 +76,10 @@ impl Sessions {
     /// Every cluster that is connected to this hub.
     #[must_use]
     pub fn all(&self) -> Vec<(Uuid, Liveness)> {
-        self.read().iter().map(|(cluster, slot)| (*cluster, slot.liveness())).collect()
+        self.read()
+            .iter()
+            .map(|(cluster, slot)| (*cluster, slot.liveness()))
+            .collect()
     }
 
     /// The newest metric samples of each unit.
@@ -221,12 +113,20 @@ impl Sessions {
     /// Makes `slot` the cluster's session; one with a lower epoch ends. Gives whether the slot is
     /// the current one: a slower handshake may come too late.
     pub(super) fn enter(&self, slot: &Arc<Slot>) -> bool {
-        let mut by_cluster = self.inner.by_cluster.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_cluster = self
+            .inner
+            .by_cluster
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(former) = by_cluster.get(&slot.cluster) {
             if former.epoch > slot.epoch {
                 return false;
             }
-            former.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            former.end(
+                "superseded",
+                "a newer session of this cluster is open",
+                Duration::ZERO,
+            );
             if former.connection != slot.connection {
                 self.end_connection(former.connection);
             }
@@ -255,7 +155,11 @@ impl Sessions {
         if change.revoked {
             self.cut(change.cluster);
         } else if change.epoch > slot.epoch {
-            slot.end("superseded", "a newer session of this cluster is open", Duration::ZERO);
+            slot.end(
+                "superseded",
+                "a newer session of this cluster is open",
+                Duration::ZERO,
+            );
             self.end_connection(slot.connection);
         } else {
             slot.aim(change.generation);
@@ -264,8 +168,14 @@ impl Sessions {
 
     /// Forgets `slot`; gives whether it was still the cluster's session.
     pub(super) fn leave(&self, slot: &Slot) -> bool {
-        let mut by_cluster = self.inner.by_cluster.write().unwrap_or_else(PoisonError::into_inner);
-        let current = by_cluster.get(&slot.cluster).is_some_and(|held| held.epoch == slot.epoch);
+        let mut by_cluster = self
+            .inner
+            .by_cluster
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let current = by_cluster
+            .get(&slot.cluster)
+            .is_some_and(|held| held.epoch == slot.epoch);
         if current {
             by_cluster.remove(&slot.cluster);
         }
@@ -286,9 +196,20 @@ impl Sessions {
         let mut connections = self.connections();
         let id = connections.next;
         connections.next += 1;
-        connections.open.insert(id, Connection { cluster, ends_at, cut: Some(cut) });
+        connections.open.insert(
+            id,
+            Connection {
+                cluster,
+                ends_at,
+                cut: Some(cut),
+            },
+        );
         drop(connections);
-        Cut { sessions: self.clone(), id, wait }
+        Cut {
+            sessions: self.clone(),
+            id,
+            wait,
+        }
     }
 
     fn end_connection(&self, id: u64) {
@@ -302,9 +223,17 @@ impl Sessions {
     fn look_over(&self, now: Timestamp) {
         for slot in self.slots() {
             if slot.not_after <= now {
-                slot.end("certificate-ended", "the client certificate has ended", Duration::ZERO);
+                slot.end(
+                    "certificate-ended",
+                    "the client certificate has ended",
+                    Duration::ZERO,
+                );
             } else if slot.silence() > SILENCE_LIMIT {
-                slot.end("silent", "the agent was silent for too long", Duration::ZERO);
+                slot.end(
+                    "silent",
+                    "the agent was silent for too long",
+                    Duration::ZERO,
+                );
                 self.end_connection(slot.connection);
             }
         }
@@ -327,15 +256,24 @@ impl Sessions {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Uuid, SyncChange>> {
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Uuid, Arc<Slot>>> {
-        self.inner.by_cluster.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .by_cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -389,7 +327,12 @@ pub(super) async fn sweep(app: Arc<App>) {
 
 /// Finds clusters that were deleted, which no change tells of.
 async fn cut_refused(app: &App) {
-    let clusters: Vec<Uuid> = app.sessions.all().into_iter().map(|(cluster, _)| cluster).collect();
+    let clusters: Vec<Uuid> = app
+        .sessions
+        .all()
+        .into_iter()
+        .map(|(cluster, _)| cluster)
+        .collect();
     if clusters.is_empty() {
         return;
     }

@@ -63,12 +63,22 @@ async fn look_at_age(app: &App) {
             return;
         }
     };
-    app.metrics.tailer_lag_ms.set(i64::try_from(age_ms).unwrap_or(i64::MAX));
+    app.metrics
+        .tailer_lag_ms
+        .set(i64::try_from(age_ms).unwrap_or(i64::MAX));
     if Duration::from_millis(age_ms) < OLD {
         return;
     }
-    tracing::warn!(age_ms, "a transaction has been open for long; targets are compared as well");
-    let clusters: Vec<_> = app.sessions.all().into_iter().map(|(cluster, _)| cluster).collect();
+    tracing::warn!(
+        age_ms,
+        "a transaction has been open for long; targets are compared as well"
+    );
+    let clusters: Vec<_> = app
+        .sessions
+        .all()
+        .into_iter()
+        .map(|(cluster, _)| cluster)
+        .collect();
     match desired::targets(&app.store, &clusters).await {
         Ok(targets) => {
             for (cluster, target) in targets {

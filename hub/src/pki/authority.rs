@@ -11,8 +11,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    SanType, SerialNumber,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -102,8 +102,9 @@ impl Authority {
         let pem = read(&certificate)?;
         let key_pair = KeyPair::from_pem(&read(&key)?)
             .map_err(|_| PkiError::Malformed { path: key.clone() })?;
-        let issuer = Issuer::from_ca_cert_pem(&pem, key_pair)
-            .map_err(|_| PkiError::Malformed { path: certificate.clone() })?;
+        let issuer = Issuer::from_ca_cert_pem(&pem, key_pair).map_err(|_| PkiError::Malformed {
+            path: certificate.clone(),
+        })?;
         let mut trusted = vec![der(&certificate, &pem)?];
         for name in ["ca-next.pem", "ca-old.pem"] {
             let path = dir.join(name);
@@ -111,7 +112,11 @@ impl Authority {
                 trusted.push(der(&path, &read(&path)?)?);
             }
         }
-        Ok(Self { issuer, pem, trusted })
+        Ok(Self {
+            issuer,
+            pem,
+            trusted,
+        })
     }
 
     pub(super) fn trusted(&self) -> &[Vec<u8>] {
@@ -162,14 +167,23 @@ impl Authority {
         not_after: Timestamp,
     ) -> Result<(Vec<Vec<u8>>, Vec<u8>), PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PkiError::Sign)?;
-        let mut params =
-            leaf("bellwether-hub".to_owned(), not_before, not_after, &new_serial());
+        let mut params = leaf(
+            "bellwether-hub".to_owned(),
+            not_before,
+            not_after,
+            &new_serial(),
+        );
         params.subject_alt_names = CertificateParams::new(names.to_vec())
             .map_err(PkiError::Sign)?
             .subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&key, &self.issuer).map_err(PkiError::Sign)?;
-        Ok((vec![certificate.der().to_vec(), self.trusted[0].clone()], key.serialize_der()))
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(PkiError::Sign)?;
+        Ok((
+            vec![certificate.der().to_vec(), self.trusted[0].clone()],
+            key.serialize_der(),
+        ))
     }
 }
 
@@ -181,7 +195,9 @@ fn leaf(
 ) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     set_validity(&mut params, not_before, not_after);
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -191,9 +207,8 @@ fn leaf(
 
 /// Certificates count whole seconds.
 fn set_validity(params: &mut CertificateParams, not_before: Timestamp, not_after: Timestamp) {
-    let since_epoch = |time: Timestamp| {
-        Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default())
-    };
+    let since_epoch =
+        |time: Timestamp| Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + since_epoch(not_before);
     params.not_after = epoch + since_epoch(not_after);
@@ -206,7 +221,10 @@ fn create(certificate: &Path, key: &Path, now: Timestamp) -> Result<(), PkiError
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(
         DnType::CommonName,
-        format!("Bellwether CA {}", &Uuid::new_v4().simple().to_string()[..8]),
+        format!(
+            "Bellwether CA {}",
+            &Uuid::new_v4().simple().to_string()[..8]
+        ),
     );
     set_validity(&mut params, now - super::BACKDATE, now + CA_LIFETIME);
     params.serial_number = Some(SerialNumber::from_slice(&new_serial()));
@@ -220,7 +238,11 @@ fn create(certificate: &Path, key: &Path, now: Timestamp) -> Result<(), PkiError
 pub(super) fn prepare_rotation(dir: &Path, now: Timestamp) -> Result<(), PkiError> {
     let _lock = lock(dir)?;
     let (certificate, key) = (dir.join("ca-next.pem"), dir.join("ca-next.key"));
-    if certificate.exists() { Ok(()) } else { create(&certificate, &key, now) }
+    if certificate.exists() {
+        Ok(())
+    } else {
+        create(&certificate, &key, now)
+    }
 }
 
 pub(super) fn promote_rotation(dir: &Path) -> Result<(), PkiError> {
@@ -250,7 +272,10 @@ fn rename(dir: &Path, from: &str, to: &str) -> Result<(), PkiError> {
 
 /// Keeps two hubs that share the folder from making two authorities.
 fn lock(dir: &Path) -> Result<fs::File, PkiError> {
-    let fail = |source| PkiError::File { path: dir.to_owned(), source };
+    let fail = |source| PkiError::File {
+        path: dir.to_owned(),
+        source,
+    };
     fs::create_dir_all(dir).map_err(fail)?;
     let file = fs::OpenOptions::new()
         .create(true)
@@ -264,12 +289,18 @@ fn lock(dir: &Path) -> Result<fs::File, PkiError> {
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
-    fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a whole file or nothing.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
-    let fail = |source| PkiError::File { path: path.to_owned(), source };
+    let fail = |source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    };
     let partial = path.with_extension("partial");
     let mut file = fs::OpenOptions::new()
         .create(true)
@@ -286,7 +317,9 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
 fn der(path: &Path, pem: &str) -> Result<Vec<u8>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes())
         .map(|der| der.to_vec())
-        .map_err(|_| PkiError::Malformed { path: path.to_owned() })
+        .map_err(|_| PkiError::Malformed {
+            path: path.to_owned(),
+        })
 }
 
 /// 127 random bits; positive and without a leading zero byte, so that every reader prints it alike.

@@ -39,7 +39,9 @@ impl ClusterIdentity {
     pub fn parse(certificate_der: &[u8], trust_domain: &str) -> Result<Self, IdentityError> {
         let (_, certificate) =
             X509Certificate::from_der(certificate_der).map_err(|_| IdentityError::Malformed)?;
-        let none = || IdentityError::NoIdentity { trust_domain: trust_domain.to_owned() };
+        let none = || IdentityError::NoIdentity {
+            trust_domain: trust_domain.to_owned(),
+        };
         let names = certificate
             .subject_alternative_name()
             .map_err(|_| IdentityError::Malformed)?
@@ -55,7 +57,11 @@ impl ClusterIdentity {
             .ok_or_else(none)?;
         let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp())
             .map_err(|_| IdentityError::Malformed)?;
-        Ok(Self { cluster, serial: hex::encode(certificate.raw_serial()), not_after })
+        Ok(Self {
+            cluster,
+            serial: hex::encode(certificate.raw_serial()),
+            not_after,
+        })
     }
 
     /// Tells whether the certificate has ended.

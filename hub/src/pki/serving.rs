@@ -42,16 +42,16 @@ impl Serving {
 
         let mut roots = RootCertStore::empty();
         for ca in authority.trusted() {
-            roots.add(CertificateDer::from(ca.clone())).map_err(PkiError::Tls)?;
+            roots
+                .add(CertificateDer::from(ca.clone()))
+                .map_err(PkiError::Tls)?;
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let inner = WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&provider),
-        )
-        .allow_unauthenticated()
-        .build()
-        .map_err(PkiError::Verifier)?;
+        let inner =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .allow_unauthenticated()
+                .build()
+                .map_err(PkiError::Verifier)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(PkiError::Tls)?
@@ -62,7 +62,10 @@ impl Serving {
         // A resumed session would skip the verification of the client's certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), renew_at: now + LIFETIME / 2 })
+        Ok(Self {
+            config: Arc::new(config),
+            renew_at: now + LIFETIME / 2,
+        })
     }
 
     pub(super) fn config(&self) -> &Arc<ServerConfig> {

@@ -41,17 +41,27 @@ impl ClientCertVerifier for LenientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now);
-        let Err(Error::InvalidCertificate(error)) = &verified else { return verified };
-        if !matches!(error, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        let verified = self
+            .inner
+            .verify_client_cert(end_entity, intermediates, now);
+        let Err(Error::InvalidCertificate(error)) = &verified else {
+            return verified;
+        };
+        if !matches!(
+            error,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. }
+        ) {
             return verified;
         }
-        let Some(end) = not_after(end_entity) else { return verified };
+        let Some(end) = not_after(end_entity) else {
+            return verified;
+        };
         if now.as_secs().saturating_sub(end.as_secs()) > RENEWAL_GRACE.as_secs() {
             return verified;
         }
         // The same checks as at the last moment of its life: chain, signature, purpose.
-        self.inner.verify_client_cert(end_entity, intermediates, end)
+        self.inner
+            .verify_client_cert(end_entity, intermediates, end)
     }
 
     fn verify_tls12_signature(
@@ -60,7 +70,8 @@ impl ClientCertVerifier for LenientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
+        self.inner
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -69,7 +80,8 @@ impl ClientCertVerifier for LenientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
+        self.inner
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

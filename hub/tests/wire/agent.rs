@@ -13,9 +13,8 @@ use bellwether_proto::{
     limits::PROTOCOL,
     wire::{
         Ack, AgentMessage, Beat, Blob, BlobRange, Certificate, Credit, EnrolRequest, Hello,
-        HubMessage, Refused, RenewRequest, UnitChange, Want, Welcome,
-        agent_message::Message as Up, hub_message::Message as Down,
-        identity_client::IdentityClient, link_client::LinkClient,
+        HubMessage, Refused, RenewRequest, UnitChange, Want, Welcome, agent_message::Message as Up,
+        hub_message::Message as Down, identity_client::IdentityClient, link_client::LinkClient,
     },
 };
 use bytes::Bytes;
@@ -69,7 +68,11 @@ impl Credentials {
     }
 
     pub fn issued(key: &KeyPair, issued: &Issued, cluster: Uuid) -> Self {
-        Self { key: key.serialize_der(), chain: issued.chain_der.clone(), cluster }
+        Self {
+            key: key.serialize_der(),
+            chain: issued.chain_der.clone(),
+            cluster,
+        }
     }
 }
 
@@ -98,7 +101,12 @@ pub async fn connect_by(
     let mut config = match credentials {
         None => builder.with_no_client_auth(),
         Some(credentials) => {
-            let chain = credentials.chain.iter().cloned().map(CertificateDer::from).collect();
+            let chain = credentials
+                .chain
+                .iter()
+                .cloned()
+                .map(CertificateDer::from)
+                .collect();
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(credentials.key.clone()));
             builder.with_client_auth_cert(chain, key).unwrap()
         }
@@ -107,7 +115,9 @@ pub async fn connect_by(
     let tcp = TcpStream::connect(hub.address()).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from(HUB_SERVER_NAME).unwrap();
-    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    let tls = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await?;
     let mut stream = Some(TokioIo::new(tls));
     let connector = tower::service_fn(move |_: http::Uri| {
         let stream = stream.take();
@@ -151,7 +161,11 @@ pub async fn joined(hub: &Hub, name: &str) -> Credentials {
 
 pub async fn renew(channel: Channel) -> Result<(KeyPair, Certificate), Status> {
     let (key, csr) = request();
-    let answer = IdentityClient::new(channel).renew(RenewRequest { csr_der: csr.into() }).await?;
+    let answer = IdentityClient::new(channel)
+        .renew(RenewRequest {
+            csr_der: csr.into(),
+        })
+        .await?;
     Ok((key, answer.into_inner()))
 }
 
@@ -169,9 +183,11 @@ pub struct Held {
 
 impl Held {
     pub fn root(&self) -> Root {
-        Root::of(self.units.iter().filter_map(|(key, (_, digest))| {
-            digest.as_ref().map(|digest| (key.as_str(), digest))
-        }))
+        Root::of(
+            self.units.iter().filter_map(|(key, (_, digest))| {
+                digest.as_ref().map(|digest| (key.as_str(), digest))
+            }),
+        )
     }
 
     pub fn hello(&self) -> Hello {
@@ -191,9 +207,13 @@ impl Held {
 
     pub fn take(&mut self, unit: &UnitChange) {
         let digest: Option<[u8; 32]> = unit.digest.as_ref().try_into().ok();
-        let newer = self.units.get(&unit.key).is_none_or(|(held, _)| unit.generation > *held);
+        let newer = self
+            .units
+            .get(&unit.key)
+            .is_none_or(|(held, _)| unit.generation > *held);
         if newer {
-            self.units.insert(unit.key.clone(), (unit.generation, digest));
+            self.units
+                .insert(unit.key.clone(), (unit.generation, digest));
         }
         if let Some(digest) = digest
             && !unit.inline_blob.is_empty()
@@ -217,8 +237,14 @@ impl Session {
 
     pub async fn open_with(channel: Channel, hello: Hello) -> Result<Self, Status> {
         let (up, messages) = mpsc::channel(64);
-        up.send(AgentMessage { message: Some(Up::Hello(hello)) }).await.unwrap();
-        let answer = LinkClient::new(channel).session(ReceiverStream::new(messages)).await?;
+        up.send(AgentMessage {
+            message: Some(Up::Hello(hello)),
+        })
+        .await
+        .unwrap();
+        let answer = LinkClient::new(channel)
+            .session(ReceiverStream::new(messages))
+            .await?;
         let mut down = answer.into_inner();
         match down.message().await?.and_then(|message| message.message) {
             Some(Down::Welcome(welcome)) => Ok(Self { welcome, up, down }),
@@ -228,13 +254,20 @@ impl Session {
 
     pub async fn say(&self, message: Up) {
         // A session that has ended hears nothing; what it said last is read from `hear`.
-        let _ = self.up.send(AgentMessage { message: Some(message) }).await;
+        let _ = self
+            .up
+            .send(AgentMessage {
+                message: Some(message),
+            })
+            .await;
     }
 
     /// The next message; nothing = the stream ended.
     pub async fn hear(&mut self) -> Result<Option<Down>, Status> {
         let message = tokio::time::timeout(PATIENCE, self.down.message()).await;
-        Ok(message.expect("the hub is silent")?.and_then(|message| message.message))
+        Ok(message
+            .expect("the hub is silent")?
+            .and_then(|message| message.message))
     }
 
     /// Reads until the hub ends the stream; gives its last word.
@@ -280,13 +313,23 @@ impl Session {
             }
             _ => None,
         };
-        let Some((generation, root)) = reached else { return };
-        assert_eq!(held.root().as_bytes().as_slice(), root.as_ref(), "the root comes out");
+        let Some((generation, root)) = reached else {
+            return;
+        };
+        assert_eq!(
+            held.root().as_bytes().as_slice(),
+            root.as_ref(),
+            "the root comes out"
+        );
         self.fetch_missing(held).await;
         held.generation = generation.max(held.generation);
         held.incarnation = self.welcome.incarnation;
         held.epoch = self.welcome.epoch;
-        self.say(Up::Ack(Ack { generation: held.generation, root })).await;
+        self.say(Up::Ack(Ack {
+            generation: held.generation,
+            root,
+        }))
+        .await;
         self.say(Up::Credit(Credit { batches: 1 })).await;
     }
 
@@ -305,12 +348,20 @@ impl Session {
 
     /// Fetches one content, piece by piece.
     pub async fn fetch(&mut self, digest: [u8; 32]) -> Vec<u8> {
-        let range = BlobRange { digest: Bytes::copy_from_slice(&digest), offset: 0 };
+        let range = BlobRange {
+            digest: Bytes::copy_from_slice(&digest),
+            offset: 0,
+        };
         self.say(Up::Want(Want { blobs: vec![range] })).await;
         let mut content = Vec::new();
         loop {
             match self.hear().await.unwrap().expect("the stream goes on") {
-                Down::Blob(Blob { offset, total_bytes, data, .. }) => {
+                Down::Blob(Blob {
+                    offset,
+                    total_bytes,
+                    data,
+                    ..
+                }) => {
                     assert_eq!(offset, u64::try_from(content.len()).unwrap());
                     content.extend_from_slice(&data);
                     self.say(Up::Credit(Credit { batches: 1 })).await;

@@ -1,12 +1,7 @@
 //! Desired state on its way down.
 
-use bellwether_proto::wire::{
-    Nack, agent_message::Message as Up, hub_message::Message as Down,
-};
-use bellwether_store::{
-    clusters, desired,
-    status::list_for_cluster,
-};
+use bellwether_proto::wire::{Nack, agent_message::Message as Up, hub_message::Message as Down};
+use bellwether_store::{clusters, desired, status::list_for_cluster};
 
 use crate::{
     agent::{Credentials, Held, Session, connect, joined},
@@ -16,7 +11,9 @@ use crate::{
 const SHOP: &str = "application/default/shop";
 
 async fn open(hub: &Hub, credentials: &Credentials, held: &Held) -> Session {
-    Session::open(connect(hub, Some(credentials)).await.unwrap(), held).await.unwrap()
+    Session::open(connect(hub, Some(credentials)).await.unwrap(), held)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +22,14 @@ async fn delta_leads_where_a_snapshot_leads() {
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
     let cluster = credentials.cluster;
-    hub.write(cluster, &[("application/a/x", Some(b"1")), ("application/a/y", Some(b"1"))]).await;
+    hub.write(
+        cluster,
+        &[
+            ("application/a/x", Some(b"1")),
+            ("application/a/y", Some(b"1")),
+        ],
+    )
+    .await;
 
     let mut resumed = Held::default();
     let mut session = open(&hub, &credentials, &resumed).await;
@@ -33,15 +37,25 @@ async fn delta_leads_where_a_snapshot_leads() {
     drop(session);
     // Away while: a change, a change of the change, a tombstone, an addition.
     hub.write(cluster, &[("application/a/x", Some(b"2"))]).await;
-    hub.write(cluster, &[("application/a/x", Some(b"3")), ("application/a/y", None)]).await;
-    let written = hub.write(cluster, &[("application/a/z", Some(b"1"))]).await.unwrap();
+    hub.write(
+        cluster,
+        &[("application/a/x", Some(b"3")), ("application/a/y", None)],
+    )
+    .await;
+    let written = hub
+        .write(cluster, &[("application/a/z", Some(b"1"))])
+        .await
+        .unwrap();
 
     let mut session = open(&hub, &credentials, &resumed).await;
     match session.hear().await.unwrap().unwrap() {
         Down::Delta(delta) => {
             assert_eq!((delta.from, delta.to), (1, written.generation));
             let keys: Vec<_> = delta.changes.iter().map(|unit| unit.key.as_str()).collect();
-            assert_eq!(keys, ["application/a/x", "application/a/y", "application/a/z"]);
+            assert_eq!(
+                keys,
+                ["application/a/x", "application/a/y", "application/a/z"]
+            );
             session.take(&mut resumed, Down::Delta(delta)).await;
         }
         other => panic!("no delta but {other:?}"),
@@ -64,12 +78,18 @@ async fn change_reaches_an_open_session_and_its_ack_is_recorded() {
     let credentials = joined(&hub, "uat-1").await;
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
-    let written = hub.write(credentials.cluster, &[(SHOP, Some(b"one"))]).await.unwrap();
+    let written = hub
+        .write(credentials.cluster, &[(SHOP, Some(b"one"))])
+        .await
+        .unwrap();
     session.catch_up(&mut held, written.generation).await;
     session.beat(&held).await;
     let store = &hub.app().store;
     eventually("the acknowledgement", async || {
-        let cluster = clusters::by_id(store, credentials.cluster).await.unwrap().unwrap();
+        let cluster = clusters::by_id(store, credentials.cluster)
+            .await
+            .unwrap()
+            .unwrap();
         (cluster.connection.acked_generation == written.generation
             && cluster.connection.applied_generation == written.generation)
             .then_some(())
@@ -94,18 +114,19 @@ async fn large_contents_come_in_pieces() {
     while content.len() < 1_500_000 {
         content.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
     }
-    let written = hub.write(credentials.cluster, &[(SHOP, Some(&content))]).await.unwrap();
+    let written = hub
+        .write(credentials.cluster, &[(SHOP, Some(&content))])
+        .await
+        .unwrap();
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
     session.catch_up(&mut held, written.generation).await;
     let packed = held.blobs.values().next().unwrap();
-    let stored = bellwether_store::blobs::get_packed(
-        &hub.app().store,
-        crate::harness::digest(&content),
-    )
-    .await
-    .unwrap()
-    .unwrap();
+    let stored =
+        bellwether_store::blobs::get_packed(&hub.app().store, crate::harness::digest(&content))
+            .await
+            .unwrap()
+            .unwrap();
     assert_eq!(packed, &stored.zstd);
     hub.stop().await;
 }
@@ -115,9 +136,13 @@ async fn large_snapshot_comes_in_parts_only_as_permitted() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
-    let keys: Vec<String> = (0..9_000).map(|n| format!("application/many/a{n:05}")).collect();
-    let units: Vec<(&str, Option<&[u8]>)> =
-        keys.iter().map(|key| (key.as_str(), Some(b"same".as_slice()))).collect();
+    let keys: Vec<String> = (0..9_000)
+        .map(|n| format!("application/many/a{n:05}"))
+        .collect();
+    let units: Vec<(&str, Option<&[u8]>)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Some(b"same".as_slice())))
+        .collect();
     let written = hub.write(credentials.cluster, &units).await.unwrap();
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
@@ -127,7 +152,10 @@ async fn large_snapshot_comes_in_parts_only_as_permitted() {
         parts.push(session.hear().await.unwrap().unwrap());
     }
     session.beat(&held).await;
-    assert!(matches!(session.hear().await.unwrap(), Some(Down::Beat(_))), "no fifth batch yet");
+    assert!(
+        matches!(session.hear().await.unwrap(), Some(Down::Beat(_))),
+        "no fifth batch yet"
+    );
     session
         .say(Up::Credit(bellwether_proto::wire::Credit { batches: 4 }))
         .await;
@@ -145,7 +173,8 @@ async fn agent_ahead_of_the_database_gets_everything_at_a_higher_generation() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
-    hub.write(credentials.cluster, &[(SHOP, Some(b"kept"))]).await;
+    hub.write(credentials.cluster, &[(SHOP, Some(b"kept"))])
+        .await;
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
     session.catch_up(&mut held, 1).await;
@@ -162,9 +191,15 @@ async fn agent_ahead_of_the_database_gets_everything_at_a_higher_generation() {
         }
         other => panic!("no snapshot but {other:?}"),
     }
-    assert_eq!(held.units[SHOP].1, Some(*crate::harness::digest(b"kept").as_bytes()));
+    assert_eq!(
+        held.units[SHOP].1,
+        Some(*crate::harness::digest(b"kept").as_bytes())
+    );
     // Numbers are never used twice.
-    let written = hub.write(credentials.cluster, &[(SHOP, Some(b"next"))]).await.unwrap();
+    let written = hub
+        .write(credentials.cluster, &[(SHOP, Some(b"next"))])
+        .await
+        .unwrap();
     assert!(written.generation > held.generation);
     session.catch_up(&mut held, written.generation).await;
     hub.stop().await;
@@ -175,7 +210,8 @@ async fn wrong_root_is_repaired() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
-    hub.write(credentials.cluster, &[(SHOP, Some(b"right"))]).await;
+    hub.write(credentials.cluster, &[(SHOP, Some(b"right"))])
+        .await;
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
     session.catch_up(&mut held, 1).await;
@@ -184,7 +220,10 @@ async fn wrong_root_is_repaired() {
     held.blobs.insert([1; 32], Vec::new());
     session.beat(&held).await;
     session.catch_up(&mut held, 2).await;
-    let target = desired::snapshot(&hub.app().store, credentials.cluster).await.unwrap().unwrap();
+    let target = desired::snapshot(&hub.app().store, credentials.cluster)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(held.root(), target.root);
     assert_eq!(held.generation, target.generation);
     hub.stop().await;
@@ -201,7 +240,10 @@ async fn refused_unit_becomes_a_status() {
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
     let bundle = Bundle {
-        application: NamespacedName { namespace: "default".into(), name: "shop".into() },
+        application: NamespacedName {
+            namespace: "default".into(),
+            name: "shop".into(),
+        },
         release: "r1".into(),
         revision: 1,
         run: uuid::Uuid::now_v7(),
@@ -215,7 +257,10 @@ async fn refused_unit_becomes_a_status() {
         metrics: None,
     };
     let content = serde_json::to_vec(&bundle).unwrap();
-    let written = hub.write(credentials.cluster, &[(SHOP, Some(&content))]).await.unwrap();
+    let written = hub
+        .write(credentials.cluster, &[(SHOP, Some(&content))])
+        .await
+        .unwrap();
     let mut held = Held::default();
     let mut session = open(&hub, &credentials, &held).await;
     session.catch_up(&mut held, written.generation).await;
@@ -227,7 +272,10 @@ async fn refused_unit_becomes_a_status() {
         }))
         .await;
     let row = eventually("the refusal", async || {
-        list_for_cluster(&hub.app().store, credentials.cluster).await.unwrap().pop()
+        list_for_cluster(&hub.app().store, credentials.cluster)
+            .await
+            .unwrap()
+            .pop()
     })
     .await;
     assert_eq!(row.key, SHOP);

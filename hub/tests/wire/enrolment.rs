@@ -26,7 +26,10 @@ async fn token_is_good_once() {
 
     let (_, certificate) = enrol(&hub, &material.token).await.unwrap();
     assert_eq!(certificate.cluster_name, "uat-1");
-    let cluster = clusters::get(&hub.app().store, "uat-1").await.unwrap().unwrap();
+    let cluster = clusters::get(&hub.app().store, "uat-1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(cluster.state, ClusterState::Active);
     assert_eq!(cluster.kube_uid.as_deref(), Some(KUBE_UID));
     assert_eq!(cluster.id.to_string(), certificate.cluster_id);
@@ -75,13 +78,19 @@ async fn names_in_the_request_are_ignored() {
         SanType::URI(stolen.as_str().try_into().unwrap()),
         SanType::DnsName("hub.bellwether.internal".try_into().unwrap()),
     ];
-    params.distinguished_name.push(DnType::CommonName, victim.cluster.to_string());
-    params.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, victim.cluster.to_string());
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "system:masters");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let material = hub.token("uat-1").await;
     let asked = request_with(params);
-    let (_, answer) = enrol_as(&hub, &material.token, KUBE_UID, asked).await.unwrap();
+    let (_, answer) = enrol_as(&hub, &material.token, KUBE_UID, asked)
+        .await
+        .unwrap();
 
     let own: uuid::Uuid = answer.cluster_id.parse().unwrap();
     assert_ne!(own, victim.cluster);
@@ -105,15 +114,27 @@ async fn certificate_of_one_cluster_does_not_speak_for_another() {
     let hub = site.hub().await;
     let (ours, theirs) = (joined(&hub, "uat-1").await, joined(&hub, "prod-1").await);
     let secret = b"only for prod-1".as_slice();
-    hub.write(theirs.cluster, &[("application/default/shop", Some(secret))]).await;
-    let written = hub.write(ours.cluster, &[("application/default/blog", Some(b"b"))]).await;
+    hub.write(
+        theirs.cluster,
+        &[("application/default/shop", Some(secret))],
+    )
+    .await;
+    let written = hub
+        .write(ours.cluster, &[("application/default/blog", Some(b"b"))])
+        .await;
 
     let mut held = Held::default();
-    let mut session =
-        Session::open(connect(&hub, Some(&ours)).await.unwrap(), &held).await.unwrap();
+    let mut session = Session::open(connect(&hub, Some(&ours)).await.unwrap(), &held)
+        .await
+        .unwrap();
     assert_eq!(session.welcome.cluster_name, "uat-1");
-    session.catch_up(&mut held, written.unwrap().generation).await;
-    assert_eq!(held.units.keys().collect::<Vec<_>>(), ["application/default/blog"]);
+    session
+        .catch_up(&mut held, written.unwrap().generation)
+        .await;
+    assert_eq!(
+        held.units.keys().collect::<Vec<_>>(),
+        ["application/default/blog"]
+    );
 
     // Knowing a digest is no right to its content.
     let range = bellwether_proto::wire::BlobRange {
@@ -121,7 +142,9 @@ async fn certificate_of_one_cluster_does_not_speak_for_another() {
         offset: 0,
     };
     let want = bellwether_proto::wire::Want { blobs: vec![range] };
-    session.say(bellwether_proto::wire::agent_message::Message::Want(want)).await;
+    session
+        .say(bellwether_proto::wire::agent_message::Message::Want(want))
+        .await;
     assert_eq!(session.last_word().await.unwrap().code, "unknown-content");
 
     // A certificate with the other's name that this hub did not sign does not even connect.
@@ -136,7 +159,9 @@ async fn certificate_of_one_cluster_does_not_speak_for_another() {
     )
     .unwrap();
     let (key, csr) = request();
-    let forged = forger.issue(&csr, theirs.cluster, jiff::Timestamp::now()).unwrap();
+    let forged = forger
+        .issue(&csr, theirs.cluster, jiff::Timestamp::now())
+        .unwrap();
     let forged = Credentials::issued(&key, &forged, theirs.cluster);
     assert!(refused(&hub, &forged).await);
     hub.stop().await;
@@ -155,9 +180,15 @@ async fn nothing_but_enrolment_works_without_a_certificate() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let channel = connect(&hub, None).await.unwrap();
-    let session = Session::open(channel.clone(), &Held::default()).await.err().unwrap();
+    let session = Session::open(channel.clone(), &Held::default())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(session.code(), Code::Unauthenticated);
-    assert_eq!(renew(channel.clone()).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(
+        renew(channel.clone()).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
     let mut link = bellwether_proto::wire::link_client::LinkClient::new(channel);
     let bulk = link.bulk(tokio_stream::empty()).await.err().unwrap();
     assert_eq!(bulk.code(), Code::Unauthenticated);
@@ -168,7 +199,11 @@ async fn nothing_but_enrolment_works_without_a_certificate() {
 async fn older_tls_is_refused() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
-    assert!(connect_by(&hub, None, &rustls::version::TLS12).await.is_err());
+    assert!(
+        connect_by(&hub, None, &rustls::version::TLS12)
+            .await
+            .is_err()
+    );
     hub.stop().await;
 }
 
@@ -183,7 +218,10 @@ async fn new_token_rebinds_the_cluster_and_ends_its_former_certificate() {
     let again = joined(&hub, "uat-1").await;
     assert_eq!(again.cluster, former.cluster, "the cluster keeps its id");
     assert_eq!(session.last_word().await.unwrap().code, "superseded");
-    assert!(refused(&hub, &former).await, "the former certificate is refused");
+    assert!(
+        refused(&hub, &former).await,
+        "the former certificate is refused"
+    );
     let channel = connect(&hub, Some(&again)).await.unwrap();
     Session::open(channel, &Held::default()).await.unwrap();
     hub.stop().await;

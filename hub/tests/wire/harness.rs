@@ -38,7 +38,11 @@ pub struct Site {
 impl Site {
     pub async fn new() -> Self {
         let database = TestDatabase::create().await;
-        Self { database, folder: tempfile::tempdir().unwrap(), hubs: 0 }
+        Self {
+            database,
+            folder: tempfile::tempdir().unwrap(),
+            hubs: 0,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -62,7 +66,9 @@ impl Site {
         arguments.extend(flags);
         let config = Arguments::try_parse_from(arguments).unwrap().config;
         // Without the loops, which take away units of applications that nobody declared.
-        Hub { running: app::start_serving(config).await.unwrap() }
+        Hub {
+            running: app::start_serving(config).await.unwrap(),
+        }
     }
 }
 
@@ -100,7 +106,9 @@ impl Hub {
         let mut tx = store.begin().await.unwrap();
         let contents: BTreeSet<&[u8]> = units.iter().filter_map(|(_, content)| *content).collect();
         for content in contents {
-            blobs::put(&mut tx, content, Secrecy::Plain, Timestamp::now()).await.unwrap();
+            blobs::put(&mut tx, content, Secrecy::Plain, Timestamp::now())
+                .await
+                .unwrap();
         }
         let change = |(key, content): &(&str, Option<&[u8]>)| UnitChange {
             key: (*key).to_owned(),
@@ -109,7 +117,9 @@ impl Hub {
         };
         let changes = units.iter().map(change).collect();
         let change = ClusterChange { cluster, changes };
-        let written = desired::write(&mut tx, &[change], Deletions::Allowed).await.unwrap();
+        let written = desired::write(&mut tx, &[change], Deletions::Allowed)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         self.app().pokes.deliver.notify_one();
         written.into_iter().next()
@@ -132,7 +142,10 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
         if let Some(value) = check().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what} did not happen in time"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -27,9 +27,15 @@ async fn newer_session_on_another_hub_ends_the_older() {
     assert!(two.app().sessions.liveness(credentials.cluster).is_some());
 
     // What one hub writes the other delivers.
-    let written = one.write(credentials.cluster, &[(SHOP, Some(b"x"))]).await.unwrap();
+    let written = one
+        .write(credentials.cluster, &[(SHOP, Some(b"x"))])
+        .await
+        .unwrap();
     newer.catch_up(&mut held, written.generation).await;
-    let cluster = clusters::by_id(&one.app().store, credentials.cluster).await.unwrap().unwrap();
+    let cluster = clusters::by_id(&one.app().store, credentials.cluster)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(cluster.connection.replica, Some(two.app().replica));
     assert!(cluster.connection.is_open(Timestamp::now()));
     one.stop().await;
@@ -56,9 +62,16 @@ async fn status_of_an_old_epoch_is_not_stored() {
         .await
         .unwrap()
         .unwrap();
-    session.say(say(1, &status(UnitOutcome::Succeeded, vec![]))).await;
+    session
+        .say(say(1, &status(UnitOutcome::Succeeded, vec![])))
+        .await;
     assert_eq!(session.last_word().await.unwrap().code, "superseded");
-    assert!(list_for_cluster(&store, credentials.cluster).await.unwrap().is_empty());
+    assert!(
+        list_for_cluster(&store, credentials.cluster)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     hub.stop().await;
 }
 
@@ -67,7 +80,10 @@ async fn epoch_rises_above_what_the_agent_has_seen() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
-    let held = Held { epoch: 41, ..Held::default() };
+    let held = Held {
+        epoch: 41,
+        ..Held::default()
+    };
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
     let session = Session::open(channel, &held).await.unwrap();
     assert!(session.welcome.epoch > 41);
@@ -79,24 +95,42 @@ async fn stopping_hub_sends_agents_away_and_the_next_resumes_them() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
-    let written = hub.write(credentials.cluster, &[(SHOP, Some(b"x"))]).await.unwrap();
+    let written = hub
+        .write(credentials.cluster, &[(SHOP, Some(b"x"))])
+        .await
+        .unwrap();
     let mut held = Held::default();
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
     let mut session = Session::open(channel, &held).await.unwrap();
     session.catch_up(&mut held, written.generation).await;
     let store = site.database.store().await;
     eventually("the acknowledgement", async || {
-        let cluster = clusters::by_id(&store, credentials.cluster).await.unwrap().unwrap();
+        let cluster = clusters::by_id(&store, credentials.cluster)
+            .await
+            .unwrap()
+            .unwrap();
         (cluster.connection.acked_generation == written.generation).then_some(())
     })
     .await;
     let stopping = tokio::spawn(hub.stop());
-    assert!(matches!(session.hear().await.unwrap(), Some(Down::Reconnect(_))));
-    assert!(session.hear().await.unwrap().is_none(), "the stream ends in order");
+    assert!(matches!(
+        session.hear().await.unwrap(),
+        Some(Down::Reconnect(_))
+    ));
+    assert!(
+        session.hear().await.unwrap().is_none(),
+        "the stream ends in order"
+    );
     stopping.await.unwrap();
 
-    let cluster = clusters::by_id(&store, credentials.cluster).await.unwrap().unwrap();
-    assert_eq!(cluster.connection.replica, None, "the end of the session is written");
+    let cluster = clusters::by_id(&store, credentials.cluster)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        cluster.connection.replica, None,
+        "the end of the session is written"
+    );
     assert!(cluster.connection.last_seen.is_some());
     assert_eq!(cluster.connection.acked_generation, written.generation);
 
@@ -104,7 +138,13 @@ async fn stopping_hub_sends_agents_away_and_the_next_resumes_them() {
     let channel = connect(&next, Some(&credentials)).await.unwrap();
     let mut session = Session::open(channel, &held).await.unwrap();
     session.beat(&held).await;
-    assert!(matches!(session.hear().await.unwrap(), Some(Down::Beat(_))), "nothing to send");
-    eventually("liveness", async || next.app().sessions.liveness(credentials.cluster)).await;
+    assert!(
+        matches!(session.hear().await.unwrap(), Some(Down::Beat(_))),
+        "nothing to send"
+    );
+    eventually("liveness", async || {
+        next.app().sessions.liveness(credentials.cluster)
+    })
+    .await;
     next.stop().await;
 }

@@ -21,7 +21,9 @@ async fn message_beyond_the_limit_ends_the_stream_and_nothing_else() {
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
-    let mut session = Session::open(channel.clone(), &Held::default()).await.unwrap();
+    let mut session = Session::open(channel.clone(), &Held::default())
+        .await
+        .unwrap();
     let bomb = wire::UnitStatus {
         key: "application/default/shop".into(),
         sequence: 1,
@@ -50,18 +52,27 @@ async fn hello_that_no_agent_says_is_refused() {
 
     let mut hello = Held::default().hello();
     (hello.protocol_min, hello.protocol_max) = (7, 9);
-    let refused = Session::open_with(channel.clone(), hello).await.err().unwrap();
+    let refused = Session::open_with(channel.clone(), hello)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("protocols 7 to 9"), "{refused}");
 
     let mut hello = Held::default().hello();
     hello.root = vec![1; 31].into();
-    let refused = Session::open_with(channel.clone(), hello).await.err().unwrap();
+    let refused = Session::open_with(channel.clone(), hello)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
     let mut hello = Held::default().hello();
     hello.capabilities = vec!["x".repeat(10_000)];
-    let refused = Session::open_with(channel.clone(), hello).await.err().unwrap();
+    let refused = Session::open_with(channel.clone(), hello)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
     // Generations and epochs of an agent's own making use nothing up.
@@ -79,7 +90,9 @@ async fn request_that_is_no_request_costs_no_token() {
     let material = hub.token("uat-1").await;
     let (key, _) = crate::agent::request();
     let nonsense = (key, b"no request".to_vec());
-    let refused = enrol_as(&hub, &material.token, "uid", nonsense).await.unwrap_err();
+    let refused = enrol_as(&hub, &material.token, "uid", nonsense)
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     crate::agent::enrol(&hub, &material.token).await.unwrap();
     hub.stop().await;
@@ -90,7 +103,9 @@ async fn plain_text_is_refused() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let mut tcp = TcpStream::connect(hub.address()).await.unwrap();
-    tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     // An alert, then the end.
     let _ = tcp.read_to_end(&mut answer).await;

@@ -23,7 +23,10 @@ pub const SHOP: &str = "application/default/shop";
 
 pub fn status(outcome: UnitOutcome, events: Vec<RunEvent>) -> UnitStatus {
     UnitStatus {
-        application: NamespacedName { namespace: "default".into(), name: "shop".into() },
+        application: NamespacedName {
+            namespace: "default".into(),
+            name: "shop".into(),
+        },
         digest: "d".into(),
         generation: 1,
         run: Uuid::nil(),
@@ -59,7 +62,11 @@ pub fn event(seq: u64) -> RunEvent {
 
 pub fn say(sequence: u64, status: &UnitStatus) -> Up {
     let detail_json = serde_json::to_vec(status).unwrap().into();
-    let unit = wire::UnitStatus { key: SHOP.into(), sequence, detail_json };
+    let unit = wire::UnitStatus {
+        key: SHOP.into(),
+        sequence,
+        detail_json,
+    };
     Up::Status(Status { units: vec![unit] })
 }
 
@@ -84,7 +91,10 @@ async fn status_is_confirmed_once_it_is_committed() {
     let progressing = status(UnitOutcome::Progressing, vec![event(1), event(2)]);
     session.say(say(1, &progressing)).await;
     let ack = next_ack(&mut session).await;
-    assert_eq!((ack.key.as_str(), ack.sequence, ack.event_sequence), (SHOP, 1, 2));
+    assert_eq!(
+        (ack.key.as_str(), ack.sequence, ack.event_sequence),
+        (SHOP, 1, 2)
+    );
     let store = &hub.app().store;
     let rows = list_for_cluster(store, credentials.cluster).await.unwrap();
     assert_eq!(rows.len(), 1);
@@ -103,9 +113,17 @@ async fn status_is_confirmed_once_it_is_committed() {
     session.say(say(1, &progressing)).await;
     next_ack(&mut session).await;
     let rows = list_for_cluster(store, credentials.cluster).await.unwrap();
-    assert_eq!((rows[0].sequence, rows[0].detail["outcome"].as_str()), (3, Some("Succeeded")));
-    let kept = events::list(store, &EventFilter::All, Order::Oldest, None, 100).await.unwrap();
-    assert_eq!(kept.iter().map(|row| row.event.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        (rows[0].sequence, rows[0].detail["outcome"].as_str()),
+        (3, Some("Succeeded"))
+    );
+    let kept = events::list(store, &EventFilter::All, Order::Oldest, None, 100)
+        .await
+        .unwrap();
+    assert_eq!(
+        kept.iter().map(|row| row.event.seq).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     hub.stop().await;
 }
 
@@ -119,11 +137,18 @@ async fn malformed_status_is_dropped_and_confirmed() {
     let unit = wire::UnitStatus {
         key: "application/other/name".into(),
         sequence: 1,
-        detail_json: serde_json::to_vec(&status(UnitOutcome::Failed, vec![])).unwrap().into(),
+        detail_json: serde_json::to_vec(&status(UnitOutcome::Failed, vec![]))
+            .unwrap()
+            .into(),
     };
     session.say(Up::Status(Status { units: vec![unit] })).await;
     assert_eq!(next_ack(&mut session).await.key, "application/other/name");
-    assert!(list_for_cluster(&hub.app().store, credentials.cluster).await.unwrap().is_empty());
+    assert!(
+        list_for_cluster(&hub.app().store, credentials.cluster)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     hub.stop().await;
 }
 
@@ -133,10 +158,23 @@ async fn samples_are_kept_in_memory() {
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
-    let sample = Sample { key: SHOP.into(), metric: "m".into(), value: Some(99.5), ..Sample::default() };
-    let message = bulk_message::Message::Samples(Samples { samples: vec![sample.clone(); 3] });
-    let stream = tokio_stream::iter([BulkMessage { message: Some(message) }]);
-    let mut acks = LinkClient::new(channel).bulk(stream).await.unwrap().into_inner();
+    let sample = Sample {
+        key: SHOP.into(),
+        metric: "m".into(),
+        value: Some(99.5),
+        ..Sample::default()
+    };
+    let message = bulk_message::Message::Samples(Samples {
+        samples: vec![sample.clone(); 3],
+    });
+    let stream = tokio_stream::iter([BulkMessage {
+        message: Some(message),
+    }]);
+    let mut acks = LinkClient::new(channel)
+        .bulk(stream)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(acks.message().await.unwrap().unwrap().received, 3);
     let kept = hub.app().sessions.samples().of(credentials.cluster, SHOP);
     assert_eq!(kept, vec![sample; 3]);

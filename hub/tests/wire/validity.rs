@@ -15,7 +15,11 @@ use crate::{
 /// A certificate of a cluster with the validity given.
 fn forge(hub: &Hub, cluster: uuid::Uuid, from: Timestamp, until: Timestamp) -> Credentials {
     let (key, csr) = request();
-    let issued = hub.app().pki.issue_between(&csr, cluster, from, until).unwrap();
+    let issued = hub
+        .app()
+        .pki
+        .issue_between(&csr, cluster, from, until)
+        .unwrap();
     Credentials::issued(&key, &issued, cluster)
 }
 
@@ -29,7 +33,10 @@ async fn certificate_that_ended_yesterday_renews_and_does_nothing_else() {
     let ended = forge(&hub, cluster, now - day * 2, now - day);
     let channel = connect(&hub, Some(&ended)).await.unwrap();
 
-    let refused = Session::open(channel.clone(), &Held::default()).await.err().unwrap();
+    let refused = Session::open(channel.clone(), &Held::default())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code(), Code::Unauthenticated);
     assert!(refused.message().contains("ended at"), "{refused}");
 
@@ -66,16 +73,27 @@ async fn stream_and_connection_end_with_the_certificate() {
     let now = Timestamp::now();
     let short = forge(&hub, cluster, now, now + SignedDuration::from_secs(3));
     let channel = connect(&hub, Some(&short)).await.unwrap();
-    let mut session = Session::open(channel.clone(), &Held::default()).await.unwrap();
+    let mut session = Session::open(channel.clone(), &Held::default())
+        .await
+        .unwrap();
 
     assert_eq!(session.last_word().await.unwrap().code, "certificate-ended");
     let ended_at = Timestamp::now();
-    assert!(ended_at >= now + SignedDuration::from_secs(2), "not before its time");
-    assert!(ended_at < now + SignedDuration::from_secs(6), "soon after its time");
+    assert!(
+        ended_at >= now + SignedDuration::from_secs(2),
+        "not before its time"
+    );
+    assert!(
+        ended_at < now + SignedDuration::from_secs(6),
+        "soon after its time"
+    );
     // The connection goes too, so that not even a renewal works on it for ever.
     let deadline = Instant::now() + Duration::from_secs(5);
     while renew(channel.clone()).await.is_ok() {
-        assert!(Instant::now() < deadline, "the connection outlives the certificate");
+        assert!(
+            Instant::now() < deadline,
+            "the connection outlives the certificate"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     hub.stop().await;
@@ -93,15 +111,23 @@ async fn renewal_keeps_the_session_and_hands_over() {
     let second = Credentials::new(&key, &answer);
 
     // The former certificate is good until it ends: work under way goes on.
-    let written = hub.write(first.cluster, &[("application/default/shop", Some(b"1"))]).await;
-    session.catch_up(&mut held, written.unwrap().generation).await;
+    let written = hub
+        .write(first.cluster, &[("application/default/shop", Some(b"1"))])
+        .await;
+    session
+        .catch_up(&mut held, written.unwrap().generation)
+        .await;
 
     let channel = connect(&hub, Some(&second)).await.unwrap();
     let mut successor = Session::open(channel, &held).await.unwrap();
     assert!(successor.welcome.epoch > session.welcome.epoch);
     assert_eq!(session.last_word().await.unwrap().code, "superseded");
-    let written = hub.write(first.cluster, &[("application/default/shop", Some(b"2"))]).await;
-    successor.catch_up(&mut held, written.unwrap().generation).await;
+    let written = hub
+        .write(first.cluster, &[("application/default/shop", Some(b"2"))])
+        .await;
+    successor
+        .catch_up(&mut held, written.unwrap().generation)
+        .await;
     hub.stop().await;
 }
 
@@ -112,11 +138,15 @@ async fn revoked_cluster_is_cut_within_5_s() {
     // A revocation that another process writes: nobody tells this hub.
     let credentials = joined(&hub, "uat-1").await;
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
-    let mut session = Session::open(channel.clone(), &Held::default()).await.unwrap();
+    let mut session = Session::open(channel.clone(), &Held::default())
+        .await
+        .unwrap();
 
     let store = site.database.store().await;
     let mut tx = store.begin().await.unwrap();
-    clusters::revoke(&mut tx, credentials.cluster, Timestamp::now()).await.unwrap();
+    clusters::revoke(&mut tx, credentials.cluster, Timestamp::now())
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let revoked_at = Instant::now();
     assert_eq!(session.last_word().await.unwrap().code, "revoked");
@@ -124,7 +154,10 @@ async fn revoked_cluster_is_cut_within_5_s() {
 
     let refused = match connect(&hub, Some(&credentials)).await {
         Err(_) => return,
-        Ok(channel) => Session::open(channel, &Held::default()).await.err().unwrap(),
+        Ok(channel) => Session::open(channel, &Held::default())
+            .await
+            .err()
+            .unwrap(),
     };
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(refused.message().contains("revoked"), "{refused}");
@@ -140,7 +173,9 @@ async fn deleted_cluster_is_cut_too() {
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
     let mut session = Session::open(channel, &Held::default()).await.unwrap();
     let mut tx = hub.app().store.begin().await.unwrap();
-    clusters::delete(&mut tx, credentials.cluster).await.unwrap();
+    clusters::delete(&mut tx, credentials.cluster)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let deleted_at = Instant::now();
     session.last_word().await.unwrap();
@@ -157,12 +192,18 @@ async fn both_authorities_are_trusted_while_they_change() {
     let former_hash = pki.ca_hash();
     pki.prepare_rotation(Timestamp::now()).unwrap();
     assert_eq!(pki.trusted_ca_der().len(), 2);
-    assert_eq!(pki.ca_hash(), former_hash, "the former one signs until the next is promoted");
+    assert_eq!(
+        pki.ca_hash(),
+        former_hash,
+        "the former one signs until the next is promoted"
+    );
     pki.promote_rotation(Timestamp::now()).unwrap();
     assert_ne!(pki.ca_hash(), former_hash);
 
     let channel = connect(&hub, Some(&before)).await.unwrap();
-    Session::open(channel.clone(), &Held::default()).await.unwrap();
+    Session::open(channel.clone(), &Held::default())
+        .await
+        .unwrap();
     let (key, answer) = renew(channel).await.unwrap();
     assert_eq!(answer.trusted_ca_der.len(), 2);
     let after = Credentials::new(&key, &answer);

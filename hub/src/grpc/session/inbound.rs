@@ -35,7 +35,8 @@ impl SessionStream {
 
     fn hear_ack(&mut self, ack: &wire::Ack) {
         let Some(root) = Root::from_slice(&ack.root) else {
-            self.slot.end("malformed", "a root has 32 bytes", super::READ_PAUSE);
+            self.slot
+                .end("malformed", "a root has 32 bytes", super::READ_PAUSE);
             return;
         };
         if ack.generation >= self.acked {
@@ -141,7 +142,8 @@ impl SessionStream {
     fn hear_status(&self, unit: wire::UnitStatus) {
         match read_status(&unit) {
             Ok(detail) => {
-                self.ingest.status(&self.slot, unit.key, unit.sequence, detail);
+                self.ingest
+                    .status(&self.slot, unit.key, unit.sequence, detail);
                 self.app.pokes.ingest.notify_one();
             }
             Err(why) => {
@@ -167,7 +169,10 @@ fn read_status(unit: &wire::UnitStatus) -> Result<UnitStatus, String> {
     if unit.detail_json.len() > MAX_STATUS_BYTES {
         return Err(format!("it is larger than {MAX_STATUS_BYTES} bytes"));
     }
-    let key: UnitKey = unit.key.parse().map_err(|error: bellwether_api::bundle::ParseUnitKeyError| error.to_string())?;
+    let key: UnitKey = unit
+        .key
+        .parse()
+        .map_err(|error: bellwether_api::bundle::ParseUnitKeyError| error.to_string())?;
     let detail: UnitStatus =
         serde_json::from_slice(&unit.detail_json).map_err(|error| error.to_string())?;
     match key {
