@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The agent of one member cluster.
 #[derive(Debug, Parser)]
-#[command(name = "bellwether-agent", version, about, args_conflicts_with_subcommands = false)]
+#[command(
+    name = "bellwether-agent",
+    version,
+    about,
+    args_conflicts_with_subcommands = false
+)]
 pub struct Cli {
     /// What to do; nothing = serve a hub.
     #[command(subcommand)]
@@ -43,19 +48,39 @@ pub struct Offline {
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Addresses of the hub, host:port, tried in turn.
-    #[arg(long, global = true, env = "BELLWETHER_HUB_ADDRESS", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        env = "BELLWETHER_HUB_ADDRESS",
+        value_delimiter = ','
+    )]
     pub hub_address: Vec<String>,
     /// SHA-256 of the hub's CA in hex: the agent's first connection trusts nothing else.
     #[arg(long, global = true, env = "BELLWETHER_HUB_CA_HASH")]
     pub hub_ca_hash: Option<String>,
     /// A file with the one-time join token; only read while the agent has no identity.
-    #[arg(long, global = true, env = "BELLWETHER_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BELLWETHER_TOKEN_FILE",
+        value_name = "FILE"
+    )]
     pub token_file: Option<PathBuf>,
     /// The agent's own namespace.
-    #[arg(long, global = true, env = "BELLWETHER_NAMESPACE", default_value = "bellwether-system")]
+    #[arg(
+        long,
+        global = true,
+        env = "BELLWETHER_NAMESPACE",
+        default_value = "bellwether-system"
+    )]
     pub namespace: String,
     /// A kubeconfig; absent = the pod's own service account, else the user's.
-    #[arg(long, global = true, env = "BELLWETHER_KUBECONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BELLWETHER_KUBECONFIG",
+        value_name = "FILE"
+    )]
     pub kubeconfig: Option<PathBuf>,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(

@@ -108,7 +108,9 @@ impl Desired {
     pub async fn load(client: kube::Client, namespace: &str) -> Result<Self, CommitError> {
         let shards = ShardStore::new(client.clone(), namespace);
         let records = shards.load().await?;
-        let blobs = BlobStore::load(client, namespace).await.map_err(StoreError::from)?;
+        let blobs = BlobStore::load(client, namespace)
+            .await
+            .map_err(StoreError::from)?;
         let desired = Self {
             inner: Arc::new(Inner {
                 shards,
@@ -154,7 +156,10 @@ impl Desired {
     pub fn enter_epoch(&self, epoch: u64) -> Result<(), PlanError> {
         let mut records = self.write();
         if epoch < records.epoch {
-            return Err(PlanError::LowerEpoch { held: records.epoch, given: epoch });
+            return Err(PlanError::LowerEpoch {
+                held: records.epoch,
+                given: epoch,
+            });
         }
         records.epoch = epoch;
         Ok(())
@@ -185,7 +190,11 @@ impl Desired {
         let mut planned = plan::plan(&self.read(), &commit, &contents)?;
         for blob in &commit.blobs {
             if planned.stores.contains(&blob.digest) {
-                self.inner.blobs.store(&blob.digest, &blob.zstd).await.map_err(StoreError::from)?;
+                self.inner
+                    .blobs
+                    .store(&blob.digest, &blob.zstd)
+                    .await
+                    .map_err(StoreError::from)?;
             }
         }
         let before = self.read().clone();
@@ -204,7 +213,10 @@ impl Desired {
         drop(writing);
         self.collect_blobs().await;
         self.inner.changed.send_modify(|count| *count += 1);
-        Ok(Committed { held, nacks: planned.nacks })
+        Ok(Committed {
+            held,
+            nacks: planned.nacks,
+        })
     }
 
     /// Reads what each new live change is: from the commit's blobs or from those stored already.
@@ -220,7 +232,13 @@ impl Desired {
             if contents.contains_key(&digest) || !self.inner.blobs.holds(&digest) {
                 continue;
             }
-            if let Some(zstd) = self.inner.blobs.fetch(&digest).await.map_err(StoreError::from)? {
+            if let Some(zstd) = self
+                .inner
+                .blobs
+                .fetch(&digest)
+                .await
+                .map_err(StoreError::from)?
+            {
                 contents.insert(digest, blob::unpack(&digest, &zstd)?);
             }
         }
@@ -273,7 +291,9 @@ impl Desired {
         &self,
         digest: &str,
     ) -> Result<T, ContentError> {
-        let absent = || ContentError::Absent { digest: digest.to_owned() };
+        let absent = || ContentError::Absent {
+            digest: digest.to_owned(),
+        };
         let bytes = shard::digest_bytes(digest).ok_or_else(absent)?;
         let zstd = self.inner.blobs.fetch(&bytes).await?.ok_or_else(absent)?;
         Ok(serde_json::from_slice(&blob::unpack(&bytes, &zstd)?)?)
@@ -294,7 +314,9 @@ impl Desired {
         loop {
             let before = self.read().clone();
             let mut after = before.clone();
-            let Some(unit) = after.unit_mut(key) else { return Ok(()) };
+            let Some(unit) = after.unit_mut(key) else {
+                return Ok(());
+            };
             change(unit);
             if before.unit(key) == after.unit(key) {
                 return Ok(());
@@ -323,15 +345,24 @@ impl Desired {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Records> {
-        self.inner.records.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .records
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Records> {
-        self.inner.records.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commands(&self) -> RwLockWriteGuard<'_, BTreeMap<NamespacedName, Command>> {
-        self.inner.commands.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .commands
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

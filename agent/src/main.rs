@@ -5,7 +5,13 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use bellwether_agent::{
     config::{Cli, Command, Config},
-    connect, desired::Desired, link::{self, LinkStatus}, metrics::Meter, offline, report::Reports, sync, telemetry,
+    connect,
+    desired::Desired,
+    link::{self, LinkStatus},
+    metrics::Meter,
+    offline,
+    report::Reports,
+    sync, telemetry,
 };
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init(cli.config.log_format);
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::warn!("a TLS provider was installed already");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -52,7 +61,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .context("failed to reach the cluster's API server")?;
     let desired = Desired::load(client.clone(), &config.namespace)
         .await
-        .with_context(|| format!("failed to read what is held in namespace {}", config.namespace))?;
+        .with_context(|| {
+            format!(
+                "failed to read what is held in namespace {}",
+                config.namespace
+            )
+        })?;
     let reports = Reports::default();
     let shell = sync::Shell::new(
         client.clone(),
@@ -76,8 +90,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     };
     readiness.set(false);
-    syncing.await.context("failed to stop the work on applications")?;
-    health.await.context("failed to stop the health endpoints")??;
+    syncing
+        .await
+        .context("failed to stop the work on applications")?;
+    health
+        .await
+        .context("failed to stop the health endpoints")??;
     Ok(code)
 }
 
@@ -126,9 +144,10 @@ async fn read_token(path: &std::path::Path) -> anyhow::Result<String> {
 
 async fn stop_on_signal(shutdown: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be received; stop the process by kill -9");
         return;
     };

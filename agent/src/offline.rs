@@ -68,7 +68,9 @@ async fn commit(desired: &Desired, bundle: &Bundle) -> anyhow::Result<String> {
     let digest = digest_of(&content);
     let key = UnitKey::Application(bundle.application.clone()).to_string();
     let held = desired.held();
-    let known = desired.unit(&key).is_some_and(|unit| unit.digest == Some(hex::encode(digest)));
+    let known = desired
+        .unit(&key)
+        .is_some_and(|unit| unit.digest == Some(hex::encode(digest)));
     if !known {
         let mut root = Root::from_bytes(held.root);
         if let Some(old) = desired.unit(&key).and_then(|unit| unit.digest)
@@ -81,13 +83,23 @@ async fn commit(desired: &Desired, bundle: &Bundle) -> anyhow::Result<String> {
             incarnation: held.incarnation.max(1),
             epoch: held.epoch.max(1),
             to: held.generation + 1,
-            changes: vec![Change { key, generation: held.generation + 1, digest: Some(digest) }],
-            blobs: vec![CommitBlob { digest, zstd: pack(&content)? }],
+            changes: vec![Change {
+                key,
+                generation: held.generation + 1,
+                digest: Some(digest),
+            }],
+            blobs: vec![CommitBlob {
+                digest,
+                zstd: pack(&content)?,
+            }],
             snapshot: false,
             root: *root.as_bytes(),
         };
-        let committed = desired.commit(commit).await.context("failed to store the bundle")?;
-        for nack in committed.nacks {
+        let committed = desired
+            .commit(commit)
+            .await
+            .context("failed to store the bundle")?;
+        if let Some(nack) = committed.nacks.first() {
             anyhow::bail!("the bundle is refused: {}", nack.error);
         }
     }
@@ -103,7 +115,9 @@ fn line(status: &UnitStatus) -> String {
             " | {} {:?} step {}/{} weight {} (seen {}) stable {}/{} canary {}/{}",
             rollout.name,
             rollout.phase,
-            rollout.step.map_or_else(|| "-".to_owned(), |step| (step + 1).to_string()),
+            rollout
+                .step
+                .map_or_else(|| "-".to_owned(), |step| (step + 1).to_string()),
             rollout.steps,
             rollout.weight,
             rollout.observed_weight,
@@ -133,9 +147,10 @@ fn line(status: &UnitStatus) -> String {
 }
 
 fn end(status: &UnitStatus) -> Option<ExitCode> {
-    let over = status.rollouts.iter().all(|rollout| {
-        rollout.phase.is_terminal() || matches!(rollout.phase, Phase::Terminated)
-    });
+    let over = status
+        .rollouts
+        .iter()
+        .all(|rollout| rollout.phase.is_terminal() || matches!(rollout.phase, Phase::Terminated));
     match status.outcome {
         UnitOutcome::Succeeded if over => Some(ExitCode::SUCCESS),
         UnitOutcome::Failed | UnitOutcome::Refused if over => Some(ExitCode::FAILURE),

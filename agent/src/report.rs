@@ -62,7 +62,11 @@ impl Urgency {
         use std::fmt::Write as _;
         let mut text = format!("{} {:?} {:?}", status.digest, status.outcome, status.health);
         for rollout in &status.rollouts {
-            let last = rollout.checks.iter().map(|check| check.verdict).collect::<Vec<_>>();
+            let last = rollout
+                .checks
+                .iter()
+                .map(|check| check.verdict)
+                .collect::<Vec<_>>();
             let _ = write!(
                 text,
                 " {} {:?} {:?} {} {} {} {last:?}",
@@ -112,7 +116,11 @@ impl Reports {
         loop {
             let woken = self.inner.wake.notified();
             let now = Instant::now();
-            let next = self.slots().values().filter_map(|slot| slot.due_at(now)).min();
+            let next = self
+                .slots()
+                .values()
+                .filter_map(|slot| slot.due_at(now))
+                .min();
             match next {
                 Some(at) if at <= now => return,
                 Some(at) => {
@@ -152,7 +160,12 @@ impl Reports {
     pub fn acked(&self, key: &str, sequence: u64, event_sequence: u64) {
         if let Some(slot) = self.slots().get_mut(key) {
             slot.acked_event = slot.acked_event.max(event_sequence);
-            tracing::trace!(unit.key = key, sequence, event_sequence, "status is committed");
+            tracing::trace!(
+                unit.key = key,
+                sequence,
+                event_sequence,
+                "status is committed"
+            );
         }
     }
 
@@ -177,7 +190,10 @@ impl Reports {
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,7 +217,10 @@ mod tests {
 
     fn status(outcome: UnitOutcome, message: &str) -> UnitStatus {
         UnitStatus {
-            application: NamespacedName { namespace: "default".into(), name: "shop".into() },
+            application: NamespacedName {
+                namespace: "default".into(),
+                name: "shop".into(),
+            },
             digest: "d".into(),
             generation: 1,
             run: uuid::Uuid::nil(),
@@ -238,7 +257,13 @@ mod tests {
         reports.changed().await;
         assert!(before.elapsed() >= QUIET);
         let batch = reports.next_batch(10);
-        assert_eq!(batch.iter().map(|report| report.sequence).collect::<Vec<_>>(), [3]);
+        assert_eq!(
+            batch
+                .iter()
+                .map(|report| report.sequence)
+                .collect::<Vec<_>>(),
+            [3]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,12 +6,14 @@
 mod begin;
 mod canary;
 mod objects;
+mod observe;
 mod run;
 mod scene;
 mod track;
 mod views;
 
 pub use begin::{refusals, remove_left_track, template_changes};
-pub use objects::{Versions, overlaid};
-pub use run::{Measured, Run, RunError, Seen, Tick};
+pub use objects::{Versions, governed_by, overlaid, stamped};
+pub use observe::Seen;
+pub use run::{Measured, Run, RunError, Tick};
 pub use views::is_deleting;

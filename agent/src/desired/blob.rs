@@ -67,7 +67,10 @@ pub fn pack(content: &[u8]) -> std::io::Result<Vec<u8>> {
 /// Unpacks a blob and checks its digest.
 pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobError> {
     let name = || hex::encode(digest);
-    let fail = |source| BlobError::Unpack { digest: name(), source };
+    let fail = |source| BlobError::Unpack {
+        digest: name(),
+        source,
+    };
     let mut content = Vec::new();
     zstd::stream::Decoder::new(zstd)
         .map_err(fail)?
@@ -75,7 +78,10 @@ pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobErro
         .read_to_end(&mut content)
         .map_err(fail)?;
     if content.len() as u64 > MAX_CONTENT_BYTES {
-        return Err(BlobError::TooLarge { digest: name(), limit_bytes: MAX_CONTENT_BYTES });
+        return Err(BlobError::TooLarge {
+            digest: name(),
+            limit_bytes: MAX_CONTENT_BYTES,
+        });
     }
     if digest_of(&content) != *digest {
         return Err(BlobError::Mismatch { digest: name() });
@@ -94,8 +100,15 @@ impl BlobStore {
         let secrets = Api::<Secret>::namespaced(client, namespace);
         let params = ListParams::default().fields(&format!("type={BLOB_TYPE}"));
         let listed = secrets.list_metadata(&params).await?;
-        let held = listed.items.into_iter().filter_map(|secret| secret.metadata.name).collect();
-        Ok(Self { secrets, held: Mutex::new(held) })
+        let held = listed
+            .items
+            .into_iter()
+            .filter_map(|secret| secret.metadata.name)
+            .collect();
+        Ok(Self {
+            secrets,
+            held: Mutex::new(held),
+        })
     }
 
     pub(super) fn holds(&self, digest: &[u8; 32]) -> bool {
@@ -116,10 +129,16 @@ impl BlobStore {
             return Ok(());
         }
         let secret = Secret {
-            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
             type_: Some(BLOB_TYPE.to_owned()),
             immutable: Some(true),
-            data: Some(BTreeMap::from([(BLOB_KEY.to_owned(), ByteString(zstd.to_vec()))])),
+            data: Some(BTreeMap::from([(
+                BLOB_KEY.to_owned(),
+                ByteString(zstd.to_vec()),
+            )])),
             ..Secret::default()
         };
         match self.secrets.create(&PostParams::default(), &secret).await {
@@ -167,8 +186,14 @@ mod tests {
         let digest = digest_of(b"content");
         let packed = pack(b"content").unwrap();
         assert_eq!(unpack(&digest, &packed).unwrap(), b"content");
-        assert!(matches!(unpack(&[0; 32], &packed), Err(BlobError::Mismatch { .. })));
-        assert!(matches!(unpack(&digest, b"no zstd"), Err(BlobError::Unpack { .. })));
+        assert!(matches!(
+            unpack(&[0; 32], &packed),
+            Err(BlobError::Mismatch { .. })
+        ));
+        assert!(matches!(
+            unpack(&digest, b"no zstd"),
+            Err(BlobError::Unpack { .. })
+        ));
     }
 
     #[test]
@@ -176,6 +201,9 @@ mod tests {
         let zeros = vec![0; usize::try_from(MAX_CONTENT_BYTES).unwrap() + 10];
         let packed = pack(&zeros).unwrap();
         assert!(packed.len() < 10_000);
-        assert!(matches!(unpack(&digest_of(&zeros), &packed), Err(BlobError::TooLarge { .. })));
+        assert!(matches!(
+            unpack(&digest_of(&zeros), &packed),
+            Err(BlobError::TooLarge { .. })
+        ));
     }
 }

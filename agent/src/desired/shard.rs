@@ -49,7 +49,10 @@ struct Shard {
 
 impl Records {
     pub(super) fn empty() -> Self {
-        Self { shards: vec![Shard::default(); SHARDS], ..Self::default() }
+        Self {
+            shards: vec![Shard::default(); SHARDS],
+            ..Self::default()
+        }
     }
 
     pub(super) fn held(&self) -> Held {
@@ -81,18 +84,27 @@ impl Records {
     }
 
     pub(super) fn put(&mut self, unit: SyncUnit) {
-        self.shards[shard_of(&unit.key)].units.insert(unit.key.clone(), unit);
+        self.shards[shard_of(&unit.key)]
+            .units
+            .insert(unit.key.clone(), unit);
     }
 
     pub(super) fn units(&self) -> BTreeMap<String, SyncUnit> {
         self.shards
             .iter()
-            .flat_map(|shard| shard.units.iter().map(|(key, unit)| (key.clone(), unit.clone())))
+            .flat_map(|shard| {
+                shard
+                    .units
+                    .iter()
+                    .map(|(key, unit)| (key.clone(), unit.clone()))
+            })
             .collect()
     }
 
     pub(super) fn units_mut(&mut self) -> impl Iterator<Item = &mut SyncUnit> {
-        self.shards.iter_mut().flat_map(|shard| shard.units.values_mut())
+        self.shards
+            .iter_mut()
+            .flat_map(|shard| shard.units.values_mut())
     }
 
     /// Every digest whose blob is needed.
@@ -130,7 +142,9 @@ pub(super) struct ShardStore {
 
 impl ShardStore {
     pub(super) fn new(client: kube::Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+        Self {
+            api: Api::namespaced(client, namespace),
+        }
     }
 
     pub(super) async fn load(&self) -> Result<Records, StoreError> {
@@ -147,8 +161,12 @@ impl ShardStore {
             }
             let shard = &mut records.shards[index];
             shard.resource_version = record.metadata.resource_version;
-            shard.units =
-                record.spec.units.into_iter().map(|unit| (unit.key.clone(), unit)).collect();
+            shard.units = record
+                .spec
+                .units
+                .into_iter()
+                .map(|unit| (unit.key.clone(), unit))
+                .collect();
         }
         Ok(records)
     }
@@ -180,7 +198,10 @@ impl ShardStore {
             units: after.shards[index].units.values().cloned().collect(),
         };
         let mut record = SyncRecord::new(&name, spec);
-        record.metadata.resource_version.clone_from(&after.shards[index].resource_version);
+        record
+            .metadata
+            .resource_version
+            .clone_from(&after.shards[index].resource_version);
         let params = PostParams::default();
         let written = if record.metadata.resource_version.is_some() {
             self.api.replace(&name, &params, &record).await

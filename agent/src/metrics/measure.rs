@@ -74,11 +74,14 @@ impl Measurement {
     /// Makes up what is to be measured at `now`.
     #[must_use]
     pub fn new(subject: &Subject<'_>, request: SampleRequest, now: Timestamp) -> Self {
-        let target = subject.port.filter(|_| !subject.service.is_empty()).map(|port| QueryTarget {
-            namespace: subject.namespace.to_owned(),
-            service: subject.service.to_owned(),
-            port,
-        });
+        let target = subject
+            .port
+            .filter(|_| !subject.service.is_empty())
+            .map(|port| QueryTarget {
+                namespace: subject.namespace.to_owned(),
+                service: subject.service.to_owned(),
+                port,
+            });
         let asked = subject
             .plan
             .analysis
@@ -91,15 +94,28 @@ impl Measurement {
                     (Source::Probe, Some(probe)) => Some(probe.window(now - window.as_signed())),
                     _ => None,
                 };
-                Asked { metric: metric.clone(), source, window, probed }
+                Asked {
+                    metric: metric.clone(),
+                    source,
+                    window,
+                    probed,
+                }
             })
             .collect();
-        Self { request, at: now, target, asked }
+        Self {
+            request,
+            at: now,
+            target,
+            asked,
+        }
     }
 }
 
 fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
-    let default = bundle.metrics.as_ref().map(|metrics| metrics.address.clone());
+    let default = bundle
+        .metrics
+        .as_ref()
+        .map(|metrics| metrics.address.clone());
     let address = match &metric.source {
         Some(source) if source.kind == MetricSourceKind::Probe => None,
         Some(source) => source.address.clone().or(default),
@@ -119,13 +135,19 @@ impl Meter {
             .pool_max_idle_per_host(0)
             .no_proxy()
             .build()?;
-        Ok(Self { prometheus: Prometheus::new()?, client })
+        Ok(Self {
+            prometheus: Prometheus::new()?,
+            client,
+        })
     }
 
     /// Tells whether a plan measures anything by probe.
     #[must_use]
     pub fn probes(&self, plan: &RolloutSpec, bundle: &Bundle) -> bool {
-        plan.analysis.metrics.iter().any(|metric| source_of(metric, bundle) == Source::Probe)
+        plan.analysis
+            .metrics
+            .iter()
+            .any(|metric| source_of(metric, bundle) == Source::Probe)
     }
 
     /// Starts a probe without targets.
@@ -148,7 +170,10 @@ impl Meter {
                 .asked
                 .iter()
                 .zip(samples)
-                .map(|(asked, sample)| MetricSample { metric: asked.metric.name.clone(), sample })
+                .map(|(asked, sample)| MetricSample {
+                    metric: asked.metric.name.clone(),
+                    sample,
+                })
                 .collect(),
         }
     }
@@ -156,9 +181,10 @@ impl Meter {
     async fn sample(&self, asked: &Asked, target: Option<&QueryTarget>) -> Sample {
         match (&asked.source, target) {
             (Source::Probe, _) => probed(asked),
-            (Source::Prometheus(_), None) => {
-                unknown(asked, "the run has no canary Service whose requests could be measured")
-            }
+            (Source::Prometheus(_), None) => unknown(
+                asked,
+                "the run has no canary Service whose requests could be measured",
+            ),
             (Source::Prometheus(address), Some(target)) => {
                 self.queried(asked, address, target).await
             }
@@ -167,7 +193,10 @@ impl Meter {
 
     async fn queried(&self, asked: &Asked, address: &str, target: &QueryTarget) -> Sample {
         let Some(queries) = queries(&asked.metric, target, asked.window) else {
-            return unknown(asked, &format!("{} is no built-in metric", asked.metric.name));
+            return unknown(
+                asked,
+                &format!("{} is no built-in metric", asked.metric.name),
+            );
         };
         let answers = tokio::try_join!(
             self.prometheus.instant(address, &queries.value),
@@ -212,9 +241,10 @@ fn probed(asked: &Asked) -> Sample {
     };
     let value = match asked.metric.name.as_str() {
         REQUEST_SUCCESS_RATE => window.success_percent,
-        REQUEST_DURATION => {
-            statistic(&window.durations_ms, asked.metric.aggregation.unwrap_or(Aggregation::P99))
-        }
+        REQUEST_DURATION => statistic(
+            &window.durations_ms,
+            asked.metric.aggregation.unwrap_or(Aggregation::P99),
+        ),
         other => return unknown(asked, &format!("the probe does not measure {other}")),
     };
     Sample {
@@ -234,7 +264,9 @@ fn statistic(rising: &[f64], aggregation: Aggregation) -> Option<f64> {
         Aggregation::P95 => 95,
         Aggregation::P99 => 99,
         Aggregation::Avg => {
-            let count = u32::try_from(rising.len()).ok().filter(|count| *count > 0)?;
+            let count = u32::try_from(rising.len())
+                .ok()
+                .filter(|count| *count > 0)?;
             return Some(rising.iter().sum::<f64>() / f64::from(count));
         }
     };

@@ -55,7 +55,11 @@ impl Probe {
         let answers = Arc::new(Mutex::new(VecDeque::new()));
         let targets = watch::Sender::new(BTreeSet::new());
         let task = tokio::spawn(run(client, targets.subscribe(), Arc::clone(&answers)));
-        Self { answers, targets, task }
+        Self {
+            answers,
+            targets,
+            task,
+        }
     }
 
     /// Sets the addresses that are asked, `host:port`.
@@ -70,7 +74,11 @@ impl Probe {
     /// What the requests since `from` say.
     #[must_use]
     pub fn window(&self, from: Timestamp) -> Window {
-        window(lock(&self.answers).iter().filter(|answer| answer.at >= from))
+        window(
+            lock(&self.answers)
+                .iter()
+                .filter(|answer| answer.at >= from),
+        )
     }
 }
 
@@ -89,8 +97,8 @@ fn window<'a>(answers: impl Iterator<Item = &'a Answer>) -> Window {
         window.durations_ms.push(answer.duration_ms);
     }
     window.durations_ms.sort_by(f64::total_cmp);
-    window.success_percent = (window.requests > 0)
-        .then(|| f64::from(successes) * 100.0 / f64::from(window.requests));
+    window.success_percent =
+        (window.requests > 0).then(|| f64::from(successes) * 100.0 / f64::from(window.requests));
     window
 }
 
@@ -133,7 +141,11 @@ async fn run(
 async fn ask(client: &reqwest::Client, target: &str) -> Answer {
     let at = Timestamp::now();
     let begun = tokio::time::Instant::now();
-    let sent = client.get(format!("http://{target}/")).timeout(REQUEST_TIMEOUT).send().await;
+    let sent = client
+        .get(format!("http://{target}/"))
+        .timeout(REQUEST_TIMEOUT)
+        .send()
+        .await;
     Answer {
         at,
         success: sent.is_ok_and(|response| response.status().as_u16() < 500),
@@ -151,8 +163,17 @@ mod tests {
 
     #[test]
     fn window_counts_and_orders() {
-        let answer = |success, duration_ms| Answer { at: Timestamp::UNIX_EPOCH, success, duration_ms };
-        let answers = [answer(true, 30.0), answer(false, 10.0), answer(true, 20.0), answer(true, 5.0)];
+        let answer = |success, duration_ms| Answer {
+            at: Timestamp::UNIX_EPOCH,
+            success,
+            duration_ms,
+        };
+        let answers = [
+            answer(true, 30.0),
+            answer(false, 10.0),
+            answer(true, 20.0),
+            answer(true, 5.0),
+        ];
         let window = window(answers.iter());
         assert_eq!(window.requests, 4);
         assert_eq!(window.success_percent, Some(75.0));

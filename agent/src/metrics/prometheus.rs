@@ -88,7 +88,9 @@ impl Prometheus {
     /// # Errors
     /// There is no answer, none that can be read, or more than one series.
     pub async fn instant(&self, address: &str, query: &str) -> Result<Option<f64>, QueryError> {
-        let bad_address = || QueryError::Address { address: address.to_owned() };
+        let bad_address = || QueryError::Address {
+            address: address.to_owned(),
+        };
         let base = format!("{}/api/v1/query", address.trim_end_matches('/'));
         let url = reqwest::Url::parse(&base).map_err(|_| bad_address())?;
         let response = self
@@ -103,7 +105,9 @@ impl Prometheus {
         while let Some(chunk) = chunks.next().await {
             body.extend_from_slice(&chunk.map_err(QueryError::Unreachable)?);
             if body.len() > MAX_ANSWER_BYTES {
-                return Err(QueryError::TooLarge { limit_bytes: MAX_ANSWER_BYTES });
+                return Err(QueryError::TooLarge {
+                    limit_bytes: MAX_ANSWER_BYTES,
+                });
             }
         }
         read(&body)
@@ -113,7 +117,9 @@ impl Prometheus {
 fn read(body: &[u8]) -> Result<Option<f64>, QueryError> {
     let answer: Answer = serde_json::from_slice(body).map_err(QueryError::Malformed)?;
     if answer.status != "success" {
-        return Err(QueryError::Refused(answer.error.chars().take(200).collect()));
+        return Err(QueryError::Refused(
+            answer.error.chars().take(200).collect(),
+        ));
     }
     let text = match answer.data {
         Some(Data::Vector(series)) => match series.as_slice() {
@@ -123,7 +129,9 @@ fn read(body: &[u8]) -> Result<Option<f64>, QueryError> {
         },
         Some(Data::Scalar((_, text))) => text,
         Some(Data::Matrix(_) | Data::String(_)) | None => {
-            return Err(QueryError::Refused("the query gives no instant value".to_owned()));
+            return Err(QueryError::Refused(
+                "the query gives no instant value".to_owned(),
+            ));
         }
     };
     text.parse()
@@ -147,26 +155,43 @@ mod tests {
 
     #[test]
     fn one_series_is_the_value_and_none_is_no_data() {
-        assert_eq!(vector(r#"{"metric":{},"value":[1.5,"99.5"]}"#).unwrap(), Some(99.5));
+        assert_eq!(
+            vector(r#"{"metric":{},"value":[1.5,"99.5"]}"#).unwrap(),
+            Some(99.5)
+        );
         assert_eq!(vector("").unwrap(), None);
     }
 
     #[test]
     fn special_values_come_through_as_they_are() {
-        assert!(vector(r#"{"metric":{},"value":[1,"NaN"]}"#).unwrap().unwrap().is_nan());
-        assert_eq!(vector(r#"{"metric":{},"value":[1,"+Inf"]}"#).unwrap(), Some(f64::INFINITY));
+        assert!(
+            vector(r#"{"metric":{},"value":[1,"NaN"]}"#)
+                .unwrap()
+                .unwrap()
+                .is_nan()
+        );
+        assert_eq!(
+            vector(r#"{"metric":{},"value":[1,"+Inf"]}"#).unwrap(),
+            Some(f64::INFINITY)
+        );
     }
 
     #[test]
     fn several_series_are_no_value() {
         let one = r#"{"metric":{},"value":[1,"1"]}"#;
-        assert!(matches!(vector(&format!("{one},{one}")), Err(QueryError::Ambiguous(2))));
+        assert!(matches!(
+            vector(&format!("{one},{one}")),
+            Err(QueryError::Ambiguous(2))
+        ));
     }
 
     #[test]
     fn refusal_carries_the_servers_words() {
         let error = read(br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#);
-        assert_eq!(error.unwrap_err().to_string(), "failed to query Prometheus: parse error");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "failed to query Prometheus: parse error"
+        );
         assert!(matches!(read(b"<html>"), Err(QueryError::Malformed(_))));
     }
 }

@@ -3,7 +3,7 @@
 use bellwether_api::bundle::{Bundle, BundleRollout};
 
 use super::{
-    objects::{template_digest, template_differs},
+    objects::{template_differs, template_digest},
     scene::find,
     track::{Tracks, belongs_to, workload_of},
 };
@@ -21,13 +21,22 @@ pub async fn template_changes(
     bundle: &Bundle,
     previous: Option<&Bundle>,
 ) -> Result<Vec<TemplateChange>, ClusterError> {
-    let Some(previous) = previous else { return Ok(Vec::new()) };
+    let Some(previous) = previous else {
+        return Ok(Vec::new());
+    };
     let mut changes = Vec::new();
-    for rollout in bundle.rollouts.iter().filter(|one| template_differs(bundle, previous, one)) {
+    for rollout in bundle
+        .rollouts
+        .iter()
+        .filter(|one| template_differs(bundle, previous, one))
+    {
         if cluster.get(&workload_of(bundle, rollout)).await?.is_some()
             && let Some(digest) = template_digest(bundle, rollout)
         {
-            changes.push(TemplateChange { rollout: rollout.name.clone(), digest });
+            changes.push(TemplateChange {
+                rollout: rollout.name.clone(),
+                digest,
+            });
         }
     }
     Ok(changes)
@@ -47,7 +56,10 @@ pub fn refusals(bundle: &Bundle, changes: &[TemplateChange]) -> Vec<String> {
 fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     let workload = workload_of(bundle, rollout);
     if (workload.api_version.as_str(), workload.kind.as_str()) != ("apps/v1", "Deployment") {
-        return Some(format!("rollout {}: {workload} is no apps/v1 Deployment", rollout.name));
+        return Some(format!(
+            "rollout {}: {workload} is no apps/v1 Deployment",
+            rollout.name
+        ));
     }
     let scene = super::scene::Scene::of(bundle, rollout);
     scene

@@ -3,7 +3,6 @@
 use bellwether_agent_core::{
     canary_copy::{canary_deployment, canary_service},
     machine::CanaryWant,
-    names::RUN_LABEL,
 };
 use bellwether_api::{application::DriftPolicy, reference::ObjectRef, track::RolloutTrack};
 use kube::Resource as _;
@@ -30,7 +29,10 @@ pub struct Canary {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { keeper: Keeper::new(ROLLOUT_MANAGER), gone: false }
+        Self {
+            keeper: Keeper::new(ROLLOUT_MANAGER),
+            gone: false,
+        }
     }
 }
 
@@ -45,10 +47,14 @@ impl Canary {
         want: Option<CanaryWant>,
         dirty: &Dirty,
     ) -> Result<(), RunError> {
-        let Some(want) = want else { return Ok(self.remove(cluster, scene).await?) };
+        let Some(want) = want else {
+            return Ok(self.remove(cluster, scene).await?);
+        };
         let mut wanted = Vec::new();
         for object in copies(scene, versions, want)? {
-            let Some(want) = Wanted::new(owned(object, track)) else { continue };
+            let Some(want) = Wanted::new(owned(object, track)) else {
+                continue;
+            };
             if self.gone || !self.keeper.holds(&want) {
                 // Another's object of that name is never taken over; the run sees it and says so.
                 let live = cluster.get(&want.target).await?;
@@ -60,7 +66,9 @@ impl Canary {
         }
         self.gone = false;
         let policy = DriftPolicy::Correct;
-        self.keeper.keep(cluster, &wanted, dirty, policy, FirstLook::Apply).await?;
+        self.keeper
+            .keep(cluster, &wanted, dirty, policy, FirstLook::Apply)
+            .await?;
         Ok(())
     }
 
@@ -70,7 +78,10 @@ impl Canary {
         }
         self.keeper.forget();
         let mut gone = true;
-        for target in [Some(&scene.canary), scene.canary_service.as_ref()].into_iter().flatten() {
+        for target in [Some(&scene.canary), scene.canary_service.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             gone &= remove_own(cluster, scene, target).await?;
         }
         self.gone = gone;
@@ -93,18 +104,18 @@ async fn remove_own(
     Ok(false)
 }
 
-fn copies(
-    scene: &Scene,
-    versions: &Versions,
-    want: CanaryWant,
-) -> Result<Vec<Value>, RunError> {
+fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Value>, RunError> {
     let mut copies = Vec::new();
     // The Service first: pods find it, and the route may name it as soon as it is written.
-    if let Some(service) = scene.service.as_ref().and_then(|service| find(&versions.new, service)) {
+    if let Some(service) = scene
+        .service
+        .as_ref()
+        .and_then(|service| find(&versions.new, service))
+    {
         copies.push(canary_service(service, &scene.label)?);
     }
-    if let Some(deployment) = find(&versions.new, &scene.workload) {
-        copies.push(canary_deployment(deployment, &scene.label, want.replicas)?);
+    if let Some(deployment) = Versions::governed(&versions.new, &scene.workload) {
+        copies.push(canary_deployment(&deployment, &scene.label, want.replicas)?);
     }
     for copy in &mut copies {
         copy["metadata"]["namespace"] = json!(scene.namespace);
@@ -122,6 +133,5 @@ fn owned(mut object: Value, track: &RolloutTrack) -> Value {
             "uid": uid,
         }]);
     }
-    debug_assert!(object.pointer("/metadata/labels").is_none_or(|labels| labels.get(RUN_LABEL).is_some()));
     object
 }

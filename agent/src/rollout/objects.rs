@@ -1,17 +1,17 @@
 //! The objects of a run: the two releases, what is laid over them, and the canary.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use bellwether_agent_core::{
     effective::{Governed, effective},
     machine::Overlay,
-    template_digest,
+    template_digest::template_digest as digest_with,
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     reference::ObjectRef,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     run::Run,
@@ -19,6 +19,9 @@ use super::{
     track::workload_of,
 };
 use crate::sync::keep::{Care, Wanted};
+
+/// Annotation on governed pod templates: digest of the configuration that they use.
+const CONFIG_ANNOTATION: &str = "bellwether.dev/config-digest";
 
 /// The release that comes in and the one that ran before.
 pub struct Versions {
@@ -41,6 +44,68 @@ impl Versions {
     pub fn digest_of(&self, rollout: &BundleRollout) -> Option<String> {
         template_digest(&self.new, rollout)
     }
+
+    /// A governed workload as one of the releases has it; absent = it has none.
+    #[must_use]
+    pub fn governed(bundle: &Bundle, workload: &ObjectRef) -> Option<Value> {
+        find(bundle, workload).map(|object| stamped(bundle, object))
+    }
+}
+
+/// Lays over `wanted` what a run wants, and marks the objects that the run looks after.
+pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
+    let scene = &run.scene;
+    let overlay = run.overlay();
+    let old = Versions::governed(&versions.old, &scene.workload);
+    let routes: Vec<String> = scene
+        .routes
+        .iter()
+        .map(|route| route.name.clone())
+        .collect();
+    let governed = Governed {
+        workload: &scene.workload,
+        old_template: old
+            .as_ref()
+            .and_then(|object| object.pointer("/spec/template")),
+        service: scene.service.as_ref().map(|service| service.name.as_str()),
+        canary_service: scene
+            .canary_service
+            .as_ref()
+            .map_or("", |service| service.name.as_str()),
+        http_routes: &routes,
+        overlay: &overlay,
+    };
+    for want in wanted.iter_mut() {
+        let route = scene.routes.contains(&want.target);
+        let pinned = overlay
+            .pins
+            .iter()
+            .any(|pin| is_service(scene, &want.target, &pin.service));
+        if want.target == scene.workload || route || pinned {
+            want.care = care(run, &overlay, route);
+        }
+        let laid = effective(slice::from_ref(&want.object), slice::from_ref(&governed));
+        if let Some(object) = laid.into_iter().next() {
+            want.object = object;
+        }
+    }
+}
+
+fn is_service(scene: &Scene, target: &ObjectRef, name: &str) -> bool {
+    target.api_version == "v1"
+        && target.kind == "Service"
+        && target.namespace.as_ref() == Some(&scene.namespace)
+        && target.name == name
+}
+
+/// While a human's edit is held nothing is written, but a route that takes traffic off the canary.
+fn care(run: &Run, overlay: &Overlay, route: bool) -> Care {
+    let unloads = route && overlay.route_weight.percent() == 0;
+    if run.holds_edit() && !unloads {
+        Care::Frozen
+    } else {
+        Care::Run
+    }
 }
 
 /// Tells whether a release changes the template of a workload that the one before had too.
@@ -61,49 +126,95 @@ pub fn template_digest(bundle: &Bundle, rollout: &BundleRollout) -> Option<Strin
 }
 
 fn digest_in(bundle: &Bundle, workload: &ObjectRef) -> Option<String> {
-    let object = find(bundle, workload)?;
-    let objects: Vec<Value> =
-        bundle.components.iter().flat_map(|component| component.objects.iter().cloned()).collect();
-    Some(template_digest::template_digest(object, &objects))
+    Some(digest_with(find(bundle, workload)?, &objects_of(bundle)))
 }
 
-/// Lays over `wanted` what a run wants, and marks the objects that the run looks after.
-pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
-    let scene = &run.scene;
-    let old_template =
-        find(&versions.old, &scene.workload).and_then(|object| object.pointer("/spec/template"));
-    let overlay = run.overlay();
-    let routes: Vec<String> = scene.routes.iter().map(|route| route.name.clone()).collect();
-    let governed = Governed {
-        workload: &scene.workload,
-        old_template,
-        service: scene.service.as_ref().map(|service| service.name.as_str()),
-        canary_service: scene.canary_service.as_ref().map_or("", |service| service.name.as_str()),
-        http_routes: &routes,
-        overlay: &overlay,
-    };
-    for want in wanted.iter_mut() {
-        let route = scene.routes.contains(&want.target);
-        let pinned = overlay.pins.iter().any(|pin| is_service(scene, &want.target, &pin.service));
-        if want.target == scene.workload || route || pinned {
-            want.care = care(run, &overlay, route);
-        }
-        let mut objects = effective(std::slice::from_ref(&want.object), std::slice::from_ref(&governed));
-        if let Some(object) = objects.pop() {
-            want.object = object;
-        }
+fn objects_of(bundle: &Bundle) -> Vec<Value> {
+    bundle
+        .components
+        .iter()
+        .flat_map(|component| component.objects.iter().cloned())
+        .collect()
+}
+
+/// A workload with the digest of its tracked configuration in its pod template, so that a change of
+/// configuration alone makes new pods; unchanged when it uses none.
+#[must_use]
+pub fn stamped(bundle: &Bundle, workload: &Value) -> Value {
+    let mut stamped = workload.clone();
+    let digest = digest_with(workload, &objects_of(bundle));
+    if digest != digest_with(workload, &[])
+        && let Some(template) = stamped
+            .pointer_mut("/spec/template")
+            .filter(|one| one.is_object())
+    {
+        template["metadata"]["annotations"][CONFIG_ANNOTATION] = json!(digest);
     }
+    stamped
 }
 
-/// While a human's edit is held nothing is written, but a route that takes traffic off the canary.
-fn care(run: &Run, overlay: &Overlay, route: bool) -> Care {
-    let unloads = route && overlay.route_weight.percent() == 0;
-    if run.holds_edit() && !unloads { Care::Frozen } else { Care::Run }
+/// The governed workloads of a bundle.
+#[must_use]
+pub fn governed_by(bundle: &Bundle) -> Vec<ObjectRef> {
+    bundle
+        .rollouts
+        .iter()
+        .map(|rollout| workload_of(bundle, rollout))
+        .collect()
 }
 
-fn is_service(scene: &Scene, target: &ObjectRef, name: &str) -> bool {
-    target.api_version == "v1"
-        && target.kind == "Service"
-        && target.namespace.as_ref() == Some(&scene.namespace)
-        && target.name == name
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn bundle(value: &str) -> Bundle {
+        serde_json::from_value(json!({
+            "application": {"namespace": "default", "name": "shop"},
+            "release": "r", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+            "mode": "Rollout", "targetNamespace": "shop", "createNamespace": true,
+            "components": [{"name": "web", "objects": [
+                {"apiVersion": "apps/v1", "kind": "Deployment",
+                 "metadata": {"name": "web", "namespace": "shop"},
+                 "spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+                     "containers": [{"name": "web",
+                         "envFrom": [{"configMapRef": {"name": "env"}}]}]}}}},
+                {"apiVersion": "v1", "kind": "ConfigMap",
+                 "metadata": {"name": "env", "namespace": "shop"}, "data": {"K": value}},
+                {"apiVersion": "apps/v1", "kind": "Deployment",
+                 "metadata": {"name": "plain", "namespace": "shop"},
+                 "spec": {"template": {"metadata": {"labels": {"app": "plain"}}, "spec": {}}}},
+            ]}],
+            "rollouts": [{"name": "shop-web", "spec": {
+                "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "strategy": {"canary": {"stepWeight": 50}},
+            }}],
+            "sync": {}, "metrics": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn change_of_configuration_alone_is_a_change_and_makes_new_pods() {
+        let (one, two) = (bundle("1"), bundle("2"));
+        assert!(template_differs(&two, &one, &two.rollouts[0]));
+        assert!(!template_differs(&one, &one, &one.rollouts[0]));
+        let annotation = |bundle: &Bundle| {
+            Versions::governed(bundle, &governed_by(bundle)[0])
+                .unwrap()
+                .pointer("/spec/template/metadata/annotations")
+                .unwrap()
+                .get(CONFIG_ANNOTATION)
+                .cloned()
+        };
+        assert!(annotation(&one).is_some());
+        assert_ne!(annotation(&one), annotation(&two));
+    }
+
+    #[test]
+    fn workload_without_configuration_stays_as_it_was_written() {
+        let bundle = bundle("1");
+        let plain = &bundle.components[0].objects[2];
+        assert_eq!(stamped(&bundle, plain), *plain);
+    }
 }

@@ -4,18 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     canary_copy::CanaryCopyError,
-    machine::{
-        Decision, Observations, Overlay, RouteView, RunState, SampleRequest, Samples, ServiceView,
-        Stage, decide,
-    },
-    provider::{RouteObservation, gateway_api},
-    settled::TemplateVersion,
+    machine::{Decision, Observations, Overlay, RunState, SampleRequest, Samples, Stage, decide},
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     command::{AbortCause, Command, ExecutedCommand},
-    duration::Dur,
-    reference::ObjectRef,
     status::{CheckResult, FailureReason, TrackSummary},
     track::RolloutTrack,
 };
@@ -25,12 +18,12 @@ use tokio::task::JoinHandle;
 use super::{
     canary::Canary,
     objects::Versions,
+    observe::Seen,
     scene::{Live, Scene},
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
-    views,
 };
 use crate::{
-    metrics::{Measurement, Meter, Probe, Subject},
+    metrics::{Measurement, Probe, Subject},
     sync::{
         cluster::{Cluster, ClusterError},
         events::RunOf,
@@ -81,13 +74,13 @@ pub struct Run {
     /// Which run it is.
     pub of: RunOf,
     tracks: Tracks,
-    track: RolloutTrack,
-    state: RunState,
+    pub(super) track: RolloutTrack,
+    pub(super) state: RunState,
     correct_drift: bool,
     summary: Option<TrackSummary>,
     wake_at: Option<Timestamp>,
     measuring: Option<(SampleRequest, JoinHandle<Samples>)>,
-    samples: Option<Samples>,
+    pub(super) samples: Option<Samples>,
     probe: Option<Probe>,
     canary: Canary,
     measured: Vec<Measured>,
@@ -141,12 +134,19 @@ impl Run {
         };
         let state = state_of(&track, now);
         let held_edit = track.status.as_ref().is_some_and(|status| {
-            status.summary.waiting_on.iter().any(|wait| wait.reason == "ForeignEdit")
+            status
+                .summary
+                .waiting_on
+                .iter()
+                .any(|wait| wait.reason == "ForeignEdit")
         });
         Ok(Self {
             scene,
             rollout: rollout.clone(),
-            of: RunOf { run: bundle.run, attempt: bundle.attempt },
+            of: RunOf {
+                run: bundle.run,
+                attempt: bundle.attempt,
+            },
             tracks,
             summary: track.status.as_ref().map(|status| status.summary.clone()),
             track,
@@ -196,7 +196,9 @@ impl Run {
                 return Ok(());
             }
         }
-        Err(RunError::Contended { track: self.rollout.name.clone() })
+        Err(RunError::Contended {
+            track: self.rollout.name.clone(),
+        })
     }
 
     /// What the cluster is to look like.
@@ -214,7 +216,10 @@ impl Run {
     /// Whether the objects are to be those of the release before.
     #[must_use]
     pub fn goes_back(&self) -> bool {
-        matches!(self.state.stage, Stage::RollingBack { .. } | Stage::Failed { .. })
+        matches!(
+            self.state.stage,
+            Stage::RollingBack { .. } | Stage::Failed { .. }
+        )
     }
 
     /// Whether the run is over.
@@ -249,7 +254,10 @@ impl Run {
     /// Events of the track, oldest first.
     #[must_use]
     pub fn events(&self) -> &[bellwether_api::status::RunEvent] {
-        self.track.status.as_ref().map_or(&[], |status| status.events.as_slice())
+        self.track
+            .status
+            .as_ref()
+            .map_or(&[], |status| status.events.as_slice())
     }
 
     /// Takes the checks that were made since the last call.
@@ -284,7 +292,12 @@ impl Run {
             any("bellwether.dev/v1alpha1", "RolloutTrack"),
         ]
         .into();
-        interests.extend(self.scene.routes.iter().map(|route| (WatchKey::of(route), Wants::Any)));
+        interests.extend(
+            self.scene
+                .routes
+                .iter()
+                .map(|route| (WatchKey::of(route), Wants::Any)),
+        );
         interests
     }
 
@@ -309,7 +322,12 @@ impl Run {
     }
 
     async fn save(&mut self, decision: Decision, now: Timestamp) -> Result<Tick, RunError> {
-        let before = (self.overlay(), self.correct_drift, self.goes_back(), self.is_over());
+        let before = (
+            self.overlay(),
+            self.correct_drift,
+            self.goes_back(),
+            self.is_over(),
+        );
         let changed = decision.next != self.state
             || !decision.events.is_empty()
             || self.track.status.as_ref().map(|status| &status.summary) != Some(&decision.summary);
@@ -332,7 +350,11 @@ impl Run {
         if decision.next.checks != self.state.checks {
             let (step, weight) = (self.state.step(), self.state.weight.percent());
             let checks = decision.next.checks.iter().cloned();
-            self.measured.extend(checks.map(|check| Measured { step, weight, check }));
+            self.measured.extend(checks.map(|check| Measured {
+                step,
+                weight,
+                check,
+            }));
         }
         if decision.next.check != self.state.check {
             self.samples = None;
@@ -341,138 +363,49 @@ impl Run {
         self.correct_drift = decision.correct_drift;
         self.summary = Some(decision.summary);
         self.wake_at = decision.wake_at;
-        let after = (self.overlay(), self.correct_drift, self.goes_back(), self.is_over());
-        Ok(if before == after { Tick::Same } else { Tick::Moved })
-    }
-
-    fn observations(&self, live: &Live, seen: &Seen<'_>) -> Observations {
-        let scene = &self.scene;
-        let workload = live.workload.as_ref();
-        let service_name = scene.service.as_ref().map_or("", |service| service.name.as_str());
-        let canary_name = scene.canary_service.as_ref().map_or("", |service| service.name.as_str());
-        let own_canary = live.canary.as_ref().filter(|object| scene.is_own(object));
-        let own_service = live.canary_service.as_ref().filter(|object| scene.is_own(object));
-        let owner = workload.map(views::uid).unwrap_or_default();
-        let template = if seen.edited.contains(&scene.workload) {
-            TemplateVersion::Other
+        let after = (
+            self.overlay(),
+            self.correct_drift,
+            self.goes_back(),
+            self.is_over(),
+        );
+        Ok(if before == after {
+            Tick::Same
         } else {
-            self.overlay().template
-        };
-        Observations {
-            fresh: true,
-            workload: workload
-                .filter(|object| !views::is_deleting(object))
-                .map(|object| views::deployment(object, template)),
-            replica_sets: live
-                .replica_sets
-                .iter()
-                .map(views::replica_set)
-                .filter(|set| !owner.is_empty() && set.owner_uid == owner)
-                .collect(),
-            canary: own_canary.map(|object| views::canary(object, &live.canary_pods)),
-            canary_service: own_service.is_some(),
-            services: self.services(live, seen),
-            apex_endpoints: views::endpoints(&live.slices, service_name),
-            canary_endpoints: views::endpoints(&live.slices, canary_name),
-            routes: self.routes(live),
-            autoscalers: live
-                .autoscalers
-                .iter()
-                .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
-                .map(kind_and_name)
-                .collect(),
-            foreign_objects: [live.canary.as_ref(), live.canary_service.as_ref()]
-                .into_iter()
-                .flatten()
-                .filter(|object| !scene.is_own(object))
-                .map(kind_and_name)
-                .collect(),
-            foreign_edits: seen
-                .edited
-                .iter()
-                .map(|object| format!("{}/{}: changed by somebody else", object.kind, object.name))
-                .collect(),
-            deleted: self.track.metadata.deletion_timestamp.is_some(),
-            namespace_terminating: live.namespace.as_ref().is_none_or(views::is_deleting),
-            samples: self.samples.clone(),
-            route_settle: seen.route_settle,
-        }
-    }
-
-    /// The Services that would send requests to canary pods, and the apex whatever it selects.
-    fn services(&self, live: &Live, seen: &Seen<'_>) -> Vec<ServiceView> {
-        let scene = &self.scene;
-        let apex = scene.service.as_ref().map(|service| service.name.clone());
-        live.services
-            .iter()
-            .filter(|service| !scene.is_own(service))
-            .filter_map(|service| {
-                let name = views::name(service);
-                let mut selector = views::string_map(service, "/spec/selector");
-                let matches = views::selects(&selector, &scene.canary_labels);
-                if !matches && apex.as_ref() != Some(&name) {
-                    return None;
-                }
-                let target = ObjectRef {
-                    api_version: "v1".to_owned(),
-                    kind: "Service".to_owned(),
-                    namespace: Some(scene.namespace.clone()),
-                    name: name.clone(),
-                };
-                let others = scene.others_selected(live, &selector);
-                let unpinnable = if !seen.delivered.contains(&target) {
-                    "it is not delivered by this application".to_owned()
-                } else if others.is_empty() {
-                    String::new()
-                } else {
-                    let others: Vec<String> = others.into_iter().collect();
-                    format!("it also selects pods of {}", others.join(", "))
-                };
-                Some(ServiceView { name, pin: selector.remove("pod-template-hash"), unpinnable })
-            })
-            .collect()
-    }
-
-    fn routes(&self, live: &Live) -> Vec<RouteView> {
-        let scene = &self.scene;
-        let (Some(service), Some(canary)) = (&scene.service, &scene.canary_service) else {
-            return Vec::new();
-        };
-        scene
-            .routes
-            .iter()
-            .zip(&live.routes)
-            .map(|(target, route)| RouteView {
-                name: format!("{}/{}", target.kind, target.name),
-                weight: route
-                    .as_ref()
-                    .and_then(|route| gateway_api::observed_weight(route, &service.name, &canary.name)),
-                observation: route.as_ref().map_or_else(
-                    || RouteObservation::NotYet { why: "the route does not exist".to_owned() },
-                    gateway_api::observe,
-                ),
-            })
-            .collect()
+            Tick::Moved
+        })
     }
 
     /// Lets the probe ask the canary's ready pods, where the plan measures by probe.
     fn aim(&mut self, observations: &Observations, seen: &Seen<'_>) {
-        let wanted = self.state.weight.percent() > 0 && seen.meter.probes(&self.rollout.spec, seen.bundle);
+        let wanted =
+            self.state.weight.percent() > 0 && seen.meter.probes(&self.rollout.spec, seen.bundle);
         if !wanted {
             self.probe = None;
             return;
         }
         let Some(port) = seen.probe_port else { return };
-        let targets: BTreeSet<String> =
-            observations.canary_endpoints.ready.iter().map(|address| host_port(address, port)).collect();
-        self.probe.get_or_insert_with(|| seen.meter.probe()).aim(targets);
+        let targets: BTreeSet<String> = observations
+            .canary_endpoints
+            .ready
+            .iter()
+            .map(|address| host_port(address, port))
+            .collect();
+        self.probe
+            .get_or_insert_with(|| seen.meter.probe())
+            .aim(targets);
     }
 
     /// Starts a measurement, unless it is under way or answered already.
     fn measure(&mut self, request: &SampleRequest, seen: &Seen<'_>, now: Timestamp) {
-        let answered = self.samples.as_ref().is_some_and(|samples| samples.check == request.check);
-        let under_way =
-            self.measuring.as_ref().is_some_and(|(asked, _)| asked.check == request.check);
+        let answered = self
+            .samples
+            .as_ref()
+            .is_some_and(|samples| samples.check == request.check);
+        let under_way = self
+            .measuring
+            .as_ref()
+            .is_some_and(|(asked, _)| asked.check == request.check);
         if answered || under_way {
             return;
         }
@@ -480,7 +413,11 @@ impl Run {
             bundle: seen.bundle,
             plan: &self.rollout.spec,
             namespace: &self.scene.namespace,
-            service: self.scene.canary_service.as_ref().map_or("", |service| service.name.as_str()),
+            service: self
+                .scene
+                .canary_service
+                .as_ref()
+                .map_or("", |service| service.name.as_str()),
             port: seen.service_port,
             probe: self.probe.as_ref(),
         };
@@ -497,12 +434,17 @@ impl Run {
     }
 
     async fn collect_samples(&mut self) {
-        if self.measuring.as_ref().is_some_and(|(_, task)| task.is_finished())
+        if self
+            .measuring
+            .as_ref()
+            .is_some_and(|(_, task)| task.is_finished())
             && let Some((_, task)) = self.measuring.take()
         {
             match task.await {
                 Ok(samples) => self.samples = Some(samples),
-                Err(error) => tracing::error!(rollout.id = %self.of.run, %error, "a measurement died"),
+                Err(error) => {
+                    tracing::error!(rollout.id = %self.of.run, %error, "a measurement died")
+                }
             }
         }
     }
@@ -510,8 +452,7 @@ impl Run {
     /// Makes the canary what the run wants of it.
     ///
     /// # Errors
-    /// The API server refuses or does not answer, or the canary cannot be made of the user's
-    /// objects.
+    /// The API server refuses or does not answer.
     pub async fn hold_canary(
         &mut self,
         cluster: &Cluster,
@@ -519,7 +460,9 @@ impl Run {
         dirty: &Dirty,
     ) -> Result<(), RunError> {
         let want = self.overlay().canary;
-        self.canary.hold(cluster, &self.scene, &self.track, versions, want, dirty).await
+        self.canary
+            .hold(cluster, &self.scene, &self.track, versions, want, dirty)
+            .await
     }
 
     /// Removes the track of a run that is over.
@@ -539,31 +482,10 @@ impl Drop for Run {
     }
 }
 
-/// What the shell knows beside the live objects.
-pub struct Seen<'a> {
-    /// The bundle that comes in.
-    pub bundle: &'a Bundle,
-    /// Objects that somebody changed although the run holds them.
-    pub edited: &'a BTreeSet<ObjectRef>,
-    /// Objects that the application delivers.
-    pub delivered: &'a BTreeSet<ObjectRef>,
-    /// What measures.
-    pub meter: &'a Meter,
-    /// Wakes the unit when a measurement is done.
-    pub poke: &'a std::sync::Arc<crate::sync::watch::Poke>,
-    /// The apex Service's port by number; absent = it cannot be told.
-    pub service_port: Option<u16>,
-    /// The container's port behind it; absent = it cannot be told.
-    pub probe_port: Option<u16>,
-    /// How long a data plane may need after its controller said that a route is programmed.
-    pub route_settle: Dur,
-}
-
-fn kind_and_name(object: &serde_json::Value) -> String {
-    let kind = object.get("kind").and_then(serde_json::Value::as_str).unwrap_or("Object");
-    format!("{kind}/{}", views::name(object))
-}
-
 fn host_port(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
 }

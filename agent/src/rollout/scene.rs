@@ -137,31 +137,52 @@ impl Scene {
         if let Some(at) = self.routes.iter().position(|route| route == target) {
             return live.routes.get(at).and_then(Option::as_ref);
         }
-        let service = target.kind == "Service" && target.namespace.as_ref() == Some(&self.namespace);
-        live.services.iter().find(|object| service && views::name(object) == target.name)
+        let service =
+            target.kind == "Service" && target.namespace.as_ref() == Some(&self.namespace);
+        live.services
+            .iter()
+            .find(|object| service && views::name(object) == target.name)
     }
 
     /// The ports of the apex Service that the plan names.
     #[must_use]
     pub fn ports(&self, live: &Live, rollout: &BundleRollout) -> Ports {
-        let none = Ports { service: None, container: None };
-        let (Some(target), Some(plan)) = (&self.service, &rollout.spec.service) else { return none };
-        let Some(service) = self.live_of(live, target) else { return none };
-        let port = service.pointer("/spec/ports").and_then(Value::as_array).and_then(|ports| {
-            ports.iter().find(|port| match &plan.port {
-                PortRef::Number(number) => port.get("port").and_then(Value::as_u64) == Some(u64::from(*number)),
-                PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
-            })
-        });
+        let none = Ports {
+            service: None,
+            container: None,
+        };
+        let (Some(target), Some(plan)) = (&self.service, &rollout.spec.service) else {
+            return none;
+        };
+        let Some(service) = self.live_of(live, target) else {
+            return none;
+        };
+        let port = service
+            .pointer("/spec/ports")
+            .and_then(Value::as_array)
+            .and_then(|ports| {
+                ports.iter().find(|port| match &plan.port {
+                    PortRef::Number(number) => {
+                        port.get("port").and_then(Value::as_u64) == Some(u64::from(*number))
+                    }
+                    PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
+                })
+            });
         let Some(port) = port else { return none };
         let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
         let own = port.get("port").and_then(number);
         let container = match port.get("targetPort") {
-            Some(Value::String(name)) => live.workload.as_ref().and_then(|workload| named_port(workload, name)),
+            Some(Value::String(name)) => live
+                .workload
+                .as_ref()
+                .and_then(|workload| named_port(workload, name)),
             Some(value) => number(value),
             None => own,
         };
-        Ports { service: own, container }
+        Ports {
+            service: own,
+            container,
+        }
     }
 
     /// Tells whether a live object was made by this run.
@@ -244,10 +265,16 @@ pub struct Live {
 /// Finds an object of a bundle; objects that name no namespace lie in the target namespace.
 #[must_use]
 pub fn find<'a>(bundle: &'a Bundle, target: &ObjectRef) -> Option<&'a Value> {
-    bundle.components.iter().flat_map(|component| &component.objects).find(|object| {
-        reference(object).is_some_and(|mut found| {
-            found.namespace = found.namespace.or_else(|| Some(bundle.target_namespace.clone()));
-            found == *target
+    bundle
+        .components
+        .iter()
+        .flat_map(|component| &component.objects)
+        .find(|object| {
+            reference(object).is_some_and(|mut found| {
+                found.namespace = found
+                    .namespace
+                    .or_else(|| Some(bundle.target_namespace.clone()));
+                found == *target
+            })
         })
-    })
 }

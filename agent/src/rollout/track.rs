@@ -39,7 +39,10 @@ impl Tracks {
     /// The tracks of `namespace`.
     #[must_use]
     pub fn new(client: kube::Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+        Self {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+        }
     }
 
     /// Fetches a track; absent = there is none.
@@ -65,7 +68,13 @@ impl Tracks {
             field_manager: Some(ROLLOUT_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match within("create", &self.named(name), self.api.create(&params, &track)).await {
+        match within(
+            "create",
+            &self.named(name),
+            self.api.create(&params, &track),
+        )
+        .await
+        {
             Ok(track) => Ok(Some(track)),
             Err(error) if error.code() == Some(409) => Ok(None),
             Err(error) => Err(error),
@@ -88,7 +97,14 @@ impl Tracks {
             field_manager: Some(ROLLOUT_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        saved(within("write", &self.named(&name), self.api.replace(&name, &params, &track)).await)
+        saved(
+            within(
+                "write",
+                &self.named(&name),
+                self.api.replace(&name, &params, &track),
+            )
+            .await,
+        )
     }
 
     /// Saves a decision, if nobody wrote the track since it was read.
@@ -108,8 +124,12 @@ impl Tracks {
             ..PostParams::default()
         };
         saved(
-            within("write", &self.named(&name), self.api.replace_status(&name, &params, &track))
-                .await,
+            within(
+                "write",
+                &self.named(&name),
+                self.api.replace_status(&name, &params, &track),
+            )
+            .await,
         )
     }
 
@@ -126,7 +146,13 @@ impl Tracks {
             Err(error) if error.code() == Some(404) => return Ok(()),
             Err(error) => return Err(error),
         }
-        match within("delete", &object, self.api.delete(name, &DeleteParams::default())).await {
+        match within(
+            "delete",
+            &object,
+            self.api.delete(name, &DeleteParams::default()),
+        )
+        .await
+        {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),
@@ -172,7 +198,10 @@ pub fn workload_of(bundle: &Bundle, rollout: &BundleRollout) -> ObjectRef {
         api_version: workload.api_version.clone(),
         kind: workload.kind.clone(),
         namespace: Some(
-            workload.namespace.clone().unwrap_or_else(|| bundle.target_namespace.clone()),
+            workload
+                .namespace
+                .clone()
+                .unwrap_or_else(|| bundle.target_namespace.clone()),
         ),
         name: workload.name.clone(),
     }
@@ -199,8 +228,11 @@ pub fn command_of(
             AbortCause::RollbackAll => "another workload of the application failed",
             AbortCause::Manual => "",
         };
-        command.abort =
-            Some(Abort { cause, by: "bellwether-agent".to_owned(), reason: reason.to_owned() });
+        command.abort = Some(Abort {
+            cause,
+            by: "bellwether-agent".to_owned(),
+            reason: reason.to_owned(),
+        });
     }
     // An abort is sticky, whatever the hub says later.
     if command.abort.is_none() {
@@ -218,7 +250,9 @@ pub fn belongs_to(track: &RolloutTrack, application: &NamespacedName) -> bool {
 /// The state that a track holds; a fresh one when it holds none.
 #[must_use]
 pub fn state_of(track: &RolloutTrack, now: Timestamp) -> RunState {
-    let Some(status) = &track.status else { return RunState::new(&track.spec, now) };
+    let Some(status) = &track.status else {
+        return RunState::new(&track.spec, now);
+    };
     match RunState::from_value(&status.state) {
         Ok(state) => state,
         Err(error) => {
@@ -235,8 +269,11 @@ pub fn state_of(track: &RolloutTrack, now: Timestamp) -> RunState {
 /// What is saved of a decision.
 #[must_use]
 pub fn status_of(track: &RolloutTrack, decision: &Decision, now: Timestamp) -> RolloutTrackStatus {
-    let mut events: Vec<RunEvent> =
-        track.status.as_ref().map(|status| status.events.clone()).unwrap_or_default();
+    let mut events: Vec<RunEvent> = track
+        .status
+        .as_ref()
+        .map(|status| status.events.clone())
+        .unwrap_or_default();
     let mut seq = events.last().map_or(0, |event| event.seq);
     for happening in &decision.events {
         seq += 1;

@@ -11,7 +11,11 @@ use serde_json::Value;
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 fn text(object: &Value, path: &str) -> String {
-    object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    object
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn count(object: &Value, path: &str) -> u32 {
@@ -47,7 +51,9 @@ pub fn name(object: &Value) -> String {
 
 /// Whether the object is being deleted.
 pub fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+    object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|at| !at.is_null())
 }
 
 /// One string map of an object, such as labels; empty when it is absent.
@@ -67,12 +73,17 @@ pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
         uid: uid(object),
         generation: number(object, "/metadata/generation"),
         observed_generation: number(object, "/status/observedGeneration"),
-        replicas: object.pointer("/spec/replicas").map_or(1, |_| count(object, "/spec/replicas")),
+        replicas: object
+            .pointer("/spec/replicas")
+            .map_or(1, |_| count(object, "/spec/replicas")),
         total: count(object, "/status/replicas"),
         updated: count(object, "/status/updatedReplicas"),
         ready: count(object, "/status/readyReplicas"),
         available: count(object, "/status/availableReplicas"),
-        paused: object.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or(false),
+        paused: object
+            .pointer("/spec/paused")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         revision: annotation(object, REVISION),
         template,
     }
@@ -82,7 +93,9 @@ pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
 pub fn replica_set(object: &Value) -> ReplicaSetView {
     ReplicaSetView {
         name: name(object),
-        hash: string_map(object, "/metadata/labels").remove("pod-template-hash").unwrap_or_default(),
+        hash: string_map(object, "/metadata/labels")
+            .remove("pod-template-hash")
+            .unwrap_or_default(),
         owner_uid: controller_uid(object),
         revision: annotation(object, REVISION),
         replicas: count(object, "/spec/replicas").max(count(object, "/status/replicas")),
@@ -96,7 +109,12 @@ fn controller_uid(object: &Value) -> String {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .find(|owner| owner.get("controller").and_then(Value::as_bool).unwrap_or(false))
+        .find(|owner| {
+            owner
+                .get("controller")
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        })
         .map(|owner| text(owner, "/uid"))
         .unwrap_or_default()
 }
@@ -126,7 +144,10 @@ fn trouble(deployment: &Value, pods: &[Value]) -> String {
     });
     for state in waiting {
         let reason = text(state, "/reason");
-        if !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing") {
+        if !matches!(
+            reason.as_str(),
+            "" | "ContainerCreating" | "PodInitializing"
+        ) {
             return sentence(&reason, &text(state, "/message"));
         }
     }
@@ -147,7 +168,11 @@ fn trouble(deployment: &Value, pods: &[Value]) -> String {
 
 fn sentence(reason: &str, message: &str) -> String {
     let message: String = message.chars().take(200).collect();
-    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
+    if message.is_empty() {
+        reason.to_owned()
+    } else {
+        format!("{reason}: {message}")
+    }
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
@@ -162,7 +187,9 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
     let mut endpoints = Endpoints::default();
     let own = slices.iter().filter(|slice| {
-        string_map(slice, "/metadata/labels").get("kubernetes.io/service-name").map(String::as_str)
+        string_map(slice, "/metadata/labels")
+            .get("kubernetes.io/service-name")
+            .map(String::as_str)
             == Some(service)
     });
     for endpoint in own
@@ -176,9 +203,17 @@ pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
                 .unwrap_or(default)
         };
         let ready = flag("ready", true) && !flag("terminating", false);
-        let addresses = endpoint.get("addresses").and_then(Value::as_array).into_iter().flatten();
+        let addresses = endpoint
+            .get("addresses")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for address in addresses.filter_map(Value::as_str) {
-            let side = if ready { &mut endpoints.ready } else { &mut endpoints.not_ready };
+            let side = if ready {
+                &mut endpoints.ready
+            } else {
+                &mut endpoints.not_ready
+            };
             side.insert(address.to_owned());
         }
     }
@@ -195,7 +230,10 @@ pub fn targets(autoscaler: &Value, workload: &str) -> bool {
 /// Tells whether a Service's selector matches labels; an empty selector matches nothing. The pin
 /// itself is left out, since it is what a run adds.
 pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    let mut own = selector.iter().filter(|(key, _)| key.as_str() != "pod-template-hash").peekable();
+    let mut own = selector
+        .iter()
+        .filter(|(key, _)| key.as_str() != "pod-template-hash")
+        .peekable();
     own.peek().is_some() && own.all(|(key, value)| labels.get(key) == Some(value))
 }
 
@@ -223,10 +261,16 @@ mod tests {
     #[test]
     fn selector_matches_without_its_pin() {
         let map = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
         };
         let labels: BTreeMap<_, _> = map(&[("app", "web"), ("bellwether.dev/run", "x")]);
-        assert!(selects(&map(&[("app", "web"), ("pod-template-hash", "abc")]), &labels));
+        assert!(selects(
+            &map(&[("app", "web"), ("pod-template-hash", "abc")]),
+            &labels
+        ));
         assert!(!selects(&map(&[("app", "other")]), &labels));
         assert!(!selects(&map(&[]), &labels));
         assert!(!selects(&map(&[("pod-template-hash", "abc")]), &labels));

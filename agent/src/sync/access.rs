@@ -53,8 +53,12 @@ impl Access {
                 Err(ClusterError::NotServed { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let namespace =
-                if served.namespaced { object.namespace.clone() } else { None }.unwrap_or_default();
+            let namespace = if served.namespaced {
+                object.namespace.clone()
+            } else {
+                None
+            }
+            .unwrap_or_default();
             let key = (served.resource.group, served.resource.plural, namespace);
             if !asked.insert(key.clone()) {
                 continue;
@@ -126,8 +130,12 @@ impl Access {
         };
         let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
         let name = object.to_string();
-        let answer =
-            within("review access to", &name, api.create(&PostParams::default(), &review)).await?;
+        let answer = within(
+            "review access to",
+            &name,
+            api.create(&PostParams::default(), &review),
+        )
+        .await?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
         self.answers().insert(question, (allowed, Instant::now()));
         Ok(allowed)

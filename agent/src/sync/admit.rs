@@ -49,7 +49,10 @@ impl Admission<'_> {
         let targets: Vec<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
         refusals.extend(self.access.missing(self.cluster, &targets).await?);
         if refusals.is_empty() {
-            let tries: Vec<_> = wanted.iter().map(|want| self.try_out(bundle, want)).collect();
+            let tries: Vec<_> = wanted
+                .iter()
+                .map(|want| self.try_out(bundle, want))
+                .collect();
             let tried: Vec<Option<String>> = stream::iter(tries)
                 .buffered(TRIED_AT_ONCE)
                 .try_collect()
@@ -66,23 +69,30 @@ impl Admission<'_> {
         want: &Wanted,
     ) -> Result<Option<String>, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
-        let planned =
-            match self.cluster.apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun).await {
-                Ok(planned) => Some(planned),
-                Err(error) if error.is_final() => {
-                    return Ok(Some(format!("{} was refused: {}", want.target, error.answer())));
-                }
-                // Its namespace or its kind may come with the bundle itself.
-                Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => None,
-                Err(ClusterError::NotServed { api_version, kind }) => {
-                    return Ok(Some(format!(
-                        "{} needs kind {kind} of {api_version}, which this cluster does not serve",
-                        want.target
-                    )));
-                }
-                Err(error) if error.code() == Some(404) => None,
-                Err(error) => return Err(error),
-            };
+        let planned = match self
+            .cluster
+            .apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun)
+            .await
+        {
+            Ok(planned) => Some(planned),
+            Err(error) if error.is_final() => {
+                return Ok(Some(format!(
+                    "{} was refused: {}",
+                    want.target,
+                    error.answer()
+                )));
+            }
+            // Its namespace or its kind may come with the bundle itself.
+            Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => None,
+            Err(ClusterError::NotServed { api_version, kind }) => {
+                return Ok(Some(format!(
+                    "{} needs kind {kind} of {api_version}, which this cluster does not serve",
+                    want.target
+                )));
+            }
+            Err(error) if error.code() == Some(404) => None,
+            Err(error) => return Err(error),
+        };
         let Some(live) = live.filter(|_| !self.own.contains(&want.target)) else {
             return Ok(None);
         };
@@ -104,9 +114,13 @@ impl Admission<'_> {
 }
 
 fn brings_kinds(bundle: &Bundle) -> bool {
-    bundle.components.iter().flat_map(|component| &component.objects).any(|object| {
-        object.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition")
-    })
+    bundle
+        .components
+        .iter()
+        .flat_map(|component| &component.objects)
+        .any(|object| {
+            object.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition")
+        })
 }
 
 fn same(live: &Value, planned: &Value) -> bool {
@@ -156,7 +170,10 @@ mod tests {
             "spec": {"x": 1}, "status": {"y": 1}});
         let planned = json!({"metadata": {"name": "a", "resourceVersion": "2"}, "spec": {"x": 1}});
         assert!(same(&live, &planned));
-        assert!(!same(&live, &json!({"metadata": {"name": "a"}, "spec": {"x": 2}})));
+        assert!(!same(
+            &live,
+            &json!({"metadata": {"name": "a"}, "spec": {"x": 2}})
+        ));
     }
 
     #[test]
@@ -167,6 +184,9 @@ mod tests {
             .unwrap()
         };
         assert!(repeated(&[want()]).is_empty());
-        assert_eq!(repeated(&[want(), want()]), ["Service/shop/web stands in the release twice"]);
+        assert_eq!(
+            repeated(&[want(), want()]),
+            ["Service/shop/web stands in the release twice"]
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The member cluster's API server, for objects of any kind.
 
+mod error;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -9,16 +11,18 @@ use std::{
 use bellwether_api::reference::ObjectRef;
 use kube::{
     Api, Client,
-    core::PartialObjectMeta,
     api::{
         ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
         PostParams, Preconditions, PropagationPolicy,
     },
+    core::PartialObjectMeta,
     discovery::{Scope, pinned_kind},
 };
 
 use serde_json::Value;
 use tokio::time::Instant;
+
+pub use error::ClusterError;
 
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
@@ -28,77 +32,6 @@ pub const ROLLOUT_MANAGER: &str = "bellwether-rollout";
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why the API server did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The cluster does not serve the kind.
-    #[error("failed to find kind {kind} of {api_version} in this cluster")]
-    NotServed {
-        /// Group and version.
-        api_version: String,
-        /// The kind.
-        kind: String,
-    },
-    /// The object lacks what names it.
-    #[error("failed to name an object: it lacks apiVersion, kind or name")]
-    Unnamed,
-    /// The API server refused or could not be reached.
-    #[error("failed to {verb} {object}")]
-    Request {
-        /// What was tried.
-        verb: &'static str,
-        /// The object or kind.
-        object: String,
-        /// The cause.
-        #[source]
-        source: kube::Error,
-    },
-    /// No answer came in time; whether it was done is unknown.
-    #[error("failed to {verb} {object}: no answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Timeout {
-        /// What was tried.
-        verb: &'static str,
-        /// The object or kind.
-        object: String,
-    },
-    /// An answer could not be read.
-    #[error("failed to read {object} as JSON")]
-    Json {
-        /// The object or kind.
-        object: String,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-impl ClusterError {
-    /// The HTTP status with which the API server refused; absent = it did not answer.
-    #[must_use]
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Request { source: kube::Error::Api(status), .. } => Some(status.code),
-            _ => None,
-        }
-    }
-
-    /// Tells whether trying the same again cannot help.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
-    }
-
-    fn is_discovery(&self) -> bool {
-        matches!(self, Self::Request { source: kube::Error::Discovery(_), .. })
-    }
-
-    /// What the API server said; empty when it said nothing.
-    #[must_use]
-    pub fn answer(&self) -> String {
-        crate::desired::chain(self)
-    }
-}
 
 /// A kind as the cluster serves it.
 #[derive(Clone, Debug)]
@@ -136,7 +69,10 @@ impl Cluster {
     /// Uses a client.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, served: Mutex::default() }
+        Self {
+            client,
+            served: Mutex::default(),
+        }
     }
 
     /// The client itself, for typed kinds.
@@ -151,8 +87,10 @@ impl Cluster {
     /// It is not served, or the API server does not answer.
     pub async fn kind(&self, api_version: &str, kind: &str) -> Result<ServedKind, ClusterError> {
         let key = (api_version.to_owned(), kind.to_owned());
-        let not_served =
-            || ClusterError::NotServed { api_version: api_version.to_owned(), kind: kind.to_owned() };
+        let not_served = || ClusterError::NotServed {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        };
         match self.served().get(&key) {
             Some(Answer::Served(served)) => return Ok(served.clone()),
             Some(Answer::NotServed(at)) if at.elapsed() < ASK_AGAIN => return Err(not_served()),
@@ -169,8 +107,10 @@ impl Cluster {
             }
             Err(error) => return Err(error),
         };
-        let served =
-            ServedKind { resource, namespaced: capabilities.scope == Scope::Namespaced };
+        let served = ServedKind {
+            resource,
+            namespaced: capabilities.scope == Scope::Namespaced,
+        };
         self.served().insert(key, Answer::Served(served.clone()));
         Ok(served)
     }
@@ -223,7 +163,11 @@ impl Cluster {
     /// The API server refuses or does not answer.
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, ClusterError> {
         let api = match self
-            .api(&object.api_version, &object.kind, object.namespace.as_deref())
+            .api(
+                &object.api_version,
+                &object.kind,
+                object.namespace.as_deref(),
+            )
             .await
         {
             Ok(api) => api,
@@ -286,8 +230,13 @@ impl Cluster {
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
         let target = reference(object).ok_or(ClusterError::Unnamed)?;
-        let api =
-            self.api(&target.api_version, &target.kind, target.namespace.as_deref()).await?;
+        let api = self
+            .api(
+                &target.api_version,
+                &target.kind,
+                target.namespace.as_deref(),
+            )
+            .await?;
         let mut params = PatchParams::apply(manager).force();
         if mode == ApplyMode::DryRun {
             params = params.dry_run();
@@ -296,7 +245,8 @@ impl Cluster {
         let name = target.to_string();
         let applied = within("apply", &name, api.patch(&target.name, &params, &patch)).await?;
         if target.kind == "CustomResourceDefinition" {
-            self.served().retain(|_, answer| matches!(answer, Answer::Served(_)));
+            self.served()
+                .retain(|_, answer| matches!(answer, Answer::Served(_)));
         }
         to_value(applied, &target)
     }
@@ -318,8 +268,12 @@ impl Cluster {
         let api = self.api("v1", "Namespace", None).await?;
         let served = self.kind("v1", "Namespace").await?;
         let namespace = DynamicObject::new(name, &served.resource);
-        match within("create", &target.to_string(), api.create(&PostParams::default(), &namespace))
-            .await
+        match within(
+            "create",
+            &target.to_string(),
+            api.create(&PostParams::default(), &namespace),
+        )
+        .await
         {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(409) => Ok(()),
@@ -336,9 +290,17 @@ impl Cluster {
         object: &ObjectRef,
         patch: &Value,
     ) -> Result<Option<Value>, ClusterError> {
-        let api =
-            self.api(&object.api_version, &object.kind, object.namespace.as_deref()).await?;
-        let params = PatchParams { field_manager: Some(ROLLOUT_MANAGER.into()), ..PatchParams::default() };
+        let api = self
+            .api(
+                &object.api_version,
+                &object.kind,
+                object.namespace.as_deref(),
+            )
+            .await?;
+        let params = PatchParams {
+            field_manager: Some(ROLLOUT_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let patch = Patch::Merge(patch);
         let name = object.to_string();
         match within("patch", &name, api.patch(&object.name, &params, &patch)).await {
@@ -355,7 +317,11 @@ impl Cluster {
     /// The API server refuses or does not answer.
     pub async fn delete(&self, object: &ObjectRef, uid: Option<&str>) -> Result<(), ClusterError> {
         let api = match self
-            .api(&object.api_version, &object.kind, object.namespace.as_deref())
+            .api(
+                &object.api_version,
+                &object.kind,
+                object.namespace.as_deref(),
+            )
             .await
         {
             Ok(api) => api,
@@ -388,14 +354,23 @@ pub async fn within<T>(
 ) -> Result<T, ClusterError> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(ClusterError::Request { verb, object: object.to_owned(), source }),
-        Err(_) => Err(ClusterError::Timeout { verb, object: object.to_owned() }),
+        Ok(Err(source)) => Err(ClusterError::Request {
+            verb,
+            object: object.to_owned(),
+            source,
+        }),
+        Err(_) => Err(ClusterError::Timeout {
+            verb,
+            object: object.to_owned(),
+        }),
     }
 }
 
 fn to_value(object: DynamicObject, target: &ObjectRef) -> Result<Value, ClusterError> {
-    let mut value = serde_json::to_value(object)
-        .map_err(|source| ClusterError::Json { object: target.to_string(), source })?;
+    let mut value = serde_json::to_value(object).map_err(|source| ClusterError::Json {
+        object: target.to_string(),
+        source,
+    })?;
     if let Some(fields) = value.as_object_mut() {
         fields.insert("apiVersion".to_owned(), target.api_version.clone().into());
         fields.insert("kind".to_owned(), target.kind.clone().into());
@@ -406,7 +381,12 @@ fn to_value(object: DynamicObject, target: &ObjectRef) -> Result<Value, ClusterE
 /// Names an object by its own fields; absent = it lacks apiVersion, kind or name.
 #[must_use]
 pub fn reference(object: &Value) -> Option<ObjectRef> {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let text = |path: &str| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     Some(ObjectRef {
         api_version: text("/apiVersion")?,
         kind: text("/kind")?,

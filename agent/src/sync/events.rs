@@ -28,13 +28,23 @@ impl News {
     /// Something that went as planned.
     #[must_use]
     pub fn info(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, reason, object: None, message: message.into() }
+        Self {
+            severity: Severity::Info,
+            reason,
+            object: None,
+            message: message.into(),
+        }
     }
 
     /// Something that failed.
     #[must_use]
     pub fn error(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, reason, object: None, message: message.into() }
+        Self {
+            severity: Severity::Error,
+            reason,
+            object: None,
+            message: message.into(),
+        }
     }
 }
 
@@ -81,13 +91,24 @@ pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf, events: &[RunEv
     let known = |cursor: &TrackCursor| {
         cursor.rollout == rollout && cursor.run == of.run && cursor.attempt == of.attempt
     };
-    let from = unit.track_cursors.iter().find(|cursor| known(cursor)).map_or(0, |cursor| cursor.seq);
-    let fresh: Vec<RunEvent> = events.iter().filter(|event| event.seq > from).cloned().collect();
-    let Some(last) = fresh.last().map(|event| event.seq) else { return };
+    let from = unit
+        .track_cursors
+        .iter()
+        .find(|cursor| known(cursor))
+        .map_or(0, |cursor| cursor.seq);
+    let fresh: Vec<RunEvent> = events
+        .iter()
+        .filter(|event| event.seq > from)
+        .cloned()
+        .collect();
+    let Some(last) = fresh.last().map(|event| event.seq) else {
+        return;
+    };
     for event in fresh {
         append(unit, event);
     }
-    unit.track_cursors.retain(|cursor| cursor.rollout != rollout);
+    unit.track_cursors
+        .retain(|cursor| cursor.rollout != rollout);
     unit.track_cursors.push(TrackCursor {
         rollout: rollout.to_owned(),
         run: of.run,
@@ -100,7 +121,10 @@ pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf, events: &[RunEv
 mod tests {
     use super::*;
 
-    const OF: RunOf = RunOf { run: Uuid::nil(), attempt: 1 };
+    const OF: RunOf = RunOf {
+        run: Uuid::nil(),
+        attempt: 1,
+    };
 
     fn unit() -> SyncUnit {
         serde_json::from_value(serde_json::json!({"key": "k", "generation": 1, "digest": null}))
@@ -123,16 +147,33 @@ mod tests {
     #[test]
     fn events_of_a_track_are_taken_over_once_and_numbered_anew() {
         let mut unit = unit();
-        push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Started", ""));
+        push(
+            &mut unit,
+            OF,
+            Timestamp::UNIX_EPOCH,
+            &News::info("Started", ""),
+        );
         carry_over(&mut unit, "web", OF, &[event(1), event(2)]);
         carry_over(&mut unit, "web", OF, &[event(1), event(2), event(3)]);
         carry_over(&mut unit, "api", OF, &[event(1)]);
-        let seen: Vec<_> = unit.events.iter().map(|e| (e.seq, e.reason.as_str())).collect();
-        assert_eq!(seen, [(1, "Started"), (2, "E1"), (3, "E2"), (4, "E3"), (5, "E1")]);
+        let seen: Vec<_> = unit
+            .events
+            .iter()
+            .map(|e| (e.seq, e.reason.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [(1, "Started"), (2, "E1"), (3, "E2"), (4, "E3"), (5, "E1")]
+        );
 
         trim(&mut unit, 3);
         assert_eq!(unit.events.first().map(|event| event.seq), Some(4));
-        push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Later", ""));
+        push(
+            &mut unit,
+            OF,
+            Timestamp::UNIX_EPOCH,
+            &News::info("Later", ""),
+        );
         assert_eq!(unit.events.last().map(|event| event.seq), Some(6));
     }
 
@@ -148,7 +189,12 @@ mod tests {
     fn oldest_events_give_way() {
         let mut unit = unit();
         for _ in 0..MAX_EVENTS + 5 {
-            push(&mut unit, OF, Timestamp::UNIX_EPOCH, &News::info("Again", ""));
+            push(
+                &mut unit,
+                OF,
+                Timestamp::UNIX_EPOCH,
+                &News::info("Again", ""),
+            );
         }
         assert_eq!(unit.events.len(), MAX_EVENTS);
         assert_eq!(unit.events.first().map(|event| event.seq), Some(6));

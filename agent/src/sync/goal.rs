@@ -1,10 +1,7 @@
 //! What is to be done about a unit now; pure.
 
 use bellwether_api::{
-    bundle::BundleMode,
-    command::AbortCause,
-    status::UnitOutcome,
-    sync_record::SyncUnit,
+    bundle::BundleMode, command::AbortCause, status::UnitOutcome, sync_record::SyncUnit,
 };
 
 /// What is to be done about a unit now. Digests are those of bundles, in hex.
@@ -42,7 +39,11 @@ pub fn goal(unit: &SyncUnit) -> Goal {
             Some(digest) if digest != running => Some(AbortCause::Superseded),
             Some(_) => None,
         };
-        return Goal::Run { digest: running.clone(), previous: previous.clone(), abort };
+        return Goal::Run {
+            digest: running.clone(),
+            previous: previous.clone(),
+            abort,
+        };
     }
     let Some(digest) = &unit.digest else {
         return if unit.objects.is_empty() && unit.applied_digest.is_none() {
@@ -101,7 +102,11 @@ pub fn beginning(
         .filter(|change| attempt <= 1 && unit.failed_templates.contains(&change.digest))
         .map(|change| change.rollout.clone())
         .collect();
-    if held.is_empty() { Beginning::ByRollout } else { Beginning::Held(held) }
+    if held.is_empty() {
+        Beginning::ByRollout
+    } else {
+        Beginning::Held(held)
+    }
 }
 
 #[cfg(test)]
@@ -117,10 +122,23 @@ mod tests {
 
     #[test]
     fn goal_follows_what_is_held() {
-        let applied = |unit: SyncUnit| SyncUnit { applied_digest: Some("old".into()), ..unit };
-        let with = |outcome| SyncUnit { outcome: Some(outcome), ..applied(unit()) };
-        let running = SyncUnit { running_digest: Some("new".into()), ..applied(unit()) };
-        let run = |abort| Goal::Run { digest: "new".into(), previous: "old".into(), abort };
+        let applied = |unit: SyncUnit| SyncUnit {
+            applied_digest: Some("old".into()),
+            ..unit
+        };
+        let with = |outcome| SyncUnit {
+            outcome: Some(outcome),
+            ..applied(unit())
+        };
+        let running = SyncUnit {
+            running_digest: Some("new".into()),
+            ..applied(unit())
+        };
+        let run = |abort| Goal::Run {
+            digest: "new".into(),
+            previous: "old".into(),
+            abort,
+        };
         let cases = [
             (unit(), Goal::Begin("new".into())),
             (with(UnitOutcome::Progressing), Goal::Apply("new".into())),
@@ -129,14 +147,38 @@ mod tests {
             (with(UnitOutcome::RollingBack), Goal::Return("old".into())),
             (running.clone(), run(None)),
             (
-                SyncUnit { digest: Some("newer".into()), ..running.clone() },
+                SyncUnit {
+                    digest: Some("newer".into()),
+                    ..running.clone()
+                },
                 run(Some(AbortCause::Superseded)),
             ),
-            (SyncUnit { digest: None, ..running }, run(Some(AbortCause::Deleted))),
-            (SyncUnit { digest: None, ..applied(unit()) }, Goal::Remove),
-            (SyncUnit { digest: None, ..unit() }, Goal::Nothing),
             (
-                SyncUnit { outcome: Some(UnitOutcome::Failed), ..unit() },
+                SyncUnit {
+                    digest: None,
+                    ..running
+                },
+                run(Some(AbortCause::Deleted)),
+            ),
+            (
+                SyncUnit {
+                    digest: None,
+                    ..applied(unit())
+                },
+                Goal::Remove,
+            ),
+            (
+                SyncUnit {
+                    digest: None,
+                    ..unit()
+                },
+                Goal::Nothing,
+            ),
+            (
+                SyncUnit {
+                    outcome: Some(UnitOutcome::Failed),
+                    ..unit()
+                },
                 Goal::Keep("new".into()),
             ),
         ];
@@ -152,12 +194,24 @@ mod tests {
             failed_templates: vec!["bad".into()],
             ..unit()
         };
-        let change = |digest: &str| [TemplateChange { rollout: "web".into(), digest: digest.into() }];
-        let begin = |attempt, digest| beginning(&unit, BundleMode::Rollout, attempt, &change(digest));
+        let change = |digest: &str| {
+            [TemplateChange {
+                rollout: "web".into(),
+                digest: digest.into(),
+            }]
+        };
+        let begin =
+            |attempt, digest| beginning(&unit, BundleMode::Rollout, attempt, &change(digest));
         assert_eq!(begin(1, "bad"), Beginning::Held(vec!["web".into()]));
         assert_eq!(begin(2, "bad"), Beginning::ByRollout);
         assert_eq!(begin(1, "good"), Beginning::ByRollout);
-        assert_eq!(beginning(&unit, BundleMode::Plain, 1, &change("bad")), Beginning::Plain);
-        assert_eq!(beginning(&unit, BundleMode::Rollout, 1, &[]), Beginning::Plain);
+        assert_eq!(
+            beginning(&unit, BundleMode::Plain, 1, &change("bad")),
+            Beginning::Plain
+        );
+        assert_eq!(
+            beginning(&unit, BundleMode::Rollout, 1, &[]),
+            Beginning::Plain
+        );
     }
 }

@@ -42,7 +42,11 @@ impl Wanted {
     /// Takes an object that names itself; absent = it does not.
     #[must_use]
     pub fn new(object: Value) -> Option<Self> {
-        Some(Self { target: reference(&object)?, object, care: Care::Policy })
+        Some(Self {
+            target: reference(&object)?,
+            object,
+            care: Care::Policy,
+        })
     }
 }
 
@@ -86,7 +90,10 @@ impl Keeper {
     /// Knows nothing yet; objects are applied as `manager`.
     #[must_use]
     pub const fn new(manager: &'static str) -> Self {
-        Self { manager, seen: BTreeMap::new() }
+        Self {
+            manager,
+            seen: BTreeMap::new(),
+        }
     }
 
     /// Makes the cluster hold `wanted`, in its order; only objects that are new, changed in
@@ -120,8 +127,12 @@ impl Keeper {
                 _ => self.write(cluster, want, digest).await?,
             }
         }
-        kept.drifted =
-            self.seen.iter().filter(|(_, seen)| seen.drifted).map(|(at, _)| at.clone()).collect();
+        kept.drifted = self
+            .seen
+            .iter()
+            .filter(|(_, seen)| seen.drifted)
+            .map(|(at, _)| at.clone())
+            .collect();
         Ok(kept)
     }
 
@@ -131,7 +142,9 @@ impl Keeper {
         want: &Wanted,
         digest: [u8; 32],
     ) -> Result<(), ClusterError> {
-        let live = cluster.apply(self.manager, &want.object, ApplyMode::Force).await?;
+        let live = cluster
+            .apply(self.manager, &want.object, ApplyMode::Force)
+            .await?;
         self.note(want, digest, Some(&live), false);
         Ok(())
     }
@@ -147,7 +160,9 @@ impl Keeper {
         let live = cluster.get(&want.target).await?;
         let mut drifted = false;
         if drift == DriftPolicy::Report {
-            let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
+            let planned = cluster
+                .apply(self.manager, &want.object, ApplyMode::DryRun)
+                .await?;
             drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
         }
         self.note(want, digest, live.as_ref(), drifted);
@@ -162,7 +177,9 @@ impl Keeper {
         drift: DriftPolicy,
         kept: &mut Kept,
     ) -> Result<(), ClusterError> {
-        let Some(seen) = self.seen.get(&want.target).cloned() else { return Ok(()) };
+        let Some(seen) = self.seen.get(&want.target).cloned() else {
+            return Ok(());
+        };
         let live = cluster.get(&want.target).await?;
         let clean = live.as_ref().map(clean_digest);
         if clean == seen.clean && !seen.drifted {
@@ -178,7 +195,9 @@ impl Keeper {
         }
         match drift {
             DriftPolicy::Correct => {
-                let applied = cluster.apply(self.manager, &want.object, ApplyMode::Force).await?;
+                let applied = cluster
+                    .apply(self.manager, &want.object, ApplyMode::Force)
+                    .await?;
                 // Fields that others own may change as they like: only what applying had to put
                 // back was drift.
                 if Some(clean_digest(&applied)) != clean {
@@ -187,7 +206,9 @@ impl Keeper {
                 self.note(want, seen.wanted, Some(&applied), false);
             }
             DriftPolicy::Report => {
-                let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
+                let planned = cluster
+                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .await?;
                 let drifted = Some(clean_digest(&planned)) != clean;
                 self.note(want, seen.wanted, live.as_ref(), drifted);
             }
@@ -199,7 +220,15 @@ impl Keeper {
     fn note(&mut self, want: &Wanted, wanted: [u8; 32], live: Option<&Value>, drifted: bool) {
         let status = object_status(&want.target, live);
         let clean = live.map(clean_digest);
-        self.seen.insert(want.target.clone(), Seen { wanted, clean, status, drifted });
+        self.seen.insert(
+            want.target.clone(),
+            Seen {
+                wanted,
+                clean,
+                status,
+                drifted,
+            },
+        );
     }
 
     /// Tells whether somebody changed what a run had applied: whether applying it again would
@@ -217,7 +246,9 @@ impl Keeper {
         match self.seen.get_mut(&want.target) {
             Some(seen) if seen.clean == Some(clean) => Ok(false),
             Some(seen) => {
-                let planned = cluster.apply(self.manager, &want.object, ApplyMode::DryRun).await?;
+                let planned = cluster
+                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .await?;
                 let edited = clean_digest(&planned) != clean;
                 if !edited {
                     seen.clean = Some(clean);
@@ -255,7 +286,11 @@ impl Keeper {
     /// The worst health of all; Healthy when there are no objects.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.seen.values().map(|seen| seen.status.health).max().unwrap_or(Health::Healthy)
+        self.seen
+            .values()
+            .map(|seen| seen.status.health)
+            .max()
+            .unwrap_or(Health::Healthy)
     }
 }
 

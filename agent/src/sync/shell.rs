@@ -11,8 +11,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{access::Access, cluster::Cluster, watch::Watches};
 use crate::{
-    desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports,
-    telemetry::Figures,
+    desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports, telemetry::Figures,
 };
 
 /// Units that are worked on at once.
@@ -82,12 +81,19 @@ impl Shell {
     /// Milliseconds since every object of every unit was last looked at; 0 = there are no units.
     #[must_use]
     pub fn drift_age_ms(&self) -> u64 {
-        let age = self.lock().values().map(Instant::elapsed).max().unwrap_or_default();
+        let age = self
+            .lock()
+            .values()
+            .map(Instant::elapsed)
+            .max()
+            .unwrap_or_default();
         self.figures.drift_age_seconds.set(age.as_secs_f64());
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,10 @@ pub async fn run(shell: Arc<Shell>, shutdown: CancellationToken) {
                 }
             }
         }
-        shell.figures.units.set(i64::try_from(running.len()).unwrap_or(i64::MAX));
+        shell
+            .figures
+            .units
+            .set(i64::try_from(running.len()).unwrap_or(i64::MAX));
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = changes.changed() => if changed.is_err() { break },

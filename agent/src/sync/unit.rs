@@ -67,7 +67,11 @@ struct Pass {
 
 impl Pass {
     const fn again() -> Self {
-        Self { again: true, wake_in: None, waiting_on: Vec::new() }
+        Self {
+            again: true,
+            wake_in: None,
+            waiting_on: Vec::new(),
+        }
     }
 }
 
@@ -172,7 +176,11 @@ impl Unit {
             Err(error) => {
                 self.shell.figures.failed_passes.inc();
                 let message = crate::desired::chain(&error);
-                tracing::warn!(unit.key = self.key, error = message, "pass failed and is tried again");
+                tracing::warn!(
+                    unit.key = self.key,
+                    error = message,
+                    "pass failed and is tried again"
+                );
                 self.waiting_on = vec![wait("ClusterTrouble", message)];
                 Err(())
             }
@@ -182,7 +190,9 @@ impl Unit {
     }
 
     async fn pass(&mut self) -> Result<Pass, PassError> {
-        let Some(unit) = self.shell.desired.unit(&self.key) else { return Ok(Pass::default()) };
+        let Some(unit) = self.shell.desired.unit(&self.key) else {
+            return Ok(Pass::default());
+        };
         let goal = goal(&unit);
         self.forget_bundles(&unit);
         match goal {
@@ -195,9 +205,11 @@ impl Unit {
             Goal::Apply(digest) => self.apply(&unit, &digest).await,
             Goal::Keep(digest) => self.hold(&unit, &digest).await,
             Goal::Return(digest) => self.go_back(&unit, &digest).await,
-            Goal::Run { digest, previous, abort } => {
-                self.drive(&unit, &digest, &previous, abort).await
-            }
+            Goal::Run {
+                digest,
+                previous,
+                abort,
+            } => self.drive(&unit, &digest, &previous, abort).await,
         }
     }
 
@@ -213,7 +225,8 @@ impl Unit {
 
     fn forget_bundles(&mut self, unit: &SyncUnit) {
         let named = [&unit.digest, &unit.running_digest, &unit.applied_digest];
-        self.bundles.retain(|digest, _| named.iter().any(|name| name.as_ref() == Some(digest)));
+        self.bundles
+            .retain(|digest, _| named.iter().any(|name| name.as_ref() == Some(digest)));
     }
 
     /// Changes what is remembered of the unit, and drops events that the hub has.
@@ -249,16 +262,25 @@ impl Unit {
     /// Sets which objects wake the unit: those of `wanted`, and whatever else `more` names.
     fn listen(&self, interests: BTreeMap<WatchKey, Wants>) {
         self.shell.watches.set(&self.key, interests, &self.poke);
-        self.shell.figures.watches.set(i64::try_from(self.shell.watches.len()).unwrap_or(i64::MAX));
+        self.shell
+            .figures
+            .watches
+            .set(i64::try_from(self.shell.watches.len()).unwrap_or(i64::MAX));
     }
 }
 
 fn interests<'a>(targets: impl Iterator<Item = &'a ObjectRef>) -> BTreeMap<WatchKey, Wants> {
     let mut names: BTreeMap<WatchKey, BTreeSet<String>> = BTreeMap::new();
     for target in targets {
-        names.entry(WatchKey::of(target)).or_default().insert(target.name.clone());
+        names
+            .entry(WatchKey::of(target))
+            .or_default()
+            .insert(target.name.clone());
     }
-    names.into_iter().map(|(key, names)| (key, Wants::Names(names))).collect()
+    names
+        .into_iter()
+        .map(|(key, names)| (key, Wants::Names(names)))
+        .collect()
 }
 
 fn targets(wanted: &[Wanted]) -> BTreeSet<ObjectRef> {
@@ -266,7 +288,10 @@ fn targets(wanted: &[Wanted]) -> BTreeSet<ObjectRef> {
 }
 
 fn run_of(bundle: &Bundle) -> RunOf {
-    RunOf { run: bundle.run, attempt: bundle.attempt }
+    RunOf {
+        run: bundle.run,
+        attempt: bundle.attempt,
+    }
 }
 
 fn wait(reason: &str, message: impl Into<String>) -> WaitReason {

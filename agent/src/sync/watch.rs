@@ -130,7 +130,10 @@ impl Watches {
     /// Starts with none.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, entries: Arc::default() }
+        Self {
+            cluster,
+            entries: Arc::default(),
+        }
     }
 
     /// Sets everything that wakes `unit`; watches that nobody needs any more end.
@@ -146,7 +149,10 @@ impl Watches {
             !entry.listeners.is_empty()
         });
         for (key, wants) in interests {
-            let listener = Listener { wants, poke: Arc::clone(poke) };
+            let listener = Listener {
+                wants,
+                poke: Arc::clone(poke),
+            };
             let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
                 task: tokio::spawn(watch(
                     Arc::clone(&self.cluster),
@@ -183,7 +189,10 @@ impl Drop for Watches {
 async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
     let mut pause = std::time::Duration::from_secs(1);
     let api = loop {
-        match cluster.metadata_api(&key.api_version, &key.kind, key.namespace.as_deref()).await {
+        match cluster
+            .metadata_api(&key.api_version, &key.kind, key.namespace.as_deref())
+            .await
+        {
             Ok(api) => break api,
             Err(error) => {
                 tracing::debug!(kind = key.kind, error = %error.answer(), "watch waits");
@@ -192,7 +201,9 @@ async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
             }
         }
     };
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).any_semantic();
+    let mut config = watcher::Config::default()
+        .timeout(WATCH_SECONDS)
+        .any_semantic();
     if let Some(name) = &key.name {
         config = config.fields(&format!("metadata.name={name}"));
     }
@@ -220,7 +231,11 @@ async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
 
 fn touch(entries: &Entries, key: &WatchKey, object: &ObjectRef) {
     let entries = lock(entries);
-    for listener in entries.get(key).into_iter().flat_map(|entry| entry.listeners.values()) {
+    for listener in entries
+        .get(key)
+        .into_iter()
+        .flat_map(|entry| entry.listeners.values())
+    {
         let wanted = match &listener.wants {
             Wants::Any => true,
             Wants::Names(names) => names.contains(&object.name),
@@ -233,7 +248,11 @@ fn touch(entries: &Entries, key: &WatchKey, object: &ObjectRef) {
 
 fn touch_all(entries: &Entries, key: &WatchKey) {
     let entries = lock(entries);
-    for listener in entries.get(key).into_iter().flat_map(|entry| entry.listeners.values()) {
+    for listener in entries
+        .get(key)
+        .into_iter()
+        .flat_map(|entry| entry.listeners.values())
+    {
         match &listener.wants {
             Wants::Any => listener.poke.wake(),
             Wants::Names(names) => {
@@ -250,8 +269,6 @@ fn touch_all(entries: &Entries, key: &WatchKey) {
     }
 }
 
-fn lock(
-    entries: &Mutex<BTreeMap<WatchKey, Entry>>,
-) -> MutexGuard<'_, BTreeMap<WatchKey, Entry>> {
+fn lock(entries: &Mutex<BTreeMap<WatchKey, Entry>>) -> MutexGuard<'_, BTreeMap<WatchKey, Entry>> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }

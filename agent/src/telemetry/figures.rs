@@ -39,14 +39,26 @@ impl Figures {
     pub fn text(&self) -> String {
         let mut registry = Registry::with_prefix("bellwether_agent");
         registry.register("passes", "Passes over a unit", self.passes.clone());
-        registry.register("failed_passes", "Passes tried again", self.failed_passes.clone());
-        registry.register("drift_corrected", "Objects written back", self.drift_corrected.clone());
+        registry.register(
+            "failed_passes",
+            "Passes tried again",
+            self.failed_passes.clone(),
+        );
+        registry.register(
+            "drift_corrected",
+            "Objects written back",
+            self.drift_corrected.clone(),
+        );
         registry.register("decisions", "Decisions of runs", self.decisions.clone());
         registry.register("checks", "Checks of metrics", self.checks.clone());
         registry.register("units", "Units that the hub wants here", self.units.clone());
         registry.register("runs", "Runs under way", self.runs.clone());
         registry.register("watches", "Open watches", self.watches.clone());
-        registry.register("hub_connected", "Stream to the hub", self.hub_connected.clone());
+        registry.register(
+            "hub_connected",
+            "Stream to the hub",
+            self.hub_connected.clone(),
+        );
         registry.register(
             "drift_age_seconds",
             "Seconds since every object was last looked at",

@@ -20,7 +20,7 @@ use crate::{
     rollout::{self, Run},
     sync::{
         admit::Admission,
-        cluster::ClusterError,
+        cluster::{ClusterError, reference},
         events::{self, News},
         goal::{Beginning, beginning},
         keep::{FirstLook, Kept, Wanted},
@@ -39,17 +39,37 @@ impl Unit {
         for object in &mut objects {
             self.name_namespace(bundle, object).await?;
         }
+        let governed = rollout::governed_by(bundle);
+        for object in &mut objects {
+            if reference(object).is_some_and(|target| governed.contains(&target)) {
+                *object = rollout::stamped(bundle, object);
+            }
+        }
         apply_order::sort_for_apply(&mut objects);
         Ok(objects.into_iter().filter_map(Wanted::new).collect())
     }
 
     /// Fills in the namespace of an object that needs one and names none.
-    async fn name_namespace(&self, bundle: &Bundle, object: &mut Value) -> Result<(), ClusterError> {
-        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    async fn name_namespace(
+        &self,
+        bundle: &Bundle,
+        object: &mut Value,
+    ) -> Result<(), ClusterError> {
+        let text = |path: &str| {
+            object
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         if !text("/metadata/namespace").is_empty() {
             return Ok(());
         }
-        match self.shell.cluster.kind(text("/apiVersion"), text("/kind")).await {
+        match self
+            .shell
+            .cluster
+            .kind(text("/apiVersion"), text("/kind"))
+            .await
+        {
             Ok(kind) if kind.namespaced => {
                 object["metadata"]["namespace"] = json!(bundle.target_namespace);
                 Ok(())
@@ -115,7 +135,8 @@ impl Unit {
                 self.tell(of, news, |unit| {
                     record(unit);
                     unit.running_digest = Some(digest.to_owned());
-                    unit.failed_templates.retain(|failed| !retried.contains(&failed));
+                    unit.failed_templates
+                        .retain(|failed| !retried.contains(&failed));
                 })
                 .await?;
             }
@@ -142,7 +163,9 @@ impl Unit {
             .into_iter()
             .filter(|(key, _)| *key != self.key)
             .flat_map(|(key, unit)| {
-                unit.objects.into_iter().map(move |object| (object, key.clone()))
+                unit.objects
+                    .into_iter()
+                    .map(move |object| (object, key.clone()))
             })
             .collect()
     }
@@ -151,10 +174,17 @@ impl Unit {
     pub(super) async fn apply(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
         let wanted = self.wanted(&bundle).await?;
-        let deadline = *self.plain_deadline_at.get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
-        match self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply).await {
+        let deadline = *self
+            .plain_deadline_at
+            .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        match self
+            .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
+            .await
+        {
             Err(PassError::Cluster(error)) if error.is_final() => {
-                return self.fail_plain(unit, &bundle, "ApplyRejected", &error.answer()).await;
+                return self
+                    .fail_plain(unit, &bundle, "ApplyRejected", &error.answer())
+                    .await;
             }
             kept => kept?,
         };
@@ -163,9 +193,15 @@ impl Unit {
             return Ok(Pass::again());
         }
         if Instant::now() >= deadline {
-            let waits: Vec<String> = self.unhealthy().into_iter().map(|wait| wait.message).collect();
+            let waits: Vec<String> = self
+                .unhealthy()
+                .into_iter()
+                .map(|wait| wait.message)
+                .collect();
             let why = format!("not healthy in time: {}", waits.join("; "));
-            return self.fail_plain(unit, &bundle, "DeadlineExceeded", &why).await;
+            return self
+                .fail_plain(unit, &bundle, "DeadlineExceeded", &why)
+                .await;
         }
         Ok(Pass {
             waiting_on: self.unhealthy(),
@@ -208,11 +244,18 @@ impl Unit {
     }
 
     /// Applies the bundle that ran before, after a plain update failed.
-    pub(super) async fn go_back(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+    pub(super) async fn go_back(
+        &mut self,
+        unit: &SyncUnit,
+        digest: &str,
+    ) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
         let wanted = self.wanted(&bundle).await?;
-        let deadline = *self.plain_deadline_at.get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
-        self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply).await?;
+        let deadline = *self
+            .plain_deadline_at
+            .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
+            .await?;
         if self.keeper.health() != Health::Healthy && Instant::now() < deadline {
             return Ok(Pass {
                 waiting_on: self.unhealthy(),
@@ -220,10 +263,18 @@ impl Unit {
                 ..Pass::default()
             });
         }
-        let failed = self.bundle(unit.digest.as_deref().unwrap_or(digest)).await?;
-        let news = News::info("RolledBack", format!("revision {} runs again", bundle.revision));
+        let failed = self
+            .bundle(unit.digest.as_deref().unwrap_or(digest))
+            .await?;
+        let news = News::info(
+            "RolledBack",
+            format!("revision {} runs again", bundle.revision),
+        );
         self.plain_deadline_at = None;
-        self.tell(run_of(&failed), news, |unit| unit.outcome = Some(UnitOutcome::Failed)).await?;
+        self.tell(run_of(&failed), news, |unit| {
+            unit.outcome = Some(UnitOutcome::Failed)
+        })
+        .await?;
         Ok(Pass::again())
     }
 
@@ -247,8 +298,14 @@ impl Unit {
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
-        let surplus: BTreeSet<ObjectRef> =
-            unit.objects.iter().cloned().collect::<BTreeSet<_>>().difference(&targets(&wanted)).cloned().collect();
+        let surplus: BTreeSet<ObjectRef> = unit
+            .objects
+            .iter()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .difference(&targets(&wanted))
+            .cloned()
+            .collect();
         if bundle.sync.prune {
             self.prune(run_of(&bundle), &surplus).await?;
             self.surplus.clear();
@@ -265,8 +322,15 @@ impl Unit {
         Ok(Pass::default())
     }
 
-    pub(super) async fn tell_drift(&self, bundle: &Bundle, corrected: &[ObjectRef]) -> Result<(), PassError> {
-        self.shell.figures.drift_corrected.inc_by(corrected.len() as u64);
+    pub(super) async fn tell_drift(
+        &self,
+        bundle: &Bundle,
+        corrected: &[ObjectRef],
+    ) -> Result<(), PassError> {
+        self.shell
+            .figures
+            .drift_corrected
+            .inc_by(corrected.len() as u64);
         let at = Timestamp::now();
         self.remember(|unit| {
             for object in corrected {
@@ -293,7 +357,10 @@ impl Unit {
     ) -> Result<Kept, PassError> {
         self.ensure_namespace(bundle).await?;
         let dirty = std::mem::take(&mut self.dirty);
-        let kept = self.keeper.keep(&self.shell.cluster, wanted, &dirty, drift, look).await;
+        let kept = self
+            .keeper
+            .keep(&self.shell.cluster, wanted, &dirty, drift, look)
+            .await;
         if kept.is_err() {
             // What was not looked at yet is looked at the next time.
             self.dirty.all |= dirty.all;
@@ -311,10 +378,15 @@ impl Unit {
     }
 
     async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
-        if !bundle.create_namespace || self.namespace_known.as_ref() == Some(&bundle.target_namespace) {
+        if !bundle.create_namespace
+            || self.namespace_known.as_ref() == Some(&bundle.target_namespace)
+        {
             return Ok(());
         }
-        self.shell.cluster.ensure_namespace(&bundle.target_namespace).await?;
+        self.shell
+            .cluster
+            .ensure_namespace(&bundle.target_namespace)
+            .await?;
         self.namespace_known = Some(bundle.target_namespace.clone());
         Ok(())
     }
@@ -328,7 +400,11 @@ impl Unit {
             .map(|status| WaitReason {
                 on: Some(status.object.to_string()),
                 ..wait(
-                    if status.reason.is_empty() { "NotHealthy" } else { &status.reason },
+                    if status.reason.is_empty() {
+                        "NotHealthy"
+                    } else {
+                        &status.reason
+                    },
                     format!("{}: {}", status.object, status.message),
                 )
             })

@@ -11,7 +11,8 @@ impl Unit {
     /// Deletes every object of a unit whose tombstone has come.
     pub(super) async fn remove(&mut self, unit: &SyncUnit) -> Result<Pass, PassError> {
         if unit.outcome != Some(UnitOutcome::Removing) {
-            self.remember(|unit| unit.outcome = Some(UnitOutcome::Removing)).await?;
+            self.remember(|unit| unit.outcome = Some(UnitOutcome::Removing))
+                .await?;
             return Ok(Pass::again());
         }
         self.keeper.forget();
@@ -22,13 +23,20 @@ impl Unit {
             return Ok(Pass {
                 waiting_on: vec![wait(
                     "ObjectsTerminating",
-                    format!("{} objects are still there: {}", left.len(), names.join(", ")),
+                    format!(
+                        "{} objects are still there: {}",
+                        left.len(),
+                        names.join(", ")
+                    ),
                 )],
                 wake_in: Some(std::time::Duration::from_secs(2)),
                 ..Pass::default()
             });
         }
-        let of = RunOf { run: uuid::Uuid::nil(), attempt: 0 };
+        let of = RunOf {
+            run: uuid::Uuid::nil(),
+            attempt: 0,
+        };
         self.tell(of, News::info("Removed", "every object is gone"), |unit| {
             unit.objects.clear();
             unit.applied_digest = None;
@@ -52,10 +60,17 @@ impl Unit {
         if surplus.is_empty() {
             return Ok(());
         }
-        self.delete_all(&surplus.iter().cloned().collect::<Vec<_>>()).await?;
+        self.delete_all(&surplus.iter().cloned().collect::<Vec<_>>())
+            .await?;
         let names: Vec<String> = surplus.iter().take(10).map(ToString::to_string).collect();
-        let news = News::info("Pruned", format!("deleted what the release lacks: {}", names.join(", ")));
-        self.tell(of, news, |unit| unit.objects.retain(|object| !surplus.contains(object))).await?;
+        let news = News::info(
+            "Pruned",
+            format!("deleted what the release lacks: {}", names.join(", ")),
+        );
+        self.tell(of, news, |unit| {
+            unit.objects.retain(|object| !surplus.contains(object))
+        })
+        .await?;
         Ok(())
     }
 
@@ -63,7 +78,9 @@ impl Unit {
     async fn delete_all(&self, objects: &[ObjectRef]) -> Result<Vec<ObjectRef>, PassError> {
         let mut left = Vec::new();
         for object in objects.iter().rev() {
-            let Some(live) = self.shell.cluster.get(object).await? else { continue };
+            let Some(live) = self.shell.cluster.get(object).await? else {
+                continue;
+            };
             if !crate::rollout::is_deleting(&live) {
                 self.shell.cluster.delete(object, None).await?;
                 if self.shell.cluster.get(object).await?.is_none() {

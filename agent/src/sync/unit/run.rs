@@ -59,7 +59,10 @@ impl Unit {
                 return Ok(Pass::again());
             }
             if !moved {
-                return Ok(Pass { wake_in: self.next_wake(), ..Pass::default() });
+                return Ok(Pass {
+                    wake_in: self.next_wake(),
+                    ..Pass::default()
+                });
             }
             self.publish();
         }
@@ -68,19 +71,29 @@ impl Unit {
 
     async fn open_runs(&mut self, unit: &SyncUnit, versions: &Versions) -> Result<(), PassError> {
         let of = run_of(&versions.new);
-        self.runs.retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
+        self.runs
+            .retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
         for rollout in &versions.new.rollouts {
             if self.runs.contains_key(&rollout.name) || !versions.changes(rollout) {
                 continue;
             }
             let client = self.shell.cluster.client();
-            let run =
-                Run::open(client, &versions.new, rollout, unit.generation, Timestamp::now()).await?;
+            let run = Run::open(
+                client,
+                &versions.new,
+                rollout,
+                unit.generation,
+                Timestamp::now(),
+            )
+            .await?;
             self.runs.insert(rollout.name.clone(), run);
             // Another process may have applied anything since: nothing that was seen counts.
             self.keeper.forget();
         }
-        self.shell.figures.runs.set(i64::try_from(self.runs.len()).unwrap_or(i64::MAX));
+        self.shell
+            .figures
+            .runs
+            .set(i64::try_from(self.runs.len()).unwrap_or(i64::MAX));
         Ok(())
     }
 
@@ -93,7 +106,8 @@ impl Unit {
         // One that failed takes the others back with it: the release runs as a whole or not at all.
         let failed = self.runs.values().any(|run| run.failure().is_some());
         for run in self.runs.values_mut() {
-            let end = abort.or((failed && run.failure().is_none()).then_some(AbortCause::RollbackAll));
+            let end =
+                abort.or((failed && run.failure().is_none()).then_some(AbortCause::RollbackAll));
             run.refresh(&versions.new, hub.clone(), end).await?;
         }
         Ok(())
@@ -102,28 +116,41 @@ impl Unit {
     /// Applies what the runs want the cluster to look like, canaries included.
     async fn hold_run_objects(&mut self, versions: &Versions) -> Result<Vec<Wanted>, PassError> {
         let back = self.runs.values().any(Run::goes_back);
-        let (base, other) =
-            if back { (&versions.old, &versions.new) } else { (&versions.new, &versions.old) };
+        let (base, other) = if back {
+            (&versions.old, &versions.new)
+        } else {
+            (&versions.new, &versions.old)
+        };
         let mut wanted = self.wanted(base).await?;
         if !back {
             // Deletions wait for the promotion: what only the old release has is held as it was.
             let named = targets(&wanted);
             let kept = self.wanted(other).await?;
-            wanted.extend(kept.into_iter().filter(|want| !named.contains(&want.target)));
+            wanted.extend(
+                kept.into_iter()
+                    .filter(|want| !named.contains(&want.target)),
+            );
         }
         for run in self.runs.values() {
             rollout::overlaid(run, versions, &mut wanted);
         }
         let drift = versions.new.sync.drift;
-        let policy = if drift == DriftPolicy::Correct { drift } else { DriftPolicy::Off };
+        let policy = if drift == DriftPolicy::Correct {
+            drift
+        } else {
+            DriftPolicy::Off
+        };
         let bundle = Arc::clone(base);
         let dirty = self.dirty.clone();
-        let kept = self.keep(&bundle, &wanted, policy, FirstLook::Apply).await?;
+        let kept = self
+            .keep(&bundle, &wanted, policy, FirstLook::Apply)
+            .await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
         for run in self.runs.values_mut() {
-            run.hold_canary(&self.shell.cluster, versions, &dirty).await?;
+            run.hold_canary(&self.shell.cluster, versions, &dirty)
+                .await?;
         }
         Ok(wanted)
     }
@@ -141,7 +168,10 @@ impl Unit {
             let mut edited = BTreeSet::new();
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
                 if let Some(object) = run.scene.live_of(&live, &want.target)
-                    && self.keeper.is_edited(&self.shell.cluster, want, object).await?
+                    && self
+                        .keeper
+                        .is_edited(&self.shell.cluster, want, object)
+                        .await?
                 {
                     edited.insert(want.target.clone());
                 }
@@ -191,7 +221,11 @@ impl Unit {
             .filter_map(Run::wake_at)
             .min()
             // Never at once: a decision that is due has been made.
-            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().max(SHORTEST))
+            .map(|at| {
+                Duration::try_from(at.duration_since(now))
+                    .unwrap_or_default()
+                    .max(SHORTEST)
+            })
     }
 
     /// Remembers how the runs ended, and only then removes their tracks.
@@ -201,21 +235,33 @@ impl Unit {
         digest: &str,
         versions: &Versions,
     ) -> Result<(), PassError> {
-        let summaries: Vec<TrackSummary> =
-            self.runs.values().filter_map(|run| run.summary().cloned()).collect();
+        let summaries: Vec<TrackSummary> = self
+            .runs
+            .values()
+            .filter_map(|run| run.summary().cloned())
+            .collect();
         let failure = self.failure();
         let marked: BTreeSet<String> = self
             .runs
             .values()
-            .filter(|run| run.failure().is_some_and(|(reason, _)| marks_template(reason)))
+            .filter(|run| {
+                run.failure()
+                    .is_some_and(|(reason, _)| marks_template(reason))
+            })
             .filter_map(|run| versions.digest_of(&run.rollout))
             .collect();
         let current = unit.digest.as_deref() == Some(digest);
         let news = match &failure {
-            None => News::info("Succeeded", format!("revision {} runs", versions.new.revision)),
+            None => News::info(
+                "Succeeded",
+                format!("revision {} runs", versions.new.revision),
+            ),
             Some((reason, message)) => News::error(
                 "Failed",
-                format!("revision {} was taken back: {reason:?}: {message}", versions.new.revision),
+                format!(
+                    "revision {} was taken back: {reason:?}: {message}",
+                    versions.new.revision
+                ),
             ),
         };
         self.tell(run_of(&versions.new), news, |unit| {
@@ -232,8 +278,11 @@ impl Unit {
                 }
                 Some((reason, message)) => {
                     unit.outcome = current.then_some(UnitOutcome::Failed);
-                    unit.reason =
-                        if current { format!("{reason:?}: {message}") } else { String::new() };
+                    unit.reason = if current {
+                        format!("{reason:?}: {message}")
+                    } else {
+                        String::new()
+                    };
                 }
             }
         })
@@ -280,7 +329,10 @@ fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
         attempt: run.of.attempt,
         step: measured.step.unwrap_or(0),
         weight: u32::from(measured.weight),
-        at_ms: check.at.parse::<Timestamp>().map_or(0, |at| at.as_millisecond()),
+        at_ms: check
+            .at
+            .parse::<Timestamp>()
+            .map_or(0, |at| at.as_millisecond()),
         value: check.value.and_then(|value| value.parse().ok()),
         verdict: format!("{:?}", check.verdict),
     }

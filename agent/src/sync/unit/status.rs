@@ -15,7 +15,9 @@ use super::{Unit, wait};
 impl Unit {
     /// Says how far the unit is.
     pub(super) fn publish(&self) {
-        let Some(unit) = self.shell.desired.unit(&self.key) else { return };
+        let Some(unit) = self.shell.desired.unit(&self.key) else {
+            return;
+        };
         self.shell.reports.publish(&self.key, &self.status(&unit));
     }
 
@@ -36,7 +38,9 @@ impl Unit {
             generation: unit.generation,
             run: granted.map_or_else(uuid::Uuid::nil, |bundle| bundle.run),
             attempt: granted.map_or(0, |bundle| bundle.attempt),
-            release: granted.map(|bundle| bundle.release.clone()).unwrap_or_default(),
+            release: granted
+                .map(|bundle| bundle.release.clone())
+                .unwrap_or_default(),
             outcome,
             reason: unit.reason.clone(),
             applied_release: applied.map(|bundle| bundle.release.clone()),
@@ -45,7 +49,12 @@ impl Unit {
             object_count,
             waiting_on: self.waits(outcome, &rollouts),
             rollouts,
-            events: unit.events.iter().filter(|event| event.seq > acked).cloned().collect(),
+            events: unit
+                .events
+                .iter()
+                .filter(|event| event.seq > acked)
+                .cloned()
+                .collect(),
             executed: self.executed(),
             orphans: self.orphans(unit),
             warnings: self.all_warnings(),
@@ -53,22 +62,34 @@ impl Unit {
     }
 
     fn read(&self, digest: Option<&String>) -> Option<&Bundle> {
-        digest.and_then(|digest| self.bundles.get(digest)).map(AsRef::as_ref)
+        digest
+            .and_then(|digest| self.bundles.get(digest))
+            .map(AsRef::as_ref)
     }
 
     fn rollouts(&self, unit: &SyncUnit) -> Vec<TrackSummary> {
         if self.runs.is_empty() {
             return unit.finished_rollouts.clone();
         }
-        self.runs.values().filter_map(|run| run.summary().cloned()).collect()
+        self.runs
+            .values()
+            .filter_map(|run| run.summary().cloned())
+            .collect()
     }
 
     fn health(&self, objects: &[ObjectStatus], anything: bool) -> Health {
-        if objects.is_empty() && anything { Health::Unknown } else { self.keeper.health() }
+        if objects.is_empty() && anything {
+            Health::Unknown
+        } else {
+            self.keeper.health()
+        }
     }
 
     fn executed(&self) -> Vec<ExecutedCommand> {
-        self.runs.values().flat_map(|run| run.executed().to_vec()).collect()
+        self.runs
+            .values()
+            .flat_map(|run| run.executed().to_vec())
+            .collect()
     }
 
     fn orphans(&self, unit: &SyncUnit) -> Vec<ObjectRef> {
@@ -79,13 +100,21 @@ impl Unit {
     }
 
     fn all_warnings(&self) -> Vec<String> {
-        let drift = self.drifted.iter().take(10).map(|object| format!("{object} was changed by somebody else"));
+        let drift = self
+            .drifted
+            .iter()
+            .take(10)
+            .map(|object| format!("{object} was changed by somebody else"));
         self.warnings.iter().cloned().chain(drift).collect()
     }
 
     fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
         let mut waits = self.waiting_on.clone();
-        waits.extend(rollouts.iter().flat_map(|rollout| rollout.waiting_on.clone()));
+        waits.extend(
+            rollouts
+                .iter()
+                .flat_map(|rollout| rollout.waiting_on.clone()),
+        );
         let unfinished = matches!(
             outcome,
             UnitOutcome::Progressing | UnitOutcome::RollingBack | UnitOutcome::Removing
@@ -102,8 +131,12 @@ impl Unit {
 fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
     use bellwether_api::status::Phase;
     if unit.running_digest.is_some() {
-        let returning =
-            |rollout: &TrackSummary| matches!(rollout.phase, Phase::RollingBack | Phase::Failed | Phase::Terminating);
+        let returning = |rollout: &TrackSummary| {
+            matches!(
+                rollout.phase,
+                Phase::RollingBack | Phase::Failed | Phase::Terminating
+            )
+        };
         return if unit.digest.is_none() {
             UnitOutcome::Removing
         } else if rollouts.iter().any(returning) {
@@ -113,7 +146,10 @@ fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
         };
     }
     if unit.digest.is_none() {
-        return unit.outcome.filter(|outcome| *outcome == UnitOutcome::Succeeded).unwrap_or(UnitOutcome::Removing);
+        return unit
+            .outcome
+            .filter(|outcome| *outcome == UnitOutcome::Succeeded)
+            .unwrap_or(UnitOutcome::Removing);
     }
     unit.outcome.unwrap_or(UnitOutcome::Progressing)
 }

@@ -1,0 +1,195 @@
+use serde_json::json;
+
+use super::*;
+use crate::desired::digest_of;
+
+const KEY: &str = "application/default/shop";
+
+fn bundle(release: &str) -> Vec<u8> {
+    serde_json::to_vec(&json!({
+        "application": {"namespace": "default", "name": "shop"},
+        "release": release, "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+        "mode": "Plain", "targetNamespace": "shop", "createNamespace": true,
+        "components": [], "rollouts": [], "sync": {}, "metrics": null,
+    }))
+    .unwrap()
+}
+
+struct Wire {
+    contents: BTreeMap<[u8; 32], Vec<u8>>,
+    commit: Commit,
+}
+
+fn wire(to: u64, units: &[(&str, u64, Option<&[u8]>)], live: &[(&str, &[u8])]) -> Wire {
+    let mut contents = BTreeMap::new();
+    let changes = units
+        .iter()
+        .map(|(key, generation, content)| {
+            let digest = content.map(|content| {
+                contents.insert(digest_of(content), content.to_vec());
+                digest_of(content)
+            });
+            Change {
+                key: (*key).to_owned(),
+                generation: *generation,
+                digest,
+            }
+        })
+        .collect();
+    let digests: Vec<_> = live
+        .iter()
+        .map(|(key, content)| (*key, digest_of(content)))
+        .collect();
+    let root = Root::of(digests.iter().map(|(key, digest)| (*key, digest)));
+    let commit = Commit {
+        incarnation: 1,
+        epoch: 1,
+        to,
+        changes,
+        blobs: Vec::new(),
+        snapshot: false,
+        root: *root.as_bytes(),
+    };
+    Wire { contents, commit }
+}
+
+fn run(held: &Records, wire: &Wire) -> Result<Planned, PlanError> {
+    plan(held, &wire.commit, &wire.contents)
+}
+
+#[test]
+fn delta_is_taken_once_and_repeats_change_nothing() {
+    let one = bundle("one");
+    let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let planned = run(&Records::empty(), &first).unwrap();
+    assert_eq!(planned.records.generation, 1);
+    assert_eq!(planned.stores.len(), 1);
+    let again = run(&planned.records, &first).unwrap();
+    assert_eq!(again.records, planned.records);
+    assert!(again.stores.is_empty());
+}
+
+#[test]
+fn older_change_does_not_undo_a_newer_one() {
+    let (one, two) = (bundle("one"), bundle("two"));
+    let newer = wire(5, &[(KEY, 5, Some(&two))], &[(KEY, &two)]);
+    let held = run(&Records::empty(), &newer).unwrap().records;
+    let late = wire(3, &[(KEY, 3, Some(&one))], &[(KEY, &one)]);
+    assert_eq!(run(&held, &late).unwrap().records, held);
+}
+
+#[test]
+fn wrong_root_commits_nothing() {
+    let one = bundle("one");
+    let mut bad = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    bad.commit.root = [9; 32];
+    assert_eq!(
+        run(&Records::empty(), &bad).unwrap_err(),
+        PlanError::RootMismatch { generation: 1 }
+    );
+}
+
+#[test]
+fn lower_epoch_is_refused() {
+    let one = bundle("one");
+    let mut first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    first.commit.epoch = 7;
+    let held = run(&Records::empty(), &first).unwrap().records;
+    first.commit.epoch = 6;
+    assert_eq!(
+        run(&held, &first).unwrap_err(),
+        PlanError::LowerEpoch { held: 7, given: 6 }
+    );
+}
+
+#[test]
+fn new_content_opens_the_outcome_anew_and_keeps_what_runs() {
+    let (one, two) = (bundle("one"), bundle("two"));
+    let mut held = run(
+        &Records::empty(),
+        &wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]),
+    )
+    .unwrap()
+    .records;
+    let unit = held.unit_mut(KEY).unwrap();
+    unit.outcome = Some(UnitOutcome::Succeeded);
+    unit.applied_digest.clone_from(&unit.digest.clone());
+    let next = run(&held, &wire(2, &[(KEY, 2, Some(&two))], &[(KEY, &two)]))
+        .unwrap()
+        .records;
+    let unit = next.unit(KEY).unwrap();
+    assert_eq!(unit.outcome, None);
+    assert_eq!(unit.applied_digest, Some(hex::encode(digest_of(&one))));
+}
+
+#[test]
+fn broken_content_is_nacked_and_blocks_no_other() {
+    let (one, broken) = (bundle("one"), b"{\"no\": \"bundle\"}".to_vec());
+    let other = "application/default/other";
+    let units: &[(&str, u64, Option<&[u8]>)] = &[(KEY, 1, Some(&one)), (other, 2, Some(&broken))];
+    let planned = run(
+        &Records::empty(),
+        &wire(2, units, &[(KEY, &one), (other, &broken)]),
+    )
+    .unwrap();
+    assert_eq!(
+        planned
+            .nacks
+            .iter()
+            .map(|nack| nack.key.as_str())
+            .collect::<Vec<_>>(),
+        [other]
+    );
+    assert_eq!(
+        planned.records.unit(other).unwrap().outcome,
+        Some(UnitOutcome::Refused)
+    );
+    assert_eq!(planned.records.unit(KEY).unwrap().outcome, None);
+    assert_eq!(planned.stores.len(), 1);
+}
+
+#[test]
+fn snapshot_keeps_what_it_lacks_as_an_orphan_outside_the_root() {
+    let one = bundle("one");
+    let held = run(
+        &Records::empty(),
+        &wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]),
+    )
+    .unwrap()
+    .records;
+    let mut empty = wire(9, &[], &[]);
+    empty.commit.snapshot = true;
+    empty.commit.incarnation = 2;
+    let after = run(&held, &empty).unwrap().records;
+    assert!(after.unit(KEY).unwrap().orphan);
+    assert!(after.unit(KEY).unwrap().digest.is_some());
+    assert_eq!(after.root(), Root::EMPTY);
+    assert_eq!((after.incarnation, after.generation), (2, 9));
+}
+
+#[test]
+fn tombstone_takes_the_unit_out_of_the_root_and_keeps_its_memory() {
+    let one = bundle("one");
+    let held = run(
+        &Records::empty(),
+        &wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]),
+    )
+    .unwrap()
+    .records;
+    let after = run(&held, &wire(2, &[(KEY, 2, None)], &[]))
+        .unwrap()
+        .records;
+    assert_eq!(after.unit(KEY).unwrap().digest, None);
+    assert_eq!(after.root(), Root::EMPTY);
+}
+
+#[test]
+fn missing_content_is_asked_for_not_guessed() {
+    let one = bundle("one");
+    let mut bare = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    bare.contents.clear();
+    assert!(matches!(
+        run(&Records::empty(), &bare),
+        Err(PlanError::MissingBlob { .. })
+    ));
+}

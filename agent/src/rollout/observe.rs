@@ -1,0 +1,168 @@
+//! What a decision sees of the cluster.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bellwether_agent_core::{
+    machine::{Observations, RouteView, ServiceView},
+    provider::{RouteObservation, gateway_api},
+    settled::TemplateVersion,
+};
+use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
+
+use super::{run::Run, scene::Live, views};
+use crate::{metrics::Meter, sync::watch::Poke};
+
+/// What the shell knows beside the live objects.
+pub struct Seen<'a> {
+    /// The bundle that comes in.
+    pub bundle: &'a Bundle,
+    /// Objects that somebody changed although the run holds them.
+    pub edited: &'a BTreeSet<ObjectRef>,
+    /// Objects that the application delivers.
+    pub delivered: &'a BTreeSet<ObjectRef>,
+    /// What measures.
+    pub meter: &'a Meter,
+    /// Wakes the unit when a measurement is done.
+    pub poke: &'a Arc<Poke>,
+    /// The apex Service's port by number; absent = it cannot be told.
+    pub service_port: Option<u16>,
+    /// The container's port behind it; absent = it cannot be told.
+    pub probe_port: Option<u16>,
+    /// How long a data plane may need after its controller said that a route is programmed.
+    pub route_settle: Dur,
+}
+
+impl Run {
+    pub(super) fn observations(&self, live: &Live, seen: &Seen<'_>) -> Observations {
+        let scene = &self.scene;
+        let workload = live.workload.as_ref();
+        let service_name = scene
+            .service
+            .as_ref()
+            .map_or("", |service| service.name.as_str());
+        let canary_name = scene
+            .canary_service
+            .as_ref()
+            .map_or("", |service| service.name.as_str());
+        let own_canary = live.canary.as_ref().filter(|object| scene.is_own(object));
+        let own_service = live
+            .canary_service
+            .as_ref()
+            .filter(|object| scene.is_own(object));
+        let owner = workload.map(views::uid).unwrap_or_default();
+        let template = if seen.edited.contains(&scene.workload) {
+            TemplateVersion::Other
+        } else {
+            self.overlay().template
+        };
+        Observations {
+            fresh: true,
+            workload: workload
+                .filter(|object| !views::is_deleting(object))
+                .map(|object| views::deployment(object, template)),
+            replica_sets: live
+                .replica_sets
+                .iter()
+                .map(views::replica_set)
+                .filter(|set| !owner.is_empty() && set.owner_uid == owner)
+                .collect(),
+            canary: own_canary.map(|object| views::canary(object, &live.canary_pods)),
+            canary_service: own_service.is_some(),
+            services: self.services(live, seen),
+            apex_endpoints: views::endpoints(&live.slices, service_name),
+            canary_endpoints: views::endpoints(&live.slices, canary_name),
+            routes: self.routes(live),
+            autoscalers: live
+                .autoscalers
+                .iter()
+                .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
+                .map(kind_and_name)
+                .collect(),
+            foreign_objects: [live.canary.as_ref(), live.canary_service.as_ref()]
+                .into_iter()
+                .flatten()
+                .filter(|object| !scene.is_own(object))
+                .map(kind_and_name)
+                .collect(),
+            foreign_edits: seen
+                .edited
+                .iter()
+                .map(|object| format!("{}/{}: changed by somebody else", object.kind, object.name))
+                .collect(),
+            deleted: self.track.metadata.deletion_timestamp.is_some(),
+            namespace_terminating: live.namespace.as_ref().is_none_or(views::is_deleting),
+            samples: self.samples.clone(),
+            route_settle: seen.route_settle,
+        }
+    }
+
+    /// The Services that would send requests to canary pods, and the apex whatever it selects.
+    fn services(&self, live: &Live, seen: &Seen<'_>) -> Vec<ServiceView> {
+        let scene = &self.scene;
+        let apex = scene.service.as_ref().map(|service| service.name.clone());
+        live.services
+            .iter()
+            .filter(|service| !scene.is_own(service))
+            .filter_map(|service| {
+                let name = views::name(service);
+                let mut selector = views::string_map(service, "/spec/selector");
+                let matches = views::selects(&selector, &scene.canary_labels);
+                if !matches && apex.as_ref() != Some(&name) {
+                    return None;
+                }
+                let target = ObjectRef {
+                    api_version: "v1".to_owned(),
+                    kind: "Service".to_owned(),
+                    namespace: Some(scene.namespace.clone()),
+                    name: name.clone(),
+                };
+                let others = scene.others_selected(live, &selector);
+                let unpinnable = if !seen.delivered.contains(&target) {
+                    "it is not delivered by this application".to_owned()
+                } else if others.is_empty() {
+                    String::new()
+                } else {
+                    let others: Vec<String> = others.into_iter().collect();
+                    format!("it also selects pods of {}", others.join(", "))
+                };
+                Some(ServiceView {
+                    name,
+                    pin: selector.remove("pod-template-hash"),
+                    unpinnable,
+                })
+            })
+            .collect()
+    }
+
+    fn routes(&self, live: &Live) -> Vec<RouteView> {
+        let scene = &self.scene;
+        let (Some(service), Some(canary)) = (&scene.service, &scene.canary_service) else {
+            return Vec::new();
+        };
+        scene
+            .routes
+            .iter()
+            .zip(&live.routes)
+            .map(|(target, route)| RouteView {
+                name: format!("{}/{}", target.kind, target.name),
+                weight: route.as_ref().and_then(|route| {
+                    gateway_api::observed_weight(route, &service.name, &canary.name)
+                }),
+                observation: route.as_ref().map_or_else(
+                    || RouteObservation::NotYet {
+                        why: "the route does not exist".to_owned(),
+                    },
+                    gateway_api::observe,
+                ),
+            })
+            .collect()
+    }
+}
+
+fn kind_and_name(object: &serde_json::Value) -> String {
+    let kind = object
+        .get("kind")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("Object");
+    format!("{kind}/{}", views::name(object))
+}

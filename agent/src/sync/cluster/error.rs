@@ -1,0 +1,81 @@
+//! What an API server can answer instead of doing it.
+
+/// Why the API server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The cluster does not serve the kind.
+    #[error("failed to find kind {kind} of {api_version} in this cluster")]
+    NotServed {
+        /// Group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+    },
+    /// The object lacks what names it.
+    #[error("failed to name an object: it lacks apiVersion, kind or name")]
+    Unnamed,
+    /// The API server refused or could not be reached.
+    #[error("failed to {verb} {object}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// The object or kind.
+        object: String,
+        /// The cause.
+        #[source]
+        source: kube::Error,
+    },
+    /// No answer came in time; whether it was done is unknown.
+    #[error("failed to {verb} {object}: no answer within {} s", super::REQUEST_TIMEOUT.as_secs())]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// The object or kind.
+        object: String,
+    },
+    /// An answer could not be read.
+    #[error("failed to read {object} as JSON")]
+    Json {
+        /// The object or kind.
+        object: String,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl ClusterError {
+    /// The HTTP status with which the API server refused; absent = it did not answer.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Request {
+                source: kube::Error::Api(status),
+                ..
+            } => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Tells whether trying the same again cannot help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
+    }
+
+    pub(super) fn is_discovery(&self) -> bool {
+        matches!(
+            self,
+            Self::Request {
+                source: kube::Error::Discovery(_),
+                ..
+            }
+        )
+    }
+
+    /// What the API server said; empty when it said nothing.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        crate::desired::chain(self)
+    }
+}
