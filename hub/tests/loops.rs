@@ -1,8 +1,8 @@
 //! The loops on a real Postgres, with agents played by the test.
 
-mod fleet;
 #[path = "loops/deletion.rs"]
 mod deletion;
+mod fleet;
 #[path = "loops/two_hubs.rs"]
 mod two_hubs;
 #[path = "loops/waves.rs"]

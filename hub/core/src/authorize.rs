@@ -33,7 +33,10 @@ impl Principal {
     #[must_use]
     pub fn acts_in(&self, namespace: &str) -> bool {
         self.role == Role::Admin
-            || self.namespaces.iter().any(|own| own == EVERY_NAMESPACE || own == namespace)
+            || self
+                .namespaces
+                .iter()
+                .any(|own| own == EVERY_NAMESPACE || own == namespace)
     }
 }
 
@@ -75,7 +78,9 @@ impl std::str::FromStr for Role {
         [Self::Admin, Self::Editor, Self::Viewer]
             .into_iter()
             .find(|role| role.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| ParseRoleError { text: text.to_owned() })
+            .ok_or_else(|| ParseRoleError {
+                text: text.to_owned(),
+            })
     }
 }
 
@@ -230,36 +235,98 @@ pub fn authorize(
 mod tests {
     use super::{Kind, Principal, Role, Verb, authorize};
 
-    fn principal(role: Role, namespaces: &[&str]) -> Principal {
+    fn principal(role: Role, namespace: &str) -> Principal {
         Principal {
             name: "ana".to_owned(),
             role,
-            namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
+            namespaces: Some(namespace.to_owned())
+                .filter(|name| !name.is_empty())
+                .into_iter()
+                .collect(),
         }
     }
 
+    type Case = (Role, &'static str, Verb, Kind, Option<&'static str>, bool);
+
+    const CASES: &[Case] = &[
+        (Role::Admin, "", Verb::Delete, Kind::Cluster, None, true),
+        (Role::Admin, "", Verb::Apply, Kind::ApiToken, None, true),
+        (
+            Role::Editor,
+            "shop",
+            Verb::Apply,
+            Kind::Application,
+            Some("shop"),
+            true,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::Act,
+            Kind::Rollout,
+            Some("shop"),
+            true,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::Apply,
+            Kind::Application,
+            Some("bank"),
+            false,
+        ),
+        (
+            Role::Editor,
+            "*",
+            Verb::Apply,
+            Kind::Application,
+            Some("bank"),
+            true,
+        ),
+        (Role::Editor, "*", Verb::Apply, Kind::Fleet, None, false),
+        (Role::Editor, "*", Verb::Delete, Kind::Cluster, None, false),
+        (Role::Editor, "*", Verb::Apply, Kind::JoinToken, None, false),
+        (Role::Editor, "*", Verb::List, Kind::ApiToken, None, false),
+        (
+            Role::Viewer,
+            "shop",
+            Verb::Get,
+            Kind::Application,
+            Some("shop"),
+            true,
+        ),
+        (
+            Role::Viewer,
+            "shop",
+            Verb::List,
+            Kind::Application,
+            None,
+            false,
+        ),
+        (Role::Viewer, "*", Verb::List, Kind::Application, None, true),
+        (Role::Viewer, "shop", Verb::List, Kind::Cluster, None, true),
+        (
+            Role::Viewer,
+            "shop",
+            Verb::Act,
+            Kind::Rollout,
+            Some("shop"),
+            false,
+        ),
+        (
+            Role::Viewer,
+            "",
+            Verb::Get,
+            Kind::Application,
+            Some("shop"),
+            false,
+        ),
+        (Role::Viewer, "", Verb::Get, Kind::Event, None, false),
+    ];
+
     #[test]
     fn roles_and_namespaces_bound_what_is_allowed() {
-        let cases: &[(Role, &[&str], Verb, Kind, Option<&str>, bool)] = &[
-            (Role::Admin, &[], Verb::Delete, Kind::Cluster, None, true),
-            (Role::Admin, &[], Verb::Apply, Kind::ApiToken, None, true),
-            (Role::Editor, &["shop"], Verb::Apply, Kind::Application, Some("shop"), true),
-            (Role::Editor, &["shop"], Verb::Act, Kind::Rollout, Some("shop"), true),
-            (Role::Editor, &["shop"], Verb::Apply, Kind::Application, Some("bank"), false),
-            (Role::Editor, &["*"], Verb::Apply, Kind::Application, Some("bank"), true),
-            (Role::Editor, &["*"], Verb::Apply, Kind::Fleet, None, false),
-            (Role::Editor, &["*"], Verb::Delete, Kind::Cluster, None, false),
-            (Role::Editor, &["*"], Verb::Apply, Kind::JoinToken, None, false),
-            (Role::Editor, &["*"], Verb::List, Kind::ApiToken, None, false),
-            (Role::Viewer, &["shop"], Verb::Get, Kind::Application, Some("shop"), true),
-            (Role::Viewer, &["shop"], Verb::List, Kind::Application, None, false),
-            (Role::Viewer, &["*"], Verb::List, Kind::Application, None, true),
-            (Role::Viewer, &["shop"], Verb::List, Kind::Cluster, None, true),
-            (Role::Viewer, &["shop"], Verb::Act, Kind::Rollout, Some("shop"), false),
-            (Role::Viewer, &[], Verb::Get, Kind::Application, Some("shop"), false),
-            (Role::Viewer, &[], Verb::Get, Kind::Event, None, false),
-        ];
-        for (role, namespaces, verb, kind, namespace, allowed) in cases {
+        for (role, namespaces, verb, kind, namespace, allowed) in CASES {
             let who = principal(*role, namespaces);
             assert_eq!(
                 authorize(&who, *verb, *kind, *namespace).is_ok(),
@@ -271,7 +338,7 @@ mod tests {
 
     #[test]
     fn refusal_names_who_and_what() {
-        let who = principal(Role::Viewer, &["shop"]);
+        let who = principal(Role::Viewer, "shop");
         let denied = authorize(&who, Verb::Act, Kind::Rollout, Some("shop"));
         assert_eq!(
             denied.map_err(|denied| denied.to_string()),

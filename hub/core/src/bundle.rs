@@ -54,10 +54,14 @@ pub struct EncodedBundle {
 pub fn build(input: BundleInput<'_>) -> EncodedBundle {
     let content = &input.release.content;
     let cluster_kinds = cluster_scoped_kinds(content);
-    let components =
-        content.components.iter().map(|component| filled(component, content, &cluster_kinds));
-    let rollouts =
-        content.rollouts.iter().map(|rollout| planned(rollout, content, input.fleet));
+    let components = content
+        .components
+        .iter()
+        .map(|component| filled(component, content, &cluster_kinds));
+    let rollouts = content
+        .rollouts
+        .iter()
+        .map(|rollout| planned(rollout, content, input.fleet));
     let bundle = Bundle {
         application: input.application.clone(),
         release: input.release.digest.clone(),
@@ -70,15 +74,27 @@ pub fn build(input: BundleInput<'_>) -> EncodedBundle {
         components: components.collect(),
         rollouts: rollouts.collect(),
         sync: content.sync.clone(),
-        metrics: input.cluster.metrics.clone().or_else(|| input.fleet.metrics.clone()),
+        metrics: input
+            .cluster
+            .metrics
+            .clone()
+            .or_else(|| input.fleet.metrics.clone()),
     };
     let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
     let digest = Sha256::digest(&bytes).into();
-    EncodedBundle { bundle, bytes, digest, has_secret: content.has_secret() }
+    EncodedBundle {
+        bundle,
+        bytes,
+        digest,
+        has_secret: content.has_secret(),
+    }
 }
 
 fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent) -> &'a str {
-    component.target_namespace.as_deref().unwrap_or(&content.target_namespace)
+    component
+        .target_namespace
+        .as_deref()
+        .unwrap_or(&content.target_namespace)
 }
 
 fn filled(
@@ -92,7 +108,10 @@ fn filled(
         if !is_cluster_scoped(&object, cluster_kinds)
             && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
         {
-            let written = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
+            let written = metadata
+                .get("namespace")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if written.is_empty() {
                 metadata.insert("namespace".to_owned(), Value::from(namespace));
             }
@@ -119,7 +138,9 @@ fn planned(
         spec.workload.namespace = Some(written_namespace(component, &spec.workload).map_or_else(
             || {
                 component
-                    .map_or(content.target_namespace.as_str(), |one| namespace_of(one, content))
+                    .map_or(content.target_namespace.as_str(), |one| {
+                        namespace_of(one, content)
+                    })
                     .to_owned()
             },
             str::to_owned,
@@ -128,7 +149,10 @@ fn planned(
     if spec.traffic.is_empty() && spec.service.is_some() {
         spec.traffic.clone_from(&fleet.traffic);
     }
-    BundleRollout { name: rollout.name.clone(), spec }
+    BundleRollout {
+        name: rollout.name.clone(),
+        spec,
+    }
 }
 
 /// The workload's own manifest wins over the component's namespace.
@@ -153,10 +177,19 @@ const CLUSTER_SCOPED: &[(&str, &str)] = &[
     ("", "Namespace"),
     ("", "Node"),
     ("", "PersistentVolume"),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+    ),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+    ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("apiregistration.k8s.io", "APIService"),
     ("certificates.k8s.io", "CertificateSigningRequest"),
@@ -176,7 +209,9 @@ const CLUSTER_SCOPED: &[(&str, &str)] = &[
 
 fn group_and_kind(object: &Value) -> (&str, &str) {
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = text("apiVersion")
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     (group, text("kind"))
 }
 
@@ -188,7 +223,11 @@ fn is_cluster_scoped(object: &Value, own: &BTreeSet<(String, String)>) -> bool {
 /// Kinds that the release itself defines as cluster-scoped.
 fn cluster_scoped_kinds(content: &ReleaseContent) -> BTreeSet<(String, String)> {
     let text = |object: &Value, pointer: &str| {
-        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     content
         .components
@@ -196,7 +235,12 @@ fn cluster_scoped_kinds(content: &ReleaseContent) -> BTreeSet<(String, String)> 
         .flat_map(|component| &component.objects)
         .filter(|object| group_and_kind(object).1 == "CustomResourceDefinition")
         .filter(|object| text(object, "/spec/scope") == "Cluster")
-        .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
+        .map(|object| {
+            (
+                text(object, "/spec/group"),
+                text(object, "/spec/names/kind"),
+            )
+        })
         .collect()
 }
 

@@ -60,7 +60,10 @@ impl Checker {
             if grant.attempt <= *last || !self.granted.insert((run, grant.cluster, grant.attempt)) {
                 return broken(
                     "I15-granted-once",
-                    format!("attempt {} of {} follows {last}", grant.attempt, grant.cluster),
+                    format!(
+                        "attempt {} of {} follows {last}",
+                        grant.attempt, grant.cluster
+                    ),
                 );
             }
             *last = grant.attempt;
@@ -73,7 +76,11 @@ impl Checker {
             if !allowed {
                 return broken(
                     "I15-never-after-halt",
-                    format!("granted {} while {}", grant.cluster, decision.next.status.word()),
+                    format!(
+                        "granted {} while {}",
+                        grant.cluster,
+                        decision.next.status.word()
+                    ),
                 );
             }
             let seen = input.clusters.iter().find(|seen| seen.id == grant.cluster);
@@ -96,9 +103,12 @@ impl Checker {
             let seen = input.clusters.iter().find(|seen| seen.id == *id);
             let healthy = seen.is_some_and(|seen| {
                 seen.reach(input.now) != Reach::Unreachable
-                    && seen.status_of(input.run.id, cluster.attempt).is_some_and(|status| {
-                        status.outcome == UnitOutcome::Succeeded && status.health == Health::Healthy
-                    })
+                    && seen
+                        .status_of(input.run.id, cluster.attempt)
+                        .is_some_and(|status| {
+                            status.outcome == UnitOutcome::Succeeded
+                                && status.health == Health::Healthy
+                        })
             });
             if healthy {
                 self.healthy_since.entry(key).or_insert(input.now);
@@ -123,8 +133,11 @@ impl Checker {
                     continue;
                 }
                 if let Some(approval) = &gate.approval {
-                    let people: BTreeSet<&str> =
-                        state.approvals.iter().map(|approval| approval.by.as_str()).collect();
+                    let people: BTreeSet<&str> = state
+                        .approvals
+                        .iter()
+                        .map(|approval| approval.by.as_str())
+                        .collect();
                     if people.len() < approval.count.max(1) as usize {
                         return broken("I13-approval", format!("wave {index} passed without it"));
                     }
@@ -135,13 +148,15 @@ impl Checker {
                         continue;
                     }
                     let since = self.healthy_since.get(&(input.run.id, *id));
-                    let long_enough = since.is_some_and(|since| {
-                        input.now.duration_since(*since) >= soak.as_signed()
-                    });
+                    let long_enough = since
+                        .is_some_and(|since| input.now.duration_since(*since) >= soak.as_signed());
                     if !long_enough {
                         return broken(
                             "I13-soak",
-                            format!("wave {index} passed, {} healthy since {since:?}", cluster.name),
+                            format!(
+                                "wave {index} passed, {} healthy since {since:?}",
+                                cluster.name
+                            ),
                         );
                     }
                 }
@@ -175,7 +190,12 @@ fn waves_in_order(input: &Input<'_>, decision: &Decision) -> Result<(), Violatio
         if grant.release != GrantRelease::This {
             continue;
         }
-        let Some(wave) = decision.next.clusters.get(&grant.cluster).and_then(|one| one.wave) else {
+        let Some(wave) = decision
+            .next
+            .clusters
+            .get(&grant.cluster)
+            .and_then(|one| one.wave)
+        else {
             continue;
         };
         for earlier in 0..wave {
@@ -207,11 +227,7 @@ fn waves_in_order(input: &Input<'_>, decision: &Decision) -> Result<(), Violatio
     Ok(())
 }
 
-fn met_its_rule(
-    input: &Input<'_>,
-    decision: &Decision,
-    wave: usize,
-) -> Result<(), Violation> {
+fn met_its_rule(input: &Input<'_>, decision: &Decision, wave: usize) -> Result<(), Violation> {
     let planned = &input.plan.waves[wave];
     let mut counted = 0;
     let mut open = 0;
@@ -257,7 +273,12 @@ fn budgets(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
             .grants
             .iter()
             .filter(|grant| {
-                decision.next.clusters.get(&grant.cluster).and_then(|one| one.wave) == Some(index)
+                decision
+                    .next
+                    .clusters
+                    .get(&grant.cluster)
+                    .and_then(|one| one.wave)
+                    == Some(index)
             })
             .count();
         if granted == 0 {
@@ -276,16 +297,26 @@ fn budgets(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
         if under_way > planned.max_concurrent {
             return broken(
                 "I14-max-concurrent",
-                format!("wave {index}: {under_way} under way, {} allowed", planned.max_concurrent),
+                format!(
+                    "wave {index}: {under_way} under way, {} allowed",
+                    planned.max_concurrent
+                ),
             );
         }
-        let failed = decision.next.of_wave(index).filter(|(_, one)| one.phase.has_failed()).count();
+        let failed = decision
+            .next
+            .of_wave(index)
+            .filter(|(_, one)| one.phase.has_failed())
+            .count();
         let failed = u32::try_from(failed).unwrap_or(u32::MAX);
         let bounded = input.plan.on_failure != OnFailure::Continue && !going_back;
         if bounded && failed > planned.max_failures {
             return broken(
                 "I14-max-failures",
-                format!("wave {index} granted with {failed} failed, {} allowed", planned.max_failures),
+                format!(
+                    "wave {index} granted with {failed} failed, {} allowed",
+                    planned.max_failures
+                ),
             );
         }
     }
@@ -312,7 +343,10 @@ fn proofs(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
                 })
         });
         if !proven {
-            return broken("I16-proof", format!("{} counted as succeeded", cluster.name));
+            return broken(
+                "I16-proof",
+                format!("{} counted as succeeded", cluster.name),
+            );
         }
     }
     Ok(())
@@ -342,7 +376,11 @@ fn explained(decision: &Decision) -> Result<(), Violation> {
     if decision.next.status.is_finished() != decision.waiting_on.is_empty() {
         return broken(
             "waiting-on",
-            format!("{} waits on {:?}", decision.next.status.word(), decision.waiting_on),
+            format!(
+                "{} waits on {:?}",
+                decision.next.status.word(),
+                decision.waiting_on
+            ),
         );
     }
     Ok(())

@@ -41,7 +41,9 @@ impl Placement {
         } else if self.unknown_names.is_empty() {
             None
         } else {
-            Some(PlacementCondition::UnknownClusters(self.unknown_names.clone()))
+            Some(PlacementCondition::UnknownClusters(
+                self.unknown_names.clone(),
+            ))
         }
     }
 }
@@ -73,7 +75,10 @@ pub enum PlacementError {
 #[must_use]
 pub fn is_member(fleet: &FleetSpec, cluster: &ClusterFacts) -> bool {
     fleet.clusters.contains(&cluster.name)
-        || fleet.selector.as_ref().is_some_and(|selector| selector.matches(&cluster.labels))
+        || fleet
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(&cluster.labels))
 }
 
 /// Resolves `destination`: clusters for which everything that it names holds at once (member of
@@ -88,7 +93,11 @@ pub fn place(
     fleet: Option<&FleetSpec>,
     clusters: &[ClusterFacts],
 ) -> Result<Placement, PlacementError> {
-    let Destination { fleet: fleet_name, selector, clusters: names } = destination;
+    let Destination {
+        fleet: fleet_name,
+        selector,
+        clusters: names,
+    } = destination;
     if fleet_name.is_none() && selector.is_none() && names.is_empty() {
         return Err(PlacementError::Empty);
     }
@@ -98,17 +107,28 @@ pub fn place(
     let fleet = fleet.filter(|_| fleet_name.is_some());
     let wanted = |cluster: &&ClusterFacts| {
         fleet.is_none_or(|fleet| is_member(fleet, cluster))
-            && selector.as_ref().is_none_or(|selector| selector.matches(&cluster.labels))
+            && selector
+                .as_ref()
+                .is_none_or(|selector| selector.matches(&cluster.labels))
             && (names.is_empty() || names.contains(&cluster.name))
     };
     let mut placed: Vec<ClusterFacts> = clusters.iter().filter(wanted).cloned().collect();
     placed.sort_by(|a, b| a.name.cmp(&b.name));
-    let known: BTreeSet<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-    let mut unknown_names: Vec<String> =
-        names.iter().filter(|name| !known.contains(name.as_str())).cloned().collect();
+    let known: BTreeSet<&str> = clusters
+        .iter()
+        .map(|cluster| cluster.name.as_str())
+        .collect();
+    let mut unknown_names: Vec<String> = names
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .cloned()
+        .collect();
     unknown_names.sort();
     unknown_names.dedup();
-    Ok(Placement { clusters: placed, unknown_names })
+    Ok(Placement {
+        clusters: placed,
+        unknown_names,
+    })
 }
 
 /// What may be taken away from an application at once.
@@ -138,7 +158,10 @@ pub fn removal(
     let leaving: Vec<Uuid> = holding.difference(placed).copied().collect();
     let budget = (holding.len() / 5).max(1);
     if leaving.len() > budget && allowance.is_none_or(|allowed| leaving.len() > allowed) {
-        return Removal::Held { leaving: leaving.len(), holding: holding.len() };
+        return Removal::Held {
+            leaving: leaving.len(),
+            holding: holding.len(),
+        };
     }
     Removal::Allowed(leaving)
 }

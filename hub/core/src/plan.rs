@@ -67,7 +67,10 @@ pub struct PlannedCluster {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
     /// A cluster belongs to two waves.
-    #[error("failed to plan: {} in waves {first:?} and {second:?}", describe(clusters))]
+    #[error(
+        "failed to plan: {} in waves {first:?} and {second:?}",
+        describe(clusters)
+    )]
     Overlap {
         /// The earlier wave.
         first: String,
@@ -77,9 +80,7 @@ pub enum PlanError {
         clusters: Vec<String>,
     },
     /// A wave that is not the last takes no cluster by name or label.
-    #[error(
-        "failed to plan: wave {wave:?} has neither selector nor clusters; only the last may"
-    )]
+    #[error("failed to plan: wave {wave:?} has neither selector nor clusters; only the last may")]
     OpenEnded {
         /// The wave.
         wave: String,
@@ -121,7 +122,11 @@ pub fn freeze(input: PlanInput<'_>) -> Result<Plan, PlanError> {
     if input.waves.is_empty() {
         return Ok(single(input));
     }
-    let waves = input.waves.iter().zip(members).map(|(wave, clusters)| planned(wave, clusters));
+    let waves = input
+        .waves
+        .iter()
+        .zip(members)
+        .map(|(wave, clusters)| planned(wave, clusters));
     Ok(Plan {
         install: false,
         waves: waves.collect(),
@@ -144,14 +149,19 @@ pub fn assign(
     for (index, wave) in waves.iter().enumerate() {
         if wave.selector.is_none() && wave.clusters.is_empty() {
             if index + 1 != waves.len() {
-                return Err(PlanError::OpenEnded { wave: wave.name.clone() });
+                return Err(PlanError::OpenEnded {
+                    wave: wave.name.clone(),
+                });
             }
             rest = Some(index);
             continue;
         }
         for cluster in clusters.iter().filter(|cluster| takes(wave, cluster)) {
             if let Some(first) = owner.insert(cluster.id, index) {
-                shared.entry((first, index)).or_default().push(cluster.name.clone());
+                shared
+                    .entry((first, index))
+                    .or_default()
+                    .push(cluster.name.clone());
             }
         }
     }
@@ -166,7 +176,10 @@ pub fn assign(
     let mut members = vec![Vec::new(); waves.len()];
     let mut left_out = Vec::new();
     for cluster in clusters {
-        let planned = PlannedCluster { name: cluster.name.clone(), id: cluster.id };
+        let planned = PlannedCluster {
+            name: cluster.name.clone(),
+            id: cluster.id,
+        };
         match owner.get(&cluster.id).copied().or(rest) {
             Some(index) => members[index].push(planned),
             None => left_out.push(planned),
@@ -179,15 +192,22 @@ pub fn assign(
 
 fn takes(wave: &Wave, cluster: &ClusterFacts) -> bool {
     wave.clusters.contains(&cluster.name)
-        || wave.selector.as_ref().is_some_and(|selector| selector.matches(&cluster.labels))
+        || wave
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(&cluster.labels))
 }
 
 fn planned(wave: &Wave, clusters: Vec<PlannedCluster>) -> PlannedWave {
     let total = count(&clusters);
     PlannedWave {
         name: wave.name.clone(),
-        max_concurrent: wave.max_concurrent.map_or(1, |limit| limit.floor_of(total, 1)),
-        max_failures: wave.max_failures.map_or(0, |limit| limit.floor_of(total, 0)),
+        max_concurrent: wave
+            .max_concurrent
+            .map_or(1, |limit| limit.floor_of(total, 1)),
+        max_failures: wave
+            .max_failures
+            .map_or(0, |limit| limit.floor_of(total, 0)),
         unreachable: wave.unreachable,
         before: wave.before.clone(),
         after: wave.after.clone(),
@@ -239,7 +259,10 @@ fn install(input: PlanInput<'_>) -> Plan {
 fn sorted(clusters: &[ClusterFacts]) -> Vec<PlannedCluster> {
     let mut planned: Vec<PlannedCluster> = clusters
         .iter()
-        .map(|cluster| PlannedCluster { name: cluster.name.clone(), id: cluster.id })
+        .map(|cluster| PlannedCluster {
+            name: cluster.name.clone(),
+            id: cluster.id,
+        })
         .collect();
     planned.sort();
     planned

@@ -98,7 +98,9 @@ pub enum ReleaseError {
         second: String,
     },
     /// No component renders the workload.
-    #[error("failed to make a release: rollout {rollout:?} governs {kind}/{workload}, which no component renders")]
+    #[error(
+        "failed to make a release: rollout {rollout:?} governs {kind}/{workload}, which no component renders"
+    )]
     NoSuchWorkload {
         /// The rollout.
         rollout: String,
@@ -108,7 +110,9 @@ pub enum ReleaseError {
         workload: String,
     },
     /// The named component does not exist.
-    #[error("failed to make a release: rollout {rollout:?} names component {component:?}, which does not exist")]
+    #[error(
+        "failed to make a release: rollout {rollout:?} names component {component:?}, which does not exist"
+    )]
     NoSuchComponent {
         /// The rollout.
         rollout: String,
@@ -137,8 +141,10 @@ pub fn content(
     spec: &ApplicationSpec,
     records: &[RolloutRecord],
 ) -> Result<ReleaseContent, ReleaseError> {
-    let target_namespace =
-        spec.target_namespace.clone().unwrap_or_else(|| DEFAULT_TARGET_NAMESPACE.to_owned());
+    let target_namespace = spec
+        .target_namespace
+        .clone()
+        .unwrap_or_else(|| DEFAULT_TARGET_NAMESPACE.to_owned());
     let components: Vec<ReleaseComponent> = spec
         .components
         .iter()
@@ -151,7 +157,10 @@ pub fn content(
     let inline = spec.components.iter().filter_map(|component| {
         component.rollout.as_ref().map(|rollout| RolloutRecord {
             name: format!("{application}-{}", component.name),
-            spec: RolloutSpec { component: Some(component.name.clone()), ..rollout.clone() },
+            spec: RolloutSpec {
+                component: Some(component.name.clone()),
+                ..rollout.clone()
+            },
         })
     });
     let mut rollouts: Vec<ReleaseRollout> = Vec::new();
@@ -176,15 +185,27 @@ fn governed(
 ) -> Result<ReleaseRollout, ReleaseError> {
     let RolloutRecord { name, mut spec } = record;
     let component = match &spec.component {
-        Some(wanted) => components.iter().find(|one| one.name == *wanted).ok_or_else(|| {
-            ReleaseError::NoSuchComponent { rollout: name.clone(), component: wanted.clone() }
-        })?,
+        Some(wanted) => components
+            .iter()
+            .find(|one| one.name == *wanted)
+            .ok_or_else(|| ReleaseError::NoSuchComponent {
+                rollout: name.clone(),
+                component: wanted.clone(),
+            })?,
         None => components
             .iter()
-            .find(|one| one.objects.iter().any(|object| is_workload(object, &spec.workload)))
+            .find(|one| {
+                one.objects
+                    .iter()
+                    .any(|object| is_workload(object, &spec.workload))
+            })
             .ok_or_else(|| no_workload(&name, &spec.workload))?,
     };
-    if !component.objects.iter().any(|object| is_workload(object, &spec.workload)) {
+    if !component
+        .objects
+        .iter()
+        .any(|object| is_workload(object, &spec.workload))
+    {
         return Err(no_workload(&name, &spec.workload));
     }
     spec.application = Some(application.to_owned());
@@ -214,8 +235,13 @@ fn is_workload(object: &Value, workload: &WorkloadRef) -> bool {
 }
 
 fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
-    if let Some(pair) = rollouts.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(ReleaseError::SameName { name: pair[0].name.clone() });
+    if let Some(pair) = rollouts
+        .windows(2)
+        .find(|pair| pair[0].name == pair[1].name)
+    {
+        return Err(ReleaseError::SameName {
+            name: pair[0].name.clone(),
+        });
     }
     let mut seen: BTreeMap<(&str, &str, Option<&str>), &str> = BTreeMap::new();
     for rollout in rollouts {
@@ -224,7 +250,10 @@ fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
             workload.kind.as_str(),
             workload.name.as_str(),
             // Without a namespace the component decides where the workload lives.
-            workload.namespace.as_deref().or(rollout.spec.component.as_deref()),
+            workload
+                .namespace
+                .as_deref()
+                .or(rollout.spec.component.as_deref()),
         );
         if let Some(first) = seen.insert(key, &rollout.name) {
             return Err(ReleaseError::GovernedTwice {
@@ -248,7 +277,10 @@ impl ReleaseContent {
     /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.components.iter().flat_map(|component| &component.objects).any(is_secret)
+        self.components
+            .iter()
+            .flat_map(|component| &component.objects)
+            .any(is_secret)
     }
 
     /// Compares with what the records say now.
@@ -257,11 +289,21 @@ impl ReleaseContent {
         if self == next {
             return Change::None;
         }
-        let without_rollouts = |content: &Self| Self { rollouts: Vec::new(), ..content.clone() };
+        let without_rollouts = |content: &Self| Self {
+            rollouts: Vec::new(),
+            ..content.clone()
+        };
         let only_removed = next.rollouts.len() < self.rollouts.len()
-            && next.rollouts.iter().all(|rollout| self.rollouts.contains(rollout))
+            && next
+                .rollouts
+                .iter()
+                .all(|rollout| self.rollouts.contains(rollout))
             && without_rollouts(self) == without_rollouts(next);
-        if only_removed { Change::RolloutsRemoved } else { Change::Content }
+        if only_removed {
+            Change::RolloutsRemoved
+        } else {
+            Change::Content
+        }
     }
 }
 

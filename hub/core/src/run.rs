@@ -5,6 +5,7 @@
 //! transaction by compare-and-set, so that nothing is granted or answered twice.
 
 mod act;
+mod cluster;
 mod command;
 mod decide;
 mod decision;
@@ -16,6 +17,7 @@ mod state;
 mod waiting;
 mod wave;
 
+pub use cluster::{ClusterPhase, ClusterRun};
 pub use decide::{decide, explain, gates};
 pub use decision::{
     ActionOutcome, AnsweredAction, CommandChange, Decision, Grant, GrantRelease, HubEvent,
@@ -24,10 +26,7 @@ pub use gate::GateVerdict;
 pub use input::{
     ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, RunFacts, Supersession,
 };
-pub use state::{
-    Approval, ClusterPhase, ClusterRun, Ending, GateState, RunState, RunStatus, Stop, WavePhase,
-    WaveState,
-};
+pub use state::{Approval, Ending, GateState, RunState, RunStatus, Stop, WavePhase, WaveState};
 
 #[cfg(test)]
 pub(crate) mod tests;

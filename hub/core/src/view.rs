@@ -42,7 +42,10 @@ pub fn build(input: &ViewInput<'_>) -> RunView {
     let run = &input.run;
     let waves = wave::build_all(run);
     let clusters: Vec<&ClusterView> = waves.iter().flat_map(|wave| &wave.clusters).collect();
-    let done = clusters.iter().filter(|one| one.state == ClusterPhase::Succeeded).count();
+    let done = clusters
+        .iter()
+        .filter(|one| one.state == ClusterPhase::Succeeded)
+        .count();
     let (waiting_on, _) = explain(run);
     let status = &run.state.status;
     let (message, reason) = words(status, input.reason);
@@ -53,7 +56,10 @@ pub fn build(input: &ViewInput<'_>) -> RunView {
         release: input.release.digest.clone(),
         version: version(&input.release.content),
         from_revision: input.from.map(|from| from.revision),
-        from_version: input.from.map(|from| version(&from.content)).unwrap_or_default(),
+        from_version: input
+            .from
+            .map(|from| version(&from.content))
+            .unwrap_or_default(),
         state: phase(run, &waves),
         message,
         done: count(done),
@@ -106,7 +112,9 @@ fn progressing(run: &Input<'_>, waves: &[WaveView]) -> RunPhase {
         )
     });
     let asks = clusters().any(|cluster| cluster.state == ClusterPhase::WaitingApproval)
-        || waves.iter().any(|wave| wave.state == WavePhase::WaitingApproval);
+        || waves
+            .iter()
+            .any(|wave| wave.state == WavePhase::WaitingApproval);
     if moves {
         RunPhase::Progressing
     } else if asks {
@@ -125,13 +133,21 @@ fn words(status: &RunStatus, release_reason: &str) -> (String, String) {
     let own = release_reason.to_owned();
     match status {
         RunStatus::Failed { message, .. } => (message.clone(), own),
-        RunStatus::Aborted { by, reason, .. } | RunStatus::Aborting { by, reason, .. } => {
-            (format!("ended by {by}"), if reason.is_empty() { own } else { reason.clone() })
+        RunStatus::Aborted { by, reason, .. } | RunStatus::Aborting { by, reason, .. } => (
+            format!("ended by {by}"),
+            if reason.is_empty() {
+                own
+            } else {
+                reason.clone()
+            },
+        ),
+        RunStatus::Superseded { revision, .. } => {
+            (format!("revision {revision} took its place"), own)
         }
-        RunStatus::Superseded { revision, .. } => (format!("revision {revision} took its place"), own),
-        RunStatus::RollingBack { .. } => {
-            ("every cluster goes back to the release it had before".to_owned(), own)
-        }
+        RunStatus::RollingBack { .. } => (
+            "every cluster goes back to the release it had before".to_owned(),
+            own,
+        ),
         _ => (String::new(), own),
     }
 }
@@ -148,7 +164,10 @@ fn percent(status: &RunStatus, clusters: &[&ClusterView]) -> u8 {
 }
 
 fn per_mille(cluster: &ClusterView) -> u64 {
-    if matches!(cluster.state, ClusterPhase::Succeeded | ClusterPhase::Skipped) {
+    if matches!(
+        cluster.state,
+        ClusterPhase::Succeeded | ClusterPhase::Skipped
+    ) {
         return 1000;
     }
     let under_way = matches!(
@@ -160,7 +179,9 @@ fn per_mille(cluster: &ClusterView) -> u64 {
     }
     let of_tracks = cluster.tracks.iter().map(|track| {
         let steps = u64::from(track.steps) + 1;
-        track.step.map_or(0, |step| (u64::from(step) + 1).min(steps) * 1000 / steps)
+        track
+            .step
+            .map_or(0, |step| (u64::from(step) + 1).min(steps) * 1000 / steps)
     });
     of_tracks.min().unwrap_or(0)
 }
@@ -169,9 +190,18 @@ fn per_mille(cluster: &ClusterView) -> u64 {
 /// the first Deployment; empty when there is none.
 #[must_use]
 pub fn version(content: &ReleaseContent) -> String {
-    let objects = || content.components.iter().flat_map(|component| &component.objects);
+    let objects = || {
+        content
+            .components
+            .iter()
+            .flat_map(|component| &component.objects)
+    };
     let text = |object: &'_ Value, pointer: &str| {
-        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     let governed = content.rollouts.iter().find_map(|rollout| {
         let workload = &rollout.spec.workload;

@@ -50,17 +50,32 @@ pub(super) async fn process(
         Err(source) => {
             // Whoever has it keeps it while its destination says nothing.
             let application = application.clone();
-            return Err(LoopError::Place { application, source });
+            return Err(LoopError::Place {
+                application,
+                source,
+            });
         }
     };
     let placed: BTreeSet<Uuid> = members.iter().map(|cluster| cluster.id).collect();
     let (kept, held) = shrink(store, world, fence, application, &wanted, &placed, &holders).await?;
     let members: Vec<PlannedCluster> = members
         .into_iter()
-        .map(|cluster| PlannedCluster { name: cluster.name, id: cluster.id })
+        .map(|cluster| PlannedCluster {
+            name: cluster.name,
+            id: cluster.id,
+        })
         .collect();
     let outcome = advance(
-        store, world, fence, application, &wanted, latest, &members, &kept, &holders, now,
+        store,
+        world,
+        fence,
+        application,
+        &wanted,
+        latest,
+        &members,
+        &kept,
+        &holders,
+        now,
     )
     .await?;
     held.map_or(Ok(outcome), Err)
@@ -85,14 +100,27 @@ async fn shrink(
             Ok((placed.clone(), None))
         }
         Removal::Held { leaving, holding } => {
-            let kept = placed.union(&holders.keys().copied().collect()).copied().collect();
+            let kept = placed
+                .union(&holders.keys().copied().collect())
+                .copied()
+                .collect();
             let application = application.clone();
-            Ok((kept, Some(LoopError::RemovalHeld { application, leaving, holding })))
+            Ok((
+                kept,
+                Some(LoopError::RemovalHeld {
+                    application,
+                    leaving,
+                    holding,
+                }),
+            ))
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one look has read, handed on once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what one look has read, handed on once"
+)]
 async fn advance(
     store: &Store,
     world: &World,
@@ -107,16 +135,39 @@ async fn advance(
 ) -> Result<Outcome, LoopError> {
     let next = start::compare(store, world, application, wanted, latest.as_ref()).await;
     let turn = match latest {
-        Some(loaded) => {
-            Some(turn(store, world, application, wanted, loaded, placed, members, holders, now).await?)
-        }
+        Some(loaded) => Some(
+            turn(
+                store,
+                world,
+                application,
+                wanted,
+                loaded,
+                placed,
+                members,
+                holders,
+                now,
+            )
+            .await?,
+        ),
         None => None,
     };
     match next {
-        Ok(Next::Release { content, plan, previous }) => {
-            let making = Making { content: &content, plan: &plan, previous };
+        Ok(Next::Release {
+            content,
+            plan,
+            previous,
+        }) => {
+            let making = Making {
+                content: &content,
+                plan: &plan,
+                previous,
+            };
             start::make(store, fence, application, wanted, &making, turn.as_ref()).await?;
-            Ok(Outcome { changed: true, active: true, wake_at: None })
+            Ok(Outcome {
+                changed: true,
+                active: true,
+                wake_at: None,
+            })
         }
         Ok(Next::GoBack) => {
             progress_run(store, fence, turn, Some(Supersession::RolloutDeleted)).await
@@ -130,7 +181,10 @@ async fn advance(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one look has read, handed on once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what one look has read, handed on once"
+)]
 async fn turn<'a>(
     store: &Store,
     world: &'a World,
@@ -148,8 +202,11 @@ async fn turn<'a>(
         .map(|(_, cluster)| cluster.id)
         .chain(loaded.plan.left_out.iter().map(|cluster| cluster.id))
         .collect();
-    let joiners =
-        placed.iter().filter(|cluster| !planned.contains(&cluster.id)).cloned().collect();
+    let joiners = placed
+        .iter()
+        .filter(|cluster| !planned.contains(&cluster.id))
+        .cloned()
+        .collect();
     let statuses = statuses(store, application).await?;
     Ok(Turn {
         now,
@@ -170,7 +227,9 @@ async fn progress_run(
     turn: Option<Turn<'_>>,
     supersession: Option<Supersession>,
 ) -> Result<Outcome, LoopError> {
-    let Some(turn) = turn else { return Ok(Outcome::default()) };
+    let Some(turn) = turn else {
+        return Ok(Outcome::default());
+    };
     let pending = progress::pending(&actions::pending(store, turn.loaded.run.id).await?);
     let decision = turn.decide(supersession, &pending);
     let changed = decision.is_change(&turn.loaded.state);
@@ -183,7 +242,11 @@ async fn progress_run(
         progress::keep_phase(store, fence, &turn, &decision).await?;
     }
     let active = !matches!(decision.next.status, RunStatus::Superseded { .. });
-    Ok(Outcome { changed, active, wake_at: decision.wake_at })
+    Ok(Outcome {
+        changed,
+        active,
+        wake_at: decision.wake_at,
+    })
 }
 
 async fn delete(
@@ -209,5 +272,9 @@ async fn delete(
         suspended_by_spec: false,
     });
     removal::delete(store, fence, application, holders, turn.as_ref()).await?;
-    Ok(Outcome { changed: true, active: false, wake_at: None })
+    Ok(Outcome {
+        changed: true,
+        active: false,
+        wake_at: None,
+    })
 }

@@ -57,7 +57,9 @@ impl World {
                 (Some(seen), Some(started)) => Some(seen.max(started.min(now))),
                 (seen, _) => seen,
             };
-            world.links.insert(cluster.id, (connection.is_open(now), heard));
+            world
+                .links
+                .insert(cluster.id, (connection.is_open(now), heard));
             world.clusters.push(facts_of(cluster));
         }
         for record in records::list_all(store, RecordKind::Fleet).await? {
@@ -83,11 +85,16 @@ impl World {
     }
 
     pub fn fleet_defaults(&self, spec: &ApplicationSpec) -> FleetDefaults {
-        self.fleet(spec).map(|fleet| fleet.defaults.clone()).unwrap_or_default()
+        self.fleet(spec)
+            .map(|fleet| fleet.defaults.clone())
+            .unwrap_or_default()
     }
 
     fn fleet(&self, spec: &ApplicationSpec) -> Option<&FleetSpec> {
-        spec.destination.fleet.as_ref().and_then(|name| self.fleets.get(name))
+        spec.destination
+            .fleet
+            .as_ref()
+            .and_then(|name| self.fleets.get(name))
     }
 
     /// What is known of every cluster now, with respect to one application.
@@ -134,7 +141,10 @@ impl Wanted {
     pub fn is_suspended(&self) -> bool {
         self.rollouts.iter().any(|rollout| rollout.spec.suspend)
             || self.spec.components.iter().any(|component| {
-                component.rollout.as_ref().is_some_and(|rollout| rollout.suspend)
+                component
+                    .rollout
+                    .as_ref()
+                    .is_some_and(|rollout| rollout.suspend)
             })
     }
 }
@@ -149,7 +159,9 @@ pub(super) async fn wanted(
         namespace: application.namespace.clone(),
         name: application.name.clone(),
     };
-    let Some(record) = records::get(store, &key).await? else { return Ok(None) };
+    let Some(record) = records::get(store, &key).await? else {
+        return Ok(None);
+    };
     let spec = read("spec", application, record.spec.clone())?;
     let mut rollouts = Vec::new();
     let mut after = None;
@@ -164,7 +176,10 @@ pub(super) async fn wanted(
         for record in page.records {
             let spec: RolloutSpec = read("rollout", application, record.spec)?;
             if spec.application.as_deref() == Some(application.name.as_str()) {
-                rollouts.push(RolloutRecord { name: record.key.name, spec });
+                rollouts.push(RolloutRecord {
+                    name: record.key.name,
+                    spec,
+                });
             }
         }
         match page.next {
@@ -172,7 +187,11 @@ pub(super) async fn wanted(
             None => break,
         }
     }
-    Ok(Some(Wanted { record, spec, rollouts }))
+    Ok(Some(Wanted {
+        record,
+        spec,
+        rollouts,
+    }))
 }
 
 /// The latest report of every cluster on an application. A report that cannot be read proves

@@ -25,7 +25,11 @@ pub(super) struct Shards {
 
 impl Shards {
     pub const fn new(replica: Uuid) -> Self {
-        Self { replica, held: BTreeMap::new(), renewed: None }
+        Self {
+            replica,
+            held: BTreeMap::new(),
+            renewed: None,
+        }
     }
 
     /// Renews what is held and takes its share, if it is time to. Returns the shards that are new.
@@ -43,10 +47,14 @@ impl Shards {
         let count = u8::try_from(replicas.len()).unwrap_or(SHARDS).max(1);
         let leases =
             leases::acquire_shards(store, self.replica, SHARDS.div_ceil(count), now, TTL).await?;
-        let held: BTreeMap<u8, ShardLease> =
-            leases.into_iter().map(|lease| (lease.shard, lease)).collect();
+        let held: BTreeMap<u8, ShardLease> = leases
+            .into_iter()
+            .map(|lease| (lease.shard, lease))
+            .collect();
         let gained = held.iter().any(|(shard, lease)| {
-            self.held.get(shard).is_none_or(|old| old.epoch != lease.epoch)
+            self.held
+                .get(shard)
+                .is_none_or(|old| old.epoch != lease.epoch)
         });
         self.held = held;
         self.renewed = Some(now);
@@ -56,7 +64,10 @@ impl Shards {
     /// Returns the fence of an application; absent = another hub works on it.
     pub fn fence(&self, application: &NamespacedName) -> Option<Fence> {
         let shard = shard_of(&application.to_string());
-        self.held.get(&shard).map(|lease| Fence { replica: self.replica, lease: *lease })
+        self.held.get(&shard).map(|lease| Fence {
+            replica: self.replica,
+            lease: *lease,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
 use bellwether_api::reference::NamespacedName;
+use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     plan::Plan,
     release::{Release, ReleaseContent},
@@ -9,7 +10,6 @@ use bellwether_store::{
     releases::{self, Release as StoredRelease},
     runs::{self, Run},
 };
-use bellwether_api::view::RunPhase;
 
 use super::{LoopError, facts::read};
 
@@ -31,7 +31,9 @@ impl Loaded {
         store: &Store,
         application: &NamespacedName,
     ) -> Result<Option<Self>, LoopError> {
-        let Some(run) = runs::latest(store, application).await? else { return Ok(None) };
+        let Some(run) = runs::latest(store, application).await? else {
+            return Ok(None);
+        };
         Self::by_id(store, application, run.id).await
     }
 
@@ -41,7 +43,9 @@ impl Loaded {
         application: &NamespacedName,
         id: uuid::Uuid,
     ) -> Result<Option<Self>, LoopError> {
-        let Some(loaded) = runs::load(store, id).await? else { return Ok(None) };
+        let Some(loaded) = runs::load(store, id).await? else {
+            return Ok(None);
+        };
         let Some(release) = releases::get(store, loaded.run.release).await? else {
             return Ok(None);
         };
@@ -71,10 +75,7 @@ pub(super) struct Past {
     pub last_succeeded: Option<uuid::Uuid>,
 }
 
-pub(super) async fn past(
-    store: &Store,
-    application: &NamespacedName,
-) -> Result<Past, LoopError> {
+pub(super) async fn past(store: &Store, application: &NamespacedName) -> Result<Past, LoopError> {
     let mut past = Past::default();
     for run in runs::history(store, application, LOOK_BACK).await? {
         let state: RunState = read("run", application, run.state)?;
@@ -117,8 +118,10 @@ pub(super) async fn by_digest(
     application: &NamespacedName,
     digest: &str,
 ) -> Result<StoredRelease, LoopError> {
-    let missing =
-        || LoopError::NoSuchRelease { application: application.clone(), release: digest.to_owned() };
+    let missing = || LoopError::NoSuchRelease {
+        application: application.clone(),
+        release: digest.to_owned(),
+    };
     let wanted: Digest = digest.parse().map_err(|_| missing())?;
     releases::list(store, application, u32::from(u16::MAX))
         .await?

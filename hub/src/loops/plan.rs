@@ -8,19 +8,14 @@ use bellwether_api::{bundle::UnitKey, reference::NamespacedName};
 use bellwether_store::{
     Store, StoreError,
     planning::{self, RecordVersion},
-    records::RecordKind,
     records,
+    records::RecordKind,
     tailer::{StatusTailer, SyncTailer},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{
-    LoopError, LoopState,
-    application::process,
-    facts::World,
-    lease::Shards,
-};
+use super::{LoopError, LoopState, application::process, facts::World, lease::Shards};
 use crate::app::App;
 
 /// The name of this loop in `/readyz`.
@@ -54,7 +49,9 @@ pub(super) async fn run(app: Arc<App>) {
                 at: now,
                 did: format!(
                     "looked at {} applications, changed {}; {} watched",
-                    report.looked, report.written, planner.known.len()
+                    report.looked,
+                    report.written,
+                    planner.known.len()
                 ),
                 errors: report.errors.clone(),
             },
@@ -70,7 +67,9 @@ pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result
     planner.gather(now, true).await?;
     let world = World::load(store, now, None).await?;
     for application in std::mem::take(&mut planner.dirty) {
-        let Some(fence) = planner.shards.fence(&application) else { continue };
+        let Some(fence) = planner.shards.fence(&application) else {
+            continue;
+        };
         if let Err(error) = process(store, &world, &fence, &application, now).await {
             first.get_or_insert(error);
         }
@@ -158,7 +157,11 @@ impl Planner {
         if sweep {
             self.swept = Some(now);
         }
-        self.gather(now, sweep || poked || is_due(self.compared, now, VERSIONS_EVERY)).await?;
+        self.gather(
+            now,
+            sweep || poked || is_due(self.compared, now, VERSIONS_EVERY),
+        )
+        .await?;
         if sweep {
             self.dirty.extend(self.known.iter().cloned());
         }
@@ -179,7 +182,8 @@ impl Planner {
         if !self.links.poll().await?.is_empty() {
             self.dirty.extend(self.active.iter().cloned());
         }
-        self.dirty.extend(planning::with_pending_actions(&self.store).await?);
+        self.dirty
+            .extend(planning::with_pending_actions(&self.store).await?);
         let due: Vec<NamespacedName> = self
             .wake
             .iter()
@@ -195,8 +199,10 @@ impl Planner {
 
     async fn compare_versions(&mut self) -> Result<(), StoreError> {
         let versions = planning::record_versions(&self.store).await?;
-        let moved: Vec<RecordVersion> =
-            versions.symmetric_difference(&self.versions).cloned().collect();
+        let moved: Vec<RecordVersion> = versions
+            .symmetric_difference(&self.versions)
+            .cloned()
+            .collect();
         if moved.is_empty() {
             return Ok(());
         }
@@ -222,7 +228,10 @@ impl Planner {
                     });
                 }
                 "Rollout" => {
-                    let own = self.known.iter().filter(|one| one.namespace == version.namespace);
+                    let own = self
+                        .known
+                        .iter()
+                        .filter(|one| one.namespace == version.namespace);
                     self.dirty.extend(own.cloned());
                 }
                 // Clusters and fleets: who is placed where may have changed for anybody.
@@ -267,7 +276,12 @@ impl Planner {
             }
             Err(error) => {
                 let text = error.chain();
-                if self.errors.insert(application.clone(), text.clone()).as_ref() != Some(&text) {
+                if self
+                    .errors
+                    .insert(application.clone(), text.clone())
+                    .as_ref()
+                    != Some(&text)
+                {
                     tracing::warn!(application = %application, error = %text, "planning failed");
                 }
             }

@@ -1,17 +1,13 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{
-    fleet::FleetDefaults,
-    reference::NamespacedName,
-    status::RunEvent,
-};
+use bellwether_api::{fleet::FleetDefaults, reference::NamespacedName, status::RunEvent};
 use bellwether_hub_core::{
     bundle::{BundleInput, build},
     plan::PlannedCluster,
     release::Release,
     run::{
-        ActionKind, ClusterSeen, Decision, Grant, GrantRelease, Input, PendingAction,
-        Supersession, decide,
+        ActionKind, ClusterSeen, Decision, Grant, GrantRelease, Input, PendingAction, Supersession,
+        decide,
     },
     view,
 };
@@ -53,7 +49,11 @@ impl Turn<'_> {
         supersession: Option<Supersession>,
         actions: &[PendingAction],
     ) -> Decision {
-        decide(&Input { supersession, actions, ..self.input() })
+        decide(&Input {
+            supersession,
+            actions,
+            ..self.input()
+        })
     }
 
     pub fn input(&self) -> Input<'_> {
@@ -106,7 +106,10 @@ pub(super) async fn save(
     now: Timestamp,
 ) -> Result<(), LoopError> {
     let run = &turn.loaded.run;
-    let after = Input { state: &decision.next, ..turn.input() };
+    let after = Input {
+        state: &decision.next,
+        ..turn.input()
+    };
     let state = serde_json::to_value(&decision.next).map_err(|source| LoopError::Corrupt {
         what: "run",
         application: turn.application.clone(),
@@ -207,9 +210,12 @@ async fn write_desired(
         .collect();
     let mut generations = BTreeMap::new();
     for batch in changes.chunks(desired::BATCH) {
-        let written = desired::write(tx, batch, Deletions::Braked).await.map_err(|source| {
-            LoopError::Desired { application: turn.application.clone(), source }
-        })?;
+        let written = desired::write(tx, batch, Deletions::Braked)
+            .await
+            .map_err(|source| LoopError::Desired {
+                application: turn.application.clone(),
+                source,
+            })?;
         generations.extend(written.into_iter().map(|one| (one.cluster, one.generation)));
     }
     Ok(generations)
@@ -242,8 +248,11 @@ fn clusters(
     let mut list = Vec::new();
     for (index, wave) in view::waves(after).iter().enumerate() {
         for (position, shown) in wave.clusters.iter().enumerate() {
-            let found =
-                after.state.clusters.iter().find(|(_, cluster)| cluster.name == shown.name);
+            let found = after
+                .state
+                .clusters
+                .iter()
+                .find(|(_, cluster)| cluster.name == shown.name);
             let Some((id, _)) = found else { continue };
             let changed = generations.contains_key(id)
                 || after.state.clusters.get(id) != turn.loaded.state.clusters.get(id);

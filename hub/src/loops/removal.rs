@@ -36,8 +36,11 @@ pub(super) fn leaving(
         .get(ALLOW_REMOVAL)
         .and_then(|count| count.trim().parse::<usize>().ok());
     // A cluster that may not speak any more is told nothing, and counts for nothing here.
-    let holding: BTreeSet<Uuid> =
-        holders.keys().copied().filter(|id| world.cluster(*id).is_some()).collect();
+    let holding: BTreeSet<Uuid> = holders
+        .keys()
+        .copied()
+        .filter(|id| world.cluster(*id).is_some())
+        .collect();
     removal(&holding, placed, allowance)
 }
 
@@ -108,7 +111,10 @@ async fn tombstones(
     for batch in changes.chunks(desired::BATCH) {
         desired::write(tx, batch, deletions)
             .await
-            .map_err(|source| LoopError::Desired { application: application.clone(), source })?;
+            .map_err(|source| LoopError::Desired {
+                application: application.clone(),
+                source,
+            })?;
     }
     Ok(())
 }

@@ -30,7 +30,11 @@ pub(super) enum Next {
     /// Take the running release back: its Rollout was deleted.
     GoBack,
     /// A new release with this content and plan.
-    Release { content: Box<ReleaseContent>, plan: Box<Plan>, previous: Option<Uuid> },
+    Release {
+        content: Box<ReleaseContent>,
+        plan: Box<Plan>,
+        previous: Option<Uuid>,
+    },
 }
 
 /// Compares the records with the newest release.
@@ -41,10 +45,12 @@ pub(super) async fn compare(
     wanted: &Wanted,
     latest: Option<&Loaded>,
 ) -> Result<Next, LoopError> {
-    let content =
-        content(&application.name, &wanted.spec, &wanted.rollouts).map_err(|source| {
-            LoopError::Release { application: application.clone(), source }
-        })?;
+    let content = content(&application.name, &wanted.spec, &wanted.rollouts).map_err(|source| {
+        LoopError::Release {
+            application: application.clone(),
+            source,
+        }
+    })?;
     let digest = content.digest();
     if latest.is_some_and(|latest| latest.release.digest.to_string() == digest) {
         return Ok(Next::Nothing);
@@ -62,10 +68,12 @@ pub(super) async fn compare(
             Change::Content => {}
         }
     }
-    let placement = world.place(&wanted.spec).map_err(|source| LoopError::Place {
-        application: application.clone(),
-        source,
-    })?;
+    let placement = world
+        .place(&wanted.spec)
+        .map_err(|source| LoopError::Place {
+            application: application.clone(),
+            source,
+        })?;
     if placement.clusters.is_empty() {
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
@@ -78,7 +86,10 @@ pub(super) async fn compare(
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
         install: !past.ever_ran,
     })
-    .map_err(|source| LoopError::Plan { application: application.clone(), source })?;
+    .map_err(|source| LoopError::Plan {
+        application: application.clone(),
+        source,
+    })?;
     Ok(Next::Release {
         content: Box::new(content),
         plan: Box::new(plan),
@@ -109,7 +120,11 @@ pub(super) async fn make(
         application: application.clone(),
         source,
     };
-    let digest: Digest = making.content.digest().parse().map_err(|_| LoopError::Conflict)?;
+    let digest: Digest = making
+        .content
+        .digest()
+        .parse()
+        .map_err(|_| LoopError::Conflict)?;
     let value = serde_json::to_value(making.content).map_err(corrupt)?;
     let bytes = serde_json::to_vec(&value).map_err(corrupt)?;
     let new = NewRelease {
@@ -139,7 +154,9 @@ pub(super) async fn make(
         clusters: clusters(making.plan, now),
     };
     if let Some(turn) = replaced {
-        let supersession = Supersession::Release { revision: release.revision };
+        let supersession = Supersession::Release {
+            revision: release.revision,
+        };
         let decision = turn.decide(Some(supersession), &[]);
         progress::save(&mut tx, store, turn, &decision, now).await?;
     }
@@ -156,7 +173,11 @@ pub(super) async fn make(
 }
 
 pub(super) const fn secrecy(has_secret: bool) -> Secrecy {
-    if has_secret { Secrecy::Secret } else { Secrecy::Plain }
+    if has_secret {
+        Secrecy::Secret
+    } else {
+        Secrecy::Plain
+    }
 }
 
 fn clusters(plan: &Plan, now: Timestamp) -> Vec<RunCluster> {

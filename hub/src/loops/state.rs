@@ -25,12 +25,18 @@ pub struct LoopState {
 impl LoopStates {
     /// Remembers what a loop did.
     pub fn set(&self, name: &'static str, state: LoopState) {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).insert(name, state);
+        self.loops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, state);
     }
 
     /// Returns what every loop did last, by its name; a loop that has not ended a turn is missing.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&'static str, LoopState> {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -30,11 +30,19 @@ pub(super) async fn run(app: Arc<App>) {
         }
         let now = Timestamp::now();
         let state = match sweep(&app, now).await {
-            Ok(did) => LoopState { at: now, did, errors: Vec::new() },
+            Ok(did) => LoopState {
+                at: now,
+                did,
+                errors: Vec::new(),
+            },
             Err(error) => {
                 let text = error.chain();
                 tracing::warn!(error = %text, "sweeping failed");
-                LoopState { at: now, did: String::new(), errors: vec![text] }
+                LoopState {
+                    at: now,
+                    did: String::new(),
+                    errors: vec![text],
+                }
             }
         };
         app.loops.set(NAME, state);
@@ -46,9 +54,13 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
     let before = |kept: SignedDuration| now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
     let mut old_releases = 0;
     for record in applications(store).await? {
-        let Ok(spec) = serde_json::from_value::<ApplicationSpec>(record.spec) else { continue };
-        let application =
-            NamespacedName { namespace: record.key.namespace, name: record.key.name };
+        let Ok(spec) = serde_json::from_value::<ApplicationSpec>(record.spec) else {
+            continue;
+        };
+        let application = NamespacedName {
+            namespace: record.key.namespace,
+            name: record.key.name,
+        };
         let mut tx = store.begin().await?;
         old_releases += releases::sweep(&mut tx, &application, spec.history_limit.max(1)).await?;
         tx.commit().await?;
@@ -56,5 +68,7 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
     leases::sweep(store, before(LEASES_KEPT)).await?;
-    Ok(format!("deleted {old_releases} releases, {old_events} events, {old_blobs} blobs"))
+    Ok(format!(
+        "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs"
+    ))
 }

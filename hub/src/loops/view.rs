@@ -46,8 +46,9 @@ pub async fn run_view(
     let members = world.clusters.iter().map(|cluster| cluster.id).collect();
     let holders = holders(store, application).await?;
     let statuses = statuses(store, application).await?;
-    let suspended_by_spec =
-        wanted(store, application).await?.is_some_and(|wanted| wanted.is_suspended());
+    let suspended_by_spec = wanted(store, application)
+        .await?
+        .is_some_and(|wanted| wanted.is_suspended());
     let release = with_content(store, &loaded.release).await?;
     let from = match loaded.run.previous_release {
         Some(id) => match releases::get(store, id).await? {
@@ -99,7 +100,9 @@ async fn summary(
     application: &NamespacedName,
     run: Run,
 ) -> Result<Option<RunSummary>, LoopError> {
-    let Some(release) = releases::get(store, run.release).await? else { return Ok(None) };
+    let Some(release) = releases::get(store, run.release).await? else {
+        return Ok(None);
+    };
     let content = with_content(store, &release).await?.content;
     let state: RunState = read("run", application, run.state)?;
     let done = state

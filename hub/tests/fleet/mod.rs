@@ -41,7 +41,10 @@ pub struct Cluster {
 }
 
 pub fn shop() -> NamespacedName {
-    NamespacedName { namespace: "default".to_owned(), name: "shop".to_owned() }
+    NamespacedName {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+    }
 }
 
 impl Fleet {
@@ -62,13 +65,23 @@ impl Fleet {
         for number in 1..=prods {
             fleet.join(&format!("prod-{number}"), "prod").await;
         }
-        fleet.record(RecordKind::Fleet, "", "quickstart", json!({"selector": {}}), &[]).await;
+        fleet
+            .record(
+                RecordKind::Fleet,
+                "",
+                "quickstart",
+                json!({"selector": {}}),
+                &[],
+            )
+            .await;
         fleet
     }
 
     pub async fn be_alive(&self, hub: Uuid) {
         let ttl = Duration::from_secs(60);
-        leases::renew_replica(&self.store, hub, self.now(), ttl).await.expect("a lease");
+        leases::renew_replica(&self.store, hub, self.now(), ttl)
+            .await
+            .expect("a lease");
     }
 
     fn now(&self) -> Timestamp {
@@ -93,9 +106,12 @@ impl Fleet {
             spec: json!({}),
             by: "test".to_owned(),
         };
-        clusters::create(&mut tx, &new, now).await.expect("a cluster");
+        clusters::create(&mut tx, &new, now)
+            .await
+            .expect("a cluster");
         tx.commit().await.expect("a commit");
-        self.clusters.insert(name.to_owned(), Cluster { id, epoch: 0 });
+        self.clusters
+            .insert(name.to_owned(), Cluster { id, epoch: 0 });
         self.connect(name).await;
     }
 
@@ -117,7 +133,9 @@ impl Fleet {
 
     pub async fn lose(&mut self, name: &str) {
         let cluster = &self.clusters[name];
-        sessions::close(&self.store, cluster.id, cluster.epoch, self.now()).await.expect("closed");
+        sessions::close(&self.store, cluster.id, cluster.epoch, self.now())
+            .await
+            .expect("closed");
     }
 
     pub async fn record(
@@ -130,7 +148,11 @@ impl Fleet {
     ) {
         let mut tx = self.store.begin().await.expect("a transaction");
         let new = NewRecord {
-            key: RecordKey { kind, namespace: namespace.to_owned(), name: name.to_owned() },
+            key: RecordKey {
+                kind,
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            },
             uid: Uuid::now_v7(),
             labels: BTreeMap::new(),
             annotations: annotations
@@ -141,13 +163,16 @@ impl Fleet {
             secrecy: Secrecy::Plain,
             by: "ana".to_owned(),
         };
-        records::apply(&mut tx, &new, None, Timestamp::now()).await.expect("a record");
+        records::apply(&mut tx, &new, None, Timestamp::now())
+            .await
+            .expect("a record");
         tx.commit().await.expect("a commit");
     }
 
     /// Applies the application with waves canary and rest.
     pub async fn apply(&self, image: &str) {
-        self.apply_to(image, json!({"fleet": "quickstart"}), &[]).await;
+        self.apply_to(image, json!({"fleet": "quickstart"}), &[])
+            .await;
     }
 
     pub async fn apply_to(&self, image: &str, destination: Value, annotations: &[(&str, &str)]) {
@@ -164,7 +189,14 @@ impl Fleet {
                 {"name": "rest", "maxConcurrent": 1},
             ],
         });
-        self.record(RecordKind::Application, "default", "shop", spec, annotations).await;
+        self.record(
+            RecordKind::Application,
+            "default",
+            "shop",
+            spec,
+            annotations,
+        )
+        .await;
     }
 
     pub async fn delete(&self) {
@@ -191,14 +223,22 @@ impl Fleet {
     }
 
     pub async fn bundle(&self, name: &str) -> Option<(Digest, Bundle)> {
-        let digest = self.digest(&format!("application/{}", shop()), name).await?;
-        let bytes = blobs::get(&self.store, digest).await.expect("a blob").expect("a blob");
+        let digest = self
+            .digest(&format!("application/{}", shop()), name)
+            .await?;
+        let bytes = blobs::get(&self.store, digest)
+            .await
+            .expect("a blob")
+            .expect("a blob");
         Some((digest, serde_json::from_slice(&bytes).expect("a bundle")))
     }
 
     pub async fn command(&self, name: &str) -> Option<Command> {
         let digest = self.digest(&format!("command/{}", shop()), name).await?;
-        let bytes = blobs::get(&self.store, digest).await.expect("a blob").expect("a blob");
+        let bytes = blobs::get(&self.store, digest)
+            .await
+            .expect("a blob")
+            .expect("a blob");
         Some(serde_json::from_slice(&bytes).expect("a command"))
     }
 
@@ -211,7 +251,11 @@ impl Fleet {
     pub async fn granted(&self, revision: u64) -> Vec<String> {
         let mut names = Vec::new();
         for name in self.clusters.keys() {
-            if self.bundle(name).await.is_some_and(|(_, bundle)| bundle.revision == revision) {
+            if self
+                .bundle(name)
+                .await
+                .is_some_and(|(_, bundle)| bundle.revision == revision)
+            {
                 names.push(name.clone());
             }
         }
@@ -239,11 +283,19 @@ impl Fleet {
             outcome,
             reason: String::new(),
             applied_release: (outcome == UnitOutcome::Succeeded).then(|| bundle.release.clone()),
-            health: if unfinished { Health::Progressing } else { Health::Healthy },
+            health: if unfinished {
+                Health::Progressing
+            } else {
+                Health::Healthy
+            },
             objects: Vec::new(),
             object_count: 1,
             rollouts: Vec::new(),
-            waiting_on: if unfinished { vec![waiting] } else { Vec::new() },
+            waiting_on: if unfinished {
+                vec![waiting]
+            } else {
+                Vec::new()
+            },
             events: Vec::new(),
             executed: Vec::new(),
             orphans: Vec::new(),
@@ -258,9 +310,13 @@ impl Fleet {
             detail: serde_json::to_value(&status).expect("a status"),
             events: Vec::new(),
         };
-        let ingested =
-            status::ingest(&self.store, &[report], Timestamp::now()).await.expect("ingested");
-        assert!(ingested.fenced.is_empty(), "{name} speaks in an old session");
+        let ingested = status::ingest(&self.store, &[report], Timestamp::now())
+            .await
+            .expect("ingested");
+        assert!(
+            ingested.fenced.is_empty(),
+            "{name} speaks in an old session"
+        );
     }
 
     pub async fn succeed_all(&mut self) {
@@ -281,7 +337,10 @@ impl Fleet {
     }
 
     pub async fn act(&self, action: ActionType) -> Uuid {
-        let run = runs::latest(&self.store, &shop()).await.expect("a run").expect("a run");
+        let run = runs::latest(&self.store, &shop())
+            .await
+            .expect("a run")
+            .expect("a run");
         let id = Uuid::now_v7();
         let new = NewAction {
             id,
@@ -297,7 +356,9 @@ impl Fleet {
             idempotency_key: id.to_string(),
         };
         let mut tx = self.store.begin().await.expect("a transaction");
-        actions::record(&mut tx, &new, Timestamp::now()).await.expect("recorded");
+        actions::record(&mut tx, &new, Timestamp::now())
+            .await
+            .expect("recorded");
         tx.commit().await.expect("a commit");
         id
     }

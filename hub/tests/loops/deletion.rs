@@ -17,7 +17,12 @@ async fn deleting_an_application_takes_it_away_everywhere() {
         let holders = desired::holders(&fleet.store, key).await.expect("holders");
         assert!(holders.is_empty(), "{key}");
     }
-    assert!(runs::latest(&fleet.store, &shop()).await.expect("an answer").is_none());
+    assert!(
+        runs::latest(&fleet.store, &shop())
+            .await
+            .expect("an answer")
+            .is_none()
+    );
     fleet.apply("1").await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(1).await.len(), 3, "it starts anew");
@@ -30,9 +35,21 @@ async fn a_shrinking_destination_meets_the_brake() {
     let few = json!({"clusters": ["canary-1", "prod-1"]});
     fleet.apply_to("1", few.clone(), &[]).await;
     let error = fleet.plan().await.expect_err("the brake");
-    assert!(matches!(error, LoopError::RemovalHeld { leaving: 3, holding: 5, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            LoopError::RemovalHeld {
+                leaving: 3,
+                holding: 5,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(fleet.granted(1).await.len(), 5, "nobody loses anything");
-    fleet.apply_to("1", few, &[("bellwether.dev/allow-removal", "3")]).await;
+    fleet
+        .apply_to("1", few, &[("bellwether.dev/allow-removal", "3")])
+        .await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(1).await, ["canary-1", "prod-1"]);
     assert_eq!(fleet.view().await.revision, 1, "the release is the same");
@@ -44,12 +61,24 @@ async fn one_that_left_is_gone_from_the_run() {
     fleet.install().await;
     fleet.apply("2").await;
     fleet.plan().await.expect("planned");
-    fleet.apply_to("2", json!({"clusters": ["prod-1", "prod-2"]}), &[]).await;
+    fleet
+        .apply_to("2", json!({"clusters": ["prod-1", "prod-2"]}), &[])
+        .await;
     fleet.plan().await.expect("planned");
     assert!(fleet.bundle("canary-1").await.is_none());
-    assert_eq!(fleet.granted(2).await, ["prod-1"], "the run goes on without it");
+    assert_eq!(
+        fleet.granted(2).await,
+        ["prod-1"],
+        "the run goes on without it"
+    );
     fleet.report("prod-1", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(2).await, ["prod-1", "prod-2"]);
-    assert_eq!(releases::list(&fleet.store, &shop(), 9).await.expect("releases").len(), 2);
+    assert_eq!(
+        releases::list(&fleet.store, &shop(), 9)
+            .await
+            .expect("releases")
+            .len(),
+        2
+    );
 }

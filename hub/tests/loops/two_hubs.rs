@@ -39,12 +39,15 @@ async fn release_with(second: impl Fn(Uuid) -> Uuid) {
         for result in [one, two] {
             if let Err(error) = result {
                 // Two owners of one name may be in each other's way when they renew its leases.
-                let transient =
-                    matches!(&error, LoopError::Store(source) if source.is_transient());
+                let transient = matches!(&error, LoopError::Store(source) if source.is_transient());
                 assert!(error.is_routine() || transient, "{}", error.chain());
             }
         }
-        let outcome = if turn == 0 { UnitOutcome::Failed } else { UnitOutcome::Succeeded };
+        let outcome = if turn == 0 {
+            UnitOutcome::Failed
+        } else {
+            UnitOutcome::Succeeded
+        };
         for name in fleet.granted(2).await {
             fleet.report(&name, outcome).await;
         }
@@ -54,9 +57,15 @@ async fn release_with(second: impl Fn(Uuid) -> Uuid) {
     }
     assert_eq!(fleet.view().await.done, 5);
     let run = fleet.view().await.run;
-    let told = events::list(&fleet.store, &EventFilter::Run(run), Order::Oldest, None, 1000)
-        .await
-        .expect("events");
+    let told = events::list(
+        &fleet.store,
+        &EventFilter::Run(run),
+        Order::Oldest,
+        None,
+        1000,
+    )
+    .await
+    .expect("events");
     let grants: Vec<(&str, u32)> = told
         .iter()
         .filter(|row| row.event.reason == "ClusterGranted")
@@ -64,15 +73,29 @@ async fn release_with(second: impl Fn(Uuid) -> Uuid) {
         .collect();
     let unique: BTreeSet<&(&str, u32)> = grants.iter().collect();
     assert_eq!(grants.len(), unique.len(), "{grants:?}");
-    assert_eq!(grants.len(), 6, "five clusters, one of them twice: {grants:?}");
+    assert_eq!(
+        grants.len(),
+        6,
+        "five clusters, one of them twice: {grants:?}"
+    );
     let sequences: Vec<u64> = told.iter().map(|row| row.event.seq).collect();
-    assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]), "no gap: {sequences:?}");
+    assert!(
+        sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+        "no gap: {sequences:?}"
+    );
     for name in fleet.clusters.keys() {
         let expected = if name == "canary-1" { 2 } else { 1 };
-        assert_eq!(fleet.bundle(name).await.expect("a bundle").1.attempt, expected, "{name}");
+        assert_eq!(
+            fleet.bundle(name).await.expect("a bundle").1.attempt,
+            expected,
+            "{name}"
+        );
     }
     assert_eq!(
-        bellwether_store::releases::list(&fleet.store, &shop(), 9).await.expect("releases").len(),
+        bellwether_store::releases::list(&fleet.store, &shop(), 9)
+            .await
+            .expect("releases")
+            .len(),
         2,
         "one release, whoever saw the change first"
     );

@@ -17,15 +17,24 @@ async fn a_release_goes_through_the_fleet_in_waves() {
     fleet.install().await;
     let (_, installed) = fleet.bundle("prod-2").await.expect("a bundle");
     assert_eq!((installed.mode, installed.revision), (BundleMode::Plain, 1));
-    assert_eq!(installed.components[0].objects[0]["metadata"]["namespace"], "default");
+    assert_eq!(
+        installed.components[0].objects[0]["metadata"]["namespace"],
+        "default"
+    );
     assert_eq!(fleet.view().await.state, RunPhase::Succeeded);
 
     fleet.apply("2").await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(2).await, ["canary-1"]);
     let view = fleet.view().await;
-    assert_eq!((view.revision, view.from_revision, view.version.as_str()), (2, Some(1), "2"));
-    assert_eq!((view.state, view.done, view.total), (RunPhase::Progressing, 0, 3));
+    assert_eq!(
+        (view.revision, view.from_revision, view.version.as_str()),
+        (2, Some(1), "2")
+    );
+    assert_eq!(
+        (view.state, view.done, view.total),
+        (RunPhase::Progressing, 0, 3)
+    );
     assert_eq!(view.waves[0].clusters[0].state, ClusterPhase::Granted);
     assert!(!view.waiting_on.is_empty());
 
@@ -34,15 +43,26 @@ async fn a_release_goes_through_the_fleet_in_waves() {
     assert_eq!(fleet.granted(2).await, ["canary-1"]);
     fleet.report("canary-1", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
-    assert_eq!(fleet.granted(2).await, ["canary-1", "prod-1"], "one at a time");
+    assert_eq!(
+        fleet.granted(2).await,
+        ["canary-1", "prod-1"],
+        "one at a time"
+    );
     fleet.report("prod-1", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
     fleet.report("prod-2", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
 
     let view = fleet.view().await;
-    assert_eq!((view.state, view.done, view.percent), (RunPhase::Succeeded, 3, 100));
-    assert!(view.waves.iter().all(|wave| wave.state == WavePhase::Passed));
+    assert_eq!(
+        (view.state, view.done, view.percent),
+        (RunPhase::Succeeded, 3, 100)
+    );
+    assert!(
+        view.waves
+            .iter()
+            .all(|wave| wave.state == WavePhase::Passed)
+    );
     let told = events::list(
         &fleet.store,
         &EventFilter::Application(shop()),
@@ -52,14 +72,25 @@ async fn a_release_goes_through_the_fleet_in_waves() {
     )
     .await
     .expect("events");
-    let reasons: Vec<&str> =
-        told.iter().filter(|row| row.event.run == view.run).map(|row| row.event.reason.as_str()).collect();
+    let reasons: Vec<&str> = told
+        .iter()
+        .filter(|row| row.event.run == view.run)
+        .map(|row| row.event.reason.as_str())
+        .collect();
     assert_eq!(
         reasons,
         [
-            "WaveStarted", "ClusterGranted", "ClusterSucceeded", "WavePassed", "WaveStarted",
-            "ClusterGranted", "ClusterSucceeded", "ClusterGranted", "ClusterSucceeded",
-            "WavePassed", "Succeeded",
+            "WaveStarted",
+            "ClusterGranted",
+            "ClusterSucceeded",
+            "WavePassed",
+            "WaveStarted",
+            "ClusterGranted",
+            "ClusterSucceeded",
+            "ClusterGranted",
+            "ClusterSucceeded",
+            "WavePassed",
+            "Succeeded",
         ]
     );
 }
@@ -88,9 +119,15 @@ async fn a_failure_halts_until_somebody_retries() {
 
     let action = fleet.act(ActionType::Retry).await;
     fleet.plan().await.expect("planned");
-    let answered = actions::get(&fleet.store, action).await.expect("an action").expect("an action");
+    let answered = actions::get(&fleet.store, action)
+        .await
+        .expect("an action")
+        .expect("an action");
     assert_eq!(answered.result.expect("a result")["outcome"], "Executed");
-    assert_eq!(fleet.bundle("canary-1").await.expect("a bundle").1.attempt, 2);
+    assert_eq!(
+        fleet.bundle("canary-1").await.expect("a bundle").1.attempt,
+        2
+    );
     fleet.report("canary-1", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(2).await, ["canary-1", "prod-1"]);
@@ -108,8 +145,15 @@ async fn a_newer_release_supersedes_the_one_under_way() {
     fleet.plan().await.expect("planned");
     let command = fleet.command("canary-1").await.expect("a command");
     assert_eq!(command.run, second.run);
-    assert_eq!(command.abort.expect("an abort").cause, AbortCause::Superseded);
-    assert_eq!(fleet.granted(3).await, [] as [&str; 0], "it returns to stable first");
+    assert_eq!(
+        command.abort.expect("an abort").cause,
+        AbortCause::Superseded
+    );
+    assert_eq!(
+        fleet.granted(3).await,
+        [] as [&str; 0],
+        "it returns to stable first"
+    );
     fleet.report("canary-1", UnitOutcome::Failed).await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(3).await, ["canary-1"]);
@@ -144,7 +188,10 @@ async fn a_joiner_gets_the_release_that_runs() {
     fleet.report("prod-9", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
     let view = fleet.view().await;
-    assert_eq!((view.state, view.done, view.total), (RunPhase::Succeeded, 3, 3));
+    assert_eq!(
+        (view.state, view.done, view.total),
+        (RunPhase::Succeeded, 3, 3)
+    );
 }
 
 #[tokio::test]
@@ -153,7 +200,10 @@ async fn an_action_without_effect_says_so() {
     fleet.install().await;
     let action = fleet.act(ActionType::Approve).await;
     fleet.plan().await.expect("planned");
-    let answered = actions::get(&fleet.store, action).await.expect("an action").expect("an action");
+    let answered = actions::get(&fleet.store, action)
+        .await
+        .expect("an action")
+        .expect("an action");
     assert_eq!(answered.result.expect("a result")["outcome"], "Stale");
 }
 
@@ -167,7 +217,13 @@ async fn overlapping_waves_release_nothing_and_are_named() {
         "waves": [{"name": "a", "selector": {}}, {"name": "b", "clusters": ["prod-1"]}],
     });
     fleet
-        .record(bellwether_store::records::RecordKind::Application, "default", "shop", spec, &[])
+        .record(
+            bellwether_store::records::RecordKind::Application,
+            "default",
+            "shop",
+            spec,
+            &[],
+        )
         .await;
     let error = fleet.plan().await.expect_err("an overlap");
     assert_eq!(

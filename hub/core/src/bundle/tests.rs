@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{BundleInput, EncodedBundle, build};
-use crate::{placement::ClusterFacts, release::{Release, RolloutRecord, content}};
+use crate::{
+    placement::ClusterFacts,
+    release::{Release, RolloutRecord, content},
+};
 
 fn release() -> Release {
     let spec = serde_json::from_value(json!({
@@ -37,13 +40,23 @@ fn release() -> Release {
         "strategy": {"canary": {"stepWeight": 10}},
     }))
     .expect("a rollout");
-    let records = [RolloutRecord { name: "shop-web".to_owned(), spec: rollout }];
+    let records = [RolloutRecord {
+        name: "shop-web".to_owned(),
+        spec: rollout,
+    }];
     let content = content("shop", &spec, &records).expect("content");
-    Release { id: Uuid::nil(), revision: 7, digest: content.digest(), content }
+    Release {
+        id: Uuid::nil(),
+        revision: 7,
+        digest: content.digest(),
+        content,
+    }
 }
 
 fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
-    let at = |address: &str| MetricsDefaults { address: address.to_owned() };
+    let at = |address: &str| MetricsDefaults {
+        address: address.to_owned(),
+    };
     let cluster = ClusterFacts {
         id: Uuid::from_u128(1),
         name: "eu".to_owned(),
@@ -56,7 +69,10 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
         metrics: Some(at("http://fleet")),
         max_concurrent: None,
     };
-    let application = NamespacedName { namespace: "default".to_owned(), name: "shop".to_owned() };
+    let application = NamespacedName {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+    };
     build(BundleInput {
         application: &application,
         release: &release(),
@@ -77,7 +93,10 @@ fn namespaces_and_defaults_are_filled_in() {
         .flat_map(|component| &component.objects)
         .map(|object| {
             let metadata = &object["metadata"];
-            (metadata["name"].as_str().expect("a name"), metadata["namespace"].as_str())
+            (
+                metadata["name"].as_str().expect("a name"),
+                metadata["namespace"].as_str(),
+            )
         })
         .collect();
     assert_eq!(
@@ -94,9 +113,15 @@ fn namespaces_and_defaults_are_filled_in() {
     let spec = &bundle.rollouts[0].spec;
     assert_eq!(spec.workload.namespace.as_deref(), Some("shop"));
     assert_eq!(spec.traffic.len(), 1);
-    assert_eq!(bundle.metrics.map(|metrics| metrics.address).as_deref(), Some("http://fleet"));
+    assert_eq!(
+        bundle.metrics.map(|metrics| metrics.address).as_deref(),
+        Some("http://fleet")
+    );
     let own = encode(Some("http://cluster"), 1).bundle;
-    assert_eq!(own.metrics.map(|metrics| metrics.address).as_deref(), Some("http://cluster"));
+    assert_eq!(
+        own.metrics.map(|metrics| metrics.address).as_deref(),
+        Some("http://cluster")
+    );
 }
 
 #[test]
@@ -106,5 +131,9 @@ fn a_bundle_is_named_by_its_bytes() {
     assert_eq!(one.digest.as_slice(), Sha256::digest(&one.bytes).as_slice());
     let parsed = serde_json::from_slice(&one.bytes).expect("a bundle");
     assert_eq!(one.bundle, parsed);
-    assert_ne!(one.digest, encode(None, 2).digest, "every attempt is its own bundle");
+    assert_ne!(
+        one.digest,
+        encode(None, 2).digest,
+        "every attempt is its own bundle"
+    );
 }

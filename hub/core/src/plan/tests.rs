@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::{application::OnFailure, application::Wave, number::IntOrPercent, selector::Selector};
+use bellwether_api::{
+    application::OnFailure, application::Wave, number::IntOrPercent, selector::Selector,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -37,7 +39,13 @@ fn wave(name: &str, selector: Option<Selector>) -> Wave {
 }
 
 fn input<'a>(waves: &'a [Wave], clusters: &'a [ClusterFacts]) -> PlanInput<'a> {
-    PlanInput { waves, on_failure: None, clusters, fleet_max_concurrent: None, install: false }
+    PlanInput {
+        waves,
+        on_failure: None,
+        clusters,
+        fleet_max_concurrent: None,
+        install: false,
+    }
 }
 
 #[test]
@@ -48,11 +56,20 @@ fn last_wave_takes_the_rest() {
     let names: Vec<Vec<&str>> = plan
         .waves
         .iter()
-        .map(|wave| wave.clusters.iter().map(|cluster| cluster.name.as_str()).collect())
+        .map(|wave| {
+            wave.clusters
+                .iter()
+                .map(|cluster| cluster.name.as_str())
+                .collect()
+        })
         .collect();
     assert_eq!(names, [vec!["c01"], vec!["c02", "c03"]]);
     assert_eq!((plan.on_failure, plan.install), (OnFailure::Halt, false));
-    assert!(plan.waves.iter().all(|wave| wave.max_concurrent == 1 && wave.max_failures == 0));
+    assert!(
+        plan.waves
+            .iter()
+            .all(|wave| wave.max_concurrent == 1 && wave.max_failures == 0)
+    );
 }
 
 #[test]
@@ -60,13 +77,19 @@ fn limits_resolve_against_the_wave() {
     let clusters: Vec<ClusterFacts> = (0..10).map(|number| cluster(number, "prod")).collect();
     for (limit, concurrent) in [("25%", 2), ("1%", 1), ("100%", 10), ("4", 4), ("0", 1)] {
         let limit: IntOrPercent = limit.parse().expect("a limit");
-        let waves = [Wave { max_concurrent: Some(limit), ..wave("all", tier("prod")) }];
+        let waves = [Wave {
+            max_concurrent: Some(limit),
+            ..wave("all", tier("prod"))
+        }];
         let plan = freeze(input(&waves, &clusters)).expect("a plan");
         assert_eq!(plan.waves[0].max_concurrent, concurrent, "{limit}");
     }
     for (limit, failures) in [("25%", 2), ("1%", 0), ("1", 1)] {
         let limit: IntOrPercent = limit.parse().expect("a limit");
-        let waves = [Wave { max_failures: Some(limit), ..wave("all", tier("prod")) }];
+        let waves = [Wave {
+            max_failures: Some(limit),
+            ..wave("all", tier("prod"))
+        }];
         let plan = freeze(input(&waves, &clusters)).expect("a plan");
         assert_eq!(plan.waves[0].max_failures, failures, "{limit}");
     }
@@ -77,9 +100,15 @@ fn without_waves_there_is_one_and_it_is_never_unlimited() {
     let clusters: Vec<ClusterFacts> = (0..8).map(|number| cluster(number, "prod")).collect();
     let plan = freeze(input(&[], &clusters)).expect("a plan");
     assert_eq!(plan.waves.len(), 1);
-    assert_eq!((plan.waves[0].name.as_str(), plan.waves[0].max_concurrent), (ONLY_WAVE, 2));
+    assert_eq!(
+        (plan.waves[0].name.as_str(), plan.waves[0].max_concurrent),
+        (ONLY_WAVE, 2)
+    );
     assert_eq!(plan.on_failure, OnFailure::Continue);
-    let fleet = PlanInput { fleet_max_concurrent: Some(IntOrPercent::Int(5)), ..input(&[], &clusters) };
+    let fleet = PlanInput {
+        fleet_max_concurrent: Some(IntOrPercent::Int(5)),
+        ..input(&[], &clusters)
+    };
     assert_eq!(freeze(fleet).expect("a plan").waves[0].max_concurrent, 5);
 }
 
@@ -87,18 +116,32 @@ fn without_waves_there_is_one_and_it_is_never_unlimited() {
 fn first_release_ignores_waves() {
     let clusters = [cluster(1, "canary"), cluster(2, "prod")];
     let waves = [wave("canary", tier("canary")), wave("rest", None)];
-    let plan = freeze(PlanInput { install: true, ..input(&waves, &clusters) }).expect("a plan");
+    let plan = freeze(PlanInput {
+        install: true,
+        ..input(&waves, &clusters)
+    })
+    .expect("a plan");
     assert!(plan.install);
     assert_eq!(plan.waves.len(), 1);
-    assert_eq!((plan.waves[0].name.as_str(), plan.waves[0].clusters.len()), (INSTALL_WAVE, 2));
+    assert_eq!(
+        (plan.waves[0].name.as_str(), plan.waves[0].clusters.len()),
+        (INSTALL_WAVE, 2)
+    );
 }
 
 #[test]
 fn overlaps_and_open_ends_are_refused_by_name() {
-    let clusters = [cluster(2, "canary"), cluster(1, "canary"), cluster(3, "prod")];
+    let clusters = [
+        cluster(2, "canary"),
+        cluster(1, "canary"),
+        cluster(3, "prod"),
+    ];
     let waves = [
         wave("canary", tier("canary")),
-        Wave { clusters: vec!["c01".to_owned(), "c02".to_owned()], ..wave("named", None) },
+        Wave {
+            clusters: vec!["c01".to_owned(), "c02".to_owned()],
+            ..wave("named", None)
+        },
     ];
     let error = freeze(input(&waves, &clusters)).expect_err("an overlap");
     assert_eq!(
@@ -108,7 +151,9 @@ fn overlaps_and_open_ends_are_refused_by_name() {
     let waves = [wave("open", None), wave("rest", None)];
     assert_eq!(
         freeze(input(&waves, &clusters)),
-        Err(PlanError::OpenEnded { wave: "open".to_owned() })
+        Err(PlanError::OpenEnded {
+            wave: "open".to_owned()
+        })
     );
 }
 

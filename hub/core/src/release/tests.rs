@@ -28,7 +28,10 @@ fn rollout() -> RolloutSpec {
 }
 
 fn record(name: &str, spec: RolloutSpec) -> RolloutRecord {
-    RolloutRecord { name: name.to_owned(), spec }
+    RolloutRecord {
+        name: name.to_owned(),
+        spec,
+    }
 }
 
 #[test]
@@ -38,9 +41,17 @@ fn equal_content_is_the_same_release() {
     let mut other = application("web:1");
     other.history_limit = 3;
     other.waves = serde_json::from_value(json!([{"name": "all"}])).expect("waves");
-    let steered = RolloutSpec { suspend: true, history_limit: 4, ..rollout() };
+    let steered = RolloutSpec {
+        suspend: true,
+        history_limit: 4,
+        ..rollout()
+    };
     let same = content("shop", &other, &[record("shop-web", steered)]).expect("content");
-    assert_eq!(one.digest(), same.digest(), "waves, limits and suspend make no release");
+    assert_eq!(
+        one.digest(),
+        same.digest(),
+        "waves, limits and suspend make no release"
+    );
     assert_eq!(one.change_to(&same), Change::None);
     let next = content("shop", &application("web:2"), &records).expect("content");
     assert_ne!(one.digest(), next.digest());
@@ -49,7 +60,11 @@ fn equal_content_is_the_same_release() {
 
 #[test]
 fn taking_a_rollout_away_is_told_from_a_new_release() {
-    let with = content("shop", &application("web:1"), &[record("shop-web", rollout())]);
+    let with = content(
+        "shop",
+        &application("web:1"),
+        &[record("shop-web", rollout())],
+    );
     let with = with.expect("content");
     let without = content("shop", &application("web:1"), &[]).expect("content");
     assert_eq!(with.change_to(&without), Change::RolloutsRemoved);
@@ -61,15 +76,26 @@ fn taking_a_rollout_away_is_told_from_a_new_release() {
 #[test]
 fn inline_rollouts_are_named_after_their_component() {
     let mut spec = application("web:1");
-    spec.components[0].rollout = Some(RolloutSpec { application: None, ..rollout() });
+    spec.components[0].rollout = Some(RolloutSpec {
+        application: None,
+        ..rollout()
+    });
     let made = content("shop", &spec, &[]).expect("content");
     assert_eq!(made.rollouts[0].name, "shop-web");
     assert_eq!(made.rollouts[0].spec.application.as_deref(), Some("shop"));
     assert_eq!(made.rollouts[0].spec.component.as_deref(), Some("web"));
     let twice = content("shop", &spec, &[record("other", rollout())]);
-    assert!(matches!(twice, Err(ReleaseError::GovernedTwice { .. })), "{twice:?}");
+    assert!(
+        matches!(twice, Err(ReleaseError::GovernedTwice { .. })),
+        "{twice:?}"
+    );
     let clash = content("shop", &spec, &[record("shop-web", rollout())]);
-    assert_eq!(clash, Err(ReleaseError::SameName { name: "shop-web".to_owned() }));
+    assert_eq!(
+        clash,
+        Err(ReleaseError::SameName {
+            name: "shop-web".to_owned()
+        })
+    );
 }
 
 #[test]
@@ -79,9 +105,11 @@ fn a_workload_must_be_rendered() {
     let error = content("shop", &application("web:1"), &[record("shop-web", stray)]);
     assert_eq!(
         error.map_err(|error| error.to_string()),
-        Err("failed to make a release: rollout \"shop-web\" governs Deployment/wbe, which no \
+        Err(
+            "failed to make a release: rollout \"shop-web\" governs Deployment/wbe, which no \
              component renders"
-            .to_owned())
+                .to_owned()
+        )
     );
     let mut lost = rollout();
     lost.component = Some("db".to_owned());
@@ -94,6 +122,10 @@ fn secrets_are_noticed() {
     let mut spec = application("web:1");
     assert!(!content("shop", &spec, &[]).expect("content").has_secret());
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
-    spec.components[0].manifests.as_mut().expect("manifests").push(secret);
+    spec.components[0]
+        .manifests
+        .as_mut()
+        .expect("manifests")
+        .push(secret);
     assert!(content("shop", &spec, &[]).expect("content").has_secret());
 }

@@ -1,9 +1,9 @@
 use bellwether_api::command::Command;
 
 use super::{
+    cluster::{ClusterPhase, ClusterRun},
     decide::Turn,
     decision::CommandChange,
-    state::{ClusterPhase, ClusterRun},
 };
 
 /// Returns the command units that differ from what was written last, and remembers them.
@@ -38,7 +38,10 @@ pub(super) fn changes(turn: &mut Turn<'_>) -> Vec<CommandChange> {
             continue;
         }
         cluster.written = Some(wanted.clone());
-        changes.push(CommandChange { cluster: id, command: wanted });
+        changes.push(CommandChange {
+            cluster: id,
+            command: wanted,
+        });
     }
     changes
 }
@@ -46,7 +49,11 @@ pub(super) fn changes(turn: &mut Turn<'_>) -> Vec<CommandChange> {
 /// A command for an earlier attempt is stale at the agent, so saying nothing is the same as
 /// having said nothing.
 fn is_said(cluster: &ClusterRun, wanted: &Command) -> bool {
-    let silent = Command { run: wanted.run, attempt: wanted.attempt, ..Command::default() };
+    let silent = Command {
+        run: wanted.run,
+        attempt: wanted.attempt,
+        ..Command::default()
+    };
     match &cluster.written {
         Some(written) if written.attempt == wanted.attempt => written == wanted,
         _ => *wanted == silent,

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    act, command,
+    act,
+    cluster::{ClusterPhase, ClusterRun},
+    command,
     decision::{AnsweredAction, Decision, Grant, HubEvent},
     gate::{self, GateVerdict, Side},
     grant,
     input::{ClusterSeen, Input, Reach, Supersession},
     observe,
-    state::{ClusterPhase, ClusterRun, Ending, RunState, RunStatus},
+    state::{Ending, RunState, RunStatus},
     waiting, wave,
 };
 
@@ -43,9 +45,23 @@ pub fn decide(input: &Input<'_>) -> Decision {
     }
     let commands = command::changes(&mut turn);
     let (waiting_on, wake_at) = waiting::explain(&turn);
-    let Turn { mut next, grants, events, answered, .. } = turn;
+    let Turn {
+        mut next,
+        grants,
+        events,
+        answered,
+        ..
+    } = turn;
     next.next_event += u64::try_from(events.len()).unwrap_or(u64::MAX);
-    Decision { next, grants, commands, answered, events, waiting_on, wake_at }
+    Decision {
+        next,
+        grants,
+        commands,
+        answered,
+        events,
+        waiting_on,
+        wake_at,
+    }
 }
 
 /// Says what a run waits for as it stands, and when time alone may move it, without deciding
@@ -91,7 +107,9 @@ impl<'a> Turn<'a> {
     }
 
     pub fn reach(&self, cluster: Uuid) -> Reach {
-        self.seen.get(&cluster).map_or(Reach::Unreachable, |seen| seen.reach(self.input.now))
+        self.seen
+            .get(&cluster)
+            .map_or(Reach::Unreachable, |seen| seen.reach(self.input.now))
     }
 
     pub fn is_suspended(&self) -> bool {
@@ -106,7 +124,12 @@ impl<'a> Turn<'a> {
         message: impl Into<String>,
     ) {
         let message = message.into();
-        self.events.push(HubEvent { cluster, severity, reason: reason.to_owned(), message });
+        self.events.push(HubEvent {
+            cluster,
+            severity,
+            reason: reason.to_owned(),
+            message,
+        });
     }
 
     /// Tells every cluster under way to go back to what it had.
@@ -125,7 +148,10 @@ impl<'a> Turn<'a> {
         };
         self.send_back(AbortCause::RollbackAll, &by, &reason);
         self.next.suspended = None;
-        self.next.status = RunStatus::RollingBack { since: self.now(), ending };
+        self.next.status = RunStatus::RollingBack {
+            since: self.now(),
+            ending,
+        };
         self.event(
             None,
             Severity::Error,
@@ -143,16 +169,25 @@ pub(super) fn send_cluster_back(
     reason: &str,
     now: Timestamp,
 ) -> bool {
-    if !matches!(cluster.phase, ClusterPhase::Running { .. } | ClusterPhase::Returning { .. }) {
+    if !matches!(
+        cluster.phase,
+        ClusterPhase::Running { .. } | ClusterPhase::Returning { .. }
+    ) {
         return false;
     }
     if cluster.abort.is_none() {
-        cluster.abort =
-            Some(Abort { cause, by: by.to_owned(), reason: reason.to_owned() });
+        cluster.abort = Some(Abort {
+            cause,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
     cluster.queue.clear();
     if matches!(cluster.phase, ClusterPhase::Running { .. }) {
-        cluster.phase = ClusterPhase::Returning { since: now, reason: format!("{cause:?}") };
+        cluster.phase = ClusterPhase::Returning {
+            since: now,
+            reason: format!("{cause:?}"),
+        };
     }
     true
 }
@@ -196,21 +231,27 @@ fn supersede(turn: &mut Turn<'_>) {
                 turn.event(None, Severity::Warn, "RolloutDeleted", reason);
             }
         }
-        Some(Supersession::ApplicationDeleted) => {
-            if !turn.next.status.is_finished() {
-                let reason = "the application was deleted".to_owned();
-                turn.event(None, Severity::Warn, "ApplicationDeleted", reason.clone());
-                turn.next.status =
-                    RunStatus::Aborted { at: now, by: "hub".to_owned(), reason };
-            }
+        Some(Supersession::ApplicationDeleted) if !turn.next.status.is_finished() => {
+            let reason = "the application was deleted".to_owned();
+            turn.event(None, Severity::Warn, "ApplicationDeleted", reason.clone());
+            turn.next.status = RunStatus::Aborted {
+                at: now,
+                by: "hub".to_owned(),
+                reason,
+            };
         }
+        Some(Supersession::ApplicationDeleted) => {}
     }
 }
 
 /// Ends the run when nothing is left to do.
 fn finish(turn: &mut Turn<'_>) {
     let now = turn.now();
-    let busy = turn.next.clusters.values().any(|cluster| cluster.phase.takes_slot());
+    let busy = turn
+        .next
+        .clusters
+        .values()
+        .any(|cluster| cluster.phase.takes_slot());
     match turn.next.status.clone() {
         RunStatus::Progressing => {
             let all_done = turn.next.waves.iter().all(|wave| wave.phase.is_done());
@@ -225,7 +266,11 @@ fn finish(turn: &mut Turn<'_>) {
         }
         RunStatus::Aborting { by, reason, .. } if !busy => {
             turn.event(None, Severity::Warn, "Aborted", said(&by, &reason));
-            turn.next.status = RunStatus::Aborted { at: now, by, reason };
+            turn.next.status = RunStatus::Aborted {
+                at: now,
+                by,
+                reason,
+            };
         }
         RunStatus::RollingBack { ending, .. } if !busy && !grant::has_something_to_revert(turn) => {
             match ending {
@@ -235,7 +280,11 @@ fn finish(turn: &mut Turn<'_>) {
                 }
                 Ending::Aborted { by, reason } => {
                     turn.event(None, Severity::Warn, "Aborted", said(&by, &reason));
-                    turn.next.status = RunStatus::Aborted { at: now, by, reason };
+                    turn.next.status = RunStatus::Aborted {
+                        at: now,
+                        by,
+                        reason,
+                    };
                 }
             }
         }
@@ -244,12 +293,21 @@ fn finish(turn: &mut Turn<'_>) {
 }
 
 fn said(by: &str, reason: &str) -> String {
-    if reason.is_empty() { format!("by {by}") } else { format!("by {by}: {reason}") }
+    if reason.is_empty() {
+        format!("by {by}")
+    } else {
+        format!("by {by}: {reason}")
+    }
 }
 
 fn end_progress(turn: &mut Turn<'_>) {
     let now = turn.now();
-    let failed_waves = turn.next.waves.iter().filter(|wave| wave.phase.is_failed()).count();
+    let failed_waves = turn
+        .next
+        .waves
+        .iter()
+        .filter(|wave| wave.phase.is_failed())
+        .count();
     if failed_waves == 0 {
         turn.event(None, Severity::Info, "Succeeded", "every wave passed");
         turn.next.status = RunStatus::Succeeded { at: now };

@@ -3,9 +3,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
+    cluster::ClusterPhase,
     decide::Turn,
     input::Reach,
-    state::{ClusterPhase, GateState, WavePhase},
+    state::{GateState, WavePhase},
 };
 
 /// Which side of a wave a gate stands on.
@@ -62,7 +63,11 @@ pub(super) fn verdicts(turn: &Turn<'_>, wave: usize, side: Side) -> Vec<GateVerd
         Side::Before => (&planned.before, &state.before),
         Side::After => (&planned.after, &state.after),
     };
-    gates.iter().zip(states).map(|(gate, state)| verdict(turn, wave, side, gate, state)).collect()
+    gates
+        .iter()
+        .zip(states)
+        .map(|(gate, state)| verdict(turn, wave, side, gate, state))
+        .collect()
 }
 
 fn verdict(
@@ -79,7 +84,11 @@ fn verdict(
         let given = u32::try_from(state.approvals.len()).unwrap_or(u32::MAX);
         let needed = approval.count.max(1);
         if given < needed {
-            return GateVerdict::Approval { given, needed, by: approval.by.clone() };
+            return GateVerdict::Approval {
+                given,
+                needed,
+                by: approval.by.clone(),
+            };
         }
     }
     if let Some(soak) = gate.soak {
@@ -142,7 +151,10 @@ fn worse(turn: &Turn<'_>, wave: usize, side: Side) -> Vec<Uuid> {
         Reach::Fresh => !is_proven(turn, *id),
         Reach::Silent { .. } => false,
     };
-    proving(turn, wave, side).into_iter().filter(is_worse).collect()
+    proving(turn, wave, side)
+        .into_iter()
+        .filter(is_worse)
+        .collect()
 }
 
 fn starts(turn: &Turn<'_>, wave: usize, side: Side, proving: &[Uuid]) -> Timestamp {

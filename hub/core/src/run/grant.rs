@@ -2,10 +2,11 @@ use bellwether_api::{application::OnFailure, bundle::BundleMode, status::Severit
 use uuid::Uuid;
 
 use super::{
+    cluster::ClusterPhase,
     decide::Turn,
     decision::{Grant, GrantRelease},
     input::Reach,
-    state::{ClusterPhase, RunStatus, WavePhase},
+    state::{RunStatus, WavePhase},
     wave,
 };
 
@@ -42,7 +43,11 @@ fn grant_wave(turn: &mut Turn<'_>, wave: usize) {
         return;
     }
     let mut slots = planned.max_concurrent.saturating_sub(tally.in_flight);
-    let mode = if turn.input.plan.install { BundleMode::Plain } else { BundleMode::Rollout };
+    let mode = if turn.input.plan.install {
+        BundleMode::Plain
+    } else {
+        BundleMode::Rollout
+    };
     for cluster in &planned.clusters {
         if slots == 0 {
             return;
@@ -75,7 +80,9 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
         .get(&id)
         .and_then(|seen| seen.status.as_ref())
         .and_then(|status| status.applied_release.clone());
-    let Some(cluster) = turn.next.clusters.get_mut(&id) else { return };
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else {
+        return;
+    };
     cluster.attempt += 1;
     cluster.abort = None;
     cluster.queue.clear();
@@ -95,7 +102,12 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
         GrantRelease::LastSucceeded => (ClusterPhase::Parked { since: now }, "ClusterJoined"),
     };
     cluster.phase = phase;
-    turn.grants.push(Grant { cluster: id, attempt, mode, release });
+    turn.grants.push(Grant {
+        cluster: id,
+        attempt,
+        mode,
+        release,
+    });
     turn.event(Some(id), Severity::Info, word, format!("attempt {attempt}"));
 }
 
@@ -103,15 +115,31 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
 fn grant_joiners(turn: &mut Turn<'_>) {
     let proven = match turn.next.status {
         RunStatus::Succeeded { .. } => true,
-        RunStatus::Progressing => {
-            turn.next.waves.iter().any(|wave| matches!(wave.phase, WavePhase::Passed { .. }))
-        }
+        RunStatus::Progressing => turn
+            .next
+            .waves
+            .iter()
+            .any(|wave| matches!(wave.phase, WavePhase::Passed { .. })),
         _ => false,
     };
-    let limit = turn.input.plan.waves.last().map_or(1, |wave| wave.max_concurrent);
-    let joiners = || turn.next.clusters.iter().filter(|(_, cluster)| cluster.wave.is_none());
-    let busy = joiners().filter(|(_, cluster)| cluster.phase.takes_slot()).count();
-    let mut slots = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(busy);
+    let limit = turn
+        .input
+        .plan
+        .waves
+        .last()
+        .map_or(1, |wave| wave.max_concurrent);
+    let joiners = || {
+        turn.next
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.wave.is_none())
+    };
+    let busy = joiners()
+        .filter(|(_, cluster)| cluster.phase.takes_slot())
+        .count();
+    let mut slots = usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(busy);
     let waiting: Vec<(Uuid, bool)> = joiners()
         .filter_map(|(id, cluster)| match cluster.phase {
             ClusterPhase::Waiting => Some((*id, false)),
@@ -171,9 +199,15 @@ fn revert(turn: &mut Turn<'_>) {
         })
         .map(|(_, cluster)| cluster.wave.unwrap_or(turn.next.waves.len()))
         .max();
-    let Some(current) = list.first().map(|entry| entry.0).max(newest_busy) else { return };
-    let limit =
-        turn.input.plan.waves.get(current).map_or(1, |wave| wave.max_concurrent);
+    let Some(current) = list.first().map(|entry| entry.0).max(newest_busy) else {
+        return;
+    };
+    let limit = turn
+        .input
+        .plan
+        .waves
+        .get(current)
+        .map_or(1, |wave| wave.max_concurrent);
     let mut in_flight = count_reverting(turn, current);
     for (wave, id, release) in list {
         if wave != current {

@@ -92,8 +92,12 @@ impl ClusterSeen {
     /// Tells whether the cluster can be spoken to at `now`.
     #[must_use]
     pub fn reach(&self, now: Timestamp) -> Reach {
-        let Some(last_heard) = self.last_heard else { return Reach::Unreachable };
-        let until = last_heard.saturating_add(FRESH_FOR).unwrap_or(Timestamp::MAX);
+        let Some(last_heard) = self.last_heard else {
+            return Reach::Unreachable;
+        };
+        let until = last_heard
+            .saturating_add(FRESH_FOR)
+            .unwrap_or(Timestamp::MAX);
         if until < now {
             Reach::Unreachable
         } else if self.connected {
@@ -122,9 +126,10 @@ impl ClusterSeen {
             status.run != run
                 && match status.outcome {
                     UnitOutcome::RollingBack => true,
-                    UnitOutcome::Progressing => {
-                        status.rollouts.iter().any(|track| !track.phase.is_terminal())
-                    }
+                    UnitOutcome::Progressing => status
+                        .rollouts
+                        .iter()
+                        .any(|track| !track.phase.is_terminal()),
                     _ => false,
                 }
         })
@@ -233,6 +238,8 @@ impl std::str::FromStr for ActionKind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| ParseActionKindError { text: text.to_owned() })
+            .ok_or_else(|| ParseActionKindError {
+                text: text.to_owned(),
+            })
     }
 }

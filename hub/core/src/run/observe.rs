@@ -5,9 +5,10 @@ use bellwether_api::{
 use uuid::Uuid;
 
 use super::{
+    cluster::{ClusterPhase, ClusterRun},
     decide::Turn,
     input::Reach,
-    state::{ClusterPhase, ClusterRun, RunStatus},
+    state::RunStatus,
 };
 
 /// Takes in who joined and who left since the plan was frozen.
@@ -22,11 +23,18 @@ pub(super) fn membership(turn: &mut Turn<'_>) {
     let ids: Vec<Uuid> = turn.next.clusters.keys().copied().collect();
     for id in ids {
         let member = turn.seen.get(&id).is_some_and(|seen| seen.member);
-        let Some(cluster) = turn.next.clusters.get_mut(&id) else { continue };
+        let Some(cluster) = turn.next.clusters.get_mut(&id) else {
+            continue;
+        };
         match (&cluster.phase, member) {
             (ClusterPhase::Gone { .. }, true) => {
                 cluster.phase = ClusterPhase::Waiting;
-                turn.event(Some(id), Severity::Info, "ClusterCameBack", "in the destination again");
+                turn.event(
+                    Some(id),
+                    Severity::Info,
+                    "ClusterCameBack",
+                    "in the destination again",
+                );
             }
             (ClusterPhase::Gone { .. }, false) | (_, true) => {}
             (_, false) => {
@@ -47,9 +55,13 @@ pub(super) fn statuses(turn: &mut Turn<'_>) {
     let run = turn.input.run.id;
     let ids: Vec<Uuid> = turn.next.clusters.keys().copied().collect();
     for id in ids {
-        let Some(seen) = turn.seen.get(&id).copied() else { continue };
+        let Some(seen) = turn.seen.get(&id).copied() else {
+            continue;
+        };
         let attempt = turn.next.clusters[&id].attempt;
-        let Some(status) = seen.status_of(run, attempt) else { continue };
+        let Some(status) = seen.status_of(run, attempt) else {
+            continue;
+        };
         let fresh = turn.reach(id) == Reach::Fresh;
         take_answers(turn, id, status);
         fold(turn, id, status, fresh);
@@ -58,7 +70,9 @@ pub(super) fn statuses(turn: &mut Turn<'_>) {
 
 /// Drops one-shot commands that the agent has answered.
 fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
-    let Some(cluster) = turn.next.clusters.get_mut(&id) else { return };
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else {
+        return;
+    };
     let mut answered = Vec::new();
     cluster.queue.retain(|queued| {
         let answer = status
@@ -72,9 +86,11 @@ fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
     });
     for (verb, by, answer) in answered {
         let (severity, reason, message) = match answer.outcome {
-            CommandOutcome::Executed => {
-                (Severity::Info, "CommandExecuted", format!("{verb:?} by {by} took effect"))
-            }
+            CommandOutcome::Executed => (
+                Severity::Info,
+                "CommandExecuted",
+                format!("{verb:?} by {by} took effect"),
+            ),
             CommandOutcome::Stale => (
                 Severity::Warn,
                 "CommandStale",
@@ -87,7 +103,9 @@ fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
 
 fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
     let now = turn.now();
-    let Some(cluster) = turn.next.clusters.get_mut(&id) else { return };
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else {
+        return;
+    };
     let reason = || {
         if status.reason.is_empty() {
             format!("{:?}", status.outcome)
@@ -106,15 +124,20 @@ fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
     };
     let (phase, severity, word) = match (&cluster.phase, status.outcome) {
         // Only what is heard now proves a success; a failure is believed whenever it was said.
-        (
-            ClusterPhase::Running { .. } | ClusterPhase::Returning { .. },
-            UnitOutcome::Succeeded,
-        ) if fresh => {
-            (ClusterPhase::Succeeded { at: now }, Severity::Info, "ClusterSucceeded")
+        (ClusterPhase::Running { .. } | ClusterPhase::Returning { .. }, UnitOutcome::Succeeded)
+            if fresh =>
+        {
+            (
+                ClusterPhase::Succeeded { at: now },
+                Severity::Info,
+                "ClusterSucceeded",
+            )
         }
-        (ClusterPhase::Reverting { .. }, UnitOutcome::Succeeded) if fresh => {
-            (ClusterPhase::Reverted { at: now }, Severity::Info, "ClusterReverted")
-        }
+        (ClusterPhase::Reverting { .. }, UnitOutcome::Succeeded) if fresh => (
+            ClusterPhase::Reverted { at: now },
+            Severity::Info,
+            "ClusterReverted",
+        ),
         (
             ClusterPhase::Running { .. }
             | ClusterPhase::Returning { .. }
@@ -122,7 +145,11 @@ fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
             | ClusterPhase::Reverting { .. },
             UnitOutcome::Failed | UnitOutcome::Refused,
         ) => (
-            ClusterPhase::Failed { at: now, reason: reason(), message: message() },
+            ClusterPhase::Failed {
+                at: now,
+                reason: reason(),
+                message: message(),
+            },
             Severity::Error,
             "ClusterFailed",
         ),
@@ -130,15 +157,22 @@ fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
             ClusterPhase::Running { .. } | ClusterPhase::Succeeded { .. },
             UnitOutcome::RollingBack,
         ) => (
-            ClusterPhase::Returning { since: now, reason: reason() },
+            ClusterPhase::Returning {
+                since: now,
+                reason: reason(),
+            },
             Severity::Error,
             "ClusterGoesBack",
         ),
         _ => return,
     };
     let text = match &phase {
-        ClusterPhase::Failed { reason, message, .. } if message.is_empty() => reason.clone(),
-        ClusterPhase::Failed { reason, message, .. } => format!("{reason}: {message}"),
+        ClusterPhase::Failed {
+            reason, message, ..
+        } if message.is_empty() => reason.clone(),
+        ClusterPhase::Failed {
+            reason, message, ..
+        } => format!("{reason}: {message}"),
         ClusterPhase::Returning { reason, .. } => reason.clone(),
         _ => format!("attempt {}", cluster.attempt),
     };

@@ -3,11 +3,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    act::gate_wait,
+    cluster::{ClusterPhase, ClusterRun},
     decide::Turn,
-    gate::{self, GateVerdict},
+    gate::{self, GateVerdict, Side},
     input::Reach,
-    state::{ClusterPhase, ClusterRun, RunStatus, Stop, WavePhase},
+    state::{RunStatus, Stop, WavePhase},
 };
 
 /// Clusters that are named in one sentence; the rest is counted.
@@ -15,7 +15,11 @@ const NAMED: usize = 5;
 
 /// Says what an unfinished run waits for, and when time alone may move it.
 pub(super) fn explain(turn: &Turn<'_>) -> (Vec<WaitReason>, Option<Timestamp>) {
-    let mut waits = Waits { turn, list: Vec::new(), wake_at: None };
+    let mut waits = Waits {
+        turn,
+        list: Vec::new(),
+        wake_at: None,
+    };
     if turn.next.status.is_finished() {
         waits.silences();
         return (Vec::new(), waits.wake_at);
@@ -27,7 +31,12 @@ pub(super) fn explain(turn: &Turn<'_>) -> (Vec<WaitReason>, Option<Timestamp>) {
     waits.silences();
     if waits.list.is_empty() {
         // Everything is settled and the next decision will say so; nothing else is known.
-        waits.push("Settling", "the next decision of the hub".to_owned(), None, None);
+        waits.push(
+            "Settling",
+            "the next decision of the hub".to_owned(),
+            None,
+            None,
+        );
     }
     (waits.list, waits.wake_at)
 }
@@ -48,7 +57,13 @@ struct Waits<'t, 'a> {
 }
 
 impl Waits<'_, '_> {
-    fn push(&mut self, reason: &str, message: String, on: Option<String>, since: Option<Timestamp>) {
+    fn push(
+        &mut self,
+        reason: &str,
+        message: String,
+        on: Option<String>,
+        since: Option<Timestamp>,
+    ) {
         self.list.push(WaitReason {
             reason: reason.to_owned(),
             message,
@@ -63,7 +78,11 @@ impl Waits<'_, '_> {
     }
 
     fn stop(&mut self, what: &str, stop: &Stop) {
-        let why = if stop.reason.is_empty() { String::new() } else { format!(": {}", stop.reason) };
+        let why = if stop.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", stop.reason)
+        };
         self.push(
             "Suspended",
             format!("{what} is suspended by {}{why}; resume it", stop.by),
@@ -108,7 +127,12 @@ impl Waits<'_, '_> {
                     "wave {name} failed on {}; no further cluster starts: retry or abort",
                     list(&failed)
                 );
-                self.push("Halted", message, Some(format!("wave/{name}")), Some(*since));
+                self.push(
+                    "Halted",
+                    message,
+                    Some(format!("wave/{name}")),
+                    Some(*since),
+                );
             }
             RunStatus::Aborting { since, by, .. } => {
                 let message = format!("clusters under way go back, ended by {by}");
@@ -140,8 +164,13 @@ impl Waits<'_, '_> {
     }
 
     fn clusters(&mut self) {
-        let clusters: Vec<(Uuid, ClusterRun)> =
-            self.turn.next.clusters.iter().map(|(id, one)| (*id, one.clone())).collect();
+        let clusters: Vec<(Uuid, ClusterRun)> = self
+            .turn
+            .next
+            .clusters
+            .iter()
+            .map(|(id, one)| (*id, one.clone()))
+            .collect();
         for (id, cluster) in clusters {
             self.cluster(id, &cluster);
         }
@@ -160,8 +189,7 @@ impl Waits<'_, '_> {
                 Reach::Unreachable,
             ) => {
                 let heard = self.turn.seen.get(&id).and_then(|seen| seen.last_heard);
-                let message =
-                    format!("{name} was granted and is silent now; it keeps its place");
+                let message = format!("{name} was granted and is silent now; it keeps its place");
                 self.push("ClusterUnreachable", message, on, heard.or(since));
             }
             (ClusterPhase::Running { .. }, _) => {
@@ -173,14 +201,23 @@ impl Waits<'_, '_> {
                 match status.map(|status| status.waiting_on.as_slice()) {
                     Some([first, ..]) => {
                         let message = format!("{name}: {}", first.message);
-                        let wait = WaitReason { message, on, ..first.clone() };
+                        let wait = WaitReason {
+                            message,
+                            on,
+                            ..first.clone()
+                        };
                         self.list.push(wait);
                     }
                     _ => self.push("Progressing", format!("{name} is under way"), on, since),
                 }
             }
             (ClusterPhase::Returning { reason, .. }, _) => {
-                self.push("RollingBack", format!("{name} goes back: {reason}"), on, since);
+                self.push(
+                    "RollingBack",
+                    format!("{name} goes back: {reason}"),
+                    on,
+                    since,
+                );
             }
             (ClusterPhase::Reverting { .. }, _) => {
                 let message = format!("{name} takes the release before again");
@@ -227,12 +264,55 @@ impl Waits<'_, '_> {
             .keys()
             .filter_map(|id| match self.turn.reach(*id) {
                 // One moment later, for until is still within the time allowed.
-                Reach::Silent { until } => {
-                    until.saturating_add(jiff::SignedDuration::from_millis(1)).ok()
-                }
+                Reach::Silent { until } => until
+                    .saturating_add(jiff::SignedDuration::from_millis(1))
+                    .ok(),
                 _ => None,
             })
             .collect();
         times.into_iter().for_each(|at| self.wake(at));
     }
+}
+
+/// Words for what a gate waits for.
+fn gate_wait(name: &str, side: Side, verdict: &GateVerdict) -> Option<WaitReason> {
+    let place = match side {
+        Side::Before => "before",
+        Side::After => "after",
+    };
+    let wait = |reason: &str, message: String, by_itself: Option<String>| WaitReason {
+        reason: reason.to_owned(),
+        message,
+        on: Some(format!("wave/{name}")),
+        since: None,
+        by_itself,
+    };
+    Some(match verdict {
+        GateVerdict::Holds => return None,
+        GateVerdict::Approval { given, needed, by } => {
+            let who = if by.is_empty() {
+                String::new()
+            } else {
+                format!(" by {}", by.join(", "))
+            };
+            wait(
+                "Approval",
+                format!("approval{who} {place} wave {name}: {given} of {needed} given"),
+                None,
+            )
+        }
+        GateVerdict::Soak { until } => wait(
+            "Soak",
+            format!("wave {name} must stay healthy until {until}"),
+            Some(format!("{until}: the soak {place} wave {name} ends")),
+        ),
+        GateVerdict::SoakStopped { clusters } => wait(
+            "SoakStopped",
+            format!(
+                "the soak {place} wave {name} waits for {}",
+                clusters.join(", ")
+            ),
+            None,
+        ),
+    })
 }

@@ -4,10 +4,11 @@ use bellwether_api::{
 };
 
 use super::{
+    cluster::ClusterPhase,
     decide::Turn,
     gate::{self, GateVerdict, Side},
     input::Reach,
-    state::{ClusterPhase, Ending, RunStatus, WavePhase},
+    state::{Ending, RunStatus, WavePhase},
 };
 
 /// How the clusters of one wave stand.
@@ -52,7 +53,12 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
 
 /// Tells how many clusters count against `maxFailures` for good.
 pub(super) fn lost(tally: Tally, policy: UnreachablePolicy) -> u32 {
-    tally.failed + if policy == UnreachablePolicy::Fail { tally.unreachable } else { 0 }
+    tally.failed
+        + if policy == UnreachablePolicy::Fail {
+            tally.unreachable
+        } else {
+            0
+        }
 }
 
 /// Moves waves on: opens, settles, passes, fails them.
@@ -100,7 +106,10 @@ fn advance_one(turn: &mut Turn<'_>, wave: usize) {
     let done = is_done(tally, planned.unreachable, planned.max_failures);
     match phase {
         WavePhase::Running { .. } if done => {
-            turn.next.waves[wave].phase = WavePhase::Settling { started, since: now };
+            turn.next.waves[wave].phase = WavePhase::Settling {
+                started,
+                since: now,
+            };
             // The clock may have been kept already; whether it counts is judged below.
             settle(turn, wave);
         }
@@ -128,8 +137,13 @@ fn settle(turn: &mut Turn<'_>, wave: usize) {
     if stopped(turn, wave) || !all_hold(turn, wave, Side::After) {
         return;
     }
-    let WavePhase::Settling { started, .. } = turn.next.waves[wave].phase else { return };
-    turn.next.waves[wave].phase = WavePhase::Passed { started, at: turn.now() };
+    let WavePhase::Settling { started, .. } = turn.next.waves[wave].phase else {
+        return;
+    };
+    turn.next.waves[wave].phase = WavePhase::Passed {
+        started,
+        at: turn.now(),
+    };
     let name = &turn.input.plan.waves[wave].name;
     turn.event(None, Severity::Info, "WavePassed", format!("wave {name}"));
 }
@@ -161,8 +175,8 @@ fn fail(turn: &mut Turn<'_>, wave: usize, tally: Tally, started: jiff::Timestamp
         tally.all,
         planned.max_failures
     );
-    let rest_is_done = tally.returning == 0
-        && tally.settled + tally.failed + tally.unreachable >= tally.all;
+    let rest_is_done =
+        tally.returning == 0 && tally.settled + tally.failed + tally.unreachable >= tally.all;
     match turn.input.plan.on_failure {
         // Every cluster of the wave has its own chance; only then the next wave starts.
         OnFailure::Continue if !rest_is_done => return,
@@ -184,7 +198,9 @@ fn stopped(turn: &Turn<'_>, wave: usize) -> bool {
 }
 
 fn all_hold(turn: &Turn<'_>, wave: usize, side: Side) -> bool {
-    gate::verdicts(turn, wave, side).iter().all(|verdict| *verdict == GateVerdict::Holds)
+    gate::verdicts(turn, wave, side)
+        .iter()
+        .all(|verdict| *verdict == GateVerdict::Holds)
 }
 
 impl WavePhase {

@@ -18,14 +18,18 @@ pub(super) fn build(run: &Input<'_>, id: Uuid, cluster: &ClusterRun, open: bool)
         state,
         attempt: cluster.attempt,
         reachable: reach == Reach::Fresh,
-        last_seen: seen.and_then(|seen| seen.last_heard).map(|at| at.to_string()),
+        last_seen: seen
+            .and_then(|seen| seen.last_heard)
+            .map(|at| at.to_string()),
         health: seen
             .filter(|_| fresh)
             .and_then(|seen| seen.status.as_ref())
             .map_or(Health::Unknown, |status| status.health),
         reason,
         message,
-        tracks: status.map(|status| status.rollouts.clone()).unwrap_or_default(),
+        tracks: status
+            .map(|status| status.rollouts.clone())
+            .unwrap_or_default(),
         waiting_on: waiting_on(state, cluster, seen, status, open),
         since: cluster.phase.since().map(|at| at.to_string()),
     }
@@ -73,7 +77,9 @@ fn running(run: &Input<'_>, cluster: &ClusterRun, status: Option<&UnitStatus>) -
         || run.state.suspended.is_some()
         || wave_stopped
         || cluster.suspended.is_some();
-    let Some(status) = status else { return Shown::Granted };
+    let Some(status) = status else {
+        return Shown::Granted;
+    };
     let in_phase = |phase| status.rollouts.iter().any(|track| track.phase == phase);
     if stopped || in_phase(Phase::Suspended) {
         Shown::Suspended
@@ -88,32 +94,48 @@ fn running(run: &Input<'_>, cluster: &ClusterRun, status: Option<&UnitStatus>) -
 fn asks(status: &UnitStatus) -> bool {
     status.rollouts.iter().any(|track| {
         track.phase == Phase::Paused
-            && track.waiting_on.iter().any(|wait| wait.reason.contains("Approv"))
+            && track
+                .waiting_on
+                .iter()
+                .any(|wait| wait.reason.contains("Approv"))
     })
 }
 
 fn words(cluster: &ClusterRun, status: Option<&UnitStatus>) -> (String, String) {
     match &cluster.phase {
-        ClusterPhase::Failed { reason, message, .. } => (reason.clone(), message.clone()),
+        ClusterPhase::Failed {
+            reason, message, ..
+        } => (reason.clone(), message.clone()),
         ClusterPhase::Returning { reason, .. } => (reason.clone(), String::new()),
-        ClusterPhase::Skipped { by, reason, .. } => {
-            ("Skipped".to_owned(), if reason.is_empty() { format!("by {by}") } else { reason.clone() })
-        }
-        ClusterPhase::Gone { .. } => {
-            ("Gone".to_owned(), "no longer in the destination".to_owned())
-        }
-        ClusterPhase::Reverted { .. } => {
-            ("RolledBack".to_owned(), "on the release before again".to_owned())
-        }
+        ClusterPhase::Skipped { by, reason, .. } => (
+            "Skipped".to_owned(),
+            if reason.is_empty() {
+                format!("by {by}")
+            } else {
+                reason.clone()
+            },
+        ),
+        ClusterPhase::Gone { .. } => ("Gone".to_owned(), "no longer in the destination".to_owned()),
+        ClusterPhase::Reverted { .. } => (
+            "RolledBack".to_owned(),
+            "on the release before again".to_owned(),
+        ),
         ClusterPhase::Superseded { .. } => ("Superseded".to_owned(), String::new()),
-        ClusterPhase::Parked { .. } => {
-            ("Joined".to_owned(), "on the last release that succeeded, meanwhile".to_owned())
-        }
+        ClusterPhase::Parked { .. } => (
+            "Joined".to_owned(),
+            "on the last release that succeeded, meanwhile".to_owned(),
+        ),
         _ => {
-            let reason = status.map(|status| status.reason.clone()).unwrap_or_default();
+            let reason = status
+                .map(|status| status.reason.clone())
+                .unwrap_or_default();
             let message = status
                 .and_then(|status| {
-                    status.rollouts.iter().map(|track| &track.message).find(|one| !one.is_empty())
+                    status
+                        .rollouts
+                        .iter()
+                        .map(|track| &track.message)
+                        .find(|one| !one.is_empty())
                 })
                 .cloned()
                 .unwrap_or_default();
@@ -134,7 +156,9 @@ fn waiting_on(
             reason: reason.to_owned(),
             message,
             on: Some(format!("cluster/{}", cluster.name)),
-            since: seen.and_then(|seen| seen.last_heard).map(|at| at.to_string()),
+            since: seen
+                .and_then(|seen| seen.last_heard)
+                .map(|at| at.to_string()),
             by_itself: None,
         }]
     };
@@ -149,9 +173,10 @@ fn waiting_on(
         ),
         Shown::Queued if open => wait("Queued", "waits for its turn".to_owned()),
         Shown::Queued => wait("WaveNotOpen", "its wave has not started".to_owned()),
-        Shown::Granted => {
-            wait("AgentSilent", "granted; the agent has not reported on it yet".to_owned())
-        }
+        Shown::Granted => wait(
+            "AgentSilent",
+            "granted; the agent has not reported on it yet".to_owned(),
+        ),
         _ => match status.map(|status| status.waiting_on.clone()) {
             Some(waits) if !waits.is_empty() => waits,
             _ => wait("AgentReport", "the agent's next report".to_owned()),

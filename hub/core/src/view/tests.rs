@@ -26,14 +26,23 @@ fn release(image: &str) -> Release {
     }))
     .expect("an application");
     let content = content("shop", &spec, &[]).expect("content");
-    Release { id: Uuid::nil(), revision: 7, digest: content.digest(), content }
+    Release {
+        id: Uuid::nil(),
+        revision: 7,
+        digest: content.digest(),
+        content,
+    }
 }
 
 fn view(fleet: &Fleet) -> RunView {
     let seen = fleet.seen();
     let input = Input {
         now: fleet.now,
-        run: RunFacts { id: RUN, revision: 7, has_previous: true },
+        run: RunFacts {
+            id: RUN,
+            revision: 7,
+            has_previous: true,
+        },
         plan: &fleet.plan,
         state: &fleet.state,
         clusters: &seen,
@@ -42,11 +51,17 @@ fn view(fleet: &Fleet) -> RunView {
         suspended_by_spec: false,
         supersession: None,
     };
-    let application = NamespacedName { namespace: "default".to_owned(), name: "shop".to_owned() };
+    let application = NamespacedName {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+    };
     build(&ViewInput {
         application: &application,
         release: &release("registry:5000/shop:2.4.1"),
-        from: Some(&Release { revision: 6, ..release("shop:2.4.0") }),
+        from: Some(&Release {
+            revision: 6,
+            ..release("shop:2.4.0")
+        }),
         run: input,
         by: "ana",
         reason: "",
@@ -81,11 +96,20 @@ fn a_run_is_shown_from_its_first_grant_to_its_end() {
     assert_eq!(view(&fleet).state, RunPhase::Pending);
     fleet.decide();
     let granted = view(&fleet);
-    assert_eq!((granted.state, granted.done, granted.total), (RunPhase::Progressing, 0, 3));
+    assert_eq!(
+        (granted.state, granted.done, granted.total),
+        (RunPhase::Progressing, 0, 3)
+    );
     assert_eq!(granted.waves[0].clusters[0].state, ClusterPhase::Granted);
     assert_eq!(granted.waves[1].clusters[0].state, ClusterPhase::Queued);
-    assert_eq!(granted.waves[1].note, "after canary + soak 10m + approval by sre");
-    assert_eq!((granted.from_revision, granted.from_version.as_str()), (Some(6), "2.4.0"));
+    assert_eq!(
+        granted.waves[1].note,
+        "after canary + soak 10m + approval by sre"
+    );
+    assert_eq!(
+        (granted.from_revision, granted.from_version.as_str()),
+        (Some(6), "2.4.0")
+    );
     fleet.agents();
     fleet.decide();
     fleet.pass(60);
@@ -111,11 +135,17 @@ fn a_run_is_shown_from_its_first_grant_to_its_end() {
 fn a_silent_cluster_is_never_shown_as_it_was_last() {
     let mut fleet = gated();
     fleet.settle();
-    assert_eq!(view(&fleet).waves[0].clusters[0].state, ClusterPhase::Succeeded);
+    assert_eq!(
+        view(&fleet).waves[0].clusters[0].state,
+        ClusterPhase::Succeeded
+    );
     fleet.lose(1);
     fleet.pass(60);
     let cluster = view(&fleet).waves[0].clusters[0].clone();
-    assert_eq!((cluster.state, cluster.health), (ClusterPhase::Unreachable, Health::Unknown));
+    assert_eq!(
+        (cluster.state, cluster.health),
+        (ClusterPhase::Unreachable, Health::Unknown)
+    );
     assert!(!cluster.reachable && cluster.last_seen.is_some());
     assert!(!cluster.waiting_on.is_empty());
 }
@@ -126,9 +156,15 @@ fn failures_say_why_and_what_did_not_start() {
     fleet.member(1).will = Will::Fail;
     fleet.settle();
     let halted = view(&fleet);
-    assert_eq!((halted.state, halted.waves[0].state), (RunPhase::Halted, WavePhase::Failed));
+    assert_eq!(
+        (halted.state, halted.waves[0].state),
+        (RunPhase::Halted, WavePhase::Failed)
+    );
     let cluster = &halted.waves[0].clusters[0];
-    assert_eq!((cluster.state, cluster.reason.as_str()), (ClusterPhase::Failed, "FailedChecks"));
+    assert_eq!(
+        (cluster.state, cluster.reason.as_str()),
+        (ClusterPhase::Failed, "FailedChecks")
+    );
     assert_eq!(halted.waves[1].state, WavePhase::Waiting);
     assert!(halted.waves[1].clusters.iter().all(|one| one.attempt == 0));
     fleet.plan.on_failure = OnFailure::Halt;
@@ -136,7 +172,10 @@ fn failures_say_why_and_what_did_not_start() {
     fleet.answer(abort);
     fleet.settle();
     let aborted = view(&fleet);
-    assert_eq!((aborted.state, aborted.message.as_str()), (RunPhase::Aborted, "ended by ana"));
+    assert_eq!(
+        (aborted.state, aborted.message.as_str()),
+        (RunPhase::Aborted, "ended by ana")
+    );
     assert_eq!(aborted.waves[1].state, WavePhase::Skipped);
 }
 
@@ -146,13 +185,23 @@ fn everything_unfinished_says_what_it_waits_for() {
     fleet.member(1).will = Will::Hang;
     fleet.settle();
     let shown = view(&fleet);
-    assert_eq!(shown.waves[0].clusters[0].waiting_on[0].reason, "PodsNotReady");
+    assert_eq!(
+        shown.waves[0].clusters[0].waiting_on[0].reason,
+        "PodsNotReady"
+    );
     assert_eq!(shown.waiting_on[0].message, "c1: 2 of 5 pods are ready");
     let digest = fleet.member(1).status.clone().expect("a status").digest;
     fleet.member(1).status = Some(status(RUN, 1, &digest, UnitOutcome::RollingBack, None));
     fleet.decide();
-    assert_eq!(view(&fleet).waves[0].clusters[0].state, ClusterPhase::RollingBack);
+    assert_eq!(
+        view(&fleet).waves[0].clusters[0].state,
+        ClusterPhase::RollingBack
+    );
     for wave in &view(&fleet).waves {
-        assert!(wave.clusters.iter().all(|cluster| !cluster.waiting_on.is_empty()));
+        assert!(
+            wave.clusters
+                .iter()
+                .all(|cluster| !cluster.waiting_on.is_empty())
+        );
     }
 }

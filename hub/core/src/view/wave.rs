@@ -14,8 +14,13 @@ use crate::{
 const JOINED: &str = "joined";
 
 pub(super) fn build_all(run: &Input<'_>) -> Vec<WaveView> {
-    let mut waves: Vec<WaveView> =
-        run.plan.waves.iter().enumerate().map(|(index, wave)| build(run, index, wave)).collect();
+    let mut waves: Vec<WaveView> = run
+        .plan
+        .waves
+        .iter()
+        .enumerate()
+        .map(|(index, wave)| build(run, index, wave))
+        .collect();
     let joined: Vec<ClusterView> = run
         .state
         .clusters
@@ -36,7 +41,10 @@ fn build(run: &Input<'_>, index: usize, planned: &PlannedWave) -> WaveView {
         .clusters
         .iter()
         .filter_map(|one| {
-            run.state.clusters.get(&one.id).map(|known| cluster::build(run, one.id, known, open))
+            run.state
+                .clusters
+                .get(&one.id)
+                .map(|known| cluster::build(run, one.id, known, open))
         })
         .collect();
     let verdicts = gates(run, index);
@@ -64,7 +72,12 @@ fn build(run: &Input<'_>, index: usize, planned: &PlannedWave) -> WaveView {
 }
 
 fn number(clusters: &[ClusterView], state: ShownCluster) -> u32 {
-    count(clusters.iter().filter(|cluster| cluster.state == state).count())
+    count(
+        clusters
+            .iter()
+            .filter(|cluster| cluster.state == state)
+            .count(),
+    )
 }
 
 fn phase(
@@ -74,16 +87,22 @@ fn phase(
     gates_before: usize,
 ) -> Shown {
     let asks = |side: &[GateVerdict]| {
-        side.iter().any(|verdict| matches!(verdict, GateVerdict::Approval { .. }))
+        side.iter()
+            .any(|verdict| matches!(verdict, GateVerdict::Approval { .. }))
     };
     let soaks = |side: &[GateVerdict]| {
         side.iter().any(|verdict| {
-            matches!(verdict, GateVerdict::Soak { .. } | GateVerdict::SoakStopped { .. })
+            matches!(
+                verdict,
+                GateVerdict::Soak { .. } | GateVerdict::SoakStopped { .. }
+            )
         })
     };
     let (before, after) = verdicts.split_at(gates_before);
-    let going_back =
-        matches!(run.state.status, RunStatus::RollingBack { .. } | RunStatus::Aborting { .. });
+    let going_back = matches!(
+        run.state.status,
+        RunStatus::RollingBack { .. } | RunStatus::Aborting { .. }
+    );
     match phase {
         WavePhase::Failed { .. } if !going_back => Shown::Failed,
         WavePhase::Waiting | WavePhase::Opening { .. } if run.state.status.is_finished() => {
@@ -140,7 +159,11 @@ fn gate_views(
 }
 
 const fn kind(gate: &Gate) -> &'static str {
-    if gate.approval.is_some() { "approval" } else { "soak" }
+    if gate.approval.is_some() {
+        "approval"
+    } else {
+        "soak"
+    }
 }
 
 fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String {
@@ -177,7 +200,12 @@ fn note(run: &Input<'_>, index: usize, planned: &PlannedWave, shown: Shown) -> S
         parts.push(format!("after {}", earlier.name));
         parts.extend(earlier.after.iter().map(|gate| detail(gate, None, run.now)));
     }
-    parts.extend(planned.before.iter().map(|gate| detail(gate, None, run.now)));
+    parts.extend(
+        planned
+            .before
+            .iter()
+            .map(|gate| detail(gate, None, run.now)),
+    );
     parts.join(" + ")
 }
 
@@ -187,7 +215,11 @@ fn joined_wave(index: usize, clusters: Vec<ClusterView>) -> WaveView {
     WaveView {
         index: count(index),
         name: JOINED.to_owned(),
-        state: if done == total { Shown::Passed } else { Shown::Running },
+        state: if done == total {
+            Shown::Passed
+        } else {
+            Shown::Running
+        },
         done,
         failed: number(&clusters, ShownCluster::Failed),
         total,

@@ -5,20 +5,24 @@ use bellwether_api::{
 
 use super::model::{Fleet, Will, approval, id, plan, soak, wave};
 use crate::run::{
-    ActionKind, ActionOutcome::{Conflict, Executed, Refused, Stale}, ClusterPhase, PendingAction,
-    RunStatus,
+    ActionKind,
+    ActionOutcome::{Conflict, Executed, Refused, Stale},
+    ClusterPhase, PendingAction, RunStatus,
 };
 
 fn gated(count: u32, by: &[&str]) -> Fleet {
-    let canary =
-        crate::plan::PlannedWave { after: vec![approval(count, by)], ..wave("canary", 1..2) };
+    let canary = crate::plan::PlannedWave {
+        after: vec![approval(count, by)],
+        ..wave("canary", 1..2)
+    };
     Fleet::new(plan(vec![canary, wave("rest", 2..3)]))
 }
 
 fn hanging() -> Fleet {
-    let mut fleet = Fleet::new(plan(vec![
-        crate::plan::PlannedWave { max_concurrent: 2, ..wave("all", 1..4) },
-    ]));
+    let mut fleet = Fleet::new(plan(vec![crate::plan::PlannedWave {
+        max_concurrent: 2,
+        ..wave("all", 1..4)
+    }]));
     fleet.member(1).will = Will::Hang;
     fleet.member(2).will = Will::Hang;
     fleet.settle();
@@ -30,14 +34,20 @@ fn approvals_need_the_right_people_and_enough_of_them() {
     let mut fleet = gated(2, &["ana", "ben"]);
     fleet.settle();
     let eve = fleet.act(ActionKind::Approve, "eve");
-    assert_eq!(fleet.answer(eve), (Refused, "only ana, ben may approve this gate".to_owned()));
+    assert_eq!(
+        fleet.answer(eve),
+        (Refused, "only ana, ben may approve this gate".to_owned())
+    );
     let ana = fleet.act(ActionKind::Approve, "ana");
     assert_eq!(fleet.answer(ana).0, Executed);
     let ana = fleet.act(ActionKind::Approve, "ana");
     assert_eq!(fleet.answer(ana).0, Stale, "nobody counts twice");
     assert_eq!(fleet.granted(), [1]);
     let ben = fleet.act(ActionKind::Approve, "ben");
-    let ben = PendingAction { wave: Some("canary".to_owned()), ..ben };
+    let ben = PendingAction {
+        wave: Some("canary".to_owned()),
+        ..ben
+    };
     assert_eq!(fleet.answer(ben).0, Executed);
     assert_eq!(fleet.granted(), [1, 2]);
     let late = fleet.act(ActionKind::Approve, "ana");
@@ -49,8 +59,14 @@ fn an_action_on_another_revision_conflicts() {
     let mut fleet = gated(1, &[]);
     fleet.settle();
     let old = fleet.act(ActionKind::Approve, "ana");
-    let old = PendingAction { expected_revision: Some(6), ..old };
-    assert_eq!(fleet.answer(old), (Conflict, "you saw revision 6, it is now 7".to_owned()));
+    let old = PendingAction {
+        expected_revision: Some(6),
+        ..old
+    };
+    assert_eq!(
+        fleet.answer(old),
+        (Conflict, "you saw revision 6, it is now 7".to_owned())
+    );
     assert_eq!(fleet.granted(), [1]);
 }
 
@@ -73,8 +89,14 @@ fn names_that_do_not_exist_are_refused() {
         wave: Some("nope".to_owned()),
         ..fleet.act(ActionKind::Suspend, "ana")
     };
-    assert_eq!(fleet.answer(wave), (Refused, "there is no wave nope".to_owned()));
-    let cluster = PendingAction { cluster: Some(id(42)), ..fleet.act(ActionKind::Skip, "ana") };
+    assert_eq!(
+        fleet.answer(wave),
+        (Refused, "there is no wave nope".to_owned())
+    );
+    let cluster = PendingAction {
+        cluster: Some(id(42)),
+        ..fleet.act(ActionKind::Skip, "ana")
+    };
     assert_eq!(fleet.answer(cluster).0, Refused);
 }
 
@@ -98,7 +120,10 @@ fn suspend_stops_grants_and_reaches_the_agents() {
 fn one_cluster_can_be_suspended_alone() {
     let mut fleet = hanging();
     let suspend = fleet.act(ActionKind::Suspend, "ana");
-    let suspend = PendingAction { cluster: Some(id(1)), ..suspend };
+    let suspend = PendingAction {
+        cluster: Some(id(1)),
+        ..suspend
+    };
     assert_eq!(fleet.answer(suspend).0, Executed);
     assert!(fleet.member(1).command.as_ref().expect("a command").suspend);
     assert!(fleet.member(2).command.is_none());
@@ -135,7 +160,10 @@ fn abort_under_rollback_all_takes_everything_back() {
 #[test]
 fn retry_takes_only_what_failed() {
     let mut fleet = Fleet::new(plan(vec![
-        crate::plan::PlannedWave { max_concurrent: 3, ..wave("all", 1..4) },
+        crate::plan::PlannedWave {
+            max_concurrent: 3,
+            ..wave("all", 1..4)
+        },
         wave("next", 4..5),
     ]));
     fleet.member(2).will = Will::Fail;
@@ -145,8 +173,11 @@ fn retry_takes_only_what_failed() {
     let retry = fleet.act(ActionKind::Retry, "ana");
     fleet.actions = vec![retry];
     let decision = fleet.decide();
-    let grants: Vec<(u128, u32)> =
-        decision.grants.iter().map(|grant| (grant.cluster.as_u128(), grant.attempt)).collect();
+    let grants: Vec<(u128, u32)> = decision
+        .grants
+        .iter()
+        .map(|grant| (grant.cluster.as_u128(), grant.attempt))
+        .collect();
     assert_eq!(grants, [(2, 2)]);
     fleet.settle();
     assert!(matches!(fleet.state.status, RunStatus::Succeeded { .. }));
@@ -172,7 +203,10 @@ fn retry_opens_an_aborted_run_again() {
 #[test]
 fn skip_goes_on_without_a_cluster_or_passes_a_step() {
     let mut fleet = hanging();
-    let skip = PendingAction { cluster: Some(id(1)), ..fleet.act(ActionKind::Skip, "ana") };
+    let skip = PendingAction {
+        cluster: Some(id(1)),
+        ..fleet.act(ActionKind::Skip, "ana")
+    };
     assert_eq!(fleet.answer(skip).0, Executed);
     assert_eq!(fleet.granted(), [1, 2, 3], "its slot is free");
     let step = PendingAction {
@@ -182,7 +216,10 @@ fn skip_goes_on_without_a_cluster_or_passes_a_step() {
     };
     assert_eq!(fleet.answer(step).0, Executed);
     let command = fleet.member(2).command.clone().expect("a command");
-    assert_eq!((command.queue[0].verb, command.queue[0].step), (Verb::Skip, Some(3)));
+    assert_eq!(
+        (command.queue[0].verb, command.queue[0].step),
+        (Verb::Skip, Some(3))
+    );
 }
 
 #[test]
@@ -195,12 +232,18 @@ fn answered_commands_leave_the_queue_and_no_more_than_sixteen_wait() {
     let more = fleet.act(ActionKind::Skip, "ana");
     assert_eq!(fleet.answer(more).0, Refused);
     let answered = fleet.state.clusters[&id(1)].queue[0].id;
-    fleet.member(1).status.as_mut().expect("a status").executed.push(ExecutedCommand {
-        source: CommandSource::Hub,
-        id: answered,
-        outcome: CommandOutcome::Executed,
-        message: String::new(),
-    });
+    fleet
+        .member(1)
+        .status
+        .as_mut()
+        .expect("a status")
+        .executed
+        .push(ExecutedCommand {
+            source: CommandSource::Hub,
+            id: answered,
+            outcome: CommandOutcome::Executed,
+            message: String::new(),
+        });
     fleet.decide();
     assert_eq!(fleet.state.clusters[&id(1)].queue.len(), 15);
 }
@@ -216,7 +259,10 @@ fn promote_opens_the_gate_that_waits_and_says_who() {
     let promote = fleet.act(ActionKind::Promote, "ben");
     assert_eq!(fleet.answer(promote).0, Executed);
     assert_eq!(fleet.granted(), [1, 2]);
-    let overridden = fleet.state.waves[0].after[0].overridden.as_ref().expect("a record");
+    let overridden = fleet.state.waves[0].after[0]
+        .overridden
+        .as_ref()
+        .expect("a record");
     assert_eq!(overridden.by, "ben");
 }
 

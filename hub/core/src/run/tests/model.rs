@@ -72,27 +72,43 @@ pub fn wave(name: &str, clusters: std::ops::Range<u128>) -> PlannedWave {
 }
 
 pub fn planned(number: u128) -> PlannedCluster {
-    PlannedCluster { name: format!("c{number}"), id: id(number) }
+    PlannedCluster {
+        name: format!("c{number}"),
+        id: id(number),
+    }
 }
 
 pub fn plan(waves: Vec<PlannedWave>) -> Plan {
-    Plan { install: false, waves, on_failure: OnFailure::Halt, left_out: Vec::new() }
+    Plan {
+        install: false,
+        waves,
+        on_failure: OnFailure::Halt,
+        left_out: Vec::new(),
+    }
 }
 
 pub fn soak(text: &str) -> Gate {
-    Gate { approval: None, soak: Some(text.parse().expect("a duration")) }
+    Gate {
+        approval: None,
+        soak: Some(text.parse().expect("a duration")),
+    }
 }
 
 pub fn approval(count: u32, by: &[&str]) -> Gate {
     let by = by.iter().map(|&name| name.to_owned()).collect();
-    Gate { approval: Some(bellwether_api::application::ApprovalGate { by, count }), soak: None }
+    Gate {
+        approval: Some(bellwether_api::application::ApprovalGate { by, count }),
+        soak: None,
+    }
 }
 
 impl Fleet {
     pub fn new(plan: Plan) -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
-        let members =
-            plan.clusters().map(|(_, cluster)| (cluster.id, Member::new(now))).collect();
+        let members = plan
+            .clusters()
+            .map(|(_, cluster)| (cluster.id, Member::new(now)))
+            .collect();
         Self {
             now,
             state: RunState::new(&plan),
@@ -131,7 +147,11 @@ impl Fleet {
         let seen = self.seen();
         let input = Input {
             now: self.now,
-            run: RunFacts { id: RUN, revision: 7, has_previous: self.has_previous },
+            run: RunFacts {
+                id: RUN,
+                revision: 7,
+                has_previous: self.has_previous,
+            },
             plan: &self.plan,
             state: &self.state,
             clusters: &seen,
@@ -142,7 +162,10 @@ impl Fleet {
         };
         let decision = decide(&input);
         if let Err(violation) = self.checker.observe(&input, &decision) {
-            panic!("{violation}\nbefore {:#?}\nafter {:#?}", self.state, decision.next);
+            panic!(
+                "{violation}\nbefore {:#?}\nafter {:#?}",
+                self.state, decision.next
+            );
         }
         for grant in &decision.grants {
             let member = self.members.get_mut(&grant.cluster).expect("a member");
@@ -162,7 +185,11 @@ impl Fleet {
         let seen = self.seen();
         let input = Input {
             now: self.now,
-            run: RunFacts { id: RUN, revision: 7, has_previous: self.has_previous },
+            run: RunFacts {
+                id: RUN,
+                revision: 7,
+                has_previous: self.has_previous,
+            },
             plan: &self.plan,
             state: &self.state,
             clusters: &seen,
@@ -172,7 +199,11 @@ impl Fleet {
             supersession: self.supersession,
         };
         let again = decide(&input);
-        assert!(!again.is_change(&self.state), "deciding twice changed {again:#?}\n{:#?}", self.state);
+        assert!(
+            !again.is_change(&self.state),
+            "deciding twice changed {again:#?}\n{:#?}",
+            self.state
+        );
     }
 
     /// Lets every connected agent work until it has nothing left to do, and report.
@@ -197,7 +228,10 @@ impl Fleet {
     }
 
     pub fn pass(&mut self, seconds: i64) {
-        self.now = self.now.saturating_add(SignedDuration::from_secs(seconds)).expect("a time");
+        self.now = self
+            .now
+            .saturating_add(SignedDuration::from_secs(seconds))
+            .expect("a time");
         self.decide();
     }
 
@@ -237,7 +271,10 @@ impl Fleet {
         self.members
             .iter()
             .filter(|(_, member)| {
-                member.granted.as_ref().is_some_and(|one| one.release == GrantRelease::This)
+                member
+                    .granted
+                    .as_ref()
+                    .is_some_and(|one| one.release == GrantRelease::This)
             })
             .map(|(id, _)| id.as_u128())
             .collect()
@@ -261,13 +298,21 @@ impl Member {
             will: Will::Succeed,
             granted: None,
             command: None,
-            status: Some(status(Uuid::nil(), 1, "old", UnitOutcome::Succeeded, Some("old"))),
+            status: Some(status(
+                Uuid::nil(),
+                1,
+                "old",
+                UnitOutcome::Succeeded,
+                Some("old"),
+            )),
             applied: Some("old".to_owned()),
         }
     }
 
     fn work(&mut self) {
-        let Some(grant) = self.granted.clone() else { return };
+        let Some(grant) = self.granted.clone() else {
+            return;
+        };
         let digest = digest(&grant);
         let finished = self.status.as_ref().is_some_and(|status| {
             status.digest == digest
@@ -276,9 +321,10 @@ impl Member {
         if finished {
             return;
         }
-        let aborted = self.command.as_ref().is_some_and(|command| {
-            command.attempt == grant.attempt && command.abort.is_some()
-        });
+        let aborted = self
+            .command
+            .as_ref()
+            .is_some_and(|command| command.attempt == grant.attempt && command.abort.is_some());
         let plain = grant.release != GrantRelease::This;
         let outcome = match self.will {
             _ if plain => UnitOutcome::Succeeded,
@@ -288,10 +334,19 @@ impl Member {
             Will::Hang => UnitOutcome::Progressing,
         };
         if outcome == UnitOutcome::Succeeded {
-            self.applied = Some(if plain { "old".to_owned() } else { "new".to_owned() });
+            self.applied = Some(if plain {
+                "old".to_owned()
+            } else {
+                "new".to_owned()
+            });
         }
-        self.status =
-            Some(status(RUN, grant.attempt, &digest, outcome, self.applied.as_deref()));
+        self.status = Some(status(
+            RUN,
+            grant.attempt,
+            &digest,
+            outcome,
+            self.applied.as_deref(),
+        ));
     }
 }
 
@@ -310,20 +365,35 @@ pub fn status(
         by_itself: None,
     };
     UnitStatus {
-        application: NamespacedName { namespace: "default".to_owned(), name: "shop".to_owned() },
+        application: NamespacedName {
+            namespace: "default".to_owned(),
+            name: "shop".to_owned(),
+        },
         digest: digest.to_owned(),
         generation: 1,
         run,
         attempt,
         release: "new".to_owned(),
         outcome,
-        reason: if outcome == UnitOutcome::Failed { "FailedChecks".to_owned() } else { String::new() },
+        reason: if outcome == UnitOutcome::Failed {
+            "FailedChecks".to_owned()
+        } else {
+            String::new()
+        },
         applied_release: applied.map(str::to_owned),
-        health: if outcome == UnitOutcome::Progressing { Health::Progressing } else { Health::Healthy },
+        health: if outcome == UnitOutcome::Progressing {
+            Health::Progressing
+        } else {
+            Health::Healthy
+        },
         objects: Vec::new(),
         object_count: 0,
         rollouts: Vec::new(),
-        waiting_on: if outcome == UnitOutcome::Progressing { vec![waiting] } else { Vec::new() },
+        waiting_on: if outcome == UnitOutcome::Progressing {
+            vec![waiting]
+        } else {
+            Vec::new()
+        },
         events: Vec::new(),
         executed: Vec::new(),
         orphans: Vec::new(),

@@ -61,26 +61,38 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     ]);
     (prop::collection::vec(limits, 3), on_failure, any::<bool>()).prop_map(
         |(limits, on_failure, install)| {
-            let waves = limits.into_iter().zip([1_u128..3, 3..6, 6..10]).enumerate().map(
-                |(index, ((max_concurrent, max_failures, unreachable, gates), clusters))| {
-                    let mut after = Vec::new();
-                    if gates.0 {
-                        after.push(soak("60s"));
-                    }
-                    if gates.1 {
-                        after.push(approval(1, &[]));
-                    }
-                    PlannedWave {
-                        max_concurrent,
-                        max_failures,
-                        unreachable,
-                        before: if gates.2 { vec![approval(1, &[])] } else { Vec::new() },
-                        after,
-                        ..wave(&format!("w{index}"), clusters)
-                    }
-                },
-            );
-            Plan { on_failure, install, ..plan(waves.collect()) }
+            let waves = limits
+                .into_iter()
+                .zip([1_u128..3, 3..6, 6..10])
+                .enumerate()
+                .map(
+                    |(index, ((max_concurrent, max_failures, unreachable, gates), clusters))| {
+                        let mut after = Vec::new();
+                        if gates.0 {
+                            after.push(soak("60s"));
+                        }
+                        if gates.1 {
+                            after.push(approval(1, &[]));
+                        }
+                        PlannedWave {
+                            max_concurrent,
+                            max_failures,
+                            unreachable,
+                            before: if gates.2 {
+                                vec![approval(1, &[])]
+                            } else {
+                                Vec::new()
+                            },
+                            after,
+                            ..wave(&format!("w{index}"), clusters)
+                        }
+                    },
+                );
+            Plan {
+                on_failure,
+                install,
+                ..plan(waves.collect())
+            }
         },
     )
 }
@@ -95,7 +107,9 @@ fn happen(fleet: &mut Fleet, event: &Event) {
         Event::Act(kind, cluster, wave, step) => {
             let action = PendingAction {
                 cluster: cluster.map(id),
-                wave: wave.filter(|_| cluster.is_none()).map(|wave| format!("w{wave}")),
+                wave: wave
+                    .filter(|_| cluster.is_none())
+                    .map(|wave| format!("w{wave}")),
                 step: step.then_some(0),
                 ..fleet.act(*kind, "ana")
             };
@@ -105,7 +119,10 @@ fn happen(fleet: &mut Fleet, event: &Event) {
         Event::Join => {
             fleet.joiners = vec![planned(20)];
             let now = fleet.now;
-            fleet.members.entry(id(20)).or_insert_with(|| Member::new(now));
+            fleet
+                .members
+                .entry(id(20))
+                .or_insert_with(|| Member::new(now));
         }
         Event::Supersede => fleet.supersession = Some(Supersession::Release { revision: 8 }),
     }

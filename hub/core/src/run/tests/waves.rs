@@ -6,12 +6,14 @@ use bellwether_api::{
 
 use super::model::{Fleet, RUN, Will, approval, id, plan, planned, soak, status, wave};
 use crate::run::{
-    ClusterPhase, GrantRelease, RunStatus, Supersession, WavePhase,
-    tests::model::Member,
+    ClusterPhase, GrantRelease, RunStatus, Supersession, WavePhase, tests::model::Member,
 };
 
 fn two_waves() -> Fleet {
-    let rest = crate::plan::PlannedWave { max_concurrent: 2, ..wave("rest", 2..5) };
+    let rest = crate::plan::PlannedWave {
+        max_concurrent: 2,
+        ..wave("rest", 2..5)
+    };
     Fleet::new(plan(vec![wave("canary", 1..2), rest]))
 }
 
@@ -46,7 +48,12 @@ fn an_install_ignores_waves_and_is_plain() {
     });
     let decision = fleet.decide();
     assert_eq!(decision.grants.len(), 3);
-    assert!(decision.grants.iter().all(|grant| grant.mode == BundleMode::Plain));
+    assert!(
+        decision
+            .grants
+            .iter()
+            .all(|grant| grant.mode == BundleMode::Plain)
+    );
 }
 
 #[test]
@@ -54,7 +61,10 @@ fn a_failure_halts_and_the_next_wave_never_starts() {
     let mut fleet = two_waves();
     fleet.member(1).will = Will::Fail;
     fleet.settle();
-    assert!(matches!(fleet.state.status, RunStatus::Halted { wave: 0, .. }));
+    assert!(matches!(
+        fleet.state.status,
+        RunStatus::Halted { wave: 0, .. }
+    ));
     assert_eq!(fleet.granted(), [1]);
     let decision = fleet.decide();
     assert_eq!(decision.waiting_on[0].reason, "Halted");
@@ -70,8 +80,13 @@ fn a_cluster_going_back_counts_at_once() {
     fleet.member(1).will = Will::Hang;
     fleet.settle();
     let digest = fleet.member(1).status.clone().expect("a status").digest;
-    fleet.member(1).status =
-        Some(status(RUN, 1, &digest, UnitOutcome::RollingBack, Some("old")));
+    fleet.member(1).status = Some(status(
+        RUN,
+        1,
+        &digest,
+        UnitOutcome::RollingBack,
+        Some("old"),
+    ));
     fleet.decide();
     assert!(matches!(fleet.phase(1), ClusterPhase::Returning { .. }));
     assert!(matches!(fleet.state.status, RunStatus::Halted { .. }));
@@ -80,7 +95,10 @@ fn a_cluster_going_back_counts_at_once() {
 
 #[test]
 fn max_failures_lets_a_wave_pass() {
-    let tolerant = crate::plan::PlannedWave { max_failures: 1, ..wave("all", 1..4) };
+    let tolerant = crate::plan::PlannedWave {
+        max_failures: 1,
+        ..wave("all", 1..4)
+    };
     let mut fleet = Fleet::new(plan(vec![tolerant, wave("next", 4..5)]));
     fleet.member(2).will = Will::Fail;
     fleet.settle();
@@ -102,7 +120,10 @@ fn continue_starts_later_waves_and_ends_failed() {
 
 #[test]
 fn rollback_all_goes_newest_wave_first_within_the_limits() {
-    let rest = crate::plan::PlannedWave { max_concurrent: 1, ..wave("rest", 3..6) };
+    let rest = crate::plan::PlannedWave {
+        max_concurrent: 1,
+        ..wave("rest", 3..6)
+    };
     let mut fleet = Fleet::new(crate::plan::Plan {
         on_failure: OnFailure::RollbackAll,
         ..plan(vec![wave("canary", 1..3), rest])
@@ -121,15 +142,26 @@ fn rollback_all_goes_newest_wave_first_within_the_limits() {
     }
     assert_eq!(order, [3, 4, 1, 2]);
     assert!(matches!(fleet.state.status, RunStatus::Failed { .. }));
-    assert!(fleet.members.values().all(|member| member.applied.as_deref() == Some("old")));
+    assert!(
+        fleet
+            .members
+            .values()
+            .all(|member| member.applied.as_deref() == Some("old"))
+    );
 }
 
 #[test]
 fn a_soak_starts_at_the_last_success_and_worse_restarts_it() {
-    let canary = crate::plan::PlannedWave { after: vec![soak("10m")], ..wave("canary", 1..2) };
+    let canary = crate::plan::PlannedWave {
+        after: vec![soak("10m")],
+        ..wave("canary", 1..2)
+    };
     let mut fleet = Fleet::new(plan(vec![canary, wave("rest", 2..3)]));
     fleet.settle();
-    assert!(matches!(fleet.state.waves[0].phase, WavePhase::Settling { .. }));
+    assert!(matches!(
+        fleet.state.waves[0].phase,
+        WavePhase::Settling { .. }
+    ));
     fleet.pass(400);
     let wake = fleet.decide().wake_at.expect("a time");
     assert_eq!(wake.duration_since(fleet.now).as_secs(), 200);
@@ -147,21 +179,35 @@ fn a_soak_starts_at_the_last_success_and_worse_restarts_it() {
 
 #[test]
 fn a_silent_cluster_keeps_the_soak_shut_and_in_the_end_restarts_it() {
-    let canary = crate::plan::PlannedWave { after: vec![soak("1m")], ..wave("canary", 1..2) };
+    let canary = crate::plan::PlannedWave {
+        after: vec![soak("1m")],
+        ..wave("canary", 1..2)
+    };
     let mut fleet = Fleet::new(plan(vec![canary, wave("rest", 2..3)]));
     fleet.settle();
     fleet.pass(50);
     fleet.lose(1);
     fleet.pass(15);
-    assert_eq!(fleet.granted(), [1], "nothing passes on what was heard before");
+    assert_eq!(
+        fleet.granted(),
+        [1],
+        "nothing passes on what was heard before"
+    );
     fleet.member(1).connected = true;
     fleet.decide();
-    assert_eq!(fleet.granted(), [1, 2], "a short cut does not start the clock anew");
+    assert_eq!(
+        fleet.granted(),
+        [1, 2],
+        "a short cut does not start the clock anew"
+    );
 }
 
 #[test]
 fn a_failure_during_the_soak_counts() {
-    let canary = crate::plan::PlannedWave { after: vec![soak("10m")], ..wave("canary", 1..2) };
+    let canary = crate::plan::PlannedWave {
+        after: vec![soak("10m")],
+        ..wave("canary", 1..2)
+    };
     let mut fleet = Fleet::new(plan(vec![canary, wave("rest", 2..3)]));
     fleet.settle();
     fleet.member(1).status.as_mut().expect("a status").outcome = UnitOutcome::Failed;
@@ -180,8 +226,11 @@ fn an_unreachable_cluster_without_a_grant_takes_no_slot() {
         (UnreachablePolicy::Fail, 1, true, false),
     ];
     for (unreachable, max_failures, passes, halts) in cases {
-        let first =
-            crate::plan::PlannedWave { unreachable, max_failures, ..wave("first", 1..4) };
+        let first = crate::plan::PlannedWave {
+            unreachable,
+            max_failures,
+            ..wave("first", 1..4)
+        };
         let mut fleet = Fleet::new(plan(vec![first, wave("next", 4..5)]));
         fleet.lose(1);
         fleet.pass(46);
@@ -193,8 +242,16 @@ fn an_unreachable_cluster_without_a_grant_takes_no_slot() {
             (false, false) => vec![2, 3],
         };
         assert_eq!(fleet.granted(), granted, "{label}");
-        assert_eq!(matches!(fleet.state.status, RunStatus::Halted { .. }), halts, "{label}");
-        assert_eq!(matches!(fleet.state.status, RunStatus::Succeeded { .. }), passes, "{label}");
+        assert_eq!(
+            matches!(fleet.state.status, RunStatus::Halted { .. }),
+            halts,
+            "{label}"
+        );
+        assert_eq!(
+            matches!(fleet.state.status, RunStatus::Succeeded { .. }),
+            passes,
+            "{label}"
+        );
     }
 }
 
@@ -253,9 +310,27 @@ fn an_old_success_proves_nothing() {
     let mut fleet = two_waves();
     fleet.decide();
     for stale in [
-        status(RUN, 1, "another-bundle", UnitOutcome::Succeeded, Some("new")),
-        status(RUN, 2, "another-attempt", UnitOutcome::Succeeded, Some("new")),
-        status(id(99), 1, "another-run", UnitOutcome::Succeeded, Some("new")),
+        status(
+            RUN,
+            1,
+            "another-bundle",
+            UnitOutcome::Succeeded,
+            Some("new"),
+        ),
+        status(
+            RUN,
+            2,
+            "another-attempt",
+            UnitOutcome::Succeeded,
+            Some("new"),
+        ),
+        status(
+            id(99),
+            1,
+            "another-run",
+            UnitOutcome::Succeeded,
+            Some("new"),
+        ),
     ] {
         fleet.member(1).status = Some(stale);
         fleet.decide();
@@ -264,7 +339,10 @@ fn an_old_success_proves_nothing() {
     fleet.agents();
     fleet.lose(1);
     fleet.pass(60);
-    assert!(matches!(fleet.phase(1), ClusterPhase::Running { .. }), "the report is not fresh");
+    assert!(
+        matches!(fleet.phase(1), ClusterPhase::Running { .. }),
+        "the report is not fresh"
+    );
 }
 
 #[test]
@@ -274,7 +352,10 @@ fn superseding_sends_back_what_is_under_way_and_ends_at_once() {
     fleet.settle();
     fleet.supersession = Some(Supersession::Release { revision: 8 });
     let decision = fleet.decide();
-    assert!(matches!(fleet.state.status, RunStatus::Superseded { revision: 8, .. }));
+    assert!(matches!(
+        fleet.state.status,
+        RunStatus::Superseded { revision: 8, .. }
+    ));
     assert_eq!(decision.commands.len(), 1);
     assert!(decision.commands[0].command.abort.is_some());
     fleet.agents();
@@ -300,10 +381,19 @@ fn a_cluster_between_two_versions_is_left_until_it_is_back() {
 fn a_first_install_that_hangs_gives_way_to_the_next_release() {
     let mut fleet = two_waves();
     let hanging = status(id(77), 1, "other", UnitOutcome::Progressing, None);
-    assert!(hanging.rollouts.iter().all(|track| track.phase != Phase::Progressing));
+    assert!(
+        hanging
+            .rollouts
+            .iter()
+            .all(|track| track.phase != Phase::Progressing)
+    );
     fleet.member(1).status = Some(hanging);
     fleet.decide();
-    assert_eq!(fleet.granted(), [1], "no workload is between two versions there");
+    assert_eq!(
+        fleet.granted(),
+        [1],
+        "no workload is between two versions there"
+    );
 }
 
 #[test]
@@ -317,24 +407,46 @@ fn one_that_left_counts_for_nothing() {
 
 #[test]
 fn a_joiner_gets_what_was_proven() {
-    let rest = crate::plan::PlannedWave { after: vec![soak("1h")], ..wave("rest", 2..3) };
+    let rest = crate::plan::PlannedWave {
+        after: vec![soak("1h")],
+        ..wave("rest", 2..3)
+    };
     let mut fleet = Fleet::new(plan(vec![wave("canary", 1..2), rest]));
     fleet.member(1).will = Will::Hang;
     fleet.decide();
     fleet.joiners = vec![planned(9)];
-    fleet.members.insert(id(9), Member { status: None, ..Member::new(fleet.now) });
+    fleet.members.insert(
+        id(9),
+        Member {
+            status: None,
+            ..Member::new(fleet.now)
+        },
+    );
     let decision = fleet.decide();
-    let joined = decision.grants.iter().find(|grant| grant.cluster == id(9)).expect("a grant");
-    assert_eq!((&joined.release, joined.mode), (&GrantRelease::LastSucceeded, BundleMode::Plain));
+    let joined = decision
+        .grants
+        .iter()
+        .find(|grant| grant.cluster == id(9))
+        .expect("a grant");
+    assert_eq!(
+        (&joined.release, joined.mode),
+        (&GrantRelease::LastSucceeded, BundleMode::Plain)
+    );
     fleet.member(1).will = Will::Succeed;
     fleet.settle();
-    assert_eq!(fleet.member(9).granted.clone().expect("a grant").release, GrantRelease::This);
+    assert_eq!(
+        fleet.member(9).granted.clone().expect("a grant").release,
+        GrantRelease::This
+    );
     assert!(matches!(fleet.phase(9), ClusterPhase::Succeeded { .. }));
 }
 
 #[test]
 fn gates_before_a_wave_hold_it() {
-    let rest = crate::plan::PlannedWave { before: vec![approval(1, &[])], ..wave("rest", 2..3) };
+    let rest = crate::plan::PlannedWave {
+        before: vec![approval(1, &[])],
+        ..wave("rest", 2..3)
+    };
     let mut fleet = Fleet::new(plan(vec![wave("canary", 1..2), rest]));
     fleet.settle();
     assert_eq!(fleet.granted(), [1]);

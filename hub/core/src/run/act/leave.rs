@@ -1,0 +1,143 @@
+use bellwether_api::{application::OnFailure, command::AbortCause, status::Severity};
+use uuid::Uuid;
+
+use super::{Answer, Scope, executed, in_flight, stale};
+use crate::run::{
+    cluster::ClusterPhase,
+    decide::{Turn, send_cluster_back},
+    input::PendingAction,
+    state::{Ending, RunStatus, WavePhase},
+};
+
+pub(super) fn skip_cluster(turn: &mut Turn<'_>, action: &PendingAction, id: Uuid) -> Answer {
+    let now = turn.now();
+    let (by, reason) = (action.by.clone(), action.reason.clone());
+    let Some(cluster) = turn.next.clusters.get_mut(&id) else {
+        return stale("the cluster is gone");
+    };
+    match cluster.phase {
+        ClusterPhase::Succeeded { .. }
+        | ClusterPhase::Skipped { .. }
+        | ClusterPhase::Gone { .. }
+        | ClusterPhase::Reverted { .. } => return stale("the cluster is done already"),
+        _ => {}
+    }
+    cluster.queue.clear();
+    cluster.phase = ClusterPhase::Skipped {
+        at: now,
+        by,
+        reason,
+    };
+    let message = format!("the run goes on without {}", cluster.name);
+    turn.event(Some(id), Severity::Warn, "ClusterSkipped", message.clone());
+    executed(message)
+}
+
+pub(super) fn abort(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {
+    if matches!(
+        turn.next.status,
+        RunStatus::Aborting { .. } | RunStatus::RollingBack { .. }
+    ) {
+        return stale("it is going back already");
+    }
+    let (by, reason) = (action.by.clone(), action.reason.clone());
+    if scope != Scope::Run {
+        let now = turn.now();
+        let clusters = in_flight(turn, scope);
+        for id in &clusters {
+            if let Some(cluster) = turn.next.clusters.get_mut(id) {
+                send_cluster_back(cluster, AbortCause::Manual, &by, &reason, now);
+            }
+        }
+        return if clusters.is_empty() {
+            stale("nothing is under way there")
+        } else {
+            executed(format!("{} clusters go back", clusters.len()))
+        };
+    }
+    let count = in_flight(turn, Scope::Run).len();
+    turn.send_back(AbortCause::Manual, &by, &reason);
+    turn.next.suspended = None;
+    if turn.input.plan.on_failure == OnFailure::RollbackAll {
+        turn.roll_everything_back(Ending::Aborted { by, reason });
+        return executed("every cluster goes back to the release it had before");
+    }
+    turn.next.status = RunStatus::Aborting {
+        since: turn.now(),
+        by,
+        reason,
+    };
+    executed(format!(
+        "{count} clusters go back; those that are done stay"
+    ))
+}
+
+pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
+    if turn.input.supersession.is_some() {
+        return stale("something newer takes its place");
+    }
+    match turn.next.status {
+        RunStatus::Progressing
+        | RunStatus::Halted { .. }
+        | RunStatus::Failed { .. }
+        | RunStatus::Aborted { .. } => {}
+        _ => return stale(&format!("the run is {}", turn.next.status.word())),
+    }
+    let again: Vec<Uuid> = turn
+        .next
+        .clusters
+        .iter()
+        .filter(|(id, cluster)| {
+            let meant = match scope {
+                Scope::Run => true,
+                Scope::Wave(wave) => cluster.wave == Some(wave),
+                Scope::Cluster(only) => **id == only,
+            };
+            match cluster.phase {
+                ClusterPhase::Failed { .. } => meant,
+                // What was taken back everywhere is brought back everywhere, or no wave can pass.
+                ClusterPhase::Reverted { .. } => true,
+                _ => false,
+            }
+        })
+        .map(|(id, _)| *id)
+        .collect();
+    // Clusters that never started (the run was aborted, or they were unreachable) need no new
+    // attempt: opening the run again is enough for them.
+    let reopens = matches!(
+        turn.next.status,
+        RunStatus::Aborted { .. } | RunStatus::Halted { .. }
+    );
+    if again.is_empty() && !reopens {
+        return stale("nothing failed");
+    }
+    for id in &again {
+        if let Some(cluster) = turn.next.clusters.get_mut(id) {
+            cluster.phase = ClusterPhase::Waiting;
+            cluster.suspended = None;
+        }
+    }
+    reopen_waves(turn);
+    turn.next.status = RunStatus::Progressing;
+    executed(format!("{} clusters are tried again", again.len()))
+}
+
+/// A wave that failed, or whose clusters are tried again, runs again; its gates keep what humans
+/// said and start their clocks anew.
+fn reopen_waves(turn: &mut Turn<'_>) {
+    for index in 0..turn.next.waves.len() {
+        let waits = turn
+            .next
+            .of_wave(index)
+            .any(|(_, cluster)| cluster.phase == ClusterPhase::Waiting);
+        let wave = &mut turn.next.waves[index];
+        if let Some(started) = wave.phase.started()
+            && (waits || wave.phase.is_failed())
+        {
+            wave.phase = WavePhase::Running { since: started };
+            wave.after
+                .iter_mut()
+                .for_each(|gate| gate.soak_since = None);
+        }
+    }
+}
