@@ -1,0 +1,83 @@
+//! What is measured, how often and on how much.
+
+use std::path::PathBuf;
+
+use bellwether_integration_tests::process::repository;
+
+/// Measures Bellwether on this machine; nothing leaves it.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "bellwether-bench", version)]
+pub struct Plan {
+    /// What to measure; everything unless given
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "P1,…")]
+    pub only: Vec<Measure>,
+    /// Simulated agents
+    #[arg(long, default_value_t = 1_000)]
+    pub agents: usize,
+    /// Changes a second in P2
+    #[arg(long, default_value_t = 50)]
+    pub rate: u32,
+    /// Changes of one run of P2
+    #[arg(long, default_value_t = 1_000)]
+    pub changes: usize,
+    /// Changes of one run of P3
+    #[arg(long, default_value_t = 100)]
+    pub applies: usize,
+    /// Workloads of P7
+    #[arg(long, default_value_t = 200)]
+    pub workloads: usize,
+    /// How often each measurement is made
+    #[arg(long, default_value_t = 3)]
+    pub runs: usize,
+    /// Seconds over which something idle is watched
+    #[arg(long, default_value_t = 30)]
+    pub idle_seconds: u64,
+    /// The lab of P3, P7, P9 and P10; started if it is not up, and then stopped at the end
+    #[arg(long, default_value = "bench")]
+    pub lab: String,
+    /// Folder of the hubs' data and logs; emptied at the start
+    #[arg(long, default_value = "/var/lib/bellwether-bench", value_name = "DIR")]
+    pub directory: PathBuf,
+    /// File that the figures are appended to
+    #[arg(long, default_value_os_t = repository().join("docs/BENCHMARKS.md"), value_name = "FILE")]
+    append_to: PathBuf,
+    /// Print only
+    #[arg(long)]
+    no_append: bool,
+    /// What else used the machine meanwhile, for the conditions
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub note: String,
+    #[arg(skip)]
+    pub append: Option<PathBuf>,
+}
+
+/// One measurement, by its number in the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Measure {
+    /// Memory of a connected idle agent
+    P1,
+    /// Change → acknowledged
+    P2,
+    /// Change → applied in an API server
+    P3,
+    /// Memory of the agent itself
+    P7,
+    /// Cold start of hub and agent
+    P9,
+    /// Failing sample → route patched
+    P10,
+}
+
+impl Plan {
+    /// Reads the command line.
+    pub fn parse() -> Self {
+        let mut plan = <Self as clap::Parser>::parse();
+        plan.append = (!plan.no_append).then(|| plan.append_to.clone());
+        plan
+    }
+
+    /// Tells whether `measure` is to be made.
+    pub fn wants(&self, measure: Measure) -> bool {
+        self.only.is_empty() || self.only.contains(&measure)
+    }
+}
