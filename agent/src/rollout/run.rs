@@ -321,7 +321,8 @@ impl Run {
         self.save(decision, now).await
     }
 
-    async fn save(&mut self, decision: Decision, now: Timestamp) -> Result<Tick, RunError> {
+    async fn save(&mut self, mut decision: Decision, now: Timestamp) -> Result<Tick, RunError> {
+        decision.summary.name.clone_from(&self.rollout.name);
         let before = (
             self.overlay(),
             self.correct_drift,
