@@ -130,11 +130,12 @@ impl Meter {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .build()?;
+        let client = super::http_client(|| {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_max_idle_per_host(0)
+                .no_proxy()
+        })?;
         Ok(Self {
             prometheus: Prometheus::new()?,
             client,

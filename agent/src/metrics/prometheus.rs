@@ -73,13 +73,14 @@ impl Prometheus {
     /// # Errors
     /// The TLS roots cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(QUERY_TIMEOUT)
-            .connect_timeout(Duration::from_secs(2))
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .no_proxy()
-            .build()?;
+        let client = super::http_client(|| {
+            reqwest::Client::builder()
+                .timeout(QUERY_TIMEOUT)
+                .connect_timeout(Duration::from_secs(2))
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_max_idle_per_host(1)
+                .no_proxy()
+        })?;
         Ok(Self { client })
     }
 
