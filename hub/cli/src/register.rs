@@ -188,10 +188,10 @@ async fn wait_for_heartbeat(
 }
 
 fn life(span: SignedDuration) -> String {
-    // An hour is issued as 59m59s by the time it is read.
-    let minutes = (span.as_secs() + 59) / 60;
-    if minutes % 60 == 0 {
-        format!("{} h", minutes / 60)
+    // Rounded: some seconds have passed since it was issued, and clocks differ a little.
+    let minutes = (span.as_secs() + 30) / 60;
+    if minutes >= 100 {
+        format!("{} h", (minutes + 30) / 60)
     } else {
         format!("{minutes} min")
     }
@@ -237,6 +237,7 @@ mod tests {
     #[test]
     fn lives_are_round() {
         assert_eq!(life(SignedDuration::from_secs(86_397)), "24 h");
+        assert_eq!(life(SignedDuration::from_secs(86_460)), "24 h");
         assert_eq!(life(SignedDuration::from_secs(300)), "5 min");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bellwether_api::view::{RunPhase, RunView};
+use bellwether_api::view::{ClusterPhase, RunPhase, RunView};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
@@ -54,10 +54,23 @@ pub const fn code_of(phase: RunPhase) -> Code {
     }
 }
 
-const fn ends(phase: RunPhase, until: Until) -> bool {
-    phase.is_terminal()
-        || matches!(phase, RunPhase::Halted)
-        || matches!(until, Until::EndedOrHuman) && phase.waits_for_human()
+/// A halted run ends once nothing moves any more: whatever goes back is worth seeing.
+fn ends(view: &RunView, until: Until) -> bool {
+    let moves = || {
+        view.waves
+            .iter()
+            .flat_map(|wave| &wave.clusters)
+            .any(|cluster| {
+                matches!(
+                    cluster.state,
+                    ClusterPhase::Granted | ClusterPhase::Progressing | ClusterPhase::RollingBack
+                )
+            })
+    };
+    view.state.is_terminal()
+        || view.state == RunPhase::Halted && !moves()
+        || until == Until::EndedOrHuman
+            && matches!(view.state, RunPhase::WaitingApproval | RunPhase::Suspended)
 }
 
 /// Follows the newest run of an application: redraws a terminal, else writes a line a change.
@@ -102,8 +115,9 @@ pub async fn follow(
             }
             let view: RunView = serde_json::from_str(&event.data)?;
             let phase = view.state;
+            let ended = ends(&view, how.until);
             drawing.show(view)?;
-            if ends(phase, how.until) {
+            if ended {
                 return Ok(code_of(phase));
             }
         }
@@ -219,30 +233,47 @@ impl Drawing {
 
 #[cfg(test)]
 mod tests {
-    use bellwether_api::view::RunPhase;
+    use bellwether_api::view::{ClusterPhase, RunPhase, RunView};
 
     use super::{Until, code_of, ends};
-    use crate::failure::Code;
+    use crate::{failure::Code, sample::canary_under_way};
 
     #[test]
     fn following_ends_by_itself() {
+        let at = |state| RunView {
+            state,
+            waves: Vec::new(),
+            ..canary_under_way()
+        };
         for phase in [
             RunPhase::Succeeded,
             RunPhase::Failed,
             RunPhase::Aborted,
             RunPhase::Halted,
         ] {
-            assert!(ends(phase, Until::Ended), "{phase:?}");
+            assert!(ends(&at(phase), Until::Ended), "{phase:?}");
         }
         for phase in [
             RunPhase::Progressing,
             RunPhase::Soaking,
             RunPhase::WaitingApproval,
         ] {
-            assert!(!ends(phase, Until::Ended), "{phase:?}");
+            assert!(!ends(&at(phase), Until::Ended), "{phase:?}");
         }
-        assert!(ends(RunPhase::WaitingApproval, Until::EndedOrHuman));
-        assert!(ends(RunPhase::Suspended, Until::EndedOrHuman));
+        assert!(ends(&at(RunPhase::WaitingApproval), Until::EndedOrHuman));
+        assert!(ends(&at(RunPhase::Suspended), Until::EndedOrHuman));
+    }
+
+    #[test]
+    fn halted_run_is_followed_until_its_clusters_are_back() {
+        let mut view = RunView {
+            state: RunPhase::Halted,
+            ..canary_under_way()
+        };
+        view.waves[1].clusters[0].state = ClusterPhase::RollingBack;
+        assert!(!ends(&view, Until::Ended));
+        view.waves[1].clusters[0].state = ClusterPhase::Failed;
+        assert!(ends(&view, Until::Ended));
     }
 
     #[test]

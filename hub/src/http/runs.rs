@@ -14,7 +14,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     authorize::{Kind, Verb},
     placement::place,
-    release::{ReleaseContent, RolloutRecord, content},
+    release::{Change, ReleaseContent, RolloutRecord, content},
     view::version,
 };
 use bellwether_store::{
@@ -136,18 +136,17 @@ async fn pending(
     {
         return Ok(None);
     }
+    let mut from_version = String::new();
     if let Some(released) = &released {
         let bytes = releases::content(&app.store, released).await?;
+        let Ok(old) = serde_json::from_slice::<ReleaseContent>(&bytes) else {
+            return Ok(None);
+        };
         // A rollout that was taken away makes no release of its own.
-        let only_rollouts = serde_json::from_slice::<ReleaseContent>(&bytes).is_ok_and(|old| {
-            !matches!(
-                old.change_to(&wanted),
-                bellwether_hub_core::release::Change::Content
-            )
-        });
-        if only_rollouts {
+        if !matches!(old.change_to(&wanted), Change::Content) {
             return Ok(None);
         }
+        from_version = version(&old);
     }
     let wait = waits_for(app, &spec, application).await?;
     let revision = released.as_ref().map_or(0, |one| one.revision);
@@ -158,7 +157,7 @@ async fn pending(
         release: wanted.digest(),
         version: version(&wanted),
         from_revision: released.as_ref().map(|one| one.revision),
-        from_version: String::new(),
+        from_version,
         state: RunPhase::Pending,
         message: String::new(),
         done: 0,

@@ -35,11 +35,17 @@ fn count(clusters: &[&ClusterView], phase: ClusterPhase) -> u32 {
 
 fn because(view: &RunView, clusters: &[&ClusterView]) -> Vec<WaitReason> {
     let mut found: Vec<WaitReason> = Vec::new();
+    // A cluster says it of itself, and the hub of the cluster.
+    let bare = |on: &Option<String>| {
+        on.as_deref()
+            .map(|on| on.rsplit('/').next().unwrap_or(on).to_owned())
+    };
     let mut add = |wait: &WaitReason| {
-        if !found
-            .iter()
-            .any(|known| known.reason == wait.reason && known.on == wait.on)
-        {
+        let known = found.iter().any(|known| {
+            known.reason == wait.reason
+                && (bare(&known.on) == bare(&wait.on) || known.message.contains(&wait.message))
+        });
+        if !known {
             found.push(wait.clone());
         }
     };
@@ -92,6 +98,10 @@ fn headline(view: &RunView, first: Option<&WaitReason>) -> String {
         RunPhase::Pending | RunPhase::Progressing | RunPhase::Soaking => "WAITS",
     };
     match first {
+        // The reason would only repeat the state.
+        Some(wait) if wait.reason.eq_ignore_ascii_case(state) => {
+            format!("{state} {}", wait.message)
+        }
         Some(WaitReason {
             reason,
             on: Some(on),
@@ -188,3 +198,7 @@ fn by_itself(because: &[WaitReason]) -> Vec<String> {
         .collect();
     all.into_iter().cloned().collect()
 }
+
+#[cfg(test)]
+#[path = "why_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    span::{ago, between, clock, release_name},
+    span::{ago, between, release_name, until},
     style::{Style, mood_of, run_word},
 };
 
@@ -193,7 +193,7 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
         row.push(
             status["certificateExpires"]
                 .as_str()
-                .map_or("-".to_owned(), clock),
+                .map_or("-".to_owned(), |at| until(at, now)),
         );
         row.push(text(&status["message"]));
     }

@@ -7,7 +7,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    span::{ago, between, fit, release_name, span},
+    span::{ago, between, clock, fit, release_name, span},
     style::{Mood, Style, cluster_word, run_word, wave_word},
 };
 
@@ -120,21 +120,36 @@ fn waiting(view: &RunView, width: usize, now: Timestamp) -> Vec<String> {
 #[must_use]
 pub fn reason(wait: &WaitReason) -> String {
     let text = if wait.message.is_empty() {
-        &wait.reason
+        wait.reason.clone()
     } else {
-        &wait.message
+        plain_times(&wait.message)
     };
     match &wait.on {
-        Some(on) if !text.contains(on.as_str()) => format!("{on}: {text}"),
-        _ => text.clone(),
+        // `cluster/a` is named where `a` is.
+        Some(on) if !text.contains(on.rsplit('/').next().unwrap_or(on)) => format!("{on}: {text}"),
+        _ => text,
     }
+}
+
+/// Shortens the times in a sentence to the time of day.
+fn plain_times(text: &str) -> String {
+    let words: Vec<String> = text
+        .split(' ')
+        .map(|word| match word.trim_end_matches([',', ';', '.', ':']) {
+            bare if bare.ends_with('Z') && bare.contains('T') => {
+                word.replacen(bare, &clock(bare), 1)
+            }
+            _ => word.to_owned(),
+        })
+        .collect();
+    words.join(" ")
 }
 
 /// Writes what happens by itself, with the span until then where it begins with a time.
 #[must_use]
 pub fn by_itself_text(text: &str, now: Timestamp) -> String {
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
-    match first.parse::<Timestamp>() {
+    match first.trim_end_matches(':').parse::<Timestamp>() {
         Ok(at) => {
             let left = span(at.duration_since(now).as_secs());
             let what = if rest.is_empty() { "goes on" } else { rest };
@@ -286,6 +301,9 @@ fn wave_note(wave: &WaveView) -> String {
     if !wave.note.is_empty() {
         return wave.note.clone();
     }
+    if matches!(wave.state, WavePhase::Failed | WavePhase::RollingBack) {
+        return String::new();
+    }
     let started = !matches!(wave.state, WavePhase::Waiting);
     wave.gates
         .iter()
@@ -350,7 +368,14 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
         };
     }
     if !cluster.message.is_empty() {
-        return cluster.message.clone();
+        return plain_times(&cluster.message);
+    }
+    let going_back = cluster.state == ClusterPhase::RollingBack;
+    if let Some(track) = cluster.tracks.first()
+        && going_back
+        && !track.message.is_empty()
+    {
+        return plain_times(&track.message);
     }
     if !cluster.reason.is_empty() {
         return cluster.reason.clone();

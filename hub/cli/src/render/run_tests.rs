@@ -72,3 +72,24 @@ fn finished_run_names_no_wave() {
     assert!(text.starts_with("rollout shop/web  rev 7  2.4.0 → 2.4.1   ✔ Succeeded  1/3 clusters"));
     assert!(!text.contains("waiting for"), "{text}");
 }
+
+#[test]
+fn times_in_sentences_are_short() {
+    let wait = bellwether_api::status::WaitReason {
+        reason: "Soak".into(),
+        message: "wave canary must stay healthy until 2026-03-01T12:10:39.931156242Z, then goes on"
+            .into(),
+        on: Some("wave/canary".into()),
+        since: None,
+        by_itself: None,
+    };
+    assert_eq!(
+        super::reason(&wait),
+        "wave canary must stay healthy until 12:10:39Z, then goes on"
+    );
+    let now = NOW.parse().expect("a time");
+    assert_eq!(
+        super::by_itself_text("2026-03-01T12:10:30.5Z: the checks are made", now),
+        "the checks are made in 30s"
+    );
+}

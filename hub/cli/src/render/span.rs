@@ -37,6 +37,16 @@ pub fn between(from: Option<&str>, to: Option<Timestamp>) -> String {
     }
 }
 
+/// Writes how long it is until `at` (RFC 3339): `in 23h`, or `9m ago`; `-` for an unreadable time.
+#[must_use]
+pub fn until(at: &str, now: Timestamp) -> String {
+    match at.parse::<Timestamp>() {
+        Ok(at) if at >= now => format!("in {}", span(at.duration_since(now).as_secs())),
+        Ok(at) => format!("{} ago", span(now.duration_since(at).as_secs())),
+        Err(_) => "-".to_owned(),
+    }
+}
+
 /// Writes the time of day in UTC, `14:02:11Z`; the text itself where it is no time.
 #[must_use]
 pub fn clock(at: &str) -> String {
