@@ -31,8 +31,12 @@ pub enum ApplyStage {
 pub fn apply_stage(kind: &str) -> ApplyStage {
     match kind {
         "Namespace" => ApplyStage::Namespace,
-        "CustomResourceDefinition" | "PriorityClass" | "StorageClass" | "RuntimeClass"
-        | "IngressClass" | "GatewayClass" => ApplyStage::Definition,
+        "CustomResourceDefinition"
+        | "PriorityClass"
+        | "StorageClass"
+        | "RuntimeClass"
+        | "IngressClass"
+        | "GatewayClass" => ApplyStage::Definition,
         "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => {
             ApplyStage::Access
         }
@@ -43,18 +47,35 @@ pub fn apply_stage(kind: &str) -> ApplyStage {
             ApplyStage::Configuration
         }
         "Service" | "Endpoints" | "EndpointSlice" => ApplyStage::Service,
-        "Pod" | "ReplicaSet" | "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob"
+        "Pod"
+        | "ReplicaSet"
+        | "Deployment"
+        | "StatefulSet"
+        | "DaemonSet"
+        | "Job"
+        | "CronJob"
         | "ReplicationController" => ApplyStage::Workload,
-        "Gateway" | "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute" | "ReferenceGrant"
-        | "Ingress" | "HorizontalPodAutoscaler" | "ScaledObject" | "APIService"
-        | "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => ApplyStage::Routing,
+        "Gateway"
+        | "HTTPRoute"
+        | "GRPCRoute"
+        | "TCPRoute"
+        | "TLSRoute"
+        | "ReferenceGrant"
+        | "Ingress"
+        | "HorizontalPodAutoscaler"
+        | "ScaledObject"
+        | "APIService"
+        | "MutatingWebhookConfiguration"
+        | "ValidatingWebhookConfiguration" => ApplyStage::Routing,
         _ => ApplyStage::Other,
     }
 }
 
 /// Sorts objects for applying; objects of one stage keep their order.
 pub fn sort_for_apply(objects: &mut [Value]) {
-    objects.sort_by_key(|object| apply_stage(object.get("kind").and_then(Value::as_str).unwrap_or("")));
+    objects.sort_by_key(|object| {
+        apply_stage(object.get("kind").and_then(Value::as_str).unwrap_or(""))
+    });
 }
 
 #[cfg(test)]
@@ -66,24 +87,44 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         let kinds = [
-            "HTTPRoute", "Deployment", "Widget", "Service", "Secret", "LimitRange", "Role",
-            "CustomResourceDefinition", "Namespace",
+            "HTTPRoute",
+            "Deployment",
+            "Widget",
+            "Service",
+            "Secret",
+            "LimitRange",
+            "Role",
+            "CustomResourceDefinition",
+            "Namespace",
         ];
         let mut objects: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
         sort_for_apply(&mut objects);
-        let sorted: Vec<_> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        let sorted: Vec<_> = objects
+            .iter()
+            .filter_map(|object| object["kind"].as_str())
+            .collect();
         assert_eq!(
             sorted,
             [
-                "Namespace", "CustomResourceDefinition", "Role", "LimitRange", "Secret", "Service",
-                "Deployment", "Widget", "HTTPRoute",
+                "Namespace",
+                "CustomResourceDefinition",
+                "Role",
+                "LimitRange",
+                "Secret",
+                "Service",
+                "Deployment",
+                "Widget",
+                "HTTPRoute",
             ]
         );
     }
 
     #[test]
     fn objects_of_one_stage_keep_their_order() {
-        let mut objects = vec![json!({"kind": "Job", "n": 1}), json!({"kind": "Pod", "n": 2})];
+        let mut objects = vec![
+            json!({"kind": "Job", "n": 1}),
+            json!({"kind": "Pod", "n": 2}),
+        ];
         let before = objects.clone();
         sort_for_apply(&mut objects);
         assert_eq!(objects, before);

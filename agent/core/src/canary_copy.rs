@@ -49,7 +49,10 @@ pub fn canary_deployment(
     let metadata = template
         .as_object_mut()
         .and_then(|template| {
-            template.entry("metadata").or_insert_with(|| json!({})).as_object_mut()
+            template
+                .entry("metadata")
+                .or_insert_with(|| json!({}))
+                .as_object_mut()
         })
         .ok_or_else(|| field(deployment, "spec.template.metadata"))?;
     metadata
@@ -130,9 +133,7 @@ pub fn port_number(service: &Value, port: &PortRef) -> Option<u16> {
     let number = |entry: &Value| entry.get("port").and_then(Value::as_u64);
     let found = ports.iter().find(|entry| match port {
         PortRef::Number(wanted) => number(entry) == Some(u64::from(*wanted)),
-        PortRef::Name(wanted) => {
-            entry.get("name").and_then(Value::as_str) == Some(wanted.as_str())
-        }
+        PortRef::Name(wanted) => entry.get("name").and_then(Value::as_str) == Some(wanted.as_str()),
     })?;
     number(found).and_then(|number| u16::try_from(number).ok())
 }
@@ -144,8 +145,10 @@ pub fn selects_canary(service: &Value, deployment: &Value, run_label: &str) -> b
     let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object) else {
         return false;
     };
-    let mut wanted =
-        selector.iter().filter(|(key, _)| *key != crate::names::HASH_LABEL).peekable();
+    let mut wanted = selector
+        .iter()
+        .filter(|(key, _)| *key != crate::names::HASH_LABEL)
+        .peekable();
     if wanted.peek().is_none() {
         return false;
     }
@@ -187,11 +190,19 @@ fn object_at<'a>(
     pointer: &str,
     path: &'static str,
 ) -> Result<&'a Map<String, Value>, CanaryCopyError> {
-    object.pointer(pointer).and_then(Value::as_object).ok_or_else(|| field(object, path))
+    object
+        .pointer(pointer)
+        .and_then(Value::as_object)
+        .ok_or_else(|| field(object, path))
 }
 
 fn field(object: &Value, path: &'static str) -> CanaryCopyError {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("?");
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+    };
     CanaryCopyError::Field {
         object: format!("{}/{}", text("/kind"), text("/metadata/name")),
         field: path,

@@ -18,7 +18,10 @@ pub fn covers(live: &Value, rendered: &Value) -> bool {
         }
         (Value::Array(live), Value::Array(rendered)) => {
             live.len() == rendered.len()
-                && live.iter().zip(rendered).all(|(live, rendered)| covers(live, rendered))
+                && live
+                    .iter()
+                    .zip(rendered)
+                    .all(|(live, rendered)| covers(live, rendered))
         }
         (live, rendered) => {
             live == rendered
@@ -58,7 +61,9 @@ fn quantity(value: &Value) -> Option<i128> {
         Value::String(text) => text.clone(),
         _ => return None,
     };
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (amount, unit) = text.split_at(digits);
     let multiplier: i128 = match unit {
         "m" => 1,
@@ -128,7 +133,11 @@ mod tests {
             (&small, &large, &small, TemplateVersion::New),
             (&other, &small, &large, TemplateVersion::Other),
         ] {
-            assert_eq!(live_template(live, old, new), expected, "{live} of {old} and {new}");
+            assert_eq!(
+                live_template(live, old, new),
+                expected,
+                "{live} of {old} and {new}"
+            );
         }
     }
 }

@@ -3,9 +3,7 @@
 use bellwether_api::reference::ObjectRef;
 use serde_json::{Value, json};
 
-use crate::{
-    machine::Overlay, names::HASH_LABEL, provider::gateway_api, settled::TemplateVersion,
-};
+use crate::{machine::Overlay, names::HASH_LABEL, provider::gateway_api, settled::TemplateVersion};
 
 /// One governed workload and what its run wants.
 #[derive(Clone, Debug)]
@@ -32,12 +30,21 @@ pub struct Governed<'a> {
 pub fn effective(rendered: &[Value], governed: &[Governed<'_>]) -> Vec<Value> {
     rendered
         .iter()
-        .map(|object| governed.iter().fold(object.clone(), |object, run| overlaid(object, run)))
+        .map(|object| {
+            governed
+                .iter()
+                .fold(object.clone(), |object, run| overlaid(object, run))
+        })
         .collect()
 }
 
 fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+    };
     let namespace = run.workload.namespace.as_deref().unwrap_or("");
     if text("/metadata/namespace") != namespace {
         return object;

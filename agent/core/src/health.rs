@@ -23,11 +23,19 @@ impl HealthOf {
     /// As it should be.
     #[must_use]
     pub fn healthy() -> Self {
-        Self { health: Health::Healthy, reason: String::new(), message: String::new() }
+        Self {
+            health: Health::Healthy,
+            reason: String::new(),
+            message: String::new(),
+        }
     }
 
     fn new(health: Health, reason: &str, message: impl Into<String>) -> Self {
-        Self { health, reason: reason.to_owned(), message: message.into() }
+        Self {
+            health,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
     }
 
     fn progressing(reason: &str, message: impl Into<String>) -> Self {
@@ -50,7 +58,10 @@ pub fn health_of(live: Option<&Value>) -> HealthOf {
     let Some(object) = live else {
         return HealthOf::new(Health::Missing, "NotFound", "the object does not exist");
     };
-    if object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
+    if object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|at| !at.is_null())
+    {
         return HealthOf::progressing("Terminating", "the object is being deleted");
     }
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or("");
@@ -79,8 +90,17 @@ pub fn health_of(live: Option<&Value>) -> HealthOf {
 /// Judges a live object for the status of its unit.
 #[must_use]
 pub fn of(target: &ObjectRef, live: &Value) -> ObjectStatus {
-    let HealthOf { health, reason, message } = health_of(Some(live));
-    ObjectStatus { object: target.clone(), health, reason, message }
+    let HealthOf {
+        health,
+        reason,
+        message,
+    } = health_of(Some(live));
+    ObjectStatus {
+        object: target.clone(),
+        health,
+        reason,
+        message,
+    }
 }
 
 fn service(object: &Value) -> Option<HealthOf> {
@@ -97,7 +117,10 @@ fn claim(object: &Value) -> Option<HealthOf> {
     match text(object, "/status/phase") {
         "Bound" => None,
         "Lost" => Some(HealthOf::degraded("Lost", "the claim's volume is gone")),
-        _ => Some(HealthOf::progressing("NotBound", "the claim is not bound to a volume yet")),
+        _ => Some(HealthOf::progressing(
+            "NotBound",
+            "the claim is not bound to a volume yet",
+        )),
     }
 }
 
@@ -145,8 +168,12 @@ fn conventional(object: &Value) -> Option<HealthOf> {
 
 /// The controller has not seen the object's last change.
 fn behind(object: &Value) -> Option<HealthOf> {
-    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64)?;
-    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64)?;
+    let generation = object
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64)?;
+    let observed = object
+        .pointer("/status/observedGeneration")
+        .and_then(Value::as_i64)?;
     (observed < generation).then(|| {
         HealthOf::progressing(
             "NotObserved",
@@ -156,8 +183,12 @@ fn behind(object: &Value) -> Option<HealthOf> {
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
-    conditions.iter().find(|condition| text(condition, "/type") == kind)
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)?;
+    conditions
+        .iter()
+        .find(|condition| text(condition, "/type") == kind)
 }
 
 fn is(condition: &Value, status: &str) -> bool {
@@ -166,11 +197,18 @@ fn is(condition: &Value, status: &str) -> bool {
 
 fn said(condition: &Value) -> String {
     let (reason, message) = (text(condition, "/reason"), text(condition, "/message"));
-    [reason, message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    [reason, message]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or("")
 }
 
 fn count(object: &Value, pointer: &str) -> i64 {

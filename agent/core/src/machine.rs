@@ -6,6 +6,7 @@
 //! that thing is observed.
 
 mod awaits;
+mod checks;
 mod commands;
 mod decide;
 mod decision;
@@ -14,6 +15,7 @@ mod overlay;
 mod progress;
 mod promotion;
 mod rollback;
+mod stage;
 mod start;
 mod state;
 mod steps;
@@ -26,10 +28,8 @@ pub use observations::{
     CanaryView, Endpoints, MetricSample, Observations, RouteView, Samples, ServiceView,
 };
 pub use overlay::{CanaryWant, Overlay, ServicePin};
-pub use state::{
-    Answered, Clock, Failure, PromotionPart, RollbackPart, RunState, Shift, Stage, StepPart,
-    StepVerdict,
-};
+pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};
+pub use state::{Answered, Clock, ReadStateError, RunState, STATE_VERSION};
 
 #[cfg(test)]
 mod tests;

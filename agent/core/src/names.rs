@@ -45,7 +45,10 @@ mod tests {
     #[test]
     fn short_names_stay_whole() {
         assert_eq!(canary_name("web"), "web-canary");
-        assert_eq!(canary_name(&"a".repeat(56)), format!("{}-canary", "a".repeat(56)));
+        assert_eq!(
+            canary_name(&"a".repeat(56)),
+            format!("{}-canary", "a".repeat(56))
+        );
     }
 
     #[test]

@@ -100,8 +100,11 @@ pub fn settled(
         );
     }
     let owned = |set: &&ReplicaSetView| set.owner_uid == workload.uid;
-    let with_pods: Vec<_> =
-        replica_sets.iter().filter(owned).filter(|set| set.replicas > 0).collect();
+    let with_pods: Vec<_> = replica_sets
+        .iter()
+        .filter(owned)
+        .filter(|set| set.replicas > 0)
+        .collect();
     if with_pods.len() > 1 {
         let names: Vec<_> = with_pods.iter().map(|set| set.name.as_str()).collect();
         return unsettled(
@@ -109,11 +112,17 @@ pub fn settled(
             format!("more than one ReplicaSet has pods: {}", names.join(", ")),
         );
     }
-    let current = replica_sets.iter().filter(owned).find(|set| set.revision == workload.revision);
+    let current = replica_sets
+        .iter()
+        .filter(owned)
+        .find(|set| set.revision == workload.revision);
     let Some(current) = current.filter(|set| !set.hash.is_empty()) else {
         return unsettled(
             "NoReplicaSet",
-            format!("no ReplicaSet has the Deployment's revision {:?}", workload.revision),
+            format!(
+                "no ReplicaSet has the Deployment's revision {:?}",
+                workload.revision
+            ),
         );
     };
     if let Some(other) = with_pods.first().filter(|set| set.name != current.name) {
@@ -129,7 +138,10 @@ pub fn settled(
     ];
     for (reason, what, count) in counts {
         if count != workload.replicas {
-            return unsettled(reason, format!("{count} of {} pods are {what}", workload.replicas));
+            return unsettled(
+                reason,
+                format!("{count} of {} pods are {what}", workload.replicas),
+            );
         }
     }
     Ok(Settled {
@@ -189,12 +201,48 @@ mod tests {
     fn says_what_is_not_settled() {
         let sets = [set("new", "2", 5)];
         let cases: [(&str, DeploymentView, Vec<ReplicaSetView>); 6] = [
-            ("NotObserved", DeploymentView { observed_generation: 2, ..workload() }, sets.to_vec()),
-            ("RollingUpdate", workload(), vec![set("old", "1", 1), set("new", "2", 5)]),
-            ("RollingUpdate", workload(), vec![set("old", "1", 5), set("new", "2", 0)]),
-            ("PodsNotUpdated", DeploymentView { updated: 4, ..workload() }, sets.to_vec()),
-            ("PodsNotAvailable", DeploymentView { available: 4, ..workload() }, sets.to_vec()),
-            ("OldPods", DeploymentView { total: 6, ..workload() }, sets.to_vec()),
+            (
+                "NotObserved",
+                DeploymentView {
+                    observed_generation: 2,
+                    ..workload()
+                },
+                sets.to_vec(),
+            ),
+            (
+                "RollingUpdate",
+                workload(),
+                vec![set("old", "1", 1), set("new", "2", 5)],
+            ),
+            (
+                "RollingUpdate",
+                workload(),
+                vec![set("old", "1", 5), set("new", "2", 0)],
+            ),
+            (
+                "PodsNotUpdated",
+                DeploymentView {
+                    updated: 4,
+                    ..workload()
+                },
+                sets.to_vec(),
+            ),
+            (
+                "PodsNotAvailable",
+                DeploymentView {
+                    available: 4,
+                    ..workload()
+                },
+                sets.to_vec(),
+            ),
+            (
+                "OldPods",
+                DeploymentView {
+                    total: 6,
+                    ..workload()
+                },
+                sets.to_vec(),
+            ),
         ];
         for (reason, workload, sets) in cases {
             let unsettled = settled(&workload, &sets).expect_err(reason);

@@ -12,9 +12,9 @@ pub fn canary_pods(step: &PlannedStep, stable: u32, min_replicas: u32) -> u32 {
     let serving = step.weight > Weight::ZERO;
     match step.replicas {
         Some(replicas) => replicas.ceil_of(stable).max(u32::from(serving)),
-        None if serving => {
-            share_ceil(step.weight, stable).max(min_replicas.max(1)).min(stable)
-        }
+        None if serving => share_ceil(step.weight, stable)
+            .max(min_replicas.max(1))
+            .min(stable),
         None => 0,
     }
 }
@@ -90,7 +90,11 @@ mod tests {
             (IntOrPercent::Int(0), 5, 1),
             (IntOrPercent::Int(2), 0, 2),
         ] {
-            assert_eq!(canary_pods(&step(weight, Some(replicas)), 5, 1), expected, "{replicas}");
+            assert_eq!(
+                canary_pods(&step(weight, Some(replicas)), 5, 1),
+                expected,
+                "{replicas}"
+            );
         }
     }
 
@@ -98,10 +102,18 @@ mod tests {
     fn the_old_version_keeps_pods_for_the_rest_of_the_traffic() {
         let weight = |percent| Weight::new(percent).expect("a weight");
         for (percent, expected) in [(0, 5), (10, 5), (20, 4), (50, 3), (100, 0)] {
-            assert_eq!(min_ready_stable(weight(percent), 5), expected, "{percent} %");
+            assert_eq!(
+                min_ready_stable(weight(percent), 5),
+                expected,
+                "{percent} %"
+            );
         }
         for (ready, expected) in [(5, 0), (4, 20), (1, 80), (0, 100), (9, 0)] {
-            assert_eq!(weight_that_stays(ready, 5), weight(expected), "{ready} ready");
+            assert_eq!(
+                weight_that_stays(ready, 5),
+                weight(expected),
+                "{ready} ready"
+            );
         }
     }
 

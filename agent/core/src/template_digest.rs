@@ -38,7 +38,11 @@ pub fn template_digest(deployment: &Value, objects: &[Value]) -> String {
 }
 
 fn content(object: &Value) -> Value {
-    json!([object.get("data"), object.get("stringData"), object.get("binaryData")])
+    json!([
+        object.get("data"),
+        object.get("stringData"),
+        object.get("binaryData")
+    ])
 }
 
 /// Collects the names of ConfigMaps and Secrets wherever a pod template can name them: volumes
@@ -97,13 +101,21 @@ mod tests {
     #[test]
     fn template_and_used_configuration_make_the_revision() {
         let all = |value: &str| {
-            vec![object("ConfigMap", "env", value), object("ConfigMap", "unused", value)]
+            vec![
+                object("ConfigMap", "env", value),
+                object("ConfigMap", "unused", value),
+            ]
         };
         let first = template_digest(&deployment("web:1"), &all("a"));
         assert_ne!(first, template_digest(&deployment("web:2"), &all("a")));
         assert_ne!(first, template_digest(&deployment("web:1"), &all("b")));
-        for (kind, name) in [("Secret", "key"), ("ConfigMap", "files"), ("Secret", "cert")] {
-            let digest = |value| template_digest(&deployment("web:1"), &[object(kind, name, value)]);
+        for (kind, name) in [
+            ("Secret", "key"),
+            ("ConfigMap", "files"),
+            ("Secret", "cert"),
+        ] {
+            let digest =
+                |value| template_digest(&deployment("web:1"), &[object(kind, name, value)]);
             assert_ne!(digest("a"), digest("b"), "{kind}/{name}");
         }
     }
@@ -119,12 +131,18 @@ mod tests {
         foreign["metadata"]["namespace"] = json!("other");
         let mut untracked = object("ConfigMap", "env", "a");
         untracked["metadata"]["annotations"] = json!({TRACK_CONFIG_ANNOTATION: "disabled"});
-        assert_eq!(digest, template_digest(&scaled, &[unused, foreign, untracked]));
+        assert_eq!(
+            digest,
+            template_digest(&scaled, &[unused, foreign, untracked])
+        );
     }
 
     #[test]
     fn the_order_of_objects_does_not_matter() {
-        let (one, two) = (object("ConfigMap", "env", "a"), object("Secret", "key", "b"));
+        let (one, two) = (
+            object("ConfigMap", "env", "a"),
+            object("Secret", "key", "b"),
+        );
         assert_eq!(
             template_digest(&deployment("web:1"), &[one.clone(), two.clone()]),
             template_digest(&deployment("web:1"), &[two, one])

@@ -27,11 +27,18 @@ pub struct PlannedStep {
 #[must_use]
 pub fn planned_steps(canary: &Canary) -> Vec<PlannedStep> {
     if !canary.steps.is_empty() {
-        return canary.steps.iter().map(|step| explicit(step, canary.advance)).collect();
+        return canary
+            .steps
+            .iter()
+            .map(|step| explicit(step, canary.advance))
+            .collect();
     }
     let advance = canary.advance.unwrap_or(Advance::Auto);
-    let weights =
-        if canary.weights.is_empty() { linear_weights(canary) } else { canary.weights.clone() };
+    let weights = if canary.weights.is_empty() {
+        linear_weights(canary)
+    } else {
+        canary.weights.clone()
+    };
     let plain = |weight| PlannedStep {
         name: None,
         weight,
@@ -49,12 +56,19 @@ fn explicit(step: &bellwether_api::rollout::Step, default: Option<Advance>) -> P
         weight: step.weight,
         replicas: step.replicas,
         advance,
-        after: step.after.filter(|_| advance == Advance::After).unwrap_or_default(),
+        after: step
+            .after
+            .filter(|_| advance == Advance::After)
+            .unwrap_or_default(),
     }
 }
 
 fn linear_weights(canary: &Canary) -> Vec<Weight> {
-    let Some(step) = canary.step_weight.map(Weight::percent).filter(|step| *step > 0) else {
+    let Some(step) = canary
+        .step_weight
+        .map(Weight::percent)
+        .filter(|step| *step > 0)
+    else {
         return Vec::new();
     };
     let max = canary.max_weight.unwrap_or(Weight::FULL).percent();

@@ -67,7 +67,10 @@ pub fn queries(metric: &Metric, target: &QueryTarget, window: Dur) -> Option<Met
     let value = match metric.name.as_str() {
         REQUEST_SUCCESS_RATE => {
             let not_failed = format!(",{}!~\"5..\"", series.code_label);
-            let (passed, all) = (rate(series.requests, &not_failed), rate(series.requests, ""));
+            let (passed, all) = (
+                rate(series.requests, &not_failed),
+                rate(series.requests, ""),
+            );
             // When every request failed there is no series that did not: that is 0, not nothing.
             format!("100 * ({passed} or vector(0)) / {all}")
         }
@@ -95,7 +98,10 @@ fn duration(
         Aggregation::P95 => "0.95",
         Aggregation::P99 => "0.99",
         Aggregation::Avg => {
-            let (sum, count) = (rate(series.duration_sum, ""), rate(series.duration_count, ""));
+            let (sum, count) = (
+                rate(series.duration_sum, ""),
+                rate(series.duration_count, ""),
+            );
             return format!("{} * {sum} / {count}", series.to_milliseconds);
         }
     };
@@ -108,9 +114,14 @@ fn duration(
 
 /// Traefik joins the runs of letters and digits with `-`.
 fn traefik_service(target: &QueryTarget) -> String {
-    let name = format!("{}-{}-http-{}", target.namespace, target.service, target.port);
-    let parts: Vec<_> =
-        name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let name = format!(
+        "{}-{}-http-{}",
+        target.namespace, target.service, target.port
+    );
+    let parts: Vec<_> = name
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .collect();
     format!("{}@kubernetesgateway", parts.join("-"))
 }
 
@@ -133,13 +144,21 @@ mod tests {
     }
 
     fn target() -> QueryTarget {
-        QueryTarget { namespace: "shop".into(), service: "web-canary".into(), port: 80 }
+        QueryTarget {
+            namespace: "shop".into(),
+            service: "web-canary".into(),
+            port: 80,
+        }
     }
 
     #[test]
     fn success_rate_of_the_gateways_own_series() {
-        let queries = queries(&metric(REQUEST_SUCCESS_RATE, None), &target(), Dur::from_secs(30))
-            .expect("a built-in metric");
+        let queries = queries(
+            &metric(REQUEST_SUCCESS_RATE, None),
+            &target(),
+            Dur::from_secs(30),
+        )
+        .expect("a built-in metric");
         insta::assert_debug_snapshot!(queries, @r#"
         MetricQueries {
             value: "100 * (sum(rate(traefik_service_requests_total{service=\"shop-web-canary-http-80@kubernetesgateway\",code!~\"5..\"}[30000ms])) or vector(0)) / sum(rate(traefik_service_requests_total{service=\"shop-web-canary-http-80@kubernetesgateway\"}[30000ms]))",
@@ -152,19 +171,29 @@ mod tests {
     #[test]
     fn duration_takes_the_aggregation_in_milliseconds() {
         let value = |aggregation| {
-            queries(&metric(REQUEST_DURATION, aggregation), &target(), Dur::from_secs(60))
-                .expect("a built-in metric")
-                .value
+            queries(
+                &metric(REQUEST_DURATION, aggregation),
+                &target(),
+                Dur::from_secs(60),
+            )
+            .expect("a built-in metric")
+            .value
         };
         let p99 = "1000 * histogram_quantile(0.99, sum by (le) (rate(traefik_service_request_duration_seconds_bucket{service=\"shop-web-canary-http-80@kubernetesgateway\"}[60000ms])))";
         assert_eq!(value(None), p99);
         assert_eq!(value(Some(Aggregation::P50)), p99.replace("0.99", "0.5"));
         assert!(value(Some(Aggregation::Avg)).contains("seconds_sum{"));
-        assert!(value(Some(Aggregation::Avg)).contains("/ sum(rate(traefik_service_request_duration_seconds_count{"));
+        assert!(
+            value(Some(Aggregation::Avg))
+                .contains("/ sum(rate(traefik_service_request_duration_seconds_count{")
+        );
     }
 
     #[test]
     fn unknown_metrics_have_no_query() {
-        assert_eq!(queries(&metric("errors", None), &target(), Dur::from_secs(60)), None);
+        assert_eq!(
+            queries(&metric("errors", None), &target(), Dur::from_secs(60)),
+            None
+        );
     }
 }

@@ -53,7 +53,9 @@ pub fn evaluate(
     sample: Option<&Sample>,
     at: Timestamp,
 ) -> CheckResult {
-    let value = sample.and_then(|sample| sample.value).filter(|value| value.is_finite());
+    let value = sample
+        .and_then(|sample| sample.value)
+        .filter(|value| value.is_finite());
     let (verdict, reason) = match judge(metric, analysis, sample) {
         Ok(true) => (Verdict::Pass, String::new()),
         Ok(false) => (Verdict::Fail, String::new()),
@@ -70,13 +72,18 @@ pub fn evaluate(
 }
 
 fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Result<bool, String> {
-    let Some(sample) = sample else { return Err("NoData: nothing was measured".to_owned()) };
+    let Some(sample) = sample else {
+        return Err("NoData: nothing was measured".to_owned());
+    };
     if !sample.error.is_empty() {
         return Err(format!("SourceError: {}", sample.error));
     }
     if let Some(scrapes) = sample.scrapes {
         if scrapes < MIN_SCRAPES {
-            return Err(format!("TooFewScrapes: {scrapes} of at least {MIN_SCRAPES} in {}", sample.window));
+            return Err(format!(
+                "TooFewScrapes: {scrapes} of at least {MIN_SCRAPES} in {}",
+                sample.window
+            ));
         }
         // So many scrapes lie at least this far apart, wherever the first one fell.
         let between = sample.window.as_millis() / (i64::from(scrapes) + 1);
@@ -91,8 +98,14 @@ fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Resul
     let wanted = metric.min_requests.unwrap_or(analysis.min_requests);
     let requests = sample.requests.filter(|requests| requests.is_finite());
     if wanted > 0 && requests.is_none_or(|requests| requests < f64::from(wanted)) {
-        let seen = requests.map_or_else(|| "unknown".to_owned(), |requests| printed(requests.floor()));
-        return Err(format!("TooFewRequests: {seen} of at least {wanted} in {}", sample.window));
+        let seen = requests.map_or_else(
+            || "unknown".to_owned(),
+            |requests| printed(requests.floor()),
+        );
+        return Err(format!(
+            "TooFewRequests: {seen} of at least {wanted} in {}",
+            sample.window
+        ));
     }
     let Some(value) = sample.value else {
         return Err(format!("NoData: no value in {}", sample.window));
@@ -100,8 +113,16 @@ fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Resul
     if !value.is_finite() {
         return Err(format!("NotANumber: the source answered {value}"));
     }
-    let above_min = metric.range.min.as_ref().is_none_or(|min| value >= min.value());
-    let below_max = metric.range.max.as_ref().is_none_or(|max| value <= max.value());
+    let above_min = metric
+        .range
+        .min
+        .as_ref()
+        .is_none_or(|min| value >= min.value());
+    let below_max = metric
+        .range
+        .max
+        .as_ref()
+        .is_none_or(|max| value <= max.value());
     Ok(above_min && below_max)
 }
 
@@ -115,7 +136,10 @@ pub fn check<'a>(
     at: Timestamp,
 ) -> Check {
     if analysis.metrics.is_empty() {
-        return Check { verdict: Verdict::NothingConfigured, results: Vec::new() };
+        return Check {
+            verdict: Verdict::NothingConfigured,
+            results: Vec::new(),
+        };
     }
     let (mut failed, mut held, mut passed) = (false, false, false);
     let mut results = Vec::with_capacity(analysis.metrics.len());

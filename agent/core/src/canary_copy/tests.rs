@@ -108,7 +108,11 @@ fn the_service_selects_the_run_and_copies_no_address() {
     }
     "#);
     assert_eq!(copy["metadata"]["name"], "web-canary");
-    assert!(copy["metadata"]["annotations"].get("cloud/internal").is_none());
+    assert!(
+        copy["metadata"]["annotations"]
+            .get("cloud/internal")
+            .is_none()
+    );
 }
 
 #[test]
@@ -128,10 +132,17 @@ fn what_cannot_be_copied_is_named() {
 #[test]
 fn services_that_would_select_canary_pods_are_found() {
     let selects = |selector: Value| {
-        selects_canary(&json!({"spec": {"selector": selector}}), &deployment(), "abc-1")
+        selects_canary(
+            &json!({"spec": {"selector": selector}}),
+            &deployment(),
+            "abc-1",
+        )
     };
     assert!(selects(json!({"app": "web"})));
-    assert!(selects(json!({"app": "web", "pod-template-hash": "old"})), "our own pin");
+    assert!(
+        selects(json!({"app": "web", "pod-template-hash": "old"})),
+        "our own pin"
+    );
     assert!(selects(json!({"bellwether.dev/run": "abc-1"})));
     for selector in [
         json!({"app": "other"}),
@@ -147,6 +158,12 @@ fn services_that_would_select_canary_pods_are_found() {
 #[test]
 fn ports_are_found_by_number_and_by_name() {
     assert_eq!(port_number(&service(), &PortRef::Number(80)), Some(80));
-    assert_eq!(port_number(&service(), &PortRef::Name("http".into())), Some(80));
-    assert_eq!(port_number(&service(), &PortRef::Name("https".into())), None);
+    assert_eq!(
+        port_number(&service(), &PortRef::Name("http".into())),
+        Some(80)
+    );
+    assert_eq!(
+        port_number(&service(), &PortRef::Name("https".into())),
+        None
+    );
 }

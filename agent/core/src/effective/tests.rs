@@ -46,7 +46,10 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
 fn a_run_touches_what_it_names_and_nothing_else() {
     let overlay = Overlay {
         paused: true,
-        pins: vec![ServicePin { service: "web".into(), hash: "h1".into() }],
+        pins: vec![ServicePin {
+            service: "web".into(),
+            hash: "h1".into(),
+        }],
         template: TemplateVersion::Old,
         route_weight: Weight::new(30).expect("a weight"),
         canary: Some(CanaryWant { replicas: 2 }),
@@ -72,6 +75,9 @@ fn without_a_run_everything_is_as_the_user_wrote_it() {
 #[test]
 fn a_failed_revision_stays_held() {
     let held = applied(&Overlay::none(TemplateVersion::Old));
-    assert_eq!(held[0]["spec"]["template"], json!({"spec": {"image": "web:1"}}));
+    assert_eq!(
+        held[0]["spec"]["template"],
+        json!({"spec": {"image": "web:1"}})
+    );
     assert_eq!(held[1..], rendered()[1..]);
 }

@@ -27,7 +27,11 @@ fn deployments() {
             "availableReplicas": available})
     };
     expect(deployment(status(3, 3, 3)), Healthy, "");
-    expect(deployment(json!({"observedGeneration": 1, "updatedReplicas": 3})), Progressing, "NotObserved");
+    expect(
+        deployment(json!({"observedGeneration": 1, "updatedReplicas": 3})),
+        Progressing,
+        "NotObserved",
+    );
     expect(deployment(json!({})), Progressing, "NotObserved");
     expect(deployment(status(3, 2, 3)), Progressing, "PodsNotUpdated");
     expect(deployment(status(4, 3, 3)), Progressing, "OldPods");
@@ -46,29 +50,43 @@ fn other_workloads() {
             "status": status})
     };
     let set = |ready: i64, updated: i64, revision: &str| {
-        apps("StatefulSet", json!({"replicas": 2}), json!({"observedGeneration": 1,
+        apps(
+            "StatefulSet",
+            json!({"replicas": 2}),
+            json!({"observedGeneration": 1,
             "readyReplicas": ready, "updatedReplicas": updated, "currentRevision": "a",
-            "updateRevision": revision}))
+            "updateRevision": revision}),
+        )
     };
     expect(set(2, 0, "a"), Healthy, "");
     expect(set(1, 2, "a"), Progressing, "PodsNotReady");
     expect(set(2, 1, "b"), Progressing, "PodsNotUpdated");
     let daemons = |updated: i64, available: i64| {
-        apps("DaemonSet", json!({}), json!({"observedGeneration": 1, "desiredNumberScheduled": 2,
-            "updatedNumberScheduled": updated, "numberAvailable": available}))
+        apps(
+            "DaemonSet",
+            json!({}),
+            json!({"observedGeneration": 1, "desiredNumberScheduled": 2,
+            "updatedNumberScheduled": updated, "numberAvailable": available}),
+        )
     };
     expect(daemons(2, 2), Healthy, "");
     expect(daemons(1, 2), Progressing, "PodsNotUpdated");
     expect(daemons(2, 1), Progressing, "PodsNotAvailable");
     expect(
-        apps("ReplicaSet", json!({"replicas": 1}), json!({"observedGeneration": 1})),
+        apps(
+            "ReplicaSet",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 1}),
+        ),
         Progressing,
         "PodsNotAvailable",
     );
-    let job = |conditions: Value| {
-        json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": conditions}})
-    };
-    expect(job(json!([{"type": "Complete", "status": "True"}])), Healthy, "");
+    let job = |conditions: Value| json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": conditions}});
+    expect(
+        job(json!([{"type": "Complete", "status": "True"}])),
+        Healthy,
+        "",
+    );
     expect(job(json!([])), Progressing, "Running");
     let failed = json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]);
     expect(job(failed), Degraded, "Failed");
@@ -99,17 +117,27 @@ fn pods() {
 #[test]
 fn everything_else() {
     use Health::{Degraded, Healthy, Progressing};
-    let core = |kind: &str, spec: Value, status: Value| {
-        json!({"apiVersion": "v1", "kind": kind, "metadata": {}, "spec": spec, "status": status})
-    };
+    let core = |kind: &str, spec: Value, status: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {}, "spec": spec, "status": status});
     expect(core("ConfigMap", json!({}), json!({})), Healthy, "");
-    expect(core("Service", json!({"type": "ClusterIP"}), json!({})), Healthy, "");
-    expect(core("Service", json!({"type": "LoadBalancer"}), json!({})), Progressing, "NoAddress");
+    expect(
+        core("Service", json!({"type": "ClusterIP"}), json!({})),
+        Healthy,
+        "",
+    );
+    expect(
+        core("Service", json!({"type": "LoadBalancer"}), json!({})),
+        Progressing,
+        "NoAddress",
+    );
     let claim = |phase: &str| core("PersistentVolumeClaim", json!({}), json!({"phase": phase}));
     expect(claim("Bound"), Healthy, "");
     expect(claim("Pending"), Progressing, "NotBound");
     expect(claim("Lost"), Degraded, "Lost");
-    expect(core("Namespace", json!({}), json!({"phase": "Active"})), Healthy, "");
+    expect(
+        core("Namespace", json!({}), json!({"phase": "Active"})),
+        Healthy,
+        "",
+    );
     let mut leaving = core("ConfigMap", json!({}), json!({}));
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     expect(leaving, Progressing, "Terminating");
@@ -130,7 +158,11 @@ fn everything_else() {
         json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "status": {"conditions": conditions}})
     };
-    expect(crd(json!([{"type": "Established", "status": "True"}])), Healthy, "");
+    expect(
+        crd(json!([{"type": "Established", "status": "True"}])),
+        Healthy,
+        "",
+    );
     expect(crd(json!([])), Progressing, "NotEstablished");
     let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"generation": 1, "namespace": "a"}, "spec": {"parentRefs": [{"name": "g"}]}});

@@ -5,26 +5,36 @@ use serde_json::Value;
 use super::{HealthOf, behind, condition, count, is, said, text};
 
 fn desired(object: &Value) -> i64 {
-    object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)
+    object
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .unwrap_or(1)
 }
 
 /// A status that was never written says nothing about a spec that wants pods.
 fn unobserved(object: &Value) -> Option<HealthOf> {
     if object.pointer("/status/observedGeneration").is_none() {
-        return Some(HealthOf::progressing("NotObserved", "its controller has not reported yet"));
+        return Some(HealthOf::progressing(
+            "NotObserved",
+            "its controller has not reported yet",
+        ));
     }
     behind(object)
 }
 
 fn fewer(have: i64, want: i64, reason: &str, what: &str) -> Option<HealthOf> {
-    (have < want).then(|| HealthOf::progressing(reason, format!("{have} of {want} pods are {what}")))
+    (have < want)
+        .then(|| HealthOf::progressing(reason, format!("{have} of {want} pods are {what}")))
 }
 
 pub(super) fn deployment(object: &Value) -> Option<HealthOf> {
     if let Some(progressing) = condition(object, "Progressing")
         && text(progressing, "/reason") == "ProgressDeadlineExceeded"
     {
-        return Some(HealthOf::degraded("ProgressDeadlineExceeded", said(progressing)));
+        return Some(HealthOf::degraded(
+            "ProgressDeadlineExceeded",
+            said(progressing),
+        ));
     }
     if let Some(failure) = condition(object, "ReplicaFailure").filter(|c| is(c, "True")) {
         return Some(HealthOf::degraded("ReplicaFailure", said(failure)));
@@ -38,12 +48,20 @@ pub(super) fn deployment(object: &Value) -> Option<HealthOf> {
             (total > updated).then(|| {
                 HealthOf::progressing(
                     "OldPods",
-                    format!("{} pods of an older version are still there", total - updated),
+                    format!(
+                        "{} pods of an older version are still there",
+                        total - updated
+                    ),
                 )
             })
         })
         .or_else(|| {
-            fewer(count(object, "/status/availableReplicas"), want, "PodsNotAvailable", "available")
+            fewer(
+                count(object, "/status/availableReplicas"),
+                want,
+                "PodsNotAvailable",
+                "available",
+            )
         })
 }
 
@@ -51,17 +69,30 @@ pub(super) fn stateful_set(object: &Value) -> Option<HealthOf> {
     let want = desired(object);
     let on_delete = text(object, "/spec/updateStrategy/type") == "OnDelete";
     let partition = count(object, "/spec/updateStrategy/rollingUpdate/partition");
-    let to_update = if on_delete { 0 } else { (want - partition).max(0) };
+    let to_update = if on_delete {
+        0
+    } else {
+        (want - partition).max(0)
+    };
     unobserved(object)
         .or_else(|| {
-            fewer(count(object, "/status/readyReplicas"), want, "PodsNotReady", "ready")
+            fewer(
+                count(object, "/status/readyReplicas"),
+                want,
+                "PodsNotReady",
+                "ready",
+            )
         })
         .or_else(|| {
             // Once all pods are updated the controller clears updatedReplicas of the old revision.
-            let same = text(object, "/status/currentRevision")
-                == text(object, "/status/updateRevision");
+            let same =
+                text(object, "/status/currentRevision") == text(object, "/status/updateRevision");
             let updated = count(object, "/status/updatedReplicas");
-            if same { None } else { fewer(updated, to_update, "PodsNotUpdated", "updated") }
+            if same {
+                None
+            } else {
+                fewer(updated, to_update, "PodsNotUpdated", "updated")
+            }
         })
 }
 
@@ -71,10 +102,19 @@ pub(super) fn daemon_set(object: &Value) -> Option<HealthOf> {
     let updated = count(object, "/status/updatedNumberScheduled");
     unobserved(object)
         .or_else(|| {
-            if on_delete { None } else { fewer(updated, want, "PodsNotUpdated", "updated") }
+            if on_delete {
+                None
+            } else {
+                fewer(updated, want, "PodsNotUpdated", "updated")
+            }
         })
         .or_else(|| {
-            fewer(count(object, "/status/numberAvailable"), want, "PodsNotAvailable", "available")
+            fewer(
+                count(object, "/status/numberAvailable"),
+                want,
+                "PodsNotAvailable",
+                "available",
+            )
         })
 }
 
@@ -116,7 +156,10 @@ pub(super) fn pod(object: &Value) -> Option<HealthOf> {
             if STUCK.contains(&reason) {
                 let message = text(container, "/state/waiting/message");
                 let name = text(container, "/name");
-                return Some(HealthOf::degraded(reason, format!("container {name}: {message}")));
+                return Some(HealthOf::degraded(
+                    reason,
+                    format!("container {name}: {message}"),
+                ));
             }
         }
     }
@@ -126,7 +169,10 @@ pub(super) fn pod(object: &Value) -> Option<HealthOf> {
     match condition(object, "Ready") {
         Some(ready) if is(ready, "True") => None,
         Some(ready) => Some(HealthOf::progressing("NotReady", said(ready))),
-        None => Some(HealthOf::progressing("Pending", "the pod has not started yet")),
+        None => Some(HealthOf::progressing(
+            "Pending",
+            "the pod has not started yet",
+        )),
     }
 }
 
@@ -141,5 +187,8 @@ pub(super) fn job(object: &Value) -> Option<HealthOf> {
         return Some(HealthOf::progressing("Suspended", "the job is suspended"));
     }
     let succeeded = count(object, "/status/succeeded");
-    Some(HealthOf::progressing("Running", format!("{succeeded} pods have completed")))
+    Some(HealthOf::progressing(
+        "Running",
+        format!("{succeeded} pods have completed"),
+    ))
 }

@@ -10,15 +10,28 @@ use crate::{
 
 /// Services carry this pin; `None` = none of ours. Services that are gone need none.
 pub(super) fn pins(turn: &mut Turn<'_>, hash: Option<&str>) -> bool {
-    let apex = turn.grant.plan.service.as_ref().map(|service| service.name.clone());
+    let apex = turn
+        .grant
+        .plan
+        .service
+        .as_ref()
+        .map(|service| service.name.clone());
     let mut done = true;
     for name in turn.state.pinned.clone() {
-        let service = turn.seen.services.iter().find(|service| service.name == name);
+        let service = turn
+            .seen
+            .services
+            .iter()
+            .find(|service| service.name == name);
         let object = format!("Service/{name}");
         match service {
             Some(service) if service.pin.as_deref() == hash => continue,
             None if hash.is_none() || apex.as_ref() != Some(&name) => continue,
-            None => turn.wait_on("ServiceMissing", format!("{object} does not exist"), &object),
+            None => turn.wait_on(
+                "ServiceMissing",
+                format!("{object} does not exist"),
+                &object,
+            ),
             Some(_) => match hash {
                 Some(hash) => turn.wait_on(
                     "ServiceNotPinned",
@@ -55,20 +68,28 @@ pub(super) fn routes(turn: &mut Turn<'_>, weight: Weight) -> bool {
     let mut done = true;
     for route in &seen.routes {
         let (reason, message) = match (&route.observation, route.weight) {
-            (RouteObservation::Rejected { why }, _) => {
-                ("RouteRejected", format!("{} was refused: {why}", route.name))
-            }
+            (RouteObservation::Rejected { why }, _) => (
+                "RouteRejected",
+                format!("{} was refused: {why}", route.name),
+            ),
             (_, Some(carried)) if carried != weight => (
                 "RouteNotWritten",
-                format!("{} gives {carried} % to the canary, not {weight} %", route.name),
+                format!(
+                    "{} gives {carried} % to the canary, not {weight} %",
+                    route.name
+                ),
             ),
             (_, None) => (
                 "RouteUnclear",
-                format!("{} is missing or its rules disagree on the canary's share", route.name),
+                format!(
+                    "{} is missing or its rules disagree on the canary's share",
+                    route.name
+                ),
             ),
-            (RouteObservation::NotYet { why }, _) => {
-                ("RouteNotProgrammed", format!("{} is not in force: {why}", route.name))
-            }
+            (RouteObservation::NotYet { why }, _) => (
+                "RouteNotProgrammed",
+                format!("{} is not in force: {why}", route.name),
+            ),
             (RouteObservation::Programmed, Some(_)) => continue,
         };
         turn.wait_on(reason, message, &route.name);
@@ -79,9 +100,15 @@ pub(super) fn routes(turn: &mut Turn<'_>, weight: Weight) -> bool {
 
 /// No canary address stands in the apex Service's EndpointSlices.
 pub(super) fn apart(turn: &mut Turn<'_>) -> bool {
-    let apart = !turn.seen.apex_endpoints.overlaps(&turn.seen.canary_endpoints);
+    let apart = !turn
+        .seen
+        .apex_endpoints
+        .overlaps(&turn.seen.canary_endpoints);
     if !apart {
-        turn.wait("EndpointsOverlap", "the apex Service still has addresses of canary pods");
+        turn.wait(
+            "EndpointsOverlap",
+            "the apex Service still has addresses of canary pods",
+        );
     }
     apart
 }
@@ -92,7 +119,10 @@ pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
     if wanted == 0 {
         return true;
     }
-    let on = format!("Deployment/{}", crate::names::canary_name(&turn.grant.workload.name));
+    let on = format!(
+        "Deployment/{}",
+        crate::names::canary_name(&turn.grant.workload.name)
+    );
     let Some(canary) = &seen.canary else {
         turn.wait_on("CanaryMissing", format!("{on} does not exist yet"), &on);
         return false;
@@ -102,14 +132,20 @@ pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
         return false;
     }
     if canary.replicas != wanted || canary.observed_generation < canary.generation {
-        turn.wait_on("CanaryNotScaled", format!("{on} does not want {wanted} pods yet"), &on);
+        turn.wait_on(
+            "CanaryNotScaled",
+            format!("{on} does not want {wanted} pods yet"),
+            &on,
+        );
         return false;
     }
     let ready = canary.ready.min(canary.available).min(canary.updated);
     if ready < wanted {
         let trouble = if canary.trouble.is_empty() { "" } else { ": " };
-        let message =
-            format!("{ready} of {wanted} canary pods are ready{trouble}{}", canary.trouble);
+        let message = format!(
+            "{ready} of {wanted} canary pods are ready{trouble}{}",
+            canary.trouble
+        );
         turn.wait_on("PodsNotReady", message, &on);
         return false;
     }
@@ -149,7 +185,11 @@ pub(super) fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<S
     let on = turn.grant.workload.to_string();
     let workload = workload(turn)?;
     if workload.template != template {
-        let which = if template == TemplateVersion::New { "new" } else { "old" };
+        let which = if template == TemplateVersion::New {
+            "new"
+        } else {
+            "old"
+        };
         let message = format!("{on} does not carry the {which} template yet");
         turn.wait_on("TemplateNotWritten", message, &on);
         return None;
@@ -157,28 +197,53 @@ pub(super) fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<S
     match settled(workload, &turn.seen.replica_sets) {
         Ok(settled) => Some(settled),
         Err(unsettled) => {
-            turn.wait_on(unsettled.reason, format!("{on}: {}", unsettled.message), &on);
+            turn.wait_on(
+                unsettled.reason,
+                format!("{on}: {}", unsettled.message),
+                &on,
+            );
             None
         }
     }
 }
 
+/// No pod is ready of a version that Services are pinned to.
+pub(super) fn is_lost(turn: &Turn<'_>, version: &Settled) -> bool {
+    let sets = &turn.seen.replica_sets;
+    version.replicas > 0
+        && turn.seen.workload.is_some()
+        && !sets
+            .iter()
+            .any(|set| set.hash == version.hash && set.ready > 0)
+}
+
 /// The workload was changed in the middle: paused as it is, it would never stand still.
 pub(super) fn rolls(turn: &Turn<'_>) -> bool {
-    let Some(workload) = &turn.seen.workload else { return false };
+    let Some(workload) = &turn.seen.workload else {
+        return false;
+    };
     settled(workload, &turn.seen.replica_sets).is_err_and(|unsettled| {
-        matches!(unsettled.reason, "RollingUpdate" | "OldPods" | "PodsNotUpdated" | "NoReplicaSet")
+        matches!(
+            unsettled.reason,
+            "RollingUpdate" | "OldPods" | "PodsNotUpdated" | "NoReplicaSet"
+        )
     })
 }
 
 /// The workload is paused, or not, and its controller knows.
 pub(super) fn paused(turn: &mut Turn<'_>, wanted: bool) -> bool {
     let on = turn.grant.workload.to_string();
-    let Some(workload) = workload(turn) else { return false };
+    let Some(workload) = workload(turn) else {
+        return false;
+    };
     if workload.paused == wanted && workload.observed_generation >= workload.generation {
         return true;
     }
-    let (reason, what) = if wanted { ("NotPaused", "paused") } else { ("StillPaused", "released") };
+    let (reason, what) = if wanted {
+        ("NotPaused", "paused")
+    } else {
+        ("StillPaused", "released")
+    };
     turn.wait_on(reason, format!("{on} is not {what} yet"), &on);
     false
 }
@@ -186,7 +251,10 @@ pub(super) fn paused(turn: &mut Turn<'_>, wanted: bool) -> bool {
 fn workload<'a>(turn: &mut Turn<'a>) -> Option<&'a DeploymentView> {
     let workload = turn.seen.workload.as_ref();
     if workload.is_none() {
-        turn.wait("TargetGone", format!("{} does not exist", turn.grant.workload));
+        turn.wait(
+            "TargetGone",
+            format!("{} does not exist", turn.grant.workload),
+        );
     }
     workload
 }

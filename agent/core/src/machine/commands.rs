@@ -11,7 +11,8 @@ use bellwether_api::{
 };
 
 use super::{
-    state::{Answered, Failure, MAX_EXECUTED, Stage, StepPart},
+    stage::{Failure, Stage, StepPart},
+    state::{Answered, MAX_EXECUTED},
     steps,
     turn::Turn,
 };
@@ -21,7 +22,10 @@ use super::{
 /// its abort wins.
 fn sources(grant: &RolloutTrackSpec) -> Vec<(CommandSource, &Command)> {
     let named = |command: &&Command| command.run == grant.run && command.attempt == grant.attempt;
-    let local = grant.local.as_ref().filter(|command| command.run.is_nil() || named(command));
+    let local = grant
+        .local
+        .as_ref()
+        .filter(|command| command.run.is_nil() || named(command));
     let hub = Some(&grant.command).filter(named);
     local
         .map(|command| (CommandSource::Local, command))
@@ -32,7 +36,9 @@ fn sources(grant: &RolloutTrackSpec) -> Vec<(CommandSource, &Command)> {
 
 /// Tells who suspends the run.
 pub(super) fn suspended_by(grant: &RolloutTrackSpec) -> Option<&'static str> {
-    let commanded = sources(grant).into_iter().find(|(_, command)| command.suspend);
+    let commanded = sources(grant)
+        .into_iter()
+        .find(|(_, command)| command.suspend);
     match commanded {
         Some((CommandSource::Local, _)) => Some("spec.local.suspend of the RolloutTrack"),
         Some((CommandSource::Hub, _)) => Some("the hub"),
@@ -43,7 +49,9 @@ pub(super) fn suspended_by(grant: &RolloutTrackSpec) -> Option<&'static str> {
 /// Tells whether the run was ended from outside, and why. A deletion ends no run that is to be
 /// completed first, unless nothing was changed yet.
 pub(super) fn ended(turn: &Turn<'_>) -> Option<Failure> {
-    let aborts = sources(turn.grant).into_iter().filter_map(|(_, command)| command.abort.as_ref());
+    let aborts = sources(turn.grant)
+        .into_iter()
+        .filter_map(|(_, command)| command.abort.as_ref());
     let completes = completes(turn) && turn.state.stage != Stage::Initializing;
     let effective = aborts
         .filter(|abort| !(completes && abort.cause == AbortCause::Deleted))
@@ -60,7 +68,10 @@ pub(super) fn ended(turn: &Turn<'_>) -> Option<Failure> {
 /// Tells whether the Rollout goes away and wants its run completed first.
 pub(super) fn completes(turn: &Turn<'_>) -> bool {
     let deleted = |(_, command): &(CommandSource, &Command)| {
-        command.abort.as_ref().is_some_and(|abort| abort.cause == AbortCause::Deleted)
+        command
+            .abort
+            .as_ref()
+            .is_some_and(|abort| abort.cause == AbortCause::Deleted)
     };
     turn.grant.plan.on_deletion == OnDeletion::Complete
         && (turn.seen.deleted || sources(turn.grant).iter().any(deleted))
@@ -71,16 +82,24 @@ fn aborted(abort: &Abort) -> Failure {
         AbortCause::Manual => (FailureReason::Manual, "aborted"),
         AbortCause::Superseded => (FailureReason::Superseded, "superseded by a newer release"),
         AbortCause::Deleted => (FailureReason::Deleted, "deleted"),
-        AbortCause::RollbackAll => {
-            (FailureReason::RollbackAll, "rolled back together with the other clusters")
-        }
+        AbortCause::RollbackAll => (
+            FailureReason::RollbackAll,
+            "rolled back together with the other clusters",
+        ),
     };
-    Failure { reason, message: format!("{what} by {}", said(&abort.by, &abort.reason)) }
+    Failure {
+        reason,
+        message: format!("{what} by {}", said(&abort.by, &abort.reason)),
+    }
 }
 
 fn said(by: &str, reason: &str) -> String {
     let by = if by.is_empty() { "somebody" } else { by };
-    if reason.is_empty() { by.to_owned() } else { format!("{by}: {reason}") }
+    if reason.is_empty() {
+        by.to_owned()
+    } else {
+        format!("{by}: {reason}")
+    }
 }
 
 enum Answer {
@@ -105,7 +124,12 @@ pub(super) fn take(turn: &mut Turn<'_>) {
             };
             answered(turn, source).insert(queued.id);
             tell(turn, queued, outcome, &message);
-            let executed = ExecutedCommand { source, id: queued.id, outcome, message };
+            let executed = ExecutedCommand {
+                source,
+                id: queued.id,
+                outcome,
+                message,
+            };
             turn.state.executed.push(executed.clone());
             let surplus = turn.state.executed.len().saturating_sub(MAX_EXECUTED);
             turn.state.executed.drain(..surplus);
@@ -142,7 +166,10 @@ fn tell(turn: &mut Turn<'_>, queued: &QueuedCommand, outcome: CommandOutcome, wh
 fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answer {
     let revision = turn.grant.revision;
     if queued.revision != revision && !(anonymous && queued.revision == 0) {
-        let message = format!("it speaks of revision {}, this is {revision}", queued.revision);
+        let message = format!(
+            "it speaks of revision {}, this is {revision}",
+            queued.revision
+        );
         return Answer::Stale(message);
     }
     let stale = |why: &str| Answer::Stale(why.to_owned());

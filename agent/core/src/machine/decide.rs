@@ -11,8 +11,10 @@ use super::{
     commands,
     decision::Decision,
     observations::Observations,
-    progress, promotion, rollback, start,
-    state::{Failure, PromotionPart, RollbackPart, RunState, Shift, Stage, StepPart},
+    progress, promotion, rollback,
+    stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
+    start,
+    state::RunState,
     steps,
     turn::Turn,
 };
@@ -36,7 +38,10 @@ pub fn decide(
     }
     if !seen.fresh {
         turn.suspended = commands::suspended_by(grant).is_some();
-        turn.wait("NotFresh", "the cluster has not been read since the last change");
+        turn.wait(
+            "NotFresh",
+            "the cluster has not been read since the last change",
+        );
         return turn.decision();
     }
     end(&mut turn);
@@ -70,16 +75,35 @@ fn advance(turn: &mut Turn<'_>) {
 
 /// Starts going back when the run was ended from outside.
 fn end(turn: &mut Turn<'_>) {
-    let gone =
-        |message: &str| Failure { reason: FailureReason::TargetGone, message: message.to_owned() };
+    let gone = |message: &str| Failure {
+        reason: FailureReason::TargetGone,
+        message: message.to_owned(),
+    };
     let absent = turn.seen.workload.is_none();
+    // Deleted and made again while it was paused, a workload has no pods and makes none.
+    let remade =
+        matches!(turn.state.stage, Stage::Step { .. }) && rollback::old_version_is_gone(turn);
     let failure = commands::ended(turn)
-        .or_else(|| turn.seen.namespace_terminating.then(|| gone("the namespace is being deleted")))
-        .or_else(|| absent.then(|| gone(&format!("{} is gone", turn.grant.workload))));
+        .or_else(|| {
+            turn.seen
+                .namespace_terminating
+                .then(|| gone("the namespace is being deleted"))
+        })
+        .or_else(|| absent.then(|| gone(&format!("{} is gone", turn.grant.workload))))
+        .or_else(|| {
+            remade.then(|| {
+                gone(&format!(
+                    "the old version of {} is gone",
+                    turn.grant.workload
+                ))
+            })
+        });
     if let Some(failure) = failure {
         rollback::begin(turn, failure);
     }
-    let Stage::RollingBack { failure, part } = &turn.state.stage else { return };
+    let Stage::RollingBack { failure, part } = &turn.state.stage else {
+        return;
+    };
     if turn.seen.namespace_terminating {
         // Nothing can be created any more: what can be written back, the end state writes back.
         let failure = failure.clone();
@@ -95,9 +119,12 @@ fn end(turn: &mut Turn<'_>) {
             | RollbackPart::Freezing { .. }
             | RollbackPart::Repinning { .. }
     );
-    if absent && about_workload {
+    if absent && about_workload && progress::is_overdue(turn) {
         let failure = failure.clone();
-        turn.enter(Stage::RollingBack { failure, part: RollbackPart::Unloading });
+        turn.enter(Stage::RollingBack {
+            failure,
+            part: RollbackPart::Unloading,
+        });
     }
 }
 
@@ -113,9 +140,17 @@ fn drop_weight_of_lost_canary(turn: &mut Turn<'_>) {
     turn.state.weight = Weight::ZERO;
     turn.say(Severity::Warn, "CanaryLost", message);
     match turn.state.stage.clone() {
-        Stage::Step { index, .. } => turn.enter(Stage::Step { index, part: StepPart::Scaling }),
-        Stage::Promoting { part: PromotionPart::Shifting { new, .. } } => {
-            let part = PromotionPart::Shifting { new, shift: Shift::Routing };
+        Stage::Step { index, .. } => turn.enter(Stage::Step {
+            index,
+            part: StepPart::Scaling,
+        }),
+        Stage::Promoting {
+            part: PromotionPart::Shifting { new, .. },
+        } => {
+            let part = PromotionPart::Shifting {
+                new,
+                shift: Shift::Routing,
+            };
             turn.enter(Stage::Promoting { part });
         }
         _ => {}
@@ -131,7 +166,11 @@ fn hold(turn: &mut Turn<'_>) -> bool {
     }
     if let Some(by) = commands::suspended_by(turn.grant) {
         turn.suspended = true;
-        turn.wait_on("Suspended", "the run is suspended; weights stay until it is resumed", by);
+        turn.wait_on(
+            "Suspended",
+            "the run is suspended; weights stay until it is resumed",
+            by,
+        );
     }
     // Before anything was changed there is nothing to hold: drift is corrected as ever.
     if turn.state.stage != Stage::Initializing && !turn.seen.foreign_edits.is_empty() {

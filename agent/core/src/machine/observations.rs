@@ -96,7 +96,8 @@ impl Endpoints {
     /// Tells whether any address stands in both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.all().any(|address| other.ready.contains(address) || other.not_ready.contains(address))
+        self.all()
+            .any(|address| other.ready.contains(address) || other.not_ready.contains(address))
     }
 
     fn all(&self) -> impl Iterator<Item = &String> {

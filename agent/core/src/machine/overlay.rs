@@ -2,7 +2,10 @@
 
 use bellwether_api::number::Weight;
 
-use super::state::{PromotionPart, RollbackPart, RunState, Stage};
+use super::{
+    stage::{PromotionPart, RollbackPart, Stage},
+    state::RunState,
+};
 use crate::settled::TemplateVersion;
 
 /// What differs from the user's manifests while a run is under way. The shell makes the cluster
@@ -55,18 +58,22 @@ impl Overlay {
     #[must_use]
     pub fn of(state: &RunState) -> Self {
         let stable = state.stable.as_ref().map(|stable| stable.hash.as_str());
+        let size = (state.canary_pods > 0).then_some(state.canary_pods);
         let (paused, hash, template, canary) = match &state.stage {
-            Stage::Initializing => (false, None, TemplateVersion::Old, false),
-            Stage::Pausing => (true, None, TemplateVersion::Old, false),
-            Stage::Pinning => (true, stable, TemplateVersion::Old, false),
-            Stage::Step { .. } => (true, stable, TemplateVersion::Old, true),
-            Stage::Promoting { part } => promoting(part),
-            Stage::RollingBack { part, .. } => rolling_back(part, stable),
-            Stage::Succeeded => (false, None, TemplateVersion::New, false),
-            Stage::Failed { .. } => (false, None, TemplateVersion::Old, false),
+            Stage::Initializing => (false, None, TemplateVersion::Old, None),
+            Stage::Pausing => (true, None, TemplateVersion::Old, None),
+            Stage::Pinning => (true, stable, TemplateVersion::Old, None),
+            Stage::Step { .. } => (true, stable, TemplateVersion::Old, size),
+            Stage::Promoting { part } => promoting(part, size),
+            Stage::RollingBack { part, .. } => rolling_back(part, stable, size),
+            Stage::Succeeded => (false, None, TemplateVersion::New, None),
+            Stage::Failed { .. } => (false, None, TemplateVersion::Old, None),
         };
         let pins = hash.map_or_else(Vec::new, |hash| {
-            let pin = |service: &String| ServicePin { service: service.clone(), hash: hash.to_owned() };
+            let pin = |service: &String| ServicePin {
+                service: service.clone(),
+                hash: hash.to_owned(),
+            };
             state.pinned.iter().map(pin).collect()
         });
         Self {
@@ -74,41 +81,47 @@ impl Overlay {
             pins,
             template,
             route_weight: state.weight,
-            canary: (canary && state.canary_pods > 0)
-                .then_some(CanaryWant { replicas: state.canary_pods }),
+            canary: canary.map(|replicas| CanaryWant { replicas }),
         }
     }
 }
 
-type Wanted<'a> = (bool, Option<&'a str>, TemplateVersion, bool);
+/// Paused, the pinned hash, the template, and the canary's pods.
+type Wanted<'a> = (bool, Option<&'a str>, TemplateVersion, Option<u32>);
 
-fn promoting(part: &PromotionPart) -> Wanted<'_> {
+fn promoting(part: &PromotionPart, size: Option<u32>) -> Wanted<'_> {
     use PromotionPart as Part;
     match part {
-        Part::Unpinning => (true, None, TemplateVersion::Old, true),
-        Part::Updating => (false, None, TemplateVersion::New, true),
-        Part::Freezing { .. } => (true, None, TemplateVersion::New, true),
+        Part::Unpinning => (true, None, TemplateVersion::Old, size),
+        Part::Updating => (false, None, TemplateVersion::New, size),
+        Part::Freezing { .. } => (true, None, TemplateVersion::New, size),
         Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } => {
-            (true, Some(&new.hash), TemplateVersion::New, true)
+            (true, Some(&new.hash), TemplateVersion::New, size)
         }
-        Part::Removing { new } => (true, Some(&new.hash), TemplateVersion::New, false),
-        Part::Releasing => (true, None, TemplateVersion::New, false),
-        Part::Unpausing => (false, None, TemplateVersion::New, false),
+        Part::Shrinking { new } => (true, Some(&new.hash), TemplateVersion::New, size.map(|_| 0)),
+        Part::Removing { new } => (true, Some(&new.hash), TemplateVersion::New, None),
+        Part::Releasing => (true, None, TemplateVersion::New, None),
+        Part::Unpausing => (false, None, TemplateVersion::New, None),
     }
 }
 
-fn rolling_back<'a>(part: &'a RollbackPart, stable: Option<&'a str>) -> Wanted<'a> {
+fn rolling_back<'a>(
+    part: &'a RollbackPart,
+    stable: Option<&'a str>,
+    size: Option<u32>,
+) -> Wanted<'a> {
     use RollbackPart as Part;
     match part {
-        Part::Unpinning => (true, None, TemplateVersion::New, true),
-        Part::Retemplating => (false, None, TemplateVersion::Old, true),
-        Part::Freezing { .. } => (true, None, TemplateVersion::Old, true),
-        Part::Repinning { old } => (true, Some(&old.hash), TemplateVersion::Old, true),
+        Part::Unpinning => (true, None, TemplateVersion::New, size),
+        Part::Retemplating => (false, None, TemplateVersion::Old, size),
+        Part::Freezing { .. } => (true, None, TemplateVersion::Old, size),
+        Part::Repinning { old } => (true, Some(&old.hash), TemplateVersion::Old, size),
         Part::Unloading | Part::Settling { .. } | Part::Draining { .. } => {
-            (true, stable, TemplateVersion::Old, true)
+            (true, stable, TemplateVersion::Old, size)
         }
-        Part::Removing => (true, stable, TemplateVersion::Old, false),
-        Part::Releasing => (true, None, TemplateVersion::Old, false),
-        Part::Unpausing => (false, None, TemplateVersion::Old, false),
+        Part::Shrinking => (true, stable, TemplateVersion::Old, size.map(|_| 0)),
+        Part::Removing => (true, stable, TemplateVersion::Old, None),
+        Part::Releasing => (true, None, TemplateVersion::Old, None),
+        Part::Unpausing => (false, None, TemplateVersion::Old, None),
     }
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use super::{
     observations::Observations,
     rollback,
-    state::{Failure, PromotionPart, RollbackPart, RunState, Shift, Stage, StepPart},
+    stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
+    state::RunState,
     turn::{Turn, later},
 };
 
@@ -30,10 +31,23 @@ pub(super) fn account(turn: &mut Turn<'_>) -> bool {
     if matches!(turn.state.stage, Stage::RollingBack { .. }) {
         return false;
     }
-    let waits: Vec<_> = turn.waits.iter().map(|wait| wait.message.as_str()).collect();
-    let message =
-        format!("no progress for {}: {}", turn.grant.plan.progress_deadline, waits.join("; "));
-    rollback::begin(turn, Failure { reason: FailureReason::DeadlineExceeded, message });
+    let waits: Vec<_> = turn
+        .waits
+        .iter()
+        .map(|wait| wait.message.as_str())
+        .collect();
+    let message = format!(
+        "no progress for {}: {}",
+        turn.grant.plan.progress_deadline,
+        waits.join("; ")
+    );
+    rollback::begin(
+        turn,
+        Failure {
+            reason: FailureReason::DeadlineExceeded,
+            message,
+        },
+    );
     true
 }
 
@@ -50,7 +64,10 @@ pub(super) fn restart(turn: &mut Turn<'_>) {
 }
 
 fn deadline(turn: &Turn<'_>) -> Option<Timestamp> {
-    let end = later(turn.state.clock.running_since?, turn.grant.plan.progress_deadline);
+    let end = later(
+        turn.state.clock.running_since?,
+        turn.grant.plan.progress_deadline,
+    );
     Some(end.checked_sub(turn.state.clock.spent).unwrap_or(end))
 }
 
@@ -62,6 +79,7 @@ fn is_bounded(stage: &Stage) -> bool {
         Stage::Promoting { part } => !matches!(
             part,
             PromotionPart::Draining { .. }
+                | PromotionPart::Shrinking { .. }
                 | PromotionPart::Removing { .. }
                 | PromotionPart::Releasing
                 | PromotionPart::Unpausing
@@ -111,9 +129,10 @@ fn promoting(part: &PromotionPart, state: &RunState, seen: &Observations) -> (u6
             (4 + u64::from(state.weight.rest().percent()) * 4 + shift, 0)
         }
         PromotionPart::Draining { .. } => (1_000, 0),
-        PromotionPart::Removing { .. } => (1_001, 0),
-        PromotionPart::Releasing => (1_002, 0),
-        PromotionPart::Unpausing => (1_003, 0),
+        PromotionPart::Shrinking { .. } => (1_001, 0),
+        PromotionPart::Removing { .. } => (1_002, 0),
+        PromotionPart::Releasing => (1_003, 0),
+        PromotionPart::Unpausing => (1_004, 0),
     };
     (4, minor, pods)
 }
@@ -127,19 +146,25 @@ fn rolling_back(part: &RollbackPart, state: &RunState, seen: &Observations) -> (
         RollbackPart::Unloading => (4 + u64::from(state.weight.rest().percent()), 0),
         RollbackPart::Settling { .. } => (200, 0),
         RollbackPart::Draining { .. } => (201, 0),
-        RollbackPart::Removing => (202, 0),
-        RollbackPart::Releasing => (203, 0),
-        RollbackPart::Unpausing => (204, 0),
+        RollbackPart::Shrinking => (202, 0),
+        RollbackPart::Removing => (203, 0),
+        RollbackPart::Releasing => (204, 0),
+        RollbackPart::Unpausing => (205, 0),
     };
     (5, minor, pods)
 }
 
 fn canary_pods(state: &RunState, seen: &Observations) -> u32 {
-    seen.canary.as_ref().map_or(0, |canary| canary.available.min(state.canary_pods))
+    seen.canary
+        .as_ref()
+        .map_or(0, |canary| canary.available.min(state.canary_pods))
 }
 
 fn is_stable(state: &RunState, hash: &str) -> bool {
-    state.stable.as_ref().is_some_and(|stable| stable.hash == hash)
+    state
+        .stable
+        .as_ref()
+        .is_some_and(|stable| stable.hash == hash)
 }
 
 fn pods_of(seen: &Observations, of: impl Fn(&str) -> bool) -> u32 {

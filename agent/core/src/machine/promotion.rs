@@ -4,7 +4,7 @@ use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
     awaits,
-    state::{PromotionPart as Part, Shift, Stage},
+    stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
 use crate::{
@@ -13,6 +13,16 @@ use crate::{
 };
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
+    if let Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } = &part
+        && awaits::is_lost(turn, new)
+    {
+        // Services that select nothing but a version without pods answer nobody. Un-pinned, they
+        // select the canary's pods too.
+        let message = format!("no pod of {} is ready; every pod serves again", new.hash);
+        turn.say(Severity::Warn, "NewVersionLost", message);
+        enter(turn, Part::Updating);
+        return;
+    }
     match part {
         Part::Unpinning => {
             if awaits::pins(turn, None) {
@@ -24,6 +34,12 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         Part::Repinning { new } => repinning(turn, new),
         Part::Shifting { new, shift } => shifting(turn, new, shift),
         Part::Draining { new, until } => draining(turn, new, until),
+        Part::Shrinking { new } => {
+            if canary_pods_are_gone(turn) {
+                turn.state.canary_pods = 0;
+                enter(turn, Part::Removing { new });
+            }
+        }
         Part::Removing { .. } => {
             if canary_is_gone(turn) {
                 enter(turn, Part::Releasing);
@@ -49,11 +65,22 @@ fn enter(turn: &mut Turn<'_>, part: Part) {
 }
 
 fn updating(turn: &mut Turn<'_>) {
-    let Some(new) = awaits::stands(turn, TemplateVersion::New) else { return };
+    let Some(new) = awaits::stands(turn, TemplateVersion::New) else {
+        return;
+    };
     // The old ReplicaSet standing still means that the controller has not begun.
-    if turn.state.stable.as_ref().is_some_and(|stable| stable.hash == new.hash) {
+    if turn
+        .state
+        .stable
+        .as_ref()
+        .is_some_and(|stable| stable.hash == new.hash)
+    {
         let on = turn.grant.workload.to_string();
-        turn.wait_on("NotUpdated", format!("{on} has no pods of the new template yet"), &on);
+        turn.wait_on(
+            "NotUpdated",
+            format!("{on} has no pods of the new template yet"),
+            &on,
+        );
         return;
     }
     enter(turn, Part::Freezing { new });
@@ -68,7 +95,9 @@ fn freezing(turn: &mut Turn<'_>, new: Settled) {
         return;
     }
     // Whoever restarted the workload before it was paused made another hash.
-    let Some(now) = awaits::stands(turn, TemplateVersion::New) else { return };
+    let Some(now) = awaits::stands(turn, TemplateVersion::New) else {
+        return;
+    };
     let new = if now.hash == new.hash { new } else { now };
     enter(turn, Part::Repinning { new });
 }
@@ -81,8 +110,13 @@ fn repinning(turn: &mut Turn<'_>, new: Settled) {
 
 /// Moves the next part of the weight back, if the workload can carry it.
 fn shift_on(turn: &mut Turn<'_>, new: Settled) {
-    let step =
-        turn.grant.plan.strategy.canary.as_ref().and_then(|canary| canary.step_weight_promotion);
+    let step = turn
+        .grant
+        .plan
+        .strategy
+        .canary
+        .as_ref()
+        .and_then(|canary| canary.step_weight_promotion);
     let next = next_promotion_weight(turn.state.weight, step);
     if turn.state.weight > Weight::ZERO {
         let carries =
@@ -92,7 +126,13 @@ fn shift_on(turn: &mut Turn<'_>, new: Settled) {
         }
         turn.state.weight = next;
     }
-    enter(turn, Part::Shifting { new, shift: Shift::Routing });
+    enter(
+        turn,
+        Part::Shifting {
+            new,
+            shift: Shift::Routing,
+        },
+    );
 }
 
 fn apex_is_ready(turn: &mut Turn<'_>) -> bool {
@@ -109,7 +149,13 @@ fn shifting(turn: &mut Turn<'_>, new: Settled, shift: Shift) {
         Shift::Routing => {
             if awaits::routes(turn, weight) {
                 let until = turn.after(turn.seen.route_settle);
-                enter(turn, Part::Shifting { new, shift: Shift::Settling { until } });
+                enter(
+                    turn,
+                    Part::Shifting {
+                        new,
+                        shift: Shift::Settling { until },
+                    },
+                );
             }
         }
         Shift::Settling { until } => {
@@ -126,7 +172,13 @@ fn shifting(turn: &mut Turn<'_>, new: Settled, shift: Shift) {
                 let message = format!("the canary still has {weight} % of the traffic");
                 turn.say(Severity::Info, "WeightReturns", message);
                 let until = turn.after(turn.grant.plan.analysis.interval);
-                enter(turn, Part::Shifting { new, shift: Shift::Dwelling { until } });
+                enter(
+                    turn,
+                    Part::Shifting {
+                        new,
+                        shift: Shift::Dwelling { until },
+                    },
+                );
             }
         }
         Shift::Dwelling { until } => {
@@ -147,8 +199,24 @@ fn draining(turn: &mut Turn<'_>, new: Settled, until: jiff::Timestamp) {
         turn.wait_until("Draining", message, until, "the canary is removed");
         return;
     }
-    turn.state.canary_pods = 0;
-    enter(turn, Part::Removing { new });
+    enter(turn, Part::Shrinking { new });
+}
+
+/// No pod of the canary runs any more. Its objects go only then: they go at once, its pods do not,
+/// and Services that are released meanwhile would send requests to them.
+pub(super) fn canary_pods_are_gone(turn: &mut Turn<'_>) -> bool {
+    let pods = turn.seen.canary.as_ref().map_or(0, |canary| {
+        let scaled = canary.replicas == 0 && canary.observed_generation >= canary.generation;
+        canary.updated.max(canary.ready).max(u32::from(!scaled))
+    });
+    let pods = pods.max(turn.seen.canary_endpoints.ready_count());
+    if pods > 0 {
+        turn.wait(
+            "CanaryPodsThere",
+            format!("{pods} canary pods are being stopped"),
+        );
+    }
+    pods == 0
 }
 
 /// The canary Deployment and its Service no longer exist.

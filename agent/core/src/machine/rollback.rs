@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::{
     awaits, progress,
-    promotion::canary_is_gone,
-    state::{Failure, PromotionPart, RollbackPart as Part, Stage},
+    promotion::{canary_is_gone, canary_pods_are_gone},
+    stage::{Failure, PromotionPart, RollbackPart as Part, Stage},
     turn::Turn,
 };
 use crate::{
@@ -27,6 +27,8 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
             return;
         }
         Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
+        // Paused as it is, the workload makes no pods of the old version: it has to roll out.
+        Stage::Step { .. } if old_version_is_gone(turn) => Part::Retemplating,
         _ => Part::Unloading,
     };
     let message = format!("the run goes back: {}", failure.message);
@@ -45,6 +47,17 @@ fn carries_new(turn: &Turn<'_>, part: &PromotionPart) -> bool {
             .is_some_and(|workload| workload.template != TemplateVersion::Old)
 }
 
+/// The old version's ReplicaSet is gone, with the workload or alone.
+pub(super) fn old_version_is_gone(turn: &Turn<'_>) -> bool {
+    let replica_sets = &turn.seen.replica_sets;
+    turn.seen.workload.is_none()
+        || turn
+            .state
+            .stable
+            .as_ref()
+            .is_some_and(|stable| !replica_sets.iter().any(|set| set.hash == stable.hash))
+}
+
 fn fail(turn: &mut Turn<'_>, failure: Failure) {
     let message = format!("the run failed: {}", failure.message);
     turn.say(Severity::Error, "Failed", message);
@@ -60,6 +73,7 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
         Part::Unloading => unloading(turn, &failure),
         Part::Settling { until } => settling(turn, until),
         Part::Draining { until } => draining(turn, until),
+        Part::Shrinking => canary_pods_are_gone(turn).then_some(Part::Removing),
         Part::Removing => removing(turn),
         Part::Releasing => awaits::pins(turn, None).then_some(Part::Unpausing),
         Part::Unpausing => {
@@ -77,14 +91,22 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
 /// Waits for the old version, however long it takes: the canary serves meanwhile.
 fn retemplating(turn: &mut Turn<'_>) -> Option<Part> {
     let old = awaits::stands(turn, TemplateVersion::Old)?;
-    let known = turn.state.stable.as_ref().is_none_or(|stable| stable.hash == old.hash);
+    let known = turn
+        .state
+        .stable
+        .as_ref()
+        .is_none_or(|stable| stable.hash == old.hash);
     // The same template makes the same hash, unless its ReplicaSet was deleted in between. Another
     // hash is more likely the new version, whose update back has not begun.
     if known || progress::is_overdue(turn) {
         return Some(Part::Freezing { old });
     }
     let on = turn.grant.workload.to_string();
-    turn.wait_on("NotUpdated", format!("{on} has no pods of the old template yet"), &on);
+    turn.wait_on(
+        "NotUpdated",
+        format!("{on} has no pods of the old template yet"),
+        &on,
+    );
     None
 }
 
@@ -96,10 +118,15 @@ fn freezing(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
         return Some(Part::Retemplating);
     }
     let now = awaits::stands(turn, TemplateVersion::Old)?;
-    Some(Part::Repinning { old: if now.hash == old.hash { old } else { now } })
+    Some(Part::Repinning {
+        old: if now.hash == old.hash { old } else { now },
+    })
 }
 
 fn repinning(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
+    if awaits::is_lost(turn, &old) {
+        return Some(Part::Retemplating);
+    }
     awaits::pins(turn, Some(&old.hash)).then(|| {
         turn.state.stable = Some(old);
         Part::Unloading
@@ -109,9 +136,13 @@ fn repinning(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
 /// Lowers the weight as the old version can carry the rest, and waits for the gateway.
 fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
     let overdue = progress::is_overdue(turn);
-    let stays = turn.seen.workload.as_ref().map_or(Weight::ZERO, |workload| {
-        weight_that_stays(workload.ready.min(workload.available), workload.replicas)
-    });
+    let stays = turn
+        .seen
+        .workload
+        .as_ref()
+        .map_or(Weight::ZERO, |workload| {
+            weight_that_stays(workload.ready.min(workload.available), workload.replicas)
+        });
     let aim = if overdue { Weight::ZERO } else { stays };
     turn.state.weight = turn.state.weight.min(aim);
     let weight = turn.state.weight;
@@ -122,22 +153,33 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         return None;
     }
     if !turn.state.routed {
-        return Some(Part::Removing);
+        return Some(Part::Shrinking);
     }
     // Who deletes everything deletes routes too; nothing is left that could carry a weight then.
-    let let_go = matches!(failure.reason, FailureReason::Deleted | FailureReason::TargetGone);
+    let let_go = matches!(
+        failure.reason,
+        FailureReason::Deleted | FailureReason::TargetGone
+    );
     let away = awaits::routes(turn, Weight::ZERO) & awaits::apart(turn);
-    (away || overdue && let_go)
-        .then(|| Part::Settling { until: turn.after(turn.seen.route_settle) })
+    (away || overdue && let_go).then(|| Part::Settling {
+        until: turn.after(turn.seen.route_settle),
+    })
 }
 
 fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
     if turn.now < until {
         let message = "the gateway's data plane takes the weight over";
-        turn.wait_until("Settling", message, until, "the canary counts as without traffic");
+        turn.wait_until(
+            "Settling",
+            message,
+            until,
+            "the canary counts as without traffic",
+        );
         return None;
     }
-    Some(Part::Draining { until: turn.after(turn.grant.plan.drain) })
+    Some(Part::Draining {
+        until: turn.after(turn.grant.plan.drain),
+    })
 }
 
 fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
@@ -146,7 +188,7 @@ fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
         turn.wait_until("Draining", message, until, "the canary is removed");
         return None;
     }
-    Some(Part::Removing)
+    Some(Part::Shrinking)
 }
 
 fn removing(turn: &mut Turn<'_>) -> Option<Part> {

@@ -7,7 +7,7 @@ use bellwether_api::{
 
 use super::{
     awaits, rollback,
-    state::{Failure, Stage, StepPart},
+    stage::{Failure, Stage, StepPart},
     turn::Turn,
 };
 use crate::settled::TemplateVersion;
@@ -19,21 +19,33 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         return;
     }
     let ready = apex_exists(turn) & routes_untouched(turn) & not_paused(turn);
-    let Some(settled) = awaits::stands(turn, TemplateVersion::Old) else { return };
+    let Some(settled) = awaits::stands(turn, TemplateVersion::Old) else {
+        return;
+    };
     if settled.replicas == 0 {
         let on = turn.grant.workload.to_string();
-        turn.wait_on("ScaledToZero", format!("{on} has no pods to compare with"), &on);
+        turn.wait_on(
+            "ScaledToZero",
+            format!("{on} has no pods to compare with"),
+            &on,
+        );
         return;
     }
     if !ready {
         return;
     }
-    let mut pinned: Vec<_> =
-        turn.seen.services.iter().map(|service| service.name.clone()).collect();
+    let mut pinned: Vec<_> = turn
+        .seen
+        .services
+        .iter()
+        .map(|service| service.name.clone())
+        .collect();
     pinned.sort();
     pinned.dedup();
-    let message =
-        format!("{} has {} pods of {}", turn.grant.workload, settled.replicas, settled.hash);
+    let message = format!(
+        "{} has {} pods of {}",
+        turn.grant.workload, settled.replicas, settled.hash
+    );
     turn.say(Severity::Info, "Started", message);
     if turn.grant.plan.analysis.metrics.is_empty() {
         let message = "the plan has no metrics: readiness alone decides";
@@ -67,7 +79,10 @@ pub(super) fn pinning(turn: &mut Turn<'_>) {
         return;
     }
     if pins_hold(turn) {
-        turn.enter(Stage::Step { index: 0, part: StepPart::Scaling });
+        turn.enter(Stage::Step {
+            index: 0,
+            part: StepPart::Scaling,
+        });
     }
 }
 
@@ -105,7 +120,10 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
         ));
     }
     if !seen.foreign_objects.is_empty() {
-        return Some(format!("{} exists and is not of this run", seen.foreign_objects.join(", ")));
+        return Some(format!(
+            "{} exists and is not of this run",
+            seen.foreign_objects.join(", ")
+        ));
     }
     let unpinnable: Vec<_> = seen
         .services
@@ -113,19 +131,34 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
         .filter(|service| !service.unpinnable.is_empty())
         .map(|service| {
             let name = &service.name;
-            format!("Service/{name} would select canary pods: {}", service.unpinnable)
+            format!(
+                "Service/{name} would select canary pods: {}",
+                service.unpinnable
+            )
         })
         .collect();
     (!unpinnable.is_empty()).then(|| unpinnable.join("; "))
 }
 
 fn refuse(turn: &mut Turn<'_>, message: String) {
-    rollback::begin(turn, Failure { reason: FailureReason::Refused, message });
+    rollback::begin(
+        turn,
+        Failure {
+            reason: FailureReason::Refused,
+            message,
+        },
+    );
 }
 
 fn apex_exists(turn: &mut Turn<'_>) -> bool {
-    let Some(apex) = &turn.grant.plan.service else { return true };
-    let exists = turn.seen.services.iter().any(|service| service.name == apex.name);
+    let Some(apex) = &turn.grant.plan.service else {
+        return true;
+    };
+    let exists = turn
+        .seen
+        .services
+        .iter()
+        .any(|service| service.name == apex.name);
     if !exists {
         let on = format!("Service/{}", apex.name);
         turn.wait_on("ServiceMissing", format!("{on} does not exist"), &on);
@@ -139,7 +172,11 @@ fn routes_untouched(turn: &mut Turn<'_>) -> bool {
 
 /// A workload that its user paused does not roll out: it would never take the new template.
 fn not_paused(turn: &mut Turn<'_>) -> bool {
-    let paused = turn.seen.workload.as_ref().is_some_and(|workload| workload.paused);
+    let paused = turn
+        .seen
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.paused);
     if paused {
         let on = turn.grant.workload.to_string();
         turn.wait_on("WorkloadPaused", format!("{on} is paused"), &on);

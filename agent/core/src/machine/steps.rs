@@ -1,25 +1,21 @@
 //! The steps of a plan: pods ready, endpoints ready, route observed, checks, gate, next.
 
 use bellwether_api::{
-    duration::Dur,
     number::Weight,
     rollout::Advance,
-    status::{CheckResult, FailureReason, Severity, Verdict},
+    status::{Severity, Verdict},
 };
 use jiff::Timestamp;
 
 use super::{
-    awaits, commands,
-    decision::SampleRequest,
-    rollback,
+    awaits,
+    checks::{check, failed, interval, said_of},
+    commands,
+    stage::{PromotionPart, Stage, StepPart, StepVerdict},
     start::pins_hold,
-    state::{Failure, PromotionPart, Stage, StepPart, StepVerdict},
     turn::{Turn, later},
 };
-use crate::{analysis, sizes::canary_pods, weights::PlannedStep};
-
-/// Checks are never closer than this.
-const MIN_INTERVAL: Dur = Dur::from_secs(1);
+use crate::{sizes::canary_pods, weights::PlannedStep};
 
 /// Tells whether a verdict opens the way.
 pub(super) const fn lets_pass(verdict: Verdict) -> bool {
@@ -27,7 +23,10 @@ pub(super) const fn lets_pass(verdict: Verdict) -> bool {
 }
 
 pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
-    let found = usize::try_from(index).ok().and_then(|index| turn.steps.get(index)).cloned();
+    let found = usize::try_from(index)
+        .ok()
+        .and_then(|index| turn.steps.get(index))
+        .cloned();
     // Plans are pinned at the grant; one that shrank all the same is not promoted blindly.
     let Some(step) = found else {
         turn.wait("StepMissing", format!("the plan has no step {index}"));
@@ -43,7 +42,11 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
             }
         }
         StepPart::Settling { until } => settling(turn, index, *until),
-        StepPart::Analysing { since, next_check_at, checked } => {
+        StepPart::Analysing {
+            since,
+            next_check_at,
+            checked,
+        } => {
             analysing(turn, index, &step, (*since, *next_check_at, *checked));
         }
         StepPart::Gate { .. } => gate(turn, index, &step, part.clone()),
@@ -56,19 +59,32 @@ fn enter(turn: &mut Turn<'_>, index: u32, part: StepPart) {
 
 /// Sizes the canary anew; while it has traffic it never loses its last pod.
 fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
-    let Some(workload) = &turn.seen.workload else { return };
-    let pods = canary_pods(step, workload.replicas, turn.grant.plan.instances.min_replicas);
+    let Some(workload) = &turn.seen.workload else {
+        return;
+    };
+    let pods = canary_pods(
+        step,
+        workload.replicas,
+        turn.grant.plan.instances.min_replicas,
+    );
     turn.state.canary_pods = pods.max(u32::from(turn.state.weight > Weight::ZERO));
 }
 
 fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if !turn.seen.autoscalers.is_empty() {
         let on = turn.seen.autoscalers.join(", ");
-        turn.wait_on("Autoscaler", format!("{on} scales the workload since the run began"), &on);
+        turn.wait_on(
+            "Autoscaler",
+            format!("{on} scales the workload since the run began"),
+            &on,
+        );
         return;
     }
     if step.weight > Weight::ZERO && turn.state.canary_pods == 0 {
-        turn.wait("ScaledToZero", format!("{} has no pods to compare with", turn.grant.workload));
+        turn.wait(
+            "ScaledToZero",
+            format!("{} has no pods to compare with", turn.grant.workload),
+        );
         return;
     }
     // No short circuit: people see everything that is missing.
@@ -98,7 +114,15 @@ fn settling(turn: &mut Turn<'_>, index: u32, until: Timestamp) {
     turn.state.check += 1;
     let message = format!("the canary has {} % of the traffic", turn.state.weight);
     turn.say(Severity::Info, "WeightInForce", message);
-    enter(turn, index, StepPart::Analysing { since: until, next_check_at, checked: false });
+    enter(
+        turn,
+        index,
+        StepPart::Analysing {
+            since: until,
+            next_check_at,
+            checked: false,
+        },
+    );
 }
 
 fn analysing(
@@ -124,20 +148,49 @@ fn analysing(
             leave(turn, verdict, "");
         }
         Verdict::Pass | Verdict::NothingConfigured => {
-            let what = if is_last(turn, index) { "promotion" } else { "the next step" };
+            let what = if is_last(turn, index) {
+                "promotion"
+            } else {
+                "the next step"
+            };
             let message = format!("step {index} passed its checks and waits before {what}");
             turn.say(Severity::Info, "GateReached", message);
             let passed_at = turn.now;
-            enter(turn, index, StepPart::Gate { since, passed_at, next_check_at, verdict });
+            enter(
+                turn,
+                index,
+                StepPart::Gate {
+                    since,
+                    passed_at,
+                    next_check_at,
+                    verdict,
+                },
+            );
         }
         Verdict::Fail if failed(turn) => {}
-        _ => enter(turn, index, StepPart::Analysing { since, next_check_at, checked: true }),
+        _ => enter(
+            turn,
+            index,
+            StepPart::Analysing {
+                since,
+                next_check_at,
+                checked: true,
+            },
+        ),
     }
 }
 
 /// Waits for a human or a time; checks go on meanwhile.
 fn gate(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, part: StepPart) {
-    let StepPart::Gate { since, passed_at, next_check_at, verdict } = part else { return };
+    let StepPart::Gate {
+        since,
+        passed_at,
+        next_check_at,
+        verdict,
+    } = part
+    else {
+        return;
+    };
     let serves = awaits::canary_ready(turn) & awaits::routes(turn, turn.state.weight);
     if !serves {
         return;
@@ -148,10 +201,23 @@ fn gate(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, part: StepPart) {
         match checked {
             Verdict::Fail if failed(turn) => {}
             Verdict::Fail => {
-                enter(turn, index, StepPart::Analysing { since, next_check_at, checked: true });
+                enter(
+                    turn,
+                    index,
+                    StepPart::Analysing {
+                        since,
+                        next_check_at,
+                        checked: true,
+                    },
+                );
             }
             verdict => {
-                let part = StepPart::Gate { since, passed_at, next_check_at, verdict };
+                let part = StepPart::Gate {
+                    since,
+                    passed_at,
+                    next_check_at,
+                    verdict,
+                };
                 turn.state.stage = Stage::Step { index, part };
             }
         }
@@ -180,100 +246,33 @@ fn open_or_wait(
         return;
     }
     if over {
-        let by = if completes { "onDeletion: Complete" } else { "" };
+        let by = if completes {
+            "onDeletion: Complete"
+        } else {
+            ""
+        };
         leave(turn, verdict, by);
         return;
     }
     turn.stands_still = true;
     match opens_at {
         Some(at) => {
-            let message = format!("step {index} stays for {} after its checks passed", step.after);
+            let message = format!(
+                "step {index} stays for {} after its checks passed",
+                step.after
+            );
             turn.wait_until("StepTime", message, at, "the step is left");
         }
         None => {
-            let what = if is_last(turn, index) { "promotion" } else { "the next step" };
+            let what = if is_last(turn, index) {
+                "promotion"
+            } else {
+                "the next step"
+            };
             let message = format!("step {index} waits for an approval before {what}");
             turn.wait_on("Approval", message, &format!("gate of step {index}"));
         }
     }
-}
-
-/// Makes the check that is due. Returns its verdict and when the next one is due; `None` while none
-/// is due or it is not answered, with what is waited for.
-fn check(
-    turn: &mut Turn<'_>,
-    since: Timestamp,
-    due: Timestamp,
-    again: bool,
-) -> Option<(Verdict, Timestamp)> {
-    if turn.now < due {
-        turn.wait_until("CheckDue", "the next check is not due yet", due, "the checks are made");
-        // The first wait at a weight is planned; once something held the run, its time counts.
-        let held = again || turn.state.clock.elapsed(turn.now) > jiff::SignedDuration::ZERO;
-        turn.stands_still = !held;
-        return None;
-    }
-    let next = turn.after(interval(turn));
-    let plan = &turn.grant.plan.analysis;
-    if plan.metrics.is_empty() {
-        turn.state.check += 1;
-        return Some((Verdict::NothingConfigured, next));
-    }
-    let check = turn.state.check;
-    let Some(samples) = turn.seen.samples.as_ref().filter(|samples| samples.check == check) else {
-        turn.sample = Some(SampleRequest { check, in_force_since: since });
-        turn.wait("Measuring", "the metrics are being measured");
-        return None;
-    };
-    let sample_of = |name: &str| {
-        samples.metrics.iter().find(|metric| metric.metric == name).map(|metric| &metric.sample)
-    };
-    let analysis::Check { verdict, results: checks } =
-        analysis::check(plan, sample_of, samples.at);
-    let was_unknown = turn.state.checks.iter().any(|check| check.verdict == Verdict::Unknown);
-    turn.state.checks = checks;
-    turn.state.check += 1;
-    if verdict == Verdict::Unknown && !(again && was_unknown) {
-        let message = described(&turn.state.checks, Verdict::Unknown);
-        turn.say(Severity::Warn, "CheckUnknown", message);
-    }
-    Some((verdict, next))
-}
-
-/// Counts a failed check. Returns whether it was one too many.
-fn failed(turn: &mut Turn<'_>) -> bool {
-    turn.state.failed_checks = turn.state.failed_checks.saturating_add(1);
-    let (count, threshold) = (turn.state.failed_checks, threshold(turn));
-    let why = described(&turn.state.checks, Verdict::Fail);
-    let message = format!("failed check {count} of {threshold}: {why}");
-    turn.say(Severity::Warn, "CheckFailed", message.clone());
-    if count < threshold {
-        return false;
-    }
-    rollback::begin(turn, Failure { reason: FailureReason::FailedChecks, message });
-    true
-}
-
-/// Returns the failed checks at which a run goes back.
-pub(super) fn threshold(turn: &Turn<'_>) -> u32 {
-    turn.grant.plan.analysis.failure_threshold.max(1)
-}
-
-fn interval(turn: &Turn<'_>) -> Dur {
-    turn.grant.plan.analysis.interval.max(MIN_INTERVAL)
-}
-
-fn described(checks: &[CheckResult], verdict: Verdict) -> String {
-    let of_verdict: Vec<_> =
-        checks.iter().filter(|check| check.verdict == verdict).map(said_of).collect();
-    if of_verdict.is_empty() { "no metric decided".to_owned() } else { of_verdict.join("; ") }
-}
-
-fn said_of(check: &CheckResult) -> String {
-    let value = check.value.as_deref().unwrap_or("no data");
-    let reason =
-        if check.reason.is_empty() { String::new() } else { format!(", {}", check.reason) };
-    format!("{} is {value} (limit {}{reason})", check.metric, check.limit)
 }
 
 fn is_last(turn: &Turn<'_>, index: u32) -> bool {
@@ -282,13 +281,22 @@ fn is_last(turn: &Turn<'_>, index: u32) -> bool {
 
 /// Leaves the current step, and says why.
 pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
-    let Stage::Step { index, .. } = turn.state.stage else { return };
-    let verdict = StepVerdict { step: index, verdict, by: by.to_owned(), at: turn.now };
+    let Stage::Step { index, .. } = turn.state.stage else {
+        return;
+    };
+    let verdict = StepVerdict {
+        step: index,
+        verdict,
+        by: by.to_owned(),
+        at: turn.now,
+    };
     turn.state.verdicts.push(verdict);
     if is_last(turn, index) {
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
-        turn.enter(Stage::Promoting { part: PromotionPart::Unpinning });
+        turn.enter(Stage::Promoting {
+            part: PromotionPart::Unpinning,
+        });
     } else {
         enter(turn, index + 1, StepPart::Scaling);
     }

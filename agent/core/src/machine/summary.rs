@@ -6,8 +6,8 @@ use bellwether_api::{
 };
 
 use super::{
-    state::{Stage, phase_of},
-    steps,
+    checks,
+    stage::{Stage, phase_of},
     turn::Turn,
 };
 
@@ -18,9 +18,13 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         Stage::RollingBack { failure, .. } | Stage::Failed { failure } => Some(failure),
         _ => None,
     };
-    let message = failure.map(|failure| failure.message.clone()).unwrap_or_else(|| {
-        turn.waits.first().map_or_else(String::new, |wait| wait.message.clone())
-    });
+    let message = failure
+        .map(|failure| failure.message.clone())
+        .unwrap_or_else(|| {
+            turn.waits
+                .first()
+                .map_or_else(String::new, |wait| wait.message.clone())
+        });
     TrackSummary {
         name: turn.grant.workload.name.clone(),
         workload: turn.grant.workload.clone(),
@@ -36,16 +40,19 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
             .filter_map(|route| route.weight)
             .max()
             .unwrap_or(Weight::ZERO),
-        stable: seen.workload.as_ref().map_or_else(ReadyCount::default, |workload| ReadyCount {
-            ready: workload.ready,
-            desired: workload.replicas,
-        }),
+        stable: seen
+            .workload
+            .as_ref()
+            .map_or_else(ReadyCount::default, |workload| ReadyCount {
+                ready: workload.ready,
+                desired: workload.replicas,
+            }),
         canary: ReadyCount {
             ready: seen.canary.as_ref().map_or(0, |canary| canary.ready),
             desired: state.canary_pods,
         },
         failed_checks: state.failed_checks,
-        failure_threshold: steps::threshold(turn),
+        failure_threshold: checks::threshold(turn),
         checks: state.checks.clone(),
         waiting_on: turn.waits.clone(),
     }

@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod commands;
+mod faults;
 mod model;
 mod paths;
 mod refusals;

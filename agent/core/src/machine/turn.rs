@@ -12,7 +12,8 @@ use super::{
     decision::{Decision, Happening, SampleRequest},
     observations::Observations,
     overlay::Overlay,
-    state::{RunState, Stage},
+    stage::Stage,
+    state::RunState,
     summary,
 };
 use crate::weights::{PlannedStep, planned_steps};
@@ -50,7 +51,13 @@ impl<'a> Turn<'a> {
             now,
             grant,
             seen,
-            steps: grant.plan.strategy.canary.as_ref().map(planned_steps).unwrap_or_default(),
+            steps: grant
+                .plan
+                .strategy
+                .canary
+                .as_ref()
+                .map(planned_steps)
+                .unwrap_or_default(),
             state: state.clone(),
             events: Vec::new(),
             executed: Vec::new(),
@@ -79,7 +86,11 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn say(&mut self, severity: Severity, reason: &'static str, message: String) {
-        self.events.push(Happening { severity, reason, message });
+        self.events.push(Happening {
+            severity,
+            reason,
+            message,
+        });
     }
 
     /// Waits for something that will be observed.
@@ -117,7 +128,13 @@ impl<'a> Turn<'a> {
         by_itself: Option<String>,
     ) {
         let since = Some(self.state.entered_at.to_string());
-        self.waits.push(WaitReason { reason: reason.to_owned(), message, on, since, by_itself });
+        self.waits.push(WaitReason {
+            reason: reason.to_owned(),
+            message,
+            on,
+            since,
+            by_itself,
+        });
     }
 
     /// Returns the time of `span` after now.
@@ -135,7 +152,10 @@ impl<'a> Turn<'a> {
         if self.splits_traffic() {
             self.seen.canary_endpoints.ready.is_empty()
         } else {
-            self.seen.canary.as_ref().is_none_or(|canary| canary.ready == 0)
+            self.seen
+                .canary
+                .as_ref()
+                .is_none_or(|canary| canary.ready == 0)
         }
     }
 

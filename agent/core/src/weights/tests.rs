@@ -12,11 +12,18 @@ fn weight(percent: u8) -> Weight {
 }
 
 fn linear(step: u8, max: Option<u8>) -> Canary {
-    Canary { step_weight: Some(weight(step)), max_weight: max.map(weight), ..Canary::default() }
+    Canary {
+        step_weight: Some(weight(step)),
+        max_weight: max.map(weight),
+        ..Canary::default()
+    }
 }
 
 fn percents(canary: &Canary) -> Vec<u8> {
-    planned_steps(canary).iter().map(|step| step.weight.percent()).collect()
+    planned_steps(canary)
+        .iter()
+        .map(|step| step.weight.percent())
+        .collect()
 }
 
 #[test]
@@ -31,21 +38,36 @@ fn the_linear_form_is_clamped_to_its_maximum() {
         (10, Some(50), vec![10, 20, 30, 40, 50]),
         (1, Some(3), vec![1, 2, 3]),
     ] {
-        assert_eq!(percents(&linear(step, max)), expected, "{step} up to {max:?}");
+        assert_eq!(
+            percents(&linear(step, max)),
+            expected,
+            "{step} up to {max:?}"
+        );
     }
 }
 
 #[test]
 fn weights_are_taken_as_written() {
-    let canary =
-        Canary { weights: [1, 2, 10, 80].map(weight).to_vec(), ..Canary::default() };
+    let canary = Canary {
+        weights: [1, 2, 10, 80].map(weight).to_vec(),
+        ..Canary::default()
+    };
     assert_eq!(percents(&canary), [1, 2, 10, 80]);
-    assert!(planned_steps(&canary).iter().all(|step| step.advance == Advance::Auto));
+    assert!(
+        planned_steps(&canary)
+            .iter()
+            .all(|step| step.advance == Advance::Auto)
+    );
 }
 
 #[test]
 fn explicit_steps_wait_for_a_human_unless_something_says_otherwise() {
-    let step = |advance, after| Step { weight: weight(20), advance, after, ..Step::default() };
+    let step = |advance, after| Step {
+        weight: weight(20),
+        advance,
+        after,
+        ..Step::default()
+    };
     let mut canary = Canary {
         steps: vec![
             step(None, None),
@@ -55,22 +77,44 @@ fn explicit_steps_wait_for_a_human_unless_something_says_otherwise() {
         ..Canary::default()
     };
     let advances = |canary: &Canary| -> Vec<_> {
-        planned_steps(canary).iter().map(|step| (step.advance, step.after)).collect()
+        planned_steps(canary)
+            .iter()
+            .map(|step| (step.advance, step.after))
+            .collect()
     };
     let (none, half) = (Dur::default(), Dur::from_secs(30));
     assert_eq!(
         advances(&canary),
-        [(Advance::Manual, none), (Advance::Auto, none), (Advance::After, half)]
+        [
+            (Advance::Manual, none),
+            (Advance::Auto, none),
+            (Advance::After, half)
+        ]
     );
     canary.advance = Some(Advance::Auto);
-    assert_eq!(advances(&canary)[0], (Advance::Auto, none), "the canary's own advance");
-    assert_eq!(advances(&canary)[2], (Advance::After, half), "a step's advance wins");
+    assert_eq!(
+        advances(&canary)[0],
+        (Advance::Auto, none),
+        "the canary's own advance"
+    );
+    assert_eq!(
+        advances(&canary)[2],
+        (Advance::After, half),
+        "a step's advance wins"
+    );
 }
 
 #[test]
 fn the_linear_form_may_wait_for_a_human_too() {
-    let canary = Canary { advance: Some(Advance::Manual), ..linear(50, None) };
-    assert!(planned_steps(&canary).iter().all(|step| step.advance == Advance::Manual));
+    let canary = Canary {
+        advance: Some(Advance::Manual),
+        ..linear(50, None)
+    };
+    assert!(
+        planned_steps(&canary)
+            .iter()
+            .all(|step| step.advance == Advance::Manual)
+    );
 }
 
 #[test]

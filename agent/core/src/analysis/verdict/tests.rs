@@ -15,7 +15,10 @@ fn num(text: &str) -> Num {
 fn metric(name: &str) -> Metric {
     Metric {
         name: name.to_owned(),
-        range: Range { min: Some(num("99")), max: None },
+        range: Range {
+            min: Some(num("99")),
+            max: None,
+        },
         window: Dur::from_secs(60),
         min_requests: None,
         on_no_data: None,
@@ -39,22 +42,41 @@ fn limits_are_inclusive() {
     let mut metric = metric("m");
     let analysis = Analysis::default();
     let verdict = |metric: &Metric, value| {
-        evaluate(metric, &analysis, Some(&sample(value)), Timestamp::UNIX_EPOCH).verdict
+        evaluate(
+            metric,
+            &analysis,
+            Some(&sample(value)),
+            Timestamp::UNIX_EPOCH,
+        )
+        .verdict
     };
     assert_eq!(verdict(&metric, 99.0), Verdict::Pass);
     assert_eq!(verdict(&metric, 98.999), Verdict::Fail);
-    metric.range = Range { min: None, max: Some(num("500")) };
+    metric.range = Range {
+        min: None,
+        max: Some(num("500")),
+    };
     assert_eq!(verdict(&metric, 500.0), Verdict::Pass);
     assert_eq!(verdict(&metric, 500.001), Verdict::Fail);
-    metric.range = Range { min: Some(num("1")), max: Some(num("2")) };
-    for (value, expected) in [(0.5, Verdict::Fail), (1.5, Verdict::Pass), (2.5, Verdict::Fail)] {
+    metric.range = Range {
+        min: Some(num("1")),
+        max: Some(num("2")),
+    };
+    for (value, expected) in [
+        (0.5, Verdict::Fail),
+        (1.5, Verdict::Pass),
+        (2.5, Verdict::Fail),
+    ] {
         assert_eq!(verdict(&metric, value), expected, "{value}");
     }
 }
 
 #[test]
 fn too_little_is_unknown_and_says_why() {
-    let analysis = Analysis { min_requests: 50, ..Analysis::default() };
+    let analysis = Analysis {
+        min_requests: 50,
+        ..Analysis::default()
+    };
     let slow = |scrapes, seconds| Sample {
         scrapes: Some(scrapes),
         window: Dur::from_secs(seconds),
@@ -62,31 +84,89 @@ fn too_little_is_unknown_and_says_why() {
     };
     let cases = [
         ("NoData", None),
-        ("NoData", Some(Sample { value: None, ..sample(0.0) })),
+        (
+            "NoData",
+            Some(Sample {
+                value: None,
+                ..sample(0.0)
+            }),
+        ),
         ("NotANumber", Some(sample(f64::NAN))),
         ("NotANumber", Some(sample(f64::INFINITY))),
         ("TooFewScrapes", Some(slow(1, 60))),
         ("ScrapeTooSlow", Some(slow(2, 60))),
-        ("TooFewRequests", Some(Sample { requests: Some(49.0), ..sample(100.0) })),
-        ("TooFewRequests", Some(Sample { requests: None, ..sample(100.0) })),
-        ("TooFewRequests", Some(Sample { requests: Some(f64::NAN), ..sample(100.0) })),
-        ("SourceError", Some(Sample { error: "refused".into(), ..sample(100.0) })),
+        (
+            "TooFewRequests",
+            Some(Sample {
+                requests: Some(49.0),
+                ..sample(100.0)
+            }),
+        ),
+        (
+            "TooFewRequests",
+            Some(Sample {
+                requests: None,
+                ..sample(100.0)
+            }),
+        ),
+        (
+            "TooFewRequests",
+            Some(Sample {
+                requests: Some(f64::NAN),
+                ..sample(100.0)
+            }),
+        ),
+        (
+            "SourceError",
+            Some(Sample {
+                error: "refused".into(),
+                ..sample(100.0)
+            }),
+        ),
     ];
     for (reason, sample) in cases {
-        let result = evaluate(&metric("m"), &analysis, sample.as_ref(), Timestamp::UNIX_EPOCH);
+        let result = evaluate(
+            &metric("m"),
+            &analysis,
+            sample.as_ref(),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(result.verdict, Verdict::Unknown, "{reason}");
-        assert!(result.reason.starts_with(reason), "{reason}: {}", result.reason);
+        assert!(
+            result.reason.starts_with(reason),
+            "{reason}: {}",
+            result.reason
+        );
     }
-    for enough in [slow(4, 60), slow(3, 60), slow(2, 20), Sample { scrapes: None, ..sample(100.0) }] {
-        let result = evaluate(&metric("m"), &analysis, Some(&enough), Timestamp::UNIX_EPOCH);
+    for enough in [
+        slow(4, 60),
+        slow(3, 60),
+        slow(2, 20),
+        Sample {
+            scrapes: None,
+            ..sample(100.0)
+        },
+    ] {
+        let result = evaluate(
+            &metric("m"),
+            &analysis,
+            Some(&enough),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(result.verdict, Verdict::Pass, "{}", result.reason);
     }
 }
 
 #[test]
 fn a_metric_may_ask_for_its_own_number_of_requests() {
-    let analysis = Analysis { min_requests: 500, ..Analysis::default() };
-    let own = Metric { min_requests: Some(10), ..metric("m") };
+    let analysis = Analysis {
+        min_requests: 500,
+        ..Analysis::default()
+    };
+    let own = Metric {
+        min_requests: Some(10),
+        ..metric("m")
+    };
     let result = evaluate(&own, &analysis, Some(&sample(100.0)), Timestamp::UNIX_EPOCH);
     assert_eq!(result.verdict, Verdict::Pass);
 }
@@ -95,7 +175,8 @@ fn a_metric_may_ask_for_its_own_number_of_requests() {
 fn metrics_fold_into_one_verdict() {
     use OnNoData::{Fail, Hold, Ignore};
     let (good, bad) = (Some(100.0), Some(1.0));
-    let cases: [(&[(Option<f64>, OnNoData)], Verdict); 10] = [
+    type Case<'a> = (&'a [(Option<f64>, OnNoData)], Verdict);
+    let cases: [Case<'_>; 10] = [
         (&[], Verdict::NothingConfigured),
         (&[(good, Hold)], Verdict::Pass),
         (&[(good, Hold), (bad, Hold)], Verdict::Fail),
@@ -121,7 +202,10 @@ fn metrics_fold_into_one_verdict() {
         };
         let samples: Vec<_> = metrics
             .iter()
-            .map(|(value, _)| Sample { value: *value, ..sample(0.0) })
+            .map(|(value, _)| Sample {
+                value: *value,
+                ..sample(0.0)
+            })
             .collect();
         let of = |name: &str| name.parse::<usize>().ok().and_then(|i| samples.get(i));
         let check = check(&analysis, of, Timestamp::UNIX_EPOCH);
@@ -134,7 +218,11 @@ fn metrics_fold_into_one_verdict() {
 fn the_window_is_cut_where_the_weight_changed() {
     let since = Timestamp::UNIX_EPOCH;
     let window = |seconds| {
-        effective_window(Dur::from_secs(60), since, since + SignedDuration::from_secs(seconds))
+        effective_window(
+            Dur::from_secs(60),
+            since,
+            since + SignedDuration::from_secs(seconds),
+        )
     };
     assert_eq!(window(10), Dur::from_secs(10));
     assert_eq!(window(300), Dur::from_secs(60));
@@ -143,7 +231,14 @@ fn the_window_is_cut_where_the_weight_changed() {
 
 #[test]
 fn values_and_limits_are_printed() {
-    let result =
-        evaluate(&metric("m"), &Analysis::default(), Some(&sample(99.456)), Timestamp::UNIX_EPOCH);
-    assert_eq!((result.value.as_deref(), result.limit.as_str()), (Some("99.46"), "≥ 99"));
+    let result = evaluate(
+        &metric("m"),
+        &Analysis::default(),
+        Some(&sample(99.456)),
+        Timestamp::UNIX_EPOCH,
+    );
+    assert_eq!(
+        (result.value.as_deref(), result.limit.as_str()),
+        (Some("99.46"), "≥ 99")
+    );
 }

@@ -18,7 +18,12 @@ fn at_gate(index: u32) -> impl Fn(&RunState) -> bool {
 }
 
 fn outcomes(cluster: &Cluster) -> Vec<(u64, CommandOutcome)> {
-    cluster.state.executed.iter().map(|one| (one.id, one.outcome)).collect()
+    cluster
+        .state
+        .executed
+        .iter()
+        .map(|one| (one.id, one.outcome))
+        .collect()
 }
 
 #[test]
@@ -28,14 +33,22 @@ fn gates_wait_for_a_human_as_long_as_it_takes() {
     for _ in 0..500 {
         cluster.tick(5);
     }
-    assert!(at_gate(0)(&cluster.state), "the deadline stands still: {:?}", cluster.state);
+    assert!(
+        at_gate(0)(&cluster.state),
+        "the deadline stands still: {:?}",
+        cluster.state
+    );
     assert_eq!(cluster.last().waiting_on[0].reason, "Approval");
     assert_eq!(cluster.last().summary.phase, Phase::Paused);
     cluster.queue(1, Verb::Approve, Some(0));
     cluster.until(at_gate(1));
     assert_eq!(cluster.last().summary.phase, Phase::WaitingPromotion);
     cluster.tick(5);
-    assert_eq!(outcomes(&cluster), [(1, CommandOutcome::Executed)], "once, and for its own step");
+    assert_eq!(
+        outcomes(&cluster),
+        [(1, CommandOutcome::Executed)],
+        "once, and for its own step"
+    );
     cluster.queue(2, Verb::Approve, None);
     assert_eq!(cluster.finish(), &Stage::Succeeded);
     assert_eq!(cluster.state.verdicts[0].by, "ann");
@@ -61,7 +74,13 @@ fn an_approval_does_not_stand_for_a_check() {
     cluster.until(|state| {
         matches!(
             &state.stage,
-            Stage::Step { part: StepPart::Gate { verdict: Verdict::Unknown, .. }, .. }
+            Stage::Step {
+                part: StepPart::Gate {
+                    verdict: Verdict::Unknown,
+                    ..
+                },
+                ..
+            }
         )
     });
     cluster.queue(1, Verb::Approve, Some(0));
@@ -76,7 +95,15 @@ fn an_approval_does_not_stand_for_a_check() {
 #[test]
 fn what_is_meant_for_another_step_revision_or_moment_is_stale() {
     let mut cluster = Cluster::new(plan(manual(&[20, 60])));
-    cluster.until(|state| matches!(state.stage, Stage::Step { part: StepPart::Scaling, .. }));
+    cluster.until(|state| {
+        matches!(
+            state.stage,
+            Stage::Step {
+                part: StepPart::Scaling,
+                ..
+            }
+        )
+    });
     cluster.queue(1, Verb::Approve, Some(0));
     cluster.queue(2, Verb::Skip, Some(1));
     cluster.queue(3, Verb::Promote, None);
@@ -84,13 +111,22 @@ fn what_is_meant_for_another_step_revision_or_moment_is_stale() {
     cluster.tick(5);
     let stale = CommandOutcome::Stale;
     assert_eq!(outcomes(&cluster), [(1, stale), (2, stale), (3, stale)]);
-    assert!(cluster.state.executed.iter().all(|one| !one.message.is_empty()));
+    assert!(
+        cluster
+            .state
+            .executed
+            .iter()
+            .all(|one| !one.message.is_empty())
+    );
     cluster.until(at_gate(0));
     cluster.queue(4, Verb::Promote, Some(0));
     cluster.finish();
     cluster.queue(5, Verb::Skip, None);
     cluster.tick(5);
-    assert_eq!(outcomes(&cluster)[3..], [(4, CommandOutcome::Executed), (5, stale)]);
+    assert_eq!(
+        outcomes(&cluster)[3..],
+        [(4, CommandOutcome::Executed), (5, stale)]
+    );
 }
 
 #[test]
@@ -102,10 +138,17 @@ fn skip_leaves_one_step_and_promote_all() {
     assert_eq!(cluster.state.weight.percent(), 40);
     cluster.queue(2, Verb::Promote, Some(1));
     assert_eq!(cluster.finish(), &Stage::Succeeded);
-    let verdicts: Vec<_> =
-        cluster.state.verdicts.iter().map(|one| (one.step, one.verdict)).collect();
+    let verdicts: Vec<_> = cluster
+        .state
+        .verdicts
+        .iter()
+        .map(|one| (one.step, one.verdict))
+        .collect();
     let overridden = Verdict::Overridden;
-    assert_eq!(verdicts, [(0, overridden), (1, overridden), (2, overridden)]);
+    assert_eq!(
+        verdicts,
+        [(0, overridden), (1, overridden), (2, overridden)]
+    );
     assert_eq!(cluster.weights(), [0, 20, 40, 0]);
     cluster.assert_clean("new");
 }
@@ -142,10 +185,17 @@ fn a_suspended_run_keeps_its_weight_and_its_deadline() {
         assert_eq!(cluster.last().summary.phase, Phase::Suspended);
         assert_eq!(cluster.last().wake_at, None, "timers are ignored");
     }
-    assert_eq!((cluster.state.weight.percent(), cluster.state.failed_checks), (20, 0));
+    assert_eq!(
+        (cluster.state.weight.percent(), cluster.state.failed_checks),
+        (20, 0)
+    );
     cluster.kill_canary();
     cluster.tick(5);
-    assert_eq!(cluster.state.weight.percent(), 0, "traffic to nobody is not kept");
+    assert_eq!(
+        cluster.state.weight.percent(),
+        0,
+        "traffic to nobody is not kept"
+    );
     cluster.metric = Some(100.0);
     cluster.grant.command.suspend = false;
     assert_eq!(cluster.finish(), &Stage::Succeeded);
@@ -156,8 +206,11 @@ fn commands_of_another_run_say_nothing() {
     let mut cluster = Cluster::new(plan(manual(&[20])));
     cluster.grant.command.attempt = 9;
     cluster.grant.command.suspend = true;
-    cluster.grant.command.abort =
-        Some(Abort { cause: AbortCause::Manual, by: "ann".into(), reason: String::new() });
+    cluster.grant.command.abort = Some(Abort {
+        cause: AbortCause::Manual,
+        by: "ann".into(),
+        reason: String::new(),
+    });
     cluster.queue(1, Verb::Promote, None);
     cluster.until(at_gate(0));
     assert!(outcomes(&cluster).is_empty());
@@ -175,7 +228,10 @@ fn a_human_in_the_cluster_needs_no_hub() {
         by: "bob".into(),
         reason: "looks good".into(),
     };
-    cluster.grant.local = Some(Command { queue: vec![approve], ..Command::default() });
+    cluster.grant.local = Some(Command {
+        queue: vec![approve],
+        ..Command::default()
+    });
     cluster.tick(5);
     assert_eq!(cluster.state.executed[0].source, CommandSource::Local);
     assert_eq!(cluster.state.verdicts[0].by, "bob: looks good");
@@ -183,9 +239,16 @@ fn a_human_in_the_cluster_needs_no_hub() {
     cluster.queue(1, Verb::Approve, None);
     cluster.tick(5);
     assert_eq!(cluster.state.executed[1].outcome, CommandOutcome::Stale);
-    let abort = Abort { cause: AbortCause::Manual, by: "bob".into(), reason: String::new() };
-    cluster.grant.local =
-        Some(Command { run: Uuid::nil(), abort: Some(abort), ..Command::default() });
+    let abort = Abort {
+        cause: AbortCause::Manual,
+        by: "bob".into(),
+        reason: String::new(),
+    };
+    cluster.grant.local = Some(Command {
+        run: Uuid::nil(),
+        abort: Some(abort),
+        ..Command::default()
+    });
     cluster.finish();
     assert!(
         matches!(&cluster.state.stage, Stage::Failed { failure } if failure.reason == FailureReason::Manual)

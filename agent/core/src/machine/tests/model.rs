@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
     bundle::BundleMode,
-    command::{Command, QueuedCommand, Verb},
+    command::{Abort, AbortCause, Command, QueuedCommand, Verb},
     duration::Dur,
     number::Weight,
     reference::{NamespacedName, ObjectRef},
     rollout::{Advance, RolloutSpec},
+    status::FailureReason,
     track::RolloutTrackSpec,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -47,7 +48,10 @@ pub(super) fn plan(canary: serde_json::Value) -> RolloutSpec {
 pub(super) fn grant(plan: RolloutSpec) -> RolloutTrackSpec {
     let run = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
     RolloutTrackSpec {
-        application: NamespacedName { namespace: "team".into(), name: "shop".into() },
+        application: NamespacedName {
+            namespace: "team".into(),
+            name: "shop".into(),
+        },
         release: "r2".into(),
         revision: REVISION,
         run,
@@ -61,7 +65,11 @@ pub(super) fn grant(plan: RolloutSpec) -> RolloutTrackSpec {
             name: "web".into(),
         },
         plan,
-        command: Command { run, attempt: 1, ..Command::default() },
+        command: Command {
+            run,
+            attempt: 1,
+            ..Command::default()
+        },
         local: None,
     }
 }
@@ -101,6 +109,8 @@ pub(super) struct Cluster {
     versions: BTreeMap<&'static str, Pods>,
     canary: Option<Pods>,
     canary_service: bool,
+    /// Canary pods that run although their Deployment is gone.
+    orphaned: u32,
     pin: Option<String>,
     route: Weight,
     programmed: bool,
@@ -131,9 +141,20 @@ impl Cluster {
             running: TemplateVersion::Old,
             generation: 1,
             observed: 1,
-            versions: [("old", Pods { wanted: 5, ready: 5 }), ("new", Pods::default())].into(),
+            versions: [
+                (
+                    "old",
+                    Pods {
+                        wanted: 5,
+                        ready: 5,
+                    },
+                ),
+                ("new", Pods::default()),
+            ]
+            .into(),
             canary: None,
             canary_service: false,
+            orphaned: 0,
             pin: None,
             route: Weight::ZERO,
             programmed: true,
@@ -174,7 +195,11 @@ impl Cluster {
                 return &self.state.stage;
             }
         }
-        panic!("not over: {:?} waiting on {:?}", self.state, self.last().waiting_on);
+        panic!(
+            "not over: {:?} waiting on {:?}",
+            self.state,
+            self.last().waiting_on
+        );
     }
 
     /// Ticks until the run stands where `there` says.
@@ -185,7 +210,11 @@ impl Cluster {
             }
             self.tick(5);
         }
-        panic!("never there: {:?} waiting on {:?}", self.state, self.last().waiting_on);
+        panic!(
+            "never there: {:?} waiting on {:?}",
+            self.state,
+            self.last().waiting_on
+        );
     }
 
     pub(super) fn last(&self) -> &Decision {
@@ -194,8 +223,11 @@ impl Cluster {
 
     /// The weights that the run set, without repetitions.
     pub(super) fn weights(&self) -> Vec<u8> {
-        let mut weights: Vec<u8> =
-            self.decisions.iter().map(|one| one.next.weight.percent()).collect();
+        let mut weights: Vec<u8> = self
+            .decisions
+            .iter()
+            .map(|one| one.next.weight.percent())
+            .collect();
         weights.dedup();
         weights
     }
@@ -246,9 +278,17 @@ impl Cluster {
         match (overlay.canary, &mut self.canary) {
             (Some(CanaryWant { replicas }), Some(canary)) => canary.wanted = replicas,
             (Some(CanaryWant { replicas }), None) => {
-                self.canary = Some(Pods { wanted: replicas, ready: 0 });
+                self.canary = Some(Pods {
+                    wanted: replicas,
+                    ready: 0,
+                });
             }
-            (None, _) => self.canary = None,
+            (None, Some(canary)) => {
+                // The object goes at once; pods that it still had are stopped later.
+                self.orphaned = self.orphaned.max(canary.ready);
+                self.canary = None;
+            }
+            (None, None) => {}
         }
         self.canary_service = self.canary.is_some();
     }
@@ -260,11 +300,15 @@ impl Cluster {
     }
 
     fn control(&mut self) {
+        self.orphaned = 0;
         self.observed = self.generation;
         self.programmed |= self.route_works;
         if let Some(canary) = &mut self.canary {
-            canary.ready =
-                if self.canary_works { canary.wanted } else { canary.ready.min(canary.wanted) };
+            canary.ready = if self.canary_works {
+                canary.wanted
+            } else {
+                canary.ready.min(canary.wanted)
+            };
         }
         if let Some(asked) = self.asked.take() {
             let sample = Sample {
@@ -273,9 +317,15 @@ impl Cluster {
                 scrapes: self.metric.map(|_| 10),
                 ..Sample::default()
             };
-            let metric = MetricSample { metric: "request-success-rate".into(), sample };
-            self.samples =
-                Some(Samples { check: asked.check, at: self.now, metrics: vec![metric] });
+            let metric = MetricSample {
+                metric: "request-success-rate".into(),
+                sample,
+            };
+            self.samples = Some(Samples {
+                check: asked.check,
+                at: self.now,
+                metrics: vec![metric],
+            });
         }
         self.roll();
     }
@@ -285,34 +335,62 @@ impl Cluster {
         if !self.paused {
             self.running = self.template;
         }
-        let (to, from) =
-            if self.running == TemplateVersion::New { ("new", "old") } else { ("old", "new") };
-        let works = if to == "new" { self.new_works } else { self.old_works };
-        let other_works = if to == "new" { self.old_works } else { self.new_works };
+        let (to, from) = if self.running == TemplateVersion::New {
+            ("new", "old")
+        } else {
+            ("old", "new")
+        };
+        let works = if to == "new" {
+            self.new_works
+        } else {
+            self.old_works
+        };
+        let other_works = if to == "new" {
+            self.old_works
+        } else {
+            self.new_works
+        };
         // A paused Deployment still scales, but does not roll.
         let alone = self.versions[from].wanted == 0;
         let ready = {
             let pods = self.versions.get_mut(to).expect("a version");
             if !self.paused || alone {
-                pods.wanted =
-                    if self.paused { self.replicas } else { (pods.ready + 1).min(self.replicas) };
+                pods.wanted = if self.paused {
+                    self.replicas
+                } else {
+                    (pods.ready + 1).min(self.replicas)
+                };
             }
-            pods.ready = if works { pods.wanted } else { pods.ready.min(pods.wanted) };
+            pods.ready = if works {
+                pods.wanted
+            } else {
+                pods.ready.min(pods.wanted)
+            };
             pods.ready
         };
         let pods = self.versions.get_mut(from).expect("a version");
         if !self.paused {
             pods.wanted = pods.wanted.min(self.replicas.saturating_sub(ready));
         }
-        pods.ready = if other_works { pods.wanted } else { pods.ready.min(pods.wanted) };
+        pods.ready = if other_works {
+            pods.wanted
+        } else {
+            pods.ready.min(pods.wanted)
+        };
     }
 
     fn addresses(&self, version: &str, ready: u32) -> BTreeSet<String> {
-        (0..ready).map(|number| format!("{version}-{number}")).collect()
+        (0..ready)
+            .map(|number| format!("{version}-{number}"))
+            .collect()
     }
 
     pub(super) fn observe(&self) -> Observations {
-        let hash = if self.running == TemplateVersion::New { "new" } else { "old" };
+        let hash = if self.running == TemplateVersion::New {
+            "new"
+        } else {
+            "old"
+        };
         let canary_ready = self.canary.map_or(0, |canary| canary.ready);
         let mut apex = BTreeSet::new();
         for (version, pods) in &self.versions {
@@ -320,6 +398,10 @@ impl Cluster {
                 apex.extend(self.addresses(version, pods.ready));
             }
         }
+        assert!(
+            self.pin.is_some() || self.orphaned == 0,
+            "a Service selects pods without owner"
+        );
         let canary = self.addresses("canary", canary_ready);
         if self.pin.is_none() {
             apex.extend(canary.clone());
@@ -366,15 +448,23 @@ impl Cluster {
                 pin: self.pin.clone(),
                 unpinnable: String::new(),
             }],
-            apex_endpoints: Endpoints { ready: apex, not_ready: BTreeSet::new() },
-            canary_endpoints: Endpoints { ready: canary, not_ready: BTreeSet::new() },
+            apex_endpoints: Endpoints {
+                ready: apex,
+                not_ready: BTreeSet::new(),
+            },
+            canary_endpoints: Endpoints {
+                ready: canary,
+                not_ready: BTreeSet::new(),
+            },
             routes: vec![RouteView {
                 name: "HTTPRoute/web".into(),
                 weight: Some(self.route),
                 observation: if self.programmed {
                     RouteObservation::Programmed
                 } else {
-                    RouteObservation::NotYet { why: "not yet".into() }
+                    RouteObservation::NotYet {
+                        why: "not yet".into(),
+                    }
                 },
             }],
             samples: self.samples.clone(),
@@ -388,14 +478,25 @@ impl Cluster {
         let (before, next) = (&self.state, &decision.next);
         let again = decide(self.now, &self.grant, next, seen);
         assert_eq!(&again.next, next, "deciding again changes nothing");
-        assert_eq!((again.events.len(), again.executed.len()), (0, 0), "{:?}", again.events);
+        assert_eq!(
+            (again.events.len(), again.executed.len()),
+            (0, 0),
+            "{:?}",
+            again.events
+        );
         assert_eq!(again.overlay, decision.overlay);
         assert_eq!(again.waiting_on, decision.waiting_on);
         assert_eq!(again.summary, decision.summary);
-        assert_eq!((again.sample, again.wake_at), (decision.sample.clone(), decision.wake_at));
+        assert_eq!(
+            (again.sample, again.wake_at),
+            (decision.sample.clone(), decision.wake_at)
+        );
         assert_eq!(decision.waiting_on.is_empty(), next.is_terminal());
         assert_eq!(decision.overlay, Overlay::of(next));
-        assert!(decision.wake_at.is_none_or(|at| at > self.now), "wakes in the past");
+        assert!(
+            decision.wake_at.is_none_or(|at| at > self.now),
+            "wakes in the past"
+        );
         if before.is_terminal() {
             assert_eq!(before.stage, next.stage, "the end is the end");
         }
@@ -406,27 +507,44 @@ impl Cluster {
         self.check_weights(decision, seen);
         let back =
             |stage: &Stage| matches!(stage, Stage::RollingBack { .. } | Stage::Failed { .. });
-        assert!(!back(&before.stage) || back(&next.stage), "nothing comes back from a rollback");
+        assert!(
+            !back(&before.stage) || back(&next.stage),
+            "nothing comes back from a rollback"
+        );
         assert!(next.failed_checks >= before.failed_checks);
         if matches!(next.stage, Stage::Promoting { .. } | Stage::Succeeded) {
             let steps = usize::try_from(decision.summary.steps).expect("few steps");
-            assert_eq!(next.verdicts.len(), steps, "every step has a verdict: {next:?}");
+            assert_eq!(
+                next.verdicts.len(),
+                steps,
+                "every step has a verdict: {next:?}"
+            );
         }
     }
 
     fn check_weights(&self, decision: &Decision, seen: &Observations) {
         let (before, next) = (&self.state, &decision.next);
         if next.weight > Weight::ZERO {
-            assert!(!seen.canary_endpoints.ready.is_empty(), "a weight without a ready canary");
+            assert!(
+                !seen.canary_endpoints.ready.is_empty(),
+                "a weight without a ready canary"
+            );
         }
         if next.weight > before.weight {
             assert!(matches!(next.stage, Stage::Step { .. }), "{:?}", next.stage);
             let ours = self.grant.command.attempt == self.grant.attempt;
-            assert!(!(ours && self.grant.command.suspend), "suspended runs do not rise");
+            assert!(
+                !(ours && self.grant.command.suspend),
+                "suspended runs do not rise"
+            );
             assert!(decision.correct_drift);
             let steps = self.grant.plan.strategy.canary.as_ref().expect("a canary");
             let planned = crate::weights::planned_steps(steps);
-            assert!(planned.iter().any(|step| step.weight == next.weight), "{}", next.weight);
+            assert!(
+                planned.iter().any(|step| step.weight == next.weight),
+                "{}",
+                next.weight
+            );
             assert!(!seen.apex_endpoints.overlaps(&seen.canary_endpoints));
         }
     }
@@ -434,7 +552,10 @@ impl Cluster {
 
 /// Explicit steps, which wait for a human.
 pub(super) fn manual(weights: &[u8]) -> serde_json::Value {
-    let steps: Vec<_> = weights.iter().map(|weight| json!({"weight": weight})).collect();
+    let steps: Vec<_> = weights
+        .iter()
+        .map(|weight| json!({"weight": weight}))
+        .collect();
     json!({"steps": steps})
 }
 
@@ -442,4 +563,27 @@ pub(super) fn advance(step: &mut RolloutSpec, advance: Advance) {
     if let Some(canary) = &mut step.strategy.canary {
         canary.advance = Some(advance);
     }
+}
+
+pub(super) fn linear() -> serde_json::Value {
+    json!({"stepWeight": 10, "maxWeight": 50})
+}
+
+pub(super) fn failure(cluster: &Cluster) -> FailureReason {
+    match &cluster.state.stage {
+        Stage::Failed { failure } | Stage::RollingBack { failure, .. } => failure.reason,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+pub(super) fn abort(cluster: &mut Cluster, cause: AbortCause) {
+    cluster.grant.command.abort = Some(Abort {
+        cause,
+        by: "ann".into(),
+        reason: "no".into(),
+    });
+}
+
+pub(super) fn in_step(index: u32) -> impl Fn(&RunState) -> bool {
+    move |state| matches!(&state.stage, Stage::Step { index: at, part: super::super::StepPart::Analysing { .. } } if *at == index)
 }

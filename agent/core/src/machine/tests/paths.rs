@@ -1,7 +1,7 @@
 //! Whole runs.
 
 use bellwether_api::{
-    command::{Abort, AbortCause},
+    command::AbortCause,
     duration::Dur,
     number::Weight,
     status::{FailureReason, Phase, Verdict},
@@ -10,35 +10,22 @@ use serde_json::json;
 
 use super::{
     super::{PromotionPart, RollbackPart, Stage, StepPart, decide},
-    model::{Cluster, manual, plan},
+    model::{Cluster, abort, failure, in_step, linear, manual, plan},
 };
 use crate::settled::TemplateVersion;
-
-fn linear() -> serde_json::Value {
-    json!({"stepWeight": 10, "maxWeight": 50})
-}
-
-fn failure(cluster: &Cluster) -> FailureReason {
-    match &cluster.state.stage {
-        Stage::Failed { failure } | Stage::RollingBack { failure, .. } => failure.reason,
-        other => panic!("no failure: {other:?}"),
-    }
-}
-
-fn abort(cluster: &mut Cluster, cause: AbortCause) {
-    cluster.grant.command.abort = Some(Abort { cause, by: "ann".into(), reason: "no".into() });
-}
-
-fn in_step(index: u32) -> impl Fn(&super::super::RunState) -> bool {
-    move |state| matches!(&state.stage, Stage::Step { index: at, part: StepPart::Analysing { .. } } if *at == index)
-}
 
 #[test]
 fn a_healthy_version_passes_every_weight() {
     let mut cluster = Cluster::new(plan(linear()));
     assert_eq!(cluster.finish(), &Stage::Succeeded);
     assert_eq!(cluster.weights(), [0, 10, 20, 30, 40, 50, 0]);
-    assert!(cluster.state.verdicts.iter().all(|one| one.verdict == Verdict::Pass));
+    assert!(
+        cluster
+            .state
+            .verdicts
+            .iter()
+            .all(|one| one.verdict == Verdict::Pass)
+    );
     cluster.assert_clean("new");
     assert_eq!(cluster.last().summary.phase, Phase::Succeeded);
 }
@@ -65,7 +52,11 @@ fn a_plan_without_metrics_passes_on_readiness() {
     plan.analysis.metrics.clear();
     let mut cluster = Cluster::new(plan);
     assert_eq!(cluster.finish(), &Stage::Succeeded);
-    let all = cluster.state.verdicts.iter().all(|one| one.verdict == Verdict::NothingConfigured);
+    let all = cluster
+        .state
+        .verdicts
+        .iter()
+        .all(|one| one.verdict == Verdict::NothingConfigured);
     assert!(all);
 }
 
@@ -91,7 +82,10 @@ fn failed_checks_add_up_over_steps() {
     cluster.until(in_step(2));
     cluster.metric = Some(50.0);
     cluster.finish();
-    assert_eq!((failure(&cluster), cluster.state.verdicts.len()), (FailureReason::FailedChecks, 2));
+    assert_eq!(
+        (failure(&cluster), cluster.state.verdicts.len()),
+        (FailureReason::FailedChecks, 2)
+    );
 }
 
 #[test]
@@ -125,7 +119,10 @@ fn a_promotion_that_gets_stuck_goes_back() {
     assert!(
         matches!(
             &cluster.state.stage,
-            Stage::RollingBack { part: RollbackPart::Unpinning | RollbackPart::Retemplating, .. }
+            Stage::RollingBack {
+                part: RollbackPart::Unpinning | RollbackPart::Retemplating,
+                ..
+            }
         ),
         "{:?}",
         cluster.state.stage
@@ -153,7 +150,11 @@ fn an_abort_is_obeyed_in_every_stage_and_sticks() {
         cluster.tick(5);
         cluster.grant.command.abort = None;
         cluster.finish();
-        assert_eq!(failure(&cluster), FailureReason::Manual, "aborted in {before:?}");
+        assert_eq!(
+            failure(&cluster),
+            FailureReason::Manual,
+            "aborted in {before:?}"
+        );
         cluster.assert_clean("old");
     }
 }
@@ -161,15 +162,27 @@ fn an_abort_is_obeyed_in_every_stage_and_sticks() {
 #[test]
 fn an_abort_while_promoting_brings_the_old_template_back_first() {
     let mut cluster = Cluster::new(plan(linear()));
-    cluster
-        .until(|state| matches!(&state.stage, Stage::Promoting { part: PromotionPart::Updating }));
+    cluster.until(|state| {
+        matches!(
+            &state.stage,
+            Stage::Promoting {
+                part: PromotionPart::Updating
+            }
+        )
+    });
     cluster.tick(5);
     abort(&mut cluster, AbortCause::Superseded);
     cluster.tick(5);
     assert_eq!(failure(&cluster), FailureReason::Superseded);
     assert_eq!(cluster.state.weight.percent(), 50);
     cluster.until(|state| {
-        matches!(&state.stage, Stage::RollingBack { part: RollbackPart::Unloading, .. })
+        matches!(
+            &state.stage,
+            Stage::RollingBack {
+                part: RollbackPart::Unloading,
+                ..
+            }
+        )
     });
     cluster.finish();
     cluster.assert_clean("old");
@@ -207,144 +220,31 @@ fn a_deletion_goes_back_unless_the_run_is_to_be_completed() {
     let mut cluster = Cluster::new(spec);
     cluster.until(in_step(0));
     cluster.extra.deleted = true;
-    assert_eq!(cluster.finish(), &Stage::Succeeded, "nobody is left who could approve");
-}
-
-#[test]
-fn killed_canary_pods_lose_their_traffic_at_once() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(1));
-    cluster.kill_canary();
-    cluster.canary_works = false;
-    let decision = cluster.tick(5);
-    assert_eq!(decision.overlay.route_weight, Weight::ZERO);
-    assert!(matches!(decision.next.stage, Stage::Step { index: 1, part: StepPart::Scaling }));
-    cluster.tick(5);
-    assert_eq!(cluster.state.weight, Weight::ZERO);
-    cluster.canary_works = true;
-    assert_eq!(cluster.finish(), &Stage::Succeeded);
-    assert_eq!(cluster.weights(), [0, 10, 20, 0, 20, 30, 40, 50, 0]);
-}
-
-#[test]
-fn a_canary_that_keeps_dying_meets_the_deadline() {
-    let mut cluster = Cluster::new(plan(linear()));
-    for _ in 0..400 {
-        cluster.until(|state| in_step(0)(state) || state.is_terminal());
-        if cluster.state.is_terminal() {
-            break;
-        }
-        cluster.kill_canary();
-        cluster.tick(5);
-    }
-    assert_eq!(failure(&cluster), FailureReason::DeadlineExceeded);
-}
-
-#[test]
-fn the_weight_falls_only_as_the_old_version_can_take_it() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(4));
-    cluster.old_works = false;
-    cluster.kill_stable(3);
-    abort(&mut cluster, AbortCause::Manual);
-    cluster.tick(5);
-    assert_eq!(cluster.state.weight.percent(), 40, "three of five carry 60 %");
-    cluster.old_works = true;
-    cluster.finish();
-    cluster.assert_clean("old");
-
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(4));
-    cluster.old_works = false;
-    cluster.kill_stable(3);
-    abort(&mut cluster, AbortCause::Manual);
-    cluster.finish();
-    assert_eq!(cluster.state.weight, Weight::ZERO, "the deadline bounds the wait");
-}
-
-#[test]
-fn a_route_that_is_not_programmed_is_not_judged() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.route_works = false;
-    cluster.until(|state| matches!(state.stage, Stage::Step { part: StepPart::Routing, .. }));
-    for _ in 0..20 {
-        cluster.tick(5);
-        assert!(cluster.last().sample.is_none());
-    }
-    assert_eq!(cluster.last().waiting_on[0].reason, "RouteNotProgrammed");
-    cluster.route_works = true;
-    assert_eq!(cluster.finish(), &Stage::Succeeded);
+    assert_eq!(
+        cluster.finish(),
+        &Stage::Succeeded,
+        "nobody is left who could approve"
+    );
 }
 
 #[test]
 fn windows_begin_when_the_weight_is_in_force() {
     let mut cluster = Cluster::new(plan(linear()));
     cluster.until(in_step(0));
-    let Stage::Step { part: StepPart::Analysing { since, .. }, .. } = cluster.state.stage else {
+    let Stage::Step {
+        part: StepPart::Analysing { since, .. },
+        ..
+    } = cluster.state.stage
+    else {
         panic!("analysing");
     };
     while cluster.last().sample.is_none() {
         cluster.tick(5);
     }
-    assert_eq!(cluster.last().sample.as_ref().map(|one| one.in_force_since), Some(since));
-}
-
-#[test]
-fn a_missing_workload_ends_the_run() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(1));
-    cluster.workload_exists = false;
-    cluster.finish();
-    assert_eq!(failure(&cluster), FailureReason::TargetGone);
-    assert_eq!(cluster.state.weight, Weight::ZERO);
-}
-
-#[test]
-fn a_terminating_namespace_is_let_go() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(1));
-    cluster.extra.namespace_terminating = true;
-    assert!(cluster.tick(5).next.is_terminal());
-}
-
-#[test]
-fn a_foreign_edit_holds_but_a_dead_canary_loses_its_weight() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(1));
-    cluster.extra.foreign_edits = vec!["HTTPRoute/web: weights".into()];
-    for _ in 0..200 {
-        let decision = cluster.tick(5);
-        assert!(!decision.correct_drift);
-        assert_eq!(decision.waiting_on[0].reason, "ForeignEdit");
-    }
-    assert_eq!(cluster.state.weight.percent(), 20);
-    cluster.kill_canary();
-    assert_eq!(cluster.tick(5).overlay.route_weight, Weight::ZERO);
-    cluster.extra.foreign_edits.clear();
-    assert_eq!(cluster.finish(), &Stage::Succeeded);
-}
-
-#[test]
-fn an_abort_restores_what_a_human_edited() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(1));
-    cluster.extra.foreign_edits = vec!["HTTPRoute/web: weights".into()];
-    cluster.tick(5);
-    abort(&mut cluster, AbortCause::Manual);
-    assert!(cluster.tick(5).correct_drift);
-}
-
-#[test]
-fn stale_observations_hold_everything() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(in_step(0));
-    cluster.fresh = false;
-    let held = cluster.state.clone();
-    for _ in 0..200 {
-        cluster.tick(5);
-    }
-    assert_eq!(cluster.state, held);
-    assert_eq!(cluster.last().waiting_on[0].reason, "NotFresh");
+    assert_eq!(
+        cluster.last().sample.as_ref().map(|one| one.in_force_since),
+        Some(since)
+    );
 }
 
 #[test]
@@ -353,12 +253,24 @@ fn a_step_with_a_time_stays_for_it_and_checks_go_on() {
     spec.analysis.interval = Dur::from_secs(60);
     let mut cluster = Cluster::new(spec.clone());
     let begun = cluster.now;
-    assert_eq!(cluster.finish(), &Stage::Succeeded, "the deadline of 5 minutes stood still");
+    assert_eq!(
+        cluster.finish(),
+        &Stage::Succeeded,
+        "the deadline of 5 minutes stood still"
+    );
     assert!(cluster.now.duration_since(begun).as_secs() >= 1_800);
     assert!(cluster.state.check > 20, "{}", cluster.state.check);
 
     let mut cluster = Cluster::new(spec);
-    cluster.until(|state| matches!(state.stage, Stage::Step { part: StepPart::Gate { .. }, .. }));
+    cluster.until(|state| {
+        matches!(
+            state.stage,
+            Stage::Step {
+                part: StepPart::Gate { .. },
+                ..
+            }
+        )
+    });
     cluster.metric = Some(1.0);
     cluster.finish();
     assert_eq!(failure(&cluster), FailureReason::FailedChecks);
@@ -375,10 +287,21 @@ fn a_longer_interval_than_the_deadline_is_no_lack_of_progress() {
 #[test]
 fn no_weight_rises_while_the_apex_service_has_canary_addresses() {
     let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(|state| matches!(state.stage, Stage::Step { part: StepPart::Scaling, .. }));
+    cluster.until(|state| {
+        matches!(
+            state.stage,
+            Stage::Step {
+                part: StepPart::Scaling,
+                ..
+            }
+        )
+    });
     let clean = cluster.observe();
     let mut mixed = clean.clone();
-    mixed.apex_endpoints.not_ready.extend(clean.canary_endpoints.ready.clone());
+    mixed
+        .apex_endpoints
+        .not_ready
+        .extend(clean.canary_endpoints.ready.clone());
     let held = decide(cluster.now, &cluster.grant, &cluster.state, &mixed);
     assert_eq!(held.next.weight, Weight::ZERO);
     assert_eq!(held.waiting_on[0].reason, "EndpointsOverlap");
@@ -389,16 +312,63 @@ fn no_weight_rises_while_the_apex_service_has_canary_addresses() {
 #[test]
 fn an_update_that_has_not_begun_is_not_taken_for_a_finished_one() {
     let mut cluster = Cluster::new(plan(linear()));
-    cluster
-        .until(|state| matches!(&state.stage, Stage::Promoting { part: PromotionPart::Unpinning }));
+    cluster.until(|state| {
+        matches!(
+            &state.stage,
+            Stage::Promoting {
+                part: PromotionPart::Unpinning
+            }
+        )
+    });
     let mut seen = cluster.observe();
-    cluster
-        .until(|state| matches!(&state.stage, Stage::Promoting { part: PromotionPart::Updating }));
+    cluster.until(|state| {
+        matches!(
+            &state.stage,
+            Stage::Promoting {
+                part: PromotionPart::Updating
+            }
+        )
+    });
     seen.services[0].pin = None;
     if let Some(workload) = &mut seen.workload {
         workload.template = TemplateVersion::New;
     }
     let decision = decide(cluster.now, &cluster.grant, &cluster.state, &seen);
-    assert_eq!(decision.next.stage, Stage::Promoting { part: PromotionPart::Updating });
+    assert_eq!(
+        decision.next.stage,
+        Stage::Promoting {
+            part: PromotionPart::Updating
+        }
+    );
     assert_eq!(decision.waiting_on[0].reason, "NotUpdated");
+}
+
+#[test]
+fn canary_pods_are_stopped_before_services_are_released() {
+    for metric in [100.0, 1.0] {
+        let mut cluster = Cluster::new(plan(linear()));
+        cluster.metric = Some(metric);
+        cluster.until(|state| {
+            matches!(
+                state.stage,
+                Stage::Promoting {
+                    part: PromotionPart::Shrinking { .. }
+                } | Stage::RollingBack {
+                    part: RollbackPart::Shrinking,
+                    ..
+                }
+            )
+        });
+        let overlay = super::super::Overlay::of(&cluster.state);
+        assert_eq!(overlay.canary.map(|canary| canary.replicas), Some(0));
+        assert!(!overlay.pins.is_empty() && overlay.paused);
+        let mut there = cluster.observe();
+        if let Some(canary) = &mut there.canary {
+            (canary.replicas, canary.ready, canary.updated) = (0, 1, 1);
+        }
+        let held = decide(cluster.now, &cluster.grant, &cluster.state, &there);
+        assert_eq!(held.next.stage, cluster.state.stage);
+        assert_eq!(held.waiting_on[0].reason, "CanaryPodsThere");
+        cluster.finish();
+    }
 }

@@ -18,7 +18,11 @@ fn refused(change: impl Fn(&mut Observations)) -> String {
         panic!("not refused: {:?}", decision.next.stage);
     };
     assert_eq!(failure.reason, FailureReason::Refused);
-    assert_eq!(decision.overlay, Overlay::none(TemplateVersion::Old), "nothing is changed");
+    assert_eq!(
+        decision.overlay,
+        Overlay::none(TemplateVersion::Old),
+        "nothing is changed"
+    );
     failure.message.clone()
 }
 
@@ -35,7 +39,10 @@ fn what_stands_in_the_way_is_named() {
             unpinnable: "it also selects pods of api".into(),
         });
     });
-    assert!(message.contains("Service/all") && message.contains("api"), "{message}");
+    assert!(
+        message.contains("Service/all") && message.contains("api"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -47,7 +54,11 @@ fn what_is_not_settled_is_waited_for_unchanged() {
         let decision = decide(cluster.now, &cluster.grant, &cluster.state, &seen);
         assert_eq!(decision.next.stage, Stage::Initializing);
         assert_eq!(decision.overlay, Overlay::none(TemplateVersion::Old));
-        decision.waiting_on.iter().map(|wait| wait.reason.clone()).collect::<Vec<_>>()
+        decision
+            .waiting_on
+            .iter()
+            .map(|wait| wait.reason.clone())
+            .collect::<Vec<_>>()
     };
     let workload = |seen: &mut Observations| seen.workload.clone().expect("a workload");
     assert_eq!(
@@ -67,7 +78,10 @@ fn what_is_not_settled_is_waited_for_unchanged() {
         ["WorkloadPaused"]
     );
     assert_eq!(begin(&|seen| seen.services.clear()), ["ServiceMissing"]);
-    assert_eq!(begin(&|seen| seen.routes[0].weight = None), ["RouteUnclear"]);
+    assert_eq!(
+        begin(&|seen| seen.routes[0].weight = None),
+        ["RouteUnclear"]
+    );
     assert_eq!(begin(&|seen| seen.routes.clear()), ["RouteUnknown"]);
 }
 

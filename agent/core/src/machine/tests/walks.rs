@@ -67,14 +67,20 @@ fn apply(cluster: &mut Cluster, event: &Event, id: u64) {
         Event::Fresh(fresh) => cluster.fresh = *fresh,
         Event::Suspend(suspend) => cluster.grant.command.suspend = *suspend,
         Event::Edited(edited) => {
-            cluster.extra.foreign_edits =
-                if *edited { vec!["HTTPRoute/web: weights".into()] } else { Vec::new() };
+            cluster.extra.foreign_edits = if *edited {
+                vec!["HTTPRoute/web: weights".into()]
+            } else {
+                Vec::new()
+            };
         }
         Event::Scale(replicas) => cluster.replicas = *replicas,
         Event::Say(verb, step) => cluster.queue(id, *verb, *step),
         Event::Abort => {
-            let abort =
-                Abort { cause: AbortCause::Manual, by: "ann".into(), reason: String::new() };
+            let abort = Abort {
+                cause: AbortCause::Manual,
+                by: "ann".into(),
+                reason: String::new(),
+            };
             cluster.grant.command.abort = Some(abort);
         }
     }

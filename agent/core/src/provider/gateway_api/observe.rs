@@ -11,10 +11,16 @@ use crate::provider::RouteObservation;
 #[must_use]
 pub fn observe(route: &Value) -> RouteObservation {
     let not_yet = |why: String| RouteObservation::NotYet { why };
-    let Some(generation) = route.pointer("/metadata/generation").and_then(Value::as_i64) else {
+    let Some(generation) = route
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64)
+    else {
         return not_yet("the route has no generation".to_owned());
     };
-    let namespace = route.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("");
+    let namespace = route
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .unwrap_or("");
     let wanted = array(route, "/spec/parentRefs");
     if wanted.is_empty() {
         return not_yet("the route has no parent".to_owned());
@@ -24,11 +30,14 @@ pub fn observe(route: &Value) -> RouteObservation {
     for parent in wanted {
         let identity = ParentIdentity::of(parent, namespace);
         let entries = reported.iter().filter(|entry| {
-            entry.get("parentRef").is_some_and(|r| ParentIdentity::of(r, namespace) == identity)
+            entry
+                .get("parentRef")
+                .is_some_and(|r| ParentIdentity::of(r, namespace) == identity)
         });
         // Several controllers may speak of one parent; one that carries it is enough.
-        let observations: Vec<_> =
-            entries.map(|entry| parent_observation(entry, generation)).collect();
+        let observations: Vec<_> = entries
+            .map(|entry| parent_observation(entry, generation))
+            .collect();
         if observations.contains(&RouteObservation::Programmed) {
             continue;
         }
@@ -49,9 +58,14 @@ fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
     for kind in ["Accepted", "ResolvedRefs"] {
         let conditions = array(entry, "/conditions");
         let Some(condition) = conditions.iter().find(|c| text(c, "type") == kind) else {
-            return RouteObservation::NotYet { why: format!("{kind} is not reported") };
+            return RouteObservation::NotYet {
+                why: format!("{kind} is not reported"),
+            };
         };
-        let observed = condition.get("observedGeneration").and_then(Value::as_i64).unwrap_or(0);
+        let observed = condition
+            .get("observedGeneration")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
         if observed != generation {
             return RouteObservation::NotYet {
                 why: format!("{kind} speaks of generation {observed} of {generation}"),
@@ -65,7 +79,11 @@ fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
                     why: format!("{kind} is False: {reason} {message}"),
                 };
             }
-            other => return RouteObservation::NotYet { why: format!("{kind} is {other:?}") },
+            other => {
+                return RouteObservation::NotYet {
+                    why: format!("{kind} is {other:?}"),
+                };
+            }
         }
     }
     RouteObservation::Programmed
@@ -111,7 +129,10 @@ impl<'a> ParentIdentity<'a> {
 }
 
 fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

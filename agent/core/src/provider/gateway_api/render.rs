@@ -15,8 +15,13 @@ pub fn render(route: &Value, apex: &str, canary: &str, weight: Weight) -> Value 
     if weight == Weight::ZERO {
         return route;
     }
-    let namespace = route.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
-    let rules = route.pointer_mut("/spec/rules").and_then(Value::as_array_mut);
+    let namespace = route
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let rules = route
+        .pointer_mut("/spec/rules")
+        .and_then(Value::as_array_mut);
     for rule in rules.into_iter().flatten() {
         if let Some(backends) = rule.get_mut("backendRefs").and_then(Value::as_array_mut) {
             split(backends, namespace.as_deref(), apex, canary, weight);
@@ -32,7 +37,10 @@ fn split(
     canary: &str,
     weight: Weight,
 ) {
-    if !backends.iter().any(|backend| is_service(backend, namespace, apex)) {
+    if !backends
+        .iter()
+        .any(|backend| is_service(backend, namespace, apex))
+    {
         return;
     }
     // Alone, a backend's weight means nothing; beside others it is a share that is split further.
@@ -92,8 +100,10 @@ pub(super) fn share_of(
 ) -> Option<Weight> {
     let backends = rule.get("backendRefs").and_then(Value::as_array)?;
     let sum = |name| -> Option<u64> {
-        let mut of =
-            backends.iter().filter(|backend| is_service(backend, namespace, name)).peekable();
+        let mut of = backends
+            .iter()
+            .filter(|backend| is_service(backend, namespace, name))
+            .peekable();
         of.peek()?;
         Some(of.map(backend_weight).sum())
     };

@@ -35,21 +35,39 @@ fn backends(route: &Value, rule: usize) -> Vec<(String, Option<u64>)> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|b| (b["name"].as_str().unwrap_or("").to_owned(), b["weight"].as_u64()))
+        .map(|b| {
+            (
+                b["name"].as_str().unwrap_or("").to_owned(),
+                b["weight"].as_u64(),
+            )
+        })
         .collect()
 }
 
 fn named(backends: &[(&str, u64)]) -> Vec<(String, Option<u64>)> {
-    backends.iter().map(|(name, weight)| ((*name).to_owned(), Some(*weight))).collect()
+    backends
+        .iter()
+        .map(|(name, weight)| ((*name).to_owned(), Some(*weight)))
+        .collect()
 }
 
 #[test]
 fn every_rule_of_the_apex_is_split_and_nothing_else_changes() {
     let split = render(&route(), "web", "web-canary", weight(20));
-    assert_eq!(backends(&split, 0), named(&[("web", 80), ("web-canary", 20)]));
-    assert_eq!(backends(&split, 1), named(&[("web", 240), ("web-canary", 60), ("other", 100)]));
+    assert_eq!(
+        backends(&split, 0),
+        named(&[("web", 80), ("web-canary", 20)])
+    );
+    assert_eq!(
+        backends(&split, 1),
+        named(&[("web", 240), ("web-canary", 60), ("other", 100)])
+    );
     for rule in 2..5 {
-        assert_eq!(split["spec"]["rules"][rule], route()["spec"]["rules"][rule], "rule {rule}");
+        assert_eq!(
+            split["spec"]["rules"][rule],
+            route()["spec"]["rules"][rule],
+            "rule {rule}"
+        );
     }
     let copy = &split["spec"]["rules"][0]["backendRefs"][1];
     assert_eq!(copy["port"], 80);
@@ -59,7 +77,11 @@ fn every_rule_of_the_apex_is_split_and_nothing_else_changes() {
         stripped["spec"]["rules"][rule]["backendRefs"] =
             route()["spec"]["rules"][rule]["backendRefs"].clone();
     }
-    assert_eq!(stripped, route(), "matches, filters, timeouts and unknown fields survive");
+    assert_eq!(
+        stripped,
+        route(),
+        "matches, filters, timeouts and unknown fields survive"
+    );
 }
 
 #[test]
@@ -69,7 +91,10 @@ fn weight_0_is_the_users_route_and_weight_100_keeps_both_backends() {
         route().to_string()
     );
     let full = render(&route(), "web", "web-canary", Weight::FULL);
-    assert_eq!(backends(&full, 0), named(&[("web", 0), ("web-canary", 100)]));
+    assert_eq!(
+        backends(&full, 0),
+        named(&[("web", 0), ("web-canary", 100)])
+    );
 }
 
 #[test]
@@ -87,12 +112,23 @@ fn large_weights_stay_within_the_limit_of_the_api() {
 fn the_weight_is_read_back() {
     for percent in 0..=100 {
         let split = render(&route(), "web", "web-canary", weight(percent));
-        assert_eq!(observed_weight(&split, "web", "web-canary"), Some(weight(percent)));
+        assert_eq!(
+            observed_weight(&split, "web", "web-canary"),
+            Some(weight(percent))
+        );
     }
     let mut uneven = render(&route(), "web", "web-canary", weight(20));
     uneven["spec"]["rules"][0]["backendRefs"][1]["weight"] = json!(90);
-    assert_eq!(observed_weight(&uneven, "web", "web-canary"), None, "rules disagree");
-    assert_eq!(observed_weight(&route(), "absent", "absent-canary"), None, "no such backend");
+    assert_eq!(
+        observed_weight(&uneven, "web", "web-canary"),
+        None,
+        "rules disagree"
+    );
+    assert_eq!(
+        observed_weight(&route(), "absent", "absent-canary"),
+        None,
+        "no such backend"
+    );
 }
 
 fn reported(accepted: (&str, i64), resolved: (&str, i64)) -> Value {
@@ -116,13 +152,22 @@ fn a_route_is_programmed_when_every_parent_speaks_of_this_generation() {
         route["status"] = json!({"parents": parents});
         observe(&route)
     };
-    assert_eq!(seen(reported(("True", 4), ("True", 4))), RouteObservation::Programmed);
+    assert_eq!(
+        seen(reported(("True", 4), ("True", 4))),
+        RouteObservation::Programmed
+    );
     for (parents, part) in [
         (reported(("True", 3), ("True", 4)), "generation 3 of 4"),
         (reported(("True", 4), ("True", 3)), "generation 3 of 4"),
         (reported(("Unknown", 4), ("True", 4)), "Unknown"),
-        (json!([reported(("True", 4), ("True", 4))[0]]), "parent inner: no controller"),
-        (json!([reported(("True", 4), ("True", 4))[1]]), "parent outer: no controller"),
+        (
+            json!([reported(("True", 4), ("True", 4))[0]]),
+            "parent inner: no controller",
+        ),
+        (
+            json!([reported(("True", 4), ("True", 4))[1]]),
+            "parent outer: no controller",
+        ),
         (json!([]), "no controller"),
     ] {
         match seen(parents) {

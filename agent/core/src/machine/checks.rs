@@ -1,0 +1,133 @@
+//! Checks of a weight that is in force: asked for, answered, counted.
+
+use bellwether_api::{
+    duration::Dur,
+    status::{CheckResult, FailureReason, Severity, Verdict},
+};
+use jiff::Timestamp;
+
+use super::{decision::SampleRequest, rollback, stage::Failure, turn::Turn};
+use crate::analysis;
+
+/// Checks are never closer than this.
+const MIN_INTERVAL: Dur = Dur::from_secs(1);
+
+/// Makes the check that is due. Returns its verdict and when the next one is due; `None` while none
+/// is due or it is not answered, with what is waited for.
+pub(super) fn check(
+    turn: &mut Turn<'_>,
+    since: Timestamp,
+    due: Timestamp,
+    again: bool,
+) -> Option<(Verdict, Timestamp)> {
+    if turn.now < due {
+        turn.wait_until(
+            "CheckDue",
+            "the next check is not due yet",
+            due,
+            "the checks are made",
+        );
+        // The first wait at a weight is planned; once something held the run, its time counts.
+        let held = again || turn.state.clock.elapsed(turn.now) > jiff::SignedDuration::ZERO;
+        turn.stands_still = !held;
+        return None;
+    }
+    let next = turn.after(interval(turn));
+    let plan = &turn.grant.plan.analysis;
+    if plan.metrics.is_empty() {
+        turn.state.check += 1;
+        return Some((Verdict::NothingConfigured, next));
+    }
+    let check = turn.state.check;
+    let Some(samples) = turn
+        .seen
+        .samples
+        .as_ref()
+        .filter(|samples| samples.check == check)
+    else {
+        turn.sample = Some(SampleRequest {
+            check,
+            in_force_since: since,
+        });
+        turn.wait("Measuring", "the metrics are being measured");
+        return None;
+    };
+    let sample_of = |name: &str| {
+        samples
+            .metrics
+            .iter()
+            .find(|metric| metric.metric == name)
+            .map(|metric| &metric.sample)
+    };
+    let analysis::Check {
+        verdict,
+        results: checks,
+    } = analysis::check(plan, sample_of, samples.at);
+    let was_unknown = turn
+        .state
+        .checks
+        .iter()
+        .any(|check| check.verdict == Verdict::Unknown);
+    turn.state.checks = checks;
+    turn.state.check += 1;
+    if verdict == Verdict::Unknown && !(again && was_unknown) {
+        let message = described(&turn.state.checks, Verdict::Unknown);
+        turn.say(Severity::Warn, "CheckUnknown", message);
+    }
+    Some((verdict, next))
+}
+
+/// Counts a failed check. Returns whether it was one too many.
+pub(super) fn failed(turn: &mut Turn<'_>) -> bool {
+    turn.state.failed_checks = turn.state.failed_checks.saturating_add(1);
+    let (count, threshold) = (turn.state.failed_checks, threshold(turn));
+    let why = described(&turn.state.checks, Verdict::Fail);
+    let message = format!("failed check {count} of {threshold}: {why}");
+    turn.say(Severity::Warn, "CheckFailed", message.clone());
+    if count < threshold {
+        return false;
+    }
+    rollback::begin(
+        turn,
+        Failure {
+            reason: FailureReason::FailedChecks,
+            message,
+        },
+    );
+    true
+}
+
+/// Returns the failed checks at which a run goes back.
+pub(super) fn threshold(turn: &Turn<'_>) -> u32 {
+    turn.grant.plan.analysis.failure_threshold.max(1)
+}
+
+pub(super) fn interval(turn: &Turn<'_>) -> Dur {
+    turn.grant.plan.analysis.interval.max(MIN_INTERVAL)
+}
+
+fn described(checks: &[CheckResult], verdict: Verdict) -> String {
+    let of_verdict: Vec<_> = checks
+        .iter()
+        .filter(|check| check.verdict == verdict)
+        .map(said_of)
+        .collect();
+    if of_verdict.is_empty() {
+        "no metric decided".to_owned()
+    } else {
+        of_verdict.join("; ")
+    }
+}
+
+pub(super) fn said_of(check: &CheckResult) -> String {
+    let value = check.value.as_deref().unwrap_or("no data");
+    let reason = if check.reason.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", check.reason)
+    };
+    format!(
+        "{} is {value} (limit {}{reason})",
+        check.metric, check.limit
+    )
+}
