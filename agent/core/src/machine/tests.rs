@@ -5,4 +5,5 @@ mod faults;
 mod model;
 mod paths;
 mod refusals;
+mod rules;
 mod walks;
