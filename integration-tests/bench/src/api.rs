@@ -26,7 +26,11 @@ impl Api {
             .timeout(Duration::from_secs(30))
             .build()
             .context("failed to make an HTTP client")?;
-        Ok(Self { base, token: token.trim().to_owned(), client })
+        Ok(Self {
+            base,
+            token: token.trim().to_owned(),
+            client,
+        })
     }
 
     /// Applies one document; returns when the hub has committed it.
@@ -34,7 +38,10 @@ impl Api {
     /// # Errors
     /// When the hub refuses it or does not answer.
     pub async fn apply(&self, document: String) -> Result<()> {
-        let request = self.client.post(format!("{}/api/v1/apply", self.base)).body(document);
+        let request = self
+            .client
+            .post(format!("{}/api/v1/apply", self.base))
+            .body(document);
         let _: Value = self.send(request).await?;
         Ok(())
     }
@@ -50,7 +57,12 @@ impl Api {
             metrics_address: None,
             ttl: None,
         };
-        self.send(self.client.post(format!("{}/api/v1/join-tokens", self.base)).json(&request)).await
+        self.send(
+            self.client
+                .post(format!("{}/api/v1/join-tokens", self.base))
+                .json(&request),
+        )
+        .await
     }
 
     /// Reads something.
@@ -58,7 +70,8 @@ impl Api {
     /// # Errors
     /// When it is not there, or the hub does not answer.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.send(self.client.get(format!("{}{path}", self.base))).await
+        self.send(self.client.get(format!("{}{path}", self.base)))
+            .await
     }
 
     async fn send<T: serde::de::DeserializeOwned>(
@@ -69,7 +82,10 @@ impl Api {
         let status = answer.status();
         let body = answer.bytes().await?;
         if !status.is_success() {
-            bail!("the hub answered {status}: {}", String::from_utf8_lossy(&body));
+            bail!(
+                "the hub answered {status}: {}",
+                String::from_utf8_lossy(&body)
+            );
         }
         Ok(serde_json::from_slice(&body)?)
     }

@@ -31,15 +31,25 @@ impl Conditions {
             "hub, its Postgres, the load generator and (P3, P7, P9 agent, P10) the Kubernetes \
              clusters share these cores; all traffic stays on the machine (loopback and a bridge)"
                 .to_owned(),
-            format!("built in the {profile}, {}", first_line("rustc", &["--version"])),
-            format!("Postgres: {}, the hub's own with its default settings", postgres()),
+            format!(
+                "built in the {profile}, {}",
+                first_line("rustc", &["--version"])
+            ),
+            format!(
+                "Postgres: {}, the hub's own with its default settings",
+                postgres()
+            ),
             "TLS 1.3, mutual, P-256 keys, a certificate per agent; aws-lc-rs".to_owned(),
             format!("load average when it began: {}", load_average()),
         ];
         if !plan.note.is_empty() {
             lines.push(format!("meanwhile: {}", plan.note));
         }
-        Self { at: Timestamp::now(), commit: commit(), lines }
+        Self {
+            at: Timestamp::now(),
+            commit: commit(),
+            lines,
+        }
     }
 }
 
@@ -48,7 +58,10 @@ fn machine() -> String {
     let model = fs::read_to_string("/proc/cpuinfo")
         .ok()
         .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?.to_owned();
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("model name"))?
+                .to_owned();
             Some(line.split_once(':')?.1.trim().to_owned())
         })
         .unwrap_or_else(|| "unknown processor".to_owned());
@@ -66,7 +79,10 @@ fn machine() -> String {
 
 fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn postgres() -> String {
@@ -76,7 +92,9 @@ fn postgres() -> String {
             .filter(|path| path.is_file())
             .max()
     });
-    newest.and_then(|path| Some(first_line(path.to_str()?, &["--version"]))).unwrap_or_default()
+    newest
+        .and_then(|path| Some(first_line(path.to_str()?, &["--version"])))
+        .unwrap_or_default()
 }
 
 fn commit() -> String {
@@ -86,15 +104,24 @@ fn commit() -> String {
 }
 
 fn git(arguments: &[&str]) -> String {
-    let output = Command::new("git").current_dir(repository()).args(arguments).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    let output = Command::new("git")
+        .current_dir(repository())
+        .args(arguments)
+        .output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output
         .map(|output| {
-            String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
         })
         .unwrap_or_default()
 }

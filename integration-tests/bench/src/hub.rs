@@ -40,7 +40,12 @@ impl Hub {
     pub fn start(data: PathBuf, host: &str) -> Result<Self> {
         std::fs::create_dir_all(&data)?;
         let agents = SocketAddr::new(host.parse()?, free_port()?);
-        let mut hub = Self { data, api_port: free_port()?, agents, process: None };
+        let mut hub = Self {
+            data,
+            api_port: free_port()?,
+            agents,
+            process: None,
+        };
         hub.start_again()?;
         Ok(hub)
     }
@@ -50,7 +55,10 @@ impl Hub {
     /// # Errors
     /// When it does not become ready.
     pub fn start_again(&mut self) -> Result<Duration> {
-        let log = File::options().create(true).append(true).open(self.data.join("hub.log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.data.join("hub.log"))?;
         let mut command = Command::new(workspace_binary("bellwether-hub")?);
         command
             .arg("serve")
@@ -63,11 +71,16 @@ impl Hub {
             .stdout(log.try_clone()?)
             .stderr(log);
         let began = Instant::now();
-        let process = self.process.insert(OwnedProcess::start("the hub", &mut command)?);
+        let process = self
+            .process
+            .insert(OwnedProcess::start("the hub", &mut command)?);
         let url = format!("http://127.0.0.1:{}/readyz", self.api_port);
         while http_status(&url) != Some(200) {
             if !process.is_running()? || began.elapsed() > START_LIMIT {
-                bail!("the hub did not become ready; see {}", self.data.join("hub.log").display());
+                bail!(
+                    "the hub did not become ready; see {}",
+                    self.data.join("hub.log").display()
+                );
             }
             std::thread::sleep(READY_POLL);
         }
@@ -79,7 +92,9 @@ impl Hub {
     /// # Errors
     /// When it has to be killed.
     pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop(Duration::from_secs(30)))
+        self.process
+            .take()
+            .map_or(Ok(()), |mut process| process.stop(Duration::from_secs(30)))
     }
 
     /// A client of its API.

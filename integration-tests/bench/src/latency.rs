@@ -17,7 +17,9 @@ impl Latencies {
     /// # Errors
     /// Never with these bounds.
     pub fn new() -> Result<Self> {
-        Ok(Self { histogram: Histogram::new_with_bounds(1, 600_000_000, 3)? })
+        Ok(Self {
+            histogram: Histogram::new_with_bounds(1, 600_000_000, 3)?,
+        })
     }
 
     /// Takes one latency in; beyond ten minutes it counts as ten.
@@ -33,7 +35,10 @@ impl Latencies {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "ten minutes in microseconds fit 52 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ten minutes in microseconds fit 52 bits"
+)]
 fn millis(micros: u64) -> f64 {
     micros as f64 / 1_000.0
 }

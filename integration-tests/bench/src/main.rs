@@ -24,7 +24,9 @@ fn main() -> ExitCode {
     let plan = plan::Plan::parse();
     // Fails only when a provider is installed already: the same one, by the workspace's rule.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(&plan)),
         Err(error) => Err(error.into()),

@@ -75,8 +75,17 @@ impl Member {
         // Nobody beats from a pod that is only played: the command gives up waiting, with
         // everything installed.
         let arguments = [
-            "register", "cluster", &cluster.name, "--kubeconfig", kubeconfig, "--namespaces",
-            NAMESPACE, "--agent-image", "bellwether.local/agent:bench", "--timeout", "1s",
+            "register",
+            "cluster",
+            &cluster.name,
+            "--kubeconfig",
+            kubeconfig,
+            "--namespaces",
+            NAMESPACE,
+            "--agent-image",
+            "bellwether.local/agent:bench",
+            "--timeout",
+            "1s",
         ];
         let answer = tokio::task::block_in_place(|| cli.call(&arguments, None))?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), SYSTEM);
@@ -88,13 +97,20 @@ impl Member {
         let file = write_kubeconfig(&client, cluster, folder).await?;
         let token = write_join_token(&client, folder).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
-        let mut arguments: Vec<String> =
-            ["--kubeconfig", &file, "--token-file", &token, "--health-listen", &health]
-                .map(str::to_owned)
-                .into();
-        for (flag, name) in
-            [("--hub-address", "BELLWETHER_HUB_ADDRESS"), ("--hub-ca-hash", "BELLWETHER_HUB_CA_HASH")]
-        {
+        let mut arguments: Vec<String> = [
+            "--kubeconfig",
+            &file,
+            "--token-file",
+            &token,
+            "--health-listen",
+            &health,
+        ]
+        .map(str::to_owned)
+        .into();
+        for (flag, name) in [
+            ("--hub-address", "BELLWETHER_HUB_ADDRESS"),
+            ("--hub-ca-hash", "BELLWETHER_HUB_CA_HASH"),
+        ] {
             arguments.extend([flag.to_owned(), environment(&deployment, name)?]);
         }
         let mut member = Self {
@@ -132,7 +148,9 @@ impl Member {
     /// # Errors
     /// When it has to be killed.
     pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop(Duration::from_secs(20)))
+        self.process
+            .take()
+            .map_or(Ok(()), |mut process| process.stop(Duration::from_secs(20)))
     }
 
     /// Tells whether the agent says that it is ready.
@@ -145,7 +163,11 @@ impl Member {
     /// # Errors
     /// When it does not run.
     pub fn pid(&self) -> Result<u32> {
-        Ok(self.process.as_ref().context("the agent does not run")?.id())
+        Ok(self
+            .process
+            .as_ref()
+            .context("the agent does not run")?
+            .id())
     }
 
     /// Waits until the hub counts the cluster as Ready.
@@ -160,9 +182,10 @@ impl Member {
             if cluster["status"]["condition"] == "Ready" {
                 return Ok(());
             }
-            let runs = self.process.as_mut().is_some_and(|process| {
-                process.is_running().unwrap_or_default()
-            });
+            let runs = self
+                .process
+                .as_mut()
+                .is_some_and(|process| process.is_running().unwrap_or_default());
             if !runs || Instant::now() > deadline {
                 bail!(
                     "the agent of {} does not connect ({}); see {}",
@@ -190,10 +213,15 @@ fn environment(deployment: &Deployment, name: &str) -> Result<String> {
 async fn write_kubeconfig(client: &Client, cluster: &LabCluster, folder: &Path) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), SYSTEM);
     let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() },
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(86_400),
+            ..TokenRequestSpec::default()
+        },
         ..TokenRequest::default()
     };
-    let answer = accounts.create_token_request(AGENT, &PostParams::default(), &request).await?;
+    let answer = accounts
+        .create_token_request(AGENT, &PostParams::default(), &request)
+        .await?;
     let token = answer.status.context("a token")?.token;
     let own = Kubeconfig::read_from(&cluster.kubeconfig)?;
     let server = own
@@ -215,14 +243,22 @@ async fn write_kubeconfig(client: &Client, cluster: &LabCluster, folder: &Path) 
 async fn write_join_token(client: &Client, folder: &Path) -> Result<String> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM);
     let secret = secrets.get("bellwether-agent-join").await?;
-    let token = secret.data.unwrap_or_default().remove("token").context("the join token")?;
+    let token = secret
+        .data
+        .unwrap_or_default()
+        .remove("token")
+        .context("the join token")?;
     write_private(&folder.join("join-token"), &token.0)
 }
 
 fn write_private(path: &Path, content: &[u8]) -> Result<String> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let mut file =
-        File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)?;
     path.to_str().map(str::to_owned).context("paths are UTF-8")
 }

@@ -46,7 +46,10 @@ impl Watch {
     pub fn start(client: &Client, api_version: &str, kind: &str, namespace: &str) -> Self {
         let api = dynamic(client, api_version, kind, namespace);
         let (sender, seen) = mpsc::unbounded_channel();
-        Self { seen, task: tokio::spawn(follow(api, sender)) }
+        Self {
+            seen,
+            task: tokio::spawn(follow(api, sender)),
+        }
     }
 
     /// The next change; `None` once the watch has ended.
@@ -56,7 +59,12 @@ impl Watch {
 }
 
 /// Objects of one kind in one namespace, whatever their shape.
-pub fn dynamic(client: &Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+pub fn dynamic(
+    client: &Client,
+    api_version: &str,
+    kind: &str,
+    namespace: &str,
+) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     Api::namespaced_with(client.clone(), namespace, &resource)
@@ -92,6 +100,15 @@ fn seen(event: WatchEvent<DynamicObject>) -> Option<Seen> {
         WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return None,
     };
     let name = object.metadata.name.clone()?;
-    let object = if exists { serde_json::to_value(object).ok()? } else { Value::Null };
-    Some(Seen { name, object, at, wall })
+    let object = if exists {
+        serde_json::to_value(object).ok()?
+    } else {
+        Value::Null
+    };
+    Some(Seen {
+        name,
+        object,
+        at,
+        wall,
+    })
 }

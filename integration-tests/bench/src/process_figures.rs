@@ -35,7 +35,13 @@ fn field_kib(pid: u32, file: &str, field: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
     text.lines()
-        .find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix(field)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .with_context(|| format!("{path} has no {field}"))
 }
 
@@ -68,8 +74,10 @@ pub fn cpu_of_tree(root: u32) -> Result<Duration> {
         .collect();
     let mut level = vec![root];
     while !level.is_empty() {
-        let below: Vec<&(u32, Stat)> =
-            all.iter().filter(|(_, stat)| level.contains(&stat.parent)).collect();
+        let below: Vec<&(u32, Stat)> = all
+            .iter()
+            .filter(|(_, stat)| level.contains(&stat.parent))
+            .collect();
         total += below.iter().map(|(_, stat)| stat.cpu).sum::<Duration>();
         level = below.iter().map(|(pid, _)| *pid).collect();
     }
@@ -91,9 +99,16 @@ impl Stat {
         // The name stands in brackets and may hold anything.
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks: u64 = fields.get(11..15)?.iter().filter_map(|text| text.parse::<u64>().ok()).sum();
+        let ticks: u64 = fields
+            .get(11..15)?
+            .iter()
+            .filter_map(|text| text.parse::<u64>().ok())
+            .sum();
         let cpu = Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND);
-        Some(Self { parent: fields.get(1)?.parse().ok()?, cpu })
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            cpu,
+        })
     }
 }
 
@@ -104,7 +119,12 @@ impl Stat {
 pub fn postmaster(hub_data: &Path) -> Result<u32> {
     let folder = hub_data.join("postgres");
     let mut folders = vec![folder.clone()];
-    folders.extend(fs::read_dir(&folder).into_iter().flatten().filter_map(|e| Some(e.ok()?.path())));
+    folders.extend(
+        fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|e| Some(e.ok()?.path())),
+    );
     folders
         .iter()
         .find_map(|folder| {

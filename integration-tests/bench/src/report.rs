@@ -36,12 +36,18 @@ const INTRODUCTION: &str = "# Benchmarks\n\n\
 impl Report {
     /// Makes an empty report.
     pub fn new(conditions: Conditions) -> Self {
-        Self { conditions, rows: Vec::new() }
+        Self {
+            conditions,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a figure, and prints it at once. An empty target = there is none.
     pub fn add(&mut self, what: &str, figure: &str, target: &str, conditions: &str) {
-        println!("{what}: {figure}{}{target}", if target.is_empty() { "" } else { "; target " });
+        println!(
+            "{what}: {figure}{}{target}",
+            if target.is_empty() { "" } else { "; target " }
+        );
         self.rows.push(Row {
             what: what.to_owned(),
             figure: figure.to_owned(),
@@ -89,9 +95,16 @@ impl Report {
     /// When the file cannot be written.
     pub fn append_to(&self, path: &Path) -> Result<()> {
         let fail = || format!("failed to write {}", path.display());
-        let mut file =
-            std::fs::File::options().create(true).append(true).open(path).with_context(fail)?;
-        let introduction = if file.metadata()?.len() == 0 { INTRODUCTION } else { "" };
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(fail)?;
+        let introduction = if file.metadata()?.len() == 0 {
+            INTRODUCTION
+        } else {
+            ""
+        };
         write!(file, "{introduction}{}", self.section()).with_context(fail)
     }
 }

@@ -20,7 +20,10 @@ use crate::{
 /// # Errors
 /// When something does not start or breaks; what was measured before is in the report.
 pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    if ![Measure::P1, Measure::P2, Measure::P9].iter().any(|measure| plan.wants(*measure)) {
+    if ![Measure::P1, Measure::P2, Measure::P9]
+        .iter()
+        .any(|measure| plan.wants(*measure))
+    {
         return Ok(());
     }
     let data = plan.directory.join("loopback");
@@ -33,7 +36,10 @@ pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         "enrolments",
         &format!("{per_second:.0}/s"),
         "≥ 300/s (P13)",
-        &format!("{} in a row, 64 at once: join token by the API, key, CSR, Enrol", fleet.len()),
+        &format!(
+            "{} in a row, 64 at once: join token by the API, key, CSR, Enrol",
+            fleet.len()
+        ),
     );
     if plan.wants(Measure::P1) {
         memory::measure(plan, &mut hub, &mut fleet, report).await?;
@@ -58,7 +64,11 @@ fn cold_start(plan: &Plan, hub: &mut Hub, fleet: &Fleet, report: &mut Report) ->
         hub.stop()?;
         runs.push(hub.start_again()?.as_secs_f64() * 1_000.0);
     }
-    let applications = if plan.wants(Measure::P2) { plan.changes } else { 0 };
+    let applications = if plan.wants(Measure::P2) {
+        plan.changes
+    } else {
+        0
+    };
     report.add(
         "P9 hub: process start → /readyz",
         &format!("{} ms", spread(&runs, 0)),

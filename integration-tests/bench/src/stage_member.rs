@@ -27,8 +27,14 @@ impl OwnLab {
         let folder = std::path::Path::new("/var/lib/bellwether-lab").join(&plan.lab);
         // A lab that is up is used as it is: bringing it up with other clusters would replace it.
         match std::fs::read_to_string(folder.join("lab.json")) {
-            Ok(text) => Ok(Self { lab: serde_json::from_str(&text)?, is_ours: false }),
-            Err(_) => Ok(Self { lab: Lab::up(&plan.lab, real, control_plane)?, is_ours: true }),
+            Ok(text) => Ok(Self {
+                lab: serde_json::from_str(&text)?,
+                is_ours: false,
+            }),
+            Err(_) => Ok(Self {
+                lab: Lab::up(&plan.lab, real, control_plane)?,
+                is_ours: true,
+            }),
         }
     }
 }
@@ -56,12 +62,15 @@ struct Stage<'a> {
 /// # Errors
 /// When something does not start or breaks; what was measured before is in the report.
 pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    let process = [Measure::P3, Measure::P7, Measure::P9].iter().any(|one| plan.wants(*one));
+    let process = [Measure::P3, Measure::P7, Measure::P9]
+        .iter()
+        .any(|one| plan.wants(*one));
     let pod = plan.wants(Measure::P10);
     if !process && !pod {
         return Ok(());
     }
-    let owned = tokio::task::block_in_place(|| OwnLab::up(plan, usize::from(pod), usize::from(process)))?;
+    let owned =
+        tokio::task::block_in_place(|| OwnLab::up(plan, usize::from(pod), usize::from(process)))?;
     let folder = plan.directory.join("member");
     let _absent = std::fs::remove_dir_all(&folder);
     let mut hub = Hub::start(folder.join("hub"), &owned.lab.bridge_address)?;

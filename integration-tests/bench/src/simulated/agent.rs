@@ -37,13 +37,23 @@ impl Session {
     /// When the hub refuses.
     pub async fn open(channel: Channel, held: &Held) -> Result<Self> {
         let (up, messages) = mpsc::channel(OUTBOUND);
-        up.send(AgentMessage { message: Some(Up::Hello(held.hello())) }).await?;
-        let answer = LinkClient::new(channel).session(ReceiverStream::new(messages)).await?;
+        up.send(AgentMessage {
+            message: Some(Up::Hello(held.hello())),
+        })
+        .await?;
+        let answer = LinkClient::new(channel)
+            .session(ReceiverStream::new(messages))
+            .await?;
         let mut down = answer.into_inner();
         match down.message().await?.and_then(|message| message.message) {
-            Some(Down::Welcome(welcome)) => {
-                Ok(Self { welcome, up, down, parts: Vec::new(), hub_beat: 0, sequence: 0 })
-            }
+            Some(Down::Welcome(welcome)) => Ok(Self {
+                welcome,
+                up,
+                down,
+                parts: Vec::new(),
+                hub_beat: 0,
+                sequence: 0,
+            }),
             other => bail!("no welcome but {other:?}"),
         }
     }
@@ -81,13 +91,15 @@ impl Session {
     ) -> Result<()> {
         match message {
             Down::Delta(delta) => {
-                self.store(held, heard, &delta.changes, delta.to, &delta.root).await
+                self.store(held, heard, &delta.changes, delta.to, &delta.root)
+                    .await
             }
             Down::Snapshot(part) => {
                 self.parts.extend(part.units);
                 if part.complete {
                     let units = std::mem::take(&mut self.parts);
-                    self.store(held, heard, &units, part.generation, &part.root).await
+                    self.store(held, heard, &units, part.generation, &part.root)
+                        .await
                 } else {
                     self.say(Up::Credit(Credit { batches: 1 })).await
                 }
@@ -96,7 +108,9 @@ impl Session {
                 self.hub_beat = beat.number;
                 Ok(())
             }
-            Down::Reconnect(_) | Down::Refused(_) => bail!("the hub ended the session: {message:?}"),
+            Down::Reconnect(_) | Down::Refused(_) => {
+                bail!("the hub ended the session: {message:?}")
+            }
             Down::Welcome(_) | Down::Blob(_) | Down::StatusAck(_) => Ok(()),
         }
     }
@@ -110,11 +124,17 @@ impl Session {
         root: &[u8],
     ) -> Result<()> {
         held.take(units, generation, root, &self.welcome)?;
-        self.say(Up::Ack(Ack { generation: held.generation, root: held.root_bytes() })).await?;
+        self.say(Up::Ack(Ack {
+            generation: held.generation,
+            root: held.root_bytes(),
+        }))
+        .await?;
         let at = Instant::now();
         let mut reports = Vec::new();
         for unit in units {
-            let Some(bundle) = bundle_of(unit)? else { continue };
+            let Some(bundle) = bundle_of(unit)? else {
+                continue;
+            };
             self.sequence += 1;
             reports.push(UnitStatus {
                 key: unit.key.clone(),
@@ -147,6 +167,11 @@ impl Session {
     }
 
     async fn say(&self, message: Up) -> Result<()> {
-        self.up.send(AgentMessage { message: Some(message) }).await.context("the stream ended")
+        self.up
+            .send(AgentMessage {
+                message: Some(message),
+            })
+            .await
+            .context("the stream ended")
     }
 }

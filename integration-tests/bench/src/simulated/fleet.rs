@@ -142,7 +142,10 @@ impl Fleet {
     /// When some are not.
     pub fn check_connected(&self) -> Result<()> {
         let connected = *self.connected.borrow();
-        ensure!(connected == self.agents.len(), "only {connected} agents are connected");
+        ensure!(
+            connected == self.agents.len(),
+            "only {connected} agents are connected"
+        );
         Ok(())
     }
 }
@@ -151,9 +154,14 @@ async fn enrol_one(api: &Api, hub: &Hub, index: usize) -> Result<Arc<Agent>> {
     let name = cluster_name(index);
     let join = api.join_token(&name).await?;
     let cluster_uid = format!("00000000-0000-4000-8000-{index:012}");
-    let credentials =
-        hub.enrol(&join, &cluster_uid).await.with_context(|| format!("enrolling {name}"))?;
-    Ok(Arc::new(Agent { credentials, held: Mutex::new(Held::new(cluster_uid)) }))
+    let credentials = hub
+        .enrol(&join, &cluster_uid)
+        .await
+        .with_context(|| format!("enrolling {name}"))?;
+    Ok(Arc::new(Agent {
+        credentials,
+        held: Mutex::new(Held::new(cluster_uid)),
+    }))
 }
 
 async fn keep_connected(
@@ -168,7 +176,9 @@ async fn keep_connected(
     let mut held = agent.held.lock().await;
     while !stop.is_cancelled() {
         let ended = {
-            let Ok(permit) = gate.acquire().await else { return };
+            let Ok(permit) = gate.acquire().await else {
+                return;
+            };
             let opened = match hub.connect(Some(&agent.credentials)).await {
                 Ok(channel) => Session::open(channel, &held).await,
                 Err(error) => Err(error),

@@ -32,7 +32,10 @@ pub struct Held {
 impl Held {
     /// Holds nothing.
     pub fn new(cluster_uid: String) -> Self {
-        Self { cluster_uid, ..Self::default() }
+        Self {
+            cluster_uid,
+            ..Self::default()
+        }
     }
 
     /// The first message of a session.
@@ -46,7 +49,9 @@ impl Held {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes_version: "v1.33.0".to_owned(),
             cluster_uid: self.cluster_uid.clone(),
-            capabilities: ["apps/v1", "gateway.networking.k8s.io/v1", "v1"].map(str::to_owned).into(),
+            capabilities: ["apps/v1", "gateway.networking.k8s.io/v1", "v1"]
+                .map(str::to_owned)
+                .into(),
             epoch: self.epoch,
         }
     }
@@ -70,7 +75,10 @@ impl Held {
         for unit in units {
             self.take_unit(unit);
         }
-        ensure!(self.root.as_bytes() == root, "the root of generation {generation} differs");
+        ensure!(
+            self.root.as_bytes() == root,
+            "the root of generation {generation} differs"
+        );
         self.generation = self.generation.max(generation);
         self.incarnation = welcome.incarnation;
         self.epoch = welcome.epoch;
@@ -89,7 +97,8 @@ impl Held {
         if let Some(digest) = &digest {
             self.root.add(&unit.key, digest);
         }
-        self.units.insert(unit.key.clone(), (unit.generation, digest));
+        self.units
+            .insert(unit.key.clone(), (unit.generation, digest));
     }
 }
 
@@ -101,7 +110,11 @@ pub fn bundle_of(unit: &UnitChange) -> Result<Option<Bundle>> {
     if unit.digest.is_empty() || !unit.key.starts_with("application/") {
         return Ok(None);
     }
-    ensure!(!unit.inline_blob.is_empty(), "{} is too large to travel inside", unit.key);
+    ensure!(
+        !unit.inline_blob.is_empty(),
+        "{} is too large to travel inside",
+        unit.key
+    );
     let json = zstd::bulk::decompress(&unit.inline_blob, MAX_BUNDLE_BYTES)?;
     Ok(Some(serde_json::from_slice(&json).context("a bundle")?))
 }

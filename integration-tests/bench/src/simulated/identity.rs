@@ -34,7 +34,10 @@ impl Hub {
         let ca = CertificateDer::from_pem_file(data.join("pki/ca.pem")).context("the hub's CA")?;
         let mut roots = RootCertStore::empty();
         roots.add(ca)?;
-        Ok(Self { address, roots: Arc::new(roots) })
+        Ok(Self {
+            address,
+            roots: Arc::new(roots),
+        })
     }
 
     /// Opens a connection of its own, TLS 1.3; without credentials only Enrol works on it.
@@ -58,13 +61,17 @@ impl Hub {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(HUB_SERVER_NAME)?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+        let tls = TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await?;
         let mut stream = Some(TokioIo::new(tls));
         let connector = tower::service_fn(move |_: http::Uri| {
             let stream = stream.take();
             async move { stream.ok_or_else(|| std::io::Error::other("the connection ended")) }
         });
-        Ok(Endpoint::from_static("http://hub").connect_with_connector(connector).await?)
+        Ok(Endpoint::from_static("http://hub")
+            .connect_with_connector(connector)
+            .await?)
     }
 
     /// Enrols with a token: makes a key, sends a CSR, gets a certificate.
@@ -73,7 +80,10 @@ impl Hub {
     /// When the hub refuses.
     pub async fn enrol(&self, join: &JoinMaterial, cluster_uid: &str) -> Result<Credentials> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
+        let csr = CertificateParams::default()
+            .serialize_request(&key)?
+            .der()
+            .to_vec();
         let channel = self.connect(None).await?;
         let answer = IdentityClient::new(channel)
             .enrol(EnrolRequest {
@@ -84,8 +94,15 @@ impl Hub {
             })
             .await?
             .into_inner();
-        let chain = answer.chain_der.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        Ok(Credentials { key: key.serialize_der(), chain })
+        let chain = answer
+            .chain_der
+            .iter()
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect();
+        Ok(Credentials {
+            key: key.serialize_der(),
+            chain,
+        })
     }
 }
 

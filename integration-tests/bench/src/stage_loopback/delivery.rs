@@ -48,23 +48,24 @@ struct Run {
 ///
 /// # Errors
 /// When changes are refused or not acknowledged.
-pub async fn measure(
-    plan: &Plan,
-    hub: &Hub,
-    fleet: &mut Fleet,
-    report: &mut Report,
-) -> Result<()> {
+pub async fn measure(plan: &Plan, hub: &Hub, fleet: &mut Fleet, report: &mut Report) -> Result<()> {
     fleet.connect().await?;
     let api = hub.api()?;
     let mut revision = 1;
-    let paced = Pace { rate: plan.rate, changes: plan.changes };
+    let paced = Pace {
+        rate: plan.rate,
+        changes: plan.changes,
+    };
     let install = one_run(paced, hub, &api, fleet, revision).await?;
     let mut runs = Vec::new();
     for _ in 0..plan.runs {
         revision += 1;
         runs.push(one_run(paced, hub, &api, fleet, revision).await?);
     }
-    let calm = Pace { rate: CALM_RATE, changes: plan.changes.min(CALM_CHANGES) };
+    let calm = Pace {
+        rate: CALM_RATE,
+        changes: plan.changes.min(CALM_CHANGES),
+    };
     let unloaded = one_run(calm, hub, &api, fleet, revision + 1).await?;
     fleet.check_connected()?;
     let broken = fleet.take_broken();
@@ -74,7 +75,10 @@ pub async fn measure(
         "P2 change → ack, one at a time",
         &of_runs(std::slice::from_ref(&unloaded.whole)),
         TARGET,
-        &format!("the same at {CALM_RATE}/s, {} changes, one run", calm.changes),
+        &format!(
+            "the same at {CALM_RATE}/s, {} changes, one run",
+            calm.changes
+        ),
     );
     Ok(())
 }
@@ -87,11 +91,21 @@ fn show(
     broken: usize,
     report: &mut Report,
 ) {
-    let column = |of: fn(&Run) -> &Latencies| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
+    let column =
+        |of: fn(&Run) -> &Latencies| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
     let (count, rate) = (plan.changes, plan.rate);
-    let last: Vec<f64> = runs.iter().map(|run| run.last.as_secs_f64() * 1_000.0).collect();
+    let last: Vec<f64> = runs
+        .iter()
+        .map(|run| run.last.as_secs_f64() * 1_000.0)
+        .collect();
     let cores = |index: usize| {
-        spread(&runs.iter().map(|run| run.cores[index]).collect::<Vec<f64>>(), 2)
+        spread(
+            &runs
+                .iter()
+                .map(|run| run.cores[index])
+                .collect::<Vec<f64>>(),
+            2,
+        )
     };
     let first = runs.first().unwrap_or(install);
     report.add(
@@ -124,7 +138,10 @@ fn show(
         "P2 the API's answer",
         &of_runs(&column(|run| &run.answers)),
         "",
-        &format!("from the intended start; the last ack {} ms after the last start", spread(&last, 0)),
+        &format!(
+            "from the intended start; the last ack {} ms after the last start",
+            spread(&last, 0)
+        ),
     );
     report.add(
         "P2 first install → ack",
@@ -198,10 +215,15 @@ async fn one_run(
     };
     let last_start = intended(pace.changes.saturating_sub(1));
     for (index, answer) in answered {
-        let ack = heard.get(&name(index)).context("every change was acknowledged")?;
-        run.whole.record(ack.at.saturating_duration_since(intended(index)));
-        run.committed.record(ack.at.saturating_duration_since(answer));
-        run.answers.record(answer.saturating_duration_since(intended(index)));
+        let ack = heard
+            .get(&name(index))
+            .context("every change was acknowledged")?;
+        run.whole
+            .record(ack.at.saturating_duration_since(intended(index)));
+        run.committed
+            .record(ack.at.saturating_duration_since(answer));
+        run.answers
+            .record(answer.saturating_duration_since(intended(index)));
         run.last = run.last.max(ack.at.saturating_duration_since(last_start));
         run.packed = run.packed.max(ack.packed_bytes);
     }
@@ -222,7 +244,10 @@ async fn acknowledgements(
             }
             Ok(Some(_)) => {}
             Ok(None) => bail!("the agents are gone"),
-            Err(_) => bail!("only {} of {count} changes were acknowledged in time", heard.len()),
+            Err(_) => bail!(
+                "only {} of {count} changes were acknowledged in time",
+                heard.len()
+            ),
         }
     }
     Ok(heard)

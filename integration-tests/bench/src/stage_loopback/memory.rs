@@ -54,7 +54,12 @@ pub async fn measure(
         full / 1024,
         fleet.take_broken()
     );
-    report.add("P1 memory per connected idle agent", &each(empty, full, agents), TARGET, &conditions);
+    report.add(
+        "P1 memory per connected idle agent",
+        &each(empty, full, agents),
+        TARGET,
+        &conditions,
+    );
     report.add(
         "P1 the same after one full reconnect",
         &each(empty, reconnected, agents),

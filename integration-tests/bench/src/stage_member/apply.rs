@@ -42,7 +42,11 @@ pub async fn measure(stage: &Stage<'_>, member: &Member, report: &mut Report) ->
              changes a run, 5/s, to one cluster; the agent is a process with its ServiceAccount's \
              token; {} workloads in the cluster; {} runs",
             stage.plan.applies,
-            if stage.plan.wants(crate::plan::Measure::P7) { stage.plan.workloads } else { 0 },
+            if stage.plan.wants(crate::plan::Measure::P7) {
+                stage.plan.workloads
+            } else {
+                0
+            },
             runs.len()
         ),
     );
@@ -93,7 +97,10 @@ async fn one_run(stage: &Stage<'_>, seen: &mut Watch, run: usize) -> Result<Late
             }
             Ok(Some(_)) => {}
             Ok(None) => bail!("the watch ended"),
-            Err(_) => bail!("only {} of {count} changes were seen in time", applied.len()),
+            Err(_) => bail!(
+                "only {} of {count} changes were seen in time",
+                applied.len()
+            ),
         }
     }
     let mut latencies = Latencies::new()?;

@@ -26,7 +26,9 @@ const ANALYSIS: &str = "{interval: 1s, failureThreshold: 1, metrics: [\
 /// When the canary is not rolled back.
 pub async fn measure(stage: &Stage<'_>, report: &mut Report) -> Result<()> {
     let cluster = stage.lab.cluster("c1")?;
-    let names: Vec<String> = (0..stage.plan.runs).map(|run| format!("bench-{run}")).collect();
+    let names: Vec<String> = (0..stage.plan.runs)
+        .map(|run| format!("bench-{run}"))
+        .collect();
     block_in_place(|| register(stage, cluster, &names))?;
     let client = administrator(cluster).await?;
     let (mut samples, mut records) = (Vec::new(), Vec::new());
@@ -57,12 +59,23 @@ pub async fn measure(stage: &Stage<'_>, report: &mut Report) -> Result<()> {
 }
 
 fn register(stage: &Stage<'_>, cluster: &LabCluster, namespaces: &[String]) -> Result<()> {
-    stage.lab.load_image(IMAGE, &workspace_binary("bellwether-agent")?)?;
+    stage
+        .lab
+        .load_image(IMAGE, &workspace_binary("bellwether-agent")?)?;
     let kubeconfig = cluster.kubeconfig.to_str().context("paths are UTF-8")?;
     let namespaces = namespaces.join(",");
     stage.cli.run(&[
-        "register", "cluster", &cluster.name, "--kubeconfig", kubeconfig, "--namespaces", &namespaces,
-        "--metrics-address", &cluster.prometheus_url, "--agent-image", IMAGE,
+        "register",
+        "cluster",
+        &cluster.name,
+        "--kubeconfig",
+        kubeconfig,
+        "--namespaces",
+        &namespaces,
+        "--metrics-address",
+        &cluster.prometheus_url,
+        "--agent-image",
+        IMAGE,
     ])?;
     Ok(())
 }
@@ -97,7 +110,10 @@ async fn one_run(stage: &Stage<'_>, name: &str, watches: Watches) -> Result<Roll
     let traffic = block_in_place(|| {
         stage.cli.apply(&shop.documents())?;
         wait_run(stage, name, 1, "Succeeded")?;
-        let out = stage.plan.directory.join(format!("member/traffic-{name}.jsonl"));
+        let out = stage
+            .plan
+            .directory
+            .join(format!("member/traffic-{name}.jsonl"));
         start_traffic(stage, &shop, &out)
     })?;
     block_in_place(|| stage.cli.apply(&shop.version("v3").documents()))?;
@@ -118,7 +134,9 @@ fn start_traffic(stage: &Stage<'_>, shop: &Shop, out: &Path) -> Result<Traffic> 
 fn wait_run(stage: &Stage<'_>, name: &str, revision: u64, state: &str) -> Result<()> {
     until(RUN_LIMIT, &format!("{name} to be {state}"), || {
         let view = stage.cli.json(&["get", "rollout", name]).ok();
-        Ok(view.filter(|view| view["revision"] == revision && view["state"] == state).map(|_| ()))
+        Ok(view
+            .filter(|view| view["revision"] == revision && view["state"] == state)
+            .map(|_| ()))
     })
 }
 
@@ -127,7 +145,11 @@ async fn observe(mut watches: Watches) -> Result<Rollback> {
     let (mut failed, mut with_canary, mut without) = (None, false, None);
     loop {
         if let (Some((sample, verdict)), Some(route)) = (failed, without) {
-            return Ok(Rollback { sample, verdict, route });
+            return Ok(Rollback {
+                sample,
+                verdict,
+                route,
+            });
         }
         tokio::select! {
             track = watches.tracks.next() => {

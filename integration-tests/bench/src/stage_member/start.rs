@@ -23,7 +23,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// When the agent does not repair it.
 pub async fn measure(stage: &Stage<'_>, member: &mut Member, report: &mut Report) -> Result<()> {
     let mut seen = Watch::start(&member.client, "v1", "ConfigMap", NAMESPACE);
-    stage.api.apply(application(NAME, &json!({"greeting": "hello"}))).await?;
+    stage
+        .api
+        .apply(application(NAME, &json!({"greeting": "hello"})))
+        .await?;
     wait_for(&mut seen, "hello").await?;
     let objects = dynamic(&member.client, "v1", "ConfigMap", NAMESPACE);
     let (mut ready, mut repaired) = (Vec::new(), Vec::new());
@@ -32,17 +35,30 @@ pub async fn measure(stage: &Stage<'_>, member: &mut Member, report: &mut Report
         wait_reported(stage).await?;
         tokio::task::block_in_place(|| member.stop())?;
         let edit = json!({"data": {"greeting": "edited"}});
-        let parameters =
-            PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
-        objects.patch(NAME, &parameters, &Patch::Merge(&edit)).await?;
+        let parameters = PatchParams {
+            field_manager: Some("kubectl-edit".into()),
+            ..PatchParams::default()
+        };
+        objects
+            .patch(NAME, &parameters, &Patch::Merge(&edit))
+            .await?;
         wait_for(&mut seen, "edited").await?;
         let began = member.start()?;
-        ready.push(millis(tokio::task::block_in_place(|| wait_ready(member, began))?));
-        repaired.push(millis(wait_for(&mut seen, "hello").await?.saturating_duration_since(began)));
+        ready.push(millis(tokio::task::block_in_place(|| {
+            wait_ready(member, began)
+        })?));
+        repaired.push(millis(
+            wait_for(&mut seen, "hello")
+                .await?
+                .saturating_duration_since(began),
+        ));
         member.wait_connected(&stage.api).await?;
     }
-    let workloads =
-        if stage.plan.wants(crate::plan::Measure::P7) { stage.plan.workloads } else { 0 };
+    let workloads = if stage.plan.wants(crate::plan::Measure::P7) {
+        stage.plan.workloads
+    } else {
+        0
+    };
     report.add(
         "P9 agent: process start → first reconcile",
         &format!("{} ms", spread(&repaired, 0)),

@@ -25,11 +25,22 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// # Errors
 /// When workloads do not come up.
 pub async fn measure(stage: &Stage<'_>, member: &Member, report: &mut Report) -> Result<()> {
-    idle(stage, member, "P7 agent idle", "≤ 25 MiB", "connected, no application", report).await?;
+    idle(
+        stage,
+        member,
+        "P7 agent idle",
+        "≤ 25 MiB",
+        "connected, no application",
+        report,
+    )
+    .await?;
     let count = stage.plan.workloads;
     let began = Instant::now();
     for first in (0..count).step_by(EACH) {
-        stage.api.apply(application(first, count.min(first + EACH))).await?;
+        stage
+            .api
+            .apply(application(first, count.min(first + EACH)))
+            .await?;
     }
     wait_available(member, count).await?;
     let conditions = format!(
@@ -39,7 +50,15 @@ pub async fn measure(stage: &Stage<'_>, member: &Member, report: &mut Report) ->
         began.elapsed().as_secs_f64()
     );
     let what = format!("P7 agent with {count} workloads");
-    idle(stage, member, &what, "≤ 40 MiB (of 1,000 workloads)", &conditions, report).await
+    idle(
+        stage,
+        member,
+        &what,
+        "≤ 40 MiB (of 1,000 workloads)",
+        &conditions,
+        report,
+    )
+    .await
 }
 
 async fn idle(
@@ -71,7 +90,10 @@ async fn idle(
         &format!("{what}: processor time"),
         &format!("{millicores:.1} m"),
         "≤ 5 m",
-        &format!("over {} s at rest; thousandths of one core", stage.plan.idle_seconds),
+        &format!(
+            "over {} s at rest; thousandths of one core",
+            stage.plan.idle_seconds
+        ),
     );
     Ok(())
 }
@@ -127,14 +149,20 @@ async fn wait_available(member: &Member, count: usize) -> Result<()> {
         let available = found
             .iter()
             .filter(|one| {
-                one.status.as_ref().and_then(|status| status.available_replicas) == Some(1)
+                one.status
+                    .as_ref()
+                    .and_then(|status| status.available_replicas)
+                    == Some(1)
             })
             .count();
         if available >= count {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("only {available} of {count} Deployments became available, {} exist", found.len());
+            bail!(
+                "only {available} of {count} Deployments became available, {} exist",
+                found.len()
+            );
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
