@@ -50,7 +50,7 @@ async fn every_described_path_is_served() {
     for (path, methods) in paths {
         for method in methods.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
-            let real = path.replace('{', "").replace('}', "");
+            let real = path.replace(['{', '}'], "");
             let answer = admin.send(admin.request(method.clone(), &real)).await;
             let nothing = answer.detail() == "there is nothing at this address";
             assert!(!nothing, "{method} {path} is described and not served");
