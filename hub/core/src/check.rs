@@ -89,7 +89,9 @@ impl Checker {
             if !reached && !going_back {
                 return broken("I16-unreachable-granted", grant.cluster.to_string());
             }
-            if seen.is_some_and(|seen| seen.is_busy_elsewhere(run)) && !going_back {
+            if seen.is_some_and(|seen| seen.is_busy_elsewhere(run, input.plan.governed))
+                && !going_back
+            {
                 return broken("I8-one-run-per-target", grant.cluster.to_string());
             }
         }
@@ -309,7 +311,17 @@ fn budgets(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
             .filter(|(_, one)| one.phase.has_failed())
             .count();
         let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-        let bounded = input.plan.on_failure != OnFailure::Continue && !going_back;
+        // Only this release is bounded by its failures; what ran before goes anywhere.
+        let brings = decision.grants.iter().any(|grant| {
+            grant.release == GrantRelease::This
+                && decision
+                    .next
+                    .clusters
+                    .get(&grant.cluster)
+                    .and_then(|one| one.wave)
+                    == Some(index)
+        });
+        let bounded = input.plan.on_failure != OnFailure::Continue && brings;
         if bounded && failed > planned.max_failures {
             return broken(
                 "I14-max-failures",

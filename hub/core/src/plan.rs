@@ -28,6 +28,9 @@ pub struct Plan {
     pub waves: Vec<PlannedWave>,
     /// What a failed wave does to the rest.
     pub on_failure: OnFailure,
+    /// Whether the release has governed workloads.
+    #[serde(default)]
+    pub governed: bool,
     /// Clusters of the destination that no wave takes, sorted by name; they get nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<PlannedCluster>,
@@ -107,6 +110,8 @@ pub struct PlanInput<'a> {
     pub fleet_max_concurrent: Option<IntOrPercent>,
     /// Whether no cluster ever finished a release of the application.
     pub install: bool,
+    /// Whether the release has governed workloads.
+    pub governed: bool,
 }
 
 /// Freezes membership, order and limits.
@@ -131,6 +136,7 @@ pub fn freeze(input: PlanInput<'_>) -> Result<Plan, PlanError> {
         install: false,
         waves: waves.collect(),
         on_failure: input.on_failure.unwrap_or(OnFailure::Halt),
+        governed: input.governed,
         left_out,
     })
 }
@@ -231,6 +237,7 @@ fn single(input: PlanInput<'_>) -> Plan {
         install: false,
         waves: vec![wave],
         on_failure: input.on_failure.unwrap_or(OnFailure::Continue),
+        governed: input.governed,
         left_out: Vec::new(),
     }
 }
@@ -252,6 +259,7 @@ fn install(input: PlanInput<'_>) -> Plan {
         install: true,
         waves: vec![wave],
         on_failure: OnFailure::Continue,
+        governed: input.governed,
         left_out: Vec::new(),
     }
 }

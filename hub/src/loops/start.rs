@@ -85,6 +85,7 @@ pub(super) async fn compare(
         clusters: &placement.clusters,
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
         install: !past.ever_ran,
+        governed: !content.rollouts.is_empty(),
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),

@@ -45,6 +45,7 @@ fn input<'a>(waves: &'a [Wave], clusters: &'a [ClusterFacts]) -> PlanInput<'a> {
         clusters,
         fleet_max_concurrent: None,
         install: false,
+        governed: true,
     }
 }
 

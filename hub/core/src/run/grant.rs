@@ -67,10 +67,9 @@ fn grant_wave(turn: &mut Turn<'_>, wave: usize) {
 /// Tells whether a cluster can be granted now: it is heard, and no other run is under way there.
 pub(super) fn is_ready(turn: &Turn<'_>, id: Uuid) -> bool {
     turn.reach(id) == Reach::Fresh
-        && turn
-            .seen
-            .get(&id)
-            .is_some_and(|seen| seen.member && !seen.is_busy_elsewhere(turn.input.run.id))
+        && turn.seen.get(&id).is_some_and(|seen| {
+            seen.member && !seen.is_busy_elsewhere(turn.input.run.id, turn.input.plan.governed)
+        })
 }
 
 fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease) {
@@ -96,9 +95,6 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
             (ClusterPhase::Running { since: now }, "ClusterGranted")
         }
         GrantRelease::Digest(_) => (ClusterPhase::Reverting { since: now }, "ClusterReverts"),
-        GrantRelease::LastSucceeded if cluster.wave.is_some() => {
-            (ClusterPhase::Reverting { since: now }, "ClusterReverts")
-        }
         GrantRelease::LastSucceeded => (ClusterPhase::Parked { since: now }, "ClusterJoined"),
     };
     cluster.phase = phase;
@@ -128,11 +124,17 @@ fn grant_joiners(turn: &mut Turn<'_>) {
         .waves
         .last()
         .map_or(1, |wave| wave.max_concurrent);
+    // Planned clusters that never got anything need something to run when the run has failed.
+    let failed = matches!(
+        turn.next.status,
+        RunStatus::Failed { .. } | RunStatus::Aborted { .. }
+    );
+    let has_nothing = |id: &Uuid| turn.seen.get(id).is_some_and(|seen| seen.desired.is_none());
     let joiners = || {
         turn.next
             .clusters
             .iter()
-            .filter(|(_, cluster)| cluster.wave.is_none())
+            .filter(|(id, cluster)| cluster.wave.is_none() || failed && has_nothing(id))
     };
     let busy = joiners()
         .filter(|(_, cluster)| cluster.phase.takes_slot())

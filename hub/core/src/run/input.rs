@@ -119,20 +119,32 @@ impl ClusterSeen {
     }
 
     /// Tells whether the cluster is still occupied with another run: a workload is between two
-    /// versions there.
+    /// versions there, or may be.
+    ///
+    /// `governed` says whether the application has Rollouts. Then a cluster must first have
+    /// answered for what it was granted last, and a release that is being taken back plainly must
+    /// end as well, or nobody could say what stable is. A first install that hangs gives way.
     #[must_use]
-    pub fn is_busy_elsewhere(&self, run: Uuid) -> bool {
-        self.status.as_ref().is_some_and(|status| {
-            status.run != run
-                && match status.outcome {
-                    UnitOutcome::RollingBack => true,
-                    UnitOutcome::Progressing => status
+    pub fn is_busy_elsewhere(&self, run: Uuid, governed: bool) -> bool {
+        let Some(status) = &self.status else {
+            return governed && self.desired.is_some();
+        };
+        let unanswered = self
+            .desired
+            .as_ref()
+            .is_some_and(|desired| *desired != status.digest);
+        let unfinished = match status.outcome {
+            UnitOutcome::RollingBack => true,
+            UnitOutcome::Progressing => {
+                governed && status.applied_release.is_some()
+                    || status
                         .rollouts
                         .iter()
-                        .any(|track| !track.phase.is_terminal()),
-                    _ => false,
-                }
-        })
+                        .any(|track| !track.phase.is_terminal())
+            }
+            _ => false,
+        };
+        governed && unanswered || status.run != run && unfinished
     }
 
     /// Tells whether the attempt runs there as a whole, healthy, and was heard of lately.

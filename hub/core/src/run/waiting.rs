@@ -233,7 +233,9 @@ impl Waits<'_, '_> {
                         on,
                         seen.and_then(|seen| seen.last_heard),
                     );
-                } else if seen.is_some_and(|seen| seen.is_busy_elsewhere(self.turn.input.run.id)) {
+                } else if seen.is_some_and(|seen| {
+                    seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
+                }) {
                     let message = format!("{name} returns to stable from another run first");
                     self.push("ReturningToStable", message, on, None);
                 } else {

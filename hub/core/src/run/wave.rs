@@ -43,7 +43,11 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
             match turn.reach(*id) {
                 Reach::Unreachable => tally.unreachable += 1,
                 // What another run left between two versions takes a slot of this one.
-                _ if turn.seen[id].is_busy_elsewhere(turn.input.run.id) => tally.in_flight += 1,
+                _ if turn.seen[id]
+                    .is_busy_elsewhere(turn.input.run.id, turn.input.plan.governed) =>
+                {
+                    tally.in_flight += 1
+                }
                 _ => {}
             }
         }

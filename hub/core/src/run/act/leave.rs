@@ -97,6 +97,8 @@ pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
                 ClusterPhase::Failed { .. } => meant,
                 // What was taken back everywhere is brought back everywhere, or no wave can pass.
                 ClusterPhase::Reverted { .. } => true,
+                // It has the release before only because this one had failed.
+                ClusterPhase::Parked { .. } => cluster.wave.is_some(),
                 _ => false,
             }
         })

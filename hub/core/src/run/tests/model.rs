@@ -83,6 +83,7 @@ pub fn plan(waves: Vec<PlannedWave>) -> Plan {
         install: false,
         waves,
         on_failure: OnFailure::Halt,
+        governed: true,
         left_out: Vec::new(),
     }
 }
@@ -133,7 +134,12 @@ impl Fleet {
                 member: true,
                 connected: member.connected,
                 last_heard: Some(member.last_heard),
-                desired: member.granted.as_ref().map(digest),
+                // Without a grant of this run it has what it speaks of.
+                desired: member
+                    .granted
+                    .as_ref()
+                    .map(digest)
+                    .or_else(|| member.status.as_ref().map(|status| status.digest.clone())),
                 status: member.status.clone(),
             })
             .collect()

@@ -1,0 +1,110 @@
+//! How often everything happened: a simulation that never met a fault or a state proves nothing
+//! about it.
+
+use std::{collections::BTreeMap, fmt};
+
+/// Counters by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<String, u64>);
+
+/// Faults that every batch of seeds must meet.
+pub const FAULTS: &[&str] = &[
+    "fault/agent-crash-after-save",
+    "fault/agent-crash-before-save",
+    "fault/agent-restart",
+    "fault/bad-metrics",
+    "fault/cluster-cut",
+    "fault/hub-crash",
+    "fault/hub-crash-before-commit",
+    "fault/hub-restart",
+    "fault/message-delayed",
+    "fault/message-dropped",
+    "fault/message-repeated",
+    "fault/no-metrics",
+    "fault/pods-killed",
+    "fault/pods-never-ready",
+    "fault/record-damaged",
+    "fault/release-mid-run",
+    "fault/save-conflict",
+    "fault/session-replaced",
+    "human/abort",
+    "human/approve",
+    "human/resume",
+    "human/retry",
+    "human/suspend",
+];
+
+/// States that every batch of seeds must meet.
+pub const STATES: &[&str] = &[
+    "agent/Failed",
+    "agent/Initializing",
+    "agent/Pausing",
+    "agent/Pinning",
+    "agent/Promoting",
+    "agent/RollingBack",
+    "agent/Step",
+    "agent/Succeeded",
+    "hub/Aborted",
+    "hub/Aborting",
+    "hub/Failed",
+    "hub/Halted",
+    "hub/Progressing",
+    "hub/RollingBack",
+    "hub/Succeeded",
+    "hub/Superseded",
+    "sync/delta",
+    "sync/snapshot",
+    "wave/Opening",
+    "wave/Passed",
+    "wave/Settling",
+];
+
+impl Counts {
+    /// Counts one.
+    pub fn one(&mut self, name: &str) {
+        self.many(name, 1);
+    }
+
+    /// Counts many.
+    pub fn many(&mut self, name: &str, count: u64) {
+        match self.0.get_mut(name) {
+            Some(sum) => *sum += count,
+            None => {
+                self.0.insert(name.to_owned(), count);
+            }
+        }
+    }
+
+    /// Adds what another play counted.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            self.many(name, *count);
+        }
+    }
+
+    /// Returns how often something happened.
+    #[must_use]
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Returns the names of faults and states that never happened, sorted.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        FAULTS
+            .iter()
+            .chain(STATES)
+            .copied()
+            .filter(|name| self.of(name) == 0)
+            .collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in &self.0 {
+            writeln!(f, "{count:>10}  {name}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Guards that can be removed, to prove that the checks would notice.
+
+/// A guard that is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mutant {
+    /// None: the shipped behaviour.
+    #[default]
+    None,
+    /// The agent takes every pod for ready.
+    SkipReadiness,
+    /// The hub forgets the gates after waves.
+    SkipGate,
+    /// The database takes reports of sessions that were replaced.
+    IgnoreEpoch,
+}

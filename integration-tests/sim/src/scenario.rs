@@ -1,0 +1,180 @@
+//! What one seed plays: the fleet, its waves, the releases and the humans.
+
+use bellwether_api::{
+    application::{ApplicationSpec, OnFailure, Wave},
+    reference::NamespacedName,
+};
+use bellwether_hub_core::{
+    placement::ClusterFacts,
+    release::{ReleaseContent, RolloutRecord, content},
+};
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Seconds in which faults happen; after them everything must come to rest.
+pub const FAULTS_UNTIL: i64 = 420;
+/// Seconds after which a play that is not at rest has failed.
+pub const GIVE_UP: i64 = 3_600;
+
+/// How a version behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// Well.
+    Good,
+    /// Its requests fail.
+    Failing,
+    /// Its pods never become ready.
+    Stuck,
+}
+
+impl Quality {
+    /// Reads how an image behaves from its name.
+    #[must_use]
+    pub fn of(image: &str) -> Self {
+        if image.ends_with("failing") {
+            Self::Failing
+        } else if image.ends_with("stuck") {
+            Self::Stuck
+        } else {
+            Self::Good
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Failing => "failing",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// What one seed plays.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The fleet.
+    pub clusters: Vec<ClusterFacts>,
+    /// The waves of every release but the first.
+    pub waves: Vec<Wave>,
+    /// What a failed wave does.
+    pub on_failure: OnFailure,
+    /// When (seconds) each release is applied.
+    pub releases: Vec<(i64, ReleaseContent)>,
+}
+
+/// The one application.
+#[must_use]
+pub fn application() -> NamespacedName {
+    NamespacedName {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+    }
+}
+
+impl Scenario {
+    /// Draws a scenario.
+    #[must_use]
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let canaries = rng.random_range(1..=2);
+        let others = rng.random_range(1..=3);
+        let tiers =
+            std::iter::repeat_n("canary", canaries).chain(std::iter::repeat_n("prod", others));
+        let clusters = tiers.zip(1_u128..).map(|(tier, number)| ClusterFacts {
+            id: Uuid::from_u128(number),
+            name: format!("{tier}-{number}"),
+            labels: [("tier".to_owned(), tier.to_owned())].into(),
+            metrics: None,
+        });
+        let on_failure = [OnFailure::Halt, OnFailure::Continue, OnFailure::RollbackAll];
+        let mut releases = vec![(0, release(1, Quality::Good))];
+        let mut at = rng.random_range(60..100);
+        for number in 2..=rng.random_range(2..=4) {
+            let quality = [
+                Quality::Good,
+                Quality::Good,
+                Quality::Failing,
+                Quality::Stuck,
+            ];
+            let quality = quality.choose(rng).copied().unwrap_or(Quality::Good);
+            releases.push((at, release(number, quality)));
+            at += rng.random_range(20..160);
+        }
+        Self {
+            clusters: clusters.collect(),
+            waves: waves(rng),
+            on_failure: on_failure.choose(rng).copied().unwrap_or(OnFailure::Halt),
+            releases,
+        }
+    }
+}
+
+fn waves(rng: &mut StdRng) -> Vec<Wave> {
+    let mut after = Vec::new();
+    if rng.random_bool(0.7) {
+        after.push(json!({"soak": "20s"}));
+    }
+    if rng.random_bool(0.4) {
+        after.push(json!({"approval": {}}));
+    }
+    let before = if rng.random_bool(0.2) {
+        vec![json!({"approval": {}})]
+    } else {
+        Vec::new()
+    };
+    let unreachable = ["Wait", "SkipAndCatchUp", "Fail"];
+    let policy = |rng: &mut StdRng| unreachable.choose(rng).copied().unwrap_or("Wait");
+    let waves: Vec<Value> = vec![
+        json!({
+            "name": "canary", "selector": {"matchLabels": {"tier": "canary"}},
+            "maxConcurrent": rng.random_range(1..=2), "after": after,
+            "unreachable": policy(rng), "maxFailures": i32::from(rng.random_bool(0.2)),
+        }),
+        json!({
+            "name": "rest", "maxConcurrent": rng.random_range(1..=2), "before": before,
+            "unreachable": policy(rng), "maxFailures": i32::from(rng.random_bool(0.3)),
+        }),
+    ];
+    serde_json::from_value(Value::Array(waves)).expect("the waves are ours")
+}
+
+fn release(number: u32, quality: Quality) -> ReleaseContent {
+    let image = format!("shop:{number}-{}", quality.word());
+    let spec: ApplicationSpec = serde_json::from_value(json!({
+        "destination": {"selector": {}},
+        "components": [{"name": "web", "manifests": [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+             "spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}},
+        ]}],
+    }))
+    .expect("the application is ours");
+    let rollout = RolloutRecord {
+        name: "web".to_owned(),
+        spec: serde_json::from_value(json!({
+            "application": "shop",
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "service": {"name": "web", "port": 80},
+            "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
+            "strategy": {"canary": {"weights": [25, 50]}},
+            "progressDeadline": "90s",
+            "drain": "1s",
+            "analysis": {
+                "interval": "3s", "failureThreshold": 2,
+                "metrics": [{"name": "request-success-rate", "range": {"min": "99"}, "window": "20s"}],
+            },
+        }))
+        .expect("the rollout is ours"),
+    };
+    content("shop", &spec, &[rollout]).expect("the release is ours")
+}
+
+/// Returns the image that the application's workload runs in a release or bundle.
+#[must_use]
+pub fn image_of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
+    objects
+        .into_iter()
+        .find_map(|object| object.pointer("/spec/template/spec/containers/0/image"))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
