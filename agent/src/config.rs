@@ -39,6 +39,9 @@ pub struct Offline {
     /// A file with the JSON of a bundle.
     #[arg(long, value_name = "FILE")]
     pub bundle: PathBuf,
+    /// Takes the bundle's application away instead.
+    #[arg(long)]
+    pub remove: bool,
     /// Goes on after the bundle was brought in: keeps health fresh and corrects drift.
     #[arg(long)]
     pub stay: bool,

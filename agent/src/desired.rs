@@ -310,6 +310,7 @@ impl Desired {
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
         let _writing = self.inner.writing.lock().await;
+        let named = self.read().named_digests();
         let mut attempts = 0;
         loop {
             let before = self.read().clone();
@@ -333,6 +334,9 @@ impl Desired {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if self.read().named_digests() != named {
+            self.collect_blobs().await;
         }
         self.inner.changed.send_modify(|count| *count += 1);
         Ok(())

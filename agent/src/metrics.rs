@@ -14,5 +14,7 @@ pub use prometheus::{Prometheus, QueryError};
 fn http_client(
     builder: impl Fn() -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, reqwest::Error> {
-    builder().build().or_else(|_no_authorities| builder().tls_certs_only([]).build())
+    builder()
+        .build()
+        .or_else(|_no_authorities| builder().tls_certs_only([]).build())
 }

@@ -31,7 +31,7 @@ pub async fn bring_in(
         .with_context(|| format!("failed to read {}", what.bundle.display()))?;
     let bundle: Bundle = serde_json::from_slice(&text)
         .with_context(|| format!("failed to read {} as a bundle", what.bundle.display()))?;
-    let digest = commit(&shell.desired, &bundle).await?;
+    let digest = commit(&shell.desired, &bundle, what.remove).await?;
     let mut last = String::new();
     loop {
         tokio::select! {
@@ -63,35 +63,40 @@ pub async fn bring_in(
     }
 }
 
-async fn commit(desired: &Desired, bundle: &Bundle) -> anyhow::Result<String> {
+/// Commits the bundle, or the tombstone of its application; gives the digest, empty for the latter.
+async fn commit(desired: &Desired, bundle: &Bundle, remove: bool) -> anyhow::Result<String> {
     let content = serde_json::to_vec(bundle)?;
-    let digest = digest_of(&content);
+    let digest = (!remove).then(|| digest_of(&content));
     let key = UnitKey::Application(bundle.application.clone()).to_string();
     let held = desired.held();
-    let known = desired
-        .unit(&key)
-        .is_some_and(|unit| unit.digest == Some(hex::encode(digest)));
-    if !known {
+    let before = desired.unit(&key).and_then(|unit| unit.digest);
+    let wanted = digest.map(hex::encode);
+    if before != wanted {
         let mut root = Root::from_bytes(held.root);
-        if let Some(old) = desired.unit(&key).and_then(|unit| unit.digest)
+        if let Some(old) = before
             && let Ok(old) = <[u8; 32]>::try_from(hex::decode(old)?.as_slice())
         {
             root.remove(&key, &old);
         }
-        root.add(&key, &digest);
+        let mut blobs = Vec::new();
+        if let Some(digest) = digest {
+            root.add(&key, &digest);
+            blobs.push(CommitBlob {
+                digest,
+                zstd: pack(&content)?,
+            });
+        }
+        let generation = held.generation + 1;
         let commit = Commit {
             incarnation: held.incarnation.max(1),
             epoch: held.epoch.max(1),
-            to: held.generation + 1,
+            to: generation,
             changes: vec![Change {
                 key,
-                generation: held.generation + 1,
-                digest: Some(digest),
-            }],
-            blobs: vec![CommitBlob {
+                generation,
                 digest,
-                zstd: pack(&content)?,
             }],
+            blobs,
             snapshot: false,
             root: *root.as_bytes(),
         };
@@ -103,7 +108,7 @@ async fn commit(desired: &Desired, bundle: &Bundle) -> anyhow::Result<String> {
             anyhow::bail!("the bundle is refused: {}", nack.error);
         }
     }
-    Ok(hex::encode(digest))
+    Ok(wanted.unwrap_or_default())
 }
 
 fn line(status: &UnitStatus) -> String {

@@ -1,7 +1,8 @@
 //! Taking away what a unit holds.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
+use bellwether_agent_core::apply_order::apply_stage;
 use bellwether_api::{reference::ObjectRef, status::UnitOutcome, sync_record::SyncUnit};
 
 use super::{Pass, PassError, RunOf, Unit, wait};
@@ -77,7 +78,10 @@ impl Unit {
     /// Deletes objects, users of others first, and gives those that are still there.
     async fn delete_all(&self, objects: &[ObjectRef]) -> Result<Vec<ObjectRef>, PassError> {
         let mut left = Vec::new();
-        for object in objects.iter().rev() {
+        // Routes go before Services, and Services before what serves them.
+        let mut ordered: Vec<&ObjectRef> = objects.iter().collect();
+        ordered.sort_by_key(|object| Reverse(apply_stage(&object.kind)));
+        for object in ordered {
             let Some(live) = self.shell.cluster.get(object).await? else {
                 continue;
             };
