@@ -230,6 +230,7 @@ async fn progress_run(
     let Some(turn) = turn else {
         return Ok(Outcome::default());
     };
+    progress::answer_older(store, fence, &turn).await?;
     let pending = progress::pending(&actions::pending(store, turn.loaded.run.id).await?);
     let decision = turn.decide(supersession, &pending);
     let changed = decision.is_change(&turn.loaded.state);

@@ -6,8 +6,8 @@ use bellwether_hub_core::{
     plan::PlannedCluster,
     release::Release,
     run::{
-        ActionKind, ClusterSeen, Decision, Grant, GrantRelease, Input, PendingAction, Supersession,
-        decide,
+        ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, Grant, GrantRelease,
+        Input, PendingAction, Supersession, decide,
     },
     view,
 };
@@ -16,7 +16,7 @@ use bellwether_store::{
     actions::{self, Action, ActionType},
     blobs::{self, Secrecy},
     desired::{self, ClusterChange, Deletions, UnitChange},
-    events, releases,
+    events, planning, releases,
     runs::{self, RunCluster, SaveRun},
 };
 use jiff::Timestamp;
@@ -136,6 +136,31 @@ pub(super) async fn save(
     events::insert(tx, Uuid::nil(), &key, &told, now).await?;
     log(turn, decision);
     Ok(())
+}
+
+/// Answers what was said to runs that have ended since: it is stale, and whoever said it waits.
+pub(super) async fn answer_older(
+    store: &Store,
+    fence: &Fence,
+    turn: &Turn<'_>,
+) -> Result<(), LoopError> {
+    let run = turn.loaded.run.id;
+    let stale = planning::pending_of_older_runs(store, turn.application, run).await?;
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let mut tx = fence.begin(store, now).await?;
+    for id in stale {
+        let answer = AnsweredAction {
+            id,
+            outcome: ActionOutcome::Stale,
+            message: format!("revision {} took its place", turn.loaded.release.revision),
+        };
+        let result = serde_json::to_value(&answer).unwrap_or(Value::Null);
+        actions::answer(&mut tx, id, &result, now).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Saves the word that people see when a report changed it and nothing was decided: a step that

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::reference::NamespacedName;
+use uuid::Uuid;
 
 use crate::{Store, StoreError, column::unsigned, error::Doing};
 
@@ -75,4 +76,27 @@ pub async fn held_applications(store: &Store) -> Result<BTreeSet<String>, StoreE
     .await
     .doing("read which applications are held")?;
     Ok(keys.into_iter().collect())
+}
+
+/// The unanswered actions of an application that were said to other runs than `latest`, in the
+/// order in which they were said.
+///
+/// # Errors
+/// The database fails.
+pub async fn pending_of_older_runs(
+    store: &Store,
+    application: &NamespacedName,
+    latest: Uuid,
+) -> Result<Vec<Uuid>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT id FROM run_action
+         WHERE namespace = $1 AND application = $2 AND run <> $3 AND executed_at_ms IS NULL
+         ORDER BY seq",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .bind(latest)
+    .fetch_all(&store.pool)
+    .await
+    .doing("look for actions on older runs")
 }

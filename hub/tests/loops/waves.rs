@@ -232,3 +232,21 @@ async fn overlapping_waves_release_nothing_and_are_named() {
     );
     assert_eq!(fleet.view().await.revision, 1);
 }
+
+#[tokio::test]
+async fn an_action_on_a_run_that_was_replaced_is_answered_too() {
+    let mut fleet = Fleet::new(1).await;
+    fleet.install().await;
+    fleet.apply("2").await;
+    fleet.plan().await.expect("planned");
+    fleet.apply("3").await;
+    // Said to revision 2 in the moment in which 3 takes its place.
+    let action = fleet.act(ActionType::Suspend).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.view().await.revision, 3);
+    let answered = actions::get(&fleet.store, action)
+        .await
+        .expect("an action")
+        .expect("an action");
+    assert_eq!(answered.result.expect("a result")["outcome"], "Stale");
+}
