@@ -41,7 +41,7 @@ pub enum LoopError {
         application: NamespacedName,
         /// Why.
         #[source]
-        source: ReleaseError,
+        source: Box<ReleaseError>,
     },
     /// The waves cannot be frozen.
     #[error("failed to plan {application}")]

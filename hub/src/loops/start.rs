@@ -48,7 +48,7 @@ pub(super) async fn compare(
     let content = content(&application.name, &wanted.spec, &wanted.rollouts).map_err(|source| {
         LoopError::Release {
             application: application.clone(),
-            source,
+            source: Box::new(source),
         }
     })?;
     let digest = content.digest();

@@ -232,7 +232,7 @@ impl Member {
         Observations {
             fresh: true,
             workload: (!self.image.is_empty()).then(|| self.workload(template)),
-            replica_sets: self.sets.iter().map(|set| view(set)).collect(),
+            replica_sets: self.sets.iter().map(view).collect(),
             canary: self.canary.as_ref().map(|canary| CanaryView {
                 replicas: canary.replicas,
                 generation: canary.generation,
