@@ -51,7 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let figures = telemetry::Figures::default();
     let readiness = telemetry::Readiness::default();
     let health = tokio::spawn(telemetry::serve(
-        config.health_listen,
+        telemetry::listen(config.health_listen).await?,
         readiness.clone(),
         figures.clone(),
         shutdown.clone(),
@@ -95,7 +95,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .context("failed to stop the work on applications")?;
     health
         .await
-        .context("failed to stop the health endpoints")??;
+        .context("failed to stop the health endpoints")?;
     Ok(code)
 }
 

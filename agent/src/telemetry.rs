@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::LogFormat;
 
 pub use figures::Figures;
-pub use health_server::{HealthServerError, Readiness, serve};
+pub use health_server::{HealthServerError, Readiness, listen, serve};
 
 /// Starts logging; `RUST_LOG` chooses what, `info` unless set.
 pub fn init(format: LogFormat) {

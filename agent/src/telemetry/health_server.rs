@@ -51,23 +51,27 @@ impl Readiness {
     }
 }
 
-/// Serves until `shutdown`.
+/// Takes the address.
 ///
 /// # Errors
 /// The address cannot be taken.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, HealthServerError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| HealthServerError::Listen { address, source })
+}
+
+/// Serves until `shutdown`.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     readiness: Readiness,
     figures: Figures,
     shutdown: CancellationToken,
-) -> Result<(), HealthServerError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| HealthServerError::Listen { address, source })?;
+) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let (stream, permit) = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return,
             accepted = listener.accept() => match (accepted, Arc::clone(&permits).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(permit)) => (stream, permit),
                 _ => continue,
