@@ -32,9 +32,10 @@ pub struct Plan {
     /// Seconds over which something idle is watched
     #[arg(long, default_value_t = 30)]
     pub idle_seconds: u64,
-    /// The lab of P3, P7, P9 and P10; started if it is not up, and then stopped at the end
-    #[arg(long, default_value = "bench")]
-    pub lab: String,
+    /// Description (`lab.json`) of a lab that is up, for P3, P7, P9 and P10: clusters k1 and c1;
+    /// without it a lab of its own is started and stopped
+    #[arg(long, value_name = "FILE")]
+    pub lab_file: Option<PathBuf>,
     /// Folder of the hubs' data and logs; emptied at the start
     #[arg(long, default_value = "/var/lib/bellwether-bench", value_name = "DIR")]
     pub directory: PathBuf,

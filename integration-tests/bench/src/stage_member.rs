@@ -16,6 +16,9 @@ use crate::{
     report::Report,
 };
 
+/// The lab that this program brings up.
+const LAB: &str = "bench";
+
 /// A lab that is taken down at the end if this program brought it up.
 struct OwnLab {
     lab: Lab,
@@ -24,15 +27,17 @@ struct OwnLab {
 
 impl OwnLab {
     fn up(plan: &Plan, real: usize, control_plane: usize) -> Result<Self> {
-        let folder = std::path::Path::new("/var/lib/bellwether-lab").join(&plan.lab);
         // A lab that is up is used as it is: bringing it up with other clusters would replace it.
-        match std::fs::read_to_string(folder.join("lab.json")) {
-            Ok(text) => Ok(Self {
-                lab: serde_json::from_str(&text)?,
-                is_ours: false,
-            }),
-            Err(_) => Ok(Self {
-                lab: Lab::up(&plan.lab, real, control_plane)?,
+        match &plan.lab_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)?;
+                Ok(Self {
+                    lab: serde_json::from_str(&text)?,
+                    is_ours: false,
+                })
+            }
+            None => Ok(Self {
+                lab: Lab::up(LAB, real, control_plane)?,
                 is_ours: true,
             }),
         }
