@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -33,6 +34,8 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
         }
         None => Config::infer().await?,
     };
+    let name = HeaderValue::from_static(concat!("bellwether-agent/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, name));
     config.connect_timeout = Some(Duration::from_secs(5));
     // A watch says something at least every 50 s, when it ends: silence beyond is a dead peer.
     config.read_timeout = Some(Duration::from_secs(60));

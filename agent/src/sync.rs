@@ -7,6 +7,7 @@ pub mod access;
 pub mod admit;
 pub mod cluster;
 pub mod events;
+pub mod foreign;
 pub mod goal;
 pub mod keep;
 pub mod shell;

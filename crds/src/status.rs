@@ -78,7 +78,9 @@ pub enum UnitOutcome {
 }
 
 /// Health of one object or of a whole unit; the worst object decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Health {
     /// As it should be.
     Healthy,

@@ -98,7 +98,10 @@ impl RunPhase {
     /// Tells whether nothing more happens by itself or by a gate.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Aborted | Self::Superseded)
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Aborted | Self::Superseded
+        )
     }
 
     /// Tells whether only a human moves it on.

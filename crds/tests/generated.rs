@@ -47,7 +47,10 @@ fn check(path: &str, schema: &Value) {
         );
     }
     let nullable = schema.get("nullable") == Some(&Value::Bool(true));
-    assert!(!nullable || !schema.contains_key("enum"), "{path} would refuse null");
+    assert!(
+        !nullable || !schema.contains_key("enum"),
+        "{path} would refuse null"
+    );
     let properties = schema.get("properties").and_then(Value::as_object);
     let additional = schema.get("additionalProperties");
     assert!(

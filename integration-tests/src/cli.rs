@@ -34,7 +34,10 @@ impl Cli {
     /// # Errors
     /// When the binary was not built.
     pub fn new(hub: &Hub) -> Result<Self> {
-        Ok(Self { binary: workspace_binary("bellwether")?, socket: hub.socket() })
+        Ok(Self {
+            binary: workspace_binary("bellwether")?,
+            socket: hub.socket(),
+        })
     }
 
     /// Makes a caller for the hub behind `socket`.
@@ -47,7 +50,11 @@ impl Cli {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.arg("--socket").arg(&self.socket).args(arguments).env("NO_COLOR", "1");
+        command
+            .arg("--socket")
+            .arg(&self.socket)
+            .args(arguments)
+            .env("NO_COLOR", "1");
         command
     }
 
@@ -58,7 +65,11 @@ impl Cli {
     pub fn call(&self, arguments: &[&str], input: Option<&str>) -> Result<Answer> {
         let mut child = self
             .command(arguments)
-            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -48,7 +48,11 @@ impl Member {
     fn api(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
+        Ok(Api::namespaced_with(
+            self.client.clone(),
+            namespace,
+            &resource,
+        ))
     }
 
     /// Makes a namespace unless it exists.
@@ -58,10 +62,16 @@ impl Member {
     pub fn create_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
             ..Namespace::default()
         };
-        match self.runtime.block_on(api.create(&PostParams::default(), &namespace)) {
+        match self
+            .runtime
+            .block_on(api.create(&PostParams::default(), &namespace))
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(error.into()),
@@ -81,7 +91,10 @@ impl Member {
     ) -> Result<Option<Value>> {
         let api = self.api(api_version, kind, namespace)?;
         let found = self.runtime.block_on(api.get_opt(name))?;
-        found.map(serde_json::to_value).transpose().map_err(Into::into)
+        found
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(Into::into)
     }
 
     /// Lists objects of one kind.
@@ -91,7 +104,11 @@ impl Member {
     pub fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Value>> {
         let api = self.api(api_version, kind, namespace)?;
         let found = self.runtime.block_on(api.list(&ListParams::default()))?;
-        found.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+        found
+            .items
+            .into_iter()
+            .map(|item| Ok(serde_json::to_value(item)?))
+            .collect()
     }
 
     /// Lists cluster-scoped objects of one kind.
@@ -103,7 +120,11 @@ impl Member {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let found = self.runtime.block_on(api.list(&ListParams::default()))?;
-        found.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+        found
+            .items
+            .into_iter()
+            .map(|item| Ok(serde_json::to_value(item)?))
+            .collect()
     }
 
     /// Changes an object by a merge patch, as a human with kubectl would.
@@ -119,8 +140,12 @@ impl Member {
         patch: &Value,
     ) -> Result<()> {
         let api = self.api(api_version, kind, namespace)?;
-        let parameters = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
-        self.runtime.block_on(api.patch(name, &parameters, &Patch::Merge(patch)))?;
+        let parameters = PatchParams {
+            field_manager: Some("kubectl-edit".into()),
+            ..PatchParams::default()
+        };
+        self.runtime
+            .block_on(api.patch(name, &parameters, &Patch::Merge(patch)))?;
         Ok(())
     }
 
@@ -136,7 +161,8 @@ impl Member {
             text("/metadata/namespace").context("namespace")?,
         )?;
         let object: DynamicObject = serde_json::from_value(object.clone())?;
-        self.runtime.block_on(api.create(&PostParams::default(), &object))?;
+        self.runtime
+            .block_on(api.create(&PostParams::default(), &object))?;
         Ok(())
     }
 
@@ -144,15 +170,10 @@ impl Member {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub fn delete(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<()> {
+    pub fn delete(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<()> {
         let api = self.api(api_version, kind, namespace)?;
-        self.runtime.block_on(api.delete(name, &DeleteParams::default()))?;
+        self.runtime
+            .block_on(api.delete(name, &DeleteParams::default()))?;
         Ok(())
     }
 
@@ -188,10 +209,16 @@ impl Member {
     pub fn pod_uids(&self, namespace: &str, image: &str) -> Result<BTreeSet<String>> {
         let runs = |pod: &Pod| {
             pod.spec.as_ref().is_some_and(|spec| {
-                spec.containers.iter().any(|container| container.image.as_deref() == Some(image))
+                spec.containers
+                    .iter()
+                    .any(|container| container.image.as_deref() == Some(image))
             })
         };
         let pods = self.pods(namespace, "app=web")?;
-        Ok(pods.iter().filter(|pod| runs(pod)).filter_map(|pod| pod.metadata.uid.clone()).collect())
+        Ok(pods
+            .iter()
+            .filter(|pod| runs(pod))
+            .filter_map(|pod| pod.metadata.uid.clone())
+            .collect())
     }
 }

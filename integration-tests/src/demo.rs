@@ -29,8 +29,13 @@ pub fn run() -> Result<()> {
     heading("steady traffic: 250 requests a second to each gateway, half on kept connections");
     let file = stage.directory.join("traffic.jsonl");
     let clusters = ["c1", "c2", "c3"];
-    let traffic =
-        Traffic::start(&stage.lab, &clusters, "shop.demo.example", REQUESTS_PER_SECOND, &file)?;
+    let traffic = Traffic::start(
+        &stage.lab,
+        &clusters,
+        "shop.demo.example",
+        REQUESTS_PER_SECOND,
+        &file,
+    )?;
     println!("  counted into {}", file.display());
 
     heading("release v2: a canary in wave `canary`, a soak, then wave `rest`");
@@ -38,7 +43,7 @@ pub fn run() -> Result<()> {
     report::good(&good, &traffic.so_far()?)?;
 
     heading("release v3, which fails 20 % of its requests");
-    let bad = stage.release("v3", 3, RunPhase::Failed)?;
+    let bad = stage.release("v3", 3, RunPhase::Halted)?;
     let restored_ms = now_ms();
     // Three more seconds of traffic, so that the report can show who serves after the rollback.
     std::thread::sleep(Duration::from_secs(4));

@@ -47,13 +47,22 @@ impl Fixture {
         lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
         let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
         let cli = Cli::new(&hub)?;
-        let fixture = Self { lab, hub: Mutex::new(hub), cli, directory: directory.to_owned() };
+        let fixture = Self {
+            lab,
+            hub: Mutex::new(hub),
+            cli,
+            directory: directory.to_owned(),
+        };
         for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {
                 member.create_namespace(namespace)?;
             }
-            fixture.register(cluster, if index == 0 { "canary" } else { "rest" }, namespaces)?;
+            fixture.register(
+                cluster,
+                if index == 0 { "canary" } else { "rest" },
+                namespaces,
+            )?;
         }
         fixture.cli.apply(FLEET)?;
         Ok(fixture)
@@ -63,14 +72,29 @@ impl Fixture {
     ///
     /// # Errors
     /// When it does not report in.
-    pub fn register(&self, cluster: &LabCluster, tier: &str, namespaces: &[&str]) -> Result<String> {
+    pub fn register(
+        &self,
+        cluster: &LabCluster,
+        tier: &str,
+        namespaces: &[&str],
+    ) -> Result<String> {
         let kubeconfig = cluster.kubeconfig.to_str().context("paths are UTF-8")?;
         let labels = format!("fleet=quickstart,tier={tier}");
         let namespaces = namespaces.join(",");
         self.cli.run(&[
-            "register", "cluster", &cluster.name, "--kubeconfig", kubeconfig, "-l", &labels,
-            "--namespaces", &namespaces, "--metrics-address", &cluster.prometheus_url,
-            "--agent-image", AGENT_IMAGE,
+            "register",
+            "cluster",
+            &cluster.name,
+            "--kubeconfig",
+            kubeconfig,
+            "-l",
+            &labels,
+            "--namespaces",
+            &namespaces,
+            "--metrics-address",
+            &cluster.prometheus_url,
+            "--agent-image",
+            AGENT_IMAGE,
         ])
     }
 
@@ -80,7 +104,9 @@ impl Fixture {
     /// When there is no such cluster.
     pub fn member(&self, index: usize) -> Result<Member> {
         let clusters = self.lab.real();
-        let cluster = clusters.get(index).context("the lab has three real clusters")?;
+        let cluster = clusters
+            .get(index)
+            .context("the lab has three real clusters")?;
         Member::connect(&cluster.kubeconfig)
     }
 
@@ -107,14 +133,19 @@ impl Fixture {
     ) -> Result<RunView> {
         let mut last = None;
         until(limit, what, || {
-            let Ok(view) = self.run(application) else { return Ok(None) };
+            let Ok(view) = self.run(application) else {
+                return Ok(None);
+            };
             let holds = view.revision == revision && condition(&view);
             last = Some(view.clone());
             Ok(holds.then_some(view))
         })
         .with_context(|| {
             let text = self.cli.call(&["get", "rollout", application], None);
-            format!("last seen: {}", text.map(|answer| answer.stdout).unwrap_or_default())
+            format!(
+                "last seen: {}",
+                text.map(|answer| answer.stdout).unwrap_or_default()
+            )
         })
     }
 
@@ -129,9 +160,13 @@ impl Fixture {
         phase: RunPhase,
         limit: Duration,
     ) -> Result<RunView> {
-        self.wait_run(application, revision, limit, &format!("{application} to be {phase:?}"), |view| {
-            view.state == phase
-        })
+        self.wait_run(
+            application,
+            revision,
+            limit,
+            &format!("{application} to be {phase:?}"),
+            |view| view.state == phase,
+        )
     }
 }
 

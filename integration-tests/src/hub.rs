@@ -122,8 +122,7 @@ impl Hub {
     /// Returns the end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let text =
-            std::fs::read_to_string(self.data_directory.join("hub.log")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.data_directory.join("hub.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -145,7 +144,11 @@ pub fn http_status(url: &str) -> Option<u16> {
     let (host, path) = rest.split_once('/')?;
     let mut stream = std::net::TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     answer.split_whitespace().nth(1)?.parse().ok()

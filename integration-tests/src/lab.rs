@@ -80,8 +80,15 @@ impl Lab {
     /// When it cannot start.
     pub fn up(name: &str, real: usize, control_plane: usize) -> Result<Self> {
         let (real, control_plane) = (real.to_string(), control_plane.to_string());
-        let arguments =
-            ["up", "--name", name, "--real", &real, "--control-plane", &control_plane];
+        let arguments = [
+            "up",
+            "--name",
+            name,
+            "--real",
+            &real,
+            "--control-plane",
+            &control_plane,
+        ];
         let status = lab_command(&arguments)
             .stdout(std::io::stderr())
             .status()
@@ -89,7 +96,9 @@ impl Lab {
         if !status.success() {
             bail!("the lab {name} did not come up: {status}");
         }
-        let path = PathBuf::from("/var/lib/bellwether-lab").join(name).join("lab.json");
+        let path = PathBuf::from("/var/lib/bellwether-lab")
+            .join(name)
+            .join("lab.json");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("failed to read {}", path.display()))
@@ -125,7 +134,9 @@ impl Lab {
     /// When the image cannot be made or loaded.
     pub fn load_image(&self, tag: &str, binary: &std::path::Path) -> Result<()> {
         let binary = binary.to_str().context("paths are UTF-8")?;
-        run(&["image", "--name", &self.name, "--tag", tag, "--binary", binary])
+        run(&[
+            "image", "--name", &self.name, "--tag", tag, "--binary", binary,
+        ])
     }
 
     /// Reads the API server's audit log of a cluster.
@@ -139,7 +150,9 @@ impl Lab {
             .join("log/audit.log");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read {}", path.display()))?;
-        let requests = text.lines().filter_map(|line| serde_json::from_str::<AuditLine>(line).ok());
+        let requests = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<AuditLine>(line).ok());
         Ok(requests
             .map(|line| AuditedRequest {
                 user_agent: line.user_agent,
@@ -149,10 +162,32 @@ impl Lab {
             .collect())
     }
 
+    /// Runs kubectl inside the cluster's own network, where it works while the link is cut.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn kubectl(&self, cluster: &str, arguments: &[&str]) -> Result<String> {
+        let mut all = vec!["kubectl", "--name", &self.name, cluster];
+        all.extend(arguments);
+        let output = lab_command(&all)
+            .output()
+            .context("failed to run the lab")?;
+        if !output.status.success() {
+            bail!(
+                "kubectl in {cluster} failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Returns the real clusters.
     #[must_use]
     pub fn real(&self) -> Vec<&LabCluster> {
-        self.clusters.iter().filter(|cluster| cluster.kind == "real").collect()
+        self.clusters
+            .iter()
+            .filter(|cluster| cluster.kind == "real")
+            .collect()
     }
 
     /// Returns one cluster by name.
@@ -168,7 +203,9 @@ impl Lab {
 }
 
 fn run(arguments: &[&str]) -> Result<()> {
-    let output = lab_command(arguments).output().context("failed to run the lab")?;
+    let output = lab_command(arguments)
+        .output()
+        .context("failed to run the lab")?;
     if !output.status.success() {
         bail!(
             "lab {} failed: {}{}",

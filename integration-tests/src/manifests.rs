@@ -41,9 +41,10 @@ impl Shop {
             strategy: "{canary: {weights: [20, 40, 60]}}".to_owned(),
             analysis: METRICS.to_owned(),
             progress_deadline: "120s".to_owned(),
-            waves: "[{name: canary, selector: {matchLabels: {tier: canary}}, after: [{soak: 3s}]}, \
+            waves:
+                "[{name: canary, selector: {matchLabels: {tier: canary}}, after: [{soak: 3s}]}, \
                     {name: rest, maxConcurrent: 2}]"
-                .to_owned(),
+                    .to_owned(),
             destination: "{fleet: quickstart}".to_owned(),
             environment: Vec::new(),
             extra: String::new(),
@@ -53,7 +54,10 @@ impl Shop {
     /// Returns the same application with another version.
     #[must_use]
     pub fn version(&self, version: &str) -> Self {
-        Self { version: version.to_owned(), ..self.clone() }
+        Self {
+            version: version.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The host that its route answers to.
@@ -157,10 +161,11 @@ impl Shop {
     }
 }
 
-/// Success rate and latency from each cluster's Prometheus, checked every two seconds.
+/// Success rate and latency from each cluster's Prometheus, checked every two seconds. The latency
+/// is measured, and its limit is wide: tests share two cores with whatever else runs.
 pub const METRICS: &str = "{interval: 2s, failureThreshold: 2, metrics: [\
     {name: request-success-rate, range: {min: \"99\"}, window: 10s, minRequests: 20}, \
-    {name: request-duration, range: {max: \"500\"}, window: 10s, minRequests: 20}]}";
+    {name: request-duration, range: {max: \"5000\"}, window: 10s, minRequests: 20}]}";
 
 /// The fleet of every registered cluster.
 pub const FLEET: &str = "apiVersion: bellwether.dev/v1alpha1\nkind: Fleet\n\

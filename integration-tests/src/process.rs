@@ -25,14 +25,22 @@ impl OwnedProcess {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(name: &str, command: &mut Command) -> Result<Self> {
-        let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
-        Ok(Self { name: name.to_owned(), child })
+        let child = command
+            .spawn()
+            .with_context(|| format!("failed to start {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+        })
     }
 
     /// Takes over a child that was started elsewhere.
     #[must_use]
     pub fn from_child(name: &str, child: Child) -> Self {
-        Self { name: name.to_owned(), child }
+        Self {
+            name: name.to_owned(),
+            child,
+        }
     }
 
     /// Returns the process id.

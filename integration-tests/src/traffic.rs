@@ -60,7 +60,10 @@ pub struct Tally {
 impl Tally {
     /// Returns the share of one version in percent; 0 without requests.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "request counts stay far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "request counts stay far below 2^52"
+    )]
     pub fn share_percent(&self, version: &str) -> f64 {
         if self.total == 0 {
             return 0.0;
@@ -79,13 +82,32 @@ impl Traffic {
         let rate = rate.to_string();
         let file = out.to_str().context("paths are UTF-8")?;
         let mut command = lab_command(&[
-            "traffic", "--name", &lab.name, "--clusters", &clusters, "--host", host, "--path", "/",
-            "--rate", &rate, "--keepalive", "both", "--out", file,
+            "traffic",
+            "--name",
+            &lab.name,
+            "--clusters",
+            &clusters,
+            "--host",
+            host,
+            "--path",
+            "/",
+            "--rate",
+            &rate,
+            "--keepalive",
+            "both",
+            "--out",
+            file,
         ]);
         let log = File::create(out.with_extension("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         let process = OwnedProcess::start("the traffic generator", &mut command)?;
-        Ok(Self { out: out.to_owned(), process })
+        Ok(Self {
+            out: out.to_owned(),
+            process,
+        })
     }
 
     /// Stops the traffic and returns everything that was counted.
@@ -110,7 +132,10 @@ fn read(path: &Path) -> Result<Vec<Second>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read {}", path.display()))?;
     // The last line may be half written while the generator runs.
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Adds up the whole seconds that begin at or after `from_ms` and end at or before `to_ms`.
@@ -154,8 +179,11 @@ mod tests {
 
     #[test]
     fn counts_only_whole_seconds_inside_the_span() {
-        let seconds =
-            [second(0, "v1", 200, 5), second(1_000, "v2", 200, 7), second(2_000, "v2", 503, 1)];
+        let seconds = [
+            second(0, "v1", 200, 5),
+            second(1_000, "v2", 200, 7),
+            second(2_000, "v2", 503, 1),
+        ];
         let inside = tally(&seconds, Some("c1"), 500, 3_000);
         assert_eq!((inside.total, inside.failed), (8, 1));
         assert_eq!(inside.by_version["v2"], 8);

@@ -57,7 +57,9 @@ pub struct RunWatch {
 /// Returns the time now in Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -68,10 +70,21 @@ impl RunWatch {
     /// When the command line cannot be started.
     pub fn start(cli: &Cli, namespace: &str, application: &str) -> Result<Self> {
         let looks = Arc::new(Mutex::new(Vec::new()));
-        let mut command =
-            cli.command(&["-n", namespace, "get", "rollout", application, "-w", "-o", "json"]);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut command = cli.command(&[
+            "-n",
+            namespace,
+            "get",
+            "rollout",
+            application,
+            "-w",
+            "-o",
+            "json",
+        ]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
         let stdout = child.stdout.take().context("the output is piped")?;
         let process = OwnedProcess::from_child("the watch", child);
         let sink = Arc::clone(&looks);
@@ -135,8 +148,7 @@ pub fn spans(looks: &[Look], cluster: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut open: Option<Span> = None;
     for look in looks.iter().filter(|look| look.cluster == cluster) {
-        let carried =
-            (is_testing(look) && look.weight == look.observed).then_some(look.observed);
+        let carried = (is_testing(look) && look.weight == look.observed).then_some(look.observed);
         match (&mut open, carried) {
             (Some(span), Some(weight)) if span.weight == weight => span.to_ms = look.at_ms,
             (slot, carried) => {

@@ -16,7 +16,7 @@ mod sync;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bellwether_integration_tests::{fixture::Fixture, lab::Lab};
+use bellwether_integration_tests::{demo::teardown, fixture::Fixture, lab::Lab};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = fn(&scene::Scene) -> anyhow::Result<()>;
@@ -26,15 +26,23 @@ pub type Case = (&'static str, &'static str, Test);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let together: Vec<Case> = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
+    let together: Vec<Case> =
+        [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
     let alone: Vec<Case> = outages::CASES.to_vec();
     if arguments.list {
-        let all = together.iter().chain(&alone).map(|case| trial(*case, None)).collect();
+        let all = together
+            .iter()
+            .chain(&alone)
+            .map(|case| trial(*case, None))
+            .collect();
         return libtest_mimic::run(&arguments, all).exit_code();
     }
     let namespaces: Vec<&str> = together.iter().chain(&alone).map(|case| case.1).collect();
     let directory = PathBuf::from("/var/lib/bellwether-test");
-    let _absent = std::fs::remove_dir_all(&directory);
+    if let Err(error) = clear(&directory) {
+        eprintln!("failed to clear what an earlier run left: {error:?}");
+        return ExitCode::FAILURE;
+    }
     let fixture = match Fixture::start("test", &directory, &namespaces) {
         Ok(fixture) => fixture,
         Err(error) => {
@@ -54,17 +62,46 @@ fn main() -> ExitCode {
         eprintln!("failed to stop the lab: {error:?}");
         return ExitCode::FAILURE;
     }
-    if first && second { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if first && second {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Takes away the clusters, Postgres and files of a run that was killed.
+fn clear(directory: &std::path::Path) -> anyhow::Result<()> {
+    teardown::stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
+    Lab::down("test")?;
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn run(arguments: &Arguments, cases: &[Case], scene: &scene::Scene) -> bool {
-    let trials = cases.iter().map(|case| trial(*case, Some(scene.clone()))).collect();
+    let trials = cases
+        .iter()
+        .map(|case| trial(*case, Some(scene.clone())))
+        .collect();
     !libtest_mimic::run(arguments, trials).has_failed()
 }
 
 fn trial((name, namespace, test): Case, scene: Option<scene::Scene>) -> Trial {
     Trial::test(name, move || {
         let scene = scene.ok_or("tests were only listed")?;
-        scene.case(namespace, test).map_err(|error| Failed::from(format!("{error:?}")))
+        scene.case(namespace, test).map_err(|error| {
+            let said = without_backtrace(&format!("{error:?}"));
+            eprintln!("-- {name}: {said}");
+            Failed::from(said)
+        })
     })
+}
+
+/// Cuts off the stack, which says nothing about a cluster.
+fn without_backtrace(text: &str) -> String {
+    text.split("\nStack backtrace:")
+        .next()
+        .unwrap_or(text)
+        .to_owned()
 }

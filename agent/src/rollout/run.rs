@@ -207,6 +207,12 @@ impl Run {
         Overlay::of(&self.state)
     }
 
+    /// When the run began here.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.state.started_at
+    }
+
     /// Whether a human's edit is held, so that nothing is written.
     #[must_use]
     pub fn holds_edit(&self) -> bool {

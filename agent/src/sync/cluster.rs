@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 pub use error::ClusterError;
 
+use super::foreign;
+
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
 /// Field manager of what a run creates.
@@ -308,6 +310,36 @@ impl Cluster {
             Err(error) if error.code() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes the live pod template of a workload the one of `wanted`, whoever owns what in it.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn restore_template(
+        &self,
+        object: &ObjectRef,
+        live: &Value,
+        wanted: &Value,
+    ) -> Result<(), ClusterError> {
+        let Some(patch) = foreign::template_patch(live, wanted) else {
+            return Ok(());
+        };
+        let api = self
+            .api(
+                &object.api_version,
+                &object.kind,
+                object.namespace.as_deref(),
+            )
+            .await?;
+        let params = PatchParams {
+            field_manager: Some(SYNC_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        let name = object.to_string();
+        within("patch", &name, api.patch(&object.name, &params, &patch)).await?;
+        Ok(())
     }
 
     /// Deletes an object and what it owns; one that is gone already is no error. With `uid` only

@@ -100,7 +100,9 @@ impl Keeper {
     /// `wanted`, or `dirty` cost a request.
     ///
     /// # Errors
-    /// The first object that the API server did not take; what stands before it is applied.
+    /// The first object that the API server did not take; what stands before it is applied. While a
+    /// run looks after any of them the others are tried all the same, since a route that must fall
+    /// to weight 0 cannot wait for a ConfigMap that is refused.
     pub async fn keep(
         &mut self,
         cluster: &Cluster,
@@ -112,20 +114,33 @@ impl Keeper {
         let targets: BTreeSet<&ObjectRef> = wanted.iter().map(|want| &want.target).collect();
         self.seen.retain(|target, _| targets.contains(target));
         let mut kept = Kept::default();
+        let in_run = wanted.iter().any(|want| want.care != Care::Policy);
+        let mut refused = None;
         for want in wanted {
             let digest = digest_of(want.object.to_string().as_bytes());
-            match self.seen.get(&want.target) {
-                _ if want.care == Care::Frozen => {}
+            let done = match self.seen.get(&want.target) {
+                _ if want.care == Care::Frozen => Ok(()),
                 Some(seen) if seen.wanted == digest => {
                     if dirty.all || dirty.objects.contains(&want.target) {
-                        self.look_again(cluster, want, drift, &mut kept).await?;
+                        self.look_again(cluster, want, drift, &mut kept).await
+                    } else {
+                        Ok(())
                     }
                 }
                 None if look == FirstLook::Observe => {
-                    self.look_first(cluster, want, digest, drift).await?;
+                    self.look_first(cluster, want, digest, drift).await
                 }
-                _ => self.write(cluster, want, digest).await?,
+                _ => self.write(cluster, want, digest).await,
+            };
+            match done {
+                Err(error) if in_run => {
+                    refused.get_or_insert(error);
+                }
+                done => done?,
             }
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         kept.drifted = self
             .seen

@@ -13,6 +13,9 @@ use crate::status::{Severity, WaitReason};
 pub struct EventView {
     /// Rises with every event that the hub stores.
     pub id: u64,
+    /// The event's number among those of its application in its cluster, from 0, without gaps.
+    #[serde(default)]
+    pub sequence: u64,
     /// When it happened (RFC 3339).
     pub at: String,
     /// The application's namespace.

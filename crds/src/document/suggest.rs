@@ -42,10 +42,7 @@ const IMPORTED: &[(&str, &str)] = &[
 ];
 
 /// Returns the candidate that `word` was probably meant to be; `None` when nothing is near.
-pub fn closest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are no typing errors, and the distance grows with their square.
     const MAX_WORD_BYTES: usize = 64;
     const MAX_DISTANCE: usize = 2;

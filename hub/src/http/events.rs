@@ -122,6 +122,7 @@ fn shown(row: EventRow) -> EventView {
     };
     EventView {
         id: row.id,
+        sequence: row.event.seq,
         at: row.event.at,
         namespace,
         application,

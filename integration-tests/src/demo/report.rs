@@ -17,8 +17,14 @@ use crate::{
 /// # Errors
 /// When a request failed, or a share is off its weight.
 pub fn good(release: &Release, seconds: &[Second]) -> Result<()> {
-    heading(&format!("what was measured while {} went out", release.version));
-    println!("  {:<10}{:>8}{:>12}{:>10}{:>8}", "CLUSTER", "WEIGHT", "SHARE OF V2", "REQUESTS", "FAILED");
+    heading(&format!(
+        "what was measured while {} went out",
+        release.version
+    ));
+    println!(
+        "  {:<10}{:>8}{:>12}{:>10}{:>8}",
+        "CLUSTER", "WEIGHT", "SHARE OF V2", "REQUESTS", "FAILED"
+    );
     let mut off = Vec::new();
     for cluster in ["c1", "c2", "c3"] {
         for span in spans(&release.looks, cluster) {
@@ -35,7 +41,10 @@ pub fn good(release: &Release, seconds: &[Second]) -> Result<()> {
     }
     for wave in &release.view.waves {
         let took = wave_seconds(&release.looks, wave.index);
-        println!("  wave {:<8} {} of {} clusters in {took:.0} s", wave.name, wave.done, wave.total);
+        println!(
+            "  wave {:<8} {} of {} clusters in {took:.0} s",
+            wave.name, wave.done, wave.total
+        );
     }
     let (from, to) = span_of(&release.looks);
     let all = tally(seconds, None, from - 1_000, to + 1_000);
@@ -62,14 +71,27 @@ pub fn bad(release: &Release, seconds: &[Second], restored_ms: i64) -> Result<()
     heading(&format!("what was measured of {}", release.version));
     let first = tally(seconds, Some("c1"), 0, i64::MAX);
     let reached = first.by_version.get(&release.version).copied().unwrap_or(0);
-    println!("  c1: {reached} requests reached {}, then it was rolled back", release.version);
+    println!(
+        "  c1: {reached} requests reached {}, then it was rolled back",
+        release.version
+    );
     if reached == 0 {
-        bail!("{} never got traffic, so its metrics were never judged", release.version);
+        bail!(
+            "{} never got traffic, so its metrics were never judged",
+            release.version
+        );
     }
     for cluster in ["c2", "c3"] {
         let reached = tally(seconds, Some(cluster), 0, i64::MAX);
-        let reached = reached.by_version.get(&release.version).copied().unwrap_or(0);
-        println!("  {cluster}: {reached} requests reached {}", release.version);
+        let reached = reached
+            .by_version
+            .get(&release.version)
+            .copied()
+            .unwrap_or(0);
+        println!(
+            "  {cluster}: {reached} requests reached {}",
+            release.version
+        );
         if reached > 0 || !untouched(&release.view, cluster) {
             bail!("{cluster} must not have been touched");
         }
@@ -88,10 +110,13 @@ pub fn bad(release: &Release, seconds: &[Second], restored_ms: i64) -> Result<()
 }
 
 fn untouched(view: &RunView, cluster: &str) -> bool {
-    view.waves.iter().flat_map(|wave| &wave.clusters).all(|seen| {
-        seen.name != cluster
-            || matches!(seen.state, ClusterPhase::Queued | ClusterPhase::Skipped)
-    })
+    view.waves
+        .iter()
+        .flat_map(|wave| &wave.clusters)
+        .all(|seen| {
+            seen.name != cluster
+                || matches!(seen.state, ClusterPhase::Queued | ClusterPhase::Skipped)
+        })
 }
 
 fn span_of(looks: &[Look]) -> (i64, i64) {
@@ -105,7 +130,9 @@ fn span_of(looks: &[Look]) -> (i64, i64) {
 fn wave_seconds(looks: &[Look], wave: u32) -> f64 {
     let of_wave = || looks.iter().filter(|look| look.wave == wave);
     let from = of_wave()
-        .find(|look| look.state != ClusterPhase::Queued || look.phase.is_some_and(|p| p != Phase::Succeeded))
+        .find(|look| {
+            look.state != ClusterPhase::Queued || look.phase.is_some_and(|p| p != Phase::Succeeded)
+        })
         .map_or(0, |look| look.at_ms);
     let to = of_wave()
         .filter(|look| look.state != ClusterPhase::Succeeded)

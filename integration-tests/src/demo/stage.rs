@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use bellwether_api::view::{RunPhase, RunView};
+use bellwether_api::view::{ClusterPhase, RunPhase, RunView};
 
 use crate::{
     cli::Cli,
@@ -59,7 +59,11 @@ impl Stage {
         println!("  up after {:.1} s", began.elapsed().as_secs_f32());
         heading("a hub with its own Postgres");
         let cli = start_hub(&lab, &directory)?;
-        Ok(Self { lab, directory, cli })
+        Ok(Self {
+            lab,
+            directory,
+            cli,
+        })
     }
 
     /// Registers every cluster: one command each.
@@ -72,9 +76,19 @@ impl Stage {
             let kubeconfig = cluster.kubeconfig.to_str().context("paths are UTF-8")?;
             let labels = format!("fleet=quickstart,tier={tier}");
             self.show(&[
-                "register", "cluster", &cluster.name, "--kubeconfig", kubeconfig, "-l", &labels,
-                "--namespaces", "shop", "--metrics-address", &cluster.prometheus_url,
-                "--agent-image", AGENT_IMAGE,
+                "register",
+                "cluster",
+                &cluster.name,
+                "--kubeconfig",
+                kubeconfig,
+                "-l",
+                &labels,
+                "--namespaces",
+                "shop",
+                "--metrics-address",
+                &cluster.prometheus_url,
+                "--agent-image",
+                AGENT_IMAGE,
             ])?;
         }
         self.show(&["get", "clusters"])
@@ -85,7 +99,9 @@ impl Stage {
     /// # Errors
     /// When it is refused or does not become healthy.
     pub fn install(&self, version: &str) -> Result<()> {
-        heading("apply a Fleet, an Application and a Rollout; the first release is a plain install");
+        heading(
+            "apply a Fleet, an Application and a Rollout; the first release is a plain install",
+        );
         self.apply(version)?;
         self.wait(1, RunPhase::Succeeded, Duration::from_secs(90))?;
         self.show(&["get", "rollout", "shop"])
@@ -101,7 +117,10 @@ impl Stage {
         let watch = RunWatch::start(&self.cli, "default", "shop")?;
         println!("$ bellwether get rollout shop -w");
         // Exits by itself when the run has ended; its exit code tells how.
-        let _code = self.cli.command(&["get", "rollout", "shop", "-w"]).status()?;
+        let _code = self
+            .cli
+            .command(&["get", "rollout", "shop", "-w"])
+            .status()?;
         let view = self.wait(revision, expected, Duration::from_secs(180))?;
         Ok(Release {
             version: version.to_owned(),
@@ -114,7 +133,10 @@ impl Stage {
     /// Says what to look at next.
     pub fn farewell(&self, took: Duration) {
         let bellwether = self.directory.join("bellwether");
-        println!("\n== done in {:.0} s; everything is still up. Try:", took.as_secs_f32());
+        println!(
+            "\n== done in {:.0} s; everything is still up. Try:",
+            took.as_secs_f32()
+        );
         for arguments in [
             "get clusters",
             "get rollout shop",
@@ -132,24 +154,48 @@ impl Stage {
     fn apply(&self, version: &str) -> Result<()> {
         let path = repository().join("integration-tests/demo/quickstart.yaml");
         let text = std::fs::read_to_string(&path)?;
-        let text = text.replace("bellwether.local/demo:v1", &format!("bellwether.local/demo:{version}"));
+        let text = text.replace(
+            "bellwether.local/demo:v1",
+            &format!("bellwether.local/demo:{version}"),
+        );
         println!("$ bellwether apply -f -     # quickstart.yaml with image demo:{version}");
         print!("{}", indent(&self.cli.apply(&text)?));
         Ok(())
     }
 
     fn wait(&self, revision: u64, expected: RunPhase, limit: Duration) -> Result<RunView> {
-        until(limit, &format!("revision {revision} to be {expected:?}"), || {
-            let Ok(value) = self.cli.json(&["get", "rollout", "shop"]) else { return Ok(None) };
-            let view: RunView = serde_json::from_value(value)?;
-            if view.revision != revision {
-                return Ok(None);
-            }
-            if view.state.is_terminal() && view.state != expected {
-                bail!("revision {revision} ended {:?}: {}", view.state, view.message);
-            }
-            Ok((view.state == expected).then_some(view))
-        })
+        until(
+            limit,
+            &format!("revision {revision} to be {expected:?}"),
+            || {
+                let Ok(value) = self.cli.json(&["get", "rollout", "shop"]) else {
+                    return Ok(None);
+                };
+                let view: RunView = serde_json::from_value(value)?;
+                if view.revision != revision {
+                    return Ok(None);
+                }
+                if view.state.is_terminal() && view.state != expected {
+                    bail!(
+                        "revision {revision} ended {:?}: {}",
+                        view.state,
+                        view.message
+                    );
+                }
+                // A run halts at the first failed check; the cluster is back a little later.
+                let back = view
+                    .waves
+                    .iter()
+                    .flat_map(|wave| &wave.clusters)
+                    .all(|cluster| {
+                        !matches!(
+                            cluster.state,
+                            ClusterPhase::RollingBack | ClusterPhase::Progressing
+                        )
+                    });
+                Ok((view.state == expected && back).then_some(view))
+            },
+        )
     }
 
     fn show(&self, arguments: &[&str]) -> Result<()> {
@@ -157,7 +203,11 @@ impl Stage {
         let answer = self.cli.call(arguments, None)?;
         print!("{}{}", indent(&answer.stderr), indent(&answer.stdout));
         if answer.code != 0 {
-            bail!("bellwether {} exited with {}", arguments.join(" "), answer.code);
+            bail!(
+                "bellwether {} exited with {}",
+                arguments.join(" "),
+                answer.code
+            );
         }
         Ok(())
     }
@@ -173,7 +223,10 @@ fn start_hub(lab: &Lab, directory: &std::path::Path) -> Result<Cli> {
     std::fs::create_dir_all(&data)?;
     let log = File::create(directory.join("hub.log"))?;
     let agent_address = format!("{}:7701", lab.bridge_address);
-    println!("$ bellwether hub dev --data-dir {} --agent-address {agent_address}", data.display());
+    println!(
+        "$ bellwether hub dev --data-dir {} --agent-address {agent_address}",
+        data.display()
+    );
     let child = Command::new("setsid")
         .arg(workspace_binary("bellwether")?)
         .args(["hub", "dev", "--data-dir"])

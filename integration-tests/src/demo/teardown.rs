@@ -30,7 +30,6 @@ pub fn down() -> Result<()> {
     let directory = directory();
     stop_recorded(&directory.join("hub.pid"), "bellwether-hub")?;
     // A hub that was killed leaves its Postgres behind; the first line of its file is its id.
-    stop_recorded(&directory.join("hub/postgres/data/postmaster.pid"), "postgres")?;
     stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
     Lab::down(LAB)?;
     if directory.exists() {
@@ -41,9 +40,18 @@ pub fn down() -> Result<()> {
 }
 
 /// Stops the process whose id stands in the first line of `file`, if it still is `program`.
-fn stop_recorded(file: &Path, program: &str) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
-    let Some(id) = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) else {
+///
+/// # Errors
+/// When it does not stop.
+pub fn stop_recorded(file: &Path, program: &str) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(file) else {
+        return Ok(());
+    };
+    let Some(id) = text
+        .lines()
+        .next()
+        .and_then(|line| line.trim().parse::<i32>().ok())
+    else {
         return Ok(());
     };
     if !is_program(id, program) {
@@ -51,15 +59,18 @@ fn stop_recorded(file: &Path, program: &str) -> Result<()> {
     }
     println!("stopping {program} (process {id})");
     kill(Pid::from_raw(id), Signal::SIGINT)?;
-    until(Duration::from_secs(20), &format!("{program} to stop"), || {
-        Ok((!is_program(id, program)).then_some(()))
-    })
+    until(
+        Duration::from_secs(20),
+        &format!("{program} to stop"),
+        || Ok((!is_program(id, program)).then_some(())),
+    )
 }
 
 /// Guards against a process id that was given to somebody else since.
 fn is_program(id: i32, program: &str) -> bool {
     let link = std::fs::read_link(format!("/proc/{id}/exe"));
     link.is_ok_and(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(program))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(program))
     })
 }

@@ -18,12 +18,28 @@ use bellwether_integration_tests::{
 use crate::{Case, scene::Scene};
 
 pub const CASES: &[Case] = &[
-    ("good_canary_across_three_clusters_in_two_waves", "good", good_canary),
-    ("good_canary_without_pre_stop", "bare", good_canary_without_pre_stop),
+    (
+        "good_canary_across_three_clusters_in_two_waves",
+        "good",
+        good_canary,
+    ),
+    (
+        "good_canary_without_pre_stop",
+        "bare",
+        good_canary_without_pre_stop,
+    ),
     ("sc_k2_last_step_is_clamped", "clamp", clamp),
     ("first_install_runs_no_canary", "first", first_install),
-    ("no_metrics_passes_on_readiness_with_a_warning", "nothing", nothing_configured),
-    ("metrics_by_probe_where_there_is_no_prometheus", "probe", probe),
+    (
+        "no_metrics_passes_on_readiness_with_a_warning",
+        "nothing",
+        nothing_configured,
+    ),
+    (
+        "metrics_by_probe_where_there_is_no_prometheus",
+        "probe",
+        probe,
+    ),
 ];
 
 const CLUSTERS: [&str; 3] = ["c1", "c2", "c3"];
@@ -38,11 +54,23 @@ fn good_canary(scene: &Scene) -> Result<()> {
 /// Without a preStop hook Kubernetes' own rolling update stops pods that the gateway still knows.
 /// Those failures are counted apart: none may come before the promotion.
 fn good_canary_without_pre_stop(scene: &Scene) -> Result<()> {
-    let shop = Shop { pre_stop_seconds: 0, ..scene.shop() };
+    let shop = Shop {
+        pre_stop_seconds: 0,
+        ..scene.shop()
+    };
     let failures = release_under_traffic(scene, &shop)?;
-    let ours: Vec<_> = failures.iter().filter(|failure| !failure.while_promoting).collect();
-    println!("{} failures while Kubernetes replaced pods", failures.len() - ours.len());
-    ensure!(ours.is_empty(), "requests failed outside the rolling update: {ours:?}");
+    let ours: Vec<_> = failures
+        .iter()
+        .filter(|failure| !failure.while_promoting)
+        .collect();
+    println!(
+        "{} failures while Kubernetes replaced pods",
+        failures.len() - ours.len()
+    );
+    ensure!(
+        ours.is_empty(),
+        "requests failed outside the rolling update: {ours:?}"
+    );
     Ok(())
 }
 
@@ -57,8 +85,13 @@ struct Failure {
 
 fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
     scene.install(shop)?;
-    let before: Vec<BTreeSet<String>> =
-        (0..3).map(|index| scene.member(index)?.pod_uids(&scene.name, "bellwether.local/demo:v1")).collect::<Result<_>>()?;
+    let before: Vec<BTreeSet<String>> = (0..3)
+        .map(|index| {
+            scene
+                .member(index)?
+                .pod_uids(&scene.name, "bellwether.local/demo:v1")
+        })
+        .collect::<Result<_>>()?;
     let traffic = scene.traffic(&CLUSTERS, 220)?;
     let started_ms = now_ms();
     scene.cli.apply(&shop.version("v2").documents())?;
@@ -93,10 +126,17 @@ fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
                 counts.total
             );
         }
-        ensure!(requests >= 1_000, "only {requests} requests were counted at weight {weight}");
+        ensure!(
+            requests >= 1_000,
+            "only {requests} requests were counted at weight {weight}"
+        );
     }
-    let first_rest = looks.iter().find(|look| look.wave == 1 && look.state != ClusterPhase::Queued);
-    let canary_done = looks.iter().find(|look| look.wave == 0 && look.state == ClusterPhase::Succeeded);
+    let first_rest = looks
+        .iter()
+        .find(|look| look.wave == 1 && look.state != ClusterPhase::Queued);
+    let canary_done = looks
+        .iter()
+        .find(|look| look.wave == 0 && look.state == ClusterPhase::Succeeded);
     ensure!(
         matches!((first_rest, canary_done), (Some(rest), Some(done)) if rest.at_ms >= done.at_ms + 2_500),
         "wave `rest` must start after wave `canary` and its soak"
@@ -118,7 +158,10 @@ fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
         .map(|second| Failure {
             cluster: second.cluster.clone(),
             at_ms: second.t - started_ms,
-            what: format!("{} {} x{} {}", second.mode, second.status, second.count, second.error),
+            what: format!(
+                "{} {} x{} {}",
+                second.mode, second.status, second.count, second.error
+            ),
             while_promoting: promoting(&second.cluster, second.t),
         })
         .collect())
@@ -126,7 +169,9 @@ fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
 
 /// Watches every cluster until its promotion begins: the old pods keep their UIDs.
 fn stable_pods_stay_until_promotion(scene: &Scene, before: &[BTreeSet<String>]) -> Result<()> {
-    let members: Vec<_> = (0..3).map(|index| scene.member(index)).collect::<Result<_>>()?;
+    let members: Vec<_> = (0..3)
+        .map(|index| scene.member(index))
+        .collect::<Result<_>>()?;
     until(Duration::from_secs(240), "every cluster to promote", || {
         // Pods first: what they were is judged by a phase that is read later.
         let mut seen = Vec::new();
@@ -136,11 +181,17 @@ fn stable_pods_stay_until_promotion(scene: &Scene, before: &[BTreeSet<String>]) 
         let view = scene.run(&scene.name)?;
         let mut promoted = 0;
         for (index, cluster) in CLUSTERS.iter().enumerate() {
-            let cluster = cluster_view(&view, cluster)?;
-            let testing = view.revision < 2 || !cluster.tracks.iter().any(|track| {
-                matches!(track.phase, Phase::Promoting | Phase::Finalising | Phase::Succeeded)
-            });
-            if testing && cluster.state != ClusterPhase::Succeeded {
+            let Ok(cluster) = cluster_view(&view, cluster) else {
+                continue;
+            };
+            let testing = view.revision < 2
+                || !cluster.tracks.iter().any(|track| {
+                    matches!(
+                        track.phase,
+                        Phase::Promoting | Phase::Finalising | Phase::Succeeded
+                    )
+                });
+            if testing && (view.revision < 2 || cluster.state != ClusterPhase::Succeeded) {
                 ensure!(
                     seen[index] == before[index],
                     "the stable pods of {} changed before the promotion",
@@ -177,15 +228,23 @@ fn first_install(scene: &Scene) -> Result<()> {
             scene.object(&member, "Deployment", "web-canary")?.is_none(),
             "a first install makes no canary"
         );
-        Ok(scene.run(&scene.name).ok().filter(|view| view.state == RunPhase::Succeeded))
+        Ok(scene
+            .run(&scene.name)
+            .ok()
+            .filter(|view| view.state == RunPhase::Succeeded))
     })?;
     scene.assert_restored(&member, &shop)
 }
 
 fn nothing_configured(scene: &Scene) -> Result<()> {
-    let shop = Shop { strategy: "{canary: {weights: [50]}}".into(), ..scene.small_shop() };
+    let shop = Shop {
+        strategy: "{canary: {weights: [50]}}".into(),
+        ..scene.small_shop()
+    };
     scene.install(&shop)?;
-    let answer = scene.cli.call(&["apply", "-f", "-"], Some(&shop.version("v2").documents()))?;
+    let answer = scene
+        .cli
+        .call(&["apply", "-f", "-"], Some(&shop.version("v2").documents()))?;
     ensure!(answer.code == 0, "{}{}", answer.stdout, answer.stderr);
     ensure!(
         answer.stderr.contains("metrics") || answer.stdout.contains("metrics"),

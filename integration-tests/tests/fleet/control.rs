@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bellwether_api::{status::Phase, view::{ClusterPhase, RunPhase}};
+use bellwether_api::{
+    status::Phase,
+    view::{ClusterPhase, RunPhase},
+};
 use bellwether_integration_tests::{manifests::Shop, wait::until};
 use serde_json::json;
 
@@ -13,17 +16,36 @@ use crate::{
 };
 
 pub const CASES: &[Case] = &[
-    ("steps_wait_for_approval_and_commands_are_answered_once", "approve", approve),
-    ("suspend_holds_the_weight_and_resume_goes_on", "suspend", suspend),
+    (
+        "steps_wait_for_approval_and_commands_are_answered_once",
+        "approve",
+        approve,
+    ),
+    (
+        "suspend_holds_the_weight_and_resume_goes_on",
+        "suspend",
+        suspend,
+    ),
     ("promote_skips_the_remaining_steps", "promote", promote),
     ("skip_skips_one_step", "skip", skip),
-    ("abort_goes_back_and_retry_makes_a_new_attempt", "retry", abort_and_retry),
+    (
+        "abort_goes_back_and_retry_makes_a_new_attempt",
+        "retry",
+        abort_and_retry,
+    ),
     ("approval_gate_between_waves", "gate", approval_gate),
-    ("stale_revision_is_refused_with_exit_code_6", "stale", stale_revision),
+    (
+        "stale_revision_is_refused_with_exit_code_6",
+        "stale",
+        stale_revision,
+    ),
 ];
 
 fn manual(scene: &Scene) -> Shop {
-    Shop { strategy: "{canary: {steps: [{weight: 20}, {weight: 60}]}}".into(), ..scene.small_shop() }
+    Shop {
+        strategy: "{canary: {steps: [{weight: 20}, {weight: 60}]}}".into(),
+        ..scene.small_shop()
+    }
 }
 
 fn start(scene: &Scene) -> Result<Shop> {
@@ -38,8 +60,14 @@ fn start(scene: &Scene) -> Result<Shop> {
 fn approve(scene: &Scene) -> Result<()> {
     let shop = start(scene)?;
     let status = scene.cli.call(&["rollout", "status", &scene.name], None)?;
-    ensure!(status.code == 4, "waiting for a human exits with 4, not {}", status.code);
-    scene.cli.run(&["rollout", "approve", &scene.name, "--reason", "looks fine"])?;
+    ensure!(
+        status.code == 4,
+        "waiting for a human exits with 4, not {}",
+        status.code
+    );
+    scene
+        .cli
+        .run(&["rollout", "approve", &scene.name, "--reason", "looks fine"])?;
     scene.at_weight(2, 60)?;
     scene.cluster_state(2, ClusterPhase::WaitingApproval)?;
     scene.cli.run(&["rollout", "approve", &scene.name])?;
@@ -48,22 +76,39 @@ fn approve(scene: &Scene) -> Result<()> {
 }
 
 fn suspend(scene: &Scene) -> Result<()> {
-    let shop = Shop { strategy: "{canary: {stepWeight: 5, maxWeight: 50}}".into(), ..scene.small_shop() };
+    let shop = Shop {
+        strategy: "{canary: {stepWeight: 5, maxWeight: 50}}".into(),
+        ..scene.small_shop()
+    };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    scene.wait_run(&scene.name, 2, Duration::from_secs(60), "a weight", |view| {
-        view.waves.iter().flat_map(|wave| &wave.clusters).flat_map(|cluster| &cluster.tracks)
-            .any(|track| track.observed_weight.percent() >= 5)
-    })?;
+    scene.wait_run(
+        &scene.name,
+        2,
+        Duration::from_secs(60),
+        "a weight",
+        |view| {
+            view.waves
+                .iter()
+                .flat_map(|wave| &wave.clusters)
+                .flat_map(|cluster| &cluster.tracks)
+                .any(|track| track.observed_weight.percent() >= 5)
+        },
+    )?;
     scene.cli.run(&["rollout", "suspend", &scene.name])?;
     scene.in_phase(2, Phase::Suspended)?;
     let weight = |view: &bellwether_api::view::RunView| {
-        view.waves[0].clusters[0].tracks[0].observed_weight.percent()
+        view.waves[0].clusters[0].tracks[0]
+            .observed_weight
+            .percent()
     };
     let before = weight(&scene.run(&scene.name)?);
     std::thread::sleep(Duration::from_secs(6));
     let after = weight(&scene.run(&scene.name)?);
-    ensure!(before == after, "a suspended run went from {before} to {after}");
+    ensure!(
+        before == after,
+        "a suspended run went from {before} to {after}"
+    );
     scene.cli.run(&["rollout", "resume", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
     Ok(())
@@ -71,16 +116,25 @@ fn suspend(scene: &Scene) -> Result<()> {
 
 fn promote(scene: &Scene) -> Result<()> {
     let shop = start(scene)?;
-    scene.cli.run(&["rollout", "promote", &scene.name, "--reason", "in a hurry", "-y"])?;
+    scene
+        .cli
+        .run(&["rollout", "promote", &scene.name, "--reason", "in a hurry"])?;
     scene.ended(2, RunPhase::Succeeded)?;
-    let events = scene.cli.run(&["events", &format!("rollout/{}", scene.name)])?;
-    ensure!(!events.contains("60 %"), "the step at 60 must have been skipped: {events}");
+    let events = scene
+        .cli
+        .run(&["events", &format!("rollout/{}", scene.name)])?;
+    ensure!(
+        !events.contains("60 %"),
+        "the step at 60 must have been skipped: {events}"
+    );
     scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
 }
 
 fn skip(scene: &Scene) -> Result<()> {
     start(scene)?;
-    scene.cli.run(&["rollout", "skip", &scene.name, "--reason", "known good", "-y"])?;
+    scene
+        .cli
+        .run(&["rollout", "skip", &scene.name, "--reason", "known good"])?;
     scene.at_weight(2, 60)?;
     scene.cli.run(&["rollout", "approve", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
@@ -89,14 +143,18 @@ fn skip(scene: &Scene) -> Result<()> {
 
 fn abort_and_retry(scene: &Scene) -> Result<()> {
     let shop = start(scene)?;
-    scene.cli.run(&["rollout", "abort", &scene.name, "--reason", "not yet", "-y"])?;
+    scene
+        .cli
+        .run(&["rollout", "abort", &scene.name, "--reason", "not yet"])?;
     scene.ended(2, RunPhase::Aborted)?;
     let member = scene.member(0)?;
     scene.assert_restored(&member, &shop)?;
     scene.cli.run(&["rollout", "retry", &scene.name])?;
     scene.at_weight(2, 20)?;
     scene.cluster_state(2, ClusterPhase::WaitingApproval)?;
-    scene.cli.run(&["rollout", "promote", &scene.name, "--reason", "now", "-y"])?;
+    scene
+        .cli
+        .run(&["rollout", "promote", &scene.name, "--reason", "now"])?;
     scene.ended(2, RunPhase::Succeeded)?;
     scene.assert_restored(&member, &shop.version("v2"))
 }
@@ -112,32 +170,53 @@ fn approval_gate(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    scene.wait_run(&scene.name, 2, Duration::from_secs(120), "the gate", |view| {
-        view.state == RunPhase::WaitingApproval
-    })?;
+    scene.wait_run(
+        &scene.name,
+        2,
+        Duration::from_secs(120),
+        "the gate",
+        |view| view.state == RunPhase::WaitingApproval,
+    )?;
     for index in [1, 2] {
         let live = scene.object(&scene.member(index)?, "Deployment", "web-canary")?;
         ensure!(live.is_none(), "wave `rest` must wait for the approval");
     }
-    let why = scene.cli.run(&["why", &format!("rollout/{}", scene.name)])?;
+    let why = scene
+        .cli
+        .run(&["why", &format!("rollout/{}", scene.name)])?;
     ensure!(why.contains("approv"), "why must name the approval: {why}");
-    scene.cli.run(&["rollout", "approve", &scene.name, "--wave", "rest"])?;
+    scene
+        .cli
+        .run(&["rollout", "approve", &scene.name, "--wave", "rest"])?;
     scene.ended(2, RunPhase::Succeeded)?;
     Ok(())
 }
 
 fn stale_revision(scene: &Scene) -> Result<()> {
     start(scene)?;
-    let answer =
-        scene.cli.call(&["rollout", "promote", &scene.name, "--revision", "1", "-y"], None)?;
-    ensure!(answer.code == 6, "exit code {}: {}", answer.code, answer.stderr);
+    let answer = scene.cli.call(
+        &["rollout", "promote", &scene.name, "--revision", "1"],
+        None,
+    )?;
+    ensure!(
+        answer.code == 6,
+        "exit code {}: {}",
+        answer.code,
+        answer.stderr
+    );
     ensure!(answer.stderr.contains("revision"), "{}", answer.stderr);
     // With the hub out of the way a human edits the track itself: its abort wins.
     let member = scene.member(0)?;
     let tracks = member.list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?;
-    let name = tracks[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let name = tracks[0]["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     member.patch(
-        api_version("RolloutTrack"), "RolloutTrack", &scene.name, &name,
+        api_version("RolloutTrack"),
+        "RolloutTrack",
+        &scene.name,
+        &name,
         &json!({"spec": {"local": {
             "run": "00000000-0000-0000-0000-000000000000", "attempt": 0,
             "abort": {"cause": "Manual", "by": "somebody at the cluster", "reason": "local"},

@@ -22,16 +22,52 @@ use crate::{
 };
 
 pub const CASES: &[Case] = &[
-    ("failing_canary_is_rolled_back_and_later_waves_never_start", "failing", failing_canary),
-    ("sc_r4_bad_image_gets_no_traffic_and_ends_at_the_deadline", "badimage", bad_image),
+    (
+        "failing_canary_is_rolled_back_and_later_waves_never_start",
+        "failing",
+        failing_canary,
+    ),
+    (
+        "sc_r4_bad_image_gets_no_traffic_and_ends_at_the_deadline",
+        "badimage",
+        bad_image,
+    ),
     ("new_release_supersedes_a_run", "supersede", supersede),
-    ("abort_while_promoting_returns_to_the_old_version", "promoabort", abort_while_promoting),
-    ("failure_while_promoting_returns_to_the_old_version", "promofail", failure_while_promoting),
-    ("killed_canary_pods_take_the_weight_to_zero", "killed", killed_canary_pods),
-    ("rollout_restart_and_a_human_edit_do_not_change_a_run", "edited", edited_mid_run),
-    ("failed_revision_is_held_until_it_changes_or_is_retried", "held", failed_revision_is_held),
-    ("deleting_the_rollout_mid_run_rolls_back_first", "deleted", deleted_mid_run),
-    ("workload_with_an_autoscaler_is_refused_by_name", "autoscaled", autoscaled),
+    (
+        "abort_while_promoting_returns_to_the_old_version",
+        "promoabort",
+        abort_while_promoting,
+    ),
+    (
+        "failure_while_promoting_returns_to_the_old_version",
+        "promofail",
+        failure_while_promoting,
+    ),
+    (
+        "killed_canary_pods_take_the_weight_to_zero",
+        "killed",
+        killed_canary_pods,
+    ),
+    (
+        "rollout_restart_and_a_human_edit_do_not_change_a_run",
+        "edited",
+        edited_mid_run,
+    ),
+    (
+        "failed_revision_is_held_until_it_changes_or_is_retried",
+        "held",
+        failed_revision_is_held,
+    ),
+    (
+        "deleting_the_rollout_mid_run_rolls_back_first",
+        "deleted",
+        deleted_mid_run,
+    ),
+    (
+        "workload_with_an_autoscaler_is_refused_by_name",
+        "autoscaled",
+        autoscaled,
+    ),
 ];
 
 fn failing_canary(scene: &Scene) -> Result<()> {
@@ -39,43 +75,78 @@ fn failing_canary(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let traffic = scene.traffic(&["c1", "c2", "c3"], 100)?;
     scene.cli.apply(&shop.version("v3").documents())?;
-    let view = scene.ended(2, RunPhase::Failed)?;
+    let view = scene.cluster_state(2, ClusterPhase::Failed)?;
+    ensure!(
+        view.state == RunPhase::Halted,
+        "onFailure defaults to Halt: {:?}",
+        view.state
+    );
     let ended_ms = now_ms();
     std::thread::sleep(Duration::from_secs(3));
     let seconds = traffic.stop()?;
     let first = cluster_view(&view, "c1")?;
-    ensure!(first.state == ClusterPhase::Failed, "c1 is {:?}", first.state);
     ensure!(
-        first.tracks.iter().all(|track| track.failure == Some(FailureReason::FailedChecks)),
+        first
+            .tracks
+            .iter()
+            .all(|track| track.failure == Some(FailureReason::FailedChecks)),
         "c1 failed for {:?}",
         first.tracks
     );
     for cluster in ["c2", "c3"] {
         let reached = tally(&seconds, Some(cluster), 0, i64::MAX);
-        ensure!(!reached.by_version.contains_key("v3"), "{cluster} must never serve v3");
+        ensure!(
+            !reached.by_version.contains_key("v3"),
+            "{cluster} must never serve v3"
+        );
     }
     let after = tally(&seconds, None, ended_ms, i64::MAX);
-    ensure!(after.total > 0 && after.share_percent("v1") >= 100.0, "after: {after:?}");
+    ensure!(
+        after.total > 0 && after.share_percent("v1") >= 100.0,
+        "after: {after:?}"
+    );
     // What failed must have failed inside v3 alone.
     let all = tally(&seconds, None, 0, i64::MAX);
-    ensure!(all.failures.keys().all(|key| key.contains(" v3 500 ")), "{:?}", all.failures);
+    ensure!(
+        all.failures.keys().all(|key| key.contains(" v3 500 ")),
+        "{:?}",
+        all.failures
+    );
     scene.assert_restored(&scene.member(0)?, &shop)
 }
 
 fn bad_image(scene: &Scene) -> Result<()> {
-    let shop = Shop { progress_deadline: "12s".into(), ..scene.small_shop() };
+    let shop = Shop {
+        progress_deadline: "12s".into(),
+        ..scene.small_shop()
+    };
     scene.install(&shop)?;
-    scene.cli.apply(&shop.version("does-not-exist").documents())?;
+    scene
+        .cli
+        .apply(&shop.version("does-not-exist").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     let view = scene.ended(2, RunPhase::Failed)?;
-    ensure!(weights_in_order(&watch.stop(), "c1").is_empty(), "no traffic may reach a bad image");
-    let track = cluster_view(&view, "c1")?.tracks.first().context("a track")?;
-    ensure!(track.failure == Some(FailureReason::DeadlineExceeded), "{:?}", track.failure);
+    ensure!(
+        weights_in_order(&watch.stop(), "c1").is_empty(),
+        "no traffic may reach a bad image"
+    );
+    let track = cluster_view(&view, "c1")?
+        .tracks
+        .first()
+        .context("a track")?;
+    ensure!(
+        track.failure == Some(FailureReason::DeadlineExceeded),
+        "{:?}",
+        track.failure
+    );
     scene.assert_restored(&scene.member(0)?, &shop)
 }
 
 fn manual(scene: &Scene) -> Shop {
-    Shop { strategy: "{canary: {steps: [{weight: 20}, {weight: 60}]}}".into(), ..scene.small_shop() }
+    Shop {
+        strategy: "{canary: {steps: [{weight: 20}, {weight: 60}]}}".into(),
+        ..scene.small_shop()
+    }
 }
 
 fn supersede(scene: &Scene) -> Result<()> {
@@ -83,10 +154,16 @@ fn supersede(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 20)?;
-    let quick = Shop { strategy: "{canary: {weights: [50]}}".into(), ..shop };
+    let quick = Shop {
+        strategy: "{canary: {weights: [50]}}".into(),
+        ..shop
+    };
     scene.cli.apply(&quick.version("v4").documents())?;
     scene.ended(3, RunPhase::Succeeded)?;
-    let history = scene.cli.json(&["rollout", "history", &scene.name])?.to_string();
+    let history = scene
+        .cli
+        .json(&["rollout", "history", &scene.name])?
+        .to_string();
     ensure!(history.contains("Superseded"), "{history}");
     scene.assert_restored(&scene.member(0)?, &quick.version("v4"))
 }
@@ -102,7 +179,13 @@ fn abort_while_promoting(scene: &Scene) -> Result<()> {
     let traffic = scene.traffic(&["c1"], 100)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.in_phase(2, Phase::Promoting)?;
-    scene.cli.run(&["rollout", "abort", &scene.name, "--reason", "changed our minds", "-y"])?;
+    scene.cli.run(&[
+        "rollout",
+        "abort",
+        &scene.name,
+        "--reason",
+        "changed our minds",
+    ])?;
     scene.ended(2, RunPhase::Aborted)?;
     let ended_ms = now_ms();
     std::thread::sleep(Duration::from_secs(3));
@@ -110,7 +193,10 @@ fn abort_while_promoting(scene: &Scene) -> Result<()> {
     let all = tally(&seconds, None, 0, i64::MAX);
     ensure!(all.failed == 0, "requests failed: {:?}", all.failures);
     let after = tally(&seconds, None, ended_ms, i64::MAX);
-    ensure!(after.total > 0 && after.share_percent("v1") >= 100.0, "after: {after:?}");
+    ensure!(
+        after.total > 0 && after.share_percent("v1") >= 100.0,
+        "after: {after:?}"
+    );
     scene.assert_restored(&scene.member(0)?, &shop)
 }
 
@@ -135,7 +221,11 @@ fn failure_while_promoting(scene: &Scene) -> Result<()> {
     member.delete("v1", "ResourceQuota", &scene.name, "full")?;
     scene.ended(2, RunPhase::Failed)?;
     let counts = tally(&traffic.stop()?, None, 0, i64::MAX);
-    ensure!(counts.total > 0 && counts.failed == 0, "requests failed: {:?}", counts.failures);
+    ensure!(
+        counts.total > 0 && counts.failed == 0,
+        "requests failed: {:?}",
+        counts.failures
+    );
     scene.assert_restored(&member, &shop)
 }
 
@@ -152,15 +242,28 @@ fn killed_canary_pods(scene: &Scene) -> Result<()> {
     let killed = member.kill_pods(&scene.name, "bellwether.dev/run")?;
     ensure!(killed > 0, "there must have been canary pods");
     let began = std::time::Instant::now();
-    until(Duration::from_secs(5), "the route to carry no canary", || {
-        let route = scene.object(&member, "HTTPRoute", "web")?.context("the route")?;
-        let weight = route["spec"]["rules"][0]["backendRefs"]
-            .as_array()
-            .and_then(|backends| backends.iter().find(|backend| backend["name"] == "web-canary"))
-            .map_or(0, |backend| backend["weight"].as_i64().unwrap_or(1));
-        Ok((weight == 0).then_some(()))
-    })?;
+    until(
+        Duration::from_secs(5),
+        "the route to carry no canary",
+        || {
+            let route = scene
+                .object(&member, "HTTPRoute", "web")?
+                .context("the route")?;
+            let weight = route["spec"]["rules"][0]["backendRefs"]
+                .as_array()
+                .and_then(|backends| {
+                    backends
+                        .iter()
+                        .find(|backend| backend["name"] == "web-canary")
+                })
+                .map_or(0, |backend| backend["weight"].as_i64().unwrap_or(1));
+            Ok((weight == 0).then_some(()))
+        },
+    )?;
     println!("weight 0 after {} ms", began.elapsed().as_millis());
+    // It comes back to the weight by itself once pods are ready again.
+    scene.at_weight(2, 0)?;
+    scene.cluster_state(2, ClusterPhase::WaitingApproval)?;
     scene.at_weight(2, 30)?;
     scene.cli.run(&["rollout", "approve", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
@@ -176,32 +279,53 @@ fn edited_mid_run(scene: &Scene) -> Result<()> {
     scene.at_weight(2, 20)?;
     // What `kubectl rollout restart` does.
     member.patch(
-        api_version("Deployment"), "Deployment", &scene.name, "web",
+        api_version("Deployment"),
+        "Deployment",
+        &scene.name,
+        "web",
         &json!({"spec": {"template": {"metadata": {"annotations": {
             "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}}}}),
     )?;
-    let view = scene.wait_run(&scene.name, 2, Duration::from_secs(30), "ForeignEdit", |view| {
-        serde_json::to_string(view).is_ok_and(|text| text.contains("ForeignEdit"))
-    })?;
+    let view = scene.wait_run(
+        &scene.name,
+        2,
+        Duration::from_secs(30),
+        "ForeignEdit",
+        |view| serde_json::to_string(view).is_ok_and(|text| text.contains("ForeignEdit")),
+    )?;
     ensure!(!view.waiting_on.is_empty(), "an edit by hand is waited on");
     let after = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
-    ensure!(before == after, "a restart must not replace stable pods during a run");
-    scene.cli.run(&["rollout", "abort", &scene.name, "--reason", "edited", "-y"])?;
+    ensure!(
+        before == after,
+        "a restart must not replace stable pods during a run"
+    );
+    scene
+        .cli
+        .run(&["rollout", "abort", &scene.name, "--reason", "edited"])?;
     scene.ended(2, RunPhase::Aborted)?;
     scene.assert_restored(&member, &shop)
 }
 
 fn failed_revision_is_held(scene: &Scene) -> Result<()> {
-    let shop = Shop { progress_deadline: "12s".into(), ..scene.small_shop() };
+    let shop = Shop {
+        progress_deadline: "12s".into(),
+        ..scene.small_shop()
+    };
     scene.install(&shop)?;
     let bad = shop.version("does-not-exist");
     scene.cli.apply(&bad.documents())?;
     scene.ended(2, RunPhase::Failed)?;
     let member = scene.member(0)?;
     // An agent that starts again, with drift correction on, must not pick it up.
-    member.kill_pods("bellwether-system", "app.kubernetes.io/name=bellwether-agent")?;
+    member.kill_pods(
+        "bellwether-system",
+        "app.kubernetes.io/name=bellwether-agent",
+    )?;
     // A change that does not touch the pods is no reason either.
-    let unrelated = Shop { replicas: 2, ..bad.clone() };
+    let unrelated = Shop {
+        replicas: 2,
+        ..bad.clone()
+    };
     scene.cli.apply(&unrelated.documents())?;
     let end = std::time::Instant::now() + Duration::from_secs(15);
     while std::time::Instant::now() < end {
@@ -211,10 +335,18 @@ fn failed_revision_is_held(scene: &Scene) -> Result<()> {
         );
         std::thread::sleep(Duration::from_millis(250));
     }
-    let live = scene.object(&member, "Deployment", "web")?.context("the Deployment")?;
+    let live = scene
+        .object(&member, "Deployment", "web")?
+        .context("the Deployment")?;
     ensure!(live.to_string().contains("demo:v1"), "v1 must still run");
     // A change of the pods is.
-    scene.cli.apply(&Shop { replicas: 2, ..shop.version("v2") }.documents())?;
+    scene.cli.apply(
+        &Shop {
+            replicas: 2,
+            ..shop.version("v2")
+        }
+        .documents(),
+    )?;
     scene.ended(4, RunPhase::Succeeded)?;
     Ok(())
 }
@@ -225,7 +357,9 @@ fn deleted_mid_run(scene: &Scene) -> Result<()> {
     let member = scene.member(0)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 20)?;
-    scene.cli.run(&["delete", "rollout", &format!("{}-web", scene.name), "-y"])?;
+    scene
+        .cli
+        .run(&["delete", "rollout", &format!("{}-web", scene.name), "-y"])?;
     until(Duration::from_secs(60), "the run to be rolled back", || {
         let canary = scene.object(&member, "Deployment", "web-canary")?;
         let tracks = member.list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?;

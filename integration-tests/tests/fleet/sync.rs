@@ -7,16 +7,25 @@ use bellwether_api::view::RunPhase;
 use bellwether_integration_tests::wait::until;
 use serde_json::json;
 
-use crate::{
-    Case,
-    scene::Scene,
-};
+use crate::{Case, scene::Scene};
 
 pub const CASES: &[Case] = &[
     ("drift_is_corrected_outside_a_run", "drift", drift),
-    ("deleting_the_application_deletes_its_objects", "gone", deletion),
-    ("manifest_beyond_the_granted_rights_is_refused_before_anything", "rights", beyond_rights),
-    ("agent_rights_are_never_cluster_admin", "identity", never_cluster_admin),
+    (
+        "deleting_the_application_deletes_its_objects",
+        "gone",
+        deletion,
+    ),
+    (
+        "manifest_beyond_the_granted_rights_is_refused_before_anything",
+        "rights",
+        beyond_rights,
+    ),
+    (
+        "agent_rights_are_never_cluster_admin",
+        "identity",
+        never_cluster_admin,
+    ),
 ];
 
 fn drift(scene: &Scene) -> Result<()> {
@@ -24,17 +33,33 @@ fn drift(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let member = scene.member(0)?;
     member.patch(
-        "v1", "Service", &scene.name, "web",
+        "v1",
+        "Service",
+        &scene.name,
+        "web",
         &json!({"spec": {"selector": {"app": "somebody-else"}}}),
     )?;
-    until(Duration::from_secs(20), "the Service to be corrected", || {
-        let live = scene.object(&member, "Service", "web")?.context("the Service")?;
-        Ok((live["spec"]["selector"]["app"] == "web").then_some(()))
-    })?;
-    member.delete("gateway.networking.k8s.io/v1", "HTTPRoute", &scene.name, "web")?;
-    until(Duration::from_secs(20), "the route to be made again", || {
-        scene.object(&member, "HTTPRoute", "web")
-    })?;
+    until(
+        Duration::from_secs(20),
+        "the Service to be corrected",
+        || {
+            let live = scene
+                .object(&member, "Service", "web")?
+                .context("the Service")?;
+            Ok((live["spec"]["selector"]["app"] == "web").then_some(()))
+        },
+    )?;
+    member.delete(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        &scene.name,
+        "web",
+    )?;
+    until(
+        Duration::from_secs(20),
+        "the route to be made again",
+        || scene.object(&member, "HTTPRoute", "web"),
+    )?;
     Ok(())
 }
 
@@ -47,7 +72,9 @@ fn deletion(scene: &Scene) -> Result<()> {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "bystander", "namespace": scene.name},
     }))?;
-    scene.cli.run(&["delete", "application", &scene.name, "-y"])?;
+    scene
+        .cli
+        .run(&["delete", "application", &scene.name, "-y"])?;
     until(Duration::from_secs(60), "the objects to be deleted", || {
         let left = ["Deployment", "Service", "HTTPRoute"]
             .into_iter()
@@ -55,7 +82,10 @@ fn deletion(scene: &Scene) -> Result<()> {
             .collect::<Result<Vec<_>>>()?;
         Ok(left.iter().all(Option::is_none).then_some(()))
     })?;
-    ensure!(scene.object(&member, "ConfigMap", "bystander")?.is_some(), "a bystander was deleted");
+    ensure!(
+        scene.object(&member, "ConfigMap", "bystander")?.is_some(),
+        "a bystander was deleted"
+    );
     Ok(())
 }
 
@@ -69,11 +99,18 @@ fn beyond_rights(scene: &Scene) -> Result<()> {
         1,
     );
     scene.cli.apply(&documents)?;
-    let view = scene.wait_run(&scene.name, 1, Duration::from_secs(60), "a refusal", |view| {
-        matches!(view.state, RunPhase::Failed | RunPhase::Halted)
-    })?;
+    let view = scene.wait_run(
+        &scene.name,
+        1,
+        Duration::from_secs(60),
+        "a refusal",
+        |view| matches!(view.state, RunPhase::Failed | RunPhase::Halted),
+    )?;
     let text = serde_json::to_string(&view)?;
-    ensure!(text.to_lowercase().contains("clusterrolebinding"), "the refusal names it: {text}");
+    ensure!(
+        text.to_lowercase().contains("clusterrolebinding"),
+        "the refusal names it: {text}"
+    );
     let live = scene.object(&scene.member(0)?, "Deployment", "web")?;
     ensure!(live.is_none(), "nothing may be half applied");
     Ok(())
@@ -84,7 +121,9 @@ fn never_cluster_admin(scene: &Scene) -> Result<()> {
     let bindings = member.list_cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding")?;
     for binding in bindings {
         let ours = binding["subjects"].as_array().is_some_and(|subjects| {
-            subjects.iter().any(|subject| subject["name"] == "bellwether-agent")
+            subjects
+                .iter()
+                .any(|subject| subject["name"] == "bellwether-agent")
         });
         ensure!(
             !ours || binding["roleRef"]["name"] != "cluster-admin",
@@ -92,9 +131,14 @@ fn never_cluster_admin(scene: &Scene) -> Result<()> {
         );
     }
     let requests = scene.lab.audit("c1")?;
-    let agent: Vec<_> =
-        requests.iter().filter(|request| request.user_agent.starts_with("bellwether-agent")).collect();
-    ensure!(!agent.is_empty(), "the agent's requests must be in the audit log");
+    let agent: Vec<_> = requests
+        .iter()
+        .filter(|request| request.user_agent.starts_with("bellwether-agent"))
+        .collect();
+    ensure!(
+        !agent.is_empty(),
+        "the agent's requests must be in the audit log"
+    );
     for request in agent {
         ensure!(
             request.user == "system:serviceaccount:bellwether-system:bellwether-agent"

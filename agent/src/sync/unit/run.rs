@@ -21,6 +21,7 @@ use crate::{
     rollout::{self, Run, Tick, Versions},
     sync::{
         events::{self, News},
+        foreign,
         keep::{Care, FirstLook, Wanted},
     },
 };
@@ -49,12 +50,17 @@ impl Unit {
         self.open_runs(unit, &versions).await?;
         for _ in 0..MAX_DECISIONS {
             self.command_runs(&versions, abort).await?;
-            let wanted = self.hold_run_objects(&versions).await?;
+            let wanted = self.run_objects(&versions).await?;
+            let held = self.hold_run_objects(&versions, &wanted).await;
+            // One object that is refused must not keep the run from its deadline, an abort, or from
+            // taking the weight away: the decision is made on what is live, then the refusal told.
             let moved = self.decide_runs(&versions, &wanted).await?;
             self.take_over_events().await?;
+            held?;
             if self.runs.values().all(Run::is_over) {
                 // What the runs held is let go of once more before they count as over.
-                self.hold_run_objects(&versions).await?;
+                let wanted = self.run_objects(&versions).await?;
+                self.hold_run_objects(&versions, &wanted).await?;
                 self.finish_runs(unit, digest, &versions).await?;
                 return Ok(Pass::again());
             }
@@ -113,16 +119,11 @@ impl Unit {
         Ok(())
     }
 
-    /// Applies what the runs want the cluster to look like, canaries included.
-    async fn hold_run_objects(&mut self, versions: &Versions) -> Result<Vec<Wanted>, PassError> {
-        let back = self.runs.values().any(Run::goes_back);
-        let (base, other) = if back {
-            (&versions.old, &versions.new)
-        } else {
-            (&versions.new, &versions.old)
-        };
+    /// What the runs want the user's objects to look like.
+    async fn run_objects(&mut self, versions: &Versions) -> Result<Vec<Wanted>, PassError> {
+        let (base, other) = self.base_of_runs(versions);
         let mut wanted = self.wanted(base).await?;
-        if !back {
+        if !self.runs_go_back() {
             // Deletions wait for the promotion: what only the old release has is held as it was.
             let named = targets(&wanted);
             let kept = self.wanted(other).await?;
@@ -134,17 +135,37 @@ impl Unit {
         for run in self.runs.values() {
             rollout::overlaid(run, versions, &mut wanted);
         }
+        Ok(wanted)
+    }
+
+    fn runs_go_back(&self) -> bool {
+        self.runs.values().any(Run::goes_back)
+    }
+
+    /// The release whose objects are held, and the other one.
+    fn base_of_runs<'a>(&self, versions: &'a Versions) -> (&'a Arc<Bundle>, &'a Arc<Bundle>) {
+        if self.runs_go_back() {
+            (&versions.old, &versions.new)
+        } else {
+            (&versions.new, &versions.old)
+        }
+    }
+
+    /// Applies what the runs want the cluster to look like, canaries included.
+    async fn hold_run_objects(
+        &mut self,
+        versions: &Versions,
+        wanted: &[Wanted],
+    ) -> Result<(), PassError> {
         let drift = versions.new.sync.drift;
         let policy = if drift == DriftPolicy::Correct {
             drift
         } else {
             DriftPolicy::Off
         };
-        let bundle = Arc::clone(base);
+        let bundle = Arc::clone(self.base_of_runs(versions).0);
         let dirty = self.dirty.clone();
-        let kept = self
-            .keep(&bundle, &wanted, policy, FirstLook::Apply)
-            .await?;
+        let kept = self.keep(&bundle, wanted, policy, FirstLook::Apply).await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
@@ -152,7 +173,7 @@ impl Unit {
             run.hold_canary(&self.shell.cluster, versions, &dirty)
                 .await?;
         }
-        Ok(wanted)
+        Ok(())
     }
 
     /// Lets every run decide; tells whether the cluster is to look different now.
@@ -167,8 +188,13 @@ impl Unit {
             let live = run.scene.look(&self.shell.cluster).await?;
             let mut edited = BTreeSet::new();
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
-                if let Some(object) = run.scene.live_of(&live, &want.target)
-                    && self
+                let Some(object) = run.scene.live_of(&live, &want.target) else {
+                    continue;
+                };
+                let added_to = want.target == run.scene.workload
+                    && foreign::edited_since(object, run.started_at());
+                if added_to
+                    || self
                         .keeper
                         .is_edited(&self.shell.cluster, want, object)
                         .await?
@@ -190,8 +216,16 @@ impl Unit {
             self.shell.figures.decisions.inc();
             let tick = run.decide(&live, seen, Timestamp::now()).await?;
             if !run.holds_edit() && !edited.is_empty() {
-                for object in &edited {
-                    self.keeper.forget_one(object);
+                for want in wanted.iter().filter(|want| edited.contains(&want.target)) {
+                    self.keeper.forget_one(&want.target);
+                    if want.target == run.scene.workload
+                        && let Some(object) = run.scene.live_of(&live, &want.target)
+                    {
+                        self.shell
+                            .cluster
+                            .restore_template(&want.target, object, &want.object)
+                            .await?;
+                    }
                 }
                 moved = true;
             }
