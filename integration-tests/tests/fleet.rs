@@ -1,5 +1,6 @@
 //! The tests on real clusters: one hub, three clusters with real pods, agents as the pods that
-//! `register cluster` installed. Tests that take a part of it down run alone, after the others.
+//! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
+//! tests that take a part down run alone, last.
 
 #[path = "fleet/canary.rs"]
 mod canary;
