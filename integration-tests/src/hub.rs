@@ -73,7 +73,10 @@ impl Hub {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.process = Some(OwnedProcess::start("the hub", &mut command)?);
+        let process = OwnedProcess::start("the hub", &mut command)?;
+        // For whoever clears up after a test program that was killed.
+        std::fs::write(self.data_directory.join("hub.pid"), process.id().to_string())?;
+        self.process = Some(process);
         self.wait_ready()
     }
 

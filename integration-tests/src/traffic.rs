@@ -95,6 +95,9 @@ impl Traffic {
             &rate,
             "--keepalive",
             "both",
+            // It ends by itself even when whoever started it was killed.
+            "--duration",
+            "10m",
             "--out",
             file,
         ]);

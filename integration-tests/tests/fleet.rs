@@ -27,18 +27,14 @@ pub type Case = (&'static str, &'static str, Test);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let together: Vec<Case> =
-        [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
-    let alone: Vec<Case> = outages::CASES.to_vec();
+    let together = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
+    let alone = [canary::UNDER_TRAFFIC, outages::CASES].concat();
+    let all = || together.iter().chain(&alone).copied();
     if arguments.list {
-        let all = together
-            .iter()
-            .chain(&alone)
-            .map(|case| trial(*case, None))
-            .collect();
-        return libtest_mimic::run(&arguments, all).exit_code();
+        let trials = all().map(|case| trial(case, None)).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    let namespaces: Vec<&str> = together.iter().chain(&alone).map(|case| case.1).collect();
+    let namespaces: Vec<&str> = all().map(|case| case.1).collect();
     let directory = PathBuf::from("/var/lib/bellwether-test");
     if let Err(error) = clear(&directory) {
         eprintln!("failed to clear what an earlier run left: {error:?}");
@@ -72,6 +68,7 @@ fn main() -> ExitCode {
 
 /// Takes away the clusters, Postgres and files of a run that was killed.
 fn clear(directory: &std::path::Path) -> anyhow::Result<()> {
+    teardown::stop_recorded(&directory.join("hub/hub.pid"), "bellwether-hub")?;
     teardown::stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
     Lab::down("test")?;
     match std::fs::remove_dir_all(directory) {

@@ -140,11 +140,13 @@ fn wait_run(stage: &Stage<'_>, name: &str, revision: u64, state: &str) -> Result
     })
 }
 
-/// Follows the track until a check has failed, and the route until the canary came and went.
+/// Follows the track until a check has failed, and the route until it then carries no canary.
 async fn observe(mut watches: Watches) -> Result<Rollback> {
-    let (mut failed, mut with_canary, mut without) = (None, false, None);
+    let (mut failed, mut without) = (None, None);
     loop {
-        if let (Some((sample, verdict)), Some(route)) = (failed, without) {
+        if let (Some((sample, verdict)), Some(route)) = (failed, without)
+            && route >= sample
+        {
             return Ok(Rollback {
                 sample,
                 verdict,
@@ -158,10 +160,11 @@ async fn observe(mut watches: Watches) -> Result<Rollback> {
             }
             route = watches.routes.next() => {
                 let route = route.context("the watch on routes ended")?;
+                // The canary may lose its traffic before, when none of its pods is ready.
                 if canary_weight(&route.object) > 0 {
-                    with_canary = true;
-                } else if with_canary && without.is_none() {
-                    without = Some(route.wall);
+                    without = None;
+                } else {
+                    without = without.or(Some(route.wall));
                 }
             }
         }
