@@ -245,7 +245,12 @@ impl Cluster {
         }
         let patch = Patch::Apply(object);
         let name = target.to_string();
-        let applied = within("apply", &name, api.patch(&target.name, &params, &patch)).await?;
+        let applied = within("apply", &name, api.patch(&target.name, &params, &patch))
+            .await
+            .map_err(|error| match target.kind.as_str() {
+                "Secret" => error.withheld(),
+                _ => error,
+            })?;
         if target.kind == "CustomResourceDefinition" {
             self.served()
                 .retain(|_, answer| matches!(answer, Answer::Served(_)));

@@ -57,6 +57,21 @@ impl ClusterError {
         }
     }
 
+    /// The same error without the API server's words: about a Secret they may quote its content.
+    #[must_use]
+    pub(super) fn withheld(mut self) -> Self {
+        if let Self::Request {
+            source: kube::Error::Api(status),
+            ..
+        } = &mut self
+        {
+            status.message =
+                "the API server's words are left out, for they may quote the Secret".to_owned();
+            status.details = None;
+        }
+        self
+    }
+
     /// Tells whether trying the same again cannot help.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -77,5 +92,29 @@ impl ClusterError {
     #[must_use]
     pub fn answer(&self) -> String {
         crate::desired::chain(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_quoted() {
+        let status = Status::failure(".data.password: expected string, got 12345", "Invalid");
+        let error = ClusterError::Request {
+            verb: "apply",
+            object: "Secret/shop/db".to_owned(),
+            source: kube::Error::Api(Box::new(status.with_code(422))),
+        };
+        assert!(error.answer().contains("12345"));
+        let error = error.withheld();
+        assert!(error.is_final());
+        let said = error.answer();
+        assert!(!said.contains("12345"), "{said}");
+        assert!(!format!("{error:?}").contains("12345"));
+        assert!(said.contains("Secret/shop/db"), "{said}");
     }
 }
