@@ -1,5 +1,6 @@
 //! One application: a task that works towards its goal and says how far it is.
 
+mod memory;
 mod plain;
 mod removal;
 mod run;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Pass, PassError, Unit, interests, run_of, targets, wait};
+use super::{Pass, PassError, Unit, interests, memory, run_of, targets, wait};
 use crate::{
     desired::chain,
     rollout::{self, Run},
@@ -106,26 +106,21 @@ impl Unit {
         if !refusals.is_empty() {
             let why = refusals.join("; ");
             self.tell(of, News::error("Refused", why.clone()), |unit| {
-                unit.outcome = Some(UnitOutcome::Refused);
-                unit.reason.clone_from(&why);
+                memory::end(unit, digest, UnitOutcome::Refused, &why);
             })
             .await?;
             return Ok(Pass::again());
         }
         self.plain_deadline_at = None;
         let retried: Vec<&String> = changes.iter().map(|change| &change.digest).collect();
-        let record = |unit: &mut SyncUnit| {
-            // Remembered before anything is applied: after a crash they are known to be ours.
-            let mut objects: BTreeSet<ObjectRef> = unit.objects.drain(..).collect();
-            objects.extend(targets(&wanted));
-            unit.objects = objects.into_iter().collect();
-            unit.outcome = Some(UnitOutcome::Progressing);
-            unit.reason.clear();
-        };
+        let objects = targets(&wanted);
         match beginning {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
-                self.tell(of, news, record).await?;
+                self.tell(of, news, |unit| {
+                    memory::begin(unit, digest, &objects, false);
+                })
+                .await?;
             }
             Beginning::ByRollout => {
                 let news = News::info(
@@ -133,10 +128,10 @@ impl Unit {
                     format!("revision {} comes in by its rollout", bundle.revision),
                 );
                 self.tell(of, news, |unit| {
-                    record(unit);
-                    unit.running_digest = Some(digest.to_owned());
-                    unit.failed_templates
-                        .retain(|failed| !retried.contains(&failed));
+                    if memory::begin(unit, digest, &objects, true) {
+                        unit.failed_templates
+                            .retain(|failed| !retried.contains(&failed));
+                    }
                 })
                 .await?;
             }
@@ -146,8 +141,7 @@ impl Unit {
                     rollouts.join(", ")
                 );
                 self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
-                    unit.outcome = Some(UnitOutcome::Failed);
-                    unit.reason.clone_from(&why);
+                    memory::end(unit, digest, UnitOutcome::Failed, &why);
                 })
                 .await?;
             }
@@ -183,7 +177,7 @@ impl Unit {
         {
             Err(PassError::Cluster(error)) if error.is_final() => {
                 return self
-                    .fail_plain(unit, &bundle, "ApplyRejected", &error.answer())
+                    .fail_plain(unit, digest, &bundle, "ApplyRejected", &error.answer())
                     .await;
             }
             kept => kept?,
@@ -200,7 +194,7 @@ impl Unit {
                 .collect();
             let why = format!("not healthy in time: {}", waits.join("; "));
             return self
-                .fail_plain(unit, &bundle, "DeadlineExceeded", &why)
+                .fail_plain(unit, digest, &bundle, "DeadlineExceeded", &why)
                 .await;
         }
         Ok(Pass {
@@ -212,19 +206,15 @@ impl Unit {
 
     async fn succeed(&self, bundle: &Bundle, digest: &str) -> Result<(), PassError> {
         let news = News::info("Succeeded", format!("revision {} runs", bundle.revision));
-        self.tell(run_of(bundle), news, |unit| {
-            unit.applied_digest = Some(digest.to_owned());
-            unit.outcome = Some(UnitOutcome::Succeeded);
-            unit.reason.clear();
-            unit.finished_rollouts.clear();
-        })
-        .await?;
+        self.tell(run_of(bundle), news, |unit| memory::applied(unit, digest))
+            .await?;
         Ok(())
     }
 
     async fn fail_plain(
         &mut self,
         unit: &SyncUnit,
+        digest: &str,
         bundle: &Bundle,
         reason: &'static str,
         why: &str,
@@ -236,8 +226,7 @@ impl Unit {
         };
         self.plain_deadline_at = None;
         self.tell(run_of(bundle), News::error(reason, why), |unit| {
-            unit.outcome = Some(outcome);
-            unit.reason = format!("{reason}: {why}");
+            memory::end(unit, digest, outcome, &format!("{reason}: {why}"));
         })
         .await?;
         Ok(Pass::again())
@@ -263,16 +252,17 @@ impl Unit {
                 ..Pass::default()
             });
         }
-        let failed = self
-            .bundle(unit.digest.as_deref().unwrap_or(digest))
-            .await?;
+        let granted = unit.digest.as_deref().unwrap_or(digest);
+        let failed = self.bundle(granted).await?;
         let news = News::info(
             "RolledBack",
             format!("revision {} runs again", bundle.revision),
         );
         self.plain_deadline_at = None;
+        // Why it failed was remembered when it did.
+        let why = unit.reason.clone();
         self.tell(run_of(&failed), news, |unit| {
-            unit.outcome = Some(UnitOutcome::Failed)
+            memory::end(unit, granted, UnitOutcome::Failed, &why);
         })
         .await?;
         Ok(Pass::again())

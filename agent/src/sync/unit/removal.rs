@@ -5,15 +5,14 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use bellwether_agent_core::apply_order::apply_stage;
 use bellwether_api::{reference::ObjectRef, status::UnitOutcome, sync_record::SyncUnit};
 
-use super::{Pass, PassError, RunOf, Unit, wait};
+use super::{Pass, PassError, RunOf, Unit, memory, wait};
 use crate::sync::events::News;
 
 impl Unit {
     /// Deletes every object of a unit whose tombstone has come.
     pub(super) async fn remove(&mut self, unit: &SyncUnit) -> Result<Pass, PassError> {
         if unit.outcome != Some(UnitOutcome::Removing) {
-            self.remember(|unit| unit.outcome = Some(UnitOutcome::Removing))
-                .await?;
+            self.remember(memory::removing).await?;
             return Ok(Pass::again());
         }
         self.keeper.forget();
@@ -38,18 +37,14 @@ impl Unit {
             run: uuid::Uuid::nil(),
             attempt: 0,
         };
-        self.tell(of, News::info("Removed", "every object is gone"), |unit| {
-            unit.objects.clear();
-            unit.applied_digest = None;
-            unit.running_digest = None;
-            unit.failed_templates.clear();
-            unit.finished_rollouts.clear();
-            unit.outcome = Some(UnitOutcome::Succeeded);
-            unit.reason.clear();
-        })
+        self.tell(
+            of,
+            News::info("Removed", "every object is gone"),
+            memory::removed,
+        )
         .await?;
         self.listen(std::collections::BTreeMap::new());
-        Ok(Pass::default())
+        Ok(Pass::again())
     }
 
     /// Deletes objects that no release has any more.

@@ -10,13 +10,14 @@ use bellwether_api::{
     application::DriftPolicy,
     bundle::Bundle,
     command::AbortCause,
-    status::{FailureReason, TrackSummary, UnitOutcome},
+    reference::ObjectRef,
+    status::{FailureReason, TrackSummary},
     sync_record::SyncUnit,
 };
 use bellwether_proto::wire::Sample;
 use jiff::Timestamp;
 
-use super::{Pass, PassError, Unit, run_of, targets};
+use super::{Pass, PassError, Unit, memory, run_of, targets};
 use crate::{
     rollout::{self, Run, Tick, Versions},
     sync::{
@@ -56,12 +57,19 @@ impl Unit {
             // taking the weight away: the decision is made on what is live, then the refusal told.
             let moved = self.decide_runs(&versions, &wanted).await?;
             self.take_over_events().await?;
-            held?;
-            if self.runs.values().all(Run::is_over) {
+            let over = self.runs.values().all(Run::is_over);
+            if !over {
+                held?;
+            }
+            if over {
                 // What the runs held is let go of once more before they count as over.
                 let wanted = self.run_objects(&versions).await?;
-                self.hold_run_objects(&versions, &wanted).await?;
-                self.finish_runs(unit, digest, &versions).await?;
+                if let Err(error) = self.hold_run_objects(&versions, &wanted).await
+                    && !self.namespaces_end().await?
+                {
+                    return Err(error);
+                }
+                self.finish_runs(digest, &versions).await?;
                 return Ok(Pass::again());
             }
             if !moved {
@@ -238,6 +246,24 @@ impl Unit {
         Ok(moved)
     }
 
+    /// Tells whether the namespaces of all runs go away. Nothing can be created there any more, and
+    /// a track that is kept until everything is as it was would keep its namespace for ever.
+    async fn namespaces_end(&self) -> Result<bool, PassError> {
+        for run in self.runs.values() {
+            let namespace = ObjectRef {
+                api_version: "v1".to_owned(),
+                kind: "Namespace".to_owned(),
+                namespace: None,
+                name: run.scene.namespace.clone(),
+            };
+            let live = self.shell.cluster.get(&namespace).await?;
+            if live.is_some_and(|live| !rollout::is_deleting(&live)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn take_over_events(&self) -> Result<(), PassError> {
         self.remember(|unit| {
             for run in self.runs.values() {
@@ -263,12 +289,7 @@ impl Unit {
     }
 
     /// Remembers how the runs ended, and only then removes their tracks.
-    async fn finish_runs(
-        &mut self,
-        unit: &SyncUnit,
-        digest: &str,
-        versions: &Versions,
-    ) -> Result<(), PassError> {
+    async fn finish_runs(&mut self, digest: &str, versions: &Versions) -> Result<(), PassError> {
         let summaries: Vec<TrackSummary> = self
             .runs
             .values()
@@ -284,7 +305,9 @@ impl Unit {
             })
             .filter_map(|run| versions.digest_of(&run.rollout))
             .collect();
-        let current = unit.digest.as_deref() == Some(digest);
+        let why = failure
+            .as_ref()
+            .map(|(reason, message)| format!("{reason:?}: {message}"));
         let news = match &failure {
             None => News::info(
                 "Succeeded",
@@ -299,26 +322,7 @@ impl Unit {
             ),
         };
         self.tell(run_of(&versions.new), news, |unit| {
-            unit.running_digest = None;
-            unit.finished_rollouts.clone_from(&summaries);
-            unit.failed_templates.extend(marked.iter().cloned());
-            unit.failed_templates.sort_unstable();
-            unit.failed_templates.dedup();
-            match &failure {
-                None => {
-                    unit.applied_digest = Some(digest.to_owned());
-                    unit.outcome = current.then_some(UnitOutcome::Succeeded);
-                    unit.reason.clear();
-                }
-                Some((reason, message)) => {
-                    unit.outcome = current.then_some(UnitOutcome::Failed);
-                    unit.reason = if current {
-                        format!("{reason:?}: {message}")
-                    } else {
-                        String::new()
-                    };
-                }
-            }
+            memory::runs_over(unit, digest, &summaries, &marked, why.as_deref());
         })
         .await?;
         for run in self.runs.values() {

@@ -69,7 +69,7 @@ impl Unit {
 
     fn rollouts(&self, unit: &SyncUnit) -> Vec<TrackSummary> {
         if self.runs.is_empty() {
-            return unit.finished_rollouts.clone();
+            return finished(unit).to_vec();
         }
         self.runs
             .values()
@@ -128,21 +128,31 @@ impl Unit {
     }
 }
 
+/// The finished runs of the granted bundle. While its own runs are not open yet, what is remembered
+/// is of a bundle before it.
+fn finished(unit: &SyncUnit) -> &[TrackSummary] {
+    if unit.running_digest.is_some() || unit.outcome.is_none() {
+        &[]
+    } else {
+        &unit.finished_rollouts
+    }
+}
+
 fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
     use bellwether_api::status::Phase;
-    if unit.running_digest.is_some() {
+    if let Some(running) = &unit.running_digest {
         let returning = |rollout: &TrackSummary| {
             matches!(
                 rollout.phase,
                 Phase::RollingBack | Phase::Failed | Phase::Terminating
             )
         };
-        return if unit.digest.is_none() {
-            UnitOutcome::Removing
-        } else if rollouts.iter().any(returning) {
-            UnitOutcome::RollingBack
-        } else {
-            UnitOutcome::Progressing
+        return match &unit.digest {
+            None => UnitOutcome::Removing,
+            // The granted bundle only waits until the one before it is back.
+            Some(granted) if granted != running => UnitOutcome::Progressing,
+            Some(_) if rollouts.iter().any(returning) => UnitOutcome::RollingBack,
+            Some(_) => UnitOutcome::Progressing,
         };
     }
     if unit.digest.is_none() {
@@ -152,4 +162,68 @@ fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
             .unwrap_or(UnitOutcome::Removing);
     }
     unit.outcome.unwrap_or(UnitOutcome::Progressing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bellwether_api::status::Phase;
+    use serde_json::json;
+
+    use super::*;
+    use crate::sync::unit::memory;
+
+    fn track(phase: Phase) -> TrackSummary {
+        serde_json::from_value(json!({
+            "name": "web", "phase": phase, "steps": 1, "weight": 0, "observedWeight": 0,
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "stable": {"ready": 1, "desired": 1}, "canary": {"ready": 0, "desired": 0},
+            "failedChecks": 0, "failureThreshold": 1, "checks": [], "waitingOn": [],
+        }))
+        .expect("a summary")
+    }
+
+    fn granted(digest: &str) -> SyncUnit {
+        serde_json::from_value(json!({
+            "key": "application/default/shop", "generation": 1, "digest": digest,
+            "appliedDigest": "old",
+        }))
+        .expect("a unit needs no more")
+    }
+
+    #[test]
+    fn a_run_that_failed_says_nothing_of_the_next_one() {
+        let mut unit = granted("three");
+        memory::begin(&mut unit, "three", &BTreeSet::new(), true);
+        let failed = [track(Phase::Failed)];
+        memory::runs_over(&mut unit, "three", &failed, &BTreeSet::new(), Some("why"));
+        assert_eq!(outcome(&unit, finished(&unit)), UnitOutcome::Failed);
+        assert_eq!(finished(&unit).len(), 1);
+
+        // As a commit leaves it: granted, not looked at yet.
+        unit.digest = Some("four".to_owned());
+        unit.outcome = None;
+        assert_eq!(finished(&unit), []);
+        assert_eq!(outcome(&unit, finished(&unit)), UnitOutcome::Progressing);
+
+        memory::begin(&mut unit, "four", &BTreeSet::new(), true);
+        assert_eq!(outcome(&unit, finished(&unit)), UnitOutcome::Progressing);
+
+        // As an agent of a version before remembered it.
+        unit.finished_rollouts = failed.to_vec();
+        assert_eq!(outcome(&unit, finished(&unit)), UnitOutcome::Progressing);
+    }
+
+    #[test]
+    fn only_the_granted_bundle_is_said_to_go_back() {
+        let returning = [track(Phase::RollingBack)];
+        let mut unit = granted("three");
+        memory::begin(&mut unit, "three", &BTreeSet::new(), true);
+        assert_eq!(outcome(&unit, &returning), UnitOutcome::RollingBack);
+        unit.digest = Some("four".to_owned());
+        assert_eq!(outcome(&unit, &returning), UnitOutcome::Progressing);
+        unit.digest = None;
+        assert_eq!(outcome(&unit, &returning), UnitOutcome::Removing);
+    }
 }
