@@ -75,7 +75,10 @@ impl Hub {
             .stderr(log);
         let process = OwnedProcess::start("the hub", &mut command)?;
         // For whoever clears up after a test program that was killed.
-        std::fs::write(self.data_directory.join("hub.pid"), process.id().to_string())?;
+        std::fs::write(
+            self.data_directory.join("hub.pid"),
+            process.id().to_string(),
+        )?;
         self.process = Some(process);
         self.wait_ready()
     }

@@ -136,6 +136,7 @@ fn skip(scene: &Scene) -> Result<()> {
         .cli
         .run(&["rollout", "skip", &scene.name, "--reason", "known good"])?;
     scene.at_weight(2, 60)?;
+    scene.cluster_state(2, ClusterPhase::WaitingApproval)?;
     scene.cli.run(&["rollout", "approve", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
     Ok(())

@@ -204,6 +204,8 @@ fn failure_while_promoting(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {weights: [50]}}".into(),
         progress_deadline: "25s".into(),
+        // Without it Kubernetes' own rolling updates would cost requests too.
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;

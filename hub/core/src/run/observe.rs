@@ -169,7 +169,7 @@ fn fold(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus, fresh: bool) {
     let text = match &phase {
         ClusterPhase::Failed {
             reason, message, ..
-        } if message.is_empty() => reason.clone(),
+        } if message.is_empty() || reason.contains(message.as_str()) => reason.clone(),
         ClusterPhase::Failed {
             reason, message, ..
         } => format!("{reason}: {message}"),
