@@ -10,12 +10,14 @@ pub const REDACTED: &str = "<redacted>";
 pub fn redact(value: &mut Value) {
     if is_secret(value) {
         for field in ["data", "stringData"] {
-            let Some(Value::Object(entries)) = value.get_mut(field) else {
-                continue;
-            };
-            entries
-                .values_mut()
-                .for_each(|entry| *entry = Value::from(REDACTED));
+            match value.get_mut(field) {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(entries)) => entries
+                    .values_mut()
+                    .for_each(|entry| *entry = Value::from(REDACTED)),
+                // No cluster takes it, and it is a secret all the same.
+                Some(malformed) => *malformed = Value::from(REDACTED),
+            }
         }
         // kubectl keeps a copy of the whole object there.
         if let Some(Value::Object(notes)) = value.pointer_mut("/metadata/annotations")
@@ -36,9 +38,10 @@ pub fn redact(value: &mut Value) {
 pub fn is_redacted(value: &Value) -> bool {
     if is_secret(value) {
         return ["data", "stringData"].iter().any(|field| {
-            value[*field]
-                .as_object()
-                .is_some_and(|entries| entries.values().any(|entry| entry == REDACTED))
+            value[*field] == REDACTED
+                || value[*field]
+                    .as_object()
+                    .is_some_and(|entries| entries.values().any(|entry| entry == REDACTED))
         });
     }
     match value {
@@ -62,6 +65,7 @@ mod tests {
              "data": {"password": "aHVudGVyMg=="}, "stringData": {"user": "hunter2"}},
             {"apiVersion": "v1", "kind": "List", "items": [
                 {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "hunter2"}}]},
+            {"apiVersion": "v1", "kind": "Secret", "data": "hunter2", "stringData": ["hunter2"]},
             {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "kept"}},
         ]}]});
         assert!(!is_redacted(&value));
@@ -76,5 +80,8 @@ mod tests {
             "{text}"
         );
         assert!(is_redacted(&value));
+        assert!(is_redacted(
+            &json!({"apiVersion": "v1", "kind": "Secret", "data": REDACTED})
+        ));
     }
 }
