@@ -109,11 +109,14 @@ impl ClusterSeen {
 
     /// Returns the status if it speaks of this very attempt of this very run and of the bundle
     /// that the cluster should have now; anything older proves nothing.
+    ///
+    /// Who could not read a bundle does not know whose it is: such a refusal names it by its digest
+    /// alone, which no other attempt has.
     #[must_use]
     pub fn status_of(&self, run: Uuid, attempt: u32) -> Option<&UnitStatus> {
         self.status.as_ref().filter(|status| {
-            status.run == run
-                && status.attempt == attempt
+            let unread = status.run.is_nil() && status.outcome == UnitOutcome::Refused;
+            (unread || status.run == run && status.attempt == attempt)
                 && self.desired.as_deref() == Some(status.digest.as_str())
         })
     }

@@ -72,6 +72,39 @@ fn a_failure_halts_and_the_next_wave_never_starts() {
 }
 
 #[test]
+fn a_bundle_that_the_agent_cannot_read_fails_its_cluster() {
+    let mut fleet = two_waves();
+    fleet.member(1).will = Will::Hang;
+    fleet.settle();
+    let digest = fleet.member(1).status.clone().expect("a status").digest;
+    let unread =
+        |digest: &str, outcome| Some(status(uuid::Uuid::nil(), 0, digest, outcome, Some("old")));
+    // Whatever else names no run proves nothing, and neither does a refusal of something else.
+    for (digest, outcome) in [
+        (digest.as_str(), UnitOutcome::Succeeded),
+        (digest.as_str(), UnitOutcome::Failed),
+        ("another", UnitOutcome::Refused),
+    ] {
+        fleet.member(1).status = unread(digest, outcome);
+        fleet.decide();
+        assert!(matches!(
+            fleet.state.clusters[&id(1)].phase,
+            ClusterPhase::Running { .. }
+        ));
+    }
+    fleet.member(1).status = unread(&digest, UnitOutcome::Refused);
+    fleet.decide();
+    assert!(matches!(
+        fleet.state.clusters[&id(1)].phase,
+        ClusterPhase::Failed { .. }
+    ));
+    assert!(matches!(
+        fleet.state.status,
+        RunStatus::Halted { wave: 0, .. }
+    ));
+}
+
+#[test]
 fn a_cluster_going_back_counts_at_once() {
     let mut fleet = Fleet::new(plan(vec![crate::plan::PlannedWave {
         max_concurrent: 1,
