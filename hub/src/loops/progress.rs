@@ -130,10 +130,14 @@ pub(super) async fn save(
     }
     let generations = write_desired(tx, store, turn, decision, now).await?;
     runs::save_clusters(tx, run.id, &clusters(turn, &after, &generations), now).await?;
-    let told = told(turn, decision, now);
-    let key = format!("application/{}", turn.application);
-    // What the hub itself says is of no cluster.
-    events::insert(tx, Uuid::nil(), &key, &told, now).await?;
+    if !decision.events.is_empty() {
+        let key = format!("application/{}", turn.application);
+        // What the hub itself says is of no cluster.
+        let nobody = Uuid::nil();
+        let highest = events::highest(tx, nobody, &key).await?;
+        let told = told(turn, decision, highest, now);
+        events::insert(tx, nobody, &key, &told, now).await?;
+    }
     log(turn, decision);
     Ok(())
 }
@@ -300,9 +304,12 @@ fn clusters(
     list
 }
 
-fn told(turn: &Turn<'_>, decision: &Decision, now: Timestamp) -> Vec<RunEvent> {
-    // Numbers of one application's events rise over all of its runs.
-    let first = (turn.loaded.release.revision << 24) | turn.loaded.state.next_event;
+/// What the decision tells; `highest` is the number of the last event that was told before.
+fn told(turn: &Turn<'_>, decision: &Decision, highest: u64, now: Timestamp) -> Vec<RunEvent> {
+    // Numbers of one application's events rise over all of its runs, and over those of a deleted
+    // application of that name, whose revisions began at 1 as well.
+    let own = (turn.loaded.release.revision << 24) | turn.loaded.state.next_event;
+    let first = own.max(highest + 1);
     decision
         .events
         .iter()

@@ -211,6 +211,21 @@ pub async fn insert(
     .await
 }
 
+/// The highest event of one unit in one cluster that is kept; 0 = none is.
+///
+/// # Errors
+/// The database fails.
+pub async fn highest(tx: &mut Tx, cluster: Uuid, key: &str) -> Result<u64, StoreError> {
+    let highest: Option<i64> =
+        sqlx::query_scalar("SELECT max(seq) FROM event WHERE cluster = $1 AND key = $2")
+            .bind(cluster)
+            .bind(key)
+            .fetch_one(&mut *tx.inner)
+            .await
+            .doing("look for the highest event")?;
+    unsigned("event.seq", highest.unwrap_or_default())
+}
+
 /// The highest event that is kept with every one from `from` on; absent when `from` itself is not
 /// kept. `from` is the oldest event that the agent still holds: what it dropped before cannot come.
 ///

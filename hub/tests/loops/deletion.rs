@@ -1,6 +1,10 @@
 use bellwether_api::status::UnitOutcome;
 use bellwether_hub::loops::LoopError;
-use bellwether_store::{desired, releases, runs};
+use bellwether_store::{
+    desired,
+    events::{self, EventFilter, Order},
+    releases, runs,
+};
 use serde_json::json;
 
 use crate::fleet::{Fleet, shop};
@@ -26,6 +30,20 @@ async fn deleting_an_application_takes_it_away_everywhere() {
     fleet.apply("1").await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(1).await.len(), 3, "it starts anew");
+    let run = fleet.view().await.run;
+    let told = events::list(
+        &fleet.store,
+        &EventFilter::Run(run),
+        Order::Oldest,
+        None,
+        100,
+    )
+    .await
+    .expect("events");
+    let granted = told
+        .iter()
+        .filter(|row| row.event.reason == "ClusterGranted");
+    assert_eq!(granted.count(), 3, "the old one's numbers hide nothing");
 }
 
 #[tokio::test]
