@@ -55,7 +55,7 @@ pub fn is_redacted(value: &Value) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{is_redacted, redact};
+    use super::{REDACTED, is_redacted, redact};
 
     #[test]
     fn no_content_of_a_secret_is_left() {
