@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Stage;
 use crate::{
     member::{Member, NAMESPACE},
-    process_figures::{cpu, peak_rss_kib, pss_kib, rss_kib, threads},
+    process_figures::{cpu_of_threads, peak_rss_kib, pss_kib, rss_kib, threads},
     report::Report,
 };
 
@@ -71,9 +71,9 @@ async fn idle(
 ) -> Result<()> {
     tokio::time::sleep(SETTLE).await;
     let pid = member.pid()?;
-    let (before, began) = (cpu(pid)?, Instant::now());
+    let (before, began) = (cpu_of_threads(pid)?, Instant::now());
     tokio::time::sleep(Duration::from_secs(stage.plan.idle_seconds)).await;
-    let used = cpu(pid)?.saturating_sub(before);
+    let used = cpu_of_threads(pid)?.saturating_sub(before);
     let millicores = used.as_secs_f64() / began.elapsed().as_secs_f64() * 1_000.0;
     report.add(
         &format!("{what}: RSS"),
