@@ -1,5 +1,5 @@
 //! Reading what users write: YAML or JSON in, checked documents or every error with its position
-//! out. The command line and the HTTP API both read through [`load`].
+//! out. The command line and the HTTP API both read through [`load()`].
 //!
 //! Scalars are read as `kubectl` reads them, so that one file means the same object for both:
 //! `0644` is 420, `1e3` is 1000, and the unquoted words yes, no, on, off, y and n are booleans. The

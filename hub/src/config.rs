@@ -34,7 +34,7 @@ pub struct Config {
     /// Folder of `initdb` and `postgres` for the hub's own Postgres
     #[arg(long, env = "BELLWETHER_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
-    /// Folder of the certificate authority and of the key for Secrets; hubs of one database share it [default: <data dir>/pki]
+    /// Folder of the certificate authority and of the key for Secrets; hubs of one database share it [default: `DATA_DIR/pki`]
     #[arg(long, env = "BELLWETHER_PKI_DIR", value_name = "DIR")]
     pub pki_dir: Option<PathBuf>,
     /// Host part of the identities in certificates

@@ -1,6 +1,6 @@
 //! The run of one governed Deployment: observations in, the wanted overlay out.
 //!
-//! The shell observes the cluster, calls [`decide`], saves `next` by compare-and-set, and then makes
+//! The shell observes the cluster, calls [`decide()`], saves `next` by compare-and-set, and then makes
 //! the cluster match `overlay`. An overlay names the whole wanted state, never a change, so that a
 //! shell that dies anywhere starts again by observing. Every stage changes one thing and waits until
 //! that thing is observed.

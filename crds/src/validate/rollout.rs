@@ -39,7 +39,7 @@ impl ValidatedRollout {
 }
 
 /// Checks a rollout that stands alone. What its application renders is checked by
-/// [`super::governed`].
+/// [`super::governed()`].
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! One run: a release on its way through the waves of its frozen plan.
 //!
-//! [`decide`] folds what was seen since the last decision into the persisted [`RunState`] and says
+//! [`decide()`] folds what was seen since the last decision into the persisted [`RunState`] and says
 //! what to write: grants, commands, answers to actions, events. The caller saves all of it in one
 //! transaction by compare-and-set, so that nothing is granted or answered twice.
 

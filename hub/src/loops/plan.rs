@@ -22,8 +22,12 @@ use crate::app::App;
 const NAME: &str = "plan";
 /// How often the loop looks for changes that nobody told it of.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often it looks at every application, whatever it was told.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks at every application, whatever it was told. Everything that moves an
+/// application is told of or has a time: the sweep only heals what should not happen.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Applications of a sweep that one turn looks at, after what it was told of: a sweep over
+/// thousands must not keep a change waiting.
+const SWEEP_BATCH: usize = 5;
 /// How often one turn looks again at what it changed itself.
 const PASSES: usize = 4;
 /// How often the versions of records are compared when nobody says that one changed.
@@ -32,6 +36,7 @@ const VERSIONS_EVERY: Duration = Duration::from_secs(1);
 /// Plans and moves every application on, until the hub stops.
 pub(super) async fn run(app: Arc<App>) {
     let mut planner = Planner::new(app.store.clone(), app.replica, Some(Timestamp::now()));
+    planner.deliver = Some(Arc::clone(&app));
     loop {
         let poked = tokio::select! {
             () = app.shutdown.cancelled() => return,
@@ -40,9 +45,6 @@ pub(super) async fn run(app: Arc<App>) {
         };
         let now = Timestamp::now();
         let report = planner.turn(now, poked).await;
-        if report.written > 0 {
-            app.pokes.deliver.notify_one();
-        }
         app.loops.set(
             NAME,
             LoopState {
@@ -87,6 +89,8 @@ struct Report {
 
 struct Planner {
     store: Store,
+    /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
+    deliver: Option<Arc<App>>,
     started: Option<Timestamp>,
     shards: Shards,
     statuses: StatusTailer,
@@ -95,6 +99,10 @@ struct Planner {
     /// Every application with a record, or with clusters that still hold it.
     known: BTreeSet<NamespacedName>,
     dirty: BTreeSet<NamespacedName>,
+    /// What is left of the last sweep.
+    sweep: BTreeSet<NamespacedName>,
+    /// Each cluster's session and identity as last seen; generations do not matter here.
+    connected: BTreeMap<Uuid, (u64, Option<Uuid>, bool)>,
     wake: BTreeMap<NamespacedName, Timestamp>,
     /// Applications whose runs depend on which clusters are connected.
     active: BTreeSet<NamespacedName>,
@@ -110,11 +118,14 @@ impl Planner {
             statuses: StatusTailer::new(store.clone()),
             links: SyncTailer::new(store.clone()),
             store,
+            deliver: None,
             started,
             shards: Shards::new(replica),
             versions: BTreeSet::new(),
             known: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            sweep: BTreeSet::new(),
+            connected: BTreeMap::new(),
             wake: BTreeMap::new(),
             active: BTreeSet::new(),
             errors: BTreeMap::new(),
@@ -130,7 +141,7 @@ impl Planner {
             report.errors.push("the database cannot be read".to_owned());
             return report;
         }
-        if self.dirty.is_empty() {
+        if self.dirty.is_empty() && self.sweep.is_empty() {
             report.errors = self.errors.values().cloned().collect();
             return report;
         }
@@ -147,6 +158,12 @@ impl Planner {
                 self.look(&world, application, &mut report).await;
             }
         }
+        for _ in 0..SWEEP_BATCH {
+            let Some(application) = self.sweep.pop_first() else {
+                break;
+            };
+            self.look(&world, application, &mut report).await;
+        }
         report.errors = self.errors.values().cloned().collect();
         report
     }
@@ -162,8 +179,10 @@ impl Planner {
             sweep || poked || is_due(self.compared, now, VERSIONS_EVERY),
         )
         .await?;
-        if sweep {
+        if gained {
             self.dirty.extend(self.known.iter().cloned());
+        } else if sweep {
+            self.sweep.extend(self.known.iter().cloned());
         }
         Ok(())
     }
@@ -179,7 +198,12 @@ impl Planner {
                 self.dirty.insert(application);
             }
         }
-        if !self.links.poll().await?.is_empty() {
+        let mut reconnected = false;
+        for change in self.links.poll().await? {
+            let link = (change.epoch, change.replica, change.revoked);
+            reconnected |= self.connected.insert(change.cluster, link) != Some(link);
+        }
+        if reconnected {
             self.dirty.extend(self.active.iter().cloned());
         }
         self.dirty
@@ -267,6 +291,9 @@ impl Planner {
                 };
                 if outcome.changed {
                     report.written += 1;
+                    if let Some(app) = &self.deliver {
+                        app.pokes.deliver.notify_one();
+                    }
                     // What was written may be what the next step waited for.
                     self.dirty.insert(application);
                 }

@@ -66,7 +66,7 @@ pub async fn write(
 /// after a failure is safe: what was written already is no change.
 ///
 /// # Errors
-/// As [`write`]; batches before the failing one stay written.
+/// As [`write()`]; batches before the failing one stay written.
 pub async fn fan_out(
     store: &Store,
     mut changes: Vec<ClusterChange>,
