@@ -13,6 +13,7 @@ pub mod defaults;
 pub mod document;
 pub mod duration;
 pub mod fleet;
+pub mod matching;
 pub mod number;
 pub mod reference;
 pub mod rollout;

@@ -1,8 +1,11 @@
 //! Traffic providers: an object and a weight in, the object with the split out.
 
 pub mod gateway_api;
+mod split;
 
 use bellwether_api::duration::Dur;
+
+pub use split::{Affinity, Split};
 
 /// How long a data plane may need after its controller said that a route is programmed. Traefik
 /// writes the status first and then throttles reloads by two seconds.
