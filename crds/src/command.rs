@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::strategy::Manual;
+
 /// Commands that may wait at once; more are refused.
 pub const MAX_QUEUED: usize = 16;
 
@@ -70,6 +72,9 @@ pub struct QueuedCommand {
     /// Why; empty when nothing was said.
     #[serde(default)]
     pub reason: String,
+    /// What [`Verb::SetWeight`] sets; absent for every other verb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Manual>,
 }
 
 /// What a one-shot command does.
@@ -81,6 +86,8 @@ pub enum Verb {
     Promote,
     /// Skips the rest of the current step.
     Skip,
+    /// Sets weight and pods of a canary that is driven by hand.
+    SetWeight,
 }
 
 /// What became of a one-shot command.

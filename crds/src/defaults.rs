@@ -4,8 +4,9 @@
 //! spellings of one plan have one digest.
 
 use crate::{
-    number::Weight,
-    rollout::{Advance, Aggregation, Canary, Metric, RolloutSpec},
+    number::{IntOrPercent, Weight},
+    rollout::{Advance, Aggregation, Metric, RolloutSpec},
+    strategy::{BlueGreen, Canary, Strategy},
 };
 
 impl RolloutSpec {
@@ -17,7 +18,7 @@ impl RolloutSpec {
         self.workload
             .namespace
             .get_or_insert_with(|| namespace.to_owned());
-        self.strategy.canary = self.strategy.canary.map(Canary::with_defaults);
+        self.strategy = self.strategy.with_defaults();
         // 0 reads as 1: nothing fails before its first check.
         self.analysis.failure_threshold = self.analysis.failure_threshold.max(1);
         let (min_requests, on_no_data) = (self.analysis.min_requests, self.analysis.on_no_data);
@@ -30,6 +31,27 @@ impl RolloutSpec {
     }
 }
 
+impl Strategy {
+    /// Returns the strategy with every default written out.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Self {
+        // Redundant where it agrees, refused where it does not.
+        self.kind = None;
+        self.canary = self.canary.map(Canary::with_defaults);
+        self.blue_green = self.blue_green.map(BlueGreen::with_defaults);
+        self
+    }
+}
+
+impl BlueGreen {
+    /// Returns the strategy with every default written out.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Self {
+        self.replicas.get_or_insert(IntOrPercent::Percent(100));
+        self
+    }
+}
+
 impl Canary {
     /// Returns the weights with every default written out.
     #[must_use]
@@ -37,7 +59,7 @@ impl Canary {
         if self.step_weight.is_some() {
             self.max_weight.get_or_insert(Weight::FULL);
         }
-        let explicit = !self.steps.is_empty();
+        let explicit = !self.steps.is_empty() || self.manual.is_some();
         let form = if explicit {
             Advance::Manual
         } else {

@@ -4,10 +4,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    duration::Dur,
-    number::{IntOrPercent, Num, Weight},
+pub use crate::strategy::{
+    AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
+    InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
 };
+use crate::{duration::Dur, number::Num};
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
 ///
@@ -51,6 +52,9 @@ pub struct RolloutSpec {
     /// The routes that split traffic, applied all or nothing; empty = the fleet's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,
+    /// Keeps users on the version that answered them first; absent = every request is drawn anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
     /// How long pods are kept after the route no longer uses them; 5s unless set.
     #[serde(default = "default_drain")]
     pub drain: Dur,
@@ -126,103 +130,6 @@ impl JsonSchema for PortRef {
     }
 }
 
-/// Exactly one strategy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Strategy {
-    /// A growing share of traffic moves to a copy that runs the new version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<Canary>,
-}
-
-/// The weights of a canary: exactly one of `stepWeight`, `weights`, `steps`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Canary {
-    /// The increment of the linear form, at least 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step_weight: Option<Weight>,
-    /// Where the linear form ends, the last step clamped to it; 100 unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_weight: Option<Weight>,
-    /// The weights one by one, strictly rising.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub weights: Vec<Weight>,
-    /// Explicit steps; they wait for a human unless `advance` says otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<Step>,
-    /// Increment by which traffic returns to the promoted workload; absent = in one go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step_weight_promotion: Option<Weight>,
-    /// Overrides how steps advance: explicit steps are Manual, the linear forms Auto.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advance: Option<Advance>,
-}
-
-/// One explicit step.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Step {
-    /// A name for people; absent = its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The share of traffic.
-    pub weight: Weight,
-    /// The canary's pods; absent = the share of traffic, rounded up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<IntOrPercent>,
-    /// How the step is left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advance: Option<Advance>,
-    /// How long `advance: After` stays on the step after its checks pass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Dur>,
-}
-
-/// How a step is left once its checks pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Advance {
-    /// At once.
-    Auto,
-    /// When a human approves.
-    Manual,
-    /// After a set time.
-    After,
-}
-
-/// How many pods each version gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Instances {
-    /// Where the canary's pods come from.
-    #[serde(default)]
-    pub mode: InstancesMode,
-    /// Canary pods while the weight is above 0; 1 unless set.
-    #[serde(default = "default_min_replicas")]
-    pub min_replicas: u32,
-}
-
-fn default_min_replicas() -> u32 {
-    1
-}
-
-impl Default for Instances {
-    fn default() -> Self {
-        Self {
-            mode: InstancesMode::default(),
-            min_replicas: default_min_replicas(),
-        }
-    }
-}
-
-/// Where the canary's pods come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum InstancesMode {
-    /// Beside the user's workload, which stays whole.
-    #[default]
-    Surge,
-}
-
 /// One traffic provider: exactly one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -245,12 +152,19 @@ pub struct GatewayApiTraffic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Analysis {
+    /// Takes the new version without any test: no canary, no checks, the workload's own rolling
+    /// update.
+    #[serde(default)]
+    pub skip: bool,
     /// Time between checks; 60s unless set, at least 1s.
     #[serde(default = "default_interval")]
     pub interval: Dur,
     /// Acts when failed checks reach it; cumulative over the run; 1 unless set, 0 means 1.
     #[serde(default = "default_failure_threshold")]
     pub failure_threshold: u32,
+    /// What happens when failed checks reach the threshold, or when a step makes no progress.
+    #[serde(default)]
+    pub on_failure: AnalysisFailure,
     /// What a metric without data means; Hold unless set.
     #[serde(default)]
     pub on_no_data: OnNoData,
@@ -273,13 +187,25 @@ fn default_failure_threshold() -> u32 {
 impl Default for Analysis {
     fn default() -> Self {
         Self {
+            skip: false,
             interval: default_interval(),
             failure_threshold: default_failure_threshold(),
+            on_failure: AnalysisFailure::default(),
             on_no_data: OnNoData::default(),
             min_requests: 0,
             metrics: Vec::new(),
         }
     }
+}
+
+/// What happens when a run's checks fail once too often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AnalysisFailure {
+    /// The run goes back.
+    #[default]
+    Rollback,
+    /// The run stays where it is until a human decides.
+    Pause,
 }
 
 /// What a metric without data means.

@@ -8,6 +8,7 @@ use crate::{
     command::ExecutedCommand,
     number::Weight,
     reference::{NamespacedName, ObjectRef},
+    strategy::StrategyKind,
 };
 
 /// The latest state of one application in one cluster.
@@ -244,6 +245,9 @@ pub struct TrackSummary {
     pub step: Option<u32>,
     /// How many steps there are.
     pub steps: u32,
+    /// What the current step does beside its weight.
+    #[serde(default)]
+    pub current: CurrentStep,
     /// The weight that the plan sets now.
     pub weight: Weight,
     /// The weight that the route was observed to carry.
@@ -260,6 +264,33 @@ pub struct TrackSummary {
     pub checks: Vec<CheckResult>,
     /// What is waited for; never empty outside terminal phases.
     pub waiting_on: Vec<WaitReason>,
+}
+
+/// What a step does beside its weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentStep {
+    /// The plan's strategy.
+    #[serde(default)]
+    pub strategy: StrategyKind,
+    /// The step's name; absent = it has none, or there is no step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Checks that passed at this step.
+    #[serde(default)]
+    pub iteration: u32,
+    /// Checks that must pass at this step; 0 = there is no step.
+    #[serde(default)]
+    pub iterations: u32,
+    /// Whether matching requests go to the new version whatever the weight.
+    #[serde(default)]
+    pub matched: bool,
+    /// The share of the other requests that is also sent to the new version.
+    #[serde(default)]
+    pub mirror: Weight,
+    /// Until when the old version stands by (RFC 3339); absent = it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_until: Option<String>,
 }
 
 /// Ready pods of wanted pods.

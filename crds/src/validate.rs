@@ -9,8 +9,10 @@ mod finding;
 mod fleet;
 mod governed;
 mod manifests;
+mod matching;
 mod names;
 mod rollout;
+mod strategy;
 mod waves;
 
 pub use application::{ValidatedApplication, application};

@@ -203,6 +203,8 @@ fn rollout() -> impl Strategy<Value = RolloutSpec> {
         option::of(dur()),
     )
         .prop_map(|(name, weight, replicas, advance, after)| Step {
+            matches: Vec::new(),
+            mirror: None,
             name,
             weight,
             replicas,

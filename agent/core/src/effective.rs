@@ -58,6 +58,9 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             if run.overlay.paused {
                 object["spec"]["paused"] = json!(true);
             }
+            if let Some(replicas) = run.overlay.replicas {
+                object["spec"]["replicas"] = json!(replicas);
+            }
         }
         "Service" => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
@@ -66,7 +69,7 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         }
         "HTTPRoute" if run.http_routes.contains(&name) => {
             if let Some(apex) = run.service {
-                let weight = run.overlay.route_weight;
+                let weight = run.overlay.route_weight();
                 object = gateway_api::render(&object, apex, run.canary_service, weight);
             }
         }

@@ -5,18 +5,33 @@ use bellwether_api::number::Weight;
 use crate::weights::PlannedStep;
 
 /// Returns the canary's pods for a step, beside `stable` live replicas: the share of traffic
-/// rounded up, at least `max(1, min_replicas)` while the share is above 0, never above `stable`.
-/// A step's own `replicas` is taken as written, with at least 1 while there is traffic.
+/// (mirrored requests too) rounded up, at least `max(1, min_replicas)` while the share is above 0,
+/// never above `stable`. A step that takes matches and no share gets as many pods as the stable
+/// version, because what matches may be anything up to everything. A step's own `replicas` is taken
+/// as written, with at least 1 while there is traffic.
 #[must_use]
 pub fn canary_pods(step: &PlannedStep, stable: u32, min_replicas: u32) -> u32 {
-    let serving = step.weight > Weight::ZERO;
+    let mirrored = u32::from(step.weight.rest().percent()) * u32::from(step.mirror.percent());
+    let share = Weight::clamped(u32::from(step.weight.percent()) + mirrored.div_ceil(100));
     match step.replicas {
-        Some(replicas) => replicas.ceil_of(stable).max(u32::from(serving)),
-        None if serving => share_ceil(step.weight, stable)
+        Some(replicas) => replicas.ceil_of(stable).max(u32::from(step.splits())),
+        None if step.weight == Weight::ZERO && !step.matches.is_empty() => stable,
+        None if share > Weight::ZERO => share_ceil(share, stable)
             .max(min_replicas.max(1))
             .min(stable),
         None => 0,
     }
+}
+
+/// Returns the old version's pods when both versions share `total`: what is left beside the
+/// canary's `serving` pods, never more than the user `wrote`, and never 0 unless the canary has all
+/// the traffic.
+#[must_use]
+pub fn fixed_stable(wrote: u32, total: u32, serving: u32, has_all_traffic: bool) -> u32 {
+    total
+        .saturating_sub(serving)
+        .min(wrote)
+        .max(u32::from(!has_all_traffic))
 }
 
 /// Returns the ready pods that the old version must have before the canary may carry `canary` of
@@ -37,25 +52,28 @@ pub fn weight_that_stays(ready: u32, base: u32) -> Weight {
     Weight::clamped(u32::try_from(carried).unwrap_or(100)).rest()
 }
 
-fn share_ceil(share: Weight, total: u32) -> u32 {
+/// Returns the pods that a share of the traffic needs of `total`, rounded up.
+#[must_use]
+pub fn share_ceil(share: Weight, total: u32) -> u32 {
     let pods = (u64::from(share.percent()) * u64::from(total)).div_ceil(100);
     u32::try_from(pods).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use bellwether_api::{duration::Dur, number::IntOrPercent, rollout::Advance};
+    use bellwether_api::{matching::Match, number::IntOrPercent, strategy::Advance};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn step(weight: u8, replicas: Option<IntOrPercent>) -> PlannedStep {
+    fn weight(percent: u8) -> Weight {
+        Weight::new(percent).expect("a weight")
+    }
+
+    fn step(percent: u8, replicas: Option<IntOrPercent>) -> PlannedStep {
         PlannedStep {
-            name: None,
-            weight: Weight::new(weight).expect("a weight"),
             replicas,
-            advance: Advance::Auto,
-            after: Dur::default(),
+            ..PlannedStep::of_weight(weight(percent), Advance::Auto)
         }
     }
 
@@ -99,8 +117,71 @@ mod tests {
     }
 
     #[test]
+    fn mirrored_requests_need_pods_and_matches_may_be_everything() {
+        let sized = |percent, mirror, matches: usize, replicas| {
+            let step = PlannedStep {
+                mirror: weight(mirror),
+                matches: vec![Match::default(); matches],
+                ..step(percent, replicas)
+            };
+            canary_pods(&step, 10, 1)
+        };
+        for (percent, mirror, matches, expected) in [
+            (0, 20, 0, 2),
+            (0, 100, 0, 10),
+            (50, 50, 0, 8),
+            (20, 100, 0, 10),
+            (0, 0, 1, 10),
+            (20, 0, 1, 2),
+            (0, 30, 1, 10),
+            (0, 0, 0, 0),
+        ] {
+            let pods = sized(percent, mirror, matches, None);
+            assert_eq!(
+                pods, expected,
+                "{percent} %, mirror {mirror}, {matches} matches"
+            );
+        }
+        assert_eq!(sized(0, 0, 1, Some(IntOrPercent::Int(3))), 3);
+        assert_eq!(sized(0, 100, 0, Some(IntOrPercent::Int(0))), 1);
+    }
+
+    /// The table of the fixed-total mode: 4 pods in steps of 20 %.
+    #[test]
+    fn a_fixed_total_takes_from_the_old_version_what_the_canary_has() {
+        let table = [
+            (0, 0, 4),
+            (20, 1, 3),
+            (40, 2, 2),
+            (60, 3, 1),
+            (80, 4, 1),
+            (100, 4, 0),
+        ];
+        for (percent, canary, stable) in table {
+            let pods = canary_pods(&step(percent, None), 4, 1);
+            assert_eq!(pods, canary, "{percent} %");
+            let left = fixed_stable(4, 4, pods, percent == 100);
+            assert_eq!(left, stable, "{percent} %");
+        }
+        assert_eq!(
+            fixed_stable(4, 6, 3, false),
+            3,
+            "a total above what is written"
+        );
+        assert_eq!(
+            fixed_stable(4, 6, 1, false),
+            4,
+            "never more than is written"
+        );
+        assert_eq!(
+            fixed_stable(4, 4, 3, true),
+            1,
+            "a pod of the canary is missing"
+        );
+    }
+
+    #[test]
     fn the_old_version_keeps_pods_for_the_rest_of_the_traffic() {
-        let weight = |percent| Weight::new(percent).expect("a weight");
         for (percent, expected) in [(0, 5), (10, 5), (20, 4), (50, 3), (100, 0)] {
             assert_eq!(
                 min_ready_stable(weight(percent), 5),

@@ -100,7 +100,7 @@ fn is_service(scene: &Scene, target: &ObjectRef, name: &str) -> bool {
 
 /// While a human's edit is held nothing is written, but a route that takes traffic off the canary.
 fn care(run: &Run, overlay: &Overlay, route: bool) -> Care {
-    let unloads = route && overlay.route_weight.percent() == 0;
+    let unloads = route && overlay.split.is_none();
     if run.holds_edit() && !unloads {
         Care::Frozen
     } else {

@@ -18,6 +18,8 @@ pub struct Seen<'a> {
     pub bundle: &'a Bundle,
     /// Objects that somebody changed although the run holds them.
     pub edited: &'a BTreeSet<ObjectRef>,
+    /// Objects that look as the run wanted them when it was asked last.
+    pub as_wanted: &'a BTreeSet<ObjectRef>,
     /// Objects that the application delivers.
     pub delivered: &'a BTreeSet<ObjectRef>,
     /// What measures.
@@ -71,7 +73,7 @@ impl Run {
             services: self.services(live, seen),
             apex_endpoints: views::endpoints(&live.slices, service_name),
             canary_endpoints: views::endpoints(&live.slices, canary_name),
-            routes: self.routes(live),
+            routes: self.routes(live, seen),
             autoscalers: live
                 .autoscalers
                 .iter()
@@ -134,7 +136,7 @@ impl Run {
             .collect()
     }
 
-    fn routes(&self, live: &Live) -> Vec<RouteView> {
+    fn routes(&self, live: &Live, seen: &Seen<'_>) -> Vec<RouteView> {
         let scene = &self.scene;
         let (Some(service), Some(canary)) = (&scene.service, &scene.canary_service) else {
             return Vec::new();
@@ -148,6 +150,10 @@ impl Run {
                 weight: route.as_ref().and_then(|route| {
                     gateway_api::observed_weight(route, &service.name, &canary.name)
                 }),
+                split: seen
+                    .as_wanted
+                    .contains(target)
+                    .then(|| self.overlay().split),
                 observation: route.as_ref().map_or_else(
                     || RouteObservation::NotYet {
                         why: "the route does not exist".to_owned(),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     canary_copy::CanaryCopyError,
-    machine::{Decision, Observations, Overlay, RunState, SampleRequest, Samples, Stage, decide},
+    machine::{
+        Decision, Observations, Overlay, RunState, SampleRequest, Samples, Stage, StepPart, decide,
+    },
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
@@ -385,8 +387,15 @@ impl Run {
 
     /// Lets the probe ask the canary's ready pods, where the plan measures by probe.
     fn aim(&mut self, observations: &Observations, seen: &Seen<'_>) {
-        let wanted =
-            self.state.weight.percent() > 0 && seen.meter.probes(&self.rollout.spec, seen.bundle);
+        let tested = !self.state.split().is_none()
+            || matches!(
+                self.state.stage,
+                Stage::Step {
+                    part: StepPart::Analysing { .. } | StepPart::Gate { .. },
+                    ..
+                }
+            );
+        let wanted = tested && seen.meter.probes(&self.rollout.spec, seen.bundle);
         if !wanted {
             self.probe = None;
             return;

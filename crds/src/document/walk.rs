@@ -14,15 +14,15 @@ use crate::{duration, number};
 /// Objects of which exactly one field may be set.
 const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 
+/// Names the union's field once more, and is none of its fields.
+const DISCRIMINATOR: &str = "type";
+
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
-    "abTest",
     "affinity",
     "alerts",
     "allowLocal",
     "apisix",
-    "batch",
-    "blueGreen",
     "deletion",
     "dependsOn",
     "destinationRule",
@@ -34,9 +34,6 @@ const LATER: &[&str] = &[
     "ignore",
     "istio",
     "kustomize",
-    "manual",
-    "match",
-    "mirror",
     "nginx",
     "oci",
     "overrides",
@@ -45,7 +42,6 @@ const LATER: &[&str] = &[
     "publishVersion",
     "relative",
     "serviceAccount",
-    "sessionAffinity",
     "tcpRoutes",
     "traefik",
     "trigger",
@@ -225,9 +221,14 @@ impl<'a> Walk<'a> {
         }
         let set: Vec<&Entry> = entries
             .iter()
-            .filter(|entry| !entry.value.is_null())
+            .filter(|entry| !entry.value.is_null() && entry.key != DISCRIMINATOR)
             .collect();
-        let known = properties.keys().cloned().collect::<Vec<_>>().join(", ");
+        let known: Vec<&str> = properties
+            .keys()
+            .map(String::as_str)
+            .filter(|key| *key != DISCRIMINATOR)
+            .collect();
+        let known = known.join(", ");
         match set.as_slice() {
             [_] => {}
             [] => {

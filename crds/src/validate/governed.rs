@@ -12,6 +12,7 @@ use crate::{
     application::ApplicationSpec,
     document::{FieldPath, closest},
     rollout::{PortRef, RolloutSpec, ServiceRef},
+    strategy::InstancesMode,
 };
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -59,6 +60,7 @@ pub(super) fn check(
         return;
     };
     autoscalers(findings, &path.key("workload"), workload, &manifests);
+    fixed_total(findings, &path.key("instances"), rollout, workload);
     if let Some(service) = &rollout.service {
         let at = path.key("service");
         apex(findings, &at, service, workload, &manifests);
@@ -157,6 +159,41 @@ fn autoscalers(
                 ),
             );
         }
+    }
+}
+
+/// A fixed total shrinks the workload for a while: what it shrinks from, and comes back to, must be
+/// written down.
+fn fixed_total(
+    findings: &mut Findings,
+    path: &FieldPath,
+    rollout: &RolloutSpec,
+    workload: &Manifest<'_>,
+) {
+    if rollout.instances.mode != InstancesMode::FixedTotal {
+        return;
+    }
+    let name = workload.name;
+    let Some(replicas) = workload.at("/spec/replicas").and_then(Value::as_u64) else {
+        let message = format!(
+            "FixedTotal shrinks {} {name} and gives it its size back, which its manifest does not \
+             say; set spec.replicas there, or use Surge",
+            workload.kind
+        );
+        findings.error(&path.key("mode"), message);
+        return;
+    };
+    if rollout
+        .instances
+        .max_replicas
+        .is_some_and(|max| u64::from(max) < replicas)
+    {
+        let message = format!(
+            "{} {name} has {replicas} replicas: fewer in all would take pods from the version that \
+             serves",
+            workload.kind
+        );
+        findings.error(&path.key("maxReplicas"), message);
     }
 }
 

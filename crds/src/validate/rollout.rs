@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::{
     finding::{Finding, Findings, Validated},
     fleet::http_address,
-    names,
+    names, strategy,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
     duration::Dur,
-    number::{IntOrPercent, Num, Weight},
+    number::Num,
     rollout::{
-        Advance, Analysis, Canary, Metric, MetricSource, MetricSourceKind, PortRef, Range,
-        RolloutSpec, ServiceRef, Step, Traffic, WorkloadRef,
+        Analysis, Metric, MetricSource, MetricSourceKind, PortRef, Range, RolloutSpec, ServiceRef,
+        Traffic, WorkloadRef,
     },
 };
 
@@ -94,13 +94,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
             "traffic is split behind a Service; set service to the one that clients use",
         );
     }
-    match &rollout.strategy.canary {
-        Some(plan) => canary(findings, &path.key("strategy").key("canary"), plan),
-        None => findings.error(
-            &path.key("strategy"),
-            "exactly one strategy must be set: canary",
-        ),
-    }
+    strategy::check(findings, path, rollout);
     traffic(findings, &path.key("traffic"), &rollout.traffic);
     analysis(findings, &path.key("analysis"), &rollout.analysis);
     let at_least_one_second = "use at least 1s";
@@ -110,12 +104,6 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
         findings.warn(
             &path.key("progressDeadline"),
             "it is not longer than analysis.interval: a run may end before its first check",
-        );
-    }
-    if rollout.instances.min_replicas == 0 {
-        findings.error(
-            &path.key("instances").key("minReplicas"),
-            "a canary without pods cannot take traffic; use at least 1",
         );
     }
     if rollout.history_limit == 0 {
@@ -160,108 +148,6 @@ fn is_port_name(name: &str) -> bool {
         && name.len() <= 15
         && name.contains(|c: char| c.is_ascii_lowercase())
         && !name.contains("--")
-}
-
-fn canary(findings: &mut Findings, path: &FieldPath, canary: &Canary) {
-    let forms = [
-        ("stepWeight", canary.step_weight.is_some()),
-        ("weights", !canary.weights.is_empty()),
-        ("steps", !canary.steps.is_empty()),
-    ];
-    let set: Vec<&str> = forms
-        .iter()
-        .filter(|(_, set)| *set)
-        .map(|(name, _)| *name)
-        .collect();
-    match set.as_slice() {
-        [_] => {}
-        [] => findings.error(
-            path,
-            "exactly one of stepWeight, weights, steps must be set",
-        ),
-        [_, second, ..] => findings.error(
-            &path.key(second),
-            format!(
-                "exactly one of stepWeight, weights, steps may be set, found {}",
-                set.join(" and ")
-            ),
-        ),
-    }
-    let positive = [
-        ("stepWeight", canary.step_weight),
-        ("maxWeight", canary.max_weight),
-        ("stepWeightPromotion", canary.step_weight_promotion),
-    ];
-    for (name, weight) in positive {
-        if weight == Some(Weight::ZERO) {
-            findings.error(&path.key(name), "use at least 1");
-        }
-    }
-    if canary.max_weight.is_some() && canary.step_weight.is_none() {
-        findings.error(
-            &path.key("maxWeight"),
-            "maxWeight ends the form stepWeight, which is not set",
-        );
-    }
-    if canary.advance == Some(Advance::After) {
-        findings.error(
-            &path.key("advance"),
-            "After needs a time and stands on single steps; use Auto or Manual here",
-        );
-    }
-    rising(findings, &path.key("weights"), &canary.weights);
-    steps(findings, &path.key("steps"), &canary.steps);
-}
-
-fn rising(findings: &mut Findings, path: &FieldPath, weights: &[Weight]) {
-    let mut before = Weight::ZERO;
-    for (index, weight) in weights.iter().enumerate() {
-        if *weight <= before {
-            let message = if index == 0 {
-                "the first weight is above 0".to_owned()
-            } else {
-                format!("weights rise strictly; {weight} follows {before}")
-            };
-            findings.error(&path.index(index), message);
-        }
-        before = *weight;
-    }
-}
-
-fn steps(findings: &mut Findings, path: &FieldPath, steps: &[Step]) {
-    let mut seen = BTreeSet::new();
-    for (index, step) in steps.iter().enumerate() {
-        let at = path.index(index);
-        if let Some(name) = &step.name {
-            names::name(findings, &at.key("name"), name);
-            if !seen.insert(name) {
-                findings.error(&at.key("name"), format!("two steps are named {name:?}"));
-            }
-        }
-        if step.weight == Weight::ZERO {
-            findings.error(&at.key("weight"), "a step has a weight above 0");
-        }
-        match step.replicas {
-            Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) => {
-                findings.error(
-                    &at.key("replicas"),
-                    "a step that takes traffic has at least 1 pod",
-                );
-            }
-            Some(IntOrPercent::Percent(101..)) => {
-                findings.error(&at.key("replicas"), "a share is at most 100%");
-            }
-            _ => {}
-        }
-        let waits = step.advance == Some(Advance::After);
-        match step.after {
-            None if waits => findings.error(&at.key("advance"), "After needs a time; set after"),
-            Some(_) if !waits => {
-                findings.error(&at.key("after"), "after is used with advance: After only");
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Checks a list of traffic providers.

@@ -3,7 +3,9 @@
 use bellwether_api::{
     number::Weight,
     reference::{NamespacedName, ObjectRef},
-    status::{CheckResult, Health, Phase, ReadyCount, TrackSummary, Verdict, WaitReason},
+    status::{
+        CheckResult, CurrentStep, Health, Phase, ReadyCount, TrackSummary, Verdict, WaitReason,
+    },
     view::{ClusterPhase, ClusterView, GateView, RunPhase, RunView, WavePhase, WaveView},
 };
 use uuid::Uuid;
@@ -25,6 +27,10 @@ fn track(weight: u32, phase: Phase) -> TrackSummary {
         message: String::new(),
         step: Some(1),
         steps: 5,
+        current: CurrentStep {
+            iterations: 1,
+            ..CurrentStep::default()
+        },
         weight: Weight::clamped(weight),
         observed_weight: Weight::clamped(weight),
         stable: ReadyCount {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
     machine::{CanaryView, Endpoints, Observations, Overlay, RouteView, ServiceView},
-    provider::RouteObservation,
+    provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
 use bellwether_api::{duration::Dur, number::Weight};
@@ -92,8 +92,8 @@ impl Member {
             .iter()
             .find(|pin| pin.service == SERVICE)
             .map(|pin| pin.hash.clone());
-        if self.weight != overlay.route_weight {
-            self.weight = overlay.route_weight;
+        if self.weight != overlay.route_weight() {
+            self.weight = overlay.route_weight();
             self.lag = 2;
         }
         match (&mut self.canary, overlay.canary) {
@@ -254,6 +254,7 @@ impl Member {
             routes: vec![RouteView {
                 name: "HTTPRoute/web".to_owned(),
                 weight: Some(self.weight),
+                split: Some(Split::by_weight(self.weight)),
                 observation: if self.carried == self.weight {
                     RouteObservation::Programmed
                 } else {

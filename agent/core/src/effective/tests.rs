@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::{Governed, effective};
 use crate::{
     machine::{CanaryWant, Overlay, ServicePin},
+    provider::Split,
     settled::TemplateVersion,
 };
 
@@ -51,12 +52,14 @@ fn a_run_touches_what_it_names_and_nothing_else() {
             hash: "h1".into(),
         }],
         template: TemplateVersion::Old,
-        route_weight: Weight::new(30).expect("a weight"),
+        replicas: Some(3),
+        split: Split::by_weight(Weight::new(30).expect("a weight")),
         canary: Some(CanaryWant { replicas: 2 }),
     };
     let mut expected = rendered();
     expected[0]["spec"]["template"] = json!({"spec": {"image": "web:1"}});
     expected[0]["spec"]["paused"] = json!(true);
+    expected[0]["spec"]["replicas"] = json!(3);
     expected[2]["spec"]["selector"]["pod-template-hash"] = json!("h1");
     expected[4]["spec"]["rules"][0]["backendRefs"] = json!([
         {"name": "web", "port": 80, "weight": 70}, {"name": "web-canary", "port": 80, "weight": 30},

@@ -2,9 +2,9 @@
 
 use bellwether_api::number::Weight;
 
-use super::turn::Turn;
+use super::{observations::RouteView, turn::Turn};
 use crate::{
-    provider::RouteObservation,
+    provider::{RouteObservation, Split},
     settled::{DeploymentView, Settled, TemplateVersion, settled},
 };
 
@@ -50,8 +50,9 @@ pub(super) fn pins(turn: &mut Turn<'_>, hash: Option<&str>) -> bool {
     done
 }
 
-/// Every route of the plan carries the weight, and its gateway says so.
-pub(super) fn routes(turn: &mut Turn<'_>, weight: Weight) -> bool {
+/// Every route of the plan carries what the run wants now, and its gateway says so.
+pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
+    let split = turn.state.split();
     let named: usize = turn
         .grant
         .plan
@@ -67,35 +68,55 @@ pub(super) fn routes(turn: &mut Turn<'_>, weight: Weight) -> bool {
     }
     let mut done = true;
     for route in &seen.routes {
-        let (reason, message) = match (&route.observation, route.weight) {
+        let unwritten = not_carried(route, &split, turn.only_weighs);
+        let (reason, message) = match (&route.observation, unwritten) {
             (RouteObservation::Rejected { why }, _) => (
                 "RouteRejected",
                 format!("{} was refused: {why}", route.name),
             ),
-            (_, Some(carried)) if carried != weight => (
-                "RouteNotWritten",
-                format!(
-                    "{} gives {carried} % to the canary, not {weight} %",
-                    route.name
-                ),
-            ),
-            (_, None) => (
-                "RouteUnclear",
-                format!(
-                    "{} is missing or its rules disagree on the canary's share",
-                    route.name
-                ),
-            ),
-            (RouteObservation::NotYet { why }, _) => (
+            (_, Some(unwritten)) => unwritten,
+            (RouteObservation::NotYet { why }, None) => (
                 "RouteNotProgrammed",
                 format!("{} is not in force: {why}", route.name),
             ),
-            (RouteObservation::Programmed, Some(_)) => continue,
+            (RouteObservation::Programmed, None) => continue,
         };
         turn.wait_on(reason, message, &route.name);
         done = false;
     }
     done
+}
+
+/// Says what a route lacks of `split`; `None` when it carries it. A plan that only ever weighs is
+/// told by the shares that stand in the rules, any other by what was written as a whole.
+fn not_carried(
+    route: &RouteView,
+    split: &Split,
+    only_weighs: bool,
+) -> Option<(&'static str, String)> {
+    let (name, weight) = (&route.name, split.weight);
+    if !only_weighs {
+        let carried = route.split.as_ref() == Some(split);
+        return (!carried).then(|| {
+            let what = if split.is_none() {
+                "as the user wrote it".to_owned()
+            } else {
+                format!("split as the run wants it ({weight} %)")
+            };
+            ("RouteNotWritten", format!("{name} is not yet {what}"))
+        });
+    }
+    match route.weight {
+        Some(carried) if carried == weight => None,
+        Some(carried) => Some((
+            "RouteNotWritten",
+            format!("{name} gives {carried} % to the canary, not {weight} %"),
+        )),
+        None => Some((
+            "RouteUnclear",
+            format!("{name} is missing or its rules disagree on the canary's share"),
+        )),
+    }
 }
 
 /// No canary address stands in the apex Service's EndpointSlices.
@@ -168,7 +189,7 @@ pub(super) fn stable_carries_rest(turn: &mut Turn<'_>, weight: Weight) -> bool {
         turn.wait("TargetGone", "the workload does not exist");
         return false;
     };
-    let needed = crate::sizes::min_ready_stable(weight, workload.replicas);
+    let needed = turn.stable_needed(weight, workload);
     if workload.ready < needed {
         let message = format!(
             "{} of {} pods of {} are ready; {needed} are needed beside a canary with {weight} %",

@@ -6,7 +6,7 @@ use bellwether_api::{
 };
 use jiff::Timestamp;
 
-use super::{decision::SampleRequest, rollback, stage::Failure, turn::Turn};
+use super::{decision::SampleRequest, stage::Failure, steps, turn::Turn};
 use crate::analysis;
 
 /// Checks are never closer than this.
@@ -87,7 +87,7 @@ pub(super) fn failed(turn: &mut Turn<'_>) -> bool {
     if count < threshold {
         return false;
     }
-    rollback::begin(
+    steps::fail(
         turn,
         Failure {
             reason: FailureReason::FailedChecks,

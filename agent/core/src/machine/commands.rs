@@ -7,6 +7,7 @@ use bellwether_api::{
     },
     rollout::OnDeletion,
     status::{FailureReason, Severity},
+    strategy::Manual,
     track::RolloutTrackSpec,
 };
 
@@ -153,13 +154,25 @@ fn tell(turn: &mut Turn<'_>, queued: &QueuedCommand, outcome: CommandOutcome, wh
                 Verb::Approve => ("Approved", "approved"),
                 Verb::Promote => ("PromotedEarly", "promoted without the remaining steps"),
                 Verb::Skip => ("StepSkipped", "skipped the step"),
+                Verb::SetWeight => ("WeightSet", "set the weight by hand"),
             };
-            turn.say(Severity::Info, reason, format!("{who} {what}"));
+            let mut message = format!("{who} {what}");
+            if let Some(set) = queued.set {
+                message.push_str(&format!(": {}", sized(set)));
+            }
+            turn.say(Severity::Info, reason, message);
         }
         CommandOutcome::Stale => {
             let message = format!("{:?} of {who} did nothing: {why}", queued.verb);
             turn.say(Severity::Warn, "CommandStale", message);
         }
+    }
+}
+
+fn sized(set: Manual) -> String {
+    match set.replicas {
+        Some(replicas) => format!("{} %, {replicas} pods", set.weight),
+        None => format!("{} %", set.weight),
     }
 }
 
@@ -177,7 +190,7 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
         // Promotion skips steps, not the preparations that keep traffic safe.
         Stage::Initializing | Stage::Pausing | Stage::Pinning => {
             return match queued.verb {
-                Verb::Promote => Answer::Pending,
+                Verb::Promote | Verb::SetWeight => Answer::Pending,
                 Verb::Approve | Verb::Skip => stale("no step is under way yet"),
             };
         }
@@ -200,7 +213,12 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
             turn.approve_pending = true;
             return Answer::Pending;
         }
+        (Verb::Approve, StepPart::Held { .. }) => steps::let_go(turn),
         (Verb::Approve, _) => return stale("no gate is waiting"),
+        (Verb::SetWeight, _) => match steps::set_weight(turn, queued.set) {
+            Ok(()) => {}
+            Err(why) => return stale(why),
+        },
     }
     Answer::Executed
 }

@@ -47,14 +47,14 @@ pub fn decide(
     end(&mut turn);
     drop_weight_of_lost_canary(&mut turn);
     for _ in 0..MAX_ROUNDS {
-        let before = turn.state.stage.clone();
+        let before = (turn.state.stage.clone(), turn.executed.len());
         turn.clear();
         if !hold(&mut turn) {
             commands::take(&mut turn);
             advance(&mut turn);
         }
         let struck = progress::account(&mut turn);
-        if !struck && turn.state.stage == before {
+        if !struck && (&turn.state.stage, turn.executed.len()) == (&before.0, before.1) {
             break;
         }
     }
@@ -107,7 +107,7 @@ fn end(turn: &mut Turn<'_>) {
     if turn.seen.namespace_terminating {
         // Nothing can be created any more: what can be written back, the end state writes back.
         let failure = failure.clone();
-        turn.state.weight = Weight::ZERO;
+        turn.state.unroute();
         turn.state.canary_pods = 0;
         turn.enter(Stage::Failed { failure });
         return;
@@ -130,16 +130,20 @@ fn end(turn: &mut Turn<'_>) {
 
 /// Takes the weight from a canary that cannot answer, whatever else holds the run.
 fn drop_weight_of_lost_canary(turn: &mut Turn<'_>) {
-    if turn.state.weight == Weight::ZERO || !turn.canary_is_lost() {
+    if turn.state.split().is_none() || !turn.canary_is_lost() {
         return;
     }
-    let message = format!(
-        "no canary pod is ready while the canary has {} % of the traffic; it gets none",
-        turn.state.weight
-    );
-    turn.state.weight = Weight::ZERO;
+    let has = routed_to_canary(turn);
+    let message = format!("no canary pod is ready while the canary has {has}; it gets none");
+    turn.state.unroute();
+    turn.state.serving_pods = 0;
     turn.say(Severity::Warn, "CanaryLost", message);
     match turn.state.stage.clone() {
+        // Only a human lets go what a human was asked about.
+        Stage::Step {
+            part: StepPart::Held { .. },
+            ..
+        } => {}
         Stage::Step { index, .. } => turn.enter(Stage::Step {
             index,
             part: StepPart::Scaling,
@@ -155,6 +159,17 @@ fn drop_weight_of_lost_canary(turn: &mut Turn<'_>) {
         }
         _ => {}
     }
+}
+
+fn routed_to_canary(turn: &Turn<'_>) -> String {
+    let split = turn.state.split();
+    if !split.matches.is_empty() && split.weight == Weight::ZERO {
+        return "the requests that match".to_owned();
+    }
+    if split.weight == Weight::ZERO {
+        return format!("a mirror of {} % of the traffic", split.mirror);
+    }
+    format!("{} % of the traffic", split.weight)
 }
 
 /// Tells whether the run stays where it is because a human stopped it or edited its objects.

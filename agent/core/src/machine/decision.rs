@@ -19,7 +19,7 @@ pub struct Decision {
     /// What the cluster is to look like; see [`Overlay::of`].
     pub overlay: Overlay,
     /// Whether drift of the governed objects is corrected now; `false` while a human's edit is
-    /// held: then only `overlay.route_weight` falling to 0 may be written.
+    /// held: then only routes that take every request from the canary may be written.
     pub correct_drift: bool,
     /// Metrics to measure now; decide again with the answer.
     pub sample: Option<SampleRequest>,

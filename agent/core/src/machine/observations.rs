@@ -6,7 +6,7 @@ use bellwether_api::{duration::Dur, number::Weight};
 use jiff::Timestamp;
 
 use crate::{
-    provider::RouteObservation,
+    provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView},
 };
 
@@ -118,6 +118,8 @@ pub struct RouteView {
     pub name: String,
     /// The canary's share in its rules; absent = missing, or its rules disagree.
     pub weight: Option<Weight>,
+    /// The split that it carries as it was written; absent = it carries another, or it is not known.
+    pub split: Option<Split>,
     /// What its status says.
     pub observation: RouteObservation,
 }

@@ -6,7 +6,7 @@ use super::{
     stage::{PromotionPart, RollbackPart, Stage},
     state::RunState,
 };
-use crate::settled::TemplateVersion;
+use crate::{provider::Split, settled::TemplateVersion};
 
 /// What differs from the user's manifests while a run is under way. The shell makes the cluster
 /// match it, as often as it likes.
@@ -18,8 +18,10 @@ pub struct Overlay {
     pub pins: Vec<ServicePin>,
     /// Which pod template the workload carries.
     pub template: TemplateVersion,
-    /// The canary's share of the routes; 0 = the routes as the user wrote them.
-    pub route_weight: Weight,
+    /// `spec.replicas` of the workload; absent = as the user wrote it.
+    pub replicas: Option<u32>,
+    /// What the routes carry; none = the routes as the user wrote them.
+    pub split: Split,
     /// The canary Deployment and its Service; absent = neither exists.
     pub canary: Option<CanaryWant>,
 }
@@ -48,9 +50,16 @@ impl Overlay {
             paused: false,
             pins: Vec::new(),
             template,
-            route_weight: Weight::ZERO,
+            replicas: None,
+            split: Split::default(),
             canary: None,
         }
+    }
+
+    /// The canary's share of the requests that no match takes.
+    #[must_use]
+    pub const fn route_weight(&self) -> Weight {
+        self.split.weight
     }
 
     /// Tells what a state wants. It depends on nothing else, so that a restarted shell knows it
@@ -69,6 +78,13 @@ impl Overlay {
             Stage::Succeeded => (false, None, TemplateVersion::New, None),
             Stage::Failed { .. } => (false, None, TemplateVersion::Old, None),
         };
+        let shares = matches!(
+            &state.stage,
+            Stage::Step { .. }
+                | Stage::Promoting {
+                    part: PromotionPart::Unpinning
+                }
+        );
         let pins = hash.map_or_else(Vec::new, |hash| {
             let pin = |service: &String| ServicePin {
                 service: service.clone(),
@@ -80,7 +96,8 @@ impl Overlay {
             paused,
             pins,
             template,
-            route_weight: state.weight,
+            replicas: state.stable_pods.filter(|_| shares),
+            split: state.split(),
             canary: canary.map(|replicas| CanaryWant { replicas }),
         }
     }

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use super::{
     observations::Observations,
-    rollback,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
     state::RunState,
+    steps,
     turn::{Turn, later},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn account(turn: &mut Turn<'_>) -> bool {
         turn.grant.plan.progress_deadline,
         waits.join("; ")
     );
-    rollback::begin(
+    steps::fail(
         turn,
         Failure {
             reason: FailureReason::DeadlineExceeded,
@@ -98,14 +98,16 @@ fn point(state: &RunState, seen: &Observations) -> u64 {
         Stage::Pausing => (1, 0, 0),
         Stage::Pinning => (2, 0, 0),
         Stage::Step { index, part } => {
-            let (part, pods) = match part {
+            let (part, fine) = match part {
                 StepPart::Scaling => (0, canary_pods(state, seen)),
                 StepPart::Routing => (1, 0),
                 StepPart::Settling { .. } => (2, 0),
-                StepPart::Analysing { .. } => (3, 0),
+                StepPart::Analysing { passed, .. } => (3, *passed),
                 StepPart::Gate { .. } => (4, 0),
+                // Whatever was reached before is not reached anew.
+                StepPart::Held { .. } => (0, 0),
             };
-            (3, u64::from(*index) * 8 + part, pods)
+            (3, u64::from(*index) * 8 + part, fine)
         }
         Stage::Promoting { part } => promoting(part, state, seen),
         Stage::RollingBack { part, .. } => rolling_back(part, state, seen),

@@ -118,13 +118,16 @@ fn shift_on(turn: &mut Turn<'_>, new: Settled) {
         .as_ref()
         .and_then(|canary| canary.step_weight_promotion);
     let next = next_promotion_weight(turn.state.weight, step);
-    if turn.state.weight > Weight::ZERO {
+    if !turn.state.split().is_none() {
         let carries =
             awaits::stable_carries_rest(turn, next) & awaits::apart(turn) & apex_is_ready(turn);
         if !carries {
             return;
         }
         turn.state.weight = next;
+        if next == Weight::ZERO {
+            turn.state.unroute();
+        }
     }
     enter(
         turn,
@@ -147,7 +150,7 @@ fn shifting(turn: &mut Turn<'_>, new: Settled, shift: Shift) {
     let weight = turn.state.weight;
     match shift {
         Shift::Routing => {
-            if awaits::routes(turn, weight) {
+            if awaits::routes(turn) {
                 let until = turn.after(turn.seen.route_settle);
                 enter(
                     turn,
@@ -159,7 +162,7 @@ fn shifting(turn: &mut Turn<'_>, new: Settled, shift: Shift) {
             }
         }
         Shift::Settling { until } => {
-            if !awaits::routes(turn, weight) {
+            if !awaits::routes(turn) {
                 return;
             }
             if turn.now < until {

@@ -141,10 +141,22 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         .workload
         .as_ref()
         .map_or(Weight::ZERO, |workload| {
-            weight_that_stays(workload.ready.min(workload.available), workload.replicas)
+            let ready = workload.ready.min(workload.available);
+            weight_that_stays(ready, turn.whole_stable(workload))
         });
     let aim = if overdue { Weight::ZERO } else { stays };
     turn.state.weight = turn.state.weight.min(aim);
+    turn.state.mirror = Weight::ZERO;
+    // What matches may be anything, and it is what a bad version hurts most: it goes back as soon as
+    // anybody can answer it.
+    if aim < Weight::FULL {
+        turn.state.matches.clear();
+    } else if !turn.state.matches.is_empty() {
+        let on = turn.grant.workload.to_string();
+        let message = format!("requests that match stay until a pod of {on} is available");
+        turn.wait_on("StableNotReady", message, &on);
+        return None;
+    }
     let weight = turn.state.weight;
     if weight > Weight::ZERO {
         let on = turn.grant.workload.to_string();
@@ -160,7 +172,7 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         failure.reason,
         FailureReason::Deleted | FailureReason::TargetGone
     );
-    let away = awaits::routes(turn, Weight::ZERO) & awaits::apart(turn);
+    let away = awaits::routes(turn) & awaits::apart(turn);
     (away || overdue && let_go).then(|| Part::Settling {
         until: turn.after(turn.seen.route_settle),
     })

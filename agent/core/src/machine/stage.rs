@@ -73,8 +73,11 @@ pub enum StepPart {
         since: Timestamp,
         /// When the next check is due.
         next_check_at: Timestamp,
-        /// Whether a check was made at this weight.
+        /// Whether a check that did not pass was made since the last that did.
         checked: bool,
+        /// Checks that passed here.
+        #[serde(default)]
+        passed: u32,
     },
     /// Checks passed; the step waits for a human or for its time.
     Gate {
@@ -86,6 +89,11 @@ pub enum StepPart {
         next_check_at: Timestamp,
         /// The verdict that let the step come here.
         verdict: Verdict,
+    },
+    /// Something failed, and the plan wants a human to decide.
+    Held {
+        /// What failed.
+        why: Failure,
     },
 }
 
@@ -220,7 +228,7 @@ pub(super) fn phase_of(stage: &Stage, last_step: bool) -> Phase {
             ..
         } if last_step => Phase::WaitingPromotion,
         Stage::Step {
-            part: StepPart::Gate { .. },
+            part: StepPart::Gate { .. } | StepPart::Held { .. },
             ..
         } => Phase::Paused,
         Stage::Step { .. } => Phase::Progressing,

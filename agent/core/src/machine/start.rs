@@ -1,13 +1,14 @@
 //! Before the first step: nothing is changed until everything that the run needs is there.
 
 use bellwether_api::{
-    number::Weight,
     status::{FailureReason, Severity},
+    strategy::{InstancesMode, StrategyKind},
 };
 
 use super::{
     awaits, rollback,
     stage::{Failure, Stage, StepPart},
+    steps,
     turn::Turn,
 };
 use crate::settled::TemplateVersion;
@@ -47,7 +48,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         turn.grant.workload, settled.replicas, settled.hash
     );
     turn.say(Severity::Info, "Started", message);
-    if turn.grant.plan.analysis.metrics.is_empty() {
+    if turn.grant.plan.analysis.metrics.is_empty() && !turn.grant.plan.analysis.skip {
         let message = "the plan has no metrics: readiness alone decides";
         turn.say(Severity::Warn, "NothingConfigured", message.to_owned());
     }
@@ -78,11 +79,17 @@ pub(super) fn pinning(turn: &mut Turn<'_>) {
         refuse(turn, message);
         return;
     }
-    if pins_hold(turn) {
-        turn.enter(Stage::Step {
-            index: 0,
-            part: StepPart::Scaling,
-        });
+    if !pins_hold(turn) {
+        return;
+    }
+    turn.enter(Stage::Step {
+        index: 0,
+        part: StepPart::Scaling,
+    });
+    if turn.grant.plan.analysis.skip {
+        let message = "the plan skips its steps: the new version is taken untested";
+        turn.say(Severity::Warn, "AnalysisSkipped", message.to_owned());
+        steps::promote(turn, "analysis.skip");
     }
 }
 
@@ -110,8 +117,18 @@ pub(super) fn pins_hold(turn: &mut Turn<'_>) -> bool {
 /// Lists what would make a run unsafe, by name.
 fn refusal(turn: &Turn<'_>) -> Option<String> {
     let (seen, workload) = (turn.seen, &turn.grant.workload);
+    let plan = &turn.grant.plan;
     if turn.steps.is_empty() {
-        return Some("the plan has no steps".to_owned());
+        return Some("the plan has no steps that this agent can drive".to_owned());
+    }
+    if plan.instances.mode == InstancesMode::InPlace {
+        return Some("instances.mode InPlace is not supported".to_owned());
+    }
+    let blue_green = plan.strategy.set() == Some(StrategyKind::BlueGreen);
+    if (blue_green || !turn.only_weighs) && (plan.service.is_none() || plan.traffic.is_empty()) {
+        return Some(
+            "the strategy needs a route, and neither the plan nor its fleet names one".to_owned(),
+        );
     }
     if !seen.autoscalers.is_empty() {
         return Some(format!(
@@ -167,7 +184,7 @@ fn apex_exists(turn: &mut Turn<'_>) -> bool {
 }
 
 fn routes_untouched(turn: &mut Turn<'_>) -> bool {
-    awaits::routes(turn, Weight::ZERO)
+    awaits::routes(turn)
 }
 
 /// A workload that its user paused does not roll out: it would never take the new template.

@@ -3,17 +3,26 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    command::ExecutedCommand, number::Weight, status::CheckResult, track::RolloutTrackSpec,
+    command::ExecutedCommand,
+    matching::Match,
+    number::Weight,
+    status::CheckResult,
+    strategy::{Manual, SessionAffinity},
+    track::RolloutTrackSpec,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::stage::{Stage, StepVerdict};
-use crate::settled::Settled;
+use crate::{
+    provider::{Affinity, Split},
+    settled::Settled,
+};
 
-/// The layout that this program writes.
-pub const STATE_VERSION: u32 = 1;
+/// The layout that this program writes. It reads layout 1 too, which knows weights alone.
+pub const STATE_VERSION: u32 = 2;
+const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
 
@@ -47,10 +56,33 @@ pub struct RunState {
     /// The weight that the route is to carry.
     #[serde(default)]
     pub weight: Weight,
+    /// Requests that the route is to give to the canary whatever the weight.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<Match>,
+    /// The share of the other requests that the route is to send to the canary too.
+    #[serde(default)]
+    pub mirror: Weight,
+    /// How users are kept on a version; absent = not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<SessionAffinity>,
     /// Canary pods that are wanted.
     #[serde(default)]
     pub canary_pods: u32,
-    /// Whether a weight above 0 was ever written.
+    /// Canary pods that serve what the route carries or will: they stay until it carries something
+    /// else.
+    #[serde(default)]
+    pub serving_pods: u32,
+    /// The weight that was last seen in force.
+    #[serde(default)]
+    pub weight_in_force: Weight,
+    /// Pods of the user's workload while both versions share a fixed total; absent = as the user
+    /// wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_pods: Option<u32>,
+    /// Weight and pods that a human set; absent = those of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<Manual>,
+    /// Whether a route other than the user's own was ever written.
     #[serde(default)]
     pub routed: bool,
     /// Failed checks so far; never falls.
@@ -95,7 +127,14 @@ impl RunState {
             stable: None,
             pinned: Vec::new(),
             weight: Weight::ZERO,
+            matches: Vec::new(),
+            mirror: Weight::ZERO,
+            affinity: None,
             canary_pods: 0,
+            serving_pods: 0,
+            weight_in_force: Weight::ZERO,
+            stable_pods: None,
+            by_hand: None,
             routed: false,
             failed_checks: 0,
             check: 0,
@@ -110,19 +149,49 @@ impl RunState {
     /// Reads a state from the status of a RolloutTrack.
     ///
     /// # Errors
-    /// Fails when the value has another layout than [`STATE_VERSION`].
+    /// Fails when the value has a layout that this program does not know.
     pub fn from_value(value: &serde_json::Value) -> Result<Self, ReadStateError> {
         let version = value.get("version").and_then(serde_json::Value::as_u64);
-        if version != Some(u64::from(STATE_VERSION)) {
+        let readable = u64::from(OLDEST_READABLE)..=u64::from(STATE_VERSION);
+        if !version.is_some_and(|version| readable.contains(&version)) {
             return Err(ReadStateError::Version { found: version });
         }
-        serde_json::from_value(value.clone()).map_err(ReadStateError::Layout)
+        let state: Self = serde_json::from_value(value.clone()).map_err(ReadStateError::Layout)?;
+        Ok(Self {
+            version: STATE_VERSION,
+            ..state
+        })
     }
 
     /// Writes the state for the status of a RolloutTrack.
     #[must_use]
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("a state has string keys and no NaN")
+    }
+
+    /// What the routes are to carry.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        let draws = self.weight > Weight::ZERO && self.weight < Weight::FULL;
+        let affinity = self.affinity.as_ref().filter(|_| draws);
+        Split {
+            weight: self.weight,
+            matches: self.matches.clone(),
+            mirror: self.mirror,
+            affinity: affinity.map(|affinity| Affinity {
+                cookie_name: affinity.cookie_name.clone(),
+                stable_cookie_name: affinity.stable_cookie_name.clone(),
+                max_age_s: affinity.max_age.as_signed().as_secs().unsigned_abs(),
+                token: token(self.run, self.attempt, self.weight),
+            }),
+        }
+    }
+
+    /// Takes every request from the canary, mirrored ones too.
+    pub(super) fn unroute(&mut self) {
+        self.weight = Weight::ZERO;
+        self.matches.clear();
+        self.mirror = Weight::ZERO;
     }
 
     /// Tells whether the run is over.
@@ -145,7 +214,10 @@ impl RunState {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadStateError {
     /// Written by another version of the agent.
-    #[error("failed to read the run's state: layout {found:?} is not {STATE_VERSION}")]
+    #[error(
+        "failed to read the run's state: layout {found:?} is none of {OLDEST_READABLE} to \
+         {STATE_VERSION}"
+    )]
     Version {
         /// The layout that was found; `None` when there is none.
         found: Option<u64>,
@@ -153,6 +225,13 @@ pub enum ReadStateError {
     /// Fields are missing or of another type.
     #[error("failed to read the run's state")]
     Layout(#[source] serde_json::Error),
+}
+
+/// Names a weight of a run, so that users are drawn anew when it changes and only then.
+fn token(run: Uuid, attempt: u32, weight: Weight) -> String {
+    let run = run.simple().to_string();
+    // The first half of an id is its time, which runs of one minute share.
+    format!("{}-{attempt}-{weight}", &run[16..])
 }
 
 /// Time without progress. It stands still while a human or a planned time is awaited.

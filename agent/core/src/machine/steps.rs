@@ -2,20 +2,24 @@
 
 use bellwether_api::{
     number::Weight,
-    rollout::Advance,
+    rollout::AnalysisFailure,
     status::{Severity, Verdict},
+    strategy::Manual,
 };
 use jiff::Timestamp;
 
 use super::{
     awaits,
-    checks::{check, failed, interval, said_of},
-    commands,
-    stage::{PromotionPart, Stage, StepPart, StepVerdict},
+    checks::interval,
+    gate::{gate, held},
+    judging::{Analysis, analysing},
+    rollback,
+    sizing::resize,
+    stage::{Failure, PromotionPart, Stage, StepPart, StepVerdict},
     start::pins_hold,
     turn::{Turn, later},
 };
-use crate::{sizes::canary_pods, weights::PlannedStep};
+use crate::weights::PlannedStep;
 
 /// Tells whether a verdict opens the way.
 pub(super) const fn lets_pass(verdict: Verdict) -> bool {
@@ -32,11 +36,11 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         turn.wait("StepMissing", format!("the plan has no step {index}"));
         return;
     };
-    resize(turn, &step);
+    resize(turn, &step, part);
     match part {
         StepPart::Scaling => scaling(turn, index, &step),
         StepPart::Routing => {
-            if awaits::routes(turn, turn.state.weight) {
+            if awaits::routes(turn) {
                 let until = turn.after(turn.seen.route_settle);
                 enter(turn, index, StepPart::Settling { until });
             }
@@ -46,28 +50,23 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
             since,
             next_check_at,
             checked,
+            passed,
         } => {
-            analysing(turn, index, &step, (*since, *next_check_at, *checked));
+            let at = Analysis {
+                since: *since,
+                next_check_at: *next_check_at,
+                checked: *checked,
+                passed: *passed,
+            };
+            analysing(turn, index, &step, at);
         }
         StepPart::Gate { .. } => gate(turn, index, &step, part.clone()),
+        StepPart::Held { why } => held(turn, why),
     }
 }
 
-fn enter(turn: &mut Turn<'_>, index: u32, part: StepPart) {
+pub(super) fn enter(turn: &mut Turn<'_>, index: u32, part: StepPart) {
     turn.enter(Stage::Step { index, part });
-}
-
-/// Sizes the canary anew; while it has traffic it never loses its last pod.
-fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
-    let Some(workload) = &turn.seen.workload else {
-        return;
-    };
-    let pods = canary_pods(
-        step,
-        workload.replicas,
-        turn.grant.plan.instances.min_replicas,
-    );
-    turn.state.canary_pods = pods.max(u32::from(turn.state.weight > Weight::ZERO));
 }
 
 fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
@@ -80,7 +79,7 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         );
         return;
     }
-    if step.weight > Weight::ZERO && turn.state.canary_pods == 0 {
+    if step.splits() && turn.state.canary_pods == 0 {
         turn.wait(
             "ScaledToZero",
             format!("{} has no pods to compare with", turn.grant.workload),
@@ -96,12 +95,19 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         return;
     }
     turn.state.weight = step.weight;
-    turn.state.routed |= step.weight > Weight::ZERO;
+    turn.state.matches.clone_from(&step.matches);
+    turn.state.mirror = step.mirror;
+    turn.state
+        .affinity
+        .clone_from(&turn.grant.plan.session_affinity);
+    turn.state.routed |= step.splits();
+    // Written is as good as carried: nobody knows when the gateway takes it over.
+    turn.state.serving_pods = turn.state.canary_pods;
     enter(turn, index, StepPart::Routing);
 }
 
 fn settling(turn: &mut Turn<'_>, index: u32, until: Timestamp) {
-    if !awaits::routes(turn, turn.state.weight) {
+    if !awaits::routes(turn) {
         return;
     }
     if turn.now < until {
@@ -112,7 +118,7 @@ fn settling(turn: &mut Turn<'_>, index: u32, until: Timestamp) {
     let next_check_at = later(until, interval(turn));
     // A new number, so that no answer from before this weight counts.
     turn.state.check += 1;
-    let message = format!("the canary has {} % of the traffic", turn.state.weight);
+    let message = in_force(turn);
     turn.say(Severity::Info, "WeightInForce", message);
     enter(
         turn,
@@ -121,161 +127,76 @@ fn settling(turn: &mut Turn<'_>, index: u32, until: Timestamp) {
             since: until,
             next_check_at,
             checked: false,
+            passed: 0,
         },
     );
 }
 
-fn analysing(
-    turn: &mut Turn<'_>,
-    index: u32,
-    step: &PlannedStep,
-    (since, next_check_at, checked): (Timestamp, Timestamp, bool),
-) {
-    // No short circuit: people see everything that is missing.
-    let serves = awaits::canary_ready(turn) & awaits::routes(turn, turn.state.weight);
-    if !serves {
-        return;
+/// Says what the canary has from now on.
+fn in_force(turn: &Turn<'_>) -> String {
+    let state = &turn.state;
+    let mut parts = Vec::new();
+    if state.weight > Weight::ZERO || state.split().is_none() {
+        parts.push(format!("{} % of the traffic", state.weight));
     }
-    if checked && let Some(check) = turn.state.checks.iter().find(|one| !lets_pass(one.verdict)) {
-        let message = said_of(check);
-        turn.wait("ChecksNotPassed", message);
+    if !state.matches.is_empty() {
+        parts.push("every request that matches".to_owned());
     }
-    let Some((verdict, next_check_at)) = check(turn, since, next_check_at, checked) else {
-        return;
-    };
-    match verdict {
-        Verdict::Pass | Verdict::NothingConfigured if step.advance == Advance::Auto => {
-            leave(turn, verdict, "");
-        }
-        Verdict::Pass | Verdict::NothingConfigured => {
-            let what = if is_last(turn, index) {
-                "promotion"
-            } else {
-                "the next step"
-            };
-            let message = format!("step {index} passed its checks and waits before {what}");
-            turn.say(Severity::Info, "GateReached", message);
-            let passed_at = turn.now;
-            enter(
-                turn,
-                index,
-                StepPart::Gate {
-                    since,
-                    passed_at,
-                    next_check_at,
-                    verdict,
-                },
-            );
-        }
-        Verdict::Fail if failed(turn) => {}
-        _ => enter(
-            turn,
-            index,
-            StepPart::Analysing {
-                since,
-                next_check_at,
-                checked: true,
-            },
-        ),
+    if state.mirror > Weight::ZERO {
+        parts.push(format!("a mirror of {} % of the requests", state.mirror));
     }
+    format!("the canary has {}", parts.join(" and "))
 }
 
-/// Waits for a human or a time; checks go on meanwhile.
-fn gate(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, part: StepPart) {
-    let StepPart::Gate {
-        since,
-        passed_at,
-        next_check_at,
-        verdict,
-    } = part
-    else {
+/// Ends the run, or asks a human where the plan says so.
+pub(super) fn fail(turn: &mut Turn<'_>, why: Failure) {
+    let asks = turn.grant.plan.analysis.on_failure == AnalysisFailure::Pause;
+    let Stage::Step { index, .. } = &turn.state.stage else {
+        rollback::begin(turn, why);
         return;
     };
-    let serves = awaits::canary_ready(turn) & awaits::routes(turn, turn.state.weight);
-    if !serves {
+    if !asks {
+        rollback::begin(turn, why);
         return;
     }
-    if !turn.grant.plan.analysis.metrics.is_empty()
-        && let Some((checked, next_check_at)) = check(turn, since, next_check_at, true)
-    {
-        match checked {
-            Verdict::Fail if failed(turn) => {}
-            Verdict::Fail => {
-                enter(
-                    turn,
-                    index,
-                    StepPart::Analysing {
-                        since,
-                        next_check_at,
-                        checked: true,
-                    },
-                );
-            }
-            verdict => {
-                let part = StepPart::Gate {
-                    since,
-                    passed_at,
-                    next_check_at,
-                    verdict,
-                };
-                turn.state.stage = Stage::Step { index, part };
-            }
-        }
-        return;
-    }
-    open_or_wait(turn, index, step, (passed_at, verdict));
+    let index = *index;
+    turn.say(
+        Severity::Error,
+        "Paused",
+        format!("the run pauses: {}", why.message),
+    );
+    enter(turn, index, StepPart::Held { why });
 }
 
-fn open_or_wait(
-    turn: &mut Turn<'_>,
-    index: u32,
-    step: &PlannedStep,
-    (passed_at, verdict): (Timestamp, Verdict),
-) {
-    let opens_at = match step.advance {
-        Advance::Auto => Some(passed_at),
-        Advance::After => Some(later(passed_at, step.after)),
-        Advance::Manual => None,
+/// Goes on with a step that a human was asked about.
+pub(super) fn let_go(turn: &mut Turn<'_>) {
+    let Stage::Step { index, .. } = turn.state.stage else {
+        return;
     };
-    let completes = commands::completes(turn);
-    let over = completes || opens_at.is_some_and(|at| at <= turn.now);
-    turn.waits.clear();
-    if (over || turn.approve_pending) && !lets_pass(verdict) {
-        let message = format!("step {index} would go on, but its last check is unknown");
-        turn.wait("ChecksUnknown", message);
-        return;
-    }
-    if over {
-        let by = if completes {
-            "onDeletion: Complete"
-        } else {
-            ""
-        };
-        leave(turn, verdict, by);
-        return;
-    }
-    turn.stands_still = true;
-    match opens_at {
-        Some(at) => {
-            let message = format!(
-                "step {index} stays for {} after its checks passed",
-                step.after
-            );
-            turn.wait_until("StepTime", message, at, "the step is left");
-        }
-        None => {
-            let what = if is_last(turn, index) {
-                "promotion"
-            } else {
-                "the next step"
-            };
-            let message = format!("step {index} waits for an approval before {what}");
-            turn.wait_on("Approval", message, &format!("gate of step {index}"));
-        }
-    }
+    turn.state.clock.reset(turn.now);
+    enter(turn, index, StepPart::Scaling);
 }
 
-fn is_last(turn: &Turn<'_>, index: u32) -> bool {
+/// Sets the weight and pods of a canary that is driven by hand.
+///
+/// # Errors
+/// Says why it does nothing.
+pub(super) fn set_weight(turn: &mut Turn<'_>, set: Option<Manual>) -> Result<(), &'static str> {
+    let Some(set) = set else {
+        return Err("it names no weight");
+    };
+    if !turn.steps.iter().any(|step| step.by_hand) {
+        return Err("the plan sets the weights; only canary.manual takes them by hand");
+    }
+    if set.replicas.is_some() && turn.fixed_total().is_some() {
+        return Err("pods follow the weight where both versions share a fixed total");
+    }
+    turn.set_by_hand(set);
+    let_go(turn);
+    Ok(())
+}
+
+pub(super) fn is_last(turn: &Turn<'_>, index: u32) -> bool {
     usize::try_from(index).is_ok_and(|index| index + 1 >= turn.steps.len())
 }
 
@@ -292,6 +213,8 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
     };
     turn.state.verdicts.push(verdict);
     if is_last(turn, index) {
+        // Nothing is learned from it any more, and the canary serves.
+        turn.state.mirror = Weight::ZERO;
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
         turn.enter(Stage::Promoting {

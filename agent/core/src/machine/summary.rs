@@ -2,13 +2,13 @@
 
 use bellwether_api::{
     number::Weight,
-    status::{Phase, ReadyCount, TrackSummary},
+    status::{CurrentStep, Phase, ReadyCount, TrackSummary},
 };
 
 use super::{
     checks,
-    stage::{Stage, phase_of},
-    turn::Turn,
+    stage::{Stage, StepPart, phase_of},
+    turn::{Turn, later},
 };
 
 /// Sums a decision up. `name` is the workload's: the track's own name is the shell's to fill in.
@@ -34,10 +34,17 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         step: state.step(),
         steps: u32::try_from(turn.steps.len()).unwrap_or(u32::MAX),
         weight: state.weight,
+        current: current(turn),
         observed_weight: seen
             .routes
             .iter()
-            .filter_map(|route| route.weight)
+            .filter_map(|route| {
+                route
+                    .split
+                    .as_ref()
+                    .map(|split| split.weight)
+                    .or(route.weight)
+            })
             .max()
             .unwrap_or(Weight::ZERO),
         stable: seen
@@ -56,6 +63,39 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         checks: state.checks.clone(),
         waiting_on: turn.waits.clone(),
     }
+}
+
+fn current(turn: &Turn<'_>) -> CurrentStep {
+    let state = &turn.state;
+    let strategy = turn.grant.plan.strategy.set().unwrap_or_default();
+    let mut current = CurrentStep {
+        strategy,
+        matched: !state.matches.is_empty(),
+        mirror: state.mirror,
+        ..CurrentStep::default()
+    };
+    let Stage::Step { index, part } = &state.stage else {
+        return current;
+    };
+    let step = usize::try_from(*index)
+        .ok()
+        .and_then(|index| turn.steps.get(index));
+    let Some(step) = step else {
+        return current;
+    };
+    current.name.clone_from(&step.name);
+    current.iterations = step.iterations;
+    match part {
+        StepPart::Analysing { passed, .. } => current.iteration = *passed,
+        StepPart::Gate { passed_at, .. } => {
+            current.iteration = step.iterations;
+            current.standby_until = step
+                .standby
+                .then(|| later(*passed_at, step.after).to_string());
+        }
+        _ => {}
+    }
+    current
 }
 
 fn phase(turn: &Turn<'_>) -> Phase {

@@ -6,4 +6,6 @@ mod model;
 mod paths;
 mod refusals;
 mod rules;
+mod sharing;
+mod strategies;
 mod walks;

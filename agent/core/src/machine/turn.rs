@@ -3,7 +3,9 @@
 use bellwether_api::{
     command::ExecutedCommand,
     duration::Dur,
+    number::Weight,
     status::{Severity, WaitReason},
+    strategy::{InstancesMode, Manual},
     track::RolloutTrackSpec,
 };
 use jiff::Timestamp;
@@ -16,7 +18,11 @@ use super::{
     state::RunState,
     summary,
 };
-use crate::weights::{PlannedStep, planned_steps};
+use crate::{
+    settled::DeploymentView,
+    sizes::{fixed_stable, min_ready_stable, share_ceil},
+    weights::{PlannedStep, planned_steps},
+};
 
 /// What is read, and what was decided so far.
 pub(super) struct Turn<'a> {
@@ -24,6 +30,8 @@ pub(super) struct Turn<'a> {
     pub(super) grant: &'a RolloutTrackSpec,
     pub(super) seen: &'a Observations,
     pub(super) steps: Vec<PlannedStep>,
+    /// The plan never does more to routes than to weigh.
+    pub(super) only_weighs: bool,
     pub(super) state: RunState,
     pub(super) events: Vec<Happening>,
     pub(super) executed: Vec<ExecutedCommand>,
@@ -47,17 +55,15 @@ impl<'a> Turn<'a> {
         state: &RunState,
         seen: &'a Observations,
     ) -> Self {
-        Self {
+        let steps = planned_steps(&grant.plan.strategy);
+        let weighs = |step: &PlannedStep| step.matches.is_empty() && step.mirror == Weight::ZERO;
+        let only_weighs = steps.iter().all(weighs) && grant.plan.session_affinity.is_none();
+        let mut turn = Self {
             now,
             grant,
             seen,
-            steps: grant
-                .plan
-                .strategy
-                .canary
-                .as_ref()
-                .map(planned_steps)
-                .unwrap_or_default(),
+            steps,
+            only_weighs,
             state: state.clone(),
             events: Vec::new(),
             executed: Vec::new(),
@@ -68,6 +74,18 @@ impl<'a> Turn<'a> {
             holds_edit: false,
             stands_still: false,
             approve_pending: false,
+        };
+        if let Some(manual) = turn.state.by_hand {
+            turn.set_by_hand(manual);
+        }
+        turn
+    }
+
+    /// Takes weight and pods that a human sets for those of the plan.
+    pub(super) fn set_by_hand(&mut self, manual: Manual) {
+        self.state.by_hand = Some(manual);
+        for step in self.steps.iter_mut().filter(|step| step.by_hand) {
+            (step.weight, step.replicas) = (manual.weight, manual.replicas);
         }
     }
 
@@ -140,6 +158,39 @@ impl<'a> Turn<'a> {
     /// Returns the time of `span` after now.
     pub(super) fn after(&self, span: Dur) -> Timestamp {
         later(self.now, span)
+    }
+
+    /// Returns the pods that the user wrote for the workload, and those of both versions together;
+    /// `None` unless both share a fixed total.
+    pub(super) fn fixed_total(&self) -> Option<(u32, u32)> {
+        let instances = &self.grant.plan.instances;
+        let shares = instances.mode == InstancesMode::FixedTotal;
+        let stable = self.state.stable.as_ref().filter(|_| shares)?;
+        let total = instances.max_replicas.unwrap_or(stable.replicas);
+        Some((stable.replicas, total))
+    }
+
+    /// Returns the pods that carry all the traffic: shares are shares of them.
+    pub(super) fn base(&self, workload: &DeploymentView) -> u32 {
+        self.fixed_total()
+            .map_or(workload.replicas, |(_, total)| total)
+    }
+
+    /// Returns the pods that the old version has when nothing is taken from it.
+    pub(super) fn whole_stable(&self, workload: &DeploymentView) -> u32 {
+        self.fixed_total()
+            .map_or(workload.replicas, |(wrote, _)| wrote)
+    }
+
+    /// Returns the ready pods that the old version must have before the canary carries `weight`.
+    pub(super) fn stable_needed(&self, weight: Weight, workload: &DeploymentView) -> u32 {
+        match self.fixed_total() {
+            Some((wrote, total)) => {
+                let all = weight == Weight::FULL;
+                fixed_stable(wrote, total, share_ceil(weight, total), all)
+            }
+            None => min_ready_stable(weight, workload.replicas),
+        }
     }
 
     /// Tells whether traffic is split at all.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bellwether_agent_core::covers::covers;
 use bellwether_api::{
     application::DriftPolicy,
     bundle::Bundle,
@@ -194,11 +195,14 @@ impl Unit {
         let mut moved = false;
         for run in self.runs.values_mut().filter(|run| !run.is_over()) {
             let live = run.scene.look(&self.shell.cluster).await?;
-            let mut edited = BTreeSet::new();
+            let (mut edited, mut as_wanted) = (BTreeSet::new(), BTreeSet::new());
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
                 let Some(object) = run.scene.live_of(&live, &want.target) else {
                     continue;
                 };
+                if covers(object, &want.object) {
+                    as_wanted.insert(want.target.clone());
+                }
                 let added_to = want.target == run.scene.workload
                     && foreign::edited_since(object, run.started_at());
                 if added_to
@@ -214,6 +218,7 @@ impl Unit {
             let seen = rollout::Seen {
                 bundle: &versions.new,
                 edited: &edited,
+                as_wanted: &as_wanted,
                 delivered: &delivered,
                 meter: &self.shell.meter,
                 poke: &self.poke,

@@ -1,7 +1,8 @@
 //! The live tree of a run: headline, what is waited for, waves and clusters.
 
 use bellwether_api::{
-    status::{CheckResult, TrackSummary, WaitReason},
+    number::Weight,
+    status::{CheckResult, CurrentStep, TrackSummary, WaitReason},
     view::{ClusterPhase, ClusterView, RunView, WavePhase, WaveView},
 };
 use jiff::Timestamp;
@@ -337,7 +338,7 @@ fn cluster_row(cluster: &ClusterView, last: bool, now: Timestamp, style: Style) 
         format!("  {branch} {}", cluster.name),
         state.clone(),
         track.map(step).unwrap_or_default(),
-        cell(|track| format!("{}/{}", track.weight, track.observed_weight)),
+        cell(share),
         cell(|track| format!("{}/{}", track.canary.ready, track.canary.desired)),
         cell(|track| format!("{}/{}", track.failed_checks, track.failure_threshold)),
         if cluster.since.is_some() {
@@ -350,9 +351,30 @@ fn cluster_row(cluster: &ClusterView, last: bool, now: Timestamp, style: Style) 
     Row { cells, mood, state }
 }
 
+/// The step, with the checks that passed at it where it wants more than one.
 fn step(track: &TrackSummary) -> String {
     let current = track.step.map_or(0, |step| step + 1);
+    let CurrentStep {
+        iteration,
+        iterations,
+        ..
+    } = track.current;
+    if iterations > 1 {
+        return format!("{current}/{} ({iteration}/{iterations})", track.steps);
+    }
     format!("{current}/{}", track.steps)
+}
+
+/// The weight as planned and as observed, with what else the canary gets.
+fn share(track: &TrackSummary) -> String {
+    let mut text = format!("{}/{}", track.weight, track.observed_weight);
+    if track.current.matched {
+        text.push_str(" +match");
+    }
+    if track.current.mirror > Weight::ZERO {
+        text.push_str(&format!(" +mirror {}", track.current.mirror));
+    }
+    text
 }
 
 /// One phrase on a cluster: silence first, then failure, then what it waits for, then a check.

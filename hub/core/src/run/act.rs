@@ -160,6 +160,7 @@ fn queue(turn: &mut Turn<'_>, action: &PendingAction, verb: Verb, clusters: &[Uu
             revision: turn.input.run.revision,
             by: action.by.clone(),
             reason: action.reason.clone(),
+            set: None,
         };
         turn.next.next_command += 1;
         if let Some(cluster) = turn.next.clusters.get_mut(id) {

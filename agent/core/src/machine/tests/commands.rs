@@ -227,6 +227,7 @@ fn a_human_in_the_cluster_needs_no_hub() {
         revision: 0,
         by: "bob".into(),
         reason: "looks good".into(),
+        set: None,
     };
     cluster.grant.local = Some(Command {
         queue: vec![approve],

@@ -10,6 +10,7 @@ use bellwether_api::{
     reference::{NamespacedName, ObjectRef},
     rollout::{Advance, RolloutSpec},
     status::FailureReason,
+    strategy::Manual,
     track::RolloutTrackSpec,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +23,7 @@ use super::super::{
 };
 use crate::{
     analysis::Sample,
-    provider::RouteObservation,
+    provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
 
@@ -30,11 +31,16 @@ pub(super) const REVISION: u64 = 7;
 
 /// A plan of steps with one metric that must be at least 99.
 pub(super) fn plan(canary: serde_json::Value) -> RolloutSpec {
+    plan_of(json!({"canary": canary}))
+}
+
+/// The same with any strategy.
+pub(super) fn plan_of(strategy: serde_json::Value) -> RolloutSpec {
     serde_json::from_value(json!({
         "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"},
         "service": {"name": "web", "port": 80},
         "progressDeadline": "300s",
-        "strategy": {"canary": canary},
+        "strategy": strategy,
         "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
         "analysis": {
             "interval": "20s",
@@ -101,6 +107,8 @@ pub(super) struct Cluster {
     pub(super) workload_exists: bool,
     pub(super) route_works: bool,
     pub(super) decisions: Vec<Decision>,
+    /// `spec.replicas` as the run wants it; absent = `replicas`.
+    shared: Option<u32>,
     paused: bool,
     template: TemplateVersion,
     running: TemplateVersion,
@@ -112,7 +120,9 @@ pub(super) struct Cluster {
     /// Canary pods that run although their Deployment is gone.
     orphaned: u32,
     pin: Option<String>,
-    route: Weight,
+    pub(super) route: Split,
+    /// The canary's share as the gateway carries it.
+    pub(super) carried: Weight,
     programmed: bool,
     asked: Option<SampleRequest>,
     samples: Option<Samples>,
@@ -136,6 +146,7 @@ impl Cluster {
             workload_exists: true,
             route_works: true,
             decisions: Vec::new(),
+            shared: None,
             paused: false,
             template: TemplateVersion::Old,
             running: TemplateVersion::Old,
@@ -156,7 +167,8 @@ impl Cluster {
             canary_service: false,
             orphaned: 0,
             pin: None,
-            route: Weight::ZERO,
+            route: Split::default(),
+            carried: Weight::ZERO,
             programmed: true,
             asked: None,
             samples: None,
@@ -179,8 +191,8 @@ impl Cluster {
         }
         if decision.correct_drift {
             self.apply(&Overlay::of(&self.state));
-        } else if self.state.weight == Weight::ZERO {
-            self.write_route(Weight::ZERO);
+        } else if self.state.split().is_none() {
+            self.write_route(&Split::default());
         }
         self.now += SignedDuration::from_secs(seconds);
         self.control();
@@ -240,7 +252,37 @@ impl Cluster {
             revision: REVISION,
             by: "ann".into(),
             reason: String::new(),
+            set: None,
         });
+    }
+
+    /// Sets weight and pods by hand.
+    pub(super) fn set_weight(&mut self, id: u64, manual: Manual) {
+        self.queue(id, Verb::SetWeight, None);
+        if let Some(queued) = self.grant.command.queue.last_mut() {
+            queued.set = Some(manual);
+        }
+    }
+
+    /// Lets the workload begin with another size.
+    pub(super) fn resize(&mut self, replicas: u32) {
+        self.replicas = replicas;
+        let pods = Pods {
+            wanted: replicas,
+            ready: replicas,
+        };
+        self.versions.insert("old", pods);
+    }
+
+    /// The pods of a version: wanted and ready.
+    pub(super) fn pods(&self, version: &str) -> (u32, u32) {
+        self.versions
+            .get(version)
+            .map_or((0, 0), |pods| (pods.wanted, pods.ready))
+    }
+
+    fn wanted(&self) -> u32 {
+        self.shared.unwrap_or(self.replicas)
     }
 
     pub(super) fn kill_canary(&mut self) {
@@ -259,7 +301,8 @@ impl Cluster {
     pub(super) fn assert_clean(&self, version: &str) {
         assert_eq!((self.pin.as_deref(), self.canary_service), (None, false));
         assert!(self.canary.is_none());
-        assert_eq!((self.route, self.paused), (Weight::ZERO, false));
+        assert_eq!((&self.route, self.paused), (&Split::default(), false));
+        assert_eq!(self.shared, None);
         for (name, pods) in &self.versions {
             let expected = if *name == version { self.replicas } else { 0 };
             assert_eq!(pods.ready, expected, "{name}");
@@ -267,14 +310,13 @@ impl Cluster {
     }
 
     fn apply(&mut self, overlay: &Overlay) {
-        if self.workload_exists
-            && (self.paused, self.template) != (overlay.paused, overlay.template)
-        {
-            (self.paused, self.template) = (overlay.paused, overlay.template);
+        let wanted = (overlay.paused, overlay.template, overlay.replicas);
+        if self.workload_exists && (self.paused, self.template, self.shared) != wanted {
+            (self.paused, self.template, self.shared) = wanted;
             self.generation += 1;
         }
         self.pin = overlay.pins.first().map(|pin| pin.hash.clone());
-        self.write_route(overlay.route_weight);
+        self.write_route(&overlay.split);
         match (overlay.canary, &mut self.canary) {
             (Some(CanaryWant { replicas }), Some(canary)) => canary.wanted = replicas,
             (Some(CanaryWant { replicas }), None) => {
@@ -293,9 +335,9 @@ impl Cluster {
         self.canary_service = self.canary.is_some();
     }
 
-    fn write_route(&mut self, weight: Weight) {
-        if self.route != weight {
-            (self.route, self.programmed) = (weight, false);
+    fn write_route(&mut self, split: &Split) {
+        if self.route != *split {
+            (self.route, self.programmed) = (split.clone(), false);
         }
     }
 
@@ -303,6 +345,9 @@ impl Cluster {
         self.orphaned = 0;
         self.observed = self.generation;
         self.programmed |= self.route_works;
+        if self.programmed {
+            self.carried = self.route.weight;
+        }
         if let Some(canary) = &mut self.canary {
             canary.ready = if self.canary_works {
                 canary.wanted
@@ -345,6 +390,7 @@ impl Cluster {
         } else {
             self.old_works
         };
+        let wanted = self.wanted();
         let other_works = if to == "new" {
             self.old_works
         } else {
@@ -356,9 +402,9 @@ impl Cluster {
             let pods = self.versions.get_mut(to).expect("a version");
             if !self.paused || alone {
                 pods.wanted = if self.paused {
-                    self.replicas
+                    wanted
                 } else {
-                    (pods.ready + 1).min(self.replicas)
+                    (pods.ready + 1).min(wanted)
                 };
             }
             pods.ready = if works {
@@ -370,7 +416,7 @@ impl Cluster {
         };
         let pods = self.versions.get_mut(from).expect("a version");
         if !self.paused {
-            pods.wanted = pods.wanted.min(self.replicas.saturating_sub(ready));
+            pods.wanted = pods.wanted.min(wanted.saturating_sub(ready));
         }
         pods.ready = if other_works {
             pods.wanted
@@ -411,7 +457,7 @@ impl Cluster {
             uid: "u".into(),
             generation: self.generation,
             observed_generation: self.observed,
-            replicas: self.replicas,
+            replicas: self.wanted(),
             total: sum(|pods| pods.wanted),
             updated: self.versions[hash].wanted,
             ready: sum(|pods| pods.ready),
@@ -458,7 +504,8 @@ impl Cluster {
             },
             routes: vec![RouteView {
                 name: "HTTPRoute/web".into(),
-                weight: Some(self.route),
+                weight: self.route.matches.is_empty().then_some(self.route.weight),
+                split: Some(self.route.clone()),
                 observation: if self.programmed {
                     RouteObservation::Programmed
                 } else {

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::{
     super::{Observations, Overlay, RunState, ServiceView, Stage, decide},
-    model::{Cluster, plan},
+    model::{Cluster, failure, plan, plan_of},
 };
-use crate::settled::TemplateVersion;
+use crate::{provider::Split, settled::TemplateVersion};
 
 fn refused(change: impl Fn(&mut Observations)) -> String {
     let cluster = Cluster::new(plan(json!({"stepWeight": 50})));
@@ -98,6 +98,58 @@ fn a_workload_that_never_settles_fails_unchanged() {
 fn another_layout_of_the_state_is_refused() {
     let cluster = Cluster::new(plan(json!({"stepWeight": 50})));
     let mut value = cluster.state.to_value();
-    value["version"] = json!(99);
-    assert!(RunState::from_value(&value).is_err());
+    for version in [0, 99] {
+        value["version"] = json!(version);
+        assert!(RunState::from_value(&value).is_err(), "layout {version}");
+    }
+}
+
+/// As the layout before this one wrote it in the middle of a step.
+#[test]
+fn the_layout_before_is_read_as_it_was_meant() {
+    let cluster = Cluster::new(plan(json!({"stepWeight": 50})));
+    let old = json!({
+        "version": 1, "run": cluster.grant.run, "attempt": 1,
+        "startedAt": "2026-01-01T00:00:00Z", "enteredAt": "2026-01-01T00:01:00Z",
+        "stage": {"at": "Step", "index": 0, "part": {
+            "part": "Analysing", "since": "2026-01-01T00:00:30Z",
+            "nextCheckAt": "2026-01-01T00:01:30Z", "checked": false}},
+        "clock": {"spent": "PT0S", "runningSince": "2026-01-01T00:01:00Z"},
+        "stable": {"hash": "old", "replicaSet": "web-old", "replicas": 5},
+        "pinned": ["web"], "weight": 50, "canaryPods": 3, "routed": true,
+    });
+    let state = RunState::from_value(&old).expect("layout 1 is readable");
+    assert_eq!(state.version, super::super::STATE_VERSION);
+    let overlay = Overlay::of(&state);
+    assert_eq!(overlay.split, Split::by_weight(state.weight));
+    assert_eq!(
+        (overlay.route_weight().percent(), overlay.replicas),
+        (50, None)
+    );
+    assert_eq!(overlay.canary.map(|canary| canary.replicas), Some(3));
+    let again = RunState::from_value(&state.to_value()).expect("this layout too");
+    assert_eq!(again, state);
+}
+
+#[test]
+fn a_split_that_nothing_could_carry_is_refused() {
+    let form = json!({"abTest": {"iterations": 1, "match": [{"method": "GET"}]}});
+    for strategy in [form, json!({"blueGreen": {"iterations": 1}})] {
+        let mut spec = plan_of(strategy);
+        spec.traffic.clear();
+        let mut cluster = Cluster::new(spec);
+        cluster.tick(5);
+        assert_eq!(failure(&cluster), FailureReason::Refused);
+    }
+    let cluster = Cluster::new(plan_of(json!({"batch": {"steps": []}})));
+    let decision = decide(
+        cluster.now,
+        &cluster.grant,
+        &cluster.state,
+        &cluster.observe(),
+    );
+    assert!(
+        decision.next.is_terminal(),
+        "what is not built does not run"
+    );
 }

@@ -1,10 +1,14 @@
 //! What must hold of every decision, whatever the history.
 
-use bellwether_api::number::Weight;
+use bellwether_api::{number::Weight, status::Phase, strategy::InstancesMode};
 
 use super::{
     super::{Decision, Observations, Overlay, Stage, decide},
     model::Cluster,
+};
+use crate::{
+    sizes::share_ceil,
+    weights::{PlannedStep, planned_steps},
 };
 
 impl Cluster {
@@ -47,6 +51,16 @@ impl Cluster {
             "nothing comes back from a rollback"
         );
         assert!(next.failed_checks >= before.failed_checks);
+        if back(&before.stage) {
+            assert!(next.weight <= before.weight, "the weight only falls");
+            let none = |matches: &[_]| matches.is_empty();
+            assert!(none(&next.matches) || !none(&before.matches));
+            assert_eq!(next.mirror, Weight::ZERO);
+        }
+        self.check_sizes(decision, seen);
+        for (index, verdict) in (0..).zip(&next.verdicts) {
+            assert_eq!(verdict.step, index, "steps are left one by one");
+        }
         if matches!(next.stage, Stage::Promoting { .. } | Stage::Succeeded) {
             let steps = usize::try_from(decision.summary.steps).expect("few steps");
             assert_eq!(
@@ -59,7 +73,7 @@ impl Cluster {
 
     fn check_weights(&self, decision: &Decision, seen: &Observations) {
         let (before, next) = (&self.state, &decision.next);
-        if next.weight > Weight::ZERO {
+        if !decision.overlay.split.is_none() {
             assert!(
                 !seen.canary_endpoints.ready.is_empty(),
                 "a weight without a ready canary"
@@ -73,14 +87,60 @@ impl Cluster {
                 "suspended runs do not rise"
             );
             assert!(decision.correct_drift);
-            let steps = self.grant.plan.strategy.canary.as_ref().expect("a canary");
-            let planned = crate::weights::planned_steps(steps);
+            let planned = self.planned();
+            let by_hand = next.by_hand.is_some_and(|set| set.weight == next.weight);
             assert!(
-                planned.iter().any(|step| step.weight == next.weight),
+                by_hand || planned.iter().any(|step| step.weight == next.weight),
                 "{}",
                 next.weight
             );
+            if planned.iter().all(|step| step.replicas.is_none()) && next.by_hand.is_none() {
+                let needed = share_ceil(next.weight, self.stable_replicas(seen));
+                assert!(seen.canary_endpoints.ready_count() >= needed);
+            }
             assert!(!seen.apex_endpoints.overlaps(&seen.canary_endpoints));
         }
+    }
+
+    fn planned(&self) -> Vec<PlannedStep> {
+        planned_steps(&self.grant.plan.strategy)
+    }
+
+    fn stable_replicas(&self, seen: &Observations) -> u32 {
+        match self.grant.plan.instances.mode {
+            InstancesMode::FixedTotal => self.replicas,
+            _ => seen.workload.as_ref().map_or(0, |view| view.replicas),
+        }
+    }
+
+    /// Neither version is smaller than what the route still gives it.
+    fn check_sizes(&self, decision: &Decision, seen: &Observations) {
+        let next = &decision.next;
+        let held = !decision.correct_drift || decision.summary.phase == Phase::Suspended;
+        if held || !matches!(next.stage, Stage::Step { .. }) || self.canary_is_lost(seen) {
+            return;
+        }
+        let sized = self.planned().iter().any(|step| step.replicas.is_some());
+        let total = self.stable_replicas(seen);
+        if !sized && next.by_hand.is_none() {
+            let carried = share_ceil(self.carried, total);
+            assert!(
+                next.canary_pods >= carried,
+                "{} pods for {} %: {next:?}",
+                next.canary_pods,
+                self.carried
+            );
+        }
+        let fixed = self.grant.plan.instances.mode == InstancesMode::FixedTotal;
+        assert!(fixed || decision.overlay.replicas.is_none());
+        if let Some(stable) = decision.overlay.replicas {
+            let carried = share_ceil(self.carried, total);
+            assert!(stable + carried >= total, "{stable} beside {carried}");
+            assert!(stable > 0 || self.carried == Weight::FULL);
+        }
+    }
+
+    fn canary_is_lost(&self, seen: &Observations) -> bool {
+        seen.canary_endpoints.ready.is_empty()
     }
 }

@@ -1,13 +1,18 @@
 //! Random histories: whatever happens, every decision keeps the rules, and once the faults stop
 //! the run ends.
 
-use bellwether_api::command::{Abort, AbortCause, Verb};
-use proptest::prelude::*;
-use serde_json::json;
+use bellwether_api::{
+    command::{Abort, AbortCause, Verb},
+    number::{IntOrPercent, Weight},
+    rollout::{AnalysisFailure, RolloutSpec},
+    strategy::{InstancesMode, Manual},
+};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+use serde_json::{Value, json};
 
 use super::{
     super::Stage,
-    model::{Cluster, manual, plan},
+    model::{Cluster, manual, plan_of},
 };
 
 #[derive(Clone, Debug)]
@@ -25,6 +30,7 @@ enum Event {
     Edited(bool),
     Scale(u32),
     Say(Verb, Option<u32>),
+    Set(u8, Option<u32>),
     Abort,
 }
 
@@ -48,6 +54,8 @@ fn events() -> impl Strategy<Value = Event> {
             prop_oneof![Just(None), (0u32..3).prop_map(Some)]
         )
             .prop_map(|(verb, step)| Event::Say(verb, step)),
+        1 => (0u8..=100, prop_oneof![Just(None), (0u32..5).prop_map(Some)])
+            .prop_map(|(weight, pods)| Event::Set(weight, pods)),
         1 => Just(Event::Abort),
     ]
 }
@@ -73,7 +81,19 @@ fn apply(cluster: &mut Cluster, event: &Event, id: u64) {
                 Vec::new()
             };
         }
-        Event::Scale(replicas) => cluster.replicas = *replicas,
+        // With a fixed total the size is written down, and drift from it is corrected.
+        Event::Scale(replicas) => {
+            if cluster.grant.plan.instances.mode == InstancesMode::Surge {
+                cluster.replicas = *replicas;
+            }
+        }
+        Event::Set(weight, pods) => {
+            let set = Manual {
+                weight: Weight::clamped(u32::from(*weight)),
+                replicas: pods.map(IntOrPercent::Int),
+            };
+            cluster.set_weight(id, set);
+        }
         Event::Say(verb, step) => cluster.queue(id, *verb, *step),
         Event::Abort => {
             let abort = Abort {
@@ -86,20 +106,51 @@ fn apply(cluster: &mut Cluster, event: &Event, id: u64) {
     }
 }
 
+const FORMS: usize = 12;
+
+/// Every strategy, and what changes how it is driven.
+fn form_of(form: usize) -> RolloutSpec {
+    let matches = json!([{"headers": [{"name": "x-employee", "exact": "true"}]}]);
+    let forms: [Value; FORMS] = [
+        json!({"canary": {"stepWeight": 20, "maxWeight": 50}}),
+        json!({"canary": {"weights": [5, 100], "stepWeightPromotion": 30}}),
+        json!({"canary": manual(&[10, 50, 90])}),
+        json!({"canary": {"stepWeight": 30, "mirror": true, "match": matches}}),
+        json!({"canary": {"advance": "Auto", "steps": [
+            {"weight": 0, "match": matches}, {"weight": 20, "replicas": 3},
+            {"weight": 20, "mirror": 50, "replicas": "40%"}]}}),
+        json!({"canary": {"manual": {"weight": 10}}}),
+        json!({"abTest": {"iterations": 3, "match": matches}}),
+        json!({"blueGreen": {"iterations": 2}}),
+        json!({"blueGreen": {"iterations": 2, "analysisTraffic": "None", "standby": "3m"}}),
+        json!({"blueGreen": {"iterations": 2, "analysisTraffic": "Mirror", "standby": "30s"}}),
+        json!({"canary": {"stepWeight": 25}}),
+        json!({"canary": {"weights": [1, 99]}}),
+    ];
+    let mut spec = plan_of(forms[form].clone());
+    if form >= 10 {
+        spec.instances.mode = InstancesMode::FixedTotal;
+    }
+    if form == 0 || form == 10 {
+        spec.session_affinity = serde_json::from_value(json!({"cookieName": "release"})).ok();
+    }
+    spec
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_keeps_the_rules_and_ends(
-        form in 0usize..3,
+        form in 0usize..FORMS,
+        pauses in any::<bool>(),
         history in prop::collection::vec(events(), 0..250),
     ) {
-        let form = [
-            json!({"stepWeight": 20, "maxWeight": 50}),
-            json!({"weights": [5, 100], "stepWeightPromotion": 30}),
-            manual(&[10, 50, 90]),
-        ][form].clone();
-        let mut cluster = Cluster::new(plan(form));
+        let mut spec = form_of(form);
+        if pauses {
+            spec.analysis.on_failure = AnalysisFailure::Pause;
+        }
+        let mut cluster = Cluster::new(spec);
         for (id, event) in (1..).zip(&history) {
             apply(&mut cluster, event, id);
         }
@@ -115,6 +166,8 @@ proptest! {
             }
             cluster.queue(id, Verb::Approve, None);
         }
+        // What a human drives ends when a human says so.
+        cluster.queue(2_000, Verb::Promote, None);
         let version = match cluster.finish() {
             Stage::Succeeded => "new",
             _ => "old",

@@ -1,0 +1,45 @@
+//! How many pods both versions have while steps are under way.
+
+use bellwether_api::number::Weight;
+
+use super::{stage::StepPart, turn::Turn};
+use crate::{
+    sizes::{canary_pods, fixed_stable, share_ceil},
+    weights::PlannedStep,
+};
+
+/// Sizes both versions anew. While the canary has traffic it never loses its last pod, and what
+/// serves a split that was written stays until another one is in force.
+pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
+    let Some(workload) = &turn.seen.workload else {
+        return;
+    };
+    let min_replicas = turn.grant.plan.instances.min_replicas;
+    let pods = canary_pods(step, turn.base(workload), min_replicas);
+    let serves = !turn.state.split().is_none();
+    let pods = pods.max(u32::from(serves));
+    let in_force = matches!(part, StepPart::Analysing { .. } | StepPart::Gate { .. });
+    // What was taken away is not in force any more, whatever is written next.
+    turn.state.weight_in_force = turn.state.weight_in_force.min(turn.state.weight);
+    if in_force {
+        turn.state.serving_pods = pods;
+        turn.state.weight_in_force = turn.state.weight;
+    }
+    turn.state.canary_pods = pods.max(turn.state.serving_pods);
+    turn.state.stable_pods = shared_stable(turn, step, in_force);
+}
+
+/// The old version's pods while both versions share a fixed total: what the canary's available pods
+/// leave. They go only once the weight that needs them less is in force, and come before it falls.
+fn shared_stable(turn: &Turn<'_>, step: &PlannedStep, in_force: bool) -> Option<u32> {
+    let (wrote, total) = turn.fixed_total()?;
+    let available = turn
+        .seen
+        .canary
+        .as_ref()
+        .map_or(0, |canary| canary.available.min(canary.ready));
+    let least = turn.state.weight_in_force.min(step.weight);
+    let serving = available.min(share_ceil(least, total));
+    let all = in_force && turn.state.weight == Weight::FULL;
+    Some(fixed_stable(wrote, total, serving, all)).filter(|pods| *pods != wrote)
+}

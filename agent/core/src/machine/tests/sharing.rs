@@ -1,0 +1,128 @@
+//! Both versions share a fixed number of pods.
+
+use bellwether_api::{
+    command::AbortCause, number::Weight, rollout::RolloutSpec, status::FailureReason,
+    strategy::InstancesMode,
+};
+use serde_json::json;
+
+use super::{
+    super::{RunState, Stage, StepPart},
+    model::{Cluster, abort, failure, plan},
+};
+
+fn fixed(canary: serde_json::Value) -> RolloutSpec {
+    let mut spec = plan(canary);
+    spec.instances.mode = InstancesMode::FixedTotal;
+    spec
+}
+
+fn of_four(canary: serde_json::Value) -> Cluster {
+    let mut cluster = Cluster::new(fixed(canary));
+    cluster.resize(4);
+    cluster
+}
+
+fn analysing(index: u32) -> impl Fn(&RunState) -> bool {
+    super::model::in_step(index)
+}
+
+/// 4 pods in steps of 20 %: 1, 2, 3, 4, 4 of the new version beside 3, 2, 1, 1, 0 of the old one.
+#[test]
+fn the_old_version_shrinks_as_the_canary_grows() {
+    let mut cluster = of_four(json!({"stepWeight": 20}));
+    let table = [(20, 1, 3), (40, 2, 2), (60, 3, 1), (80, 4, 1), (100, 4, 0)];
+    for (index, (weight, canary, stable)) in (0..).zip(table) {
+        cluster.until(analysing(index));
+        for _ in 0..3 {
+            cluster.tick(1);
+        }
+        assert_eq!(cluster.state.weight.percent(), weight);
+        assert_eq!(cluster.state.canary_pods, canary, "canary at {weight} %");
+        assert_eq!(
+            cluster.pods("old"),
+            (stable, stable),
+            "old version at {weight} %"
+        );
+    }
+    assert_eq!(cluster.finish(), &Stage::Succeeded);
+    assert_eq!(cluster.weights(), [0, 20, 40, 60, 80, 100, 0]);
+    cluster.assert_clean("new");
+}
+
+#[test]
+fn no_pod_goes_before_the_weight_that_frees_it_is_in_force() {
+    let mut cluster = of_four(json!({"weights": [50]}));
+    cluster.until(|state| {
+        matches!(
+            &state.stage,
+            Stage::Step {
+                part: StepPart::Settling { .. },
+                ..
+            }
+        )
+    });
+    assert_eq!(
+        (cluster.pods("old"), cluster.state.canary_pods),
+        ((4, 4), 2)
+    );
+    cluster.until(analysing(0));
+    cluster.tick(1);
+    cluster.tick(1);
+    assert_eq!(cluster.pods("old"), (2, 2));
+}
+
+#[test]
+fn a_rollback_grows_the_old_version_before_the_weight_falls() {
+    let mut cluster = of_four(json!({"weights": [50, 100]}));
+    cluster.until(analysing(1));
+    cluster.tick(1);
+    cluster.tick(1);
+    assert_eq!(cluster.pods("old"), (0, 0));
+    cluster.old_works = false;
+    abort(&mut cluster, AbortCause::Manual);
+    for _ in 0..10 {
+        cluster.tick(1);
+        assert_eq!(
+            cluster.state.weight,
+            Weight::FULL,
+            "nobody else could answer"
+        );
+        assert_eq!(cluster.last().overlay.replicas, None);
+    }
+    cluster.old_works = true;
+    cluster.finish();
+    assert_eq!(failure(&cluster), FailureReason::Manual);
+    cluster.assert_clean("old");
+}
+
+#[test]
+fn a_lost_canary_gives_the_old_version_its_pods_back() {
+    let mut cluster = of_four(json!({"weights": [50]}));
+    cluster.until(analysing(0));
+    cluster.tick(1);
+    cluster.tick(1);
+    cluster.kill_canary();
+    cluster.canary_works = false;
+    cluster.tick(1);
+    assert!(cluster.state.split().is_none());
+    cluster.tick(1);
+    assert_eq!(cluster.pods("old"), (4, 4));
+}
+
+#[test]
+fn a_total_above_what_is_written_grows_the_canary_alone() {
+    let mut spec = fixed(json!({"weights": [50]}));
+    spec.instances.max_replicas = Some(6);
+    let mut cluster = Cluster::new(spec);
+    cluster.resize(4);
+    cluster.until(analysing(0));
+    cluster.tick(1);
+    cluster.tick(1);
+    assert_eq!(
+        (cluster.pods("old"), cluster.state.canary_pods),
+        ((3, 3), 3)
+    );
+    assert_eq!(cluster.finish(), &Stage::Succeeded);
+    cluster.assert_clean("new");
+}
