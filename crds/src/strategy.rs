@@ -78,8 +78,8 @@ pub struct Canary {
     /// Explicit steps; they wait for a human unless `advance` says otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
-    /// Weight and pods as a human sets them: these to begin with, then those of `rollout
-    /// set-weight`.
+    /// Weight and pods as a human sets them: these to begin with, then those of each SetWeight
+    /// command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<Manual>,
     /// Increment by which traffic returns to the promoted workload; absent = in one go.

@@ -207,7 +207,6 @@ spec:
 ",
         &[
             "in.yaml:10:5 spec.strategy: exactly one may be set, found canary and blueGreen",
-            "in.yaml:10:5 spec.strategy.blueGreen: not supported by this version of Bellwether",
             "in.yaml:11:13 spec.traffic[0]: exactly one must be set of: gatewayApi",
         ],
     );

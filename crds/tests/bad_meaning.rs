@@ -142,14 +142,14 @@ fn strategies() {
         (
             "{}",
             &[
-                "spec.components[0].rollout.strategy.canary: exactly one of stepWeight, weights, steps must be set",
+                "spec.components[0].rollout.strategy.canary: exactly one of stepWeight, weights, steps, manual must be set",
             ][..],
         ),
         (
             "{stepWeight: 0, weights: [0, 20, 20, 10], maxWeight: 0, stepWeightPromotion: 0}",
             &[
                 "stepWeight: use at least 1",
-                "weights: exactly one of stepWeight, weights, steps may be set, found stepWeight and weights",
+                "weights: exactly one of stepWeight, weights, steps, manual may be set, found stepWeight and weights",
                 "weights[0]: the first weight is above 0",
                 "weights[2]: weights rise strictly; 20 follows 20",
                 "weights[3]: weights rise strictly; 10 follows 20",
@@ -167,7 +167,7 @@ fn strategies() {
         (
             "{steps: [{weight: 0}, {weight: 10, replicas: 0, advance: After}, {weight: 20, replicas: 101%, after: 1m}, {name: a, weight: 30}, {name: a, weight: 40}]}",
             &[
-                "steps[0].weight: a step has a weight above 0",
+                "steps[0].weight: a step has a weight above 0, or a match, a mirror or replicas",
                 "steps[1].replicas: a step that takes traffic has at least 1 pod",
                 "steps[1].advance: After needs a time; set after",
                 "steps[2].replicas: a share is at most 100%",

@@ -27,6 +27,8 @@ pub struct Shop {
     pub environment: Vec<(String, String)>,
     /// Further lines for the Application's spec, two spaces deep.
     pub extra: String,
+    /// Further lines for the Rollout's spec, two spaces deep.
+    pub extra_rollout: String,
 }
 
 impl Shop {
@@ -48,6 +50,7 @@ impl Shop {
             destination: "{fleet: quickstart}".to_owned(),
             environment: Vec::new(),
             extra: String::new(),
+            extra_rollout: String::new(),
         }
     }
 
@@ -104,6 +107,7 @@ impl Shop {
         if !self.analysis.is_empty() {
             let _infallible = writeln!(text, "  analysis: {}", self.analysis);
         }
+        text.push_str(&self.extra_rollout);
         text
     }
 

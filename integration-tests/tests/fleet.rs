@@ -12,6 +12,8 @@ mod failures;
 mod outages;
 #[path = "fleet/scene.rs"]
 mod scene;
+#[path = "fleet/strategies.rs"]
+mod strategies;
 #[path = "fleet/sync.rs"]
 mod sync;
 
@@ -27,8 +29,20 @@ pub type Case = (&'static str, &'static str, Test);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let together = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
-    let alone = [canary::UNDER_TRAFFIC, outages::CASES].concat();
+    let together = [
+        canary::CASES,
+        failures::CASES,
+        control::CASES,
+        strategies::CASES,
+        sync::CASES,
+    ]
+    .concat();
+    let alone = [
+        canary::UNDER_TRAFFIC,
+        strategies::UNDER_TRAFFIC,
+        outages::CASES,
+    ]
+    .concat();
     let all = || together.iter().chain(&alone).copied();
     if arguments.list {
         let trials = all().map(|case| trial(case, None)).collect();

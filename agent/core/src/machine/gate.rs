@@ -8,6 +8,7 @@ use super::{
     checks::{check, failed},
     commands,
     judging::Analysis,
+    rollback,
     stage::{Failure, Stage, StepPart},
     steps::{enter, is_last, leave, lets_pass},
     turn::{Turn, later},
@@ -128,11 +129,16 @@ fn open_or_wait(
 
 /// Waits for a human after something failed.
 pub(super) fn held(turn: &mut Turn<'_>, why: &Failure) {
+    if commands::completes(turn) {
+        // Whoever could decide is gone.
+        rollback::begin(turn, why.clone());
+        return;
+    }
     turn.stands_still = true;
     let message = format!(
         "{}; the weight stays until a human decides: approve goes on, promote takes the new version, \
          abort goes back",
         why.message
     );
-    turn.wait_on("Paused", message, "a human");
+    turn.wait_on("PausedForApproval", message, "a human");
 }

@@ -109,7 +109,10 @@ fn phase(turn: &Turn<'_>) -> Phase {
     if turn.holds_edit {
         return Phase::Paused;
     }
-    let last = usize::try_from(turn.state.step().unwrap_or(0))
-        .is_ok_and(|step| step + 1 >= turn.steps.len());
-    phase_of(stage, last)
+    let step = usize::try_from(turn.state.step().unwrap_or(0)).ok();
+    let last = step.is_some_and(|step| step + 1 >= turn.steps.len());
+    let stands_by = step
+        .and_then(|step| turn.steps.get(step))
+        .is_some_and(|step| step.standby);
+    phase_of(stage, last && !stands_by)
 }

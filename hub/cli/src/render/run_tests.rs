@@ -1,4 +1,8 @@
-use bellwether_api::view::{ClusterPhase, RunPhase};
+use bellwether_api::{
+    number::Weight,
+    status::CurrentStep,
+    view::{ClusterPhase, RunPhase},
+};
 
 use super::{Viewport, run};
 use crate::{
@@ -25,6 +29,22 @@ fn plain_text_has_no_glyph_beyond_ascii() {
     let text = draw(&canary_under_way(), None, Style::PLAIN);
     assert!(text.is_ascii(), "{text}");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn iterations_matches_and_mirrors_are_shown() {
+    let mut view = canary_under_way();
+    let track = &mut view.waves[1].clusters[0].tracks[0];
+    track.current = CurrentStep {
+        iteration: 2,
+        iterations: 3,
+        matched: true,
+        mirror: Weight::clamped(20),
+        ..CurrentStep::default()
+    };
+    let text = draw(&view, None, Style::GLYPHS);
+    assert!(text.contains("2/5 (2/3)"), "{text}");
+    assert!(text.contains("20/20 +match +mirror 20"), "{text}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bellwether_api::{
     command::{AbortCause, CommandOutcome, Verb},
     number::{IntOrPercent, Weight},
-    rollout::{AnalysisFailure, RolloutSpec},
+    rollout::{AnalysisFailure, OnDeletion, RolloutSpec},
     status::{FailureReason, Phase, Verdict},
     strategy::Manual,
 };
@@ -284,7 +284,8 @@ fn a_failing_metric_ends_the_standby() {
 fn promote_ends_the_standby() {
     let mut cluster = Cluster::new(green(json!({"standby": "10h"})));
     cluster.until(at_gate);
-    assert_eq!(cluster.last().summary.phase, Phase::WaitingPromotion);
+    let phase = cluster.last().summary.phase;
+    assert_eq!(phase, Phase::Paused, "no human is awaited");
     cluster.queue(1, Verb::Promote, None);
     assert_eq!(cluster.finish(), &Stage::Succeeded);
 }
@@ -468,7 +469,7 @@ fn a_run_that_pauses_on_failure_asks_a_human() {
         (decision.summary.phase, decision.wake_at),
         (Phase::Paused, None)
     );
-    assert_eq!(decision.waiting_on[0].reason, "Paused");
+    assert_eq!(decision.waiting_on[0].reason, "PausedForApproval");
     assert!(
         decision.waiting_on[0].message.contains("abort"),
         "{:?}",
@@ -493,6 +494,19 @@ fn a_run_that_pauses_on_failure_asks_a_human() {
     abort(&mut cluster, AbortCause::Manual);
     cluster.finish();
     assert_eq!(failure(&cluster), FailureReason::Manual);
+    cluster.assert_clean("old");
+}
+
+#[test]
+fn nobody_is_asked_once_the_rollout_is_deleted() {
+    let mut spec = pausing();
+    spec.on_deletion = OnDeletion::Complete;
+    let mut cluster = Cluster::new(spec);
+    cluster.metric = Some(1.0);
+    cluster.until(is_held);
+    cluster.extra.deleted = true;
+    cluster.finish();
+    assert_eq!(failure(&cluster), FailureReason::FailedChecks);
     cluster.assert_clean("old");
 }
 

@@ -1,0 +1,36 @@
+//! Every example of the pages is one that can be applied.
+
+use std::{fs, path::Path};
+
+use bellwether_api::document::load;
+
+/// The YAML blocks of a page.
+fn examples(text: &str) -> Vec<String> {
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn examples_of_strategies_can_be_applied() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/strategies");
+    let mut pages = 0;
+    for entry in fs::read_dir(&directory).expect("the pages") {
+        let path = entry.expect("a page").path();
+        let name = path.display().to_string();
+        let examples = examples(&fs::read_to_string(&path).expect("a page is text"));
+        assert!(!examples.is_empty(), "{name} has no example");
+        for example in examples {
+            let loaded = load(&name, example.as_bytes());
+            let loaded = loaded.unwrap_or_else(|errors| {
+                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                panic!("{}", errors.join("\n"))
+            });
+            assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+        }
+        pages += 1;
+    }
+    assert!(pages >= 4, "one page a strategy, {pages} were found");
+}

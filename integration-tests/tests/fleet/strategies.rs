@@ -1,0 +1,251 @@
+//! Strategies beside the canary by weights.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use bellwether_api::{status::Phase, view::RunPhase};
+use bellwether_integration_tests::{
+    fixture::cluster_view,
+    manifests::Shop,
+    traffic::tally,
+    wait::until,
+    weights::{RunWatch, now_ms, weights_in_order},
+};
+
+use crate::{Case, scene::Scene};
+
+/// One by one: each is judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[(
+    "sc_k5_blue_green_by_iterations_loses_no_request",
+    "green",
+    blue_green,
+)];
+
+pub const CASES: &[Case] = &[
+    ("sc_k4_ab_by_header_or_cookie", "abtest", ab_test),
+    (
+        "sc_r2_steps_set_weight_and_pods_apart",
+        "apart",
+        weight_and_pods_apart,
+    ),
+    (
+        "sc_a1_fixed_total_takes_pods_from_the_workload",
+        "fixed",
+        fixed_total,
+    ),
+];
+
+/// Asks the gateway of `c1` and tells which version answered.
+fn ask(scene: &Scene, headers: &[(&str, &str)]) -> Result<String> {
+    let cluster = scene
+        .lab
+        .clusters
+        .iter()
+        .find(|cluster| cluster.name == "c1")
+        .context("cluster c1")?;
+    let address = cluster
+        .gateway_url
+        .trim_start_matches("http://")
+        .trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut request = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+        scene.shop().host()
+    );
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let version = answer.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("x-version")
+            .then(|| value.trim().to_owned())
+    });
+    version.with_context(|| format!("no version answered: {answer}"))
+}
+
+/// Asks twenty times: each answer is of `version`.
+fn all_answer(scene: &Scene, headers: &[(&str, &str)], version: &str) -> Result<()> {
+    for _ in 0..20 {
+        let answered = ask(scene, headers)?;
+        ensure!(
+            answered == version,
+            "{headers:?} was answered by {answered}, not {version}"
+        );
+    }
+    Ok(())
+}
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
+const CHROME: &str =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36";
+
+fn ab_test(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        strategy: "{abTest: {iterations: 12, match: [\
+            {headers: [{name: user-agent, regex: '.*Firefox.*'}]}, \
+            {cookies: [{name: type, exact: insider}]}]}}"
+            .into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    let matched = "c1 to route what matches";
+    scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, matched, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster
+                .tracks
+                .iter()
+                .any(|track| track.current.matched && track.current.iteration >= 1)
+        })
+    })?;
+    for (headers, version) in [
+        (&[("User-Agent", FIREFOX)][..], "v2"),
+        (&[("Cookie", "type=insider")], "v2"),
+        (&[("Cookie", "a=1; type=insider")], "v2"),
+        (&[("Cookie", "type=insiders")], "v1"),
+        (&[("Cookie", "mytype=insider")], "v1"),
+        (&[("User-Agent", CHROME)], "v1"),
+        (&[], "v1"),
+    ] {
+        all_answer(scene, headers, version)?;
+    }
+    let phase = scene.run(&scene.name)?;
+    let still = cluster_view(&phase, "c1")?
+        .tracks
+        .iter()
+        .any(|track| track.phase == Phase::Progressing);
+    ensure!(
+        still,
+        "the questions were asked while the test was under way"
+    );
+    scene.ended(2, RunPhase::Succeeded)?;
+    all_answer(scene, &[("User-Agent", CHROME)], "v2")?;
+    scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
+}
+
+fn blue_green(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        pre_stop_seconds: 3,
+        strategy: "{blueGreen: {iterations: 3, analysisTraffic: None, standby: 10s}}".into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    let member = scene.member(0)?;
+    let before = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
+    let traffic = scene.traffic(&["c1"], 220)?;
+    let started_ms = now_ms();
+    scene.cli.apply(&shop.version("v2").documents())?;
+    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
+    let standby = "the old version to stand by";
+    let view = scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, standby, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster
+                .tracks
+                .iter()
+                .any(|track| track.current.standby_until.is_some())
+        })
+    })?;
+    let track = &cluster_view(&view, "c1")?.tracks[0];
+    ensure!(
+        (track.observed_weight.percent(), track.canary.ready) == (100, shop.replicas),
+        "green has everything at full size: {track:?}"
+    );
+    ensure!(
+        member.pod_uids(&scene.name, "bellwether.local/demo:v1")? == before,
+        "blue stands by untouched"
+    );
+    all_answer(scene, &[], "v2")?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = traffic.stop()?;
+    let looks = watch.stop();
+    ensure!(
+        weights_in_order(&looks, "c1") == [100],
+        "weights: {:?}",
+        weights_in_order(&looks, "c1")
+    );
+    let all = tally(&seconds, Some("c1"), started_ms, now_ms());
+    ensure!(
+        all.total >= 2_000,
+        "only {} requests were counted",
+        all.total
+    );
+    ensure!(all.failed == 0, "requests failed: {:?}", all.failures);
+    scene.assert_restored(&member, &shop.version("v2"))
+}
+
+fn weight_and_pods_apart(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        replicas: 5,
+        strategy: "{canary: {steps: [{weight: 5, replicas: 20%}, {weight: 5, replicas: 3}, \
+            {weight: 60, replicas: 2}]}}"
+            .into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    for (step, weight, pods) in [(0, 5, 1), (1, 5, 3), (2, 60, 2)] {
+        let what = format!("step {step} to wait at {weight} % with {pods} pods");
+        scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, &what, |view| {
+            cluster_view(view, "c1").is_ok_and(|cluster| {
+                cluster.tracks.iter().any(|track| {
+                    track.step == Some(step)
+                        && matches!(track.phase, Phase::Paused | Phase::WaitingPromotion)
+                        && track.observed_weight.percent() == weight
+                        && (track.canary.ready, track.canary.desired) == (pods, pods)
+                        && track.stable.ready == 5
+                })
+            })
+        })?;
+        scene.cli.run(&["rollout", "approve", &scene.name])?;
+    }
+    scene.ended(2, RunPhase::Succeeded)?;
+    scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
+}
+
+fn fixed_total(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        replicas: 4,
+        strategy: "{canary: {steps: [{weight: 20}, {weight: 100}]}}".into(),
+        extra_rollout: "  instances: {mode: FixedTotal}\n".into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    let member = scene.member(0)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    for (weight, canary, stable) in [(20, 1, 3), (100, 4, 0)] {
+        let what = format!("{canary} and {stable} pods at {weight} %");
+        until(crate::scene::RUN_LIMIT, &what, || {
+            let view = scene.run(&scene.name)?;
+            let there = cluster_view(&view, "c1").is_ok_and(|cluster| {
+                cluster.tracks.iter().any(|track| {
+                    track.observed_weight.percent() == weight
+                        && (track.canary.ready, track.canary.desired) == (canary, canary)
+                        && (track.stable.ready, track.stable.desired) == (stable, stable)
+                        && matches!(track.phase, Phase::Paused | Phase::WaitingPromotion)
+                })
+            });
+            Ok(there.then_some(()))
+        })?;
+        if weight == 20 {
+            scene.cli.run(&["rollout", "approve", &scene.name])?;
+        }
+    }
+    scene
+        .cli
+        .run(&["rollout", "abort", &scene.name, "--reason", "enough"])?;
+    until(crate::scene::RUN_LIMIT, "the old pods to be back", || {
+        let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
+        Ok((pods.len() == 4).then_some(()))
+    })?;
+    scene.assert_restored(&member, &shop)
+}
