@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     duration::Dur,
     number::{IntOrPercent, Num, Weight},
+    traffic::Traffic,
 };
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
@@ -221,24 +222,6 @@ pub enum InstancesMode {
     /// Beside the user's workload, which stays whole.
     #[default]
     Surge,
-}
-
-/// One traffic provider: exactly one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Traffic {
-    /// Routes of the Kubernetes Gateway API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_api: Option<GatewayApiTraffic>,
-}
-
-/// Routes of the Kubernetes Gateway API.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GatewayApiTraffic {
-    /// Names of HTTPRoutes in the workload's namespace. Every rule whose backend is the apex
-    /// Service is split.
-    pub http_routes: Vec<String>,
 }
 
 /// How the new version is judged.

@@ -11,6 +11,8 @@ mod governed;
 mod manifests;
 mod names;
 mod rollout;
+mod routes;
+mod traffic;
 mod waves;
 
 pub use application::{ValidatedApplication, application};
@@ -21,3 +23,4 @@ pub use governed::governed;
 pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
 pub use names::is_dns_label;
 pub use rollout::{METRIC_NAMES, ValidatedRollout, rollout};
+pub use traffic::fleet_traffic;

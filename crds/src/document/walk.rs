@@ -14,30 +14,29 @@ use crate::{duration, number};
 /// Objects of which exactly one field may be set.
 const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 
+/// Fields of unions that stand beside the one that is chosen.
+const BESIDE_UNIONS: [&str; 2] = ["namespace", "rules"];
+
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
     "abTest",
     "affinity",
     "alerts",
     "allowLocal",
-    "apisix",
     "batch",
     "blueGreen",
+    "create",
     "deletion",
     "dependsOn",
-    "destinationRule",
     "external",
     "git",
-    "grpcRoutes",
     "helm",
     "hooks",
     "ignore",
-    "istio",
     "kustomize",
     "manual",
     "match",
     "mirror",
-    "nginx",
     "oci",
     "overrides",
     "placement",
@@ -46,8 +45,6 @@ const LATER: &[&str] = &[
     "relative",
     "serviceAccount",
     "sessionAffinity",
-    "tcpRoutes",
-    "traefik",
     "trigger",
     "verdicts",
 ];
@@ -223,11 +220,17 @@ impl<'a> Walk<'a> {
         if !UNIONS.contains(&self.path.last_key()) {
             return;
         }
+        let chosen = |key: &str| !BESIDE_UNIONS.contains(&key);
         let set: Vec<&Entry> = entries
             .iter()
-            .filter(|entry| !entry.value.is_null())
+            .filter(|entry| !entry.value.is_null() && chosen(&entry.key))
             .collect();
-        let known = properties.keys().cloned().collect::<Vec<_>>().join(", ");
+        let known: Vec<&str> = properties
+            .keys()
+            .map(String::as_str)
+            .filter(|key| chosen(key))
+            .collect();
+        let known = known.join(", ");
         match set.as_slice() {
             [_] => {}
             [] => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     finding::{Finding, Findings, Validated},
     fleet::http_address,
-    names,
+    names, traffic,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
@@ -13,7 +13,7 @@ use crate::{
     number::{IntOrPercent, Num, Weight},
     rollout::{
         Advance, Analysis, Canary, Metric, MetricSource, MetricSourceKind, PortRef, Range,
-        RolloutSpec, ServiceRef, Step, Traffic, WorkloadRef,
+        RolloutSpec, ServiceRef, Step, WorkloadRef,
     },
 };
 
@@ -101,7 +101,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
             "exactly one strategy must be set: canary",
         ),
     }
-    traffic(findings, &path.key("traffic"), &rollout.traffic);
+    traffic::of_rollout(findings, &path.key("traffic"), rollout);
     analysis(findings, &path.key("analysis"), &rollout.analysis);
     let at_least_one_second = "use at least 1s";
     if rollout.progress_deadline < Dur::from_secs(1) {
@@ -260,29 +260,6 @@ fn steps(findings: &mut Findings, path: &FieldPath, steps: &[Step]) {
                 findings.error(&at.key("after"), "after is used with advance: After only");
             }
             _ => {}
-        }
-    }
-}
-
-/// Checks a list of traffic providers.
-pub(super) fn traffic(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
-    for (index, provider) in traffic.iter().enumerate() {
-        let at = path.index(index);
-        let Some(gateway) = &provider.gateway_api else {
-            findings.error(&at, "exactly one provider must be set: gatewayApi");
-            continue;
-        };
-        let routes = at.key("gatewayApi").key("httpRoutes");
-        if gateway.http_routes.is_empty() {
-            findings.error(&routes, "name at least one HTTPRoute");
-        }
-        let mut seen = BTreeSet::new();
-        for (route_index, route) in gateway.http_routes.iter().enumerate() {
-            let at = routes.index(route_index);
-            names::name(findings, &at, route);
-            if !seen.insert(route) {
-                findings.error(&at, format!("HTTPRoute {route:?} stands here twice"));
-            }
         }
     }
 }
