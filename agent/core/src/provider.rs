@@ -8,6 +8,7 @@ mod backends;
 mod error;
 pub mod gateway_api;
 mod names;
+pub mod nginx;
 mod pattern;
 mod split;
 mod tree;
@@ -92,6 +93,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::HttpRoute | Provider::LinkerdHttpRoute => &gateway_api::HTTP,
         Provider::GrpcRoute => &gateway_api::GRPC,
         Provider::TcpRoute => &gateway_api::TCP,
+        Provider::Nginx => &nginx::Nginx,
         _ => return None,
     })
 }
