@@ -11,6 +11,7 @@ mod names;
 pub mod nginx;
 mod pattern;
 mod split;
+pub mod traefik;
 mod tree;
 
 use bellwether_api::{
@@ -94,6 +95,9 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::GrpcRoute => &gateway_api::GRPC,
         Provider::TcpRoute => &gateway_api::TCP,
         Provider::Nginx => &nginx::Nginx,
+        Provider::IngressRoute => &traefik::Traefik::IngressRoute,
+        Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
+        Provider::TraefikService => &traefik::Traefik::TraefikService,
         _ => return None,
     })
 }
