@@ -7,6 +7,7 @@ mod arms;
 mod backends;
 mod error;
 pub mod gateway_api;
+pub mod istio;
 mod names;
 pub mod nginx;
 mod pattern;
@@ -95,6 +96,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::GrpcRoute => &gateway_api::GRPC,
         Provider::TcpRoute => &gateway_api::TCP,
         Provider::Nginx => &nginx::Nginx,
+        Provider::VirtualService => &istio::VirtualService,
         Provider::IngressRoute => &traefik::Traefik::IngressRoute,
         Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
         Provider::TraefikService => &traefik::Traefik::TraefikService,
