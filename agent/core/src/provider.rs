@@ -3,6 +3,7 @@
 //! A provider is one [`Renderer`] and its row in [`bellwether_api::traffic::Provider`];
 //! docs/adding-a-provider.md walks through one.
 
+pub mod apisix;
 mod arms;
 mod backends;
 mod error;
@@ -97,6 +98,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::TcpRoute => &gateway_api::TCP,
         Provider::Nginx => &nginx::Nginx,
         Provider::VirtualService => &istio::VirtualService,
+        Provider::ApisixRoute => &apisix::ApisixRoute,
         Provider::IngressRoute => &traefik::Traefik::IngressRoute,
         Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
         Provider::TraefikService => &traefik::Traefik::TraefikService,
