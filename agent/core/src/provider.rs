@@ -6,6 +6,7 @@
 pub mod apisix;
 mod arms;
 mod backends;
+pub mod contour;
 mod error;
 pub mod gateway_api;
 pub mod istio;
@@ -102,6 +103,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::IngressRoute => &traefik::Traefik::IngressRoute,
         Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
         Provider::TraefikService => &traefik::Traefik::TraefikService,
+        Provider::HttpProxy => &contour::HttpProxy,
         _ => return None,
     })
 }
