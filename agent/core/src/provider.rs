@@ -13,6 +13,7 @@ pub mod istio;
 mod names;
 pub mod nginx;
 mod pattern;
+pub mod smi;
 mod split;
 pub mod traefik;
 mod tree;
@@ -104,6 +105,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
         Provider::TraefikService => &traefik::Traefik::TraefikService,
         Provider::HttpProxy => &contour::HttpProxy,
+        Provider::TrafficSplit => &smi::TrafficSplit,
         _ => return None,
     })
 }
