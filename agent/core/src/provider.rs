@@ -3,6 +3,7 @@
 //! A provider is one [`Renderer`] and its row in [`bellwether_api::traffic::Provider`];
 //! docs/adding-a-provider.md walks through one.
 
+pub mod alb;
 pub mod apisix;
 mod arms;
 mod backends;
@@ -106,6 +107,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::TraefikService => &traefik::Traefik::TraefikService,
         Provider::HttpProxy => &contour::HttpProxy,
         Provider::TrafficSplit => &smi::TrafficSplit,
+        Provider::Alb => &alb::Alb,
         _ => return None,
     })
 }
