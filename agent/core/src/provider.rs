@@ -14,6 +14,7 @@ pub mod istio;
 mod names;
 pub mod nginx;
 mod pattern;
+pub mod skipper;
 pub mod smi;
 mod split;
 pub mod traefik;
@@ -108,6 +109,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::HttpProxy => &contour::HttpProxy,
         Provider::TrafficSplit => &smi::TrafficSplit,
         Provider::Alb => &alb::Alb,
+        Provider::Skipper => &skipper::Skipper,
         _ => return None,
     })
 }
