@@ -48,5 +48,5 @@ lint:
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
-generate: ## Write the generated files anew (CRDs, OpenAPI)
+generate: ## Write the generated files anew (CRDs, fields, provider table)
 	@cargo run -q -p bellwether-api --example generate-crds

@@ -7,6 +7,7 @@ mod begin;
 mod canary;
 mod objects;
 mod observe;
+mod own_routes;
 mod run;
 mod scene;
 mod track;

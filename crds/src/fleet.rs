@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{number::IntOrPercent, rollout::Traffic, selector::Selector};
+use crate::{number::IntOrPercent, selector::Selector, traffic::Traffic};
 
 /// A named set of clusters with defaults for what runs on them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

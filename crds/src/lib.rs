@@ -13,6 +13,7 @@ pub mod defaults;
 pub mod document;
 pub mod duration;
 pub mod fleet;
+pub mod legacy;
 pub mod matching;
 pub mod number;
 pub mod reference;
@@ -24,6 +25,7 @@ pub mod status;
 pub mod strategy;
 pub mod sync_record;
 pub mod track;
+pub mod traffic;
 pub mod validate;
 pub mod view;
 

@@ -8,7 +8,7 @@ pub use crate::strategy::{
     AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
     InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
 };
-use crate::{duration::Dur, number::Num};
+use crate::{duration::Dur, number::Num, traffic::Traffic};
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
 ///
@@ -128,24 +128,6 @@ impl JsonSchema for PortRef {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"x-kubernetes-int-or-string": true})
     }
-}
-
-/// One traffic provider: exactly one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Traffic {
-    /// Routes of the Kubernetes Gateway API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_api: Option<GatewayApiTraffic>,
-}
-
-/// Routes of the Kubernetes Gateway API.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GatewayApiTraffic {
-    /// Names of HTTPRoutes in the workload's namespace. Every rule whose backend is the apex
-    /// Service is split.
-    pub http_routes: Vec<String>,
 }
 
 /// How the new version is judged.

@@ -12,7 +12,9 @@ mod manifests;
 mod matching;
 mod names;
 mod rollout;
+mod routes;
 mod strategy;
+mod traffic;
 mod waves;
 
 pub use application::{ValidatedApplication, application};
@@ -23,3 +25,4 @@ pub use governed::governed;
 pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
 pub use names::is_dns_label;
 pub use rollout::{METRIC_NAMES, ValidatedRollout, rollout};
+pub use traffic::fleet_traffic;

@@ -207,7 +207,8 @@ spec:
 ",
         &[
             "in.yaml:10:5 spec.strategy: exactly one may be set, found canary and blueGreen",
-            "in.yaml:11:13 spec.traffic[0]: exactly one must be set of: gatewayApi",
+            "in.yaml:11:13 spec.traffic[0]: exactly one must be set of: alb, apisix, appMesh, contour, \
+             gatewayApi, gloo, istio, knative, kuma, linkerd, nginx, none, skipper, traefik",
         ],
     );
 }

@@ -1,9 +1,14 @@
 //! What `bellwether-sync` applies: the rendered objects with a run's overlay on them.
 
-use bellwether_api::reference::ObjectRef;
+use bellwether_api::{reference::ObjectRef, traffic::Provider};
 use serde_json::{Value, json};
 
-use crate::{machine::Overlay, names::HASH_LABEL, provider::gateway_api, settled::TemplateVersion};
+use crate::{
+    machine::Overlay,
+    names::HASH_LABEL,
+    provider::{Names, render},
+    settled::TemplateVersion,
+};
 
 /// One governed workload and what its run wants.
 #[derive(Clone, Debug)]
@@ -13,14 +18,43 @@ pub struct Governed<'a> {
     /// `spec.template` as the bundle that was last finished renders it; absent = no run, the
     /// rendered template is taken.
     pub old_template: Option<&'a Value>,
-    /// The apex Service; absent = no traffic is split.
-    pub service: Option<&'a str>,
-    /// The canary Service ([`crate::names::canary_name`] of the apex).
-    pub canary_service: &'a str,
-    /// HTTPRoutes in the workload's namespace that are split.
-    pub http_routes: &'a [String],
+    /// The user's objects that are split; empty = no traffic is.
+    pub routes: &'a [GovernedRoute],
     /// What the run wants.
     pub overlay: &'a Overlay,
+}
+
+/// One object of the user that splits traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GovernedRoute {
+    /// What splits by it.
+    pub provider: Provider,
+    /// The object.
+    pub target: ObjectRef,
+    /// The Services between which it splits.
+    pub names: Names,
+}
+
+impl GovernedRoute {
+    /// Tells whether this is the object, in whatever version of its API.
+    #[must_use]
+    pub fn is(&self, object: &Value) -> bool {
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+        };
+        let group = |api_version: &str| {
+            api_version
+                .split_once('/')
+                .map_or(String::new(), |(group, _)| group.to_owned())
+        };
+        text("/kind") == self.target.kind
+            && text("/metadata/name") == self.target.name
+            && Some(text("/metadata/namespace")) == self.target.namespace.as_deref()
+            && group(text("/apiVersion")) == group(&self.target.api_version)
+    }
 }
 
 /// Returns `rendered` with every overlay on it, in the same order. What an overlay leaves out is
@@ -39,6 +73,10 @@ pub fn effective(rendered: &[Value], governed: &[Governed<'_>]) -> Vec<Value> {
 }
 
 fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
+    if let Some(route) = run.routes.iter().find(|route| route.is(&object)) {
+        // A route that cannot carry the split stays whole; why is observed and told.
+        return render(route.provider, &object, &route.names, &run.overlay.split).unwrap_or(object);
+    }
     let text = |pointer: &str| {
         object
             .pointer(pointer)
@@ -65,12 +103,6 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         "Service" => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
                 object["spec"]["selector"][HASH_LABEL] = json!(pin.hash);
-            }
-        }
-        "HTTPRoute" if run.http_routes.contains(&name) => {
-            if let Some(apex) = run.service {
-                let weight = run.overlay.route_weight();
-                object = gateway_api::render(&object, apex, run.canary_service, weight);
             }
         }
         _ => {}

@@ -1,28 +1,40 @@
-//! Traffic providers: an object and a weight in, the object with the split out.
+//! Traffic providers: the user's object and a split in, the object with the split out.
+//!
+//! A provider is one [`Renderer`] and its row in [`bellwether_api::traffic::Provider`];
+//! docs/adding-a-provider.md walks through one.
 
+pub mod alb;
+pub mod apisix;
+mod arms;
+mod backends;
+pub mod contour;
+mod error;
 pub mod gateway_api;
+pub mod istio;
+mod names;
+pub mod nginx;
+mod pattern;
+pub mod skipper;
+pub mod smi;
 mod split;
+pub mod traefik;
+mod tree;
 
-use bellwether_api::duration::Dur;
+use bellwether_api::{
+    duration::Dur,
+    number::Weight,
+    reference::ObjectRef,
+    traffic::{Demand, Provider},
+};
+use serde_json::Value;
 
+pub use error::RenderError;
+pub use names::Names;
 pub use split::{Affinity, Split};
 
 /// How long a data plane may need after its controller said that a route is programmed. Traefik
 /// writes the status first and then throttles reloads by two seconds.
 pub const SETTLE: Dur = Dur::from_millis(2_500);
-
-/// What a provider can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Shares of traffic by weight.
-    pub weights: bool,
-    /// Matches on headers.
-    pub header_match: bool,
-    /// Matches on cookies.
-    pub cookie_match: bool,
-    /// Mirrored requests.
-    pub mirror: bool,
-}
 
 /// What a route's status says about its present generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,3 +52,124 @@ pub enum RouteObservation {
         why: String,
     },
 }
+
+/// Turns one kind of object. Every function is pure.
+pub trait Renderer: Sync {
+    /// Returns the user's object with the split in it; whatever it does not know stays as it is.
+    /// Never called for a split that is none.
+    ///
+    /// # Errors
+    /// The object cannot carry the split. Then nothing of it may be written.
+    fn render(&self, object: &Value, names: &Names, split: &Split) -> Result<Value, RenderError>;
+
+    /// Names the objects that it needs beside the user's, which is `target`. They are the run's:
+    /// created before the user's object mentions them, removed after it does not any more.
+    fn own_targets(&self, _target: &ObjectRef, _names: &Names) -> Vec<ObjectRef> {
+        Vec::new()
+    }
+
+    /// Returns those objects for a split that is not none, in the order of
+    /// [`Self::own_targets`]; an object that this split does not need is left out.
+    ///
+    /// # Errors
+    /// The object cannot carry the split.
+    fn own(
+        &self,
+        _object: &Value,
+        _names: &Names,
+        _split: &Split,
+    ) -> Result<Vec<Value>, RenderError> {
+        Ok(Vec::new())
+    }
+
+    /// Tells whether the user's live object is in force. A kind whose controllers report nothing
+    /// is in force as soon as it is written; the settle time covers the rest.
+    fn observe(&self, _object: &Value) -> RouteObservation {
+        RouteObservation::Programmed
+    }
+
+    /// Returns the canary's share in the live objects; `None` when rules disagree, or when no rule
+    /// names either Service. `own` are the live ones of [`Self::own_targets`].
+    fn observed_weight(&self, object: &Value, own: &[&Value], names: &Names) -> Option<Weight>;
+}
+
+/// Finds what renders for a provider; absent = this version does not have it.
+#[must_use]
+pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
+    Some(match provider {
+        Provider::HttpRoute | Provider::LinkerdHttpRoute => &gateway_api::HTTP,
+        Provider::GrpcRoute => &gateway_api::GRPC,
+        Provider::TcpRoute => &gateway_api::TCP,
+        Provider::Nginx => &nginx::Nginx,
+        Provider::VirtualService => &istio::VirtualService,
+        Provider::ApisixRoute => &apisix::ApisixRoute,
+        Provider::IngressRoute => &traefik::Traefik::IngressRoute,
+        Provider::IngressRouteTcp => &traefik::Traefik::IngressRouteTcp,
+        Provider::TraefikService => &traefik::Traefik::TraefikService,
+        Provider::HttpProxy => &contour::HttpProxy,
+        Provider::TrafficSplit => &smi::TrafficSplit,
+        Provider::Alb => &alb::Alb,
+        Provider::Skipper => &skipper::Skipper,
+        _ => return None,
+    })
+}
+
+/// Returns the user's object with the split in it. No split at all returns it unchanged.
+///
+/// # Errors
+/// The object cannot carry the split.
+pub fn render(
+    provider: Provider,
+    object: &Value,
+    names: &Names,
+    split: &Split,
+) -> Result<Value, RenderError> {
+    if split.is_none() {
+        return Ok(object.clone());
+    }
+    checked(provider, split)?.render(object, names, split)
+}
+
+/// Returns the objects that the provider needs beside the user's; empty without a split.
+///
+/// # Errors
+/// The object cannot carry the split.
+pub fn own(
+    provider: Provider,
+    object: &Value,
+    names: &Names,
+    split: &Split,
+) -> Result<Vec<Value>, RenderError> {
+    if split.is_none() {
+        return Ok(Vec::new());
+    }
+    checked(provider, split)?.own(object, names, split)
+}
+
+/// The hub has refused before what a provider lacks; what slipped past is not rendered in part.
+fn checked(provider: Provider, split: &Split) -> Result<&'static dyn Renderer, RenderError> {
+    let lacks = |what: String| RenderError::Lacking {
+        provider: provider.field(),
+        what,
+    };
+    let renderer = renderer(provider)
+        .ok_or_else(|| lacks("split in this version of Bellwether".to_owned()))?;
+    let mut demand = Demand::default();
+    if split.weight > Weight::ZERO {
+        demand.weights();
+    }
+    demand.matches(&split.matches);
+    demand.mirror(split.mirror);
+    if split.affinity.is_some() {
+        demand.affinity();
+    }
+    match demand.lacks(provider).first() {
+        Some(lack) => Err(lacks(lack.capability.to_string())),
+        None => Ok(renderer),
+    }
+}
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,13 @@
 //! Whether a bundle changes governed workloads, and whether its runs can be driven at all.
 
-use bellwether_api::bundle::{Bundle, BundleRollout};
+use bellwether_agent_core::{
+    effective::GovernedRoute,
+    provider::{Split, own, render},
+};
+use bellwether_api::{
+    bundle::{Bundle, BundleRollout},
+    number::Weight,
+};
 
 use super::{
     objects::{template_differs, template_digest},
@@ -62,12 +69,27 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
         ));
     }
     let scene = super::scene::Scene::of(bundle, rollout);
-    scene
+    let missing = scene
         .service
         .iter()
-        .chain(&scene.routes)
+        .chain(scene.routes.iter().map(|route| &route.target))
         .find(|target| find(bundle, target).is_none())
-        .map(|target| format!("rollout {}: the release has no {target}", rollout.name))
+        .map(|target| format!("rollout {}: the release has no {target}", rollout.name));
+    missing.or_else(|| {
+        scene.routes.iter().find_map(|route| {
+            let why = unsplittable(bundle, route)?;
+            Some(format!("rollout {}: {}: {why}", rollout.name, route.target))
+        })
+    })
+}
+
+/// Why a route could not carry any share at all; absent = it can.
+fn unsplittable(bundle: &Bundle, route: &GovernedRoute) -> Option<String> {
+    let object = find(bundle, &route.target)?;
+    let split = Split::by_weight(Weight::FULL);
+    let refused = render(route.provider, object, &route.names, &split).err();
+    let refused = refused.or_else(|| own(route.provider, object, &route.names, &split).err());
+    refused.map(|refused| refused.to_string())
 }
 
 /// Removes the track of a run that is over, if one was left behind.

@@ -90,7 +90,7 @@ impl Canary {
 }
 
 /// Deletes an object if this run made it; tells whether nothing of this run is left of it.
-async fn remove_own(
+pub(super) async fn remove_own(
     cluster: &Cluster,
     scene: &Scene,
     target: &ObjectRef,
@@ -124,7 +124,7 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
 }
 
 /// Adds what ties a copy to its run: the track as owner, so that nothing outlives it.
-fn owned(mut object: Value, track: &RolloutTrack) -> Value {
+pub(super) fn owned(mut object: Value, track: &RolloutTrack) -> Value {
     if let Some(uid) = &track.metadata.uid {
         object["metadata"]["ownerReferences"] = json!([{
             "apiVersion": RolloutTrack::api_version(&()),

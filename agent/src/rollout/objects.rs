@@ -57,26 +57,16 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
     let scene = &run.scene;
     let overlay = run.overlay();
     let old = Versions::governed(&versions.old, &scene.workload);
-    let routes: Vec<String> = scene
-        .routes
-        .iter()
-        .map(|route| route.name.clone())
-        .collect();
     let governed = Governed {
         workload: &scene.workload,
         old_template: old
             .as_ref()
             .and_then(|object| object.pointer("/spec/template")),
-        service: scene.service.as_ref().map(|service| service.name.as_str()),
-        canary_service: scene
-            .canary_service
-            .as_ref()
-            .map_or("", |service| service.name.as_str()),
-        http_routes: &routes,
+        routes: &scene.routes,
         overlay: &overlay,
     };
     for want in wanted.iter_mut() {
-        let route = scene.routes.contains(&want.target);
+        let route = scene.routes.iter().any(|route| route.is(&want.object));
         let pinned = overlay
             .pins
             .iter()

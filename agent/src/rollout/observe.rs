@@ -3,13 +3,19 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
+    effective::GovernedRoute,
     machine::{Observations, RouteView, ServiceView},
-    provider::{RouteObservation, gateway_api},
+    provider::{RouteObservation, Split, own, render, renderer},
     settled::TemplateVersion,
 };
 use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
+use serde_json::Value;
 
-use super::{run::Run, scene::Live, views};
+use super::{
+    run::Run,
+    scene::{Live, find},
+    views,
+};
 use crate::{metrics::Meter, sync::watch::Poke};
 
 /// What the shell knows beside the live objects.
@@ -18,10 +24,10 @@ pub struct Seen<'a> {
     pub bundle: &'a Bundle,
     /// Objects that somebody changed although the run holds them.
     pub edited: &'a BTreeSet<ObjectRef>,
-    /// Objects that look as the run wanted them when it was asked last.
-    pub as_wanted: &'a BTreeSet<ObjectRef>,
     /// Objects that the application delivers.
     pub delivered: &'a BTreeSet<ObjectRef>,
+    /// Objects that were applied as the run wants them now.
+    pub applied: &'a BTreeSet<ObjectRef>,
     /// What measures.
     pub meter: &'a Meter,
     /// Wakes the unit when a measurement is done.
@@ -80,8 +86,9 @@ impl Run {
                 .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
                 .map(kind_and_name)
                 .collect(),
-            foreign_objects: [live.canary.as_ref(), live.canary_service.as_ref()]
+            foreign_objects: [&live.canary, &live.canary_service]
                 .into_iter()
+                .chain(&live.own_routes)
                 .flatten()
                 .filter(|object| !scene.is_own(object))
                 .map(kind_and_name)
@@ -138,37 +145,75 @@ impl Run {
 
     fn routes(&self, live: &Live, seen: &Seen<'_>) -> Vec<RouteView> {
         let scene = &self.scene;
-        let (Some(service), Some(canary)) = (&scene.service, &scene.canary_service) else {
-            return Vec::new();
-        };
         scene
             .routes
             .iter()
             .zip(&live.routes)
-            .map(|(target, route)| RouteView {
-                name: format!("{}/{}", target.kind, target.name),
-                weight: route.as_ref().and_then(|route| {
-                    gateway_api::observed_weight(route, &service.name, &canary.name)
-                }),
-                split: seen
-                    .as_wanted
-                    .contains(target)
-                    .then(|| self.overlay().split),
-                observation: route.as_ref().map_or_else(
-                    || RouteObservation::NotYet {
-                        why: "the route does not exist".to_owned(),
+            .map(|(route, found)| {
+                let own = scene.own_of(live, route);
+                let renderer = renderer(route.provider);
+                RouteView {
+                    name: format!("{}/{}", route.target.kind, route.target.name),
+                    weight: found
+                        .as_ref()
+                        .and_then(|object| renderer?.observed_weight(object, &own, &route.names)),
+                    split: (seen.applied.contains(&route.target) && self.own_routes.are_held())
+                        .then(|| self.overlay().split),
+                    observation: match (found, renderer) {
+                        (Some(object), Some(renderer)) => self
+                            .unsplit(route, object, seen)
+                            .unwrap_or_else(|| renderer.observe(object)),
+                        (None, _) => not_yet("the route does not exist"),
+                        (_, None) => not_yet("this version of Bellwether cannot split by it"),
                     },
-                    gateway_api::observe,
-                ),
+                }
             })
             .collect()
     }
+
+    /// Why a route does not carry the split that the run wants; absent = nothing speaks against it.
+    fn unsplit(
+        &self,
+        route: &GovernedRoute,
+        live: &Value,
+        seen: &Seen<'_>,
+    ) -> Option<RouteObservation> {
+        let split = self.overlay().split;
+        if split.is_none() {
+            return None;
+        }
+        let rejected = |why: String| Some(RouteObservation::Rejected { why });
+        if !seen.delivered.contains(&route.target) {
+            return rejected(
+                "it is not delivered by this application, so that its shares cannot be set"
+                    .to_owned(),
+            );
+        }
+        // What the user wrote decides; the live object has the split in it already.
+        let written = find(seen.bundle, &route.target).unwrap_or(live);
+        let refused = render(route.provider, written, &route.names, &split)
+            .err()
+            .or_else(|| own(route.provider, written, &route.names, &split).err());
+        if let Some(refused) = refused {
+            return rejected(refused.to_string());
+        }
+        // A share is read back; matches and mirrors are known to be there once they were applied.
+        let shares_alone = split == Split::by_weight(split.weight);
+        let applied = seen.applied.contains(&route.target) && self.own_routes.are_held();
+        (!shares_alone && !applied).then(|| not_yet("its rules are not written"))
+    }
 }
 
-fn kind_and_name(object: &serde_json::Value) -> String {
+fn not_yet(why: &str) -> RouteObservation {
+    RouteObservation::NotYet {
+        why: why.to_owned(),
+    }
+}
+
+fn kind_and_name(object: &Value) -> String {
     let kind = object
         .get("kind")
-        .and_then(serde_json::Value::as_str)
+        .and_then(Value::as_str)
         .unwrap_or("Object");
     format!("{kind}/{}", views::name(object))
 }

@@ -21,6 +21,7 @@ use super::{
     canary::Canary,
     objects::Versions,
     observe::Seen,
+    own_routes::OwnRoutes,
     scene::{Live, Scene},
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
 };
@@ -85,6 +86,7 @@ pub struct Run {
     pub(super) samples: Option<Samples>,
     probe: Option<Probe>,
     canary: Canary,
+    pub(super) own_routes: OwnRoutes,
     measured: Vec<Measured>,
 }
 
@@ -159,6 +161,7 @@ impl Run {
             samples: None,
             probe: None,
             canary: Canary::default(),
+            own_routes: OwnRoutes::default(),
             measured: Vec::new(),
         })
     }
@@ -304,7 +307,9 @@ impl Run {
             self.scene
                 .routes
                 .iter()
-                .map(|route| (WatchKey::of(route), Wants::Any)),
+                .map(|route| &route.target)
+                .chain(&self.scene.own_routes)
+                .map(|target| (WatchKey::of(target), Wants::Any)),
         );
         interests
     }
@@ -465,7 +470,29 @@ impl Run {
         }
     }
 
-    /// Makes the canary what the run wants of it.
+    /// Makes the objects that the routes are about to name. Call it before the routes are written.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn hold_own_routes(
+        &mut self,
+        cluster: &Cluster,
+        versions: &Versions,
+        dirty: &Dirty,
+    ) -> Result<(), RunError> {
+        let bundle = if self.goes_back() {
+            &versions.old
+        } else {
+            &versions.new
+        };
+        let split = self.overlay().split;
+        self.own_routes
+            .hold(cluster, &self.scene, &self.track, bundle, &split, dirty)
+            .await
+    }
+
+    /// Makes the canary what the run wants of it, and takes away what the routes name no more.
+    /// Call it after the routes are written.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
@@ -476,6 +503,7 @@ impl Run {
         dirty: &Dirty,
     ) -> Result<(), RunError> {
         let want = self.overlay().canary;
+        self.own_routes.remove_unused(cluster, &self.scene).await?;
         self.canary
             .hold(cluster, &self.scene, &self.track, versions, want, dirty)
             .await

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_agent_core::names::{RUN_LABEL, canary_name, run_label};
+use bellwether_agent_core::{
+    effective::GovernedRoute,
+    names::{RUN_LABEL, canary_name, run_label},
+    provider::{Names, renderer},
+};
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     reference::ObjectRef,
@@ -15,7 +19,6 @@ use super::{track::workload_of, views};
 use crate::sync::cluster::{Cluster, ClusterError, reference};
 
 const APPS: &str = "apps/v1";
-const GATEWAY: &str = "gateway.networking.k8s.io/v1";
 const SLICES: &str = "discovery.k8s.io/v1";
 
 /// What one run has to do with.
@@ -27,8 +30,10 @@ pub struct Scene {
     pub workload: ObjectRef,
     /// The apex Service; absent = no traffic is split.
     pub service: Option<ObjectRef>,
-    /// The routes that split traffic.
-    pub routes: Vec<ObjectRef>,
+    /// The user's objects that split traffic; empty = none is split.
+    pub routes: Vec<GovernedRoute>,
+    /// The objects that the providers may need beside them, which are the run's own.
+    pub own_routes: Vec<ObjectRef>,
     /// The canary Deployment.
     pub canary: ObjectRef,
     /// The canary Service; absent = no traffic is split.
@@ -57,19 +62,16 @@ impl Scene {
         });
         canary_labels.insert(RUN_LABEL.to_owned(), label.clone());
         let service = rollout.spec.service.as_ref();
+        let routes = service.map_or_else(Vec::new, |service| {
+            routes_of(bundle, rollout, &namespace, &service.name)
+        });
         Self {
             canary: named(APPS, "Deployment", &canary_name(&workload.name)),
             canary_service: service
                 .map(|service| named("v1", "Service", &canary_name(&service.name))),
             service: service.map(|service| named("v1", "Service", &service.name)),
-            routes: rollout
-                .spec
-                .traffic
-                .iter()
-                .filter_map(|traffic| traffic.gateway_api.as_ref())
-                .flat_map(|gateway| &gateway.http_routes)
-                .map(|route| named(GATEWAY, "HTTPRoute", route))
-                .collect(),
+            own_routes: routes.iter().flat_map(own_targets).collect(),
+            routes,
             label,
             canary_labels,
             workload,
@@ -90,7 +92,8 @@ impl Scene {
             name: self.namespace.clone(),
         };
         let pods_of_run = format!("{RUN_LABEL}={}", self.label);
-        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(route)));
+        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
+        let own_routes = try_join_all(self.own_routes.iter().map(|own| cluster.get(own)));
         let canary_service = async {
             match &self.canary_service {
                 Some(service) => cluster.get(service).await,
@@ -106,8 +109,9 @@ impl Scene {
             cluster.list("v1", "Service", namespace, None),
             cluster.list(SLICES, "EndpointSlice", namespace, None),
         )?;
-        let (routes, canary_pods, deployments, hpas, scaled_objects) = tokio::try_join!(
+        let (routes, own_routes, canary_pods, deployments, hpas, scaled_objects) = tokio::try_join!(
             routes,
+            own_routes,
             cluster.list("v1", "Pod", namespace, Some(&pods_of_run)),
             cluster.list(APPS, "Deployment", namespace, None),
             cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
@@ -122,6 +126,7 @@ impl Scene {
             services,
             slices,
             routes,
+            own_routes,
             canary_pods,
             deployments,
             autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
@@ -134,7 +139,7 @@ impl Scene {
         if *target == self.workload {
             return live.workload.as_ref();
         }
-        if let Some(at) = self.routes.iter().position(|route| route == target) {
+        if let Some(at) = self.routes.iter().position(|route| route.target == *target) {
             return live.routes.get(at).and_then(Option::as_ref);
         }
         let service =
@@ -185,6 +190,19 @@ impl Scene {
         }
     }
 
+    /// The run's own objects beside one of the routes, those that exist.
+    #[must_use]
+    pub fn own_of<'a>(&self, live: &'a Live, route: &GovernedRoute) -> Vec<&'a Value> {
+        let targets = own_targets(route);
+        self.own_routes
+            .iter()
+            .zip(&live.own_routes)
+            .filter(|(target, _)| targets.contains(target))
+            .filter_map(|(_, found)| found.as_ref())
+            .filter(|found| self.is_own(found))
+            .collect()
+    }
+
     /// Tells whether a live object was made by this run.
     #[must_use]
     pub fn is_own(&self, object: &Value) -> bool {
@@ -211,6 +229,53 @@ impl Scene {
             .map(|deployment| format!("Deployment/{}", views::name(deployment)))
             .collect()
     }
+}
+
+/// The user's objects that split traffic, in the version in which the application writes them.
+fn routes_of(
+    bundle: &Bundle,
+    rollout: &BundleRollout,
+    namespace: &str,
+    apex: &str,
+) -> Vec<GovernedRoute> {
+    let mut routes = Vec::new();
+    for traffic in &rollout.spec.traffic {
+        for route in traffic.routes() {
+            let mut governed = GovernedRoute {
+                provider: route.provider,
+                target: ObjectRef {
+                    api_version: route.provider.api_version().to_owned(),
+                    kind: route.provider.kind().to_owned(),
+                    namespace: Some(traffic.namespace.clone().unwrap_or(namespace.to_owned())),
+                    name: route.name.to_owned(),
+                },
+                names: Names {
+                    namespace: namespace.to_owned(),
+                    apex: apex.to_owned(),
+                    canary: canary_name(apex),
+                    rules: traffic.rules.clone(),
+                },
+            };
+            let written = bundle
+                .components
+                .iter()
+                .flat_map(|component| &component.objects)
+                .find(|object| governed.is(object))
+                .and_then(|object| object.get("apiVersion"))
+                .and_then(Value::as_str);
+            if let Some(written) = written {
+                written.clone_into(&mut governed.target.api_version);
+            }
+            routes.push(governed);
+        }
+    }
+    routes
+}
+
+fn own_targets(route: &GovernedRoute) -> Vec<ObjectRef> {
+    renderer(route.provider).map_or_else(Vec::new, |renderer| {
+        renderer.own_targets(&route.target, &route.names)
+    })
 }
 
 fn named_port(workload: &Value, name: &str) -> Option<u16> {
@@ -254,6 +319,8 @@ pub struct Live {
     pub slices: Vec<Value>,
     /// The routes, in the order of [`Scene::routes`].
     pub routes: Vec<Option<Value>>,
+    /// Whatever has the names of [`Scene::own_routes`], in their order.
+    pub own_routes: Vec<Option<Value>>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
     /// All Deployments of the namespace.

@@ -14,27 +14,23 @@ use crate::{duration, number};
 /// Objects of which exactly one field may be set.
 const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 
-/// Names the union's field once more, and is none of its fields.
-const DISCRIMINATOR: &str = "type";
+/// Fields of unions that stand beside the one that is chosen.
+const BESIDE_UNIONS: [&str; 3] = ["namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
     "affinity",
     "alerts",
     "allowLocal",
-    "apisix",
+    "create",
     "deletion",
     "dependsOn",
-    "destinationRule",
     "external",
     "git",
-    "grpcRoutes",
     "helm",
     "hooks",
     "ignore",
-    "istio",
     "kustomize",
-    "nginx",
     "oci",
     "overrides",
     "placement",
@@ -42,8 +38,6 @@ const LATER: &[&str] = &[
     "publishVersion",
     "relative",
     "serviceAccount",
-    "tcpRoutes",
-    "traefik",
     "trigger",
     "verdicts",
 ];
@@ -219,14 +213,15 @@ impl<'a> Walk<'a> {
         if !UNIONS.contains(&self.path.last_key()) {
             return;
         }
+        let chosen = |key: &str| !BESIDE_UNIONS.contains(&key);
         let set: Vec<&Entry> = entries
             .iter()
-            .filter(|entry| !entry.value.is_null() && entry.key != DISCRIMINATOR)
+            .filter(|entry| !entry.value.is_null() && chosen(&entry.key))
             .collect();
         let known: Vec<&str> = properties
             .keys()
             .map(String::as_str)
-            .filter(|key| *key != DISCRIMINATOR)
+            .filter(|key| chosen(key))
             .collect();
         let known = known.join(", ");
         match set.as_slice() {

@@ -2,7 +2,7 @@
 
 use super::{
     finding::{Finding, Findings, Validated},
-    names, rollout, waves,
+    names, traffic, waves,
 };
 use crate::{
     cluster::ClusterSpec,
@@ -67,7 +67,7 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
         );
     }
     let defaults = path.key("defaults");
-    rollout::traffic(
+    traffic::list(
         &mut findings,
         &defaults.key("traffic"),
         &spec.defaults.traffic,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     finding::Findings,
     manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of, namespace_of},
+    routes,
 };
 use crate::{
     application::ApplicationSpec,
@@ -14,8 +15,6 @@ use crate::{
     rollout::{PortRef, RolloutSpec, ServiceRef},
     strategy::InstancesMode,
 };
-
-const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
 /// Checks a rollout that stands alone against its application: paths are the rollout's.
 #[must_use]
@@ -64,9 +63,9 @@ pub(super) fn check(
     if let Some(service) = &rollout.service {
         let at = path.key("service");
         apex(findings, &at, service, workload, &manifests);
-        routes(
+        routes::check(
             findings,
-            path,
+            &path.key("traffic"),
             rollout,
             service,
             workload.namespace,
@@ -325,71 +324,4 @@ fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: 
             service.name
         ),
     );
-}
-
-/// Routes that the application does not render are looked for in the cluster, by the agent.
-fn routes(
-    findings: &mut Findings,
-    path: &FieldPath,
-    rollout: &RolloutSpec,
-    service: &ServiceRef,
-    namespace: &str,
-    manifests: &[Manifest<'_>],
-) {
-    let rendered: Vec<&Manifest<'_>> = manifests
-        .iter()
-        .filter(|manifest| (manifest.group(), manifest.kind) == (GATEWAY_GROUP, "HTTPRoute"))
-        .collect();
-    if rendered.is_empty() {
-        return;
-    }
-    for (index, provider) in rollout.traffic.iter().enumerate() {
-        let Some(gateway) = &provider.gateway_api else {
-            continue;
-        };
-        let at = path
-            .key("traffic")
-            .index(index)
-            .key("gatewayApi")
-            .key("httpRoutes");
-        for (route_index, name) in gateway.http_routes.iter().enumerate() {
-            let at = at.index(route_index);
-            let found = rendered
-                .iter()
-                .find(|route| route.name == name && route.namespace == namespace);
-            let Some(route) = found else {
-                let names: Vec<&str> = rendered.iter().map(|route| route.name).collect();
-                let meant = closest(name, names).filter(|meant| meant != name);
-                let message = format!(
-                    "HTTPRoute {namespace}/{name} is not among the application's manifests"
-                );
-                findings.error_with(&at, message, meant.map(str::to_owned));
-                continue;
-            };
-            if !leads_to(route, &service.name) {
-                findings.error(
-                    &at,
-                    format!(
-                        "HTTPRoute {name} has no rule whose backend is Service {}",
-                        service.name
-                    ),
-                );
-            }
-        }
-    }
-}
-
-/// Tells whether a rule of the route has the Service as a backend.
-fn leads_to(route: &Manifest<'_>, service: &str) -> bool {
-    let rules = route.at("/spec/rules").and_then(Value::as_array);
-    rules.into_iter().flatten().any(|rule| {
-        let backends = rule.get("backendRefs").and_then(Value::as_array);
-        backends.into_iter().flatten().any(|backend| {
-            let text = |field: &str| backend.get(field).and_then(Value::as_str);
-            let is_service = text("kind").is_none_or(|kind| kind == "Service")
-                && text("group").is_none_or(str::is_empty)
-                && text("namespace").is_none_or(|namespace| namespace == route.namespace);
-            is_service && text("name") == Some(service)
-        })
-    })
 }

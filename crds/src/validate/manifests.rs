@@ -34,12 +34,15 @@ pub struct Manifest<'a> {
 }
 
 impl Manifest<'_> {
-    /// Returns the API group; empty for the core group.
+    /// Returns the API group; empty for the core group. An Ingress counts as one of today's group,
+    /// which it becomes ([`crate::legacy::normalised`]).
     #[must_use]
     pub fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        match self.api_version.split_once('/') {
+            Some(("extensions", _)) if self.kind == "Ingress" => "networking.k8s.io",
+            Some((group, _)) => group,
+            None => "",
+        }
     }
 
     /// Tells whether the object is of this group and kind and has this namespace and name.
@@ -105,11 +108,12 @@ pub(super) fn check(findings: &mut Findings, spec: &ApplicationSpec) {
         if manifest.name.is_empty() || manifest.kind.is_empty() {
             continue;
         }
-        let group = manifest
-            .api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group);
-        let key = (group, manifest.kind, manifest.namespace, manifest.name);
+        let key = (
+            manifest.group(),
+            manifest.kind,
+            manifest.namespace,
+            manifest.name,
+        );
         if let Some(first) = seen.get(&key) {
             findings.error(
                 &manifest.path,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     finding::{Finding, Findings, Validated},
     fleet::http_address,
-    names, strategy,
+    names, strategy, traffic,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
@@ -13,7 +13,7 @@ use crate::{
     number::Num,
     rollout::{
         Analysis, Metric, MetricSource, MetricSourceKind, PortRef, Range, RolloutSpec, ServiceRef,
-        Traffic, WorkloadRef,
+        WorkloadRef,
     },
 };
 
@@ -95,7 +95,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
         );
     }
     strategy::check(findings, path, rollout);
-    traffic(findings, &path.key("traffic"), &rollout.traffic);
+    traffic::of_rollout(findings, &path.key("traffic"), rollout);
     analysis(findings, &path.key("analysis"), &rollout.analysis);
     let at_least_one_second = "use at least 1s";
     if rollout.progress_deadline < Dur::from_secs(1) {
@@ -148,29 +148,6 @@ fn is_port_name(name: &str) -> bool {
         && name.len() <= 15
         && name.contains(|c: char| c.is_ascii_lowercase())
         && !name.contains("--")
-}
-
-/// Checks a list of traffic providers.
-pub(super) fn traffic(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
-    for (index, provider) in traffic.iter().enumerate() {
-        let at = path.index(index);
-        let Some(gateway) = &provider.gateway_api else {
-            findings.error(&at, "exactly one provider must be set: gatewayApi");
-            continue;
-        };
-        let routes = at.key("gatewayApi").key("httpRoutes");
-        if gateway.http_routes.is_empty() {
-            findings.error(&routes, "name at least one HTTPRoute");
-        }
-        let mut seen = BTreeSet::new();
-        for (route_index, route) in gateway.http_routes.iter().enumerate() {
-            let at = routes.index(route_index);
-            names::name(findings, &at, route);
-            if !seen.insert(route) {
-                findings.error(&at, format!("HTTPRoute {route:?} stands here twice"));
-            }
-        }
-    }
 }
 
 fn analysis(findings: &mut Findings, path: &FieldPath, analysis: &Analysis) {

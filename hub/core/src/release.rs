@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bellwether_api::{
     application::{ApplicationSpec, SyncPolicy},
+    legacy::normalised,
     rollout::{RolloutSpec, WorkloadRef},
 };
 use serde::{Deserialize, Serialize};
@@ -151,7 +152,12 @@ pub fn content(
         .map(|component| ReleaseComponent {
             name: component.name.clone(),
             target_namespace: component.target_namespace.clone(),
-            objects: component.manifests.clone().unwrap_or_default(),
+            objects: component
+                .manifests
+                .iter()
+                .flatten()
+                .map(normalised)
+                .collect(),
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {

@@ -10,7 +10,7 @@ use bellwether_api::{
     fleet::FleetSpec,
     reference::NamespacedName,
     rollout::RolloutSpec,
-    validate::{Finding, governed},
+    validate::{Finding, fleet_traffic, governed},
 };
 use bellwether_hub_core::{
     placement::{ClusterFacts, PlacementCondition, PlacementError, place},
@@ -214,13 +214,39 @@ impl Subject<'_> {
             })
             .collect();
         // What `governed` has named is not said a second time.
-        if !broken && let Err(error) = content(&self.name.name, self.spec, &records) {
-            checked.errors.push(self.application_error(
-                FieldPath::spec().key("components"),
-                error.to_string(),
-                None,
-            ));
+        if broken {
+            return;
         }
+        let components = FieldPath::spec().key("components");
+        match content(&self.name.name, self.spec, &records) {
+            Ok(content) => {
+                for rollout in &content.rollouts {
+                    for error in self.fleet_lacks(held, &rollout.spec) {
+                        let message = format!("rollout/{}: {error}", rollout.name);
+                        let error = self.application_error(components.clone(), message, None);
+                        checked.errors.push(error);
+                    }
+                }
+            }
+            Err(error) => {
+                let error = self.application_error(components, error.to_string(), None);
+                checked.errors.push(error);
+            }
+        }
+    }
+
+    /// What a rollout that names no provider asks of its fleet's and these cannot do.
+    fn fleet_lacks(&self, held: &Held, rollout: &RolloutSpec) -> Vec<String> {
+        let fleet = self.spec.destination.fleet.as_ref();
+        let Some(fleet) = fleet.and_then(|name| held.fleets.get(name)) else {
+            return Vec::new();
+        };
+        let findings = fleet_traffic(rollout, &fleet.defaults.traffic);
+        findings
+            .errors
+            .into_iter()
+            .map(|finding| format!("the fleet's default {}", finding.message))
+            .collect()
     }
 
     fn check_placement(&self, held: &Held, checked: &mut Checked) {

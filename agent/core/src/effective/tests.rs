@@ -1,10 +1,10 @@
-use bellwether_api::{number::Weight, reference::ObjectRef};
+use bellwether_api::{number::Weight, reference::ObjectRef, traffic::Provider};
 use serde_json::{Value, json};
 
-use super::{Governed, effective};
+use super::{Governed, GovernedRoute, effective};
 use crate::{
     machine::{CanaryWant, Overlay, ServicePin},
-    provider::Split,
+    provider::{Names, Split},
     settled::TemplateVersion,
 };
 
@@ -16,9 +16,9 @@ fn rendered() -> Vec<Value> {
         json!({"kind": "Deployment", "metadata": meta("other"), "spec": {"template": {}}}),
         json!({"kind": "Service", "metadata": meta("web"), "spec": {"selector": {"app": "web"}}}),
         json!({"kind": "Service", "metadata": meta("other"), "spec": {"selector": {"app": "o"}}}),
-        json!({"kind": "HTTPRoute", "metadata": meta("web"),
+        json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "HTTPRoute", "metadata": meta("web"),
             "spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}),
-        json!({"kind": "HTTPRoute", "metadata": meta("unnamed"),
+        json!({"apiVersion": "policy.linkerd.io/v1beta3", "kind": "HTTPRoute", "metadata": meta("web"),
             "spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}),
         json!({"kind": "Service", "metadata": {"name": "web", "namespace": "elsewhere"},
             "spec": {"selector": {"app": "web"}}}),
@@ -35,9 +35,21 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
     let governed = Governed {
         workload: &workload,
         old_template: Some(&json!({"spec": {"image": "web:1"}})),
-        service: Some("web"),
-        canary_service: "web-canary",
-        http_routes: &["web".to_owned()],
+        routes: &[GovernedRoute {
+            provider: Provider::HttpRoute,
+            target: ObjectRef {
+                api_version: "gateway.networking.k8s.io/v1".into(),
+                kind: "HTTPRoute".into(),
+                namespace: Some("shop".into()),
+                name: "web".into(),
+            },
+            names: Names {
+                namespace: "shop".into(),
+                apex: "web".into(),
+                canary: "web-canary".into(),
+                rules: Vec::new(),
+            },
+        }],
         overlay,
     };
     effective(&rendered(), &[governed])

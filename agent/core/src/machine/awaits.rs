@@ -58,8 +58,7 @@ pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
         .plan
         .traffic
         .iter()
-        .filter_map(|traffic| traffic.gateway_api.as_ref())
-        .map(|gateway| gateway.http_routes.len())
+        .map(|traffic| traffic.routes().len())
         .sum();
     let seen = turn.seen;
     if turn.splits_traffic() && seen.routes.len() < named {

@@ -1,21 +1,74 @@
-//! Gateway API: HTTPRoute.
+//! Gateway API: HTTPRoute, GRPCRoute, TCPRoute, and Linkerd's HTTPRoute, which is alike.
 
+mod conditions;
 mod observe;
 mod render;
 
-pub use observe::{observe, observed_weight};
-pub use render::render;
+use bellwether_api::{matching::Match, number::Weight};
+use serde_json::Value;
 
-use super::Capabilities;
+pub use observe::observe;
 
-/// What HTTPRoutes can do. Cookies cannot be matched but by a regex on a header, which is left to
-/// implementations.
-pub const CAPABILITIES: Capabilities = Capabilities {
-    weights: true,
-    header_match: true,
-    cookie_match: false,
-    mirror: true,
+use super::{Names, RenderError, Renderer, RouteObservation, Split};
+
+/// One kind of route.
+#[derive(Clone, Copy)]
+pub struct Route {
+    dialect: Dialect,
+}
+
+/// HTTPRoute, of the Gateway API and of Linkerd's policy API.
+pub const HTTP: Route = Route {
+    dialect: Dialect {
+        join: conditions::http,
+        max_rules: 16,
+        max_matches: 64,
+        max_matches_in_all: 128,
+    },
 };
 
+/// GRPCRoute.
+pub const GRPC: Route = Route {
+    dialect: Dialect {
+        join: conditions::grpc,
+        ..HTTP.dialect
+    },
+};
+
+/// TCPRoute: connections have nothing to match.
+pub const TCP: Route = HTTP;
+
+/// Joins one condition of a rule with one item of a match; `None` = no request can fulfil both.
+type Join = fn(&Value, &Match) -> Result<Option<Value>, RenderError>;
+
+/// What differs between the kinds.
+#[derive(Clone, Copy)]
+struct Dialect {
+    /// How conditions are joined.
+    join: Join,
+    /// The most rules that a route may have.
+    max_rules: usize,
+    /// The most matches that a rule may have.
+    max_matches: usize,
+    /// The most matches that a route may have.
+    max_matches_in_all: usize,
+}
+
+impl Renderer for Route {
+    fn render(&self, object: &Value, names: &Names, split: &Split) -> Result<Value, RenderError> {
+        render::render(object, names, split, self.dialect)
+    }
+
+    fn observe(&self, object: &Value) -> RouteObservation {
+        observe(object)
+    }
+
+    fn observed_weight(&self, object: &Value, _own: &[&Value], names: &Names) -> Option<Weight> {
+        render::observed_weight(object, names)
+    }
+}
+
+#[cfg(test)]
+mod kinds;
 #[cfg(test)]
 mod tests;

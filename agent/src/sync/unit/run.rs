@@ -1,12 +1,12 @@
 //! Bundles that come in by their rollouts.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use bellwether_agent_core::covers::covers;
 use bellwether_api::{
     application::DriftPolicy,
     bundle::Bundle,
@@ -174,7 +174,22 @@ impl Unit {
         };
         let bundle = Arc::clone(self.base_of_runs(versions).0);
         let dirty = self.dirty.clone();
-        let kept = self.keep(&bundle, wanted, policy, FirstLook::Apply).await?;
+        // A route that names what could not be made would lose requests; the others go on.
+        let mut refused = None;
+        let mut held_back = BTreeSet::new();
+        for run in self.runs.values_mut() {
+            let held = run
+                .hold_own_routes(&self.shell.cluster, versions, &dirty)
+                .await;
+            if let Err(error) = held {
+                held_back.extend(run.scene.routes.iter().map(|route| route.target.clone()));
+                refused.get_or_insert(error);
+            }
+        }
+        let wanted = but_frozen(wanted, &held_back);
+        let kept = self
+            .keep(&bundle, &wanted, policy, FirstLook::Apply)
+            .await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
@@ -182,7 +197,7 @@ impl Unit {
             run.hold_canary(&self.shell.cluster, versions, &dirty)
                 .await?;
         }
-        Ok(())
+        refused.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Lets every run decide; tells whether the cluster is to look different now.
@@ -192,17 +207,19 @@ impl Unit {
         wanted: &[Wanted],
     ) -> Result<bool, PassError> {
         let delivered = targets(wanted);
+        let applied: BTreeSet<ObjectRef> = wanted
+            .iter()
+            .filter(|want| self.keeper.holds(want))
+            .map(|want| want.target.clone())
+            .collect();
         let mut moved = false;
         for run in self.runs.values_mut().filter(|run| !run.is_over()) {
             let live = run.scene.look(&self.shell.cluster).await?;
-            let (mut edited, mut as_wanted) = (BTreeSet::new(), BTreeSet::new());
+            let mut edited = BTreeSet::new();
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
                 let Some(object) = run.scene.live_of(&live, &want.target) else {
                     continue;
                 };
-                if covers(object, &want.object) {
-                    as_wanted.insert(want.target.clone());
-                }
                 let added_to = want.target == run.scene.workload
                     && foreign::edited_since(object, run.started_at());
                 if added_to
@@ -218,8 +235,8 @@ impl Unit {
             let seen = rollout::Seen {
                 bundle: &versions.new,
                 edited: &edited,
-                as_wanted: &as_wanted,
                 delivered: &delivered,
+                applied: &applied,
                 meter: &self.shell.meter,
                 poke: &self.poke,
                 service_port: ports.service,
@@ -360,6 +377,22 @@ impl Unit {
         self.tracks_removed = true;
         Ok(())
     }
+}
+
+/// What is wanted, with nothing written of the objects that are held back.
+fn but_frozen<'a>(wanted: &'a [Wanted], held_back: &BTreeSet<ObjectRef>) -> Cow<'a, [Wanted]> {
+    if held_back.is_empty() {
+        return Cow::Borrowed(wanted);
+    }
+    let freeze = |want: &Wanted| Wanted {
+        care: if held_back.contains(&want.target) {
+            Care::Frozen
+        } else {
+            want.care
+        },
+        ..want.clone()
+    };
+    wanted.iter().map(freeze).collect()
 }
 
 fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {

@@ -1,6 +1,7 @@
 //! Which kinds the agent may manage, and the rights that takes.
 
 use anyhow::{Context as _, bail};
+use bellwether_api::traffic::Provider;
 use kube::discovery::{Discovery, Scope};
 use serde_json::{Value, json};
 
@@ -85,11 +86,26 @@ fn lookup(word: &str) -> Option<Resource> {
         .iter()
         .find(|(kind, _, plural)| *kind == wanted || *plural == wanted)
         .map(|(_, group, plural)| resource(group, plural))
+        .or_else(|| route_kind(&wanted))
         .or_else(|| {
             wanted
                 .split_once('.')
                 .map(|(plural, group)| resource(group, plural))
         })
+}
+
+/// The kinds of traffic providers; the first provider of a kind has its name.
+fn route_kind(wanted: &str) -> Option<Resource> {
+    let resources = Provider::ALL
+        .into_iter()
+        .filter(|provider| provider.is_supported())
+        .map(|provider| (provider.kind().to_lowercase(), provider.resource()));
+    resources
+        .filter_map(|(kind, name)| {
+            let (plural, group) = name.split_once('.')?;
+            (kind == wanted || plural == wanted).then(|| resource(group, plural))
+        })
+        .next()
 }
 
 fn wanted(kinds: &[String]) -> Vec<String> {
@@ -224,6 +240,24 @@ mod tests {
             names,
             ["services.", "deployments.apps", "widgets.example.com"]
         );
+    }
+
+    #[test]
+    fn kinds_of_traffic_providers_need_no_cluster() {
+        for (word, expected) in [
+            ("TraefikService", "traefikservices.traefik.io"),
+            ("VirtualService", "virtualservices.networking.istio.io"),
+            ("HTTPProxy", "httpproxies.projectcontour.io"),
+            ("httproute", "httproutes.gateway.networking.k8s.io"),
+            (
+                "httproutes.policy.linkerd.io",
+                "httproutes.policy.linkerd.io",
+            ),
+        ] {
+            let kinds = known(&[word.into()]).expect(word);
+            let Resource { group, plural } = &kinds[0];
+            assert_eq!(format!("{plural}.{group}"), expected);
+        }
     }
 
     #[test]

@@ -129,3 +129,21 @@ fn secrets_are_noticed() {
         .push(secret);
     assert!(content("shop", &spec, &[]).expect("content").has_secret());
 }
+
+#[test]
+fn an_old_ingress_is_released_as_one_of_today() {
+    let mut spec = application("web:1");
+    let old = json!({"apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": {"name": "web"},
+        "spec": {"backend": {"serviceName": "web", "servicePort": 80}}});
+    spec.components[0]
+        .manifests
+        .get_or_insert_default()
+        .push(old);
+    let content = content("shop", &spec, &[]).expect("content");
+    let ingress = content.components[0].objects.last().expect("an object");
+    assert_eq!(ingress["apiVersion"], "networking.k8s.io/v1");
+    assert_eq!(
+        ingress["spec"],
+        json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}})
+    );
+}

@@ -1,10 +1,11 @@
 //! What the status of an HTTPRoute says.
 
-use bellwether_api::number::Weight;
 use serde_json::Value;
 
-use super::render::share_of;
-use crate::provider::RouteObservation;
+use crate::provider::{
+    RouteObservation,
+    tree::{items, namespace_of, text},
+};
 
 /// Tells whether every parent of the route has accepted its present generation and resolved its
 /// references.
@@ -17,15 +18,12 @@ pub fn observe(route: &Value) -> RouteObservation {
     else {
         return not_yet("the route has no generation".to_owned());
     };
-    let namespace = route
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    let wanted = array(route, "/spec/parentRefs");
+    let namespace = namespace_of(route);
+    let wanted = items(route, "/spec/parentRefs");
     if wanted.is_empty() {
         return not_yet("the route has no parent".to_owned());
     }
-    let reported = array(route, "/status/parents");
+    let reported = items(route, "/status/parents");
     let mut waiting = None;
     for parent in wanted {
         let identity = ParentIdentity::of(parent, namespace);
@@ -56,7 +54,7 @@ pub fn observe(route: &Value) -> RouteObservation {
 
 fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
     for kind in ["Accepted", "ResolvedRefs"] {
-        let conditions = array(entry, "/conditions");
+        let conditions = items(entry, "/conditions");
         let Some(condition) = conditions.iter().find(|c| text(c, "type") == kind) else {
             return RouteObservation::NotYet {
                 why: format!("{kind} is not reported"),
@@ -89,18 +87,6 @@ fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
     RouteObservation::Programmed
 }
 
-/// Returns the canary's share in the route's rules; `None` when rules disagree, or when no rule
-/// names either Service.
-#[must_use]
-pub fn observed_weight(route: &Value, apex: &str, canary: &str) -> Option<Weight> {
-    let namespace = route.pointer("/metadata/namespace").and_then(Value::as_str);
-    let mut shares = array(route, "/spec/rules")
-        .iter()
-        .filter_map(|rule| share_of(rule, namespace, apex, canary));
-    let first = shares.next()?;
-    shares.all(|share| share == first).then_some(first)
-}
-
 #[derive(PartialEq, Eq)]
 struct ParentIdentity<'a> {
     group: &'a str,
@@ -126,15 +112,4 @@ impl<'a> ParentIdentity<'a> {
             port: reference.get("port").and_then(Value::as_i64),
         }
     }
-}
-
-fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or("")
 }

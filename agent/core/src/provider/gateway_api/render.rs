@@ -1,120 +1,196 @@
-//! The user's HTTPRoute with the split in it.
+//! The user's route with the split in it.
 
 use bellwether_api::number::Weight;
 use serde_json::{Value, json};
 
+use super::Dialect;
+use crate::provider::{
+    Affinity, Names, RenderError, Split,
+    arms::{Arm, Version},
+    backends::{Backends, agreed},
+    tree::{items, items_mut, namespace_of, push, remove, text},
+};
+
 /// The largest weight that the Gateway API takes.
 const MAX_BACKEND_WEIGHT: u64 = 1_000_000;
 
-/// Splits every backendRef to the Service `apex` into that one and `canary`, which gets `weight`
-/// percent of what `apex` had. Ports, filters and everything that is not such a backendRef stay as
-/// they are. Weight 0 returns the route unchanged.
-#[must_use]
-pub fn render(route: &Value, apex: &str, canary: &str, weight: Weight) -> Value {
-    let mut route = route.clone();
-    if weight == Weight::ZERO {
-        return route;
-    }
-    let namespace = route
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    let rules = route
-        .pointer_mut("/spec/rules")
-        .and_then(Value::as_array_mut);
-    for rule in rules.into_iter().flatten() {
-        if let Some(backends) = rule.get_mut("backendRefs").and_then(Value::as_array_mut) {
-            split(backends, namespace.as_deref(), apex, canary, weight);
+/// Splits every rule that has the apex Service as a backend. Before each stand the rules of the
+/// split's arms: the rule's own conditions and the arm's at once, so that they win by specificity
+/// or, where that is equal, by coming first.
+pub(super) fn render(
+    route: &Value,
+    names: &Names,
+    split: &Split,
+    dialect: Dialect,
+) -> Result<Value, RenderError> {
+    let namespace = namespace_of(route).to_owned();
+    with_backends(&namespace, names, |backends| {
+        let mut out = Vec::new();
+        let mut found = Vec::new();
+        for (index, rule) in items(route, "/spec/rules").iter().enumerate() {
+            let name = rule.get("name").and_then(Value::as_str);
+            let own = items(rule, "/backendRefs");
+            if !backends.has_apex(own) || !names.selects(index, name) {
+                out.push(rule.clone());
+                continue;
+            }
+            found.push((index, name.map(str::to_owned)));
+            for arm in split.arms() {
+                out.extend(arm_rule(rule, &arm, split, backends, dialect)?);
+            }
+            out.push(split_rule(rule, split, backends));
         }
-    }
-    route
+        names.all_found(&found)?;
+        within_limits(&out, dialect)?;
+        let mut route = route.clone();
+        if let Some(rules) = items_mut(&mut route, "/spec/rules") {
+            *rules = out;
+        }
+        Ok(route)
+    })
 }
 
-fn split(
-    backends: &mut Vec<Value>,
-    namespace: Option<&str>,
-    apex: &str,
-    canary: &str,
-    weight: Weight,
-) {
-    if !backends
-        .iter()
-        .any(|backend| is_service(backend, namespace, apex))
-    {
+/// Reads the canary's share back.
+pub(super) fn observed_weight(route: &Value, names: &Names) -> Option<Weight> {
+    with_backends(namespace_of(route), names, |backends| {
+        let shares = items(route, "/spec/rules")
+            .iter()
+            .filter_map(|rule| backends.share(items(rule, "/backendRefs")));
+        agreed(shares, !names.rules.is_empty())
+    })
+}
+
+fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<'_>) -> T) -> T {
+    let is = |backend: &Value, name: &str| {
+        let own = backend.get("namespace").and_then(Value::as_str);
+        text(backend, "name") == name
+            && matches!(text(backend, "kind"), "" | "Service")
+            && matches!(text(backend, "group"), "" | "core")
+            && own.unwrap_or(namespace) == names.namespace
+    };
+    then(&Backends {
+        is_apex: &|backend| is(backend, &names.apex),
+        is_canary: &|backend| is(backend, &names.canary),
+        rename: &|backend| backend["name"] = json!(names.canary),
+        default_weight: 1,
+        max_weight: MAX_BACKEND_WEIGHT,
+    })
+}
+
+/// The rule of one arm; `None` when no request can fulfil both its conditions and the rule's.
+fn arm_rule(
+    rule: &Value,
+    arm: &Arm,
+    split: &Split,
+    backends: &Backends<'_>,
+    dialect: Dialect,
+) -> Result<Option<Value>, RenderError> {
+    let any = [json!({})];
+    let own = match items(rule, "/matches") {
+        [] => any.as_slice(),
+        own => own,
+    };
+    let mut matches = Vec::new();
+    for base in own {
+        for item in &arm.when {
+            matches.extend((dialect.join)(base, item)?);
+        }
+    }
+    if matches.is_empty() {
+        return Ok(None);
+    }
+    let refs = items(rule, "/backendRefs");
+    let mut out = rule.clone();
+    // Names are unique within a route.
+    remove(&mut out, "name");
+    out["matches"] = json!(matches);
+    out["backendRefs"] = json!(match arm.to {
+        Version::Canary => backends.canary_only(refs),
+        Version::Stable => backends.stable_only(refs),
+    });
+    if arm.to == Version::Stable {
+        mirror(&mut out, split.mirror, refs, backends);
+    }
+    Ok(Some(out))
+}
+
+/// The user's own rule, by weight.
+fn split_rule(rule: &Value, split: &Split, backends: &Backends<'_>) -> Value {
+    let refs = items(rule, "/backendRefs").to_vec();
+    let mut out = rule.clone();
+    if split.weight > Weight::ZERO {
+        let mut shares = backends.split(&refs, split.weight);
+        if let Some(affinity) = split.drawn() {
+            remember(&mut shares, affinity, backends);
+        }
+        out["backendRefs"] = json!(shares);
+    }
+    mirror(&mut out, split.mirrored(), &refs, backends);
+    out
+}
+
+/// Lets each version's answers say which version it was.
+fn remember(refs: &mut [Value], affinity: &Affinity, backends: &Backends<'_>) {
+    for backend in refs {
+        let version = if (backends.is_apex)(backend) {
+            Version::Stable
+        } else if (backends.is_canary)(backend) {
+            Version::Canary
+        } else {
+            continue;
+        };
+        let cookie = json!({"name": "Set-Cookie", "value": affinity.set_cookie(version)});
+        let filter = json!({
+            "type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [cookie]},
+        });
+        push(backend, "filters", filter);
+    }
+}
+
+/// Sends a copy of requests to the canary.
+fn mirror(rule: &mut Value, share: Weight, refs: &[Value], backends: &Backends<'_>) {
+    let Some(apex) = refs.iter().find(|backend| (backends.is_apex)(backend)) else {
+        return;
+    };
+    if share == Weight::ZERO {
         return;
     }
-    // Alone, a backend's weight means nothing; beside others it is a share that is split further.
-    let alone = backends.len() == 1;
-    let mut out = Vec::with_capacity(backends.len() + 1);
-    let mut weights = Vec::with_capacity(backends.len() + 1);
-    for backend in backends.drain(..) {
-        let own = if alone { 1 } else { backend_weight(&backend) };
-        if is_service(&backend, namespace, apex) {
-            let mut copy = backend.clone();
-            copy["name"] = json!(canary);
-            weights.push(own * u64::from(weight.rest().percent()));
-            weights.push(own * u64::from(weight.percent()));
-            out.extend([backend, copy]);
-        } else {
-            weights.push(own * 100);
-            out.push(backend);
+    let mut target = apex.clone();
+    for key in ["weight", "filters"] {
+        remove(&mut target, key);
+    }
+    (backends.rename)(&mut target);
+    let mut filter = json!({"backendRef": target});
+    if share < Weight::FULL {
+        filter["percent"] = json!(share.percent());
+    }
+    let filter = json!({"type": "RequestMirror", "requestMirror": filter});
+    push(rule, "filters", filter);
+}
+
+/// The limits of the Gateway API's own schema, which would refuse the whole route.
+fn within_limits(rules: &[Value], dialect: Dialect) -> Result<(), RenderError> {
+    let counts: Vec<usize> = rules
+        .iter()
+        .map(|rule| items(rule, "/matches").len())
+        .collect();
+    let checks = [
+        ("rules", rules.len(), dialect.max_rules),
+        (
+            "matches in one rule",
+            counts.iter().copied().max().unwrap_or(0),
+            dialect.max_matches,
+        ),
+        (
+            "matches in all",
+            counts.iter().sum(),
+            dialect.max_matches_in_all,
+        ),
+    ];
+    for (what, count, limit) in checks {
+        if count > limit {
+            return Err(RenderError::TooMany { what, count, limit });
         }
     }
-    scale_down(&mut weights);
-    for (backend, weight) in out.iter_mut().zip(weights) {
-        backend["weight"] = json!(weight);
-    }
-    *backends = out;
-}
-
-fn scale_down(weights: &mut [u64]) {
-    let largest = weights.iter().copied().max().unwrap_or(0);
-    if largest > MAX_BACKEND_WEIGHT {
-        let divisor = largest.div_ceil(MAX_BACKEND_WEIGHT);
-        for weight in weights.iter_mut().filter(|weight| **weight > 0) {
-            *weight = (*weight / divisor).max(1);
-        }
-    }
-}
-
-fn backend_weight(backend: &Value) -> u64 {
-    backend.get("weight").and_then(Value::as_u64).unwrap_or(1)
-}
-
-/// Tells whether a backendRef of a route in `namespace` names the Service `name` of the same
-/// namespace.
-pub(super) fn is_service(backend: &Value, namespace: Option<&str>, name: &str) -> bool {
-    let text = |key| backend.get(key).and_then(Value::as_str);
-    text("name") == Some(name)
-        && text("kind").unwrap_or("Service") == "Service"
-        && text("group").unwrap_or("").is_empty()
-        && (backend.get("namespace").is_none_or(Value::is_null) || text("namespace") == namespace)
-}
-
-/// Returns the canary's share of one rule; `None` when the rule has neither Service.
-pub(super) fn share_of(
-    rule: &Value,
-    namespace: Option<&str>,
-    apex: &str,
-    canary: &str,
-) -> Option<Weight> {
-    let backends = rule.get("backendRefs").and_then(Value::as_array)?;
-    let sum = |name| -> Option<u64> {
-        let mut of = backends
-            .iter()
-            .filter(|backend| is_service(backend, namespace, name))
-            .peekable();
-        of.peek()?;
-        Some(of.map(backend_weight).sum())
-    };
-    let (apex, canary) = (sum(apex), sum(canary));
-    if apex.is_none() && canary.is_none() {
-        return None;
-    }
-    let (apex, canary) = (apex.unwrap_or(0), canary.unwrap_or(0));
-    if canary == 0 {
-        return Some(Weight::ZERO);
-    }
-    let percent = (canary * 200 + apex + canary) / (2 * (apex + canary));
-    Some(Weight::clamped(u32::try_from(percent).unwrap_or(100)))
+    Ok(())
 }

@@ -1,0 +1,117 @@
+//! The objects that a traffic provider needs beside the user's: made before a route names them,
+//! taken away after none does.
+
+use std::collections::BTreeSet;
+
+use bellwether_agent_core::{
+    names::RUN_LABEL,
+    provider::{Split, own},
+};
+use bellwether_api::{
+    application::DriftPolicy, bundle::Bundle, reference::ObjectRef, track::RolloutTrack,
+};
+use serde_json::json;
+
+use super::{
+    canary::{owned, remove_own},
+    run::RunError,
+    scene::{Scene, find},
+};
+use crate::sync::{
+    cluster::{Cluster, ClusterError, ROLLOUT_MANAGER},
+    keep::{FirstLook, Keeper, Wanted},
+    watch::Dirty,
+};
+
+/// What is known of a run's own routes.
+pub struct OwnRoutes {
+    keeper: Keeper,
+    wanted: BTreeSet<ObjectRef>,
+    /// Everything that is wanted was applied.
+    held: bool,
+    /// Nothing that is not wanted exists.
+    clean: bool,
+}
+
+impl Default for OwnRoutes {
+    fn default() -> Self {
+        Self {
+            keeper: Keeper::new(ROLLOUT_MANAGER),
+            wanted: BTreeSet::new(),
+            held: false,
+            clean: false,
+        }
+    }
+}
+
+impl OwnRoutes {
+    /// Tells whether everything that the split needs was applied.
+    pub fn are_held(&self) -> bool {
+        self.held
+    }
+
+    /// Makes what the split needs, and brings it up to date.
+    pub async fn hold(
+        &mut self,
+        cluster: &Cluster,
+        scene: &Scene,
+        track: &RolloutTrack,
+        bundle: &Bundle,
+        split: &Split,
+        dirty: &Dirty,
+    ) -> Result<(), RunError> {
+        self.held = false;
+        let mut wanted = Vec::new();
+        for route in &scene.routes {
+            let Some(object) = find(bundle, &route.target) else {
+                continue;
+            };
+            // What cannot be rendered is observed and told; the route stays whole meanwhile.
+            let beside = own(route.provider, object, &route.names, split).unwrap_or_default();
+            for mut object in beside {
+                object["metadata"]["namespace"] = json!(scene.namespace);
+                object["metadata"]["labels"][RUN_LABEL] = json!(scene.label);
+                wanted.extend(Wanted::new(owned(object, track)));
+            }
+        }
+        let targets: BTreeSet<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
+        self.clean &= self.wanted.is_subset(&targets);
+        self.wanted = targets;
+        let mut ours = Vec::new();
+        for want in wanted {
+            if !self.keeper.holds(&want) {
+                // Another's object of that name is never taken over; the run sees it and says so.
+                let live = cluster.get(&want.target).await?;
+                if live.is_some_and(|live| !scene.is_own(&live)) {
+                    continue;
+                }
+            }
+            ours.push(want);
+        }
+        let policy = DriftPolicy::Correct;
+        self.keeper
+            .keep(cluster, &ours, dirty, policy, FirstLook::Apply)
+            .await?;
+        self.held = ours.len() == self.wanted.len();
+        Ok(())
+    }
+
+    /// Takes away what the split does not need any more.
+    pub async fn remove_unused(
+        &mut self,
+        cluster: &Cluster,
+        scene: &Scene,
+    ) -> Result<(), ClusterError> {
+        if self.clean {
+            return Ok(());
+        }
+        let mut clean = true;
+        for target in &scene.own_routes {
+            if !self.wanted.contains(target) {
+                clean &= remove_own(cluster, scene, target).await?;
+            }
+        }
+        self.clean = clean;
+        Ok(())
+    }
+}

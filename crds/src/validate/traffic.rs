@@ -1,0 +1,261 @@
+//! Checks of traffic providers, and of what a rollout asks of them.
+
+use std::collections::BTreeSet;
+
+use super::{finding::Findings, names};
+use crate::{
+    document::FieldPath,
+    rollout::RolloutSpec,
+    traffic::{Demand, NamedRoute, Provider, RuleRef, Traffic},
+};
+
+/// Checks a rollout's own providers against what it asks of them.
+pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
+    list(findings, path, &rollout.traffic);
+    asked(findings, path, &rollout.traffic, rollout);
+}
+
+/// Checks what a rollout without providers of its own asks of its fleet's. Paths are the
+/// rollout's.
+#[must_use]
+pub fn fleet_traffic(rollout: &RolloutSpec, fleet: &[Traffic]) -> Findings {
+    let mut findings = Findings::default();
+    if rollout.traffic.is_empty() && rollout.service.is_some() {
+        asked(&mut findings, &FieldPath::spec(), fleet, rollout);
+    }
+    findings
+}
+
+fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout: &RolloutSpec) {
+    let demand = Demand::of(rollout);
+    let own = !rollout.traffic.is_empty();
+    for (index, one) in traffic.iter().enumerate() {
+        let mut told = BTreeSet::new();
+        for route in one.routes() {
+            let at = if own {
+                field(&path.index(index), route.provider)
+            } else {
+                path.clone()
+            };
+            if told.insert(route.provider) {
+                lacking(findings, &at, route.provider, &demand);
+                elsewhere(findings, &at, route.provider, one, rollout);
+            }
+        }
+    }
+}
+
+/// Checks a list of traffic providers.
+pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+    let mut seen = BTreeSet::new();
+    for (index, one) in traffic.iter().enumerate() {
+        let at = path.index(index);
+        union(findings, &at, one);
+        rules(findings, &at.key("rules"), &one.rules);
+        if let Some(namespace) = &one.namespace {
+            names::name(findings, &at.key("namespace"), namespace);
+        }
+        for route in one.routes() {
+            let at = place(&at, route);
+            if !route.provider.is_supported() {
+                findings.error(&at, unsupported(route.provider));
+                continue;
+            }
+            names::name(findings, &at, route.name);
+            let key = (route.provider, one.namespace.as_deref(), route.name);
+            if !seen.insert(key) {
+                let kind = route.provider.kind();
+                findings.error(&at, format!("{kind} {:?} stands here twice", route.name));
+            }
+        }
+    }
+}
+
+fn union(findings: &mut Findings, at: &FieldPath, traffic: &Traffic) {
+    if let Some(istio) = &traffic.istio
+        && istio.destination_rule.is_some()
+    {
+        findings.error(
+            &at.key("istio").key("destinationRule"),
+            "subsets of a DestinationRule are not supported by this version of Bellwether; the \
+             canary has a Service of its own, which virtualServices split by",
+        );
+    }
+    let set: BTreeSet<&str> = traffic
+        .routes()
+        .iter()
+        .map(|route| top(route.provider))
+        .collect();
+    let empty = [
+        ("gatewayApi", "httpRoutes", traffic.gateway_api.is_some()),
+        ("istio", "virtualServices", traffic.istio.is_some()),
+        ("traefik", "ingressRoute", traffic.traefik.is_some()),
+        ("linkerd", "httpRoute", traffic.linkerd.is_some()),
+    ];
+    let mut named_nothing = false;
+    for (provider, field, is_set) in empty {
+        if is_set && !set.contains(provider) {
+            named_nothing = true;
+            findings.error(&at.key(provider).key(field), "name at least one route");
+        }
+    }
+    if set.is_empty() && !named_nothing {
+        findings.error(at, "exactly one provider must be set, such as gatewayApi");
+    }
+    if set.len() > 1 {
+        let found: Vec<&str> = set.into_iter().collect();
+        let message = format!(
+            "exactly one provider may be set, found {}; write a second item of the list",
+            found.join(" and ")
+        );
+        findings.error(at, message);
+    }
+    let traefik = traffic.traefik.as_ref();
+    let several = [
+        (
+            "traefik",
+            traefik.map_or(0, |one| {
+                [&one.service, &one.ingress_route, &one.ingress_route_tcp]
+                    .into_iter()
+                    .flatten()
+                    .count()
+            }),
+        ),
+        (
+            "linkerd",
+            traffic.linkerd.as_ref().map_or(0, |one| {
+                [&one.http_route, &one.traffic_split]
+                    .into_iter()
+                    .flatten()
+                    .count()
+            }),
+        ),
+    ];
+    for (provider, count) in several {
+        if count > 1 {
+            findings.error(
+                &at.key(provider),
+                "exactly one may be set; write a second item of traffic",
+            );
+        }
+    }
+}
+
+fn rules(findings: &mut Findings, path: &FieldPath, rules: &[RuleRef]) {
+    let mut seen = BTreeSet::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let at = path.index(index);
+        if matches!(rule, RuleRef::Name(name) if name.is_empty()) {
+            findings.error(&at, "a rule's name is empty");
+        }
+        if !seen.insert(rule) {
+            findings.error(&at, format!("rule {rule} stands here twice"));
+        }
+    }
+}
+
+/// Says by name what a provider cannot do, and what comes nearest.
+fn lacking(findings: &mut Findings, at: &FieldPath, provider: Provider, demand: &Demand) {
+    if !provider.is_supported() {
+        return;
+    }
+    for lack in demand.lacks(provider) {
+        let nearest = lack
+            .nearest
+            .map(|nearest| format!("; it can {nearest}"))
+            .unwrap_or_default();
+        let message = format!(
+            "{} ({}) cannot {}{nearest}",
+            provider.field(),
+            provider.kind(),
+            lack.capability
+        );
+        findings.error(at, message);
+    }
+}
+
+/// Objects that name Services of their own namespace only must lie beside the Service.
+fn elsewhere(
+    findings: &mut Findings,
+    at: &FieldPath,
+    provider: Provider,
+    traffic: &Traffic,
+    rollout: &RolloutSpec,
+) {
+    let named = traffic.namespace.as_ref();
+    if named.is_some() && named != rollout.workload.namespace.as_ref() && !provider.crosses() {
+        let message = format!(
+            "{} names Services of its own namespace only; leave namespace out",
+            provider.kind()
+        );
+        findings.error(at, message);
+    }
+}
+
+fn unsupported(provider: Provider) -> String {
+    let supported: BTreeSet<&str> = Provider::ALL
+        .into_iter()
+        .filter(|one| one.is_supported())
+        .map(top)
+        .collect();
+    let supported: Vec<&str> = supported.into_iter().collect();
+    format!(
+        "{} is not supported by this version of Bellwether; use one of {}",
+        top(provider),
+        supported.join(", ")
+    )
+}
+
+fn top(provider: Provider) -> &'static str {
+    let field = provider.field();
+    field.split_once('.').map_or(field, |(top, _)| top)
+}
+
+/// Where a provider stands below one item of the list.
+fn field(item: &FieldPath, provider: Provider) -> FieldPath {
+    provider
+        .field()
+        .split('.')
+        .fold(item.clone(), |path, key| path.key(key))
+}
+
+/// Where one named object stands below one item of the list.
+pub(super) fn place(item: &FieldPath, route: NamedRoute<'_>) -> FieldPath {
+    let at = field(item, route.provider);
+    match route.index {
+        Some(index) => at.index(index),
+        None => at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::Match;
+
+    #[test]
+    fn what_a_provider_lacks_is_said_by_name_with_what_comes_nearest() {
+        let mut demand = Demand::default();
+        demand.matches(&[Match {
+            method: Some("POST".into()),
+            ..Match::default()
+        }]);
+        let mut findings = Findings::default();
+        lacking(&mut findings, &FieldPath::spec(), Provider::Nginx, &demand);
+        lacking(
+            &mut findings,
+            &FieldPath::spec(),
+            Provider::HttpRoute,
+            &demand,
+        );
+        let messages: Vec<&str> = findings
+            .errors
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect();
+        assert_eq!(
+            messages,
+            ["nginx.ingress (Ingress) cannot match the method; it can match headers exactly"]
+        );
+    }
+}
