@@ -460,7 +460,7 @@ fn routes_of_other_kinds() {
     let errors = load("in.yaml", ingress("other").as_bytes()).expect_err("it leads elsewhere");
     assert_eq!(
         errors[0].to_string(),
-        "in.yaml:12:34 spec.components[0].rollout.traffic[0].nginx.ingress: Ingress web has no rule \
+        "in.yaml:12:26 spec.components[0].rollout.traffic[0].nginx.ingress: Ingress web has no rule \
          whose backend is Service web"
     );
 }

@@ -150,7 +150,7 @@ fn tests_and_switches() {
 fn matches() {
     let at = "strategy.abTest.match";
     check(
-        "  strategy: {abTest: {iterations: 1, match: [{}, {headers: [{name: 'a b', exact: x}, {name: a}, {name: a, exact: x, regex: y}]}, {path: {exact: beta}, method: get, port: 0}, {cookies: [{name: c, prefix: ''}]}]}}",
+        "  strategy: {abTest: {iterations: 1, match: [{}, {headers: [{name: 'a b', exact: x}, {name: a}, {name: a, exact: x, regex: z}]}, {path: {exact: beta}, method: get, port: 0}, {cookies: [{name: c, prefix: ''}]}]}}",
         &[
             &format!(
                 "{at}[0]: it names nothing and would match every request; use a weight of 100"
@@ -295,9 +295,9 @@ fn names_of_other_systems_lead_here() {
         &[
             "strategy.abTest.iterations: required field is missing",
             "strategy.abTest.match: required field is missing",
-            "strategy: exactly one may be set, found abTest and canaryStrategy",
             "strategy.abTest.analysisTimes: unknown field; iterations?",
             "strategy.abTest.matches: unknown field; match?",
+            "strategy: exactly one may be set, found abTest and canaryStrategy",
             "strategy.canaryStrategy: unknown field; canary?",
         ],
     );

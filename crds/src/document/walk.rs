@@ -15,7 +15,7 @@ use crate::{duration, number};
 const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 
 /// Fields of unions that stand beside the one that is chosen.
-const BESIDE_UNIONS: [&str; 3] = ["namespace", "rules", "type"];
+const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
