@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     canary::{owned, remove_own},
     run::RunError,
-    scene::{Scene, find},
+    scene::{Scene, find, get_own},
 };
 use crate::sync::{
     cluster::{Cluster, ClusterError, ROLLOUT_MANAGER},
@@ -48,6 +48,11 @@ impl OwnRoutes {
     /// Tells whether everything that the split needs was applied.
     pub fn are_held(&self) -> bool {
         self.held
+    }
+
+    /// What the split needs.
+    pub fn wanted(&self) -> &BTreeSet<ObjectRef> {
+        &self.wanted
     }
 
     /// Makes what the split needs, and brings it up to date.
@@ -107,7 +112,8 @@ impl OwnRoutes {
         }
         let mut clean = true;
         for target in &scene.own_routes {
-            if !self.wanted.contains(target) {
+            let unused = !self.wanted.contains(target);
+            if unused && get_own(cluster, target).await?.is_some() {
                 clean &= remove_own(cluster, scene, target).await?;
             }
         }
