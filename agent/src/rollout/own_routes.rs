@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{
     canary::{owned, remove_own},
+    objects::carries,
     run::RunError,
     scene::{Scene, find, get_own},
 };
@@ -71,7 +72,10 @@ impl OwnRoutes {
             let Some(object) = find(bundle, &route.target) else {
                 continue;
             };
-            // What cannot be rendered is observed and told; the route stays whole meanwhile.
+            // Routes are written all or none; which one cannot be is observed and told.
+            if !carries(route, object, split) {
+                return Ok(());
+            }
             let beside = own(route.provider, object, &route.names, split).unwrap_or_default();
             for mut object in beside {
                 object["metadata"]["namespace"] = json!(scene.namespace);
