@@ -110,3 +110,72 @@ pub async fn remove_left_track(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn bundle(traffic: Value, route: Value) -> Bundle {
+        let object = |api_version: &str, kind: &str, spec: Value| {
+            json!({"apiVersion": api_version, "kind": kind, "spec": spec,
+                "metadata": {"name": "web", "namespace": "shop"}})
+        };
+        serde_json::from_value(json!({
+            "application": {"namespace": "default", "name": "shop"},
+            "release": "r", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+            "mode": "Rollout", "targetNamespace": "shop", "createNamespace": true,
+            "components": [{"name": "web", "objects": [
+                object("apps/v1", "Deployment", json!({"template": {}})),
+                object("v1", "Service", json!({"selector": {"app": "web"}})),
+                route,
+            ]}],
+            "rollouts": [{"name": "shop-web", "spec": {
+                "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"},
+                "service": {"name": "web", "port": 80},
+                "strategy": {"canary": {"stepWeight": 50}},
+                "traffic": [traffic],
+            }}],
+            "sync": {}, "metrics": null,
+        }))
+        .unwrap()
+    }
+
+    fn ingress_route(service: &str) -> Value {
+        json!({
+            "apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"routes": [{"match": "Host(`a`)", "services": [{"name": service, "port": 80}]}]},
+        })
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_split_refuses_the_run_by_name() {
+        let traefik = json!({"traefik": {"ingressRoute": "web"}});
+        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        assert_eq!(
+            refused(&bundle(traefik.clone(), ingress_route("web"))),
+            None
+        );
+        assert_eq!(
+            refused(&bundle(traefik.clone(), ingress_route("other"))).unwrap(),
+            "rollout shop-web: IngressRoute/shop/web: failed to find a rule whose backend is \
+             Service web"
+        );
+        let rules = json!({"traefik": {"ingressRoute": "web"}, "rules": [3]});
+        assert_eq!(
+            refused(&bundle(rules, ingress_route("web"))).unwrap(),
+            "rollout shop-web: IngressRoute/shop/web: failed to find rule 3 with Service web as a \
+             backend"
+        );
+        let absent = json!({"nginx": {"ingress": "web"}});
+        assert_eq!(
+            refused(&bundle(absent, ingress_route("web"))).unwrap(),
+            "rollout shop-web: the release has no Ingress/shop/web"
+        );
+        let knative = json!({"knative": {}});
+        assert!(refused(&bundle(knative, ingress_route("web"))).is_some());
+    }
+}

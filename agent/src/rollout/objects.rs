@@ -3,8 +3,9 @@
 use std::{slice, sync::Arc};
 
 use bellwether_agent_core::{
-    effective::{Governed, effective},
+    effective::{Governed, GovernedRoute, effective},
     machine::Overlay,
+    provider::{Split, own, render},
     template_digest::template_digest as digest_with,
 };
 use bellwether_api::{
@@ -65,6 +66,7 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
         routes: &scene.routes,
         overlay: &overlay,
     };
+    let all = all_carry(&scene.routes, &overlay.split(), wanted);
     for want in wanted.iter_mut() {
         let route = scene.routes.iter().any(|route| route.is(&want.object));
         let pinned = overlay
@@ -74,11 +76,30 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
         if want.target == scene.workload || route || pinned {
             want.care = care(run, &overlay, route);
         }
+        if route && !all {
+            want.care = Care::Frozen;
+        }
         let laid = effective(slice::from_ref(&want.object), slice::from_ref(&governed));
         if let Some(object) = laid.into_iter().next() {
             want.object = object;
         }
     }
+}
+
+/// Tells whether every route can carry the split. Routes are written all or none: while one cannot,
+/// the others stay where they were.
+fn all_carry(routes: &[GovernedRoute], split: &Split, wanted: &[Wanted]) -> bool {
+    routes.iter().all(|route| {
+        let written = wanted.iter().find(|want| route.is(&want.object));
+        written.is_none_or(|want| carries(route, &want.object, split))
+    })
+}
+
+/// Tells whether a route, as the user wrote it, can carry the split.
+#[must_use]
+pub fn carries(route: &GovernedRoute, written: &Value, split: &Split) -> bool {
+    render(route.provider, written, &route.names, split).is_ok()
+        && own(route.provider, written, &route.names, split).is_ok()
 }
 
 fn is_service(scene: &Scene, target: &ObjectRef, name: &str) -> bool {
@@ -156,6 +177,9 @@ pub fn governed_by(bundle: &Bundle) -> Vec<ObjectRef> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use bellwether_agent_core::provider::Names;
+    use bellwether_api::{number::Weight, traffic::Provider};
+
     use super::*;
 
     fn bundle(value: &str) -> Bundle {
@@ -199,6 +223,47 @@ mod tests {
         };
         assert!(annotation(&one).is_some());
         assert_ne!(annotation(&one), annotation(&two));
+    }
+
+    #[test]
+    fn routes_are_written_all_or_none() {
+        let route = |name: &str, service: &str| {
+            let target = ObjectRef {
+                api_version: "traefik.io/v1alpha1".to_owned(),
+                kind: "IngressRoute".to_owned(),
+                namespace: Some("shop".to_owned()),
+                name: name.to_owned(),
+            };
+            let object = json!({
+                "apiVersion": target.api_version, "kind": target.kind,
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"routes": [
+                    {"match": "Host(`a`)", "services": [{"name": service, "port": 80}]},
+                ]},
+            });
+            let governed = GovernedRoute {
+                provider: Provider::IngressRoute,
+                target,
+                names: Names {
+                    namespace: "shop".to_owned(),
+                    apex: "web".to_owned(),
+                    canary: "web-canary".to_owned(),
+                    rules: Vec::new(),
+                },
+            };
+            (governed, Wanted::new(object).unwrap())
+        };
+        let split = Split::by_weight(Weight::clamped(20));
+        let (good, good_object) = route("one", "web");
+        let (bad, bad_object) = route("two", "other");
+        let routes = [good, bad];
+        let wanted = [good_object, bad_object];
+        assert!(all_carry(&routes[..1], &split, &wanted));
+        assert!(!all_carry(&routes, &split, &wanted));
+        assert!(
+            all_carry(&routes, &Split::default(), &wanted),
+            "nothing keeps traffic from going back"
+        );
     }
 
     #[test]

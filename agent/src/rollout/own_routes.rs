@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::{
     canary::{owned, remove_own},
+    objects::carries,
     run::RunError,
-    scene::{Scene, find},
+    scene::{Scene, find, get_own},
 };
 use crate::sync::{
     cluster::{Cluster, ClusterError, ROLLOUT_MANAGER},
@@ -50,6 +51,11 @@ impl OwnRoutes {
         self.held
     }
 
+    /// What the split needs.
+    pub fn wanted(&self) -> &BTreeSet<ObjectRef> {
+        &self.wanted
+    }
+
     /// Makes what the split needs, and brings it up to date.
     pub async fn hold(
         &mut self,
@@ -66,7 +72,10 @@ impl OwnRoutes {
             let Some(object) = find(bundle, &route.target) else {
                 continue;
             };
-            // What cannot be rendered is observed and told; the route stays whole meanwhile.
+            // Routes are written all or none; which one cannot be is observed and told.
+            if !carries(route, object, split) {
+                return Ok(());
+            }
             let beside = own(route.provider, object, &route.names, split).unwrap_or_default();
             for mut object in beside {
                 object["metadata"]["namespace"] = json!(scene.namespace);
@@ -107,7 +116,8 @@ impl OwnRoutes {
         }
         let mut clean = true;
         for target in &scene.own_routes {
-            if !self.wanted.contains(target) {
+            let unused = !self.wanted.contains(target);
+            if unused && get_own(cluster, target).await?.is_some() {
                 clean &= remove_own(cluster, scene, target).await?;
             }
         }

@@ -308,7 +308,7 @@ impl Run {
                 .routes
                 .iter()
                 .map(|route| &route.target)
-                .chain(&self.scene.own_routes)
+                .chain(self.own_routes.wanted())
                 .map(|target| (WatchKey::of(target), Wants::Any)),
         );
         interests

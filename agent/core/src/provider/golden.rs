@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use bellwether_api::{
     matching::{Match, NamedMatch, ValueMatch},
     number::Weight,
+    reference::ObjectRef,
     traffic::{Capability, Provider},
 };
 use serde_json::Value;
 
-use super::{Affinity, Names, Split, own, render, renderer};
+use super::{Affinity, Names, Split, own, render, renderer, tree::text};
 
 /// A weight.
 pub(super) fn weight(percent: u8) -> Weight {
@@ -127,6 +128,7 @@ pub(super) fn check(provider: Provider, object: &Value) {
     );
     for percent in 0..=100 {
         let objects = rendered(provider, object, &Split::by_weight(weight(percent)));
+        foreseen(provider, object, &objects[1..]);
         let beside: Vec<&Value> = objects[1..].iter().collect();
         assert_eq!(
             renderer.observed_weight(&objects[0], &beside, &names()),
@@ -141,6 +143,7 @@ pub(super) fn check(provider: Provider, object: &Value) {
             .and_then(|one| own(provider, object, &names(), &split).map(|own| (one, own)));
         assert_eq!(outcome.is_ok(), can, "{capability:?}: {outcome:?}");
         if let Ok((one, beside)) = outcome {
+            foreseen(provider, object, &beside);
             survives(object, &one);
             assert!(
                 one != *object || !beside.is_empty(),
@@ -150,6 +153,21 @@ pub(super) fn check(provider: Provider, object: &Value) {
             let seen = renderer.observed_weight(&one, &beside, &names());
             assert_eq!(seen, Some(split.weight), "{capability:?}");
         }
+    }
+}
+
+/// Every object beside the user's is one that is looked for, and taken away at the end.
+fn foreseen(provider: Provider, object: &Value, beside: &[Value]) {
+    let of = |object: &Value| ObjectRef {
+        api_version: text(object, "apiVersion").to_owned(),
+        kind: text(object, "kind").to_owned(),
+        namespace: Some(text(&object["metadata"], "namespace").to_owned()),
+        name: text(&object["metadata"], "name").to_owned(),
+    };
+    let renderer = renderer(provider).expect("it is supported");
+    let targets = renderer.own_targets(&of(object), &names());
+    for one in beside {
+        assert!(targets.contains(&of(one)), "{} is not foreseen", of(one));
     }
 }
 

@@ -50,9 +50,7 @@ impl Renderer for Nginx {
     }
 
     fn observed_weight(&self, object: &Value, own: &[&Value], names: &Names) -> Option<Weight> {
-        if paths(object, names).next().is_none() {
-            return None;
-        }
+        paths(object, names).next()?;
         let Some(canary) = own.first() else {
             return Some(Weight::ZERO);
         };

@@ -32,14 +32,13 @@ pub enum Traefik {
 
 impl Renderer for Traefik {
     fn render(&self, object: &Value, names: &Names, split: &Split) -> Result<Value, RenderError> {
-        let namespace = namespace_of(object).to_owned();
-        with_backends(&namespace, names, |backends| match self {
+        with_backends(object, names, |backends| match self {
             Self::TraefikService => service(object, names, split, backends),
             Self::IngressRoute | Self::IngressRouteTcp => routes(object, names, split, backends),
         })
     }
 
-    fn own_targets(&self, _target: &ObjectRef, names: &Names) -> Vec<ObjectRef> {
+    fn own_targets(&self, target: &ObjectRef, names: &Names) -> Vec<ObjectRef> {
         if *self == Self::IngressRouteTcp {
             return Vec::new();
         }
@@ -47,7 +46,7 @@ impl Renderer for Traefik {
             api_version: API_VERSION.to_owned(),
             kind: "TraefikService".to_owned(),
             namespace: Some(names.namespace.clone()),
-            name: mirror_name(names),
+            name: mirror_of(&target.name, names),
         }]
     }
 
@@ -55,14 +54,13 @@ impl Renderer for Traefik {
         if split.mirror == Weight::ZERO || split.weight == Weight::FULL {
             return Ok(Vec::new());
         }
-        let namespace = namespace_of(object).to_owned();
-        with_backends(&namespace, names, |backends| {
+        with_backends(object, names, |backends| {
             let lists = self.lists(object);
             let mut mirrors: Vec<Value> = lists
                 .into_iter()
                 .flatten()
                 .filter(|one| (backends.is_apex)(one))
-                .map(|one| mirror(one, names, split, backends))
+                .map(|one| mirror(object, one, names, split, backends))
                 .collect();
             mirrors.dedup();
             if mirrors.len() > 1 {
@@ -77,7 +75,7 @@ impl Renderer for Traefik {
     }
 
     fn observed_weight(&self, object: &Value, _own: &[&Value], names: &Names) -> Option<Weight> {
-        with_backends(namespace_of(object), names, |backends| {
+        with_backends(object, names, |backends| {
             let lists = self.lists(object).into_iter();
             let shares = lists.filter_map(|services| backends.share(services));
             agreed(shares, !names.rules.is_empty())
@@ -99,9 +97,9 @@ impl Traefik {
 }
 
 /// The mirror of a run stands for the apex: it answers as the stable version.
-fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<'_>) -> T) -> T {
+fn with_backends<T>(object: &Value, names: &Names, then: impl FnOnce(&Backends<'_>) -> T) -> T {
     let beside = |backend: &Value| match text(backend, "namespace") {
-        "" => namespace == names.namespace,
+        "" => namespace_of(object) == names.namespace,
         own => own == names.namespace,
     };
     let is = |backend: &Value, kind: &str, name: &str| {
@@ -111,7 +109,7 @@ fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<
         };
         own == kind && text(backend, "name") == name && beside(backend)
     };
-    let mirror = mirror_name(names);
+    let mirror = mirror_name(object, names);
     then(&Backends {
         is_apex: &|backend| {
             is(backend, "Service", &names.apex) || is(backend, "TraefikService", &mirror)
@@ -136,7 +134,7 @@ fn service(
         Vec::new()
     };
     names.all_found(&found)?;
-    let shares = shares(services, names, split, backends);
+    let shares = shares(object, services, names, split, backends);
     let mut object = object.clone();
     object["spec"]["weighted"]["services"] = json!(shares);
     Ok(object)
@@ -167,7 +165,7 @@ fn routes(
             out.push(inserted);
         }
         let mut route = route.clone();
-        route["services"] = json!(shares(services, names, split, backends));
+        route["services"] = json!(shares(object, services, names, split, backends));
         out.push(route);
     }
     names.all_found(&found)?;
@@ -179,17 +177,24 @@ fn routes(
 }
 
 /// A list of services, by weight and with the mirror in the apex' place.
-fn shares(services: &[Value], names: &Names, split: &Split, backends: &Backends<'_>) -> Vec<Value> {
+fn shares(
+    object: &Value,
+    services: &[Value],
+    names: &Names,
+    split: &Split,
+    backends: &Backends<'_>,
+) -> Vec<Value> {
     let mut out = if split.weight > Weight::ZERO {
         backends.split(services, split.weight)
     } else {
         services.to_vec()
     };
     if split.mirror > Weight::ZERO && split.weight < Weight::FULL {
+        let mirror = mirror_name(object, names);
         for service in out.iter_mut().filter(|one| (backends.is_apex)(one)) {
             let weight = service.get("weight").cloned();
             *service = json!({
-                "kind": "TraefikService", "name": mirror_name(names),
+                "kind": "TraefikService", "name": mirror,
                 "namespace": names.namespace,
             });
             if let Some(weight) = weight {
@@ -200,13 +205,23 @@ fn shares(services: &[Value], names: &Names, split: &Split, backends: &Backends<
     out
 }
 
-/// The name of the run's TraefikService.
-fn mirror_name(names: &Names) -> String {
-    cut(&format!("{}-mirror", names.canary))
+/// The name of the run's TraefikService beside an object.
+fn mirror_name(object: &Value, names: &Names) -> String {
+    mirror_of(text(&object["metadata"], "name"), names)
+}
+
+fn mirror_of(name: &str, names: &Names) -> String {
+    cut(&format!("{}-mirror-{name}", names.canary))
 }
 
 /// The run's TraefikService: the apex as the user set it up, and the canary as its mirror.
-fn mirror(apex: &Value, names: &Names, split: &Split, backends: &Backends<'_>) -> Value {
+fn mirror(
+    object: &Value,
+    apex: &Value,
+    names: &Names,
+    split: &Split,
+    backends: &Backends<'_>,
+) -> Value {
     let mut main = apex.clone();
     remove(&mut main, "weight");
     let mut canary = main.clone();
@@ -218,7 +233,7 @@ fn mirror(apex: &Value, names: &Names, split: &Split, backends: &Backends<'_>) -
     json!({
         "apiVersion": API_VERSION,
         "kind": "TraefikService",
-        "metadata": {"name": mirror_name(names), "namespace": names.namespace},
+        "metadata": {"name": mirror_name(object, names), "namespace": names.namespace},
         "spec": {"mirroring": main},
     })
 }
