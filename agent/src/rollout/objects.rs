@@ -66,7 +66,7 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
         routes: &scene.routes,
         overlay: &overlay,
     };
-    let all = all_carry(&scene.routes, &overlay.split(), wanted);
+    let all = all_carry(&scene.routes, &overlay.split, wanted);
     for want in wanted.iter_mut() {
         let route = scene.routes.iter().any(|route| route.is(&want.object));
         let pinned = overlay
