@@ -10,6 +10,8 @@ mod control;
 mod failures;
 #[path = "fleet/outages.rs"]
 mod outages;
+#[path = "fleet/ownership.rs"]
+mod ownership;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/sync.rs"]
@@ -27,7 +29,14 @@ pub type Case = (&'static str, &'static str, Test);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let together = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
+    let together = [
+        canary::CASES,
+        failures::CASES,
+        control::CASES,
+        sync::CASES,
+        ownership::CASES,
+    ]
+    .concat();
     let alone = [canary::UNDER_TRAFFIC, outages::CASES].concat();
     let all = || together.iter().chain(&alone).copied();
     if arguments.list {

@@ -84,10 +84,13 @@ fn is_finished(key: &str, unit: &SyncUnit) -> bool {
         // Commands are taken in when they are stored.
         (Ok(UnitKey::Command(_)) | Err(_), _) => true,
         (Ok(UnitKey::Application(_)), None) => unit.objects.is_empty(),
-        (Ok(UnitKey::Application(_)), Some(_)) => matches!(
-            unit.outcome,
-            Some(UnitOutcome::Succeeded | UnitOutcome::Failed | UnitOutcome::Refused)
-        ),
+        (Ok(UnitKey::Application(_)), Some(_)) => {
+            !unit.removing
+                && matches!(
+                    unit.outcome,
+                    Some(UnitOutcome::Succeeded | UnitOutcome::Failed | UnitOutcome::Refused)
+                )
+        }
     }
 }
 

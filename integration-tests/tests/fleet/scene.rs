@@ -210,7 +210,7 @@ impl Scene {
 /// Returns the group and version of the kinds that tests use.
 pub fn api_version(kind: &str) -> &'static str {
     match kind {
-        "Deployment" | "ReplicaSet" => "apps/v1",
+        "Deployment" | "ReplicaSet" | "StatefulSet" => "apps/v1",
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "RolloutTrack" | "SyncRecord" => "bellwether.dev/v1alpha1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",

@@ -14,15 +14,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Pass, PassError, Unit, interests, memory, run_of, targets, wait};
+use super::{
+    Pass, PassError, Unit, interests, memory, removal::TERMINATING_PAUSE, run_of, targets, wait,
+};
 use crate::{
     desired::chain,
     rollout::{self, Run},
     sync::{
-        admit::Admission,
+        admit::{Admission, Admitted},
         cluster::{ClusterError, reference},
         events::{self, News},
-        goal::{Beginning, beginning},
+        goal::{Beginning, TemplateChange, beginning},
         keep::{FirstLook, Kept, Wanted},
         shell::PLAIN_DEADLINE,
     },
@@ -84,15 +86,17 @@ impl Unit {
         let bundle = self.bundle(digest).await?;
         let of = run_of(&bundle);
         let wanted = self.wanted(&bundle).await?;
-        let own: BTreeSet<ObjectRef> = unit.objects.iter().cloned().collect();
         let taken = self.taken();
         let admission = Admission {
             cluster: &self.shell.cluster,
             access: &self.shell.access,
-            own: &own,
+            own: &unit.objects,
             taken: &taken,
         };
-        let mut refusals = admission.refusals(&bundle, &wanted).await?;
+        let Admitted {
+            mut refusals,
+            adopts,
+        } = admission.review(&bundle, &wanted).await?;
         let previous = match &unit.applied_digest {
             Some(applied) => Some(self.bundle(applied).await?),
             None => None,
@@ -103,6 +107,13 @@ impl Unit {
         if beginning == Beginning::ByRollout {
             refusals.extend(rollout::refusals(&bundle, &changes));
         }
+        let comes_in = refusals.is_empty() && !matches!(beginning, Beginning::Held(_));
+        if comes_in && let Err(error) = self.adopt(&bundle, &adopts).await {
+            match error {
+                PassError::Originals(error) => refusals.push(chain(&error)),
+                error => return Err(error),
+            }
+        }
         if !refusals.is_empty() {
             let why = refusals.join("; ");
             self.tell(of, News::error("Refused", why.clone()), |unit| {
@@ -112,13 +123,26 @@ impl Unit {
             return Ok(Pass::again());
         }
         self.plain_deadline_at = None;
-        let retried: Vec<&String> = changes.iter().map(|change| &change.digest).collect();
-        let objects = targets(&wanted);
+        self.enter(&bundle, digest, beginning, &changes, &targets(&wanted))
+            .await?;
+        Ok(Pass::again())
+    }
+
+    /// Remembers how a bundle comes in.
+    async fn enter(
+        &self,
+        bundle: &Bundle,
+        digest: &str,
+        beginning: Beginning,
+        changes: &[TemplateChange],
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
+        let of = run_of(bundle);
         match beginning {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
                 self.tell(of, news, |unit| {
-                    memory::begin(unit, digest, &objects, false);
+                    memory::begin(unit, digest, objects, false);
                 })
                 .await?;
             }
@@ -127,10 +151,10 @@ impl Unit {
                     "RolloutStarted",
                     format!("revision {} comes in by its rollout", bundle.revision),
                 );
+                let retried = |failed: &String| changes.iter().any(|one| one.digest == *failed);
                 self.tell(of, news, |unit| {
-                    if memory::begin(unit, digest, &objects, true) {
-                        unit.failed_templates
-                            .retain(|failed| !retried.contains(&failed));
+                    if memory::begin(unit, digest, objects, true) {
+                        unit.failed_templates.retain(|failed| !retried(failed));
                     }
                 })
                 .await?;
@@ -146,7 +170,7 @@ impl Unit {
                 .await?;
             }
         }
-        Ok(Pass::again())
+        Ok(())
     }
 
     /// Objects of all other applications.
@@ -159,7 +183,7 @@ impl Unit {
             .flat_map(|(key, unit)| {
                 unit.objects
                     .into_iter()
-                    .map(move |object| (object, key.clone()))
+                    .map(move |held| (held.object(), key.clone()))
             })
             .collect()
     }
@@ -183,7 +207,7 @@ impl Unit {
             kept => kept?,
         };
         if self.keeper.health() == Health::Healthy {
-            self.succeed(&bundle, digest).await?;
+            self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
         if Instant::now() >= deadline {
@@ -204,10 +228,17 @@ impl Unit {
         })
     }
 
-    async fn succeed(&self, bundle: &Bundle, digest: &str) -> Result<(), PassError> {
+    async fn succeed(
+        &self,
+        bundle: &Bundle,
+        digest: &str,
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
         let news = News::info("Succeeded", format!("revision {} runs", bundle.revision));
-        self.tell(run_of(bundle), news, |unit| memory::applied(unit, digest))
-            .await?;
+        self.tell(run_of(bundle), news, |unit| {
+            memory::applied(unit, digest, objects);
+        })
+        .await?;
         Ok(())
     }
 
@@ -271,12 +302,7 @@ impl Unit {
     /// Holds a bundle: corrects drift, prunes what it lacks, keeps health fresh.
     pub(super) async fn hold(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
-        if let Some(granted) = unit.digest.as_ref().filter(|granted| *granted != digest) {
-            // Only for reports; a refused content was never stored.
-            if let Err(error) = self.bundle(granted).await {
-                tracing::debug!(unit.key = self.key, error = %chain(&error), "granted bundle is not at hand");
-            }
-        }
+        self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
         let look = if bundle.sync.drift == DriftPolicy::Correct {
@@ -288,28 +314,28 @@ impl Unit {
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
-        let surplus: BTreeSet<ObjectRef> = unit
-            .objects
-            .iter()
-            .cloned()
-            .collect::<BTreeSet<_>>()
-            .difference(&targets(&wanted))
-            .cloned()
-            .collect();
-        if bundle.sync.prune {
-            self.prune(run_of(&bundle), &surplus).await?;
-            self.surplus.clear();
-        } else {
-            self.surplus = surplus;
-        }
+        let wanted = targets(&wanted);
+        let going = self.part_with_surplus(unit, &bundle, &wanted).await?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
             && self.keeper.health() == Health::Healthy;
         if healed {
-            self.succeed(&bundle, digest).await?;
+            self.succeed(&bundle, digest, &wanted).await?;
             return Ok(Pass::again());
         }
-        Ok(Pass::default())
+        Ok(Pass {
+            wake_in: going.then_some(TERMINATING_PAUSE),
+            ..Pass::default()
+        })
+    }
+
+    /// Reads the granted bundle, which is only for reports; a refused content was never stored.
+    pub(super) async fn read_granted(&mut self, unit: &SyncUnit) {
+        if let Some(granted) = &unit.digest
+            && let Err(error) = self.bundle(granted).await
+        {
+            tracing::debug!(unit.key = self.key, error = %chain(&error), "granted bundle is not at hand");
+        }
     }
 
     pub(super) async fn tell_drift(
@@ -346,6 +372,9 @@ impl Unit {
         look: FirstLook,
     ) -> Result<Kept, PassError> {
         self.ensure_namespace(bundle).await?;
+        if look == FirstLook::Apply {
+            self.adopt_late(bundle, wanted).await?;
+        }
         let dirty = std::mem::take(&mut self.dirty);
         let kept = self
             .keeper
@@ -356,6 +385,7 @@ impl Unit {
             self.dirty.all |= dirty.all;
             self.dirty.objects.extend(dirty.objects);
         }
+        self.record_written(bundle).await?;
         let kept = kept?;
         let mut listened = interests(wanted.iter().map(|want| &want.target));
         for (key, wants) in self.runs.values().flat_map(Run::interests) {
