@@ -123,7 +123,7 @@ impl Kept {
 }
 
 fn failure(code: StatusCode) -> (StatusCode, Value) {
-    let reason = code.canonical_reason().unwrap_or_default();
+    let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
     (
         code,
         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason,
