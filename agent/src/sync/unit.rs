@@ -1,6 +1,7 @@
 //! One application: a task that works towards its goal and says how far it is.
 
 mod adoption;
+mod begin;
 mod memory;
 mod plain;
 mod removal;
