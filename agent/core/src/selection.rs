@@ -182,116 +182,119 @@ mod tests {
         )
     }
 
+    #[derive(Default)]
+    struct Around {
+        deployments: Vec<Value>,
+        sets: Vec<Value>,
+        replica_sets: Vec<Value>,
+        pods: Vec<Value>,
+    }
+
+    fn assert_named(cases: Vec<(&str, Around, &[&str])>) {
+        for (what, around, expected) in cases {
+            let neighbours = Neighbours {
+                own: &["web", "web-canary"],
+                deployments: &around.deployments,
+                stateful_and_daemon_sets: &around.sets,
+                replica_sets: &around.replica_sets,
+                pods: &around.pods,
+            };
+            let found = others_selected(&map(&[("app", "web")]), neighbours);
+            let found: Vec<&str> = found.iter().map(String::as_str).collect();
+            assert_eq!(found, expected, "{what}");
+        }
+    }
+
+    fn deploy(name: &str, app: &str) -> Value {
+        workload("Deployment", name, app, 1, None)
+    }
+
+    fn set(name: &str, replicas: u32, by: Option<(&str, &str)>) -> Value {
+        workload("ReplicaSet", name, "web", replicas, by)
+    }
+
     #[test]
-    fn everything_else_that_a_service_selects_is_named() {
-        let deploy = |name, app| workload("Deployment", name, app, 1, None);
-        let set = |name, replicas, by| workload("ReplicaSet", name, "web", replicas, by);
+    fn what_a_pin_takes_nothing_from_is_not_named() {
         let mut going = pod("going", "web", None);
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        let of = |name| Some(("Deployment", name));
-        let cases: [(
-            &str,
-            Vec<Value>,
-            Vec<Value>,
-            Vec<Value>,
-            Vec<Value>,
-            &[&str],
-        ); 9] = [
+        let own = Around {
+            deployments: vec![deploy("web", "web"), deploy("web-canary", "web")],
+            replica_sets: vec![
+                set("web-1", 3, Some(("Deployment", "web"))),
+                set("web-canary-1", 1, Some(("Deployment", "web-canary"))),
+            ],
+            pods: vec![pod("web-1-a", "web", Some(("ReplicaSet", "web-1")))],
+            ..Around::default()
+        };
+        let others = Around {
+            deployments: vec![deploy("api", "api")],
+            sets: vec![workload("StatefulSet", "db", "db", 1, None)],
+            pods: vec![pod("db-0", "db", Some(("StatefulSet", "db")))],
+            ..Around::default()
+        };
+        let passing = Around {
+            pods: vec![pod("migrate-1", "web", Some(("Job", "migrate"))), going],
+            ..Around::default()
+        };
+        assert_named(vec![
+            ("the run's own", own, &[]),
+            ("other labels", others, &[]),
+            ("pods of Jobs, and pods that go", passing, &[]),
+        ]);
+    }
+
+    #[test]
+    fn other_workloads_are_named_by_their_templates() {
+        let deployment = Around {
+            deployments: vec![deploy("api", "web")],
+            ..Around::default()
+        };
+        let relabelled = Around {
+            deployments: vec![deploy("api", "api")],
+            replica_sets: vec![
+                set("api-1", 1, Some(("Deployment", "api"))),
+                set("api-0", 0, Some(("Deployment", "other"))),
+            ],
+            ..Around::default()
+        };
+        let stateful = Around {
+            sets: vec![workload("StatefulSet", "web", "web", 0, None)],
+            ..Around::default()
+        };
+        let daemon = Around {
+            sets: vec![workload("DaemonSet", "edge", "web", 0, None)],
+            pods: vec![pod("edge-x", "web", Some(("DaemonSet", "edge")))],
+            ..Around::default()
+        };
+        assert_named(vec![
+            ("a Deployment", deployment, &["Deployment/api"]),
             (
-                "the run's own",
-                vec![deploy("web", "web"), deploy("web-canary", "web")],
-                vec![],
-                vec![
-                    set("web-1", 3, of("web")),
-                    set("web-canary-1", 1, of("web-canary")),
-                ],
-                vec![pod("web-1-a", "web", Some(("ReplicaSet", "web-1")))],
-                &[],
-            ),
-            (
-                "other labels",
-                vec![deploy("api", "api")],
-                vec![workload("StatefulSet", "db", "db", 1, None)],
-                vec![],
-                vec![pod("db-0", "db", Some(("StatefulSet", "db")))],
-                &[],
-            ),
-            (
-                "a Deployment",
-                vec![deploy("api", "web")],
-                vec![],
-                vec![],
-                vec![],
+                "one whose old pods are there",
+                relabelled,
                 &["Deployment/api"],
             ),
-            (
-                "a Deployment whose new template has other labels, while old pods are there",
-                vec![deploy("api", "api")],
-                vec![],
-                vec![set("api-1", 1, of("api")), set("api-0", 0, of("other"))],
-                vec![],
-                &["Deployment/api"],
-            ),
-            (
-                "a StatefulSet that has no pods yet",
-                vec![],
-                vec![workload("StatefulSet", "web", "web", 0, None)],
-                vec![],
-                vec![],
-                &["StatefulSet/web"],
-            ),
-            (
-                "a DaemonSet, once",
-                vec![],
-                vec![workload("DaemonSet", "edge", "web", 0, None)],
-                vec![],
-                vec![pod("edge-x", "web", Some(("DaemonSet", "edge")))],
-                &["DaemonSet/edge"],
-            ),
-            (
-                "a ReplicaSet and a pod of nobody",
-                vec![],
-                vec![],
-                vec![set("bare", 1, None)],
-                vec![
-                    pod("bare-1", "web", Some(("ReplicaSet", "bare"))),
-                    pod("solo", "web", None),
-                ],
-                &["Pod/solo", "ReplicaSet/bare"],
-            ),
-            (
-                "a kind that only its cluster knows",
-                vec![],
-                vec![],
-                vec![],
-                vec![pod("x-0", "web", Some(("CloneSet", "x")))],
-                &["CloneSet/x"],
-            ),
-            (
-                "pods of Jobs, and pods that go",
-                vec![],
-                vec![],
-                vec![],
-                vec![pod("migrate-1", "web", Some(("Job", "migrate"))), going],
-                &[],
-            ),
-        ];
-        for (what, deployments, sets, replica_sets, pods, expected) in cases {
-            let found = others_selected(
-                &map(&[("app", "web")]),
-                Neighbours {
-                    own: &["web", "web-canary"],
-                    deployments: &deployments,
-                    stateful_and_daemon_sets: &sets,
-                    replica_sets: &replica_sets,
-                    pods: &pods,
-                },
-            );
-            assert_eq!(
-                found.iter().map(String::as_str).collect::<Vec<_>>(),
-                expected,
-                "{what}"
-            );
-        }
+            ("a StatefulSet without pods", stateful, &["StatefulSet/web"]),
+            ("a DaemonSet, once", daemon, &["DaemonSet/edge"]),
+        ]);
+    }
+
+    #[test]
+    fn pods_are_named_by_their_controller_or_themselves() {
+        let bare = Around {
+            replica_sets: vec![set("bare", 1, None)],
+            pods: vec![
+                pod("bare-1", "web", Some(("ReplicaSet", "bare"))),
+                pod("solo", "web", None),
+            ],
+            ..Around::default()
+        };
+        let unknown = Around {
+            pods: vec![pod("x-0", "web", Some(("CloneSet", "x")))],
+            ..Around::default()
+        };
+        assert_named(vec![
+            ("of nobody", bare, &["Pod/solo", "ReplicaSet/bare"]),
+            ("of a kind of its cluster", unknown, &["CloneSet/x"]),
+        ]);
     }
 }
