@@ -6,6 +6,8 @@
 mod canary;
 #[path = "fleet/control.rs"]
 mod control;
+#[path = "fleet/deletion.rs"]
+mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
 #[path = "fleet/outages.rs"]
@@ -27,7 +29,14 @@ pub type Case = (&'static str, &'static str, Test);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let together = [canary::CASES, failures::CASES, control::CASES, sync::CASES].concat();
+    let together = [
+        canary::CASES,
+        failures::CASES,
+        deletion::CASES,
+        control::CASES,
+        sync::CASES,
+    ]
+    .concat();
     let alone = [canary::UNDER_TRAFFIC, outages::CASES].concat();
     let all = || together.iter().chain(&alone).copied();
     if arguments.list {
