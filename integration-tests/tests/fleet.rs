@@ -6,6 +6,8 @@
 mod canary;
 #[path = "fleet/control.rs"]
 mod control;
+#[path = "fleet/deletion.rs"]
+mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
 #[path = "fleet/outages.rs"]
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let together = [
         canary::CASES,
         failures::CASES,
+        deletion::CASES,
         control::CASES,
         sync::CASES,
         ownership::CASES,

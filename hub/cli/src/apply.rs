@@ -1,7 +1,5 @@
 //! `apply` and `delete`.
 
-use std::io::{BufRead as _, IsTerminal as _};
-
 use anyhow::{anyhow, bail};
 use bellwether_api::call::{AppliedObject, ApplyResult, Problem};
 use http::Method;
@@ -12,7 +10,7 @@ use crate::{
     documents::Documents,
     failure::{Code, Failure, problem_lines},
     kind::{Kind, one_target, segment},
-    output::{document, note, print},
+    output::{confirmed, document, note, print},
 };
 
 /// Applies documents, all of them or none.
@@ -24,8 +22,9 @@ pub async fn apply(client: &Client, global: &Global, args: &ApplyArgs) -> anyhow
     documents.fill_manifests(&args.manifests)?;
     let dry_run = if args.dry_run { "&dryRun=All" } else { "" };
     let path = format!(
-        "/api/v1/apply?namespace={}{dry_run}",
-        segment(&global.namespace)
+        "/api/v1/apply?namespace={}{dry_run}{}",
+        segment(&global.namespace),
+        because('&', &args.reason)
     );
     let body = Body::Bytes("application/yaml", documents.body.clone().into());
     let result: ApplyResult = match client.call(Method::POST, &path, body).await {
@@ -53,6 +52,15 @@ fn refused(error: anyhow::Error, documents: &Documents) -> anyhow::Result<Code> 
     }
     note("nothing applied.");
     Ok(Failure::Refused(problem).code())
+}
+
+/// A reason as a part of an address; empty when nothing was said.
+fn because(separator: char, reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!("{separator}reason={}", segment(reason))
+    }
 }
 
 fn object_line(object: &AppliedObject) -> String {
@@ -95,26 +103,28 @@ fn summary(result: &ApplyResult, global: &Global) -> String {
 /// What the hub refused.
 pub async fn delete(client: &Client, global: &Global, args: &DeleteArgs) -> anyhow::Result<Code> {
     let targets = targets(global, args)?;
-    if !args.yes && std::io::stdin().is_terminal() && !args.files.contains(&"-".to_owned()) {
+    if !args.files.contains(&"-".to_owned()) {
         let names: Vec<String> = targets
             .iter()
             .map(|(kind, _, name)| format!("{}/{name}", kind.word().to_lowercase()))
             .collect();
-        note(&format!(
-            "delete {}? applications leave their clusters. [y/N]",
+        let question = format!(
+            "delete {}? applications leave their clusters.",
             names.join(", ")
-        ));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        );
+        if !confirmed(&question, args.yes)? {
             note("nothing deleted.");
             return Ok(Code::Error);
         }
     }
     for (kind, namespace, name) in targets {
-        let _: serde_json::Value = client
-            .call(Method::DELETE, &kind.path(&namespace, &name), Body::Empty)
-            .await?;
+        let path = kind.path(&namespace, &name);
+        // Clusters are not records: nothing is released when one goes.
+        let path = match kind {
+            Kind::Cluster => path,
+            _ => format!("{path}{}", because('?', &args.reason)),
+        };
+        let _: serde_json::Value = client.call(Method::DELETE, &path, Body::Empty).await?;
         print(&format!("{}/{name} deleted\n", kind.word().to_lowercase()))?;
     }
     Ok(Code::Done)

@@ -172,6 +172,10 @@ async fn advance(
         Ok(Next::GoBack) => {
             progress_run(store, fence, turn, Some(Supersession::RolloutDeleted)).await
         }
+        Ok(Next::Complete(completes)) => {
+            let turn = turn.map(|turn| Turn { completes, ..turn });
+            progress_run(store, fence, turn, None).await
+        }
         Ok(Next::Nothing) => progress_run(store, fence, turn, None).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
@@ -217,6 +221,7 @@ async fn turn<'a>(
         loaded,
         joiners,
         suspended_by_spec: wanted.is_suspended(),
+        completes: Vec::new(),
     })
 }
 
@@ -271,6 +276,7 @@ async fn delete(
         clusters: Vec::new(),
         joiners: Vec::new(),
         suspended_by_spec: false,
+        completes: Vec::new(),
     });
     removal::delete(store, fence, application, holders, turn.as_ref()).await?;
     Ok(Outcome {

@@ -8,7 +8,7 @@ use bellwether_hub_core::{
 use bellwether_store::{
     Digest, Store, Tx,
     desired::{self, ClusterChange, Deletions, UnitChange},
-    releases, status,
+    records, releases, status,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -82,6 +82,7 @@ pub(super) async fn delete(
     let clusters: Vec<Uuid> = holders.keys().copied().collect();
     tombstones(&mut tx, application, &clusters, Deletions::Allowed).await?;
     releases::sweep(&mut tx, application, 0).await?;
+    records::forget_removals(&mut tx, application).await?;
     if clusters.is_empty() {
         status::forget(&mut tx, &format!("application/{application}")).await?;
     }

@@ -29,6 +29,8 @@ pub(super) enum Next {
     Nothing,
     /// Take the running release back: its Rollout was deleted.
     GoBack,
+    /// Finish the running release: these Rollouts of it were deleted and say so.
+    Complete(Vec<String>),
     /// A new release with this content and plan.
     Release {
         content: Box<ReleaseContent>,
@@ -63,7 +65,14 @@ pub(super) async fn compare(
                 RunPhase::Succeeded => {}
                 // What was taken back must not come again unguarded because its guard is gone.
                 status if status.is_terminal() => return Ok(Next::Nothing),
-                _ => return Ok(Next::GoBack),
+                _ => {
+                    let completes = old.completes_without(&content);
+                    return Ok(if completes.is_empty() {
+                        Next::GoBack
+                    } else {
+                        Next::Complete(completes)
+                    });
+                }
             },
             Change::Content => {}
         }
@@ -134,8 +143,8 @@ pub(super) async fn make(
         digest,
         content: &bytes,
         secrecy: secrecy(making.content.has_secret()),
-        by: &wanted.record.created_by,
-        reason: "",
+        by: &wanted.author.by,
+        reason: &wanted.author.reason,
     };
     let release = match releases::create(&mut tx, &new, now).await? {
         Created::New(release) => release,

@@ -162,6 +162,7 @@ impl Fleet {
             spec,
             secrecy: Secrecy::Plain,
             by: "ana".to_owned(),
+            reason: String::new(),
         };
         records::apply(&mut tx, &new, None, Timestamp::now())
             .await
@@ -200,13 +201,22 @@ impl Fleet {
     }
 
     pub async fn delete(&self) {
+        self.delete_record(RecordKind::Application, "shop").await;
+    }
+
+    pub async fn delete_record(&self, kind: RecordKind, name: &str) {
         let mut tx = self.store.begin().await.expect("a transaction");
         let key = RecordKey {
-            kind: RecordKind::Application,
+            kind,
             namespace: "default".to_owned(),
-            name: "shop".to_owned(),
+            name: name.to_owned(),
         };
         records::delete(&mut tx, &key, None).await.expect("deleted");
+        if kind == RecordKind::Rollout {
+            records::note_removal(&mut tx, &shop(), "eve", "no longer needed")
+                .await
+                .expect("noted");
+        }
         tx.commit().await.expect("a commit");
     }
 
