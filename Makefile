@@ -34,7 +34,7 @@ test-unit:
 
 test-fleet:
 	@echo "== tests on real clusters"
-	@cargo test -p bellwether-integration-tests --features clusters --test fleet --locked
+	@cargo test -p bellwether-integration-tests --features clusters --test fleet --test variants --no-fail-fast --locked
 
 bench: deps ## Measure, print, and append to docs/BENCHMARKS.md
 	@$(LAB) build

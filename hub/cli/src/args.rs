@@ -165,6 +165,9 @@ pub struct DeleteArgs {
     /// Do not ask
     #[arg(short = 'y', long)]
     pub yes: bool,
+    /// Do not ask, but delete the application only if exactly this many clusters hold it
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["yes", "files"])]
+    pub clusters: Option<u64>,
 }
 
 /// `get`.
