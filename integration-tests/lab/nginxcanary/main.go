@@ -79,21 +79,30 @@ func run(ctx context.Context) error {
 	return s.follow(ctx)
 }
 
-func serveAccount(socket string, port int) error {
+// listenAccount makes the socket that nginx tells its requests to, and counts what comes.
+func listenAccount(socket string) (*account, error) {
 	_ = os.Remove(socket)
 	receiver, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The workers of nginx are no root.
 	if err := os.Chmod(socket, 0o666); err != nil {
-		return err
+		return nil, err
 	}
 	if err := receiver.SetReadBuffer(4 << 20); err != nil {
-		return err
+		return nil, err
 	}
 	counts := &account{}
 	go counts.receive(receiver)
+	return counts, nil
+}
+
+func serveAccount(socket string, port int) error {
+	counts, err := listenAccount(socket)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func render(rules []rule, with settings) string {
 			renderChoice(&text, i, one)
 		}
 	}
-	fmt.Fprintf(&text, "  server {\n    listen %d default_server;\n    access_log off;\n    return 404;\n  }\n", with.port)
+	renderNobody(&text, with)
 	for first := 0; first < len(rules); {
 		end := first
 		for end < len(rules) && rules[end].host == rules[first].host {
@@ -60,6 +60,16 @@ func render(rules []rule, with settings) string {
 	}
 	text.WriteString("}\n")
 	return text.String()
+}
+
+// renderNobody writes the server for hosts that no Ingress has. It names every variable of the account, which nginx
+// must know even while there are no rules.
+func renderNobody(text *strings.Builder, with settings) {
+	fmt.Fprintf(text, "  server {\n    listen %d default_server;\n    access_log off;\n", with.port)
+	for _, variable := range []string{"namespace", "ingress", "service", "canary", "path"} {
+		fmt.Fprintf(text, "    set $rule_%s \"\";\n", variable)
+	}
+	text.WriteString("    location / { return 404; }\n  }\n")
 }
 
 // renderChoice writes the variable $choice_N, `canary` or `main`. Header goes before cookie and cookie before weight;
