@@ -37,6 +37,9 @@ pub struct LabCluster {
     /// Where Prometheus answers; empty without one.
     #[serde(default)]
     pub prometheus_url: String,
+    /// Where nginx answers; empty where the lab runs none.
+    #[serde(default)]
+    pub nginx_url: String,
 }
 
 /// Who made one request to an API server.
