@@ -198,6 +198,9 @@ pub struct DeleteArgs {
     /// Why; kept with the release that comes of it, if any
     #[arg(long, default_value = "")]
     pub reason: String,
+    /// Do not ask, but delete the application only if exactly this many clusters hold it
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["yes", "files"])]
+    pub clusters: Option<u64>,
 }
 
 /// `get`.

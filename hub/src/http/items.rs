@@ -252,8 +252,25 @@ async fn application_status(
             .unwrap_or_default(),
         done: run.as_ref().map_or(0, |run| run.done),
         total,
+        clusters: u32::try_from(holders(&app.store, scene, name).await?).unwrap_or(u32::MAX),
         conditions: conditions(app, scene, name).await?,
     })
+}
+
+/// Counts the clusters that hold an application and may speak.
+///
+/// # Errors
+/// The database fails.
+pub async fn holders(
+    store: &Store,
+    scene: &Scene,
+    name: &NamespacedName,
+) -> Result<usize, StoreError> {
+    let held = desired::holders(store, &format!("application/{name}")).await?;
+    let counts = |cluster: &&Cluster| {
+        cluster.state != ClusterState::Revoked && held.contains_key(&cluster.id)
+    };
+    Ok(scene.clusters.iter().filter(counts).count())
 }
 
 async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResult<Vec<Condition>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
 };
 use bellwether_api::{
     API_VERSION,
@@ -15,12 +15,13 @@ use bellwether_api::{
 };
 use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
+use serde::Deserialize;
 
 use super::{
     apply::{Scope, apply_documents},
     auth::Caller,
     extract::{LimitedBody, Path, Query},
-    items::{Scene, show},
+    items::{Scene, holders, show},
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
     reason::{ReasonQuery, reason},
@@ -156,14 +157,18 @@ async fn delete(
     key: RecordKey,
     headers: &HeaderMap,
     why: &ReasonQuery,
+    confirmed: Option<usize>,
 ) -> ApiResult<Json<Item>> {
     let reason = reason(why.reason.as_deref())?;
     caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
     let record = find(app, &key).await?;
-    if key.kind == RecordKind::Fleet {
-        refuse_used(app, &key.name).await?;
+    let scene = Scene::load(app).await?;
+    match key.kind {
+        RecordKind::Fleet => refuse_used(app, &key.name).await?,
+        RecordKind::Application => refuse_unconfirmed(app, &scene, &key, confirmed).await?,
+        RecordKind::Rollout => {}
     }
-    let shown = show(app, &Scene::load(app).await?, &record).await?;
+    let shown = show(app, &scene, &record).await?;
     let mut tx = app.store.begin().await?;
     let Some(deleted) = records::delete(&mut tx, &key, if_match(headers)?).await? else {
         return Err(ApiError::not_found("somebody else deleted it a moment ago"));
@@ -194,6 +199,56 @@ fn application_of(record: &Record) -> Option<NamespacedName> {
         namespace: record.key.namespace.clone(),
         name,
     })
+}
+
+/// How a deletion is confirmed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Of an Application: how many clusters hold it (`status.clusters`). May be left out where at
+    /// most one does.
+    pub clusters: Option<usize>,
+    /// Why; kept with what changes.
+    pub reason: Option<String>,
+}
+
+impl DeleteQuery {
+    fn why(&self) -> ReasonQuery {
+        ReasonQuery {
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Deleting an application takes it away from every cluster: whoever does says from how many.
+async fn refuse_unconfirmed(
+    app: &App,
+    scene: &Scene,
+    key: &RecordKey,
+    confirmed: Option<usize>,
+) -> ApiResult<()> {
+    let name = NamespacedName {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    };
+    let count = holders(&app.store, scene, &name).await?;
+    match confirmed {
+        Some(said) if said != count => Err(ApiError::conflict(format!(
+            "application {:?} runs on {count} clusters, not on {said}; nothing was deleted",
+            key.name
+        ))),
+        None if count > 1 => Err(ApiError::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "Unconfirmed",
+            format!(
+                "application {:?} runs on {count} clusters; say clusters={count} to take it away \
+                 from all of them",
+                key.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A fleet that applications name must not vanish under them.
@@ -268,7 +323,7 @@ macro_rules! global_kind {
             headers: HeaderMap,
             Query(why): Query<ReasonQuery>,
         ) -> ApiResult<Json<Item>> {
-            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &why).await
+            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &why, None).await
         }
     };
 }
@@ -328,18 +383,22 @@ macro_rules! namespaced_kind {
         }
 
         /// Deletes one object. Deleting an application takes it away from its clusters.
-        #[utoipa::path(delete, path = $one, params(("namespace" = String, Path), ("name" = String, Path), ReasonQuery),
+        #[utoipa::path(delete, path = $one,
+            params(("namespace" = String, Path), ("name" = String, Path), DeleteQuery),
             tag = "objects", responses(
             (status = 200, description = "what it was", body = ref("#/components/schemas/Item")),
+            (status = 409, description = "another number of clusters holds it", body = ref("#/components/schemas/Problem")),
+            (status = 428, description = "the number of clusters was not said", body = ref("#/components/schemas/Problem")),
             (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
         pub async fn $delete(
             State(app): State<Arc<App>>,
             caller: Caller,
             Path((namespace, name)): Path<(String, String)>,
+            Query(query): Query<DeleteQuery>,
             headers: HeaderMap,
-            Query(why): Query<ReasonQuery>,
         ) -> ApiResult<Json<Item>> {
-            delete(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, &why).await
+            let key = key(RecordKind::$kind, &namespace, &name);
+            delete(&app, &caller, key, &headers, &query.why(), query.clusters).await
         }
     };
 }

@@ -1,5 +1,6 @@
 use bellwether_api::{reference::NamespacedName, view::RunPhase};
 use bellwether_hub_core::{
+    brake::dropped_objects,
     plan::{Plan, PlanInput, freeze},
     release::{Change, ReleaseContent, content},
     run::{RunState, Supersession},
@@ -88,6 +89,17 @@ pub(super) async fn compare(
         return Ok(Next::Nothing);
     }
     let past = past(store, application).await?;
+    if let Some(latest) = latest {
+        refuse_mass_prune(
+            store,
+            application,
+            wanted,
+            latest,
+            past.last_succeeded,
+            &content,
+        )
+        .await?;
+    }
     let plan = freeze(PlanInput {
         waves: &wanted.spec.waves,
         on_failure: wanted.spec.on_failure,
@@ -105,6 +117,36 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+/// Refuses a release that would delete many of the application's objects at once. Clusters may
+/// hold those of the newest release and of the last that succeeded.
+async fn refuse_mass_prune(
+    store: &Store,
+    application: &NamespacedName,
+    wanted: &Wanted,
+    latest: &Loaded,
+    last_succeeded: Option<Uuid>,
+    next: &ReleaseContent,
+) -> Result<(), LoopError> {
+    if !next.sync.prune {
+        return Ok(());
+    }
+    let mut before = vec![with_content(store, &latest.release).await?.content];
+    if let Some(id) = last_succeeded.filter(|id| *id != latest.release.id)
+        && let Some(stored) = releases::get(store, id).await?
+    {
+        before.push(with_content(store, &stored).await?.content);
+    }
+    let loss = dropped_objects(&before.iter().collect::<Vec<_>>(), next);
+    if loss.is_braked(wanted.prune_allowance()) {
+        return Err(LoopError::PruneHeld {
+            application: application.clone(),
+            dropped: loss.leaving,
+            held: loss.holding,
+        });
+    }
+    Ok(())
 }
 
 /// A release to make.

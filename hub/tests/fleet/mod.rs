@@ -200,6 +200,39 @@ impl Fleet {
         .await;
     }
 
+    /// Applies an application of that many ConfigMaps in one wave.
+    pub async fn apply_named(
+        &self,
+        name: &str,
+        destination: Value,
+        objects: usize,
+        annotations: &[(&str, &str)],
+    ) {
+        let object = |number: usize| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                   "metadata": {"name": format!("item-{number}")}})
+        };
+        let manifests: Vec<Value> = (0..objects).map(object).collect();
+        let spec = json!({
+            "destination": destination,
+            "components": [{"name": "items", "manifests": manifests}],
+            "waves": [{"name": "all", "maxConcurrent": "100%"}],
+        });
+        self.record(RecordKind::Application, "default", name, spec, annotations)
+            .await;
+    }
+
+    /// Names of the clusters that shall hold the application, sorted.
+    pub async fn holders(&self, application: &str) -> Vec<String> {
+        let key = format!("application/default/{application}");
+        let holders = desired::holders(&self.store, &key).await.expect("holders");
+        self.clusters
+            .iter()
+            .filter(|(_, cluster)| holders.contains_key(&cluster.id))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     pub async fn delete(&self) {
         self.delete_record(RecordKind::Application, "shop").await;
     }

@@ -176,3 +176,71 @@ async fn a_deleted_rollout_that_does_not_complete_ends_the_run() {
     );
     assert!(told.complete.is_empty());
 }
+
+#[tokio::test]
+async fn a_cluster_that_lost_a_label_keeps_what_it_holds() {
+    let fleet = Fleet::new(4).await;
+    let names: Vec<_> = (0..6).map(|number| format!("app-{number}")).collect();
+    let both = json!({"clusters": ["prod-1", "prod-2"]});
+    for name in &names {
+        fleet.apply_named(name, both.clone(), 1, &[]).await;
+    }
+    fleet.plan().await.expect("planned");
+    // Each leaves one of two clusters, which is one's right; all of them at once is not.
+    let elsewhere = json!({"clusters": ["prod-2"]});
+    for name in &names {
+        fleet.apply_named(name, elsewhere.clone(), 1, &[]).await;
+    }
+    let error = fleet.plan().await.expect_err("the brake");
+    assert!(
+        matches!(
+            error,
+            LoopError::ClusterEmptied {
+                leaving: 6,
+                holding: 6,
+                clusters: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    for name in &names {
+        assert_eq!(fleet.holders(name).await, ["prod-1", "prod-2"], "{name}");
+    }
+    let allowed = [("bellwether.dev/allow-removal", "1")];
+    for name in &names {
+        fleet
+            .apply_named(name, elsewhere.clone(), 1, &allowed)
+            .await;
+    }
+    fleet.plan().await.expect("planned");
+    for name in &names {
+        assert_eq!(fleet.holders(name).await, ["prod-2"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_drops_many_objects_waits() {
+    let fleet = Fleet::new(1).await;
+    let everywhere = json!({"fleet": "quickstart"});
+    fleet.apply_named("shop", everywhere.clone(), 10, &[]).await;
+    fleet.plan().await.expect("planned");
+    fleet.apply_named("shop", everywhere.clone(), 4, &[]).await;
+    let error = fleet.plan().await.expect_err("the brake");
+    assert!(
+        matches!(
+            error,
+            LoopError::PruneHeld {
+                dropped: 6,
+                held: 10,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(fleet.view().await.revision, 1, "no release is made");
+    let allowed = [("bellwether.dev/allow-prune", "6")];
+    fleet.apply_named("shop", everywhere, 4, &allowed).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.view().await.revision, 2);
+}
