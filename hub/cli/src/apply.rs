@@ -1,5 +1,7 @@
 //! `apply` and `delete`.
 
+use std::io::IsTerminal as _;
+
 use anyhow::{anyhow, bail};
 use bellwether_api::call::{AppliedObject, ApplyResult, Item, Problem};
 use http::Method;
@@ -197,10 +199,7 @@ fn is_confirmed(args: &DeleteArgs, doomed: &[Doomed]) -> anyhow::Result<bool> {
         };
     }
     let losses: Vec<String> = doomed.iter().map(Doomed::loss).collect();
-    note(&format!("delete {}? [y/N]", losses.join(", ")));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    confirmed(&format!("delete {}?", losses.join(", ")), false)
 }
 
 fn targets(global: &Global, args: &DeleteArgs) -> anyhow::Result<Vec<(Kind, String, String)>> {

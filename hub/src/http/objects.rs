@@ -126,14 +126,14 @@ async fn put(
     caller: &Caller,
     key: RecordKey,
     headers: &HeaderMap,
-    why: &ReasonQuery,
+    why: Option<&str>,
     body: &[u8],
 ) -> ApiResult<Json<ApplyResult>> {
     let expected = if_match(headers)?;
     let scope = Scope {
         namespace: &key.namespace,
         dry_run: false,
-        reason: reason(why.reason.as_deref())?,
+        reason: reason(why)?,
     };
     let only = Some((&key, expected));
     Ok(Json(
@@ -156,10 +156,10 @@ async fn delete(
     caller: &Caller,
     key: RecordKey,
     headers: &HeaderMap,
-    why: &ReasonQuery,
+    why: Option<&str>,
     confirmed: Option<usize>,
 ) -> ApiResult<Json<Item>> {
-    let reason = reason(why.reason.as_deref())?;
+    let reason = reason(why)?;
     caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
     let record = find(app, &key).await?;
     let scene = Scene::load(app).await?;
@@ -202,7 +202,7 @@ fn application_of(record: &Record) -> Option<NamespacedName> {
 }
 
 /// How a deletion is confirmed.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
@@ -211,14 +211,6 @@ pub struct DeleteQuery {
     pub clusters: Option<usize>,
     /// Why; kept with what changes.
     pub reason: Option<String>,
-}
-
-impl DeleteQuery {
-    fn why(&self) -> ReasonQuery {
-        ReasonQuery {
-            reason: self.reason.clone(),
-        }
-    }
 }
 
 /// Deleting an application takes it away from every cluster: whoever does says from how many.
@@ -309,7 +301,7 @@ macro_rules! global_kind {
             Query(why): Query<ReasonQuery>,
             LimitedBody(body): LimitedBody,
         ) -> ApiResult<Json<ApplyResult>> {
-            put(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &why, &body).await
+            put(&app, &caller, key(RecordKind::$kind, "", &name), &headers, why.reason.as_deref(), &body).await
         }
 
         /// Deletes one object.
@@ -323,7 +315,7 @@ macro_rules! global_kind {
             headers: HeaderMap,
             Query(why): Query<ReasonQuery>,
         ) -> ApiResult<Json<Item>> {
-            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &why, None).await
+            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers, why.reason.as_deref(), None).await
         }
     };
 }
@@ -379,7 +371,7 @@ macro_rules! namespaced_kind {
             Query(why): Query<ReasonQuery>,
             LimitedBody(body): LimitedBody,
         ) -> ApiResult<Json<ApplyResult>> {
-            put(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, &why, &body).await
+            put(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, why.reason.as_deref(), &body).await
         }
 
         /// Deletes one object. Deleting an application takes it away from its clusters.
@@ -398,7 +390,7 @@ macro_rules! namespaced_kind {
             headers: HeaderMap,
         ) -> ApiResult<Json<Item>> {
             let key = key(RecordKind::$kind, &namespace, &name);
-            delete(&app, &caller, key, &headers, &query.why(), query.clusters).await
+            delete(&app, &caller, key, &headers, query.reason.as_deref(), query.clusters).await
         }
     };
 }
