@@ -4,17 +4,26 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 LAB := integration-tests/lab/lab.sh
 
-.PHONY: help demo demo-down test test-unit test-fleet bench build deps fmt lint generate
+.PHONY: help demo demo-down test test-unit test-fleet bench build install root deps fmt lint generate
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-demo: build ## Three clusters, a canary across the fleet in waves, and a rollback
+demo: root build ## Three clusters, a canary across the fleet in waves, and a rollback
 	target/debug/bellwether-demo up
 
 demo-down: ## Stop and remove everything that the demo started
 	@if [ -x target/debug/bellwether-demo ]; then target/debug/bellwether-demo down; \
 	 else echo "nothing was built, so nothing runs"; fi
+
+# Said first: a build of minutes must not end with it.
+root:
+	@if [ "$$(id -u)" -ne 0 ]; then \
+	   echo "make $(or $(MAKECMDGOALS),demo) needs root: it installs Debian packages and makes real clusters, with network" >&2; \
+	   echo "namespaces and containers. Run it as root, for example: sudo make $(or $(MAKECMDGOALS),demo)" >&2; \
+	   echo "The programs alone need no root: make install PREFIX=\$$HOME/.local" >&2; \
+	   exit 1; \
+	 fi
 
 deps:
 	@$(LAB) deps
@@ -25,18 +34,31 @@ build: deps
 	@echo "== building Bellwether"
 	@cargo build --workspace --all-targets --locked
 
-test: build test-unit test-fleet ## Every test, on real clusters and a real Postgres
+test: root build test-unit test-fleet ## Every test, on real clusters and a real Postgres
 
 test-unit:
 	@echo "== tests without clusters"
 	@cargo test --workspace --locked --no-fail-fast -- --quiet
 	@cd integration-tests/lab && GOTOOLCHAIN=local go test ./...
 
-test-fleet:
+test-fleet: root
 	@echo "== tests on real clusters"
-	@cargo test -p bellwether-integration-tests --features clusters --test fleet --locked
+	@cargo test -p bellwether-integration-tests --features clusters --test fleet --test variants --no-fail-fast --locked
 
-bench: deps ## Measure, print, and append to docs/BENCHMARKS.md
+# Where `make install` puts its programs: PREFIX/bin. PROFILE is cargo's (dev builds faster).
+PREFIX ?= /usr/local
+PROFILE ?= release
+BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+install: ## Install bellwether, bellwether-hub and kubectl-bellwether into PREFIX/bin (/usr/local/bin)
+	@cargo build --profile $(PROFILE) --locked -p bellwether -p bellwether-hub
+	@mkdir -p "$(DESTDIR)$(PREFIX)/bin" && test -w "$(DESTDIR)$(PREFIX)/bin" || \
+	 { echo "cannot write to $(DESTDIR)$(PREFIX)/bin; run as root, or choose another place: make install PREFIX=\$$HOME/.local" >&2; exit 1; }
+	@install -m 0755 $(BUILT)/bellwether $(BUILT)/bellwether-hub "$(DESTDIR)$(PREFIX)/bin/"
+	@ln -sf bellwether "$(DESTDIR)$(PREFIX)/bin/kubectl-bellwether"
+	@echo "installed bellwether, bellwether-hub and kubectl-bellwether (a kubectl plugin) in $(DESTDIR)$(PREFIX)/bin"
+
+bench: root deps ## Measure, print, and append to docs/BENCHMARKS.md
 	@$(LAB) build
 	@cargo build --release --locked -p bellwether-hub -p bellwether-agent -p bellwether -p bellwether-bench
 	@target/release/bellwether-bench

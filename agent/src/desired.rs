@@ -22,7 +22,7 @@ use bellwether_api::{
 };
 use tokio::sync::{Mutex, watch};
 
-pub use blob::{BlobError, digest_of, pack};
+pub use blob::{BlobError, MAX_PACKED_BYTES, digest_of, pack};
 pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
 pub use shard::StoreError;
 
@@ -210,8 +210,9 @@ impl Desired {
         }
         self.take_commands(planned.commands);
         let held = self.held();
-        drop(writing);
+        // Under the lock: what somebody stores and has not named yet must not be collected.
         self.collect_blobs().await;
+        drop(writing);
         self.inner.changed.send_modify(|count| *count += 1);
         Ok(Committed {
             held,
@@ -287,6 +288,14 @@ impl Desired {
         self.content(digest).await
     }
 
+    /// Reads what is stored of objects as they were before they were adopted.
+    ///
+    /// # Errors
+    /// It is not stored, or cannot be read.
+    pub async fn originals(&self, digest: &str) -> Result<Vec<serde_json::Value>, ContentError> {
+        self.content(digest).await
+    }
+
     async fn content<T: serde::de::DeserializeOwned>(
         &self,
         digest: &str,
@@ -310,6 +319,33 @@ impl Desired {
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
         let _writing = self.inner.writing.lock().await;
+        self.change_unit(key, change).await
+    }
+
+    /// The same, and stores a content that `change` makes the unit name: it is durable before.
+    ///
+    /// # Errors
+    /// The cluster refuses the write.
+    pub async fn update_naming(
+        &self,
+        key: &str,
+        content: &CommitBlob,
+        change: impl Fn(&mut SyncUnit),
+    ) -> Result<(), StoreError> {
+        let _writing = self.inner.writing.lock().await;
+        self.inner
+            .blobs
+            .store(&content.digest, &content.zstd)
+            .await?;
+        self.change_unit(key, change).await
+    }
+
+    /// Changes a unit; the caller holds the lock.
+    async fn change_unit(
+        &self,
+        key: &str,
+        change: impl Fn(&mut SyncUnit),
+    ) -> Result<(), StoreError> {
         let named = self.read().named_digests();
         let mut attempts = 0;
         loop {
@@ -342,7 +378,7 @@ impl Desired {
         Ok(())
     }
 
-    /// Drops blobs that no unit names as granted, running or applied.
+    /// Drops blobs that no unit names: as granted, running, applied, or as what was there before.
     async fn collect_blobs(&self) {
         let named = self.read().named_digests();
         self.inner.blobs.collect(&named).await;

@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             code
         }
         Some(Command::Run) | None => {
-            serve_hub(&config, client, &shell, &shutdown).await?;
+            serve_hub(&config, client, &shell, &readiness, &shutdown).await?;
             ExitCode::SUCCESS
         }
     };
@@ -103,6 +103,7 @@ async fn serve_hub(
     config: &Config,
     client: kube::Client,
     shell: &Arc<sync::Shell>,
+    readiness: &telemetry::Readiness,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     let token = match &config.token_file {
@@ -111,9 +112,17 @@ async fn serve_hub(
     };
     let (status, mut changes) = tokio::sync::watch::channel(LinkStatus::default());
     let connected = shell.figures.hub_connected.clone();
+    let readiness = readiness.clone();
     tokio::spawn(async move {
         while changes.changed().await.is_ok() {
-            connected.set(i64::from(changes.borrow_and_update().connected));
+            let status = changes.borrow_and_update().clone();
+            connected.set(i64::from(status.connected));
+            readiness.note(
+                [status.message, status.clocks]
+                    .into_iter()
+                    .filter(|note| !note.is_empty())
+                    .collect(),
+            );
         }
     });
     let drift = Arc::clone(shell);

@@ -95,13 +95,14 @@ fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncPolicy {
-    /// Deletes objects that a release no longer has.
+    /// Deletes objects that a release no longer has, adopted ones included.
     #[serde(default = "default_true")]
     pub prune: bool,
     /// What happens when somebody changes an object in the cluster.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// Whether objects that exist already are taken over.
+    /// Whether objects that exist already are taken over. When the release that took one over is
+    /// taken back, the object gets back what it had and stays.
     #[serde(default)]
     pub adopt: AdoptPolicy,
 }

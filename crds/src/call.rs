@@ -9,7 +9,7 @@ mod status;
 
 pub use access::{
     ApiTokenList, ApiTokenRequest, ApiTokenView, JoinMaterial, JoinTokenRequest, LabelRequest,
-    VersionInfo,
+    RevokeRequest, VersionInfo,
 };
 pub use action::{ActionFields, ActionRequest, ActionVerb, ActionView};
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};

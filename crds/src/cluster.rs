@@ -41,6 +41,10 @@ pub struct ClusterStatus {
     pub kubernetes_version: Option<String>,
     /// When the certificate ends (RFC 3339).
     pub certificate_expires: Option<String>,
+    /// Seconds that its clock is ahead of the hub's, negative = behind; absent = it is right, or
+    /// nothing is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_seconds: Option<i64>,
 }
 
 /// How a cluster is now.
@@ -52,6 +56,8 @@ pub enum ClusterCondition {
     Ready,
     /// Connected, and the agent reports a fault.
     Degraded,
+    /// Connected and working, but its clock and the hub's differ by more than five minutes.
+    ClockSkew,
     /// Silent for longer than a beat may take: nothing is known about it now.
     Unknown,
     /// Its identity was taken away.

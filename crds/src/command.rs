@@ -23,6 +23,10 @@ pub struct Command {
     /// Ends the attempt: traffic and pods go back. Sticky; only a new attempt leaves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
+    /// Rollouts that were deleted with `onDeletion: Complete`, by name: their runs go on to the end
+    /// without waiting for humans. In a track only its own Rollout; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complete: Vec<String>,
     /// One-shot commands, executed in order, each at most once; at most [`MAX_QUEUED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queue: Vec<QueuedCommand>,

@@ -61,7 +61,8 @@ pub struct RolloutSpec {
     /// How the new version is judged.
     #[serde(default)]
     pub analysis: Analysis,
-    /// What happens to a running run when the Rollout is deleted.
+    /// What happens to a running run when the Rollout is deleted: everything goes back, or the run
+    /// goes on to its end without waiting for humans.
     #[serde(default)]
     pub on_deletion: OnDeletion,
     /// How many finished runs are kept for `rollout history`; 10 unless set.
@@ -285,6 +286,6 @@ pub enum OnDeletion {
     /// Traffic and pods go back to the old version first.
     #[default]
     Rollback,
-    /// The run finishes first.
+    /// The run finishes first, in every wave, without waiting for humans; its checks still decide.
     Complete,
 }

@@ -63,9 +63,13 @@ pub struct SyncUnit {
     /// Digests of governed templates that failed here; held until they change or are retried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_templates: Vec<String>,
-    /// Every object that the agent applied for this unit.
+    /// Every object that the agent holds for this unit, recorded before it is first applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub objects: Vec<ObjectRef>,
+    pub objects: Vec<HeldObject>,
+    /// The objects are being deleted. Set by a tombstone and cleared when all of them are gone: a
+    /// bundle that is granted in between waits for that, and is then a first install.
+    #[serde(default)]
+    pub removing: bool,
     /// The next event's number.
     #[serde(default)]
     pub next_event: u64,
@@ -84,6 +88,84 @@ pub struct SyncUnit {
     pub orphan: bool,
 }
 
+/// One object that the agent holds for a unit.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldObject {
+    /// Group and version, such as `apps/v1`.
+    pub api_version: String,
+    /// The kind, such as `Deployment`.
+    pub kind: String,
+    /// The namespace; absent for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// `metadata.uid` of the object that was applied. Absent = not applied yet, or by an agent that
+    /// did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// How an object came to be held that the agent did not make; absent = the agent made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adoption>,
+}
+
+impl HeldObject {
+    /// What names it.
+    #[must_use]
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// Tells whether it has this name.
+    #[must_use]
+    pub fn is(&self, object: &ObjectRef) -> bool {
+        self.name == object.name
+            && self.kind == object.kind
+            && self.namespace == object.namespace
+            && self.api_version == object.api_version
+    }
+}
+
+impl From<ObjectRef> for HeldObject {
+    fn from(object: ObjectRef) -> Self {
+        Self {
+            api_version: object.api_version,
+            kind: object.kind,
+            namespace: object.namespace,
+            name: object.name,
+            uid: None,
+            adopted: None,
+        }
+    }
+}
+
+/// How an object came to be held that the agent did not make.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Adoption {
+    /// The release that took it over (hex SHA-256).
+    pub release: String,
+    /// The release's revision.
+    pub revision: u64,
+    /// Whether a release that has the object has run here as a whole since. Until then it is let go
+    /// of, never deleted, when no release wants it any more.
+    #[serde(default)]
+    pub settled: bool,
+    /// Digest of the stored list of objects as they were before; absent = it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub originals: Option<String>,
+}
+
 /// How far the events of one track were taken over into its unit's events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -96,4 +178,29 @@ pub struct TrackCursor {
     pub attempt: u32,
     /// The track's highest event that was taken over.
     pub seq: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn record_of_an_agent_that_kept_names_alone_is_read() {
+        let unit: SyncUnit = serde_json::from_value(json!({
+            "key": "application/default/shop", "generation": 1, "digest": "d",
+            "objects": [{"apiVersion": "v1", "kind": "Service", "namespace": "shop", "name": "web"}],
+        }))
+        .expect("it is still a unit");
+        let named = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+        };
+        assert_eq!(unit.objects, [HeldObject::from(named.clone())]);
+        assert_eq!(unit.objects[0].object(), named);
+        assert!(!unit.removing);
+    }
 }

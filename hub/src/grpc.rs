@@ -6,6 +6,7 @@
 //! A session costs no task, no channel and no database write while nothing changes.
 //! Entry point: [`spawn`].
 
+pub(crate) mod clock;
 pub mod enrol;
 mod fetch;
 mod identity;

@@ -16,6 +16,7 @@ mod objects;
 mod openapi;
 mod paging;
 mod problem;
+mod reason;
 mod redact;
 mod references;
 mod routes;

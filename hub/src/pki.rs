@@ -126,6 +126,15 @@ impl Pki {
         )
     }
 
+    /// SHA-256 of the public key of a certificate request, which its signature proves to be the
+    /// requester's own.
+    ///
+    /// # Errors
+    /// When the request is malformed, not signed by its key, or its key is not P-256.
+    pub fn key_of(&self, csr: &[u8]) -> Result<[u8; 32], PkiError> {
+        authority::key_of(csr)
+    }
+
     /// Signs as [`Pki::issue`] does, with the validity given.
     ///
     /// # Errors

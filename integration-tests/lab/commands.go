@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"bellwether.local/lab/internal/build"
+	"bellwether.local/lab/internal/definitions"
 	"bellwether.local/lab/internal/image"
 	"bellwether.local/lab/internal/lab"
 	"bellwether.local/lab/internal/log"
@@ -42,8 +44,14 @@ func runUp(ctx context.Context, args []string) error {
 	set.IntVar(&settings.KwokNodes, "kwok-nodes", 3, "simulated nodes of each cluster without pods")
 	scrape := set.Duration("scrape-interval", time.Second, "how often Prometheus reads the gateway")
 	throttle := set.Duration("traefik-throttle", 100*time.Millisecond, "how long the gateway waits between reloads")
+	crds := set.String("crds", "", "sets of custom resource definitions to install: "+strings.Join(definitions.Names(), ", "))
+	set.BoolVar(&settings.Nginx, "nginx", false, "run nginx-canary-stand-in, a second data plane, in real clusters")
 	directory := set.String("dir", "", "folder of the lab (default /var/lib/bellwether-lab/NAME)")
 	if err := set.Parse(args); err != nil {
+		return err
+	}
+	var err error
+	if settings.Definitions, err = definitions.Parse(*crds); err != nil {
 		return err
 	}
 	settings.ScrapeInterval = fmt.Sprintf("%dms", scrape.Milliseconds())

@@ -41,6 +41,7 @@ func runTraffic(ctx context.Context, args []string) error {
 	var template traffic.Stream
 	clusters := set.String("clusters", "", "clusters to send to, separated by commas")
 	path := set.String("path", "/", "path of the requests")
+	through := set.String("through", "gateway", "data plane to send to: gateway or nginx")
 	mode := set.String("keepalive", "both", "on, off, or both: half of the requests each on a new connection")
 	file := set.String("out", "", "file for the account, one JSON object per line")
 	duration := set.Duration("duration", 0, "how long to send (default: until stopped)")
@@ -58,7 +59,11 @@ func runTraffic(ctx context.Context, args []string) error {
 	if template.Modes, err = traffic.Modes(*mode); err != nil {
 		return err
 	}
-	targets, streams, err := streamsTo(*name, strings.Split(*clusters, ","), *path, template)
+	address, known := dataPlanes[*through]
+	if !known {
+		return fmt.Errorf("there is no data plane %q: say gateway or nginx", *through)
+	}
+	targets, streams, err := streamsTo(*name, strings.Split(*clusters, ","), address, *path, template)
 	if err != nil {
 		return err
 	}
@@ -73,8 +78,14 @@ func runTraffic(ctx context.Context, args []string) error {
 	return printReport(*file, 0, 0)
 }
 
-// streamsTo makes one stream per cluster, to its own gateway.
-func streamsTo(name string, names []string, path string, template traffic.Stream) ([]state.Cluster, []traffic.Stream, error) {
+// dataPlanes say where each data plane of a cluster answers; empty where the cluster has none.
+var dataPlanes = map[string]func(state.Cluster) string{
+	"gateway": func(c state.Cluster) string { return c.GatewayURL },
+	"nginx":   func(c state.Cluster) string { return c.NginxURL },
+}
+
+// streamsTo makes one stream per cluster, to its own data plane.
+func streamsTo(name string, names []string, address func(state.Cluster) string, path string, template traffic.Stream) ([]state.Cluster, []traffic.Stream, error) {
 	found, _, err := state.Find(name)
 	if err != nil {
 		return nil, nil, err
@@ -90,11 +101,11 @@ func streamsTo(name string, names []string, path string, template traffic.Stream
 		if err != nil {
 			return nil, nil, err
 		}
-		if cluster.GatewayURL == "" {
-			return nil, nil, fmt.Errorf("cluster %s has no gateway", name)
+		if address(cluster) == "" {
+			return nil, nil, fmt.Errorf("cluster %s has no such data plane", name)
 		}
 		stream := template
-		stream.Cluster, stream.URL = name, cluster.GatewayURL+path
+		stream.Cluster, stream.URL = name, address(cluster)+path
 		targets, streams = append(targets, cluster), append(streams, stream)
 	}
 	return targets, streams, nil

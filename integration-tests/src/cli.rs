@@ -75,7 +75,11 @@ impl Cli {
             .spawn()
             .context("failed to start bellwether")?;
         if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-            stdin.write_all(text.as_bytes())?;
+            match stdin.write_all(text.as_bytes()) {
+                // It has read enough to refuse the rest.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+                written => written?,
+            }
         }
         let output = child.wait_with_output()?;
         Ok(Answer {

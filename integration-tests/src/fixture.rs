@@ -42,17 +42,7 @@ impl Fixture {
     /// # Errors
     /// When any of it does not come up.
     pub fn start(lab_name: &str, directory: &Path, namespaces: &[&str]) -> Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        let lab = Lab::up(lab_name, 3, 0)?;
-        lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
-        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
-        let cli = Cli::new(&hub)?;
-        let fixture = Self {
-            lab,
-            hub: Mutex::new(hub),
-            cli,
-            directory: directory.to_owned(),
-        };
+        let fixture = Self::around(Lab::up(lab_name, 3, 0)?, directory)?;
         for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {
@@ -66,6 +56,24 @@ impl Fixture {
         }
         fixture.cli.apply(FLEET)?;
         Ok(fixture)
+    }
+
+    /// Starts a hub beside a lab that is up and gives real clusters the agent's image. Nothing is
+    /// registered.
+    ///
+    /// # Errors
+    /// When any of it does not come up.
+    pub fn around(lab: Lab, directory: &Path) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
+        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
+        let cli = Cli::new(&hub)?;
+        Ok(Self {
+            lab,
+            hub: Mutex::new(hub),
+            cli,
+            directory: directory.to_owned(),
+        })
     }
 
     /// Registers one cluster as a user would, and returns what the command printed.

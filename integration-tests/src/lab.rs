@@ -37,6 +37,9 @@ pub struct LabCluster {
     /// Where Prometheus answers; empty without one.
     #[serde(default)]
     pub prometheus_url: String,
+    /// Where nginx answers; empty where the lab runs none.
+    #[serde(default)]
+    pub nginx_url: String,
 }
 
 /// Who made one request to an API server.
@@ -79,8 +82,16 @@ impl Lab {
     /// # Errors
     /// When it cannot start.
     pub fn up(name: &str, real: usize, control_plane: usize) -> Result<Self> {
+        Self::up_with(name, real, control_plane, &[])
+    }
+
+    /// Brings a lab up with further flags of `lab up`.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn up_with(name: &str, real: usize, control_plane: usize, flags: &[&str]) -> Result<Self> {
         let (real, control_plane) = (real.to_string(), control_plane.to_string());
-        let arguments = [
+        let mut arguments = vec![
             "up",
             "--name",
             name,
@@ -89,6 +100,7 @@ impl Lab {
             "--control-plane",
             &control_plane,
         ];
+        arguments.extend(flags);
         let status = lab_command(&arguments)
             .stdout(std::io::stderr())
             .status()
@@ -187,6 +199,15 @@ impl Lab {
         self.clusters
             .iter()
             .filter(|cluster| cluster.kind == "real")
+            .collect()
+    }
+
+    /// Returns the clusters whose nodes are simulated.
+    #[must_use]
+    pub fn control_plane(&self) -> Vec<&LabCluster> {
+        self.clusters
+            .iter()
+            .filter(|cluster| cluster.kind == "control-plane")
             .collect()
     }
 

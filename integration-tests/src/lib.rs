@@ -4,6 +4,7 @@
 //! Everything here drives the shipped binaries from outside, as their users do. Whatever a value
 //! starts, it stops when it is dropped.
 
+pub mod agent_process;
 pub mod cli;
 pub mod cluster;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod hub;
 pub mod lab;
 pub mod manifests;
 pub mod process;
+pub mod suite;
 pub mod traffic;
 pub mod wait;
 pub mod weights;

@@ -17,6 +17,8 @@ pub struct Shop {
     pub strategy: String,
     /// The analysis, as YAML on one line; empty = none.
     pub analysis: String,
+    /// What deleting the Rollout does to its run; empty = nothing is written.
+    pub on_deletion: String,
     /// The progress deadline.
     pub progress_deadline: String,
     /// The waves, as YAML on one line; empty = none.
@@ -42,6 +44,7 @@ impl Shop {
             pre_stop_seconds: 3,
             strategy: "{canary: {weights: [20, 40, 60]}}".to_owned(),
             analysis: METRICS.to_owned(),
+            on_deletion: String::new(),
             progress_deadline: "120s".to_owned(),
             waves:
                 "[{name: canary, selector: {matchLabels: {tier: canary}}, after: [{soak: 3s}]}, \
@@ -104,6 +107,9 @@ impl Shop {
             strategy = self.strategy,
             deadline = self.progress_deadline,
         );
+        if !self.on_deletion.is_empty() {
+            let _infallible = writeln!(text, "  onDeletion: {}", self.on_deletion);
+        }
         if !self.analysis.is_empty() {
             let _infallible = writeln!(text, "  analysis: {}", self.analysis);
         }

@@ -32,6 +32,8 @@ pub struct Look {
     pub weight: u8,
     /// The weight that the route was seen to carry.
     pub observed: u8,
+    /// Whether the gateway may still be taking the weight over: it does not count as in force yet.
+    pub settling: bool,
 }
 
 /// A span of time in which a cluster's route carried one weight.
@@ -122,6 +124,10 @@ fn look(view: &RunView) -> Vec<Look> {
                 phase: track.map(|track| track.phase),
                 weight: track.map_or(0, |track| track.weight.percent()),
                 observed: track.map_or(0, |track| track.observed_weight.percent()),
+                settling: track.is_some_and(|track| {
+                    let reasons = track.waiting_on.iter().map(|wait| wait.reason.as_str());
+                    reasons.into_iter().any(|reason| reason == "Settling")
+                }),
             });
         }
     }
@@ -145,10 +151,23 @@ pub fn weights_in_order(looks: &[Look], cluster: &str) -> Vec<u8> {
 /// the plan sets another weight, since the route may follow before it is seen to.
 #[must_use]
 pub fn spans(looks: &[Look], cluster: &str) -> Vec<Span> {
+    spans_where(looks, cluster, |look| look.weight == look.observed)
+}
+
+/// Returns the spans in which each weight counted as in force in `cluster`: observed on the route,
+/// and the gateway had the provider's settle time to follow.
+#[must_use]
+pub fn spans_in_force(looks: &[Look], cluster: &str) -> Vec<Span> {
+    spans_where(looks, cluster, |look| {
+        look.weight == look.observed && !look.settling
+    })
+}
+
+fn spans_where(looks: &[Look], cluster: &str, counts: impl Fn(&Look) -> bool) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut open: Option<Span> = None;
     for look in looks.iter().filter(|look| look.cluster == cluster) {
-        let carried = (is_testing(look) && look.weight == look.observed).then_some(look.observed);
+        let carried = (is_testing(look) && counts(look)).then_some(look.observed);
         match (&mut open, carried) {
             (Some(span), Some(weight)) if span.weight == weight => span.to_ms = look.at_ms,
             (slot, carried) => {

@@ -6,10 +6,14 @@
 mod canary;
 #[path = "fleet/control.rs"]
 mod control;
+#[path = "fleet/deletion.rs"]
+mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
 #[path = "fleet/outages.rs"]
 mod outages;
+#[path = "fleet/ownership.rs"]
+mod ownership;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/strategies.rs"]
@@ -19,22 +23,22 @@ mod sync;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bellwether_integration_tests::{demo::teardown, fixture::Fixture, lab::Lab};
-use libtest_mimic::{Arguments, Failed, Trial};
-
-type Test = fn(&scene::Scene) -> anyhow::Result<()>;
+use bellwether_integration_tests::{fixture::Fixture, lab::Lab, suite};
+use libtest_mimic::Arguments;
 
 /// A test, and the name of its application and namespace.
-pub type Case = (&'static str, &'static str, Test);
+pub type Case = suite::Case<scene::Scene>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         canary::CASES,
         failures::CASES,
+        deletion::CASES,
         control::CASES,
         strategies::CASES,
         sync::CASES,
+        ownership::CASES,
     ]
     .concat();
     let alone = [
@@ -43,14 +47,13 @@ fn main() -> ExitCode {
         outages::CASES,
     ]
     .concat();
-    let all = || together.iter().chain(&alone).copied();
+    let all = [together.as_slice(), &alone].concat();
     if arguments.list {
-        let trials = all().map(|case| trial(case, None)).collect();
-        return libtest_mimic::run(&arguments, trials).exit_code();
+        return libtest_mimic::run(&arguments, suite::trials(&all, None)).exit_code();
     }
-    let namespaces: Vec<&str> = all().map(|case| case.1).collect();
+    let namespaces: Vec<&str> = all.iter().map(|case| case.1).collect();
     let directory = PathBuf::from("/var/lib/bellwether-test");
-    if let Err(error) = clear(&directory) {
+    if let Err(error) = suite::clear("test", &directory) {
         eprintln!("failed to clear what an earlier run left: {error:?}");
         return ExitCode::FAILURE;
     }
@@ -63,9 +66,9 @@ fn main() -> ExitCode {
     };
     let scene = scene::Scene::new(fixture);
     arguments.test_threads = arguments.test_threads.or(Some(3));
-    let first = run(&arguments, &together, &scene);
+    let first = suite::run(&arguments, &together, &scene);
     arguments.test_threads = Some(1);
-    let second = run(&arguments, &alone, &scene);
+    let second = suite::run(&arguments, &alone, &scene);
     drop(scene);
     if std::env::var_os("BELLWETHER_KEEP_LAB").is_none()
         && let Err(error) = Lab::down("test")
@@ -78,42 +81,4 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// Takes away the clusters, Postgres and files of a run that was killed.
-fn clear(directory: &std::path::Path) -> anyhow::Result<()> {
-    teardown::stop_recorded(&directory.join("hub/hub.pid"), "bellwether-hub")?;
-    teardown::stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
-    Lab::down("test")?;
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn run(arguments: &Arguments, cases: &[Case], scene: &scene::Scene) -> bool {
-    let trials = cases
-        .iter()
-        .map(|case| trial(*case, Some(scene.clone())))
-        .collect();
-    !libtest_mimic::run(arguments, trials).has_failed()
-}
-
-fn trial((name, namespace, test): Case, scene: Option<scene::Scene>) -> Trial {
-    Trial::test(name, move || {
-        let scene = scene.ok_or("tests were only listed")?;
-        scene.case(namespace, test).map_err(|error| {
-            let said = without_backtrace(&format!("{error:?}"));
-            eprintln!("-- {name}: {said}");
-            Failed::from(said)
-        })
-    })
-}
-
-/// Cuts off the stack, which says nothing about a cluster.
-fn without_backtrace(text: &str) -> String {
-    text.split("\nStack backtrace:")
-        .next()
-        .unwrap_or(text)
-        .to_owned()
 }

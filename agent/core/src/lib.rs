@@ -2,7 +2,8 @@
 //!
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`]), objects ([`canary_copy`], [`effective`],
-//! [`provider`]), judgements ([`settled`], [`analysis`], [`health`]) and order ([`apply_order`]).
+//! [`provider`], [`restore`]), judgements ([`settled`], [`analysis`], [`health`], [`ownership`],
+//! [`selection`]) and order ([`apply_order`]).
 
 pub mod analysis;
 pub mod apply_order;
@@ -11,8 +12,12 @@ pub mod covers;
 pub mod effective;
 pub mod health;
 pub mod machine;
+pub mod merge_patch;
 pub mod names;
+pub mod ownership;
 pub mod provider;
+pub mod restore;
+pub mod selection;
 pub mod settled;
 pub mod sizes;
 pub mod template_digest;

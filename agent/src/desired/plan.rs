@@ -294,6 +294,7 @@ fn new_unit(key: &str) -> SyncUnit {
         reason: String::new(),
         failed_templates: Vec::new(),
         objects: Vec::new(),
+        removing: false,
         next_event: 1,
         events: Vec::new(),
         finished_rollouts: Vec::new(),

@@ -26,6 +26,15 @@ pub enum StoreError {
         /// The record's name.
         name: String,
     },
+    /// The cluster dropped what it does not know.
+    #[error(
+        "failed to write {name}: the cluster's definition of SyncRecord is older than the agent; \
+         install the definitions of this version"
+    )]
+    OldDefinition {
+        /// The record's name.
+        name: String,
+    },
     /// The API server does not answer, or refuses.
     #[error("failed to reach the cluster's API server")]
     Kube(#[from] kube::Error),
@@ -112,10 +121,21 @@ impl Records {
         self.shards
             .iter()
             .flat_map(|shard| shard.units.values())
-            .flat_map(|unit| [&unit.digest, &unit.running_digest, &unit.applied_digest])
-            .filter_map(|digest| digest.as_deref().and_then(digest_bytes))
+            .flat_map(named_by)
+            .filter_map(|digest| digest_bytes(digest))
             .collect()
     }
+}
+
+fn named_by(unit: &SyncUnit) -> impl Iterator<Item = &String> {
+    let originals = unit
+        .objects
+        .iter()
+        .filter_map(|held| held.adopted.as_ref()?.originals.as_ref());
+    [&unit.digest, &unit.running_digest, &unit.applied_digest]
+        .into_iter()
+        .flatten()
+        .chain(originals)
 }
 
 fn live_digest(unit: &SyncUnit) -> Option<[u8; 32]> {
@@ -211,12 +231,84 @@ impl ShardStore {
         match written {
             Ok(record) => {
                 after.shards[index].resource_version = record.metadata.resource_version;
-                Ok(())
+                // Whose an object is must be durable before it is written to.
+                if remembers(&record.spec.units, &after.shards[index].units) {
+                    Ok(())
+                } else {
+                    Err(StoreError::OldDefinition { name })
+                }
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 Err(StoreError::Conflict { name })
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Tells whether a stored record has everything of `units` that keeps what is not ours from being
+/// deleted.
+fn remembers(stored: &[SyncUnit], units: &BTreeMap<String, SyncUnit>) -> bool {
+    stored.len() == units.len()
+        && stored.iter().all(|stored| {
+            units.get(&stored.key).is_some_and(|unit| {
+                (&stored.objects, stored.removing) == (&unit.objects, unit.removing)
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_api::{
+        reference::ObjectRef,
+        sync_record::{Adoption, HeldObject},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn adopting() -> SyncUnit {
+        let unit = json!({"key": "application/default/shop", "generation": 1, "digest": null});
+        let mut unit: SyncUnit = serde_json::from_value(unit).expect("a unit needs no more");
+        let object = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+        };
+        unit.objects = vec![HeldObject {
+            uid: Some("a".to_owned()),
+            adopted: Some(Adoption {
+                release: "r".to_owned(),
+                revision: 2,
+                settled: false,
+                originals: Some("ab".repeat(32)),
+            }),
+            ..HeldObject::from(object)
+        }];
+        unit
+    }
+
+    #[test]
+    fn what_was_there_before_is_kept_as_long_as_it_is_named() {
+        let mut records = Records::empty();
+        records.put(adopting());
+        assert_eq!(records.named_digests(), BTreeSet::from([[0xab; 32]]));
+    }
+
+    #[test]
+    fn a_definition_that_drops_fields_is_noticed() {
+        let unit = adopting();
+        let units = BTreeMap::from([(unit.key.clone(), unit.clone())]);
+        assert!(remembers(std::slice::from_ref(&unit), &units));
+        let mut dropped = unit.clone();
+        dropped.objects[0].adopted = None;
+        assert!(!remembers(&[dropped], &units));
+        let removing = SyncUnit {
+            removing: true,
+            ..unit.clone()
+        };
+        let units = BTreeMap::from([(unit.key.clone(), removing)]);
+        assert!(!remembers(&[unit], &units));
     }
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     material::{Identity, Request},
-    secret::{self, SecretError, Stored},
+    secret::{self, Held, Pending, SecretError, Stored},
     tls::Trust,
 };
 use crate::link::{Backoff, LinkError, identity_client};
@@ -84,12 +84,14 @@ async fn try_obtain(
     namespace: &str,
     enrolment: &Enrolment,
 ) -> Result<Identity, ObtainError> {
-    let stored = secret::load(client.clone(), namespace).await?;
+    let Held { stored, pending } = secret::load(client.clone(), namespace).await?;
     let token_hash = hex::encode(Sha256::digest(enrolment.token.trim()));
     let now = Timestamp::now();
     let has_token = !enrolment.token.trim().is_empty();
-    let usable = stored.filter(|stored| stored.identity.not_after + RENEWAL_GRACE > now);
-    if let Some(stored) = &usable
+    let usable = stored
+        .as_ref()
+        .filter(|stored| stored.identity.not_after + RENEWAL_GRACE > now);
+    if let Some(stored) = usable
         && (!has_token || stored.token_hash == token_hash)
     {
         return Ok(stored.identity.clone());
@@ -97,7 +99,23 @@ async fn try_obtain(
     if !has_token {
         return Err(ObtainError::NoToken);
     }
-    match enrol(enrolment).await {
+    let kept = pending
+        .filter(|pending| pending.token_hash == token_hash)
+        .and_then(|pending| Request::again(&pending.key_pem).ok());
+    let request = match kept {
+        Some(request) => request,
+        None => {
+            let request = Request::new().map_err(LinkError::from)?;
+            // Before the token is spent: whoever loses the answer must be able to ask for it again.
+            let pending = Pending {
+                key_pem: request.key_pem(),
+                token_hash: token_hash.clone(),
+            };
+            secret::save(client.clone(), namespace, stored.as_ref(), Some(&pending)).await?;
+            request
+        }
+    };
+    match enrol(enrolment, &request).await {
         Ok(identity) => {
             tracing::info!(
                 cluster.id = identity.cluster_id,
@@ -120,24 +138,23 @@ async fn try_obtain(
                     error,
                     "the join token is refused; the stored identity is used"
                 );
-                Ok(stored.identity)
+                Ok(stored.identity.clone())
             }
             _ => Err(error.into()),
         },
     }
 }
 
-/// The token is spent: what it gave must not be lost to an API server that is away for a while.
+/// What the token gave must not be lost to an API server that is away for a while.
 async fn save(client: &kube::Client, namespace: &str, stored: &Stored) {
     let mut backoff = Backoff::default();
-    while let Err(error) = secret::save(client.clone(), namespace, stored).await {
+    while let Err(error) = secret::save(client.clone(), namespace, Some(stored), None).await {
         tracing::warn!(error = %crate::link::chain(&error), "the identity could not be stored yet");
         tokio::time::sleep(backoff.next(rand::random())).await;
     }
 }
 
-async fn enrol(enrolment: &Enrolment) -> Result<Identity, LinkError> {
-    let request = Request::new()?;
+async fn enrol(enrolment: &Enrolment, request: &Request) -> Result<Identity, LinkError> {
     let mut client =
         identity_client(&enrolment.addresses, Trust::CaHash(enrolment.ca_hash)).await?;
     let asked = client.call.enrol(EnrolRequest {
@@ -154,4 +171,86 @@ async fn enrol(enrolment: &Enrolment) -> Result<Identity, LinkError> {
     let now = Timestamp::now();
     crate::link::warn_of_clocks(answer.hub_time_ms, now);
     Ok(request.complete(answer, now)?)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request as HttpRequest, Response, StatusCode};
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A cluster that keeps one Secret; every write of it, oldest first.
+    fn cluster() -> (kube::Client, Arc<Mutex<Vec<Value>>>) {
+        let writes = Arc::new(Mutex::new(Vec::<Value>::new()));
+        let kept = Arc::clone(&writes);
+        let service = tower::service_fn(move |request: HttpRequest<Body>| {
+            let kept = Arc::clone(&kept);
+            async move {
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await.unwrap().to_bytes();
+                let (status, answer) = if head.method == Method::PATCH {
+                    let secret: Value = serde_json::from_slice(&bytes).unwrap();
+                    kept.lock().unwrap().push(secret.clone());
+                    (StatusCode::OK, secret)
+                } else {
+                    match kept.lock().unwrap().last() {
+                        Some(secret) => (StatusCode::OK, secret.clone()),
+                        None => {
+                            let gone = json!({"kind": "Status", "apiVersion": "v1",
+                                "status": "Failure", "reason": "NotFound", "code": 404,
+                                "message": "no such secret", "metadata": {}});
+                            (StatusCode::NOT_FOUND, gone)
+                        }
+                    }
+                };
+                let body = Body::from(serde_json::to_vec(&answer).unwrap());
+                let response = Response::builder().status(status).body(body).unwrap();
+                Ok::<_, std::io::Error>(response)
+            }
+        });
+        (kube::Client::new(service, "bellwether-system"), writes)
+    }
+
+    fn keys(writes: &Mutex<Vec<Value>>) -> Vec<String> {
+        let writes = writes.lock().unwrap();
+        let key = |secret: &Value| secret["data"]["pending.key"].as_str().map(str::to_owned);
+        writes.iter().map(|secret| key(secret).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn key_is_kept_before_the_token_is_spent() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Bound and dropped: nobody listens there.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let enrolment = |token: &str| Enrolment {
+            addresses: vec![address.clone()],
+            ca_hash: [0; 32],
+            token: token.to_owned(),
+            cluster_uid: "uid".to_owned(),
+            agent_version: "0".to_owned(),
+        };
+        let (client, writes) = cluster();
+        for _ in 0..2 {
+            let tried = try_obtain(&client, "bellwether-system", &enrolment("bwj_a")).await;
+            assert!(matches!(tried, Err(ObtainError::Link(_))), "{tried:?}");
+        }
+        assert_eq!(
+            keys(&writes).len(),
+            1,
+            "the second try asks with the same key"
+        );
+        let tried = try_obtain(&client, "bellwether-system", &enrolment("bwj_b")).await;
+        assert!(tried.is_err());
+        let keys = keys(&writes);
+        assert_eq!(keys.len(), 2);
+        assert_ne!(keys[0], keys[1], "another token is another enrolment");
+    }
 }

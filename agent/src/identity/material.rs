@@ -56,6 +56,19 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn new() -> Result<Self, MaterialError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(MaterialError::Key)?;
+        Self::with_key(key)
+    }
+
+    /// Asks again with a key that was made before.
+    pub(super) fn again(key_pem: &str) -> Result<Self, MaterialError> {
+        Self::with_key(KeyPair::from_pem(key_pem).map_err(MaterialError::Key)?)
+    }
+
+    pub(super) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    fn with_key(key: KeyPair) -> Result<Self, MaterialError> {
         let mut params = CertificateParams::default();
         // The hub writes every name; a request that asks for none cannot be misread.
         params.distinguished_name = DistinguishedName::new();

@@ -85,7 +85,10 @@ async fn publish(
 ) {
     identity.send_replace(Arc::new(renewed.clone()));
     let token_hash = match secret::load(client.clone(), namespace).await {
-        Ok(stored) => stored.map(|stored| stored.token_hash).unwrap_or_default(),
+        Ok(held) => held
+            .stored
+            .map(|stored| stored.token_hash)
+            .unwrap_or_default(),
         Err(error) => {
             // The stored certificate is good until it ends; the next renewal stores again.
             tracing::warn!(error = %chain(&error), "the renewed certificate was not stored");
@@ -96,7 +99,7 @@ async fn publish(
         identity: renewed,
         token_hash,
     };
-    if let Err(error) = secret::save(client.clone(), namespace, &stored).await {
+    if let Err(error) = secret::save(client.clone(), namespace, Some(&stored), None).await {
         tracing::warn!(error = %chain(&error), "the renewed certificate was not stored");
     }
 }

@@ -34,23 +34,46 @@ pub(super) struct Stored {
     pub(super) token_hash: String,
 }
 
-pub(super) async fn load(
-    client: kube::Client,
-    namespace: &str,
-) -> Result<Option<Stored>, SecretError> {
+/// The key of an enrolment whose answer is still awaited. It is kept before the hub is asked, so
+/// that an answer that is lost can be asked for again: the token is good for this key alone.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) key_pem: String,
+    /// Hex SHA-256 of the join token.
+    pub(super) token_hash: String,
+}
+
+/// Everything that the Secret holds.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) stored: Option<Stored>,
+    pub(super) pending: Option<Pending>,
+}
+
+pub(super) async fn load(client: kube::Client, namespace: &str) -> Result<Held, SecretError> {
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
     let Some(secret) = secrets
         .get_opt(SECRET_NAME)
         .await
         .map_err(SecretError::Kube)?
     else {
-        return Ok(None);
+        return Ok(Held::default());
     };
     let data = secret.data.unwrap_or_default();
-    if data.is_empty() {
-        return Ok(None);
-    }
-    read(&data).map(Some).map_err(SecretError::Malformed)
+    let pending = read_pending(&data);
+    let stored = match data.contains_key("tls.crt") {
+        true => Some(read(&data).map_err(SecretError::Malformed)?),
+        false => None,
+    };
+    Ok(Held { stored, pending })
+}
+
+fn read_pending(data: &BTreeMap<String, ByteString>) -> Option<Pending> {
+    let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
+    Some(Pending {
+        key_pem: text("pending.key")?,
+        token_hash: text("pending-token-hash")?,
+    })
 }
 
 fn read(data: &BTreeMap<String, ByteString>) -> Result<Stored, MaterialError> {
@@ -76,21 +99,35 @@ fn read(data: &BTreeMap<String, ByteString>) -> Result<Stored, MaterialError> {
     })
 }
 
+/// Makes the Secret hold these and nothing else.
 pub(super) async fn save(
     client: kube::Client,
     namespace: &str,
-    stored: &Stored,
+    stored: Option<&Stored>,
+    pending: Option<&Pending>,
 ) -> Result<(), SecretError> {
-    let identity = &stored.identity;
-    let data = [
-        ("tls.key", identity.key_pem().to_owned()),
-        ("tls.crt", identity.chain_pem()),
-        ("ca.crt", identity.trusted_pem()),
-        ("cluster-id", identity.cluster_id.clone()),
-        ("cluster-name", identity.cluster_name.clone()),
-        ("obtained-at", identity.obtained_at.to_string()),
-        ("token-hash", stored.token_hash.clone()),
-    ];
+    let mut data = Vec::new();
+    if let Some(Stored {
+        identity,
+        token_hash,
+    }) = stored
+    {
+        data.extend([
+            ("tls.key", identity.key_pem().to_owned()),
+            ("tls.crt", identity.chain_pem()),
+            ("ca.crt", identity.trusted_pem()),
+            ("cluster-id", identity.cluster_id.clone()),
+            ("cluster-name", identity.cluster_name.clone()),
+            ("obtained-at", identity.obtained_at.to_string()),
+            ("token-hash", token_hash.clone()),
+        ]);
+    }
+    if let Some(pending) = pending {
+        data.extend([
+            ("pending.key", pending.key_pem.clone()),
+            ("pending-token-hash", pending.token_hash.clone()),
+        ]);
+    }
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(SECRET_NAME.to_owned()),

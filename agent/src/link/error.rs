@@ -108,13 +108,41 @@ pub(super) fn sort(status: Status) -> LinkError {
 
 /// Says so when this cluster's clock and the hub's differ by more than is good.
 pub(crate) fn warn_of_clocks(hub_time_ms: i64, now: Timestamp) {
+    if let Some(sentence) = clocks_apart(hub_time_ms, now) {
+        tracing::error!("{sentence}");
+    }
+}
+
+/// One sentence when this cluster's clock and the hub's differ by more than is good.
+pub(super) fn clocks_apart(hub_time_ms: i64, now: Timestamp) -> Option<String> {
     if hub_time_ms == 0 {
-        return;
+        return None;
     }
     let difference = now.as_millisecond().saturating_sub(hub_time_ms);
     let seconds = difference.unsigned_abs() / 1_000;
-    if seconds > CLOCK_TOLERANCE.as_secs() {
-        let side = if difference > 0 { "ahead of" } else { "behind" };
-        tracing::error!("{}", crate::identity::clocks_differ(seconds, side));
+    let side = if difference > 0 { "ahead of" } else { "behind" };
+    (seconds > CLOCK_TOLERANCE.as_secs()).then(|| crate::identity::clocks_differ(seconds, side))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_told_apart_from_those_that_may() {
+        let now = Timestamp::from_second(1_000_000).expect("a time");
+        let apart = |ahead_s: i64| clocks_apart((1_000_000 - ahead_s) * 1_000, now);
+        assert_eq!(apart(299), None);
+        assert_eq!(clocks_apart(0, now), None, "a hub that does not say");
+        let ahead = apart(3_600).expect("a sentence");
+        assert!(
+            ahead.contains("about 60 minutes ahead of the hub's"),
+            "{ahead}"
+        );
+        let behind = apart(-3_600).expect("a sentence");
+        assert!(
+            behind.contains("about 60 minutes behind the hub's"),
+            "{behind}"
+        );
     }
 }

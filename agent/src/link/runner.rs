@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{bundle::UnitKey, status::UnitOutcome, sync_record::SyncUnit};
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
     bulk::SampleOutbox,
-    error::{LinkError, chain},
+    error::{LinkError, chain, clocks_apart},
     session::{Ended, Session},
 };
 use crate::{desired::Desired, identity::Identity, report::Reports};
@@ -57,6 +58,9 @@ pub struct LinkStatus {
     pub connected: bool,
     /// Why not, in one sentence; empty when connected or never tried.
     pub message: String,
+    /// That this cluster's clock and the hub's differ, in one sentence; empty when they do not, or
+    /// nothing is known.
+    pub clocks: String,
 }
 
 impl Link {
@@ -75,7 +79,27 @@ impl Link {
     }
 
     fn say(&self, connected: bool, message: String) {
-        self.status.send_replace(LinkStatus { connected, message });
+        self.status.send_modify(|status| {
+            status.connected = connected;
+            status.message = message;
+        });
+    }
+
+    /// Takes in what time it is at the hub; says so when a clock turns wrong or right.
+    pub(super) fn compare_clocks(&self, hub_time_ms: i64, now: Timestamp) {
+        let clocks = clocks_apart(hub_time_ms, now).unwrap_or_default();
+        self.status.send_if_modified(|status| {
+            if status.clocks == clocks {
+                return false;
+            }
+            if clocks.is_empty() {
+                tracing::info!("the clocks agree again");
+            } else if status.clocks.is_empty() {
+                tracing::error!("{clocks}");
+            }
+            status.clocks = clocks;
+            true
+        });
     }
 }
 
@@ -84,10 +108,13 @@ fn is_finished(key: &str, unit: &SyncUnit) -> bool {
         // Commands are taken in when they are stored.
         (Ok(UnitKey::Command(_)) | Err(_), _) => true,
         (Ok(UnitKey::Application(_)), None) => unit.objects.is_empty(),
-        (Ok(UnitKey::Application(_)), Some(_)) => matches!(
-            unit.outcome,
-            Some(UnitOutcome::Succeeded | UnitOutcome::Failed | UnitOutcome::Refused)
-        ),
+        (Ok(UnitKey::Application(_)), Some(_)) => {
+            !unit.removing
+                && matches!(
+                    unit.outcome,
+                    Some(UnitOutcome::Succeeded | UnitOutcome::Failed | UnitOutcome::Refused)
+                )
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use tonic::Streaming;
 use super::{
     bulk,
     channel::{Watch, link_client},
-    error::{LinkError, warn_of_clocks},
+    error::LinkError,
     intake::{Intake, Next},
     runner::Link,
 };
@@ -129,7 +129,7 @@ impl Session {
         link.desired
             .enter_epoch(welcome.epoch)
             .map_err(CommitError::from)?;
-        warn_of_clocks(welcome.hub_time_ms, Timestamp::now());
+        link.compare_clocks(welcome.hub_time_ms, Timestamp::now());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
         let mut beats = interval_at(Instant::now() + every, every);
@@ -216,7 +216,10 @@ impl Session {
                         .acked(&unit.key, unit.sequence, unit.event_sequence);
                 }
             }
-            hub_message::Message::Beat(beat) => self.hub_beat = beat.number,
+            hub_message::Message::Beat(beat) => {
+                self.hub_beat = beat.number;
+                link.compare_clocks(beat.hub_time_ms, Timestamp::now());
+            }
             hub_message::Message::Reconnect(reconnect) => {
                 let after = Duration::from_millis(u64::from(reconnect.after_ms));
                 return Ok(Some(Ended::Reconnect(after)));
@@ -344,6 +347,7 @@ impl Session {
             applied_generation: link.applied_generation(),
             hub_beat: self.hub_beat,
             drift_age_ms: (link.drift_age_ms)(),
+            agent_time_ms: Timestamp::now().as_millisecond(),
         }))
         .await
     }
@@ -392,5 +396,6 @@ fn hello(link: &Link) -> Hello {
         cluster_uid: link.cluster_uid.clone(),
         capabilities: link.capabilities.clone(),
         epoch: held.epoch,
+        agent_time_ms: Timestamp::now().as_millisecond(),
     }
 }

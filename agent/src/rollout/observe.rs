@@ -6,6 +6,7 @@ use bellwether_agent_core::{
     effective::GovernedRoute,
     machine::{Observations, RouteView, ServiceView},
     provider::{RouteObservation, Split, own, render, renderer},
+    selection::selects,
     settled::TemplateVersion,
 };
 use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
@@ -17,6 +18,9 @@ use super::{
     views,
 };
 use crate::{metrics::Meter, sync::watch::Poke};
+
+/// Workloads that are named in one reason.
+const MAX_NAMED: usize = 5;
 
 /// What the shell knows beside the live objects.
 pub struct Seen<'a> {
@@ -115,7 +119,7 @@ impl Run {
             .filter_map(|service| {
                 let name = views::name(service);
                 let mut selector = views::string_map(service, "/spec/selector");
-                let matches = views::selects(&selector, &scene.canary_labels);
+                let matches = selects(&selector, &scene.canary_labels);
                 if !matches && apex.as_ref() != Some(&name) {
                     return None;
                 }
@@ -125,14 +129,13 @@ impl Run {
                     namespace: Some(scene.namespace.clone()),
                     name: name.clone(),
                 };
-                let others = scene.others_selected(live, &selector);
+                let others = scene.others_selected(live, &name, &selector);
                 let unpinnable = if !seen.delivered.contains(&target) {
                     "it is not delivered by this application".to_owned()
                 } else if others.is_empty() {
                     String::new()
                 } else {
-                    let others: Vec<String> = others.into_iter().collect();
-                    format!("it also selects pods of {}", others.join(", "))
+                    format!("it also selects pods of {}", some_of(others))
                 };
                 Some(ServiceView {
                     name,
@@ -207,6 +210,18 @@ impl Run {
 fn not_yet(why: &str) -> RouteObservation {
     RouteObservation::NotYet {
         why: why.to_owned(),
+    }
+}
+
+/// The first of many names: a Service may select any number of single pods.
+fn some_of(names: BTreeSet<String>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let named: Vec<String> = names.into_iter().take(MAX_NAMED).collect();
+    let named = named.join(", ");
+    if more == 0 {
+        named
+    } else {
+        format!("{named} and {more} more")
     }
 }
 

@@ -191,7 +191,13 @@ impl Run {
                 }
                 continue;
             };
-            let command = command_of(bundle, hub.clone(), &track.spec.command, end);
+            let command = command_of(
+                bundle,
+                &self.rollout.name,
+                hub.clone(),
+                &track.spec.command,
+                end,
+            );
             if track.spec.command == command {
                 self.track = track;
                 return Ok(());

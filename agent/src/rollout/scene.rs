@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     effective::GovernedRoute,
-    names::{RUN_LABEL, canary_name, run_label},
+    names::{HASH_LABEL, RUN_LABEL, canary_name, run_label},
     provider::{Names, renderer},
+    selection::{self, Neighbours, selects},
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
@@ -109,11 +110,24 @@ impl Scene {
             cluster.list("v1", "Service", namespace, None),
             cluster.list(SLICES, "EndpointSlice", namespace, None),
         )?;
-        let (routes, own_routes, canary_pods, deployments, hpas, scaled_objects) = tokio::try_join!(
+        let (
+            routes,
+            own_routes,
+            canary_pods,
+            selected_pods,
+            deployments,
+            stateful_sets,
+            daemon_sets,
+            hpas,
+            scaled_objects,
+        ) = tokio::try_join!(
             routes,
             own_routes,
             cluster.list("v1", "Pod", namespace, Some(&pods_of_run)),
+            self.selected_pods(cluster, &services),
             cluster.list(APPS, "Deployment", namespace, None),
+            cluster.list(APPS, "StatefulSet", namespace, None),
+            cluster.list(APPS, "DaemonSet", namespace, None),
             cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
             cluster.list("keda.sh/v1alpha1", "ScaledObject", namespace, None),
         )?;
@@ -128,7 +142,9 @@ impl Scene {
             routes,
             own_routes,
             canary_pods,
+            selected_pods,
             deployments,
+            stateful_and_daemon_sets: stateful_sets.into_iter().chain(daemon_sets).collect(),
             autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
         })
     }
@@ -209,25 +225,50 @@ impl Scene {
         views::string_map(object, "/metadata/labels").get(RUN_LABEL) == Some(&self.label)
     }
 
-    /// Pods of other workloads that a selector would match too, as names of those workloads.
+    /// The pods of each Service that is to be pinned and is not yet: what a pin would take the Service
+    /// away from is asked before, and costs nothing while a run is under way.
+    async fn selected_pods(
+        &self,
+        cluster: &Cluster,
+        services: &[Value],
+    ) -> Result<BTreeMap<String, Vec<Value>>, ClusterError> {
+        let mut pods = BTreeMap::new();
+        for service in services.iter().filter(|service| !self.is_own(service)) {
+            let selector = views::string_map(service, "/spec/selector");
+            let matches = selects(&selector, &self.canary_labels);
+            if !matches || selector.contains_key(HASH_LABEL) {
+                continue;
+            }
+            let labels: Vec<String> = selector
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            let selected = cluster
+                .pods_metadata(&self.namespace, &labels.join(","))
+                .await?;
+            pods.insert(views::name(service), selected);
+        }
+        Ok(pods)
+    }
+
+    /// What else a Service selects, or would as soon as it has pods, as names of workloads.
     #[must_use]
     pub fn others_selected(
         &self,
         live: &Live,
+        service: &str,
         selector: &BTreeMap<String, String>,
     ) -> BTreeSet<String> {
-        live.deployments
-            .iter()
-            .filter(|deployment| {
-                let name = views::name(deployment);
-                name != self.workload.name && name != self.canary.name
-            })
-            .filter(|deployment| {
-                let labels = views::string_map(deployment, "/spec/template/metadata/labels");
-                views::selects(selector, &labels)
-            })
-            .map(|deployment| format!("Deployment/{}", views::name(deployment)))
-            .collect()
+        selection::others_selected(
+            selector,
+            Neighbours {
+                own: &[&self.workload.name, &self.canary.name],
+                deployments: &live.deployments,
+                stateful_and_daemon_sets: &live.stateful_and_daemon_sets,
+                replica_sets: &live.replica_sets,
+                pods: live.selected_pods.get(service).map_or(&[], Vec::as_slice),
+            },
+        )
     }
 }
 
@@ -335,8 +376,12 @@ pub struct Live {
     pub own_routes: Vec<Option<Value>>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
+    /// Metadata of the pods of each Service that is to be pinned and is not yet.
+    pub selected_pods: BTreeMap<String, Vec<Value>>,
     /// All Deployments of the namespace.
     pub deployments: Vec<Value>,
+    /// All StatefulSets and DaemonSets of the namespace.
+    pub stateful_and_daemon_sets: Vec<Value>,
     /// HorizontalPodAutoscalers and ScaledObjects of the namespace.
     pub autoscalers: Vec<Value>,
 }

@@ -207,11 +207,12 @@ pub fn workload_of(bundle: &Bundle, rollout: &BundleRollout) -> ObjectRef {
     }
 }
 
-/// The command that a run is under: the hub's if it names this run, and an end that the agent
-/// itself knows of.
+/// The command that the run of one Rollout is under: the hub's if it names this run, and an end
+/// that the agent itself knows of.
 #[must_use]
 pub fn command_of(
     bundle: &Bundle,
+    rollout: &str,
     hub: Option<Command>,
     held: &Command,
     end: Option<AbortCause>,
@@ -221,6 +222,7 @@ pub fn command_of(
         .unwrap_or_default();
     command.run = bundle.run;
     command.attempt = bundle.attempt;
+    command.complete.retain(|name| name == rollout);
     if let (None, Some(cause)) = (&command.abort, end) {
         let reason = match cause {
             AbortCause::Superseded => "a newer release was granted",

@@ -227,16 +227,6 @@ pub fn targets(autoscaler: &Value, workload: &str) -> bool {
         && (kind.is_empty() || kind == "Deployment")
 }
 
-/// Tells whether a Service's selector matches labels; an empty selector matches nothing. The pin
-/// itself is left out, since it is what a run adds.
-pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    let mut own = selector
-        .iter()
-        .filter(|(key, _)| key.as_str() != "pod-template-hash")
-        .peekable();
-    own.peek().is_some() && own.all(|(key, value)| labels.get(key) == Some(value))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -256,24 +246,6 @@ mod tests {
         let endpoints = endpoints(&slices, "web");
         assert_eq!(endpoints.ready.iter().collect::<Vec<_>>(), ["10.0.0.1"]);
         assert_eq!(endpoints.not_ready.len(), 2);
-    }
-
-    #[test]
-    fn selector_matches_without_its_pin() {
-        let map = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        let labels: BTreeMap<_, _> = map(&[("app", "web"), ("bellwether.dev/run", "x")]);
-        assert!(selects(
-            &map(&[("app", "web"), ("pod-template-hash", "abc")]),
-            &labels
-        ));
-        assert!(!selects(&map(&[("app", "other")]), &labels));
-        assert!(!selects(&map(&[]), &labels));
-        assert!(!selects(&map(&[("pod-template-hash", "abc")]), &labels));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::{application::AdoptPolicy, bundle::Bundle, reference::ObjectRef};
+use bellwether_agent_core::ownership::is_held;
+use bellwether_api::{
+    application::AdoptPolicy, bundle::Bundle, reference::ObjectRef, sync_record::HeldObject,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
@@ -25,21 +28,38 @@ pub struct Admission<'a> {
     /// What the agent may do.
     pub access: &'a Access,
     /// Objects that this unit holds already.
-    pub own: &'a BTreeSet<ObjectRef>,
+    pub own: &'a [HeldObject],
     /// Objects that other applications hold, with their unit's key.
     pub taken: &'a BTreeMap<ObjectRef, String>,
 }
 
+/// What was found out about a bundle.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted {
+    /// Why it is refused, one sentence each; empty = it may come in.
+    pub refusals: Vec<String>,
+    /// Live objects that are not ours and that the bundle takes over.
+    pub adopts: Vec<Value>,
+}
+
+/// What came of trying one object out.
+enum Tried {
+    Fine,
+    Adopts(Value),
+    Refused(String),
+}
+
 impl Admission<'_> {
-    /// Lists why the bundle is refused, one sentence each; empty = it may come in.
+    /// Finds out whether a bundle may come in, and what it takes over then.
     ///
     /// # Errors
     /// The API server does not answer: nothing is known, and asking again may help.
-    pub async fn refusals(
+    pub async fn review(
         &self,
         bundle: &Bundle,
         wanted: &[Wanted],
-    ) -> Result<Vec<String>, ClusterError> {
+    ) -> Result<Admitted, ClusterError> {
+        let mut adopts = Vec::new();
         let mut refusals = repeated(wanted);
         for want in wanted {
             if let Some(owner) = self.taken.get(&want.target) {
@@ -53,21 +73,26 @@ impl Admission<'_> {
                 .iter()
                 .map(|want| self.try_out(bundle, want))
                 .collect();
-            let tried: Vec<Option<String>> = stream::iter(tries)
+            let tried: Vec<Tried> = stream::iter(tries)
                 .buffered(TRIED_AT_ONCE)
                 .try_collect()
                 .await?;
-            refusals.extend(tried.into_iter().flatten());
+            for tried in tried {
+                match tried {
+                    Tried::Fine => {}
+                    Tried::Adopts(live) => adopts.push(live),
+                    Tried::Refused(why) => refusals.push(why),
+                }
+            }
         }
-        Ok(shortened(refusals))
+        Ok(Admitted {
+            refusals: shortened(refusals),
+            adopts,
+        })
     }
 
     /// Asks the API server what applying one object would do.
-    async fn try_out(
-        &self,
-        bundle: &Bundle,
-        want: &Wanted,
-    ) -> Result<Option<String>, ClusterError> {
+    async fn try_out(&self, bundle: &Bundle, want: &Wanted) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
         let planned = match self
             .cluster
@@ -76,7 +101,7 @@ impl Admission<'_> {
         {
             Ok(planned) => Some(planned),
             Err(error) if error.is_final() => {
-                return Ok(Some(format!(
+                return Ok(Tried::Refused(format!(
                     "{} was refused: {}",
                     want.target,
                     error.answer()
@@ -85,7 +110,7 @@ impl Admission<'_> {
             // Its namespace or its kind may come with the bundle itself.
             Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => None,
             Err(ClusterError::NotServed { api_version, kind }) => {
-                return Ok(Some(format!(
+                return Ok(Tried::Refused(format!(
                     "{} needs kind {kind} of {api_version}, which this cluster does not serve",
                     want.target
                 )));
@@ -93,8 +118,8 @@ impl Admission<'_> {
             Err(error) if error.code() == Some(404) => None,
             Err(error) => return Err(error),
         };
-        let Some(live) = live.filter(|_| !self.own.contains(&want.target)) else {
-            return Ok(None);
+        let Some(live) = live.filter(|live| !self.holds(want, live)) else {
+            return Ok(Tried::Fine);
         };
         let identical = planned.is_some_and(|planned| same(&live, &planned));
         let allowed = match bundle.sync.adopt {
@@ -102,14 +127,24 @@ impl Admission<'_> {
             AdoptPolicy::IfIdentical => identical,
             AdoptPolicy::Never => false,
         };
-        Ok((!allowed).then(|| {
-            let why = if bundle.sync.adopt == AdoptPolicy::Never {
-                "sync.adopt is Never"
-            } else {
-                "it differs; set sync.adopt to Always to take it over"
-            };
-            format!("{} exists already and {why}", want.target)
-        }))
+        if allowed {
+            return Ok(Tried::Adopts(live));
+        }
+        let why = if bundle.sync.adopt == AdoptPolicy::Never {
+            "sync.adopt is Never"
+        } else {
+            "it differs; set sync.adopt to Always to take it over"
+        };
+        Ok(Tried::Refused(format!(
+            "{} exists already and {why}",
+            want.target
+        )))
+    }
+
+    fn holds(&self, want: &Wanted, live: &Value) -> bool {
+        self.own
+            .iter()
+            .any(|held| held.is(&want.target) && is_held(held, live, SYNC_MANAGER))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The member cluster's API server, for objects of any kind.
 
 mod error;
+mod exact;
 
 use std::{
     collections::BTreeMap,

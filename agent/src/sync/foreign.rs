@@ -4,8 +4,9 @@
 //! `kubectl rollout restart`, a further environment variable — survives it. In the pod template of
 //! a governed workload it would change the version that the run pinned everything to.
 
+use bellwether_agent_core::merge_patch::replacing;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::cluster::{ROLLOUT_MANAGER, SYNC_MANAGER};
 
@@ -36,26 +37,6 @@ pub fn template_patch(live: &Value, wanted: &Value) -> Option<Value> {
     let wanted = wanted.pointer("/spec/template")?;
     let live = live.pointer("/spec/template").unwrap_or(&Value::Null);
     Some(serde_json::json!({"spec": {"template": replacing(live, wanted)}}))
-}
-
-/// A merge patch keeps what it does not name, so that everything to be removed is named as null.
-/// Lists are replaced whole.
-fn replacing(live: &Value, wanted: &Value) -> Value {
-    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else {
-        return wanted.clone();
-    };
-    let mut patch: Map<String, Value> = live
-        .keys()
-        .filter(|key| !wanted.contains_key(*key))
-        .map(|key| (key.clone(), Value::Null))
-        .collect();
-    for (key, value) in wanted {
-        patch.insert(
-            key.clone(),
-            replacing(live.get(key).unwrap_or(&Value::Null), value),
-        );
-    }
-    Value::Object(patch)
 }
 
 #[cfg(test)]

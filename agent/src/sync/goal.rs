@@ -45,6 +45,11 @@ pub fn goal(unit: &SyncUnit) -> Goal {
             abort,
         };
     }
+    // A removal that began is finished first, whatever is granted meanwhile: half of the objects may
+    // be gone, so that there is nothing left to roll out from. What is granted is a first install then.
+    if unit.removing {
+        return Goal::Remove;
+    }
     let Some(digest) = &unit.digest else {
         return if unit.objects.is_empty() && unit.applied_digest.is_none() {
             Goal::Nothing
@@ -163,6 +168,13 @@ mod tests {
             (
                 SyncUnit {
                     digest: None,
+                    ..applied(unit())
+                },
+                Goal::Remove,
+            ),
+            (
+                SyncUnit {
+                    removing: true,
                     ..applied(unit())
                 },
                 Goal::Remove,

@@ -8,7 +8,7 @@ use bellwether_api::{
     reference::ObjectRef,
     status::{Health, ObjectStatus},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cluster::{ApplyMode, Cluster, ClusterError, reference},
@@ -84,6 +84,7 @@ pub struct Kept {
 pub struct Keeper {
     manager: &'static str,
     seen: BTreeMap<ObjectRef, Seen>,
+    written: BTreeMap<ObjectRef, Value>,
 }
 
 impl Keeper {
@@ -93,6 +94,7 @@ impl Keeper {
         Self {
             manager,
             seen: BTreeMap::new(),
+            written: BTreeMap::new(),
         }
     }
 
@@ -160,6 +162,7 @@ impl Keeper {
         let live = cluster
             .apply(self.manager, &want.object, ApplyMode::Force)
             .await?;
+        self.note_written(want, &live);
         self.note(want, digest, Some(&live), false);
         Ok(())
     }
@@ -213,6 +216,7 @@ impl Keeper {
                 let applied = cluster
                     .apply(self.manager, &want.object, ApplyMode::Force)
                     .await?;
+                self.note_written(want, &applied);
                 // Fields that others own may change as they like: only what applying had to put
                 // back was drift.
                 if Some(clean_digest(&applied)) != clean {
@@ -230,6 +234,25 @@ impl Keeper {
             DriftPolicy::Off => self.note(want, seen.wanted, live.as_ref(), false),
         }
         Ok(())
+    }
+
+    fn note_written(&mut self, want: &Wanted, live: &Value) {
+        let metadata = |field: &str| live.pointer(&format!("/metadata/{field}")).cloned();
+        let kept = json!({"metadata": {
+            "uid": metadata("uid"), "managedFields": metadata("managedFields"),
+        }});
+        self.written.insert(want.target.clone(), kept);
+    }
+
+    /// Uid and field managers of the objects that were written to and that nobody has recorded yet.
+    #[must_use]
+    pub const fn written(&self) -> &BTreeMap<ObjectRef, Value> {
+        &self.written
+    }
+
+    /// What was written is recorded.
+    pub fn recorded(&mut self) {
+        self.written.clear();
     }
 
     fn note(&mut self, want: &Wanted, wanted: [u8; 32], live: Option<&Value>, drifted: bool) {

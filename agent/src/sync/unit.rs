@@ -1,5 +1,7 @@
 //! One application: a task that works towards its goal and says how far it is.
 
+mod adoption;
+mod begin;
 mod memory;
 mod plain;
 mod removal;
@@ -21,6 +23,8 @@ use bellwether_api::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use adoption::OriginalsError;
 
 use super::{
     cluster::{ClusterError, SYNC_MANAGER},
@@ -53,6 +57,9 @@ pub enum PassError {
     /// A run could not be driven.
     #[error("failed to drive a run")]
     Run(#[from] RunError),
+    /// What was there before could not be kept.
+    #[error("failed to take over what was there before")]
+    Originals(#[from] OriginalsError),
 }
 
 /// How a pass ended.

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -36,18 +36,44 @@ pub enum HealthServerError {
     },
 }
 
-/// Whether what is held was read and units are kept; clones share it.
+/// Whether what is held was read and units are kept, and what people should know of the way to the
+/// hub, which makes nobody unready; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    ready: AtomicBool,
+    notes: Mutex<Vec<String>>,
+}
 
 impl Readiness {
     /// Says that units are kept from now on, or no longer.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.0.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Says what people should know, one sentence a line.
+    pub fn note(&self, notes: Vec<String>) {
+        *self.notes() = notes;
     }
 
     fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.ready.load(Ordering::Relaxed)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer in words.
+    fn text(&self) -> String {
+        let mut text = "ok\n".to_owned();
+        for note in self.notes().iter() {
+            text.push_str(note);
+            text.push('\n');
+        }
+        text
     }
 }
 
@@ -100,7 +126,7 @@ type Answer = Response<http_body_util::Full<Bytes>>;
 fn answer(path: &str, readiness: &Readiness, figures: &Figures) -> Answer {
     let (status, text) = match path {
         "/livez" => (StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" if readiness.get() => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if readiness.get() => (StatusCode::OK, readiness.text()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         "/metrics" => (StatusCode::OK, figures.text()),
         _ => (StatusCode::NOT_FOUND, "not found\n".to_owned()),

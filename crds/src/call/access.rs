@@ -85,6 +85,15 @@ pub struct LabelRequest {
     pub labels: BTreeMap<String, Option<String>>,
 }
 
+/// Takes a cluster's identity away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// Why; shown at the cluster. Empty when nothing is said.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -52,6 +52,9 @@ pub struct ApplicationStatus {
     pub done: u32,
     /// Clusters that it goes to.
     pub total: u32,
+    /// Clusters that hold it now, and would lose it were it deleted.
+    #[serde(default)]
+    pub clusters: u32,
     /// What a human should know, such as NoClusters.
     #[serde(default)]
     pub conditions: Vec<Condition>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::call::{
-    ApiTokenList, ApiTokenRequest, ApiTokenView, Item, LabelRequest, VersionInfo,
+    ApiTokenList, ApiTokenRequest, ApiTokenView, Item, LabelRequest, RevokeRequest, VersionInfo,
 };
 use http::Method;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::{
     client::{Body, Client},
     failure::{Code, Failure},
     kind::{Kind, segment},
-    output::{note, print},
+    output::{confirmed, note, print},
     render::{list::grid, span::ago},
 };
 
@@ -48,6 +48,31 @@ fn parse_changes(changes: &[String]) -> Result<BTreeMap<String, Option<String>>,
             },
         )
         .collect()
+}
+
+/// Takes a cluster's identity away, after asking.
+///
+/// # Errors
+/// What the hub refused.
+pub async fn revoke(client: &Client, name: &str, reason: &str, yes: bool) -> anyhow::Result<Code> {
+    let path = Kind::Cluster.path("", name);
+    let _: Item = client.get(&path).await?;
+    let question = format!(
+        "revoke cluster/{name}? it is cut off at once; its workloads stay, and what is under way \
+         there ends by its agent alone."
+    );
+    if !confirmed(&question, yes)? {
+        note("nothing revoked.");
+        return Ok(Code::Error);
+    }
+    let request = RevokeRequest {
+        reason: reason.to_owned(),
+    };
+    let _: Item = client.post(&format!("{path}/revoke"), &request).await?;
+    print(&format!(
+        "cluster/{name} revoked\n  undo  bellwether register cluster {name} --context …\n"
+    ))?;
+    Ok(Code::Done)
 }
 
 /// Runs a sub-command of `token`.

@@ -1,9 +1,9 @@
 //! `apply` and `delete`.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 
 use anyhow::{anyhow, bail};
-use bellwether_api::call::{AppliedObject, ApplyResult, Problem};
+use bellwether_api::call::{AppliedObject, ApplyResult, Item, Problem};
 use http::Method;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     documents::Documents,
     failure::{Code, Failure, problem_lines},
     kind::{Kind, one_target, segment},
-    output::{document, note, print},
+    output::{confirmed, document, note, print},
 };
 
 /// Applies documents, all of them or none.
@@ -24,8 +24,9 @@ pub async fn apply(client: &Client, global: &Global, args: &ApplyArgs) -> anyhow
     documents.fill_manifests(&args.manifests)?;
     let dry_run = if args.dry_run { "&dryRun=All" } else { "" };
     let path = format!(
-        "/api/v1/apply?namespace={}{dry_run}",
-        segment(&global.namespace)
+        "/api/v1/apply?namespace={}{dry_run}{}",
+        segment(&global.namespace),
+        because('&', &args.reason)
     );
     let body = Body::Bytes("application/yaml", documents.body.clone().into());
     let result: ApplyResult = match client.call(Method::POST, &path, body).await {
@@ -53,6 +54,15 @@ fn refused(error: anyhow::Error, documents: &Documents) -> anyhow::Result<Code> 
     }
     note("nothing applied.");
     Ok(Failure::Refused(problem).code())
+}
+
+/// A reason as a part of an address; empty when nothing was said.
+fn because(separator: char, reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!("{separator}reason={}", segment(reason))
+    }
 }
 
 fn object_line(object: &AppliedObject) -> String {
@@ -89,35 +99,107 @@ fn summary(result: &ApplyResult, global: &Global) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
+/// An object to delete.
+struct Doomed {
+    kind: Kind,
+    namespace: String,
+    name: String,
+    /// Of an application: how many clusters would lose it.
+    clusters: Option<u64>,
+}
+
+impl Doomed {
+    fn path(&self, reason: &str) -> String {
+        let path = self.kind.path(&self.namespace, &self.name);
+        match (self.kind, self.clusters) {
+            // Clusters are not records: nothing is released when one goes.
+            (Kind::Cluster, _) => path,
+            (_, Some(count)) => format!("{path}?clusters={count}{}", because('&', reason)),
+            (_, None) => format!("{path}{}", because('?', reason)),
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{}/{}", self.kind.word().to_lowercase(), self.name)
+    }
+
+    /// The title with what goes with it.
+    fn loss(&self) -> String {
+        match self.clusters {
+            None | Some(0) => self.title(),
+            Some(1) => format!("{} (leaves 1 cluster)", self.title()),
+            Some(count) => format!("{} (leaves {count} clusters)", self.title()),
+        }
+    }
+}
+
 /// Deletes objects.
 ///
 /// # Errors
 /// What the hub refused.
 pub async fn delete(client: &Client, global: &Global, args: &DeleteArgs) -> anyhow::Result<Code> {
-    let targets = targets(global, args)?;
-    if !args.yes && std::io::stdin().is_terminal() && !args.files.contains(&"-".to_owned()) {
-        let names: Vec<String> = targets
-            .iter()
-            .map(|(kind, _, name)| format!("{}/{name}", kind.word().to_lowercase()))
-            .collect();
-        note(&format!(
-            "delete {}? applications leave their clusters. [y/N]",
-            names.join(", ")
-        ));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            note("nothing deleted.");
-            return Ok(Code::Error);
-        }
+    let mut doomed = Vec::new();
+    for (kind, namespace, name) in targets(global, args)? {
+        doomed.push(count(client, args, kind, namespace, name).await?);
     }
-    for (kind, namespace, name) in targets {
+    if !args.yes && args.clusters.is_none() && !is_confirmed(args, &doomed)? {
+        note("nothing deleted.");
+        return Ok(Code::Error);
+    }
+    for one in doomed {
         let _: serde_json::Value = client
-            .call(Method::DELETE, &kind.path(&namespace, &name), Body::Empty)
+            .call(Method::DELETE, &one.path(&args.reason), Body::Empty)
             .await?;
-        print(&format!("{}/{name} deleted\n", kind.word().to_lowercase()))?;
+        print(&format!("{} deleted\n", one.title()))?;
     }
     Ok(Code::Done)
+}
+
+/// Finds out how many clusters would lose an application, unless that was said.
+async fn count(
+    client: &Client,
+    args: &DeleteArgs,
+    kind: Kind,
+    namespace: String,
+    name: String,
+) -> anyhow::Result<Doomed> {
+    let clusters = match (kind, args.clusters) {
+        (Kind::Application, Some(said)) => Some(said),
+        (Kind::Application, None) => {
+            let item: Item = client.get(&kind.path(&namespace, &name)).await?;
+            item.status.and_then(|status| status["clusters"].as_u64())
+        }
+        (_, Some(_)) => bail!(Failure::Usage(format!(
+            "--clusters goes with applications, not with {}",
+            kind.word().to_lowercase()
+        ))),
+        (_, None) => None,
+    };
+    Ok(Doomed {
+        kind,
+        namespace,
+        name,
+        clusters,
+    })
+}
+
+/// Asks on a terminal. Elsewhere nobody answers: what many clusters hold is then not deleted.
+fn is_confirmed(args: &DeleteArgs, doomed: &[Doomed]) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() || args.files.contains(&"-".to_owned()) {
+        let many = doomed
+            .iter()
+            .find_map(|one| Some((one, one.clusters.filter(|count| *count > 1)?)));
+        return match many {
+            None => Ok(true),
+            Some((one, count)) => bail!(Failure::Usage(format!(
+                "{} runs on {count} clusters; say --clusters {count} to take it away from all of \
+                 them, or -y for whatever it runs on",
+                one.title()
+            ))),
+        };
+    }
+    let losses: Vec<String> = doomed.iter().map(Doomed::loss).collect();
+    confirmed(&format!("delete {}?", losses.join(", ")), false)
 }
 
 fn targets(global: &Global, args: &DeleteArgs) -> anyhow::Result<Vec<(Kind, String, String)>> {

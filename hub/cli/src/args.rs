@@ -1,14 +1,18 @@
 //! The command line's grammar.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bellwether_api::duration::Dur;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 mod register;
 mod rollout;
 
-pub use register::{RegisterArgs, RegisterCommand, UnregisterCommand};
+pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use rollout::{ActionArgs, RolloutCommand};
 
 /// Control a fleet of Kubernetes clusters.
@@ -27,6 +31,26 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads this process's command line; on a mistake, says so and ends the process.
+    #[must_use]
+    pub fn read() -> Self {
+        let called = std::env::args_os().next().unwrap_or_default();
+        let matches = Self::called(Path::new(&called)).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Returns the grammar under the name by which the program was called: kubectl calls its
+    /// plugin `kubectl-bellwether`, and its user writes `kubectl bellwether`.
+    fn called(program: &Path) -> clap::Command {
+        let name = match program.file_name().and_then(OsStr::to_str) {
+            Some("kubectl-bellwether") => "kubectl bellwether",
+            _ => "bellwether",
+        };
+        Self::command().bin_name(name)
+    }
 }
 
 /// Options of every command.
@@ -68,6 +92,9 @@ pub enum Command {
     /// Take a cluster out of the fleet
     #[command(subcommand)]
     Unregister(UnregisterCommand),
+    /// Take a cluster's identity away and cut it off; nothing is deleted there
+    #[command(subcommand)]
+    Revoke(RevokeCommand),
     /// Set labels of a cluster: key=value sets, key- removes
     #[command(subcommand)]
     Label(LabelCommand),
@@ -141,6 +168,9 @@ pub struct ApplyArgs {
     /// Check everything and store nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Why; kept with the release that comes of it
+    #[arg(long, default_value = "")]
+    pub reason: String,
     /// How the answer is printed
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
@@ -165,6 +195,12 @@ pub struct DeleteArgs {
     /// Do not ask
     #[arg(short = 'y', long)]
     pub yes: bool,
+    /// Why; kept with the release that comes of it, if any
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Do not ask, but delete the application only if exactly this many clusters hold it
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["yes", "files"])]
+    pub clusters: Option<u64>,
 }
 
 /// `get`.
@@ -273,9 +309,28 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Cli, Command, RolloutCommand};
+
+    #[test]
+    fn help_shows_the_name_it_was_called_by() {
+        let help = |program: &str| {
+            let error = Cli::called(Path::new(program))
+                .try_get_matches_from([program, "rollout", "abort", "--help"])
+                .expect_err("help is shown");
+            error.to_string()
+        };
+        let plugin = help("/usr/local/bin/kubectl-bellwether");
+        assert!(
+            plugin.contains("Usage: kubectl bellwether rollout abort"),
+            "{plugin}"
+        );
+        let own = help("target/debug/bellwether");
+        assert!(own.contains("Usage: bellwether rollout abort"), "{own}");
+    }
 
     #[test]
     fn grammar_is_consistent() {

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 mod admin;
 mod apply;
@@ -24,14 +24,16 @@ mod rollout;
 mod sample;
 mod watch;
 
-use args::{Cli, Command, HubCommand, LabelCommand, RegisterCommand, UnregisterCommand};
+use args::{
+    Cli, Command, HubCommand, LabelCommand, RegisterCommand, RevokeCommand, UnregisterCommand,
+};
 use client::Client;
 use failure::{Code, Failure};
 
 fn main() -> ExitCode {
     // Fails only when a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -77,6 +79,9 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         }) => {
             let place = (!hub_only).then_some((context.as_deref(), kubeconfig.as_deref()));
             register::unregister(&client?, name, place).await
+        }
+        Command::Revoke(RevokeCommand::Cluster { name, reason, yes }) => {
+            admin::revoke(&client?, name, reason, *yes).await
         }
         Command::Label(LabelCommand::Cluster { name, changes }) => {
             admin::label(&client?, name, changes).await

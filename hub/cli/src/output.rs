@@ -1,6 +1,6 @@
 //! Where text goes: data to stdout, progress to stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use bellwether_api::call::Item;
 use serde::Serialize;
@@ -67,6 +67,21 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line to stderr.
 pub fn note(text: &str) {
     anstream::eprintln!("{text}");
+}
+
+/// Asks on a terminal; without one, or with `yes`, the answer is yes.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub fn confirmed(question: &str, yes: bool) -> anyhow::Result<bool> {
+    let stdin = std::io::stdin();
+    if yes || !stdin.is_terminal() {
+        return Ok(true);
+    }
+    note(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a document as JSON or YAML.

@@ -151,7 +151,12 @@ async fn wait_for_heartbeat(
             .as_str()
             .and_then(|at| at.parse::<Timestamp>().ok())
             .is_some_and(|at| at >= asked);
-        if fresh && status["condition"] == "Ready" {
+        let skewed = status["condition"] == "ClockSkew";
+        if fresh && skewed {
+            let message = status["message"].as_str().unwrap_or_default();
+            note(&format!("warning: {}: {message}", args.name));
+        }
+        if fresh && (skewed || status["condition"] == "Ready") {
             let certificate = status["certificateExpires"]
                 .as_str()
                 .and_then(|at| at.parse::<Timestamp>().ok())

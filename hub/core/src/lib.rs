@@ -6,6 +6,7 @@
 //! grants become [`bundle`]s; [`view`] renders all of it for people, [`check`] judges histories.
 
 pub mod authorize;
+pub mod brake;
 pub mod bundle;
 pub mod check;
 pub mod placement;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     application::{ApplicationSpec, SyncPolicy},
     legacy::normalised,
-    rollout::{RolloutSpec, WorkloadRef},
+    rollout::{OnDeletion, RolloutSpec, WorkloadRef},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -287,6 +287,22 @@ impl ReleaseContent {
             .iter()
             .flat_map(|component| &component.objects)
             .any(is_secret)
+    }
+
+    /// Names the rollouts that `next` lacks, when every one of them wants its run finished
+    /// (`onDeletion: Complete`); empty = a run under way goes back.
+    #[must_use]
+    pub fn completes_without(&self, next: &Self) -> Vec<String> {
+        let removed = || {
+            self.rollouts
+                .iter()
+                .filter(|rollout| !next.rollouts.contains(rollout))
+        };
+        if removed().all(|rollout| rollout.spec.on_deletion == OnDeletion::Complete) {
+            removed().map(|rollout| rollout.name.clone()).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Compares with what the records say now.

@@ -149,7 +149,8 @@ pub(super) struct Granted {
 }
 
 /// Uses a token and gives its cluster a new identity; the certificates it had before are refused
-/// from now on.
+/// from now on. The same key with the same token is the same enrolment, whose answer was lost: it
+/// gets another certificate, and nothing else changes.
 pub(super) async fn enrol(
     app: &App,
     token: &str,
@@ -158,9 +159,15 @@ pub(super) async fn enrol(
     now: Timestamp,
 ) -> Result<Granted, IdentityError> {
     let mut tx = app.store.begin().await?;
-    let token = join_tokens::use_once(&mut tx, &hash(token), now).await?;
-    let name = token.cluster_name;
+    let key = app.pki.key_of(csr)?;
+    let used = join_tokens::use_once(&mut tx, &hash(token), &key, now).await?;
+    let (token, name) = (&used.token, used.token.cluster_name.clone());
     let cluster = match clusters::get_in(&mut tx, &name).await? {
+        Some(cluster) if used.repeated && cluster.state == ClusterState::Active => {
+            return again(app, tx, cluster, kube_uid, csr, now).await;
+        }
+        // Whatever became of the cluster since, it takes a new token.
+        _ if used.repeated => return Err(IdentityError::Token(UseError::Used)),
         Some(cluster) => cluster,
         None => announce(&mut tx, &name, &token.labels, &token.created_by, now).await?,
     };
@@ -175,6 +182,33 @@ pub(super) async fn enrol(
     Ok(Granted {
         cluster: cluster.id,
         name,
+        issued,
+    })
+}
+
+/// Answers an enrolment once more.
+async fn again(
+    app: &App,
+    mut tx: Tx,
+    cluster: Cluster,
+    kube_uid: &str,
+    csr: &[u8],
+    now: Timestamp,
+) -> Result<Granted, IdentityError> {
+    if cluster.kube_uid.as_deref() != Some(kube_uid) {
+        return Err(IdentityError::Token(UseError::Used));
+    }
+    let issued = app.pki.issue(csr, cluster.id, now)?;
+    keep(&mut tx, cluster.id, &issued, now).await?;
+    tx.commit().await?;
+    tracing::info!(
+        cluster.id = %cluster.id,
+        cluster.name = cluster.name,
+        "the same key enrols again: its answer was lost"
+    );
+    Ok(Granted {
+        cluster: cluster.id,
+        name: cluster.name,
         issued,
     })
 }

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    clock::Clock,
     enrol,
     fetch::{Fetcher, Opened},
     identity::status_of,
@@ -63,6 +64,7 @@ impl LinkService {
         hello: &Hello,
         inbound: Streaming<AgentMessage>,
     ) -> Result<SessionStream, Status> {
+        let heard_at = Timestamp::now();
         let root = check_hello(hello)?;
         let cluster = enrol::admit(&self.app, identity.cluster, &identity.serial)
             .await
@@ -89,13 +91,27 @@ impl LinkService {
             })
             .await
             .ok_or_else(|| Status::unavailable("the session could not be opened; try again"))?;
-        Ok(self.stream(identity, connection, hello, root, opened, inbound))
+        let clock = Clock::new(cluster.clock_ahead_ms);
+        clock.hear(
+            &self.app.store,
+            identity.cluster,
+            hello.agent_time_ms,
+            heard_at,
+        );
+        let slot = Slot::new(
+            identity,
+            connection,
+            opened.session.cluster_name.clone(),
+            opened.session.epoch,
+            clock,
+            Timestamp::now(),
+        );
+        Ok(self.stream(Arc::new(slot), hello, root, opened, inbound))
     }
 
     fn stream(
         &self,
-        identity: &ClusterIdentity,
-        connection: u64,
+        slot: Arc<Slot>,
         hello: &Hello,
         root: Root,
         Opened {
@@ -104,7 +120,6 @@ impl LinkService {
         }: Opened,
         inbound: Streaming<AgentMessage>,
     ) -> SessionStream {
-        let now = Timestamp::now();
         let start = start(hello, root, incarnation, session.target);
         tracing::info!(
             cluster.id = %session.cluster,
@@ -121,16 +136,9 @@ impl LinkService {
             incarnation,
             protocol: PROTOCOL,
             beat_interval_ms: u32::try_from(BEAT_INTERVAL.as_millis()).unwrap_or(u32::MAX),
-            cluster_name: session.cluster_name.clone(),
-            hub_time_ms: now.as_millisecond(),
+            cluster_name: session.cluster_name,
+            hub_time_ms: Timestamp::now().as_millisecond(),
         };
-        let slot = Arc::new(Slot::new(
-            identity,
-            connection,
-            session.cluster_name,
-            session.epoch,
-            now,
-        ));
         slot.aim(session.target.generation);
         if !self.app.sessions.enter(&slot) {
             slot.end(

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bellwether_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::AlertDescription;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -75,7 +76,7 @@ async fn connection(
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             app.metrics.refused_handshakes.inc();
-            tracing::warn!(peer.address = %address, %error, "handshake refused");
+            tracing::warn!(peer.address = %address, %error, "{}", refused_because(&error));
             return;
         }
         Err(_) => {
@@ -97,6 +98,21 @@ async fn connection(
     });
     converse(&app, tls, peer, cut, routes).await;
     app.metrics.connections.dec();
+}
+
+/// One sentence about a failed handshake, with the way out where it is known.
+fn refused_because(error: &std::io::Error) -> &'static str {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        // Of the hub's certificate, which is renewed long before it ends.
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateExpired)) => {
+            "handshake refused: by the agent's clock this hub's certificate is not valid now, so \
+             the clocks differ; set both by NTP"
+        }
+        _ => "handshake refused",
+    }
 }
 
 /// Whose certificate was shown; absent = none was.
@@ -146,4 +162,23 @@ async fn converse(
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(GOODBYE_LIMIT, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn agent_whose_clock_is_wrong_is_told_from_the_others() {
+        let failed = |alert| {
+            let error = rustls::Error::AlertReceived(alert);
+            refused_because(&io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        assert!(failed(AlertDescription::CertificateExpired).contains("set both by NTP"));
+        assert_eq!(failed(AlertDescription::UnknownCA), "handshake refused");
+        let cut = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(refused_because(&cut), "handshake refused");
+    }
 }

@@ -13,7 +13,7 @@ use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sessions::Liveness;
+use super::{clock::Clock, sessions::Liveness};
 use crate::pki::ClusterIdentity;
 
 /// Why a session ends, in the words that the agent gets.
@@ -43,6 +43,7 @@ pub(super) struct Slot {
     pub(super) waiting_statuses: AtomicU32,
     confirmed: Mutex<Vec<wire::StatusAcked>>,
     ending: OnceLock<Ending>,
+    pub(super) clock: Clock,
     pub(super) waker: AtomicWaker,
 }
 
@@ -52,6 +53,7 @@ impl Slot {
         connection: u64,
         cluster_name: String,
         epoch: u64,
+        clock: Clock,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -67,6 +69,7 @@ impl Slot {
             waiting_statuses: AtomicU32::new(0),
             confirmed: Mutex::default(),
             ending: OnceLock::new(),
+            clock,
             waker: AtomicWaker::new(),
         }
     }

@@ -24,14 +24,13 @@ use super::{
     auth::Caller,
     extract::{JsonBody, Path},
     problem::{ApiError, ApiResult},
+    reason::reason,
     runs::{application_of, newest},
 };
 use crate::app::App;
 
 /// Bytes of an `Idempotency-Key` at most.
 const MAX_KEY_BYTES: usize = 255;
-/// Bytes of a reason at most.
-const MAX_REASON_BYTES: usize = 4_096;
 
 const fn action_type(verb: ActionVerb) -> ActionType {
     match verb {
@@ -64,11 +63,7 @@ pub async fn create_action(
     caller.may(Verb::Act, Kind::Rollout, Some(&namespace))?;
     let application = application_of(&app, &namespace, &name).await?;
     let key = idempotency_key(&headers)?;
-    if request.reason.len() > MAX_REASON_BYTES {
-        return Err(ApiError::bad_request(format!(
-            "a reason has at most {MAX_REASON_BYTES} bytes"
-        )));
-    }
+    reason(Some(&request.reason))?;
     let view = newest(&app, &application).await?;
     let run = run_meant(&app, &application, &view, &request).await?;
     let cluster = match &request.cluster {

@@ -27,6 +27,7 @@ use super::{
     auth::Caller,
     extract::{LimitedBody, Query},
     problem::{ApiError, ApiResult},
+    reason::reason,
     redact::is_redacted,
     references,
 };
@@ -41,6 +42,8 @@ pub struct ApplyQuery {
     pub namespace: Option<String>,
     /// `All` checks everything and stores nothing.
     pub dry_run: Option<String>,
+    /// Why; kept with what changes and with the release that comes of it.
+    pub reason: Option<String>,
 }
 
 impl ApplyQuery {
@@ -77,10 +80,25 @@ pub async fn apply(
     LimitedBody(body): LimitedBody,
 ) -> ApiResult<Json<ApplyResult>> {
     let dry_run = query.is_dry_run()?;
-    let namespace = query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let scope = Scope {
+        namespace: query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE),
+        dry_run,
+        reason: reason(query.reason.as_deref())?,
+    };
     Ok(Json(
-        apply_documents(&app, &caller, &body, namespace, dry_run, None).await?,
+        apply_documents(&app, &caller, &body, &scope, None).await?,
     ))
+}
+
+/// What holds for all documents of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Namespace of documents that name none.
+    pub namespace: &'a str,
+    /// Whether everything is checked and nothing stored.
+    pub dry_run: bool,
+    /// Why; empty when nothing was said.
+    pub reason: &'a str,
 }
 
 /// Applies documents. `only`, if given, is what the one document must be, with the version that it
@@ -92,10 +110,10 @@ pub async fn apply_documents(
     app: &App,
     caller: &Caller,
     body: &[u8],
-    default_namespace: &str,
-    dry_run: bool,
+    scope: &Scope<'_>,
     only: Option<(&RecordKey, Option<u64>)>,
 ) -> ApiResult<ApplyResult> {
+    let default_namespace = scope.namespace;
     let loaded = load("", body)
         .map_err(|errors| ApiError::invalid(errors.iter().map(problem_item).collect()))?;
     let documents = loaded.documents;
@@ -110,7 +128,7 @@ pub async fn apply_documents(
     refuse_redacted(&documents)?;
     let mut tx = app.store.begin().await?;
     let mut result = ApplyResult {
-        dry_run,
+        dry_run: scope.dry_run,
         warnings: loaded
             .warnings
             .iter()
@@ -124,7 +142,7 @@ pub async fn apply_documents(
     let mut written: Vec<(usize, AppliedObject)> = Vec::new();
     for at in order {
         let expected = only.and_then(|(_, expected)| expected);
-        let object = write(&mut tx, caller, &documents[at], default_namespace, expected).await?;
+        let object = write(&mut tx, caller, &documents[at], scope, expected).await?;
         written.push((at, object));
     }
     written.sort_by_key(|(at, _)| *at);
@@ -135,7 +153,7 @@ pub async fn apply_documents(
     }
     result.warnings.extend(checked.warnings);
     result.warnings.dedup();
-    if dry_run {
+    if scope.dry_run {
         return Ok(result);
     }
     tx.commit().await?;
@@ -230,7 +248,7 @@ async fn write(
     tx: &mut Tx,
     caller: &Caller,
     document: &Document,
-    default_namespace: &str,
+    scope: &Scope<'_>,
     expected: Option<u64>,
 ) -> ApiResult<AppliedObject> {
     let expected = match (expected, &document.metadata().resource_version) {
@@ -255,7 +273,7 @@ async fn write(
     let new = NewRecord {
         key: RecordKey {
             kind,
-            namespace: namespace_of(document, default_namespace),
+            namespace: namespace_of(document, scope.namespace),
             name: metadata.name.clone(),
         },
         uid: Uuid::now_v7(),
@@ -268,6 +286,7 @@ async fn write(
         },
         spec,
         by: caller.principal.name.clone(),
+        reason: scope.reason.to_owned(),
     };
     let applied = records::apply(tx, &new, expected, Timestamp::now()).await?;
     let record = applied.record;

@@ -77,7 +77,8 @@ fn refused() -> ApiError {
     ApiError::new(
         StatusCode::UNAUTHORIZED,
         "Unauthenticated",
-        "the hub does not know this token; it was mistyped, revoked, or belongs to another hub",
+        "the hub does not know this token: it was mistyped, revoked, or belongs to another hub; make \
+         one by `bellwether token create` on the hub's machine and give it by --token",
     )
 }
 

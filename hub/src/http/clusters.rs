@@ -9,7 +9,7 @@ use axum::{
 };
 use bellwether_api::{
     API_VERSION,
-    call::{Item, ItemList, JoinMaterial, JoinTokenRequest, LabelRequest, ListMeta},
+    call::{Item, ItemList, JoinMaterial, JoinTokenRequest, LabelRequest, ListMeta, RevokeRequest},
     cluster::ClusterSpec,
     fleet::MetricsDefaults,
     validate::is_dns_label,
@@ -21,10 +21,11 @@ use serde_json::json;
 
 use super::{
     auth::Caller,
-    extract::{JsonBody, Path, Query},
+    extract::{JsonBody, OptionalJsonBody, Path, Query},
     items::Scene,
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
+    reason::reason,
 };
 use crate::{
     app::App,
@@ -139,25 +140,29 @@ fn require_labels(labels: &BTreeMap<String, String>) -> ApiResult<()> {
     Ok(())
 }
 
-/// Takes a cluster's identity away and cuts its stream. It stays in the list until deleted.
+/// Takes a cluster's identity away and cuts its stream. It stays in the list until deleted; a new
+/// join token gives it its place back. The body may be left out.
 #[utoipa::path(post, path = "/clusters/{name}/revoke", params(("name" = String, Path)),
-    tag = "clusters",
+    tag = "clusters", request_body = ref("#/components/schemas/RevokeRequest"),
     responses((status = 200, description = "the cluster", body = ref("#/components/schemas/Item"))))]
 pub async fn revoke_cluster(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(name): Path<String>,
+    OptionalJsonBody(request): OptionalJsonBody<RevokeRequest>,
 ) -> ApiResult<Json<Item>> {
     caller.may(Verb::Delete, Kind::Cluster, None)?;
+    let reason = reason(Some(&request.reason))?;
     let cluster = find(&app, &name).await?;
     let mut tx = app.store.begin().await?;
     clusters::revoke(&mut tx, cluster.id, Timestamp::now()).await?;
+    clusters::note_revocation(&mut tx, cluster.id, &caller.principal.name, reason).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);
     app.pokes.plan.notify_one();
     tracing::info!(
         cluster.id = %cluster.id, cluster.name = %name, principal = %caller.principal.name,
-        "cluster revoked"
+        reason, "cluster revoked"
     );
     shown(&app, &name).await
 }

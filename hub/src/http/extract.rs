@@ -46,6 +46,26 @@ fn too_large() -> ApiError {
     )
 }
 
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is not as expected: {error}")))
+}
+
+/// A JSON body with known fields only, or none at all.
+pub struct OptionalJsonBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let LimitedBody(bytes) = LimitedBody::from_request(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        from_json(&bytes).map(Self)
+    }
+}
+
 /// A JSON body with known fields only.
 pub struct JsonBody<T>(pub T);
 
@@ -54,9 +74,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let LimitedBody(bytes) = LimitedBody::from_request(request, state).await?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| ApiError::bad_request(format!("the body is not as expected: {error}")))
+        from_json(&bytes).map(Self)
     }
 }
 

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{problem::ApiResult, redact::redact};
-use crate::{app::App, loops::run_summaries};
+use crate::{app::App, grpc::clock, loops::run_summaries};
 
 /// A connected cluster that was not heard from for longer is silent.
 const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
@@ -68,10 +68,7 @@ impl Scene {
         let heard = self.heard.get(&cluster.id);
         let silent = |at: &Timestamp| self.now.duration_since(*at) > FRESH_FOR;
         match (cluster.state, heard) {
-            (ClusterState::Revoked, _) => (
-                ClusterCondition::Revoked,
-                "its identity was taken away; register it again to give it a new one".to_owned(),
-            ),
+            (ClusterState::Revoked, _) => (ClusterCondition::Revoked, revoked(cluster)),
             (_, None) => (
                 ClusterCondition::Pending,
                 "its agent has never connected".to_owned(),
@@ -80,7 +77,12 @@ impl Scene {
                 ClusterCondition::Unknown,
                 format!("not heard from since {at}"),
             ),
-            (_, Some(_)) => (ClusterCondition::Ready, String::new()),
+            (_, Some(_)) => match cluster.clock_ahead_ms {
+                Some(ahead_ms) if clock::is_wrong(ahead_ms) => {
+                    (ClusterCondition::ClockSkew, clock::sentence(ahead_ms))
+                }
+                _ => (ClusterCondition::Ready, String::new()),
+            },
         }
     }
 
@@ -109,6 +111,10 @@ impl Scene {
             agent_version: cluster.agent_version.clone(),
             kubernetes_version: cluster.kubernetes_version.clone(),
             certificate_expires: cluster.certificate_not_after.map(|at| at.to_string()),
+            clock_ahead_seconds: cluster
+                .clock_ahead_ms
+                .filter(|_| condition == ClusterCondition::ClockSkew)
+                .map(|ahead_ms| ahead_ms / 1_000),
         };
         Item {
             api_version: API_VERSION.to_owned(),
@@ -139,7 +145,9 @@ impl Scene {
             let (condition, _) = self.condition(cluster);
             match condition {
                 ClusterCondition::Ready => status.ready += 1,
-                ClusterCondition::Degraded | ClusterCondition::Revoked => status.degraded += 1,
+                ClusterCondition::Degraded
+                | ClusterCondition::ClockSkew
+                | ClusterCondition::Revoked => status.degraded += 1,
                 ClusterCondition::Pending | ClusterCondition::Unknown => status.unknown += 1,
             }
             status.clusters += 1;
@@ -151,6 +159,18 @@ impl Scene {
         }
         item(record, json!(status))
     }
+}
+
+fn revoked(cluster: &Cluster) -> String {
+    let by = match &cluster.revoked_by {
+        Some(by) => format!(" by {by}"),
+        None => String::new(),
+    };
+    let why = match cluster.revocation_reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    format!("its identity was taken away{by}{why}; register it again to give it a new one")
 }
 
 fn facts_of(cluster: &Cluster) -> ClusterFacts {
@@ -232,8 +252,25 @@ async fn application_status(
             .unwrap_or_default(),
         done: run.as_ref().map_or(0, |run| run.done),
         total,
+        clusters: u32::try_from(holders(&app.store, scene, name).await?).unwrap_or(u32::MAX),
         conditions: conditions(app, scene, name).await?,
     })
+}
+
+/// Counts the clusters that hold an application and may speak.
+///
+/// # Errors
+/// The database fails.
+pub async fn holders(
+    store: &Store,
+    scene: &Scene,
+    name: &NamespacedName,
+) -> Result<usize, StoreError> {
+    let held = desired::holders(store, &format!("application/{name}")).await?;
+    let counts = |cluster: &&Cluster| {
+        cluster.state != ClusterState::Revoked && held.contains_key(&cluster.id)
+    };
+    Ok(scene.clusters.iter().filter(counts).count())
 }
 
 async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResult<Vec<Condition>> {
@@ -323,10 +360,14 @@ pub async fn units(
             continue;
         }
         let (condition, _) = scene.condition(cluster);
-        let health = match (&status, condition) {
-            (Some(status), ClusterCondition::Ready | ClusterCondition::Degraded) => status.health,
-            (None, ClusterCondition::Ready | ClusterCondition::Degraded) => Health::Progressing,
-            _ => Health::Unknown,
+        let connected = matches!(
+            condition,
+            ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew
+        );
+        let health = match &status {
+            _ if !connected => Health::Unknown,
+            Some(status) => status.health,
+            None => Health::Progressing,
         };
         units.push(UnitView {
             cluster: cluster.name.clone(),

@@ -5,23 +5,26 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
 };
 use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ApplyResult, Item, ItemList, ListMeta},
+    reference::NamespacedName,
 };
 use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
+use serde::Deserialize;
 
 use super::{
-    apply::apply_documents,
+    apply::{Scope, apply_documents},
     auth::Caller,
     extract::{LimitedBody, Path, Query},
-    items::{Scene, show},
+    items::{Scene, holders, show},
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
+    reason::{ReasonQuery, reason},
 };
 use crate::app::App;
 
@@ -123,13 +126,18 @@ async fn put(
     caller: &Caller,
     key: RecordKey,
     headers: &HeaderMap,
+    why: Option<&str>,
     body: &[u8],
 ) -> ApiResult<Json<ApplyResult>> {
     let expected = if_match(headers)?;
-    let namespace = key.namespace.clone();
+    let scope = Scope {
+        namespace: &key.namespace,
+        dry_run: false,
+        reason: reason(why)?,
+    };
     let only = Some((&key, expected));
     Ok(Json(
-        apply_documents(app, caller, body, &namespace, false, only).await?,
+        apply_documents(app, caller, body, &scope, only).await?,
     ))
 }
 
@@ -148,19 +156,25 @@ async fn delete(
     caller: &Caller,
     key: RecordKey,
     headers: &HeaderMap,
+    why: Option<&str>,
+    confirmed: Option<usize>,
 ) -> ApiResult<Json<Item>> {
+    let reason = reason(why)?;
     caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
     let record = find(app, &key).await?;
-    if key.kind == RecordKind::Fleet {
-        refuse_used(app, &key.name).await?;
+    let scene = Scene::load(app).await?;
+    match key.kind {
+        RecordKind::Fleet => refuse_used(app, &key.name).await?,
+        RecordKind::Application => refuse_unconfirmed(app, &scene, &key, confirmed).await?,
+        RecordKind::Rollout => {}
     }
-    let shown = show(app, &Scene::load(app).await?, &record).await?;
+    let shown = show(app, &scene, &record).await?;
     let mut tx = app.store.begin().await?;
-    if records::delete(&mut tx, &key, if_match(headers)?)
-        .await?
-        .is_none()
-    {
+    let Some(deleted) = records::delete(&mut tx, &key, if_match(headers)?).await? else {
         return Err(ApiError::not_found("somebody else deleted it a moment ago"));
+    };
+    if let Some(application) = application_of(&deleted) {
+        records::note_removal(&mut tx, &application, &caller.principal.name, reason).await?;
     }
     tx.commit().await?;
     app.pokes.plan.notify_one();
@@ -169,9 +183,64 @@ async fn delete(
         kind = ?key.kind,
         namespace = %key.namespace,
         name = %key.name,
+        reason,
         "object deleted"
     );
     Ok(Json(shown))
+}
+
+/// The application whose Rollout a record is; absent = it is none.
+fn application_of(record: &Record) -> Option<NamespacedName> {
+    if record.key.kind != RecordKind::Rollout {
+        return None;
+    }
+    let name = record.spec.get("application")?.as_str()?.to_owned();
+    Some(NamespacedName {
+        namespace: record.key.namespace.clone(),
+        name,
+    })
+}
+
+/// How a deletion is confirmed.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Of an Application: how many clusters hold it (`status.clusters`). May be left out where at
+    /// most one does.
+    pub clusters: Option<usize>,
+    /// Why; kept with what changes.
+    pub reason: Option<String>,
+}
+
+/// Deleting an application takes it away from every cluster: whoever does says from how many.
+async fn refuse_unconfirmed(
+    app: &App,
+    scene: &Scene,
+    key: &RecordKey,
+    confirmed: Option<usize>,
+) -> ApiResult<()> {
+    let name = NamespacedName {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    };
+    let count = holders(&app.store, scene, &name).await?;
+    match confirmed {
+        Some(said) if said != count => Err(ApiError::conflict(format!(
+            "application {:?} runs on {count} clusters, not on {said}; nothing was deleted",
+            key.name
+        ))),
+        None if count > 1 => Err(ApiError::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "Unconfirmed",
+            format!(
+                "application {:?} runs on {count} clusters; say clusters={count} to take it away \
+                 from all of them",
+                key.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A fleet that applications name must not vanish under them.
@@ -220,7 +289,7 @@ macro_rules! global_kind {
         }
 
         /// Creates or changes one object; `If-Match` with its resourceVersion refuses to overwrite.
-        #[utoipa::path(put, path = $one, params(("name" = String, Path)), tag = "objects",
+        #[utoipa::path(put, path = $one, params(("name" = String, Path), ReasonQuery), tag = "objects",
             request_body(content = String, content_type = "application/yaml"), responses(
             (status = 200, description = "what became of it", body = ref("#/components/schemas/ApplyResult")),
             (status = 409, description = "it changed in the meantime", body = ref("#/components/schemas/Problem"))))]
@@ -229,13 +298,14 @@ macro_rules! global_kind {
             caller: Caller,
             Path(name): Path<String>,
             headers: HeaderMap,
+            Query(why): Query<ReasonQuery>,
             LimitedBody(body): LimitedBody,
         ) -> ApiResult<Json<ApplyResult>> {
-            put(&app, &caller, key(RecordKind::$kind, "", &name), &headers, &body).await
+            put(&app, &caller, key(RecordKind::$kind, "", &name), &headers, why.reason.as_deref(), &body).await
         }
 
         /// Deletes one object.
-        #[utoipa::path(delete, path = $one, params(("name" = String, Path)), tag = "objects", responses(
+        #[utoipa::path(delete, path = $one, params(("name" = String, Path), ReasonQuery), tag = "objects", responses(
             (status = 200, description = "what it was", body = ref("#/components/schemas/Item")),
             (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
         pub async fn $delete(
@@ -243,8 +313,9 @@ macro_rules! global_kind {
             caller: Caller,
             Path(name): Path<String>,
             headers: HeaderMap,
+            Query(why): Query<ReasonQuery>,
         ) -> ApiResult<Json<Item>> {
-            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers).await
+            delete(&app, &caller, key(RecordKind::$kind, "", &name), &headers, why.reason.as_deref(), None).await
         }
     };
 }
@@ -288,7 +359,7 @@ macro_rules! namespaced_kind {
         }
 
         /// Creates or changes one object; `If-Match` with its resourceVersion refuses to overwrite.
-        #[utoipa::path(put, path = $one, params(("namespace" = String, Path), ("name" = String, Path)),
+        #[utoipa::path(put, path = $one, params(("namespace" = String, Path), ("name" = String, Path), ReasonQuery),
             tag = "objects", request_body(content = String, content_type = "application/yaml"), responses(
             (status = 200, description = "what became of it", body = ref("#/components/schemas/ApplyResult")),
             (status = 409, description = "it changed in the meantime", body = ref("#/components/schemas/Problem"))))]
@@ -297,23 +368,29 @@ macro_rules! namespaced_kind {
             caller: Caller,
             Path((namespace, name)): Path<(String, String)>,
             headers: HeaderMap,
+            Query(why): Query<ReasonQuery>,
             LimitedBody(body): LimitedBody,
         ) -> ApiResult<Json<ApplyResult>> {
-            put(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, &body).await
+            put(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers, why.reason.as_deref(), &body).await
         }
 
         /// Deletes one object. Deleting an application takes it away from its clusters.
-        #[utoipa::path(delete, path = $one, params(("namespace" = String, Path), ("name" = String, Path)),
+        #[utoipa::path(delete, path = $one,
+            params(("namespace" = String, Path), ("name" = String, Path), DeleteQuery),
             tag = "objects", responses(
             (status = 200, description = "what it was", body = ref("#/components/schemas/Item")),
+            (status = 409, description = "another number of clusters holds it", body = ref("#/components/schemas/Problem")),
+            (status = 428, description = "the number of clusters was not said", body = ref("#/components/schemas/Problem")),
             (status = 404, description = "there is none", body = ref("#/components/schemas/Problem"))))]
         pub async fn $delete(
             State(app): State<Arc<App>>,
             caller: Caller,
             Path((namespace, name)): Path<(String, String)>,
+            Query(query): Query<DeleteQuery>,
             headers: HeaderMap,
         ) -> ApiResult<Json<Item>> {
-            delete(&app, &caller, key(RecordKind::$kind, &namespace, &name), &headers).await
+            let key = key(RecordKind::$kind, &namespace, &name);
+            delete(&app, &caller, key, &headers, query.reason.as_deref(), query.clusters).await
         }
     };
 }

@@ -4,7 +4,7 @@ use bellwether_api::{
     call::{
         ActionRequest, ActionView, ApiTokenList, ApiTokenRequest, ApiTokenView, ApplicationStatus,
         ApplyResult, EventList, FleetStatus, Item, ItemList, JoinMaterial, JoinTokenRequest,
-        LabelRequest, Problem, RunList, UnitList, VersionInfo, Why,
+        LabelRequest, Problem, RevokeRequest, RunList, UnitList, VersionInfo, Why,
     },
     cluster::ClusterStatus,
     view::RunView,
@@ -60,6 +60,7 @@ fn schemas() -> Value {
         JoinTokenRequest,
         LabelRequest,
         Problem,
+        RevokeRequest,
         RunList,
         RunView,
         UnitList,

@@ -92,29 +92,30 @@ async fn shrink(
     placed: &BTreeSet<Uuid>,
     holders: &BTreeMap<Uuid, Digest>,
 ) -> Result<(BTreeSet<Uuid>, Option<LoopError>), LoopError> {
-    match removal::leaving(world, wanted, placed, holders) {
+    let held = match removal::leaving(world, wanted, placed, holders) {
+        Removal::Allowed(clusters) if clusters.is_empty() => return Ok((placed.clone(), None)),
         Removal::Allowed(clusters) => {
-            if !clusters.is_empty() {
-                removal::take_away(store, fence, application, &clusters).await?;
+            match removal::refuse_emptying(store, world, application, wanted, &clusters).await {
+                Ok(()) => {
+                    removal::take_away(store, fence, application, &clusters).await?;
+                    return Ok((placed.clone(), None));
+                }
+                Err(held @ LoopError::ClusterEmptied { .. }) => held,
+                Err(error) => return Err(error),
             }
-            Ok((placed.clone(), None))
         }
-        Removal::Held { leaving, holding } => {
-            let kept = placed
-                .union(&holders.keys().copied().collect())
-                .copied()
-                .collect();
-            let application = application.clone();
-            Ok((
-                kept,
-                Some(LoopError::RemovalHeld {
-                    application,
-                    leaving,
-                    holding,
-                }),
-            ))
-        }
-    }
+        Removal::Held { leaving, holding } => LoopError::RemovalHeld {
+            application: application.clone(),
+            leaving,
+            holding,
+        },
+    };
+    // Whoever has it keeps it.
+    let kept = placed
+        .union(&holders.keys().copied().collect())
+        .copied()
+        .collect();
+    Ok((kept, Some(held)))
 }
 
 #[expect(
@@ -172,6 +173,10 @@ async fn advance(
         Ok(Next::GoBack) => {
             progress_run(store, fence, turn, Some(Supersession::RolloutDeleted)).await
         }
+        Ok(Next::Complete(completes)) => {
+            let turn = turn.map(|turn| Turn { completes, ..turn });
+            progress_run(store, fence, turn, None).await
+        }
         Ok(Next::Nothing) => progress_run(store, fence, turn, None).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
@@ -217,6 +222,7 @@ async fn turn<'a>(
         loaded,
         joiners,
         suspended_by_spec: wanted.is_suspended(),
+        completes: Vec::new(),
     })
 }
 
@@ -271,6 +277,7 @@ async fn delete(
         clusters: Vec::new(),
         joiners: Vec::new(),
         suspended_by_spec: false,
+        completes: Vec::new(),
     });
     removal::delete(store, fence, application, holders, turn.as_ref()).await?;
     Ok(Outcome {

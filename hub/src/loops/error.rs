@@ -82,6 +82,37 @@ pub enum LoopError {
         /// Clusters that hold it.
         holding: usize,
     },
+    /// One cluster would lose too many applications at once.
+    #[error(
+        "failed to take {application} away from cluster {cluster}: {leaving} of the {holding} \
+         applications there would leave it at once; set the annotation bellwether.dev/allow-removal \
+         to \"{clusters}\" on each that may go"
+    )]
+    ClusterEmptied {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's name.
+        cluster: String,
+        /// Applications that would leave it.
+        leaving: usize,
+        /// Applications that it holds.
+        holding: usize,
+        /// Clusters that this application would leave.
+        clusters: usize,
+    },
+    /// A release would drop too many objects at once.
+    #[error(
+        "failed to release {application}: {dropped} of its {held} objects would be deleted at once; \
+         set its annotation bellwether.dev/allow-prune to \"{dropped}\" to allow it"
+    )]
+    PruneHeld {
+        /// The application.
+        application: NamespacedName,
+        /// Objects that would go.
+        dropped: usize,
+        /// Objects that clusters may hold.
+        held: usize,
+    },
 }
 
 impl LoopError {

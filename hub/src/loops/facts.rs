@@ -134,6 +134,36 @@ pub(super) struct Wanted {
     pub record: Record,
     pub spec: ApplicationSpec,
     pub rollouts: Vec<RolloutRecord>,
+    /// Who changed any of it last.
+    pub author: Author,
+}
+
+/// Who changed what a release is made of, and why.
+#[derive(Clone, Debug)]
+pub(super) struct Author {
+    resource_version: u64,
+    pub by: String,
+    /// Empty when nothing was said.
+    pub reason: String,
+}
+
+impl Author {
+    fn of(record: &Record) -> Self {
+        Self {
+            resource_version: record.resource_version,
+            by: record.updated_by.clone(),
+            reason: record.reason.clone(),
+        }
+    }
+
+    /// The later of two.
+    fn or_later(self, other: Self) -> Self {
+        if other.resource_version > self.resource_version {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 impl Wanted {
@@ -164,6 +194,14 @@ pub(super) async fn wanted(
     };
     let spec = read("spec", application, record.spec.clone())?;
     let mut rollouts = Vec::new();
+    let mut author = Author::of(&record);
+    if let Some(removal) = records::last_removal(store, application).await? {
+        author = author.or_later(Author {
+            resource_version: removal.resource_version,
+            by: removal.by,
+            reason: removal.reason,
+        });
+    }
     let mut after = None;
     loop {
         let options = ListOptions {
@@ -174,8 +212,10 @@ pub(super) async fn wanted(
         };
         let page = records::list(store, &options).await?;
         for record in page.records {
+            let changed = Author::of(&record);
             let spec: RolloutSpec = read("rollout", application, record.spec)?;
             if spec.application.as_deref() == Some(application.name.as_str()) {
+                author = author.or_later(changed);
                 rollouts.push(RolloutRecord {
                     name: record.key.name,
                     spec,
@@ -191,6 +231,7 @@ pub(super) async fn wanted(
         record,
         spec,
         rollouts,
+        author,
     }))
 }
 

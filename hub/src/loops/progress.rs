@@ -41,6 +41,8 @@ pub(super) struct Turn<'a> {
     pub clusters: Vec<ClusterSeen>,
     pub joiners: Vec<PlannedCluster>,
     pub suspended_by_spec: bool,
+    /// Rollouts that were deleted and want the run finished.
+    pub completes: Vec<String>,
 }
 
 impl Turn<'_> {
@@ -66,6 +68,7 @@ impl Turn<'_> {
             joiners: &self.joiners,
             actions: &[],
             suspended_by_spec: self.suspended_by_spec,
+            completes: &self.completes,
             supersession: None,
         }
     }

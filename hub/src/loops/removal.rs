@@ -1,27 +1,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{bundle::UnitKey, reference::NamespacedName};
 use bellwether_hub_core::{
+    brake::Loss,
     placement::{Removal, removal},
     run::Supersession,
 };
 use bellwether_store::{
     Digest, Store, Tx,
     desired::{self, ClusterChange, Deletions, UnitChange},
-    releases, status,
+    records, releases, status,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{Wanted, World},
+    facts::{Wanted, World, wanted as read_wanted},
     lease::Fence,
     progress::{self, Turn},
 };
 
 /// Annotation of an Application that allows taking it away from so many clusters at once.
 const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
+/// Annotation of an Application that allows a release to delete so many of its objects at once.
+const ALLOW_PRUNE: &str = "bellwether.dev/allow-prune";
+
+impl Wanted {
+    /// How many of its objects somebody allowed to delete at once; absent = nobody said.
+    pub(super) fn prune_allowance(&self) -> Option<usize> {
+        self.allowance(ALLOW_PRUNE)
+    }
+
+    fn allowance(&self, annotation: &str) -> Option<usize> {
+        let count = self.record.annotations.get(annotation)?;
+        count.trim().parse().ok()
+    }
+}
 
 /// Decides who loses the application because its destination shrank.
 pub(super) fn leaving(
@@ -30,18 +45,66 @@ pub(super) fn leaving(
     placed: &BTreeSet<Uuid>,
     holders: &BTreeMap<Uuid, Digest>,
 ) -> Removal {
-    let allowance = wanted
-        .record
-        .annotations
-        .get(ALLOW_REMOVAL)
-        .and_then(|count| count.trim().parse::<usize>().ok());
     // A cluster that may not speak any more is told nothing, and counts for nothing here.
     let holding: BTreeSet<Uuid> = holders
         .keys()
         .copied()
         .filter(|id| world.cluster(*id).is_some())
         .collect();
-    removal(&holding, placed, allowance)
+    removal(&holding, placed, wanted.allowance(ALLOW_REMOVAL))
+}
+
+/// Refuses to take the application away from `clusters` where one of them would lose many
+/// applications at the same time, each for a reason of its own: a cluster that lost a label.
+pub(super) async fn refuse_emptying(
+    store: &Store,
+    world: &World,
+    application: &NamespacedName,
+    wanted: &Wanted,
+    clusters: &[Uuid],
+) -> Result<(), LoopError> {
+    let is_allowed = |wanted: &Wanted, leaving: usize| {
+        wanted
+            .allowance(ALLOW_REMOVAL)
+            .is_some_and(|allowed| leaving <= allowed)
+    };
+    if is_allowed(wanted, clusters.len()) {
+        return Ok(());
+    }
+    for (cluster, keys) in desired::applications_of(store, clusters).await? {
+        let mut loss = Loss {
+            leaving: 1,
+            holding: keys.len(),
+        };
+        for key in &keys {
+            let Ok(UnitKey::Application(other)) = key.parse() else {
+                continue;
+            };
+            // One that was deleted goes by somebody's word, and one that cannot be placed stays.
+            if other == *application {
+                continue;
+            }
+            let Some(other) = read_wanted(store, &other).await? else {
+                continue;
+            };
+            let leaves = world
+                .place(&other.spec)
+                .is_ok_and(|placed| placed.clusters.iter().all(|one| one.id != cluster));
+            loss.leaving += usize::from(leaves && !is_allowed(&other, 1));
+        }
+        if loss.is_braked(None) {
+            return Err(LoopError::ClusterEmptied {
+                application: application.clone(),
+                cluster: world
+                    .cluster(cluster)
+                    .map_or_else(|| cluster.to_string(), |facts| facts.name.clone()),
+                leaving: loss.leaving,
+                holding: loss.holding,
+                clusters: clusters.len(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Writes the tombstones of clusters that left.
@@ -82,6 +145,7 @@ pub(super) async fn delete(
     let clusters: Vec<Uuid> = holders.keys().copied().collect();
     tombstones(&mut tx, application, &clusters, Deletions::Allowed).await?;
     releases::sweep(&mut tx, application, 0).await?;
+    records::forget_removals(&mut tx, application).await?;
     if clusters.is_empty() {
         status::forget(&mut tx, &format!("application/{application}")).await?;
     }

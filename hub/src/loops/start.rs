@@ -1,5 +1,6 @@
 use bellwether_api::{reference::NamespacedName, view::RunPhase};
 use bellwether_hub_core::{
+    brake::dropped_objects,
     plan::{Plan, PlanInput, freeze},
     release::{Change, ReleaseContent, content},
     run::{RunState, Supersession},
@@ -29,6 +30,8 @@ pub(super) enum Next {
     Nothing,
     /// Take the running release back: its Rollout was deleted.
     GoBack,
+    /// Finish the running release: these Rollouts of it were deleted and say so.
+    Complete(Vec<String>),
     /// A new release with this content and plan.
     Release {
         content: Box<ReleaseContent>,
@@ -63,7 +66,14 @@ pub(super) async fn compare(
                 RunPhase::Succeeded => {}
                 // What was taken back must not come again unguarded because its guard is gone.
                 status if status.is_terminal() => return Ok(Next::Nothing),
-                _ => return Ok(Next::GoBack),
+                _ => {
+                    let completes = old.completes_without(&content);
+                    return Ok(if completes.is_empty() {
+                        Next::GoBack
+                    } else {
+                        Next::Complete(completes)
+                    });
+                }
             },
             Change::Content => {}
         }
@@ -79,6 +89,17 @@ pub(super) async fn compare(
         return Ok(Next::Nothing);
     }
     let past = past(store, application).await?;
+    if let Some(latest) = latest {
+        refuse_mass_prune(
+            store,
+            application,
+            wanted,
+            latest,
+            past.last_succeeded,
+            &content,
+        )
+        .await?;
+    }
     let plan = freeze(PlanInput {
         waves: &wanted.spec.waves,
         on_failure: wanted.spec.on_failure,
@@ -96,6 +117,36 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+/// Refuses a release that would delete many of the application's objects at once. Clusters may
+/// hold those of the newest release and of the last that succeeded.
+async fn refuse_mass_prune(
+    store: &Store,
+    application: &NamespacedName,
+    wanted: &Wanted,
+    latest: &Loaded,
+    last_succeeded: Option<Uuid>,
+    next: &ReleaseContent,
+) -> Result<(), LoopError> {
+    if !next.sync.prune {
+        return Ok(());
+    }
+    let mut before = vec![with_content(store, &latest.release).await?.content];
+    if let Some(id) = last_succeeded.filter(|id| *id != latest.release.id)
+        && let Some(stored) = releases::get(store, id).await?
+    {
+        before.push(with_content(store, &stored).await?.content);
+    }
+    let loss = dropped_objects(&before.iter().collect::<Vec<_>>(), next);
+    if loss.is_braked(wanted.prune_allowance()) {
+        return Err(LoopError::PruneHeld {
+            application: application.clone(),
+            dropped: loss.leaving,
+            held: loss.holding,
+        });
+    }
+    Ok(())
 }
 
 /// A release to make.
@@ -134,8 +185,8 @@ pub(super) async fn make(
         digest,
         content: &bytes,
         secrecy: secrecy(making.content.has_secret()),
-        by: &wanted.record.created_by,
-        reason: "",
+        by: &wanted.author.by,
+        reason: &wanted.author.reason,
     };
     let release = match releases::create(&mut tx, &new, now).await? {
         Created::New(release) => release,

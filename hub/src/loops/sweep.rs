@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
-use bellwether_store::{blobs, events, leases, releases};
+use bellwether_store::{blobs, events, join_tokens, leases, releases};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LoopError, LoopState, plan::applications};
@@ -17,6 +17,8 @@ const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 const BLOBS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long the leases of hubs that are gone are kept.
 const LEASES_KEPT: SignedDuration = SignedDuration::from_hours(1);
+/// How long a join token is kept after it expired, so that whoever uses it is told that it did.
+const TOKENS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Rows that one statement deletes at most.
 const AT_ONCE: u32 = 1_000;
 
@@ -67,8 +69,10 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
     }
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
+    let old_tokens = join_tokens::sweep(store, before(TOKENS_KEPT)).await?;
     leases::sweep(store, before(LEASES_KEPT)).await?;
     Ok(format!(
-        "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs"
+        "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs, {old_tokens} \
+         join tokens"
     ))
 }

@@ -66,6 +66,7 @@ pub async fn run_view(
         loaded,
         joiners: Vec::new(),
         suspended_by_spec,
+        completes: Vec::new(),
     };
     Ok(Some(build(&ViewInput {
         application,

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -88,6 +88,22 @@ pub(super) struct Authority {
     trusted: Vec<Vec<u8>>,
 }
 
+/// Reads a request and checks that it is signed by its own key.
+fn read_request(csr: &[u8]) -> Result<CertificateSigningRequestParams, PkiError> {
+    let request =
+        CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
+            .map_err(PkiError::Request)?;
+    if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+        return Err(PkiError::KeyKind);
+    }
+    Ok(request)
+}
+
+pub(super) fn key_of(csr: &[u8]) -> Result<[u8; 32], PkiError> {
+    let request = read_request(csr)?;
+    Ok(Sha256::digest(request.public_key.der_bytes()).into())
+}
+
 impl Authority {
     pub(super) fn open(dir: &Path, now: Timestamp) -> Result<Self, PkiError> {
         let _lock = lock(dir)?;
@@ -138,12 +154,7 @@ impl Authority {
         not_before: Timestamp,
         not_after: Timestamp,
     ) -> Result<Issued, PkiError> {
-        let mut request =
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
-                .map_err(PkiError::Request)?;
-        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
-            return Err(PkiError::KeyKind);
-        }
+        let mut request = read_request(csr)?;
         let serial = new_serial();
         // A request is a stranger's text: everything in it but the key is replaced.
         request.params = leaf(names.common_name(), not_before, not_after, &serial);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 pub use read::{by_id, get, get_in, list, list_in, refused_among};
-pub use write::{activate, create, delete, revoke, update};
+pub use write::{activate, create, delete, note_revocation, record_clock, revoke, update};
 
 /// Whether a cluster may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,13 @@ pub struct Cluster {
     pub capabilities: Vec<String>,
     /// When its certificate ends; absent = it has none.
     pub certificate_not_after: Option<Timestamp>,
+    /// Who took its identity away; absent = nobody did.
+    pub revoked_by: Option<String>,
+    /// Why that was done; empty when nothing was said.
+    pub revocation_reason: String,
+    /// Milliseconds that its agent's clock is ahead of the hub's, negative = behind; absent =
+    /// never far enough to be recorded.
+    pub clock_ahead_ms: Option<i64>,
     /// When it was announced.
     pub created_at: Timestamp,
     /// When it first enrolled; absent = never.

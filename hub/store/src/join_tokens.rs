@@ -66,6 +66,7 @@ struct TokenRow {
     uses: i32,
     created_at_ms: i64,
     created_by: String,
+    used_by_key: Option<Vec<u8>>,
 }
 
 impl TokenRow {
@@ -107,38 +108,64 @@ pub async fn create(tx: &mut Tx, token: &JoinToken) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Uses a token once, in the transaction that enrols its cluster. Of many at the same moment only
-/// as many succeed as the token has uses.
+/// A token that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The token, with this use counted.
+    pub token: JoinToken,
+    /// Whether the same key had used it before: its holder lost the answer and asks again.
+    pub repeated: bool,
+}
+
+/// Uses a token, in the transaction that enrols its cluster. Of many keys at the same moment only
+/// as many succeed as the token has uses; the key that used it last may repeat itself until the
+/// token expires, or until another token of its cluster is used.
 ///
 /// # Errors
 /// [`UseError`] says why the token is refused.
-pub async fn use_once(tx: &mut Tx, hash: &[u8; 32], now: Timestamp) -> Result<JoinToken, UseError> {
-    let used: Option<TokenRow> = sqlx::query_as(
-        "UPDATE join_token SET uses = uses + 1
-         WHERE hash = $1 AND uses < max_uses AND expires_at_ms > $2 RETURNING *",
-    )
-    .bind(hash.as_slice())
-    .bind(ms(now))
-    .fetch_optional(&mut *tx.inner)
-    .await
-    .doing("use a join token")?;
-    if let Some(row) = used {
-        return Ok(row.into_token()?);
-    }
-    let row: Option<TokenRow> = sqlx::query_as("SELECT * FROM join_token WHERE hash = $1")
-        .bind(hash.as_slice())
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("read a join token")?;
-    let Some(row) = row else {
-        return Err(UseError::Unknown);
-    };
+pub async fn use_once(
+    tx: &mut Tx,
+    hash: &[u8; 32],
+    key: &[u8; 32],
+    now: Timestamp,
+) -> Result<Used, UseError> {
+    let row: Option<TokenRow> =
+        sqlx::query_as("SELECT * FROM join_token WHERE hash = $1 FOR UPDATE")
+            .bind(hash.as_slice())
+            .fetch_optional(&mut *tx.inner)
+            .await
+            .doing("read a join token")?;
+    let row = row.ok_or(UseError::Unknown)?;
+    let repeated = row.used_by_key.as_deref() == Some(key.as_slice());
     let token = row.into_token()?;
-    if token.uses >= token.max_uses {
+    if token.uses >= token.max_uses && !repeated {
         return Err(UseError::Used);
     }
-    Err(UseError::Expired {
-        expired_at: token.expires_at,
+    if token.expires_at <= now {
+        return Err(UseError::Expired {
+            expired_at: token.expires_at,
+        });
+    }
+    if repeated {
+        return Ok(Used { token, repeated });
+    }
+    let used: TokenRow = sqlx::query_as(
+        "UPDATE join_token SET uses = uses + 1, used_by_key = $2 WHERE id = $1 RETURNING *",
+    )
+    .bind(token.id)
+    .bind(key.as_slice())
+    .fetch_one(&mut *tx.inner)
+    .await
+    .doing("use a join token")?;
+    sqlx::query("UPDATE join_token SET used_by_key = NULL WHERE cluster_name = $1 AND id <> $2")
+        .bind(&token.cluster_name)
+        .bind(token.id)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("forget the keys of earlier join tokens")?;
+    Ok(Used {
+        token: used.into_token()?,
+        repeated,
     })
 }
 

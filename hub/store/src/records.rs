@@ -1,6 +1,7 @@
 //! What users wrote: Fleet, Application, Rollout. Clusters have a table of their own.
 
 mod read;
+mod removal;
 mod write;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use crate::{StoreError, blobs::Secrecy};
 
 pub use read::{get, list, list_all, list_in, lock};
+pub use removal::{forget_removals, last_removal, note_removal};
 pub use write::{apply, delete};
 
 /// The kinds that lie here.
@@ -62,6 +64,10 @@ pub struct Record {
     pub updated_at: Timestamp,
     /// Who made it.
     pub created_by: String,
+    /// Who wrote it last.
+    pub updated_by: String,
+    /// Why, in their words; empty when nothing was said.
+    pub reason: String,
 }
 
 /// A record as it shall be.
@@ -81,6 +87,19 @@ pub struct NewRecord {
     pub secrecy: Secrecy,
     /// Who applies it.
     pub by: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
+}
+
+/// Who deleted the Rollout of an application that was deleted last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutRemoval {
+    /// Orders it among the writes of records.
+    pub resource_version: u64,
+    /// Who.
+    pub by: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
 }
 
 /// What applying did.

@@ -162,6 +162,7 @@ impl Fleet {
             spec,
             secrecy: Secrecy::Plain,
             by: "ana".to_owned(),
+            reason: String::new(),
         };
         records::apply(&mut tx, &new, None, Timestamp::now())
             .await
@@ -199,14 +200,56 @@ impl Fleet {
         .await;
     }
 
+    /// Applies an application of that many ConfigMaps in one wave.
+    pub async fn apply_named(
+        &self,
+        name: &str,
+        destination: Value,
+        objects: usize,
+        annotations: &[(&str, &str)],
+    ) {
+        let object = |number: usize| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                   "metadata": {"name": format!("item-{number}")}})
+        };
+        let manifests: Vec<Value> = (0..objects).map(object).collect();
+        let spec = json!({
+            "destination": destination,
+            "components": [{"name": "items", "manifests": manifests}],
+            "waves": [{"name": "all", "maxConcurrent": "100%"}],
+        });
+        self.record(RecordKind::Application, "default", name, spec, annotations)
+            .await;
+    }
+
+    /// Names of the clusters that shall hold the application, sorted.
+    pub async fn holders(&self, application: &str) -> Vec<String> {
+        let key = format!("application/default/{application}");
+        let holders = desired::holders(&self.store, &key).await.expect("holders");
+        self.clusters
+            .iter()
+            .filter(|(_, cluster)| holders.contains_key(&cluster.id))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     pub async fn delete(&self) {
+        self.delete_record(RecordKind::Application, "shop").await;
+    }
+
+    pub async fn delete_record(&self, kind: RecordKind, name: &str) {
         let mut tx = self.store.begin().await.expect("a transaction");
         let key = RecordKey {
-            kind: RecordKind::Application,
+            kind,
             namespace: "default".to_owned(),
-            name: "shop".to_owned(),
+            name: name.to_owned(),
         };
         records::delete(&mut tx, &key, None).await.expect("deleted");
+        if kind == RecordKind::Rollout {
+            records::note_removal(&mut tx, &shop(), "eve", "no longer needed")
+                .await
+                .expect("noted");
+        }
         tx.commit().await.expect("a commit");
     }
 

@@ -4,6 +4,7 @@
 mod access;
 mod actions;
 mod applying;
+mod authors;
 mod harness;
 mod health;
 mod reading;

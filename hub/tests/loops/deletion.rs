@@ -1,8 +1,9 @@
-use bellwether_api::status::UnitOutcome;
-use bellwether_hub::loops::LoopError;
+use bellwether_api::{command::AbortCause, status::UnitOutcome, view::RunPhase};
+use bellwether_hub::loops::{LoopError, run_summaries};
 use bellwether_store::{
     desired,
     events::{self, EventFilter, Order},
+    records::RecordKind,
     releases, runs,
 };
 use serde_json::json;
@@ -99,4 +100,147 @@ async fn one_that_left_is_gone_from_the_run() {
             .len(),
         2
     );
+}
+
+/// The Rollout of the application, by which the run waits for humans.
+fn guard(on_deletion: &str) -> serde_json::Value {
+    json!({
+        "application": "shop",
+        "onDeletion": on_deletion,
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "strategy": {"canary": {"steps": [{"weight": 20}]}},
+    })
+}
+
+#[tokio::test]
+async fn a_deleted_rollout_that_completes_lets_the_run_go_on() {
+    let mut fleet = Fleet::new(2).await;
+    fleet
+        .record(
+            RecordKind::Rollout,
+            "default",
+            "web",
+            guard("Complete"),
+            &[],
+        )
+        .await;
+    fleet.install().await;
+    fleet.apply("2").await;
+    fleet.plan().await.expect("planned");
+    fleet.report("canary-1", UnitOutcome::Progressing).await;
+    fleet.delete_record(RecordKind::Rollout, "web").await;
+    fleet.plan().await.expect("planned");
+    let told = fleet.command("canary-1").await.expect("a command");
+    assert_eq!(told.complete, ["web"]);
+    assert_eq!(told.abort, None);
+    for name in ["canary-1", "prod-1", "prod-2"] {
+        assert_eq!(fleet.view().await.revision, 2, "{name} is still to come");
+        fleet.report(name, UnitOutcome::Succeeded).await;
+        fleet.plan().await.expect("planned");
+    }
+    let view = fleet.view().await;
+    assert_eq!(view.revision, 3, "what follows has no Rollout");
+    let (_, bundle) = fleet.bundle("canary-1").await.expect("a bundle");
+    assert!(bundle.rollouts.is_empty());
+    let history = run_summaries(&fleet.store, &shop(), 9).await.expect("runs");
+    assert_eq!(history[1].state, RunPhase::Succeeded, "{history:?}");
+    assert_eq!(
+        (history[1].by.as_str(), history[0].by.as_str()),
+        ("ana", "eve")
+    );
+    assert_eq!(history[0].reason, "no longer needed");
+}
+
+#[tokio::test]
+async fn a_deleted_rollout_that_does_not_complete_ends_the_run() {
+    let mut fleet = Fleet::new(2).await;
+    fleet
+        .record(
+            RecordKind::Rollout,
+            "default",
+            "web",
+            guard("Rollback"),
+            &[],
+        )
+        .await;
+    fleet.install().await;
+    fleet.apply("2").await;
+    fleet.plan().await.expect("planned");
+    fleet.report("canary-1", UnitOutcome::Progressing).await;
+    fleet.delete_record(RecordKind::Rollout, "web").await;
+    fleet.plan().await.expect("planned");
+    let told = fleet.command("canary-1").await.expect("a command");
+    assert_eq!(
+        told.abort.map(|abort| abort.cause),
+        Some(AbortCause::Deleted)
+    );
+    assert!(told.complete.is_empty());
+}
+
+#[tokio::test]
+async fn a_cluster_that_lost_a_label_keeps_what_it_holds() {
+    let fleet = Fleet::new(4).await;
+    let names: Vec<_> = (0..6).map(|number| format!("app-{number}")).collect();
+    let both = json!({"clusters": ["prod-1", "prod-2"]});
+    for name in &names {
+        fleet.apply_named(name, both.clone(), 1, &[]).await;
+    }
+    fleet.plan().await.expect("planned");
+    // Each leaves one of two clusters, which is one's right; all of them at once is not.
+    let elsewhere = json!({"clusters": ["prod-2"]});
+    for name in &names {
+        fleet.apply_named(name, elsewhere.clone(), 1, &[]).await;
+    }
+    let error = fleet.plan().await.expect_err("the brake");
+    assert!(
+        matches!(
+            error,
+            LoopError::ClusterEmptied {
+                leaving: 6,
+                holding: 6,
+                clusters: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    for name in &names {
+        assert_eq!(fleet.holders(name).await, ["prod-1", "prod-2"], "{name}");
+    }
+    let allowed = [("bellwether.dev/allow-removal", "1")];
+    for name in &names {
+        fleet
+            .apply_named(name, elsewhere.clone(), 1, &allowed)
+            .await;
+    }
+    fleet.plan().await.expect("planned");
+    for name in &names {
+        assert_eq!(fleet.holders(name).await, ["prod-2"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_drops_many_objects_waits() {
+    let fleet = Fleet::new(1).await;
+    let everywhere = json!({"fleet": "quickstart"});
+    fleet.apply_named("shop", everywhere.clone(), 10, &[]).await;
+    fleet.plan().await.expect("planned");
+    fleet.apply_named("shop", everywhere.clone(), 4, &[]).await;
+    let error = fleet.plan().await.expect_err("the brake");
+    assert!(
+        matches!(
+            error,
+            LoopError::PruneHeld {
+                dropped: 6,
+                held: 10,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(fleet.view().await.revision, 1, "no release is made");
+    let allowed = [("bellwether.dev/allow-prune", "6")];
+    fleet.apply_named("shop", everywhere, 4, &allowed).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.view().await.revision, 2);
 }

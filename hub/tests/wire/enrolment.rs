@@ -13,7 +13,7 @@ use crate::{
         Credentials, Held, KUBE_UID, Session, connect, connect_by, enrol, enrol_as, joined, renew,
         request, request_with,
     },
-    harness::Site,
+    harness::{Site, eventually},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +37,53 @@ async fn token_is_good_once() {
     let again = enrol(&hub, &material.token).await.unwrap_err();
     assert_eq!(again.code(), Code::AlreadyExists);
     assert!(again.message().contains("used already"), "{again}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_given_again_to_the_same_key_alone() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let material = hub.token("uat-1").await;
+    let (key, csr) = request();
+    let (key, first) = enrol_as(&hub, &material.token, KUBE_UID, (key, csr.clone()))
+        .await
+        .unwrap();
+    let former = Credentials::new(&key, &first);
+
+    // The agent never read that, and asks again with the key that it kept.
+    let (key, second) = enrol_as(&hub, &material.token, KUBE_UID, (key, csr.clone()))
+        .await
+        .unwrap();
+    assert_eq!(second.cluster_id, first.cluster_id);
+    assert_ne!(second.chain_der, first.chain_der);
+    let again = Credentials::new(&key, &second);
+    let channel = connect(&hub, Some(&again)).await.unwrap();
+    Session::open(channel, &Held::default()).await.unwrap();
+    assert!(
+        !refused(&hub, &former).await,
+        "a repeat takes nothing from its own key"
+    );
+
+    let other = enrol(&hub, &material.token).await.unwrap_err();
+    assert_eq!(other.code(), Code::AlreadyExists, "another key is a reuse");
+    let elsewhere = enrol_as(&hub, &material.token, "another-cluster", (key, csr.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(elsewhere.code(), Code::AlreadyExists, "so is a copy");
+
+    // A repeat gives a revoked cluster nothing back.
+    let store = &hub.app().store;
+    let mut tx = store.begin().await.unwrap();
+    clusters::revoke(&mut tx, again.cluster, jiff::Timestamp::now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let (key, _) = request();
+    let late = enrol_as(&hub, &material.token, KUBE_UID, (key, csr))
+        .await
+        .unwrap_err();
+    assert_eq!(late.code(), Code::AlreadyExists);
     hub.stop().await;
 }
 
@@ -238,5 +285,37 @@ async fn clone_of_a_cluster_is_kept_out() {
     let refused = Session::open_with(channel, hello).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(refused.message().contains("copy"), "{refused}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_seen_at_the_cluster_until_it_is_right() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "uat-1").await;
+    let channel = connect(&hub, Some(&credentials)).await.unwrap();
+    let held = Held::default();
+    let mut hello = held.hello();
+    hello.agent_time_ms += 3_600_000;
+    let session = Session::open_with(channel, hello).await.unwrap();
+    let recorded = async || {
+        let cluster = clusters::get(&hub.app().store, "uat-1").await;
+        cluster.unwrap().unwrap().clock_ahead_ms
+    };
+    let ahead_ms = eventually("the hour", async || recorded().await).await;
+    assert!((3_540_000..=3_660_000).contains(&ahead_ms), "{ahead_ms}");
+
+    let beat = bellwether_proto::wire::Beat {
+        root: bytes::Bytes::copy_from_slice(held.root().as_bytes()),
+        agent_time_ms: jiff::Timestamp::now().as_millisecond(),
+        ..bellwether_proto::wire::Beat::default()
+    };
+    session
+        .say(bellwether_proto::wire::agent_message::Message::Beat(beat))
+        .await;
+    eventually("a clock that is right", async || {
+        recorded().await.filter(|ahead_ms| ahead_ms.abs() < 60_000)
+    })
+    .await;
     hub.stop().await;
 }

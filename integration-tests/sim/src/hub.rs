@@ -434,6 +434,7 @@ fn input<'a>(
         joiners: &[],
         actions,
         suspended_by_spec: false,
+        completes: &[],
         supersession,
     }
 }

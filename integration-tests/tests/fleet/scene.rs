@@ -11,6 +11,7 @@ use bellwether_integration_tests::{
     cluster::Member,
     fixture::{Fixture, cluster_view},
     manifests::Shop,
+    suite::Stage,
     traffic::Traffic,
     wait::until,
 };
@@ -35,6 +36,12 @@ impl std::ops::Deref for Scene {
     }
 }
 
+impl Stage for Scene {
+    fn case(&self, name: &'static str, test: fn(&Self) -> Result<()>) -> Result<()> {
+        self.run_case(name, test)
+    }
+}
+
 impl Scene {
     pub fn new(fixture: Fixture) -> Self {
         Self {
@@ -44,7 +51,7 @@ impl Scene {
     }
 
     /// Runs one test under its own name and takes its application away afterwards.
-    pub fn case(&self, name: &str, test: fn(&Self) -> Result<()>) -> Result<()> {
+    pub fn run_case(&self, name: &str, test: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         let scene = Self {
             fixture: Arc::clone(&self.fixture),
             name: name.to_owned(),
@@ -210,7 +217,7 @@ impl Scene {
 /// Returns the group and version of the kinds that tests use.
 pub fn api_version(kind: &str) -> &'static str {
     match kind {
-        "Deployment" | "ReplicaSet" => "apps/v1",
+        "Deployment" | "ReplicaSet" | "StatefulSet" => "apps/v1",
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "RolloutTrack" | "SyncRecord" => "bellwether.dev/v1alpha1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",

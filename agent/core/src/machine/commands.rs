@@ -47,35 +47,28 @@ pub(super) fn suspended_by(grant: &RolloutTrackSpec) -> Option<&'static str> {
     }
 }
 
-/// Tells whether the run was ended from outside, and why. A deletion ends no run that is to be
-/// completed first, unless nothing was changed yet.
+/// Tells whether the run was ended from outside, and why. That its track is deleted ends no run
+/// that is to be completed first, unless nothing was changed yet.
 pub(super) fn ended(turn: &Turn<'_>) -> Option<Failure> {
-    let aborts = sources(turn.grant)
-        .into_iter()
-        .filter_map(|(_, command)| command.abort.as_ref());
     let completes = completes(turn) && turn.state.stage != Stage::Initializing;
-    let effective = aborts
-        .filter(|abort| !(completes && abort.cause == AbortCause::Deleted))
+    sources(turn.grant)
+        .into_iter()
+        .filter_map(|(_, command)| command.abort.as_ref())
         .map(aborted)
-        .next();
-    effective.or_else(|| {
-        (turn.seen.deleted && !completes).then(|| Failure {
-            reason: FailureReason::Deleted,
-            message: "the Rollout is being deleted".to_owned(),
+        .next()
+        .or_else(|| {
+            (turn.seen.deleted && !completes).then(|| Failure {
+                reason: FailureReason::Deleted,
+                message: "the Rollout is being deleted".to_owned(),
+            })
         })
-    })
 }
 
 /// Tells whether the Rollout goes away and wants its run completed first.
 pub(super) fn completes(turn: &Turn<'_>) -> bool {
-    let deleted = |(_, command): &(CommandSource, &Command)| {
-        command
-            .abort
-            .as_ref()
-            .is_some_and(|abort| abort.cause == AbortCause::Deleted)
-    };
+    let commanded = |(_, command): &(CommandSource, &Command)| !command.complete.is_empty();
     turn.grant.plan.on_deletion == OnDeletion::Complete
-        && (turn.seen.deleted || sources(turn.grant).iter().any(deleted))
+        && (turn.seen.deleted || sources(turn.grant).iter().any(commanded))
 }
 
 fn aborted(abort: &Abort) -> Failure {

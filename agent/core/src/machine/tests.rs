@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod commands;
+mod completing;
 mod faults;
 mod model;
 mod paths;

@@ -184,6 +184,22 @@ fn tombstone_takes_the_unit_out_of_the_root_and_keeps_its_memory() {
 }
 
 #[test]
+fn removal_that_began_is_not_forgotten_when_the_unit_is_granted_again() {
+    let one = bundle("one");
+    let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let mut held = run(&Records::empty(), &first).unwrap().records;
+    held = run(&held, &wire(2, &[(KEY, 2, None)], &[]))
+        .unwrap()
+        .records;
+    held.unit_mut(KEY).unwrap().removing = true;
+    let again = wire(3, &[(KEY, 3, Some(&one))], &[(KEY, &one)]);
+    let unit = run(&held, &again).unwrap().records;
+    let unit = unit.unit(KEY).unwrap();
+    assert_eq!((unit.digest.is_some(), unit.removing), (true, true));
+    assert_eq!(unit.outcome, None);
+}
+
+#[test]
 fn missing_content_is_asked_for_not_guessed() {
     let one = bundle("one");
     let mut bare = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);

@@ -3,16 +3,74 @@
 //! A pass takes seconds, and a commit may grant another bundle meanwhile. What became of the one
 //! that was worked on says nothing of the one that is granted now: that one is looked at first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bellwether_agent_core::ownership::{self, ReleaseRef, Written};
 use bellwether_api::{
     reference::ObjectRef,
     status::{TrackSummary, UnitOutcome},
-    sync_record::SyncUnit,
+    sync_record::{HeldObject, SyncUnit},
 };
+use serde_json::Value;
+
+use crate::sync::cluster::{SYNC_MANAGER, reference};
 
 fn is_granted(unit: &SyncUnit, digest: &str) -> bool {
     unit.digest.as_deref() == Some(digest)
+}
+
+/// The record of an object; it is made where there is none.
+fn held<'a>(unit: &'a mut SyncUnit, object: &ObjectRef) -> &'a mut HeldObject {
+    let at = unit
+        .objects
+        .iter()
+        .position(|held| held.is(object))
+        .unwrap_or_else(|| {
+            unit.objects.push(HeldObject::from(object.clone()));
+            unit.objects.len() - 1
+        });
+    &mut unit.objects[at]
+}
+
+/// Objects that are there already are taken over by a release. Remembered, with the digest of what
+/// is stored of them, before anything is written to them: after a crash they are known not to be ours.
+pub(super) fn adopt(unit: &mut SyncUnit, live: &[Value], release: ReleaseRef<'_>, originals: &str) {
+    for (live, object) in live
+        .iter()
+        .filter_map(|live| Some((live, reference(live)?)))
+    {
+        let held = held(unit, &object);
+        *held = ownership::adopted(held.clone(), live, release, originals);
+    }
+    unit.objects.sort_unstable();
+}
+
+/// Takes note of what writes gave back; gives the objects that somebody had made anew.
+pub(super) fn note_written(
+    unit: &mut SyncUnit,
+    written: &BTreeMap<ObjectRef, Value>,
+    release: ReleaseRef<'_>,
+) -> Vec<ObjectRef> {
+    let mut remade = Vec::new();
+    for (object, live) in written {
+        let held = held(unit, object);
+        if ownership::note_written(held, live, SYNC_MANAGER, release) == Written::Remade {
+            remade.push(object.clone());
+        }
+    }
+    unit.objects.sort_unstable();
+    remade
+}
+
+/// A release that has `objects` runs as a whole: from now on only the user's word deletes them, and
+/// does.
+fn settle(unit: &mut SyncUnit, objects: &BTreeSet<ObjectRef>) {
+    for held in &mut unit.objects {
+        let wanted = objects.contains(&held.object());
+        if let Some(adoption) = held.adopted.as_mut().filter(|_| wanted) {
+            adoption.settled = true;
+        }
+    }
 }
 
 /// A granted bundle that was looked at comes in; `by_rollout` = by its runs. Gives whether it does:
@@ -27,9 +85,10 @@ pub(super) fn begin(
         return false;
     }
     // Remembered before anything is applied: after a crash they are known to be ours.
-    let mut held: BTreeSet<ObjectRef> = unit.objects.drain(..).collect();
-    held.extend(objects.iter().cloned());
-    unit.objects = held.into_iter().collect();
+    for object in objects {
+        held(unit, object);
+    }
+    unit.objects.sort_unstable();
     unit.outcome = Some(UnitOutcome::Progressing);
     unit.reason.clear();
     // Those of the runs before say nothing of this one.
@@ -50,18 +109,20 @@ pub(super) fn end(unit: &mut SyncUnit, digest: &str, outcome: UnitOutcome, reaso
     true
 }
 
-/// A bundle that was applied at once is healthy.
-pub(super) fn applied(unit: &mut SyncUnit, digest: &str) {
+/// A bundle with `objects` that was applied at once is healthy.
+pub(super) fn applied(unit: &mut SyncUnit, digest: &str, objects: &BTreeSet<ObjectRef>) {
+    settle(unit, objects);
     unit.applied_digest = Some(digest.to_owned());
     if end(unit, digest, UnitOutcome::Succeeded, "") {
         unit.finished_rollouts.clear();
     }
 }
 
-/// The runs of a bundle are over; `failure` = they went back, and why.
+/// The runs of a bundle with `objects` are over; `failure` = they went back, and why.
 pub(super) fn runs_over(
     unit: &mut SyncUnit,
     digest: &str,
+    objects: &BTreeSet<ObjectRef>,
     summaries: &[TrackSummary],
     failed_templates: &BTreeSet<String>,
     failure: Option<&str>,
@@ -72,6 +133,7 @@ pub(super) fn runs_over(
     unit.failed_templates.sort_unstable();
     unit.failed_templates.dedup();
     if failure.is_none() {
+        settle(unit, objects);
         unit.applied_digest = Some(digest.to_owned());
     }
     let outcome = match failure {
@@ -88,12 +150,14 @@ pub(super) fn runs_over(
 /// The objects of a unit whose tombstone has come are being deleted.
 pub(super) fn removing(unit: &mut SyncUnit) {
     if unit.digest.is_none() {
+        unit.removing = true;
         unit.outcome = Some(UnitOutcome::Removing);
     }
 }
 
-/// Every object of a unit is gone.
+/// Every object of a unit is gone. A bundle that was granted meanwhile is a first install then.
 pub(super) fn removed(unit: &mut SyncUnit) {
+    unit.removing = false;
     unit.objects.clear();
     unit.applied_digest = None;
     unit.running_digest = None;
@@ -106,70 +170,4 @@ pub(super) fn removed(unit: &mut SyncUnit) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::sync::goal::{Goal, goal};
-
-    fn granted(digest: &str) -> SyncUnit {
-        serde_json::from_value(json!({
-            "key": "application/default/shop", "generation": 1, "digest": digest,
-            "appliedDigest": "old",
-        }))
-        .expect("a unit needs no more")
-    }
-
-    #[test]
-    fn what_became_of_one_bundle_is_not_said_of_the_next() {
-        let untouched = |work: &dyn Fn(&mut SyncUnit)| {
-            let mut unit = granted("new");
-            work(&mut unit);
-            assert_eq!((unit.outcome, unit.reason.as_str()), (None, ""));
-            assert_eq!(goal(&unit), Goal::Begin("new".into()));
-            unit
-        };
-        let nothing = BTreeSet::new();
-        untouched(&|unit| assert!(!begin(unit, "mid", &nothing, false)));
-        untouched(&|unit| assert!(!begin(unit, "mid", &nothing, true)));
-        untouched(&|unit| assert!(!end(unit, "mid", UnitOutcome::Failed, "why")));
-        let unit = untouched(&|unit| applied(unit, "mid"));
-        assert_eq!(unit.applied_digest.as_deref(), Some("mid"));
-        let failed = BTreeSet::from(["template".to_owned()]);
-        let unit = untouched(&|unit| runs_over(unit, "mid", &[], &failed, Some("why")));
-        assert_eq!(unit.applied_digest.as_deref(), Some("old"));
-        assert_eq!(unit.failed_templates, ["template"]);
-        untouched(&|unit| runs_over(unit, "mid", &[], &BTreeSet::new(), None));
-        untouched(&removing);
-        let unit = untouched(&removed);
-        assert_eq!(unit.applied_digest, None, "nothing runs any more");
-    }
-
-    #[test]
-    fn content_that_was_refused_meanwhile_stays_refused() {
-        let mut unit = granted("broken");
-        unit.outcome = Some(UnitOutcome::Refused);
-        runs_over(&mut unit, "mid", &[], &BTreeSet::new(), None);
-        assert_eq!(unit.outcome, Some(UnitOutcome::Refused));
-        assert_eq!(goal(&unit), Goal::Keep("mid".into()));
-    }
-
-    #[test]
-    fn the_granted_bundle_is_remembered() {
-        let mut unit = granted("new");
-        assert!(begin(&mut unit, "new", &BTreeSet::new(), true));
-        assert_eq!(unit.running_digest.as_deref(), Some("new"));
-        runs_over(&mut unit, "new", &[], &BTreeSet::new(), Some("why"));
-        assert_eq!(
-            (unit.outcome, unit.reason.as_str()),
-            (Some(UnitOutcome::Failed), "why")
-        );
-        applied(&mut unit, "new");
-        assert_eq!(goal(&unit), Goal::Keep("new".into()));
-        unit.digest = None;
-        removing(&mut unit);
-        assert_eq!(goal(&unit), Goal::Remove);
-        removed(&mut unit);
-        assert_eq!(goal(&unit), Goal::Nothing);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Bundles that come in at once, and bundles that are held.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bellwether_agent_core::apply_order;
 use bellwether_api::{
@@ -14,15 +14,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Pass, PassError, Unit, interests, memory, run_of, targets, wait};
+use super::{
+    Pass, PassError, Unit, interests, memory, removal::TERMINATING_PAUSE, run_of, targets, wait,
+};
 use crate::{
     desired::chain,
     rollout::{self, Run},
     sync::{
-        admit::Admission,
         cluster::{ClusterError, reference},
         events::{self, News},
-        goal::{Beginning, beginning},
         keep::{FirstLook, Kept, Wanted},
         shell::PLAIN_DEADLINE,
     },
@@ -79,91 +79,6 @@ impl Unit {
         }
     }
 
-    /// Looks at a bundle for the first time and decides how it comes in.
-    pub(super) async fn begin(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
-        let bundle = self.bundle(digest).await?;
-        let of = run_of(&bundle);
-        let wanted = self.wanted(&bundle).await?;
-        let own: BTreeSet<ObjectRef> = unit.objects.iter().cloned().collect();
-        let taken = self.taken();
-        let admission = Admission {
-            cluster: &self.shell.cluster,
-            access: &self.shell.access,
-            own: &own,
-            taken: &taken,
-        };
-        let mut refusals = admission.refusals(&bundle, &wanted).await?;
-        let previous = match &unit.applied_digest {
-            Some(applied) => Some(self.bundle(applied).await?),
-            None => None,
-        };
-        let changes =
-            rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
-        let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
-        if beginning == Beginning::ByRollout {
-            refusals.extend(rollout::refusals(&bundle, &changes));
-        }
-        if !refusals.is_empty() {
-            let why = refusals.join("; ");
-            self.tell(of, News::error("Refused", why.clone()), |unit| {
-                memory::end(unit, digest, UnitOutcome::Refused, &why);
-            })
-            .await?;
-            return Ok(Pass::again());
-        }
-        self.plain_deadline_at = None;
-        let retried: Vec<&String> = changes.iter().map(|change| &change.digest).collect();
-        let objects = targets(&wanted);
-        match beginning {
-            Beginning::Plain => {
-                let news = News::info("Applying", format!("applying revision {}", bundle.revision));
-                self.tell(of, news, |unit| {
-                    memory::begin(unit, digest, &objects, false);
-                })
-                .await?;
-            }
-            Beginning::ByRollout => {
-                let news = News::info(
-                    "RolloutStarted",
-                    format!("revision {} comes in by its rollout", bundle.revision),
-                );
-                self.tell(of, news, |unit| {
-                    if memory::begin(unit, digest, &objects, true) {
-                        unit.failed_templates
-                            .retain(|failed| !retried.contains(&failed));
-                    }
-                })
-                .await?;
-            }
-            Beginning::Held(rollouts) => {
-                let why = format!(
-                    "the template of {} failed here before and has not changed; change it or retry",
-                    rollouts.join(", ")
-                );
-                self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
-                    memory::end(unit, digest, UnitOutcome::Failed, &why);
-                })
-                .await?;
-            }
-        }
-        Ok(Pass::again())
-    }
-
-    /// Objects of all other applications.
-    fn taken(&self) -> BTreeMap<ObjectRef, String> {
-        self.shell
-            .desired
-            .units()
-            .into_iter()
-            .filter(|(key, _)| *key != self.key)
-            .flat_map(|(key, unit)| {
-                unit.objects
-                    .into_iter()
-                    .map(move |object| (object, key.clone()))
-            })
-            .collect()
-    }
-
     /// Applies a bundle at once and waits until it is healthy.
     pub(super) async fn apply(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
@@ -183,7 +98,7 @@ impl Unit {
             kept => kept?,
         };
         if self.keeper.health() == Health::Healthy {
-            self.succeed(&bundle, digest).await?;
+            self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
         if Instant::now() >= deadline {
@@ -204,10 +119,17 @@ impl Unit {
         })
     }
 
-    async fn succeed(&self, bundle: &Bundle, digest: &str) -> Result<(), PassError> {
+    async fn succeed(
+        &self,
+        bundle: &Bundle,
+        digest: &str,
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
         let news = News::info("Succeeded", format!("revision {} runs", bundle.revision));
-        self.tell(run_of(bundle), news, |unit| memory::applied(unit, digest))
-            .await?;
+        self.tell(run_of(bundle), news, |unit| {
+            memory::applied(unit, digest, objects);
+        })
+        .await?;
         Ok(())
     }
 
@@ -271,12 +193,7 @@ impl Unit {
     /// Holds a bundle: corrects drift, prunes what it lacks, keeps health fresh.
     pub(super) async fn hold(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
-        if let Some(granted) = unit.digest.as_ref().filter(|granted| *granted != digest) {
-            // Only for reports; a refused content was never stored.
-            if let Err(error) = self.bundle(granted).await {
-                tracing::debug!(unit.key = self.key, error = %chain(&error), "granted bundle is not at hand");
-            }
-        }
+        self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
         let look = if bundle.sync.drift == DriftPolicy::Correct {
@@ -288,28 +205,28 @@ impl Unit {
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
-        let surplus: BTreeSet<ObjectRef> = unit
-            .objects
-            .iter()
-            .cloned()
-            .collect::<BTreeSet<_>>()
-            .difference(&targets(&wanted))
-            .cloned()
-            .collect();
-        if bundle.sync.prune {
-            self.prune(run_of(&bundle), &surplus).await?;
-            self.surplus.clear();
-        } else {
-            self.surplus = surplus;
-        }
+        let wanted = targets(&wanted);
+        let going = self.part_with_surplus(unit, &bundle, &wanted).await?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
             && self.keeper.health() == Health::Healthy;
         if healed {
-            self.succeed(&bundle, digest).await?;
+            self.succeed(&bundle, digest, &wanted).await?;
             return Ok(Pass::again());
         }
-        Ok(Pass::default())
+        Ok(Pass {
+            wake_in: going.then_some(TERMINATING_PAUSE),
+            ..Pass::default()
+        })
+    }
+
+    /// Reads the granted bundle, which is only for reports; a refused content was never stored.
+    pub(super) async fn read_granted(&mut self, unit: &SyncUnit) {
+        if let Some(granted) = &unit.digest
+            && let Err(error) = self.bundle(granted).await
+        {
+            tracing::debug!(unit.key = self.key, error = %chain(&error), "granted bundle is not at hand");
+        }
     }
 
     pub(super) async fn tell_drift(
@@ -346,6 +263,9 @@ impl Unit {
         look: FirstLook,
     ) -> Result<Kept, PassError> {
         self.ensure_namespace(bundle).await?;
+        if look == FirstLook::Apply {
+            self.adopt_late(bundle, wanted).await?;
+        }
         let dirty = std::mem::take(&mut self.dirty);
         let kept = self
             .keeper
@@ -356,6 +276,7 @@ impl Unit {
             self.dirty.all |= dirty.all;
             self.dirty.objects.extend(dirty.objects);
         }
+        self.record_written(bundle).await?;
         let kept = kept?;
         let mut listened = interests(wanted.iter().map(|want| &want.target));
         for (key, wants) in self.runs.values().flat_map(Run::interests) {

@@ -1,93 +1,242 @@
-//! Taking away what a unit holds.
+//! Parting with what a unit holds.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use bellwether_agent_core::apply_order::apply_stage;
-use bellwether_api::{reference::ObjectRef, status::UnitOutcome, sync_record::SyncUnit};
+use bellwether_agent_core::{apply_order::apply_stage, ownership::is_let_go};
+use bellwether_api::{
+    bundle::Bundle,
+    reference::ObjectRef,
+    status::{Severity, WaitReason},
+    sync_record::{HeldObject, SyncUnit},
+};
+use jiff::Timestamp;
+use serde_json::Value;
 
-use super::{Pass, PassError, RunOf, Unit, memory, wait};
-use crate::sync::events::News;
+use super::{Pass, PassError, RunOf, Unit, adoption::some_of, memory, run_of, wait};
+use crate::{
+    desired::{ContentError, chain},
+    sync::{
+        cluster::reference,
+        events::{self, News},
+        parting::{Fate, part_with},
+    },
+};
+
+/// How long until an object that something holds is looked at again.
+pub(super) const TERMINATING_PAUSE: Duration = Duration::from_secs(2);
+
+/// What became of objects that are not wanted any more.
+#[derive(Debug, Default)]
+struct Parted(Vec<(ObjectRef, Fate)>);
+
+impl Parted {
+    fn names(&self, is: impl Fn(Fate) -> bool) -> Vec<String> {
+        let objects = self.0.iter().filter(|(_, fate)| is(*fate));
+        objects.map(|(object, _)| object.to_string()).collect()
+    }
+
+    fn going(&self) -> Vec<String> {
+        self.names(|fate| fate == Fate::Going)
+    }
+
+    fn is_over(&self, held: &HeldObject) -> bool {
+        self.0
+            .iter()
+            .any(|(object, fate)| *fate != Fate::Going && held.is(object))
+    }
+
+    /// What people are told of objects that stay.
+    fn news(&self) -> Vec<News> {
+        let about = |severity, reason, object: &ObjectRef, what: &str| News {
+            severity,
+            reason,
+            object: Some(object.clone()),
+            message: format!("{object} {what}"),
+        };
+        self.0
+            .iter()
+            .filter_map(|(object, fate)| match fate {
+                Fate::Gone | Fate::Going => None,
+                Fate::LetGo { restored: true } => Some(about(
+                    Severity::Info,
+                    "LetGo",
+                    object,
+                    "was there before it was taken over: it has what it had then, and stays",
+                )),
+                Fate::LetGo { restored: false } => Some(about(
+                    Severity::Warn,
+                    "LetGo",
+                    object,
+                    "was not made by a release: it stays as it is now",
+                )),
+                Fate::LeftAlone => Some(about(
+                    Severity::Warn,
+                    "LeftAlone",
+                    object,
+                    "was made anew by somebody else: it is not touched",
+                )),
+            })
+            .collect()
+    }
+}
 
 impl Unit {
-    /// Deletes every object of a unit whose tombstone has come.
+    /// Deletes every object of a unit whose tombstone has come, and then lets in what was granted
+    /// meanwhile.
     pub(super) async fn remove(&mut self, unit: &SyncUnit) -> Result<Pass, PassError> {
-        if unit.outcome != Some(UnitOutcome::Removing) {
+        if !unit.removing {
             self.remember(memory::removing).await?;
             return Ok(Pass::again());
         }
+        self.read_granted(unit).await;
         self.keeper.forget();
-        self.listen(super::interests(unit.objects.iter()));
-        let left = self.delete_all(&unit.objects).await?;
-        if !left.is_empty() {
-            let names: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
-            return Ok(Pass {
-                waiting_on: vec![wait(
-                    "ObjectsTerminating",
-                    format!(
-                        "{} objects are still there: {}",
-                        left.len(),
-                        names.join(", ")
-                    ),
-                )],
-                wake_in: Some(std::time::Duration::from_secs(2)),
-                ..Pass::default()
-            });
-        }
+        let objects: Vec<ObjectRef> = unit.objects.iter().map(HeldObject::object).collect();
+        self.listen(super::interests(objects.iter()));
         let of = RunOf {
             run: uuid::Uuid::nil(),
             attempt: 0,
         };
-        self.tell(
-            of,
-            News::info("Removed", "every object is gone"),
-            memory::removed,
-        )
-        .await?;
-        self.listen(std::collections::BTreeMap::new());
+        let parted = self.part_with_all(&unit.objects, None).await?;
+        self.tell_parted(of, &parted, None).await?;
+        let going = parted.going();
+        if !going.is_empty() {
+            return Ok(Pass {
+                waiting_on: vec![removal_wait(&going, unit.digest.is_some())],
+                wake_in: Some(TERMINATING_PAUSE),
+                ..Pass::default()
+            });
+        }
+        let news = News::info("Removed", "nothing is held any more");
+        self.tell(of, news, memory::removed).await?;
+        // The namespace may have gone too, and a track of the same name is another run's.
+        self.namespace_known = None;
+        self.tracks_removed = false;
+        self.listen(BTreeMap::new());
         Ok(Pass::again())
     }
 
-    /// Deletes objects that no release has any more.
-    pub(super) async fn prune(
+    /// Parts with what the held bundle does not want; tells whether something is still on its way.
+    /// What was adopted by a release that was taken back is let go of also where nothing is pruned.
+    pub(super) async fn part_with_surplus(
         &mut self,
-        of: RunOf,
-        surplus: &BTreeSet<ObjectRef>,
-    ) -> Result<(), PassError> {
-        if surplus.is_empty() {
-            return Ok(());
+        unit: &SyncUnit,
+        bundle: &Bundle,
+        wanted: &BTreeSet<ObjectRef>,
+    ) -> Result<bool, PassError> {
+        let next = Some(bundle.revision);
+        let (parts, stays): (Vec<HeldObject>, Vec<HeldObject>) = unit
+            .objects
+            .iter()
+            .filter(|held| !wanted.contains(&held.object()))
+            .cloned()
+            .partition(|held| bundle.sync.prune || is_let_go(held, next));
+        self.surplus = stays.iter().map(HeldObject::object).collect();
+        let parted = self.part_with_all(&parts, next).await?;
+        let gone = parted.names(|fate| fate == Fate::Gone);
+        let pruned = (!gone.is_empty()).then(|| {
+            let message = format!("deleted what the release lacks: {}", some_of(&gone));
+            News::info("Pruned", message)
+        });
+        self.tell_parted(run_of(bundle), &parted, pruned).await?;
+        Ok(!parted.going().is_empty())
+    }
+
+    /// Parts with objects, users of others first: routes go before Services, and Services before what
+    /// serves them.
+    async fn part_with_all(
+        &self,
+        objects: &[HeldObject],
+        next: Option<u64>,
+    ) -> Result<Parted, PassError> {
+        let mut ordered: Vec<&HeldObject> = objects.iter().collect();
+        ordered.sort_by_key(|held| Reverse(apply_stage(&held.kind)));
+        let mut originals = BTreeMap::new();
+        let mut parted = Parted::default();
+        for held in ordered {
+            let before = self.original(held, next, &mut originals).await?;
+            let fate = part_with(&self.shell.cluster, held, next, before.as_ref()).await?;
+            parted.0.push((held.object(), fate));
         }
-        self.delete_all(&surplus.iter().cloned().collect::<Vec<_>>())
-            .await?;
-        let names: Vec<String> = surplus.iter().take(10).map(ToString::to_string).collect();
-        let news = News::info(
-            "Pruned",
-            format!("deleted what the release lacks: {}", names.join(", ")),
-        );
-        self.tell(of, news, |unit| {
-            unit.objects.retain(|object| !surplus.contains(object))
+        Ok(parted)
+    }
+
+    /// An object that is let go of, as it was before it was adopted; absent = it is not known.
+    async fn original(
+        &self,
+        held: &HeldObject,
+        next: Option<u64>,
+        read: &mut BTreeMap<String, Vec<Value>>,
+    ) -> Result<Option<Value>, PassError> {
+        let digest = held
+            .adopted
+            .as_ref()
+            .and_then(|adoption| adoption.originals.as_ref())
+            .filter(|_| is_let_go(held, next));
+        let Some(digest) = digest else {
+            return Ok(None);
+        };
+        if !read.contains_key(digest) {
+            match self.shell.desired.originals(digest).await {
+                Ok(originals) => {
+                    read.insert(digest.clone(), originals);
+                }
+                // It may be readable the next time.
+                Err(error @ ContentError::Kube(_)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(unit.key = self.key, error = %chain(&error), "what was there before is lost");
+                }
+            }
+        }
+        let all = read.get(digest).into_iter().flatten();
+        let mut same = all.filter(|one| reference(one).is_some_and(|object| held.is(&object)));
+        Ok(same.next().cloned())
+    }
+
+    /// Forgets objects that are gone or stay behind, and says so.
+    async fn tell_parted(
+        &self,
+        of: RunOf,
+        parted: &Parted,
+        more: Option<News>,
+    ) -> Result<(), PassError> {
+        let mut all = parted.news();
+        all.extend(more);
+        for news in &all {
+            tracing::info!(
+                unit.key = self.key,
+                reason = news.reason,
+                "{}",
+                news.message
+            );
+        }
+        let at = Timestamp::now();
+        self.remember(|unit| {
+            unit.objects.retain(|held| !parted.is_over(held));
+            for news in &all {
+                events::push(unit, of, at, news);
+            }
         })
         .await?;
         Ok(())
     }
+}
 
-    /// Deletes objects, users of others first, and gives those that are still there.
-    async fn delete_all(&self, objects: &[ObjectRef]) -> Result<Vec<ObjectRef>, PassError> {
-        let mut left = Vec::new();
-        // Routes go before Services, and Services before what serves them.
-        let mut ordered: Vec<&ObjectRef> = objects.iter().collect();
-        ordered.sort_by_key(|object| Reverse(apply_stage(&object.kind)));
-        for object in ordered {
-            let Some(live) = self.shell.cluster.get(object).await? else {
-                continue;
-            };
-            if !crate::rollout::is_deleting(&live) {
-                self.shell.cluster.delete(object, None).await?;
-                if self.shell.cluster.get(object).await?.is_none() {
-                    continue;
-                }
-            }
-            left.push(object.clone());
-        }
-        Ok(left)
-    }
+fn removal_wait(going: &[String], granted: bool) -> WaitReason {
+    let next = if granted {
+        "; the release that is granted is installed after that"
+    } else {
+        ""
+    };
+    wait(
+        "ObjectsTerminating",
+        format!(
+            "{} objects are still there: {}{next}",
+            going.len(),
+            going[..going.len().min(3)].join(", ")
+        ),
+    )
 }

@@ -70,7 +70,8 @@ impl Unit {
                 {
                     return Err(error);
                 }
-                self.finish_runs(digest, &versions).await?;
+                self.finish_runs(digest, &versions, &targets(&wanted))
+                    .await?;
                 return Ok(Pass::again());
             }
             if !moved {
@@ -311,7 +312,12 @@ impl Unit {
     }
 
     /// Remembers how the runs ended, and only then removes their tracks.
-    async fn finish_runs(&mut self, digest: &str, versions: &Versions) -> Result<(), PassError> {
+    async fn finish_runs(
+        &mut self,
+        digest: &str,
+        versions: &Versions,
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
         let summaries: Vec<TrackSummary> = self
             .runs
             .values()
@@ -344,7 +350,7 @@ impl Unit {
             ),
         };
         self.tell(run_of(&versions.new), news, |unit| {
-            memory::runs_over(unit, digest, &summaries, &marked, why.as_deref());
+            memory::runs_over(unit, digest, objects, &summaries, &marked, why.as_deref());
         })
         .await?;
         for run in self.runs.values() {

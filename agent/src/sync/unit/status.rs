@@ -7,7 +7,7 @@ use bellwether_api::{
     status::{
         Health, MAX_OBJECTS, ObjectStatus, TrackSummary, UnitOutcome, UnitStatus, WaitReason,
     },
-    sync_record::SyncUnit,
+    sync_record::{HeldObject, SyncUnit},
 };
 
 use super::{Unit, wait};
@@ -94,7 +94,7 @@ impl Unit {
 
     fn orphans(&self, unit: &SyncUnit) -> Vec<ObjectRef> {
         if unit.orphan {
-            return unit.objects.clone();
+            return unit.objects.iter().map(HeldObject::object).collect();
         }
         self.surplus.iter().cloned().collect()
     }
@@ -197,7 +197,14 @@ mod tests {
         let mut unit = granted("three");
         memory::begin(&mut unit, "three", &BTreeSet::new(), true);
         let failed = [track(Phase::Failed)];
-        memory::runs_over(&mut unit, "three", &failed, &BTreeSet::new(), Some("why"));
+        memory::runs_over(
+            &mut unit,
+            "three",
+            &BTreeSet::new(),
+            &failed,
+            &BTreeSet::new(),
+            Some("why"),
+        );
         assert_eq!(outcome(&unit, finished(&unit)), UnitOutcome::Failed);
         assert_eq!(finished(&unit).len(), 1);
 

@@ -107,3 +107,19 @@ pub enum UnregisterCommand {
         hub_only: bool,
     },
 }
+
+/// `revoke …`.
+#[derive(Subcommand, Debug)]
+pub enum RevokeCommand {
+    /// Refuse the cluster's certificates from now on; `register cluster` lets it in again
+    Cluster {
+        /// The cluster's name
+        name: String,
+        /// Why; shown at the cluster
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Do not ask
+        #[arg(short = 'y', long)]
+        yes: bool,
+    },
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client, Config,
@@ -18,11 +18,14 @@ use super::{AGENT, NAMESPACE, manifests::CLUSTER_ANNOTATION};
 /// When the file or the context is missing or unusable.
 pub async fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let file = match kubeconfig {
-        Some(path) => Kubeconfig::read_from(path)
-            .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?,
-        None => {
-            Kubeconfig::read().context("failed to read the kubeconfig; name it by --kubeconfig")?
-        }
+        Some(path) => Kubeconfig::read_from(path).map_err(|error| {
+            let cause = cause_of(&error);
+            anyhow!("failed to read the kubeconfig {}: {cause}", path.display())
+        })?,
+        None => Kubeconfig::read().map_err(|error| {
+            let cause = cause_of(&error);
+            anyhow!("failed to read the kubeconfig; name it by --kubeconfig: {cause}")
+        })?,
     };
     let names: Vec<String> = file
         .contexts
@@ -45,6 +48,15 @@ pub async fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow
     config.connect_timeout = Some(std::time::Duration::from_secs(10));
     config.read_timeout = Some(std::time::Duration::from_secs(30));
     Client::try_from(config).context("failed to set up the connection to the cluster")
+}
+
+/// The innermost cause of an error whose outer ones say the same again.
+fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
 }
 
 /// Returns the name under which the cluster's agent is registered; absent = it has none.

@@ -57,9 +57,11 @@ const DEFAULTS: [&str; 14] = [
 ];
 
 /// What a canary takes beside the user's kinds, read only.
-const READ: [(&str, &str); 5] = [
+const READ: [(&str, &str); 7] = [
     ("", "pods"),
+    ("apps", "daemonsets"),
     ("apps", "replicasets"),
+    ("apps", "statefulsets"),
     ("autoscaling", "horizontalpodautoscalers"),
     ("discovery.k8s.io", "endpointslices"),
     ("keda.sh", "scaledobjects"),
@@ -222,7 +224,7 @@ fn rule(group: &str, plurals: &[String], verbs: &[&str]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Resource, known};
+    use super::{Resource, known, rules};
 
     #[test]
     fn kinds_are_read_in_every_form() {
@@ -258,6 +260,18 @@ mod tests {
             let Resource { group, plural } = &kinds[0];
             assert_eq!(format!("{plural}.{group}"), expected);
         }
+    }
+
+    #[test]
+    fn what_a_service_may_select_is_readable_whatever_is_managed() {
+        let kinds = known(&["Deployment".into(), "Service".into()]).expect("known kinds");
+        let read = rules(&kinds)
+            .into_iter()
+            .filter(|rule| rule["verbs"] == serde_json::json!(["get", "list", "watch"]))
+            .find(|rule| rule["apiGroups"] == serde_json::json!(["apps"]))
+            .expect("kinds of apps are read");
+        let expected = ["daemonsets", "replicasets", "statefulsets"];
+        assert_eq!(read["resources"], serde_json::json!(expected));
     }
 
     #[test]

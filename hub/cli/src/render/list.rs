@@ -176,11 +176,21 @@ fn labels(item: &Item) -> String {
     pairs.join(",")
 }
 
+/// How far a wrong clock is off, in minutes; empty when it is right.
+fn skew(status: &Value) -> String {
+    status["clockAheadSeconds"]
+        .as_i64()
+        .map_or_else(String::new, |ahead| {
+            let minutes = (ahead.abs() + 30) / 60 * ahead.signum();
+            format!(" {minutes:+}m")
+        })
+}
+
 fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<String> {
     let status = status(item);
     let mut row = vec![
         item.metadata.name.clone(),
-        word(&status["condition"], style),
+        format!("{}{}", word(&status["condition"], style), skew(status)),
         match status["lastSeen"].as_str() {
             Some(at) => format!("{} ago", ago(Some(at), now)),
             None => "never".to_owned(),
@@ -344,6 +354,22 @@ mod tests {
         ];
         insta::assert_snapshot!(draw("Cluster", &items, false));
         assert!(draw("Cluster", &items, true).contains("no heartbeat for 10m"));
+    }
+
+    #[test]
+    fn a_wrong_clock_shows_by_how_much() {
+        let cluster = |ahead: i64| {
+            item(
+                "Cluster",
+                "eu-edge-1",
+                json!({}),
+                json!({"condition": "ClockSkew", "lastSeen": "2026-03-01T12:09:55Z",
+                       "clockAheadSeconds": ahead}),
+            )
+        };
+        let drawn = draw("Cluster", &[cluster(3_661), cluster(-600)], false);
+        assert!(drawn.contains("ClockSkew +61m"), "{drawn}");
+        assert!(drawn.contains("ClockSkew -10m"), "{drawn}");
     }
 
     #[test]

@@ -164,8 +164,8 @@ pub fn mood_of(word: &str) -> Mood {
     match word {
         "Ready" | "Healthy" | "Succeeded" | "Done" | "True" => Mood::Good,
         "Progressing" | "Soaking" | "Running" | "Granted" => Mood::Busy,
-        "Degraded" | "Missing" | "Failed" | "Aborted" | "Halted" | "Revoked" | "RollingBack"
-        | "Error" => Mood::Bad,
+        "Degraded" | "ClockSkew" | "Missing" | "Failed" | "Aborted" | "Halted" | "Revoked"
+        | "RollingBack" | "Error" => Mood::Bad,
         "Unknown" | "Suspended" | "WaitingApproval" | "Unreachable" | "Warn" | "NoClusters" => {
             Mood::Warn
         }

@@ -1,4 +1,7 @@
-use bellwether_api::{application::ApplicationSpec, rollout::RolloutSpec};
+use bellwether_api::{
+    application::ApplicationSpec,
+    rollout::{OnDeletion, RolloutSpec},
+};
 use serde_json::json;
 
 use super::{Change, ReleaseError, RolloutRecord, content};
@@ -71,6 +74,21 @@ fn taking_a_rollout_away_is_told_from_a_new_release() {
     assert_eq!(without.change_to(&with), Change::Content);
     let both = content("shop", &application("web:2"), &[]).expect("content");
     assert_eq!(with.change_to(&both), Change::Content);
+}
+
+#[test]
+fn a_run_is_completed_when_every_removed_rollout_says_so() {
+    let complete = RolloutSpec {
+        on_deletion: OnDeletion::Complete,
+        ..rollout()
+    };
+    let without = content("shop", &application("web:1"), &[]).expect("content");
+    let names = |spec| {
+        let with = content("shop", &application("web:1"), &[record("shop-web", spec)]);
+        with.expect("content").completes_without(&without)
+    };
+    assert_eq!(names(complete), ["shop-web"]);
+    assert!(names(rollout()).is_empty());
 }
 
 #[test]

@@ -11,6 +11,12 @@ pub(super) fn changes(turn: &mut Turn<'_>) -> Vec<CommandChange> {
     let run = turn.input.run.id;
     let everything_stopped = turn.is_suspended();
     let waves = turn.next.waves.clone();
+    let completing = turn
+        .next
+        .completing
+        .as_ref()
+        .map(|completing| completing.rollouts.clone())
+        .unwrap_or_default();
     let mut changes = Vec::new();
     for (&id, cluster) in &mut turn.next.clusters {
         let reached = match cluster.phase {
@@ -32,6 +38,11 @@ pub(super) fn changes(turn: &mut Turn<'_>) -> Vec<CommandChange> {
             // Going back is never stopped.
             suspend: stopped && cluster.abort.is_none(),
             abort: cluster.abort.clone(),
+            complete: if cluster.abort.is_none() {
+                completing.clone()
+            } else {
+                Vec::new()
+            },
             queue: cluster.queue.clone(),
         };
         if is_said(cluster, &wanted) {

@@ -16,7 +16,7 @@ use super::{
     grant,
     input::{ClusterSeen, Input, Reach, Supersession},
     observe,
-    state::{Ending, RunState, RunStatus},
+    state::{Completing, Ending, RunState, RunStatus},
     waiting, wave,
 };
 
@@ -36,6 +36,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
     // One pass may open what the next one grants; a plan has only so many doors.
     for _ in 0..input.plan.waves.len() + 4 {
         let before = turn.next.clone();
+        complete(&mut turn);
         wave::advance(&mut turn);
         grant::grant(&mut turn);
         finish(&mut turn);
@@ -220,15 +221,7 @@ fn supersede(turn: &mut Turn<'_>) {
                 RunStatus::Progressing | RunStatus::Halted { .. }
             );
             if waits {
-                let reason = "the Rollout was deleted";
-                turn.send_back(AbortCause::Deleted, "hub", reason);
-                turn.next.suspended = None;
-                turn.next.status = RunStatus::Aborting {
-                    since: now,
-                    by: "hub".to_owned(),
-                    reason: reason.to_owned(),
-                };
-                turn.event(None, Severity::Warn, "RolloutDeleted", reason);
+                go_back(turn, "the Rollout was deleted");
             }
         }
         Some(Supersession::ApplicationDeleted) if !turn.next.status.is_finished() => {
@@ -241,6 +234,57 @@ fn supersede(turn: &mut Turn<'_>) {
             };
         }
         Some(Supersession::ApplicationDeleted) => {}
+    }
+}
+
+fn go_back(turn: &mut Turn<'_>, reason: &str) {
+    turn.send_back(AbortCause::Deleted, "hub", reason);
+    turn.next.suspended = None;
+    turn.next.status = RunStatus::Aborting {
+        since: turn.now(),
+        by: "hub".to_owned(),
+        reason: reason.to_owned(),
+    };
+    turn.event(None, Severity::Warn, "RolloutDeleted", reason);
+}
+
+/// Sees to a run whose deleted Rollouts want it finished. A failed one cannot be: it goes back.
+fn complete(turn: &mut Turn<'_>) {
+    let rollouts = turn.input.completes;
+    if rollouts.is_empty() {
+        turn.next.completing = None;
+        return;
+    }
+    match turn.next.status {
+        RunStatus::Halted { .. } => go_back(
+            turn,
+            "the Rollout was deleted, and a run that failed cannot be completed",
+        ),
+        RunStatus::Progressing => {
+            let known = turn.next.completing.as_ref();
+            if known.is_some_and(|known| known.rollouts == rollouts) {
+                return;
+            }
+            turn.next.completing = Some(Completing {
+                rollouts: rollouts.to_vec(),
+                since: turn.now(),
+            });
+            // Whoever suspended it did so before it was to be finished, and may say so again.
+            turn.next.suspended = None;
+            for wave in &mut turn.next.waves {
+                wave.suspended = None;
+            }
+            for cluster in turn.next.clusters.values_mut() {
+                cluster.suspended = None;
+            }
+            let message = format!(
+                "{} was deleted (onDeletion: Complete): the run goes on to its end without \
+                 waiting for humans",
+                rollouts.join(", ")
+            );
+            turn.event(None, Severity::Warn, "CompletesOnDeletion", message);
+        }
+        _ => {}
     }
 }
 

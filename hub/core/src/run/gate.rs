@@ -6,7 +6,7 @@ use super::{
     cluster::ClusterPhase,
     decide::Turn,
     input::Reach,
-    state::{GateState, WavePhase},
+    state::{Approval, GateState, WavePhase},
 };
 
 /// Which side of a wave a gate stands on.
@@ -51,6 +51,24 @@ pub(super) fn keep_clocks(turn: &mut Turn<'_>, wave: usize, side: Side) {
             (Some(_), true) => state.soak_since = None,
             (None, false) => state.soak_since = Some(now),
             _ => {}
+        }
+    }
+}
+
+/// Opens gates that wait for humans when deleted Rollouts want the run finished; others hold on.
+pub(super) fn open_to_complete(turn: &mut Turn<'_>, wave: usize, side: Side) {
+    if turn.next.completing.is_none() {
+        return;
+    }
+    let at = turn.now();
+    let verdicts = verdicts(turn, wave, side);
+    for (state, verdict) in gates_mut(turn, wave, side).iter_mut().zip(verdicts) {
+        if matches!(verdict, GateVerdict::Approval { .. }) {
+            state.overridden = Some(Approval {
+                by: "hub".to_owned(),
+                reason: "onDeletion: Complete".to_owned(),
+                at,
+            });
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Input<'a> {
     pub actions: &'a [PendingAction],
     /// Set when a Rollout of the release says `suspend: true`.
     pub suspended_by_spec: bool,
+    /// Rollouts of the release that were deleted and want the run finished, by name; empty = none.
+    pub completes: &'a [String],
     /// What takes the run's place; absent = nothing does.
     pub supersession: Option<Supersession>,
 }

@@ -20,6 +20,9 @@ pub struct RunState {
     /// Set while a human has stopped the whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Stop>,
+    /// Set while the run is finished although Rollouts of its release were deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completing: Option<Completing>,
     /// The number of the next one-shot command; rises over the whole run, from 1.
     pub next_command: u64,
     /// The number of the run's next event, from 0.
@@ -51,6 +54,7 @@ impl RunState {
             waves: waves.collect(),
             clusters: clusters.collect(),
             suspended: None,
+            completing: None,
             next_command: 1,
             next_event: 0,
             answered: Vec::new(),
@@ -186,6 +190,16 @@ pub struct Stop {
     pub by: String,
     /// Why; empty when nothing was said.
     pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// That deleted Rollouts want their run finished (`onDeletion: Complete`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completing {
+    /// Their names.
+    pub rollouts: Vec<String>,
     /// Since when.
     pub since: Timestamp,
 }

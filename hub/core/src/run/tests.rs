@@ -1,4 +1,5 @@
 mod actions;
+mod completing;
 pub mod model;
 mod random;
 mod waves;

@@ -89,6 +89,7 @@ fn advance_one(turn: &mut Turn<'_>, wave: usize) {
     }
     if let WavePhase::Opening { .. } = phase {
         gate::keep_clocks(turn, wave, Side::Before);
+        gate::open_to_complete(turn, wave, Side::Before);
         if stopped(turn, wave) || !all_hold(turn, wave, Side::Before) {
             return;
         }
@@ -138,6 +139,7 @@ fn is_behind(turn: &Turn<'_>, wave: usize) -> bool {
 
 fn settle(turn: &mut Turn<'_>, wave: usize) {
     gate::keep_clocks(turn, wave, Side::After);
+    gate::open_to_complete(turn, wave, Side::After);
     if stopped(turn, wave) || !all_hold(turn, wave, Side::After) {
         return;
     }

@@ -49,6 +49,7 @@ fn view(fleet: &Fleet) -> RunView {
         joiners: &fleet.joiners,
         actions: &[],
         suspended_by_spec: false,
+        completes: &[],
         supersession: None,
     };
     let application = NamespacedName {

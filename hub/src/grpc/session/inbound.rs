@@ -6,6 +6,7 @@ use bellwether_proto::{
     wire::{self, AgentMessage, HubBeat, agent_message, hub_message::Message},
 };
 use bellwether_store::Digest;
+use jiff::Timestamp;
 
 use super::{MAX_CREDIT, MAX_OUTBOX, MAX_WANTS, SessionStream, Start};
 
@@ -51,6 +52,10 @@ impl SessionStream {
     }
 
     fn hear_beat(&mut self, beat: &wire::Beat) {
+        let (store, cluster) = (&self.app.store, self.slot.cluster);
+        self.slot
+            .clock
+            .hear(store, cluster, beat.agent_time_ms, Timestamp::now());
         if let Some(root) = Root::from_slice(&beat.root) {
             self.compare(beat.generation, root);
         }
@@ -64,7 +69,10 @@ impl SessionStream {
         }
         if self.outbox.len() < MAX_OUTBOX {
             self.beats += 1;
-            self.push(Message::Beat(HubBeat { number: self.beats }));
+            self.push(Message::Beat(HubBeat {
+                number: self.beats,
+                hub_time_ms: Timestamp::now().as_millisecond(),
+            }));
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     read::{BY_ID, find},
 };
 use crate::{
-    StoreError, Tx,
+    Store, StoreError, Tx,
     column::{ms, refuse_nul, unsigned},
     error::Doing,
     records::WriteError,
@@ -117,7 +117,8 @@ pub async fn activate(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE cluster SET state = 'Active', kube_uid = $2,
+        "UPDATE cluster SET state = 'Active', kube_uid = $2, revoked_by = NULL,
+            revocation_reason = NULL,
             registered_at_ms = coalesce(registered_at_ms, $3) WHERE id = $1",
     )
     .bind(id)
@@ -127,6 +128,20 @@ pub async fn activate(
     .await
     .doing("activate a cluster")?;
     fence(tx, id).await
+}
+
+/// Records how far the clock of a cluster's agent is ahead of the hub's; negative = behind.
+///
+/// # Errors
+/// The database fails.
+pub async fn record_clock(store: &Store, id: Uuid, ahead_ms: i64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE cluster SET clock_ahead_ms = $2 WHERE id = $1")
+        .bind(id)
+        .bind(ahead_ms)
+        .execute(&store.pool)
+        .await
+        .doing("record a cluster's clock")?;
+    Ok(())
 }
 
 /// Takes a cluster's identity away: its certificates, and its streams at the next look of the
@@ -153,6 +168,26 @@ pub async fn revoke(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<bool, Store
     .doing("revoke a cluster's certificates")?;
     fence(tx, id).await?;
     Ok(revoked.rows_affected() > 0)
+}
+
+/// Keeps who revoked a cluster and why, until it enrols again.
+///
+/// # Errors
+/// The database fails.
+pub async fn note_revocation(
+    tx: &mut Tx,
+    id: Uuid,
+    by: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE cluster SET revoked_by = $2, revocation_reason = $3 WHERE id = $1")
+        .bind(id)
+        .bind(by)
+        .bind(reason)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("keep why a cluster was revoked")?;
+    Ok(())
 }
 
 /// Ends the cluster's streams, wherever they are: their epoch is old from now on, and the tailer

@@ -124,3 +124,28 @@ pub async fn holders(store: &Store, key: &str) -> Result<BTreeMap<Uuid, Digest>,
         .map(|(cluster, held)| Ok((cluster, digest("desired.digest", &held)?)))
         .collect()
 }
+
+/// The keys of application units that each of `clusters` shall hold now; a cluster that holds none
+/// is left out.
+///
+/// # Errors
+/// The database fails.
+pub async fn applications_of(
+    store: &Store,
+    clusters: &[Uuid],
+) -> Result<BTreeMap<Uuid, Vec<String>>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "SELECT cluster, key FROM desired
+         WHERE cluster = ANY($1) AND digest IS NOT NULL AND key LIKE 'application/%'
+         ORDER BY cluster, key",
+    )
+    .bind(clusters)
+    .fetch_all(&store.pool)
+    .await
+    .doing("read what clusters hold")?;
+    let mut found: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    for (cluster, key) in rows {
+        found.entry(cluster).or_default().push(key);
+    }
+    Ok(found)
+}

@@ -16,11 +16,13 @@ use crate::{
 
 const COLUMNS_OF_ONE: &str =
     "SELECT kind, namespace, name, uid, generation, resource_version, labels,
-    annotations, spec, sealed_spec, created_at_ms, updated_at_ms, created_by
+    annotations, spec, sealed_spec, created_at_ms, updated_at_ms, created_by,
+    updated_by, reason
     FROM record WHERE kind = $1 AND namespace = $2 AND name = $3";
 pub(super) const COLUMNS_OF_ONE_LOCKED: &str =
     "SELECT kind, namespace, name, uid, generation, resource_version,
-    labels, annotations, spec, sealed_spec, created_at_ms, updated_at_ms, created_by
+    labels, annotations, spec, sealed_spec, created_at_ms, updated_at_ms, created_by,
+    updated_by, reason
     FROM record WHERE kind = $1 AND namespace = $2 AND name = $3 FOR UPDATE";
 
 #[derive(sqlx::FromRow)]
@@ -38,6 +40,8 @@ pub(super) struct RecordRow {
     created_at_ms: i64,
     updated_at_ms: i64,
     created_by: String,
+    updated_by: String,
+    reason: String,
 }
 
 impl RecordRow {
@@ -68,6 +72,8 @@ impl RecordRow {
             created_at: timestamp("record.created_at_ms", self.created_at_ms)?,
             updated_at: timestamp("record.updated_at_ms", self.updated_at_ms)?,
             created_by: self.created_by,
+            updated_by: self.updated_by,
+            reason: self.reason,
         })
     }
 }
@@ -134,7 +140,8 @@ pub async fn list_in(tx: &mut Tx, options: &ListOptions) -> Result<Page, StoreEr
     let (after_namespace, after_name) = options.after.clone().unzip();
     let rows: Vec<RecordRow> = sqlx::query_as(
         "SELECT kind, namespace, name, uid, generation, resource_version, labels, annotations, spec,
-            sealed_spec, created_at_ms, updated_at_ms, created_by
+            sealed_spec, created_at_ms, updated_at_ms, created_by,
+    updated_by, reason
          FROM record WHERE kind = $1 AND ($2::text IS NULL OR namespace = $2)
            AND ($3::text IS NULL OR (namespace, name) > ($3, $4::text))
          ORDER BY namespace, name LIMIT $5",

@@ -79,8 +79,8 @@ async fn insert(
     let (spec, sealed_spec) = spec_columns(&tx.cipher, new.uid, new)?;
     let row: Option<RecordRow> = sqlx::query_as(
         "INSERT INTO record (kind, namespace, name, uid, generation, labels, annotations, spec,
-            sealed_spec, created_at_ms, updated_at_ms, created_by)
-         VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $9, $10)
+            sealed_spec, created_at_ms, updated_at_ms, created_by, updated_by, reason)
+         VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $9, $10, $10, $11)
          ON CONFLICT (kind, namespace, name) DO NOTHING RETURNING *",
     )
     .bind(name_of("record.kind", &new.key.kind)?)
@@ -93,6 +93,7 @@ async fn insert(
     .bind(sealed_spec)
     .bind(ms(now))
     .bind(&new.by)
+    .bind(&new.reason)
     .fetch_optional(&mut *tx.inner)
     .await
     .doing("write a record")?;
@@ -128,7 +129,8 @@ async fn configure(
     let (spec, sealed_spec) = spec_columns(&tx.cipher, current.uid, new)?;
     let row: RecordRow = sqlx::query_as(
         "UPDATE record SET generation = $4, resource_version = nextval('resource_version'),
-            labels = $5, annotations = $6, spec = $7, sealed_spec = $8, updated_at_ms = $9
+            labels = $5, annotations = $6, spec = $7, sealed_spec = $8, updated_at_ms = $9,
+            updated_by = $10, reason = $11
          WHERE kind = $1 AND namespace = $2 AND name = $3 RETURNING *",
     )
     .bind(name_of("record.kind", &new.key.kind)?)
@@ -143,6 +145,8 @@ async fn configure(
     .bind(spec)
     .bind(sealed_spec)
     .bind(ms(now))
+    .bind(&new.by)
+    .bind(&new.reason)
     .fetch_one(&mut *tx.inner)
     .await
     .doing("write a record")?;

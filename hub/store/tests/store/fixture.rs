@@ -104,6 +104,7 @@ pub fn new_record(kind: RecordKind, name: &str, spec: Value) -> NewRecord {
         spec,
         secrecy: Secrecy::Plain,
         by: "alice".to_owned(),
+        reason: String::new(),
     }
 }
 

@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 use crate::fixture::{at, cluster, open};
 
+const KEY: [u8; 32] = [7; 32];
+const OTHER_KEY: [u8; 32] = [8; 32];
+
 fn token(hash: u8) -> JoinToken {
     JoinToken {
         id: Uuid::now_v7(),
@@ -36,16 +39,18 @@ async fn a_join_token_is_used_once_and_in_time() {
     for hash in [1, 2] {
         join_tokens::create(&mut tx, &token(hash)).await.unwrap();
     }
-    let unknown = join_tokens::use_once(&mut tx, &[9; 32], at(1)).await;
+    let unknown = join_tokens::use_once(&mut tx, &[9; 32], &KEY, at(1)).await;
     assert!(matches!(unknown, Err(UseError::Unknown)));
-    let used = join_tokens::use_once(&mut tx, &[1; 32], at(1))
+    let used = join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(1))
         .await
         .unwrap();
+    assert!(!used.repeated);
+    let used = used.token;
     assert_eq!((used.cluster_name.as_str(), used.uses), ("eu-1", 1));
     assert_eq!(used.labels, token(1).labels);
-    let again = join_tokens::use_once(&mut tx, &[1; 32], at(1)).await;
+    let again = join_tokens::use_once(&mut tx, &[1; 32], &OTHER_KEY, at(1)).await;
     assert!(matches!(again, Err(UseError::Used)));
-    let late = join_tokens::use_once(&mut tx, &[2; 32], at(3600)).await;
+    let late = join_tokens::use_once(&mut tx, &[2; 32], &KEY, at(3600)).await;
     assert!(matches!(late, Err(UseError::Expired { expired_at }) if expired_at == at(3600)));
     tx.commit().await.unwrap();
     assert_eq!(join_tokens::list(&store).await.unwrap().len(), 2);
@@ -53,6 +58,55 @@ async fn a_join_token_is_used_once_and_in_time() {
     assert!(join_tokens::delete(&mut tx, used.id).await.unwrap());
     tx.commit().await.unwrap();
     assert_eq!(join_tokens::sweep(&store, at(9999)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_expired_join_token_is_swept_and_a_fresh_one_stays() {
+    let store = testing::store().await;
+    let mut tx = store.begin().await.unwrap();
+    for (hash, expires) in [(1, 100), (2, 200)] {
+        let token = JoinToken {
+            expires_at: at(expires),
+            ..token(hash)
+        };
+        join_tokens::create(&mut tx, &token).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(join_tokens::sweep(&store, at(150)).await.unwrap(), 1);
+    let mut tx = store.begin().await.unwrap();
+    let swept = join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(300)).await;
+    assert!(matches!(swept, Err(UseError::Unknown)));
+    let kept = join_tokens::use_once(&mut tx, &[2; 32], &KEY, at(300)).await;
+    assert!(matches!(kept, Err(UseError::Expired { .. })));
+}
+
+#[tokio::test]
+async fn the_key_that_used_a_token_may_repeat_itself() {
+    let store = testing::store().await;
+    let mut tx = store.begin().await.unwrap();
+    for hash in [1, 2] {
+        join_tokens::create(&mut tx, &token(hash)).await.unwrap();
+    }
+    join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(1))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let again = join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(2))
+            .await
+            .unwrap();
+        assert!(again.repeated);
+        assert_eq!(again.token.uses, 1, "it costs no use");
+    }
+    let other = join_tokens::use_once(&mut tx, &[1; 32], &OTHER_KEY, at(2)).await;
+    assert!(matches!(other, Err(UseError::Used)));
+    let late = join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(3600)).await;
+    assert!(matches!(late, Err(UseError::Expired { .. })));
+    // Whoever joined since is the cluster now.
+    join_tokens::use_once(&mut tx, &[2; 32], &OTHER_KEY, at(3))
+        .await
+        .unwrap();
+    let former = join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(4)).await;
+    assert!(matches!(former, Err(UseError::Used)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,11 +117,11 @@ async fn of_many_at_once_one_uses_the_token() {
     join_tokens::create(&mut tx, &token(1)).await.unwrap();
     tx.commit().await.unwrap();
     let mut tasks = Vec::new();
-    for _ in 0..12 {
+    for number in 0..12 {
         let store = store.clone();
         tasks.push(tokio::spawn(async move {
             let mut tx = store.begin().await.unwrap();
-            let used = join_tokens::use_once(&mut tx, &[1; 32], at(1)).await;
+            let used = join_tokens::use_once(&mut tx, &[1; 32], &[number; 32], at(1)).await;
             tx.commit().await.unwrap();
             match used {
                 Ok(_) => 1,
@@ -90,12 +144,12 @@ async fn an_enrolment_that_fails_gives_the_token_back() {
     join_tokens::create(&mut tx, &token(1)).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = store.begin().await.unwrap();
-    join_tokens::use_once(&mut tx, &[1; 32], at(1))
+    join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(1))
         .await
         .unwrap();
     tx.rollback().await.unwrap();
     let mut tx = store.begin().await.unwrap();
-    join_tokens::use_once(&mut tx, &[1; 32], at(1))
+    join_tokens::use_once(&mut tx, &[1; 32], &KEY, at(1))
         .await
         .unwrap();
 }

@@ -12,7 +12,7 @@ use bellwether_store::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::fixture::{at, cluster, new_record, open};
+use crate::fixture::{app, at, cluster, new_record, open};
 
 #[tokio::test]
 async fn applying_creates_configures_or_changes_nothing() {
@@ -292,4 +292,54 @@ async fn the_incarnation_only_rises() {
     assert_eq!(bumped, first.incarnation + 1, "whatever the clock says");
     assert_eq!(meta::incarnation(&store).await.unwrap(), bumped);
     store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_knows_who_wrote_it_last_and_why() {
+    let store = testing::store().await;
+    let made = new_record(RecordKind::Application, "shop", json!({"components": []}));
+    let changed = NewRecord {
+        spec: json!({"components": [{"name": "web"}]}),
+        by: "bob".to_owned(),
+        reason: "adds web".to_owned(),
+        ..made.clone()
+    };
+    let again = NewRecord {
+        by: "eve".to_owned(),
+        reason: "nothing".to_owned(),
+        ..changed.clone()
+    };
+    let mut tx = store.begin().await.unwrap();
+    for new in [&made, &changed, &again] {
+        records::apply(&mut tx, new, None, at(1)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let record = records::get(&store, &made.key).await.unwrap().unwrap();
+    assert_eq!(record.created_by, "alice");
+    assert_eq!(
+        (record.updated_by.as_str(), record.reason.as_str()),
+        ("bob", "adds web"),
+        "whoever changes nothing wrote nothing"
+    );
+    assert_eq!(records::last_removal(&store, &app()).await.unwrap(), None);
+    let mut tx = store.begin().await.unwrap();
+    for (by, reason) in [("bob", ""), ("eve", "no canary needed")] {
+        records::note_removal(&mut tx, &app(), by, reason)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let removal = records::last_removal(&store, &app())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (removal.by.as_str(), removal.reason.as_str()),
+        ("eve", "no canary needed")
+    );
+    assert!(removal.resource_version > record.resource_version);
+    let mut tx = store.begin().await.unwrap();
+    records::forget_removals(&mut tx, &app()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(records::last_removal(&store, &app()).await.unwrap(), None);
 }

@@ -162,6 +162,7 @@ impl Session {
             applied_generation: held.generation,
             hub_beat: self.hub_beat,
             drift_age_ms: 0,
+            agent_time_ms: 0,
         }))
         .await
     }

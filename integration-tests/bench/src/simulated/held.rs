@@ -53,6 +53,7 @@ impl Held {
                 .map(str::to_owned)
                 .into(),
             epoch: self.epoch,
+            agent_time_ms: 0,
         }
     }
 

@@ -52,6 +52,10 @@ var steps = []step{
 	{program: "pause", module: ".", sources: []string{"pause"}, pkg: "./pause"},
 	{program: "demoapp", module: ".", sources: []string{"demoapp"}, pkg: "./demoapp"},
 	{
+		program: "nginx-canary-stand-in", module: ".", sources: []string{"nginxcanary", "internal/kube"},
+		pkg: "./nginxcanary",
+	},
+	{
 		program: "kubernetes", module: "kubernetes", sources: []string{"."}, pkg: ".", patience: minutes,
 		// Without a version, clients fail to parse what the API server says of itself.
 		ldflags: "-X " + kubernetesVersion + "Version=v1.36.3 -X " + kubernetesVersion + "Major=1 -X " + kubernetesVersion + "Minor=36",

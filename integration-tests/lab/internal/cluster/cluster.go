@@ -67,6 +67,9 @@ func (c *Cluster) Describe() state.Cluster {
 	if c.Kind == plan.Real {
 		described.GatewayURL = fmt.Sprintf("http://%s:%d", c.Node, gatewayPort)
 		described.PrometheusURL = fmt.Sprintf("http://%s:%d", c.Node, prometheusPort)
+		if c.Settings.Nginx {
+			described.NginxURL = fmt.Sprintf("http://%s:%d", c.Node, nginxPort)
+		}
 	}
 	return described
 }
@@ -76,9 +79,9 @@ func (c *Cluster) Start(ctx context.Context) error {
 	if err := c.makeCredentials(); err != nil {
 		return err
 	}
-	parts := []func(context.Context) error{c.startControlPlane, c.startSimulatedNodes, c.waitForServiceAccount}
+	parts := []func(context.Context) error{c.startControlPlane, c.startSimulatedNodes, c.installRequested, c.waitForServiceAccount}
 	if c.Kind == plan.Real {
-		parts = []func(context.Context) error{c.startContainerd, c.startControlPlane, c.startNode, c.startGateway, c.startPrometheus, c.waitForReal}
+		parts = []func(context.Context) error{c.startContainerd, c.startControlPlane, c.startNode, c.startGateway, c.startNginx, c.startPrometheus, c.waitForReal}
 	}
 	for _, part := range parts {
 		if err := part(ctx); err != nil {
@@ -89,7 +92,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 }
 
 func (c *Cluster) waitForReal(ctx context.Context) error {
-	for _, wait := range []func(context.Context) error{c.waitForNodes(1, c.keepKubelet), c.waitForServiceAccount, c.waitForGateway, c.waitForPrometheus} {
+	for _, wait := range []func(context.Context) error{c.waitForNodes(1, c.keepKubelet), c.waitForServiceAccount, c.waitForGateway, c.waitForNginx, c.waitForPrometheus} {
 		if err := wait(ctx); err != nil {
 			return err
 		}

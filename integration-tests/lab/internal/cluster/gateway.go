@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"regexp"
 
-	"bellwether.local/lab/internal/build"
+	"bellwether.local/lab/internal/definitions"
 	"bellwether.local/lab/internal/log"
 )
 
@@ -42,15 +39,20 @@ spec:
 // startGateway installs the Gateway API and runs Traefik as a process of the node: a pod more would only make the
 // start slower.
 func (c *Cluster) startGateway(ctx context.Context) error {
-	if err := c.installDefinitions(ctx); err != nil {
+	standard, err := c.gatewayDefinitions()
+	if err != nil {
 		return err
 	}
-	traefik, err := c.start("traefik", []string{
+	if err := c.install(ctx, standard); err != nil {
+		return err
+	}
+	// After the standard ones: a set may hold the same definitions with more in them.
+	if err := c.installRequested(ctx); err != nil {
+		return err
+	}
+	traefik, err := c.start("traefik", append(c.traefikProviders(), []string{
 		fmt.Sprintf("--entryPoints.web.address=:%d", gatewayPort),
 		fmt.Sprintf("--entryPoints.metrics.address=:%d", traefikPort),
-		"--providers.kubernetesgateway=true",
-		"--providers.kubernetesgateway.statusaddress.ip=" + c.Node.String(),
-		"--providers.providersThrottleDuration=" + c.Settings.TraefikThrottle,
 		"--metrics.prometheus=true",
 		"--metrics.prometheus.entryPoint=metrics",
 		"--metrics.prometheus.addEntryPointsLabels=true",
@@ -60,7 +62,7 @@ func (c *Cluster) startGateway(ctx context.Context) error {
 		"--global.checkNewVersion=false",
 		"--global.sendAnonymousUsage=false",
 		"--log.level=INFO",
-	}, "KUBECONFIG="+c.path("kubeconfig"))
+	}...), "KUBECONFIG="+c.path("kubeconfig"))
 	if err != nil {
 		return err
 	}
@@ -82,38 +84,20 @@ func (c *Cluster) startGateway(ctx context.Context) error {
 	return nil
 }
 
-var definitionName = regexp.MustCompile(`(?m)^  name: (\S+)$`)
-
-func (c *Cluster) installDefinitions(ctx context.Context) error {
-	files, err := filepath.Glob(filepath.Join(c.Output.File(build.GatewayDefinitions), "*.yaml"))
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("there are no Gateway API definitions, run `lab build`: %w", err)
+// traefikProviders says what Traefik reads: the Gateway API, and its own kinds where they are defined.
+func (c *Cluster) traefikProviders() []string {
+	providers := []string{
+		"--providers.providersThrottleDuration=" + c.Settings.TraefikThrottle,
+		"--providers.kubernetesgateway=true",
+		"--providers.kubernetesgateway.statusaddress.ip=" + c.Node.String(),
 	}
-	var paths []string
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		name := definitionName.FindSubmatch(content)
-		if name == nil {
-			return fmt.Errorf("%s is not a definition", file)
-		}
-		path := "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + string(name[1])
-		if err := c.client.Apply(ctx, path, string(content)); err != nil {
-			return err
-		}
-		paths = append(paths, path)
+	if definitions.Has(c.Settings.Definitions, "gateway-experimental") {
+		providers = append(providers, "--providers.kubernetesgateway.experimentalchannel=true")
 	}
-	for _, path := range paths {
-		err := c.wait(ctx, "the Gateway API's definitions", nil, func(ctx context.Context) (bool, error) {
-			return c.client.HasCondition(ctx, path, "Established")
-		})
-		if err != nil {
-			return err
-		}
+	if definitions.Has(c.Settings.Definitions, definitions.Traefik) {
+		providers = append(providers, "--providers.kubernetescrd=true")
 	}
-	return nil
+	return providers
 }
 
 // waitForGateway waits for the status of the Gateway and for an answer of Traefik itself: it writes status before it

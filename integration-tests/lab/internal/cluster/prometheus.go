@@ -21,8 +21,16 @@ scrape_configs:
   - targets: ["127.0.0.1:%[3]d"]
 `
 
+const prometheusNginx = `- job_name: nginx
+  static_configs:
+  - targets: ["127.0.0.1:%d"]
+`
+
 func (c *Cluster) startPrometheus(context.Context) error {
 	content := fmt.Sprintf(prometheusConfig, c.Settings.ScrapeInterval, c.Name, traefikPort)
+	if c.Settings.Nginx {
+		content += fmt.Sprintf(prometheusNginx, nginxMetricsPort)
+	}
 	config, err := c.write("prometheus.yml", content)
 	if err != nil {
 		return err

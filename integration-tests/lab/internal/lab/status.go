@@ -120,6 +120,9 @@ func Table(description state.Description) string {
 		if cluster.Kind == plan.Real {
 			fmt.Fprintf(&text, "  gateway     %s\n  prometheus  %s\n", cluster.GatewayURL, cluster.PrometheusURL)
 		}
+		if cluster.NginxURL != "" {
+			fmt.Fprintf(&text, "  nginx       %s\n", cluster.NginxURL)
+		}
 	}
 	return text.String()
 }

@@ -23,6 +23,7 @@ var needed = [][2]string{
 	{"util-linux", "/usr/bin/nsenter"},
 	{"mount", "/usr/bin/mount"},
 	{"prometheus", "/usr/bin/prometheus"},
+	{"nginx", "/usr/sbin/nginx"},
 	{"postgresql", "/usr/lib/postgresql/*/bin/postgres"},
 }
 
@@ -31,6 +32,7 @@ var needed = [][2]string{
 var services = map[string][]string{
 	"containerd": {"containerd"},
 	"prometheus": {"prometheus", "prometheus-node-exporter"},
+	"nginx":      {"nginx"},
 	"postgresql": {"postgresql"},
 }
 

@@ -34,6 +34,10 @@ type Settings struct {
 	KwokNodes       int    `json:"kwokNodes"`
 	ScrapeInterval  string `json:"scrapeInterval"`
 	TraefikThrottle string `json:"traefikThrottle"`
+	// Definitions are the sets of custom resource definitions to install, sorted and separated by commas.
+	Definitions string `json:"definitions"`
+	// Nginx says whether real clusters run nginx as a second data plane.
+	Nginx bool `json:"nginx"`
 }
 
 // Cluster is what lab.json says of a cluster.
@@ -46,6 +50,8 @@ type Cluster struct {
 	Netns         string    `json:"netns"`
 	GatewayURL    string    `json:"gatewayUrl"`
 	PrometheusURL string    `json:"prometheusUrl"`
+	// NginxURL is where nginx answers; empty where the lab runs none.
+	NginxURL string `json:"nginxUrl,omitempty"`
 }
 
 // Description is the content of lab.json.

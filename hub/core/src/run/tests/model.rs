@@ -50,6 +50,7 @@ pub struct Fleet {
     pub actions: Vec<PendingAction>,
     pub supersession: Option<Supersession>,
     pub suspended_by_spec: bool,
+    pub completes: Vec<String>,
     pub has_previous: bool,
     pub checker: Checker,
     next_action: u128,
@@ -119,6 +120,7 @@ impl Fleet {
             actions: Vec::new(),
             supersession: None,
             suspended_by_spec: false,
+            completes: Vec::new(),
             has_previous: true,
             checker: Checker::default(),
             next_action: 1,
@@ -164,6 +166,7 @@ impl Fleet {
             joiners: &self.joiners,
             actions: &self.actions,
             suspended_by_spec: self.suspended_by_spec,
+            completes: &self.completes,
             supersession: self.supersession,
         };
         let decision = decide(&input);
@@ -202,6 +205,7 @@ impl Fleet {
             joiners: &self.joiners,
             actions: &[],
             suspended_by_spec: self.suspended_by_spec,
+            completes: &self.completes,
             supersession: self.supersession,
         };
         let again = decide(&input);

@@ -1,0 +1,127 @@
+//! Bundles that are looked at for the first time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    bundle::Bundle, reference::ObjectRef, status::UnitOutcome, sync_record::SyncUnit,
+};
+
+use super::{Pass, PassError, Unit, memory, run_of, targets};
+use crate::{
+    desired::chain,
+    rollout,
+    sync::{
+        admit::{Admission, Admitted},
+        events::News,
+        goal::{Beginning, TemplateChange, beginning},
+    },
+};
+
+impl Unit {
+    /// Looks at a bundle for the first time and decides how it comes in.
+    pub(super) async fn begin(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
+        let bundle = self.bundle(digest).await?;
+        let of = run_of(&bundle);
+        let wanted = self.wanted(&bundle).await?;
+        let taken = self.taken();
+        let admission = Admission {
+            cluster: &self.shell.cluster,
+            access: &self.shell.access,
+            own: &unit.objects,
+            taken: &taken,
+        };
+        let Admitted {
+            mut refusals,
+            adopts,
+        } = admission.review(&bundle, &wanted).await?;
+        let previous = match &unit.applied_digest {
+            Some(applied) => Some(self.bundle(applied).await?),
+            None => None,
+        };
+        let changes =
+            rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
+        let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
+        if beginning == Beginning::ByRollout {
+            refusals.extend(rollout::refusals(&bundle, &changes));
+        }
+        let comes_in = refusals.is_empty() && !matches!(beginning, Beginning::Held(_));
+        if comes_in && let Err(error) = self.adopt(&bundle, &adopts).await {
+            match error {
+                PassError::Originals(error) => refusals.push(chain(&error)),
+                error => return Err(error),
+            }
+        }
+        if !refusals.is_empty() {
+            let why = refusals.join("; ");
+            self.tell(of, News::error("Refused", why.clone()), |unit| {
+                memory::end(unit, digest, UnitOutcome::Refused, &why);
+            })
+            .await?;
+            return Ok(Pass::again());
+        }
+        self.plain_deadline_at = None;
+        self.enter(&bundle, digest, beginning, &changes, &targets(&wanted))
+            .await?;
+        Ok(Pass::again())
+    }
+
+    /// Remembers how a bundle comes in.
+    async fn enter(
+        &self,
+        bundle: &Bundle,
+        digest: &str,
+        beginning: Beginning,
+        changes: &[TemplateChange],
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
+        let of = run_of(bundle);
+        match beginning {
+            Beginning::Plain => {
+                let news = News::info("Applying", format!("applying revision {}", bundle.revision));
+                self.tell(of, news, |unit| {
+                    memory::begin(unit, digest, objects, false);
+                })
+                .await?;
+            }
+            Beginning::ByRollout => {
+                let news = News::info(
+                    "RolloutStarted",
+                    format!("revision {} comes in by its rollout", bundle.revision),
+                );
+                let retried = |failed: &String| changes.iter().any(|one| one.digest == *failed);
+                self.tell(of, news, |unit| {
+                    if memory::begin(unit, digest, objects, true) {
+                        unit.failed_templates.retain(|failed| !retried(failed));
+                    }
+                })
+                .await?;
+            }
+            Beginning::Held(rollouts) => {
+                let why = format!(
+                    "the template of {} failed here before and has not changed; change it or retry",
+                    rollouts.join(", ")
+                );
+                self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
+                    memory::end(unit, digest, UnitOutcome::Failed, &why);
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects of all other applications.
+    fn taken(&self) -> BTreeMap<ObjectRef, String> {
+        self.shell
+            .desired
+            .units()
+            .into_iter()
+            .filter(|(key, _)| *key != self.key)
+            .flat_map(|(key, unit)| {
+                unit.objects
+                    .into_iter()
+                    .map(move |held| (held.object(), key.clone()))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! The tests on other clusters than fleet's: control-plane clusters whose agents are processes with
+//! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
+//! keeps Traefik's default throttle.
+
+#[path = "variants/brakes.rs"]
+mod brakes;
+#[path = "variants/members.rs"]
+mod members;
+#[path = "variants/parcel.rs"]
+mod parcel;
+#[path = "variants/real.rs"]
+mod real;
+#[path = "fleet/scene.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of fleet, which use all of it"
+)]
+mod scene;
+#[path = "variants/stage.rs"]
+mod stage;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use bellwether_integration_tests::{
+    fixture::Fixture,
+    lab::Lab,
+    suite::{self, Case},
+};
+use libtest_mimic::Arguments;
+use scene::Scene;
+use stage::Members;
+
+const LAB: &str = "test";
+const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
+/// Control-plane clusters: one for the first wave, four for the second.
+const CONTROL_PLANE: usize = 5;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let together = [members::TOGETHER, brakes::CASES].concat();
+    let cases = Cases {
+        real: real::CASES,
+        together: &together,
+        alone: members::ALONE,
+    };
+    if arguments.list {
+        let mut trials = suite::trials(cases.real, None);
+        trials.extend(suite::trials(cases.together, None));
+        trials.extend(suite::trials(cases.alone, None));
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let passed = run(&arguments, &cases);
+    if std::env::var_os("BELLWETHER_KEEP_LAB").is_none()
+        && let Err(error) = Lab::down(LAB)
+    {
+        eprintln!("failed to stop the lab: {error:?}");
+        return ExitCode::FAILURE;
+    }
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("failed to set the scene: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Cases<'a> {
+    /// On the real cluster, one by one.
+    real: &'a [Case<Scene>],
+    /// On the control-plane clusters, beside each other.
+    together: &'a [Case<Members>],
+    /// On the control-plane clusters, one by one: they stop agents.
+    alone: &'a [Case<Members>],
+}
+
+fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
+    let members = [cases.together, cases.alone].concat();
+    let wants_real = suite::wants(arguments, cases.real);
+    let wants_members = suite::wants(arguments, &members);
+    if !wants_real && !wants_members {
+        return Ok(true);
+    }
+    let directory = Path::new(DIRECTORY);
+    suite::clear(LAB, directory)?;
+    let lab = Lab::up_with(
+        LAB,
+        usize::from(wants_real),
+        if wants_members { CONTROL_PLANE } else { 0 },
+        &["--traefik-throttle", "2s"],
+    )?;
+    let scene = Scene::new(Fixture::around(lab, directory)?);
+    let mut one_by_one = arguments.clone();
+    one_by_one.test_threads = Some(1);
+    let mut passed = suite::run(&one_by_one, cases.real, &scene);
+    if wants_members {
+        let mut side_by_side = arguments.clone();
+        side_by_side.test_threads = arguments.test_threads.or(Some(3));
+        let namespaces: Vec<&str> = members.iter().map(|case| case.1).collect();
+        let members = Members::register(&scene, &namespaces)?;
+        passed &= suite::run(&side_by_side, cases.together, &members);
+        passed &= suite::run(&one_by_one, cases.alone, &members);
+    }
+    Ok(passed)
+}
