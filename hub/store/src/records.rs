@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{StoreError, blobs::Secrecy};
 
-pub use read::{get, list, list_all, list_in, lock};
+pub use read::{get, list, list_all, list_in, lock, rollouts_of, rollouts_of_in};
 pub use write::{apply, delete};
 
 /// The kinds that lie here.
