@@ -6,7 +6,7 @@ use bellwether_hub_core::{
     run::Supersession,
 };
 use bellwether_store::{
-    Digest, Store, Tx,
+    Digest, Tx,
     desired::{self, ClusterChange, Deletions, UnitChange},
     releases, status,
 };
@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{Wanted, World},
-    lease::Fence,
-    progress::{self, Turn},
+    application::Look,
+    facts::Wanted,
+    progress::{self, Contents, Turn},
+    world::World,
 };
 
 /// Annotation of an Application that allows taking it away from so many clusters at once.
@@ -45,13 +46,9 @@ pub(super) fn leaving(
 }
 
 /// Writes the tombstones of clusters that left.
-pub(super) async fn take_away(
-    store: &Store,
-    fence: &Fence,
-    application: &NamespacedName,
-    clusters: &[Uuid],
-) -> Result<(), LoopError> {
-    let mut tx = fence.begin(store, Timestamp::now()).await?;
+pub(super) async fn take_away(look: Look<'_>, clusters: &[Uuid]) -> Result<(), LoopError> {
+    let application = look.application;
+    let mut tx = look.fence.begin(look.store, Timestamp::now()).await?;
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     tx.commit().await?;
     tracing::info!(
@@ -65,19 +62,23 @@ pub(super) async fn take_away(
 /// Takes a deleted application away from everywhere and forgets its history, so that an
 /// application of that name starts anew. Deleting it was the allowance.
 pub(super) async fn delete(
-    store: &Store,
-    fence: &Fence,
-    application: &NamespacedName,
+    look: Look<'_>,
     holders: &BTreeMap<Uuid, Digest>,
     turn: Option<&Turn<'_>>,
 ) -> Result<(), LoopError> {
-    let now = Timestamp::now();
-    let mut tx = fence.begin(store, now).await?;
+    let application = look.application;
+    let mut ending = None;
     if let Some(turn) = turn
         && !turn.loaded.state.status.is_finished()
     {
         let decision = turn.decide(Some(Supersession::ApplicationDeleted), &[]);
-        progress::save(&mut tx, store, turn, &decision, now).await?;
+        let contents = Contents::read(look.store, turn, &decision).await?;
+        ending = Some((turn, decision, contents));
+    }
+    let now = Timestamp::now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    if let Some((turn, decision, contents)) = &ending {
+        progress::save(&mut tx, turn, contents, decision, now).await?;
     }
     let clusters: Vec<Uuid> = holders.keys().copied().collect();
     tombstones(&mut tx, application, &clusters, Deletions::Allowed).await?;
