@@ -45,6 +45,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What every loop did last, for `/readyz`.
     pub loops: crate::loops::LoopStates,
+    /// What those who follow lists of objects are told.
+    pub feed: crate::http::Feed,
 }
 
 /// One bell per loop; ringing it twice before it is heard rings it once.
@@ -184,6 +186,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
         replica: Uuid::now_v7(),
         metrics: Metrics::default(),
         loops: crate::loops::LoopStates::default(),
+        feed: crate::http::Feed::default(),
         store,
         pki,
         config,

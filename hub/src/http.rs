@@ -10,6 +10,7 @@ mod auth;
 mod clusters;
 mod events;
 mod extract;
+mod feed;
 mod health;
 mod items;
 mod objects;
@@ -28,6 +29,7 @@ mod watch;
 mod why;
 
 pub use auth::Peer;
+pub use feed::Feed;
 pub use openapi::document as openapi_document;
 pub use routes::router;
 pub use server::{ServeError, serve};

@@ -61,6 +61,11 @@ impl Shards {
         Ok(gained)
     }
 
+    /// Has what is held read again at the next renewal, whenever that was due.
+    pub const fn forget(&mut self) {
+        self.renewed = None;
+    }
+
     /// Returns the fence of an application; absent = another hub works on it.
     pub fn fence(&self, application: &NamespacedName) -> Option<Fence> {
         let shard = shard_of(&application.to_string());

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "store/changes.rs"]
+mod changes;
 #[path = "store/conformance.rs"]
 mod conformance;
 #[path = "store/contention.rs"]
