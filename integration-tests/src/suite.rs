@@ -31,7 +31,8 @@ pub fn trials<S: Stage>(cases: &[Case<S>], stage: Option<&S>) -> Vec<Trial> {
 
 /// Runs `cases` and tells whether all of them passed. Where none is selected it says nothing.
 pub fn run<S: Stage>(arguments: &Arguments, cases: &[Case<S>], stage: &S) -> bool {
-    !wants(arguments, cases) || !libtest_mimic::run(arguments, trials(cases, Some(stage))).has_failed()
+    !wants(arguments, cases)
+        || !libtest_mimic::run(arguments, trials(cases, Some(stage))).has_failed()
 }
 
 /// Tells whether the arguments select any of `cases`: a scene that nobody uses need not be set.

@@ -93,7 +93,14 @@ fn call(arguments: &[&str]) -> Result<Output> {
 
 fn wrong_token(scene: &Scene) -> Result<()> {
     let output = call(&["--hub", &scene.url, "--token", "of-nobody", "get", "fleets"])?;
-    one_sentence(&output, &["does not know this token", "bellwether token create", "--token"])
+    one_sentence(
+        &output,
+        &[
+            "does not know this token",
+            "bellwether token create",
+            "--token",
+        ],
+    )
 }
 
 fn no_hub(_: &Scene) -> Result<()> {
@@ -118,6 +125,9 @@ fn no_kubeconfig(scene: &Scene) -> Result<()> {
     ])?;
     one_sentence(&output, &[&file, "No such file"])?;
     let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(text.matches("No such file").count() == 1, "said twice: {text}");
+    ensure!(
+        text.matches("No such file").count() == 1,
+        "said twice: {text}"
+    );
     Ok(())
 }
