@@ -129,7 +129,7 @@ fn unknown_field(scene: &Scene) -> Result<()> {
         scene,
         &text,
         &[
-            "31:",
+            "32:23",
             "spec.strategy.canary.wieghts",
             "did you mean",
             "weights",
@@ -166,7 +166,7 @@ fn large_document(scene: &Scene) -> Result<()> {
     let mut text = good("large");
     text.push_str("# ");
     text.push_str(&"x".repeat(10 << 20));
-    refused(scene, &text, &["MiB"])
+    refused(scene, &text, &["larger than 4194304 bytes"])
 }
 
 fn missing_fleet(scene: &Scene) -> Result<()> {
