@@ -8,6 +8,7 @@ mod actions;
 mod apply;
 mod auth;
 mod clusters;
+mod deletion;
 mod events;
 mod extract;
 mod feed;
