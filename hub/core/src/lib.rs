@@ -8,6 +8,7 @@
 pub mod authorize;
 pub mod bundle;
 pub mod check;
+pub mod clock;
 pub mod placement;
 pub mod plan;
 pub mod release;
