@@ -37,8 +37,9 @@ pub fn decide(input: &Input<'_>) -> Decision {
     for _ in 0..input.plan.waves.len() + 4 {
         let before = turn.next.clone();
         wave::advance(&mut turn);
-        grant::grant(&mut turn);
+        // Whoever joins a run that has just ended gets what an ended run gives.
         finish(&mut turn);
+        grant::grant(&mut turn);
         if turn.next == before {
             break;
         }
