@@ -11,7 +11,6 @@ use bellwether_proto::{
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use jiff::Timestamp;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -129,7 +128,7 @@ impl Session {
         link.desired
             .enter_epoch(welcome.epoch)
             .map_err(CommitError::from)?;
-        warn_of_clocks(welcome.hub_time_ms, Timestamp::now());
+        warn_of_clocks(welcome.hub_time_ms, crate::clock::wall());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
         let mut beats = interval_at(Instant::now() + every, every);

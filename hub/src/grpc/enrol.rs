@@ -77,7 +77,7 @@ pub enum JoinError {
 /// # Errors
 /// The database fails.
 pub async fn create_join_token(app: &App, new: NewJoinToken) -> Result<JoinMaterial, JoinError> {
-    let now = Timestamp::now();
+    let now = app.clock.now();
     let secret: [u8; 32] = rand::random();
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
     let expires_at = now + new.ttl;
@@ -158,7 +158,7 @@ pub(super) async fn enrol(
     now: Timestamp,
 ) -> Result<Granted, IdentityError> {
     let mut tx = app.store.begin().await?;
-    let token = join_tokens::use_once(&mut tx, &hash(token), now).await?;
+    let token = join_tokens::use_once(&mut tx, &hash(token), app.clock.now()).await?;
     let name = token.cluster_name;
     let cluster = match clusters::get_in(&mut tx, &name).await? {
         Some(cluster) => cluster,

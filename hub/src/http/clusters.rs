@@ -16,7 +16,6 @@ use bellwether_api::{
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::clusters::{self, Cluster, ClusterPatch};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -151,7 +150,7 @@ pub async fn revoke_cluster(
     caller.may(Verb::Delete, Kind::Cluster, None)?;
     let cluster = find(&app, &name).await?;
     let mut tx = app.store.begin().await?;
-    clusters::revoke(&mut tx, cluster.id, Timestamp::now()).await?;
+    clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);
     app.pokes.plan.notify_one();
@@ -175,7 +174,7 @@ pub async fn delete_cluster(
     let item = Scene::load(&app).await?.cluster(&cluster);
     let mut tx = app.store.begin().await?;
     // Revoked first, so that other hubs cut the stream as well.
-    clusters::revoke(&mut tx, cluster.id, Timestamp::now()).await?;
+    clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
     clusters::delete(&mut tx, cluster.id).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);

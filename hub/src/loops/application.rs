@@ -235,7 +235,7 @@ async fn progress_run(
     let decision = turn.decide(supersession, &pending);
     let changed = decision.is_change(&turn.loaded.state);
     if changed {
-        let now = Timestamp::now();
+        let now = fence.now();
         let mut tx = fence.begin(store, now).await?;
         progress::save(&mut tx, store, &turn, &decision, now).await?;
         tx.commit().await?;

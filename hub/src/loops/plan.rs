@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{LoopError, LoopState, application::process, facts::World, lease::Shards};
-use crate::app::App;
+use crate::{app::App, clock::Clock};
 
 /// The name of this loop in `/readyz`.
 const NAME: &str = "plan";
@@ -35,7 +35,8 @@ const VERSIONS_EVERY: Duration = Duration::from_secs(1);
 
 /// Plans and moves every application on, until the hub stops.
 pub(super) async fn run(app: Arc<App>) {
-    let mut planner = Planner::new(app.store.clone(), app.replica, Some(Timestamp::now()));
+    let started = Some(app.clock.now());
+    let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
     loop {
         let poked = tokio::select! {
@@ -43,7 +44,7 @@ pub(super) async fn run(app: Arc<App>) {
             () = app.pokes.plan.notified() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        let now = Timestamp::now();
+        let now = app.clock.now();
         let report = planner.turn(now, poked).await;
         app.loops.set(
             NAME,
@@ -63,7 +64,7 @@ pub(super) async fn run(app: Arc<App>) {
 
 /// One turn over everything, from nothing.
 pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result<(), LoopError> {
-    let mut planner = Planner::new(store.clone(), replica, None);
+    let mut planner = Planner::new(store.clone(), replica, Clock::begin(now), None);
     let mut first = None;
     planner.shards.renew(store, now).await?;
     planner.gather(now, true).await?;
@@ -92,6 +93,7 @@ struct Planner {
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
     started: Option<Timestamp>,
+    clock: Clock,
     shards: Shards,
     statuses: StatusTailer,
     links: SyncTailer,
@@ -113,14 +115,15 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(store: Store, replica: Uuid, started: Option<Timestamp>) -> Self {
+    fn new(store: Store, replica: Uuid, clock: Clock, started: Option<Timestamp>) -> Self {
         Self {
             statuses: StatusTailer::new(store.clone()),
             links: SyncTailer::new(store.clone()),
             store,
             deliver: None,
             started,
-            shards: Shards::new(replica),
+            clock,
+            shards: Shards::new(replica, clock),
             versions: BTreeSet::new(),
             known: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -267,7 +270,7 @@ impl Planner {
     }
 
     async fn look(&mut self, world: &World, application: NamespacedName, report: &mut Report) {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         if let Err(error) = self.shards.renew(&self.store, now).await {
             tracing::debug!(error = %error, "leases were not renewed");
         }

@@ -153,7 +153,7 @@ pub(super) async fn answer_older(
     if stale.is_empty() {
         return Ok(());
     }
-    let now = Timestamp::now();
+    let now = fence.now();
     let mut tx = fence.begin(store, now).await?;
     for id in stale {
         let answer = AnsweredAction {
@@ -178,7 +178,7 @@ pub(super) async fn keep_phase(
     if view::phase_of(&turn.input()) == turn.loaded.run.status {
         return Ok(());
     }
-    let now = Timestamp::now();
+    let now = fence.now();
     let mut tx = fence.begin(store, now).await?;
     save(&mut tx, store, turn, decision, now).await?;
     Ok(tx.commit().await?)

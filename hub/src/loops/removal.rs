@@ -10,7 +10,6 @@ use bellwether_store::{
     desired::{self, ClusterChange, Deletions, UnitChange},
     releases, status,
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -51,7 +50,7 @@ pub(super) async fn take_away(
     application: &NamespacedName,
     clusters: &[Uuid],
 ) -> Result<(), LoopError> {
-    let mut tx = fence.begin(store, Timestamp::now()).await?;
+    let mut tx = fence.begin(store, fence.now()).await?;
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     tx.commit().await?;
     tracing::info!(
@@ -71,7 +70,7 @@ pub(super) async fn delete(
     holders: &BTreeMap<Uuid, Digest>,
     turn: Option<&Turn<'_>>,
 ) -> Result<(), LoopError> {
-    let now = Timestamp::now();
+    let now = fence.now();
     let mut tx = fence.begin(store, now).await?;
     if let Some(turn) = turn
         && !turn.loaded.state.status.is_finished()

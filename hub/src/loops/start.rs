@@ -114,7 +114,7 @@ pub(super) async fn make(
     making: &Making<'_>,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Uuid, LoopError> {
-    let now = Timestamp::now();
+    let now = fence.now();
     let mut tx = fence.begin(store, now).await?;
     let corrupt = |source| LoopError::Corrupt {
         what: "release",
