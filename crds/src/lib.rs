@@ -21,6 +21,7 @@ pub mod root;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod steady;
 pub mod sync_record;
 pub mod track;
 pub mod validate;

@@ -14,6 +14,7 @@ mod observations;
 mod overlay;
 mod progress;
 mod promotion;
+mod resume;
 mod rollback;
 mod stage;
 mod start;

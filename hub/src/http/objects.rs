@@ -11,6 +11,7 @@ use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ApplyResult, Item, ItemList, ListMeta},
+    reference::NamespacedName,
 };
 use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};

@@ -158,7 +158,7 @@ impl Writer {
             self.send("error", &problem).await;
             return false;
         }
-        let now = jiff::Timestamp::now().to_string();
+        let now = self.app.clock.now().to_string();
         self.send("bookmark", &serde_json::json!({"time": now}))
             .await
     }

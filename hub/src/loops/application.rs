@@ -205,7 +205,7 @@ async fn progress_run(
     let changed = decision.is_change(&turn.loaded.state);
     if changed {
         let contents = Contents::read(look.store, &turn, &decision).await?;
-        let now = Timestamp::now();
+        let now = look.fence.now();
         let mut tx = look.fence.begin(look.store, now).await?;
         progress::save(&mut tx, &turn, &contents, &decision, now).await?;
         tx.commit().await?;

@@ -21,7 +21,7 @@ use super::{
     queue::Queue,
     world::World,
 };
-use crate::app::App;
+use crate::{app::App, clock::Clock};
 
 /// The name of this loop in `/readyz`.
 const NAME: &str = "plan";
@@ -37,7 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Plans and moves every application on, until the hub stops.
 pub(super) async fn run(app: Arc<App>) {
-    let mut planner = Planner::new(app.store.clone(), app.replica, Some(Timestamp::now()));
+    let started = Some(app.clock.now());
+    let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
     let mut look_at = Instant::now();
     loop {
@@ -50,7 +51,7 @@ pub(super) async fn run(app: Arc<App>) {
         match done {
             Some(done) => planner.take(done),
             None => {
-                planner.turn(Timestamp::now()).await;
+                planner.turn(app.clock.now()).await;
                 app.loops.set(NAME, planner.state());
                 look_at = Instant::now() + LOOK_EVERY;
             }
@@ -63,7 +64,7 @@ pub(super) async fn run(app: Arc<App>) {
 
 /// One turn over everything, from nothing.
 pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result<(), LoopError> {
-    let mut planner = Planner::new(store.clone(), replica, None);
+    let mut planner = Planner::new(store.clone(), replica, Clock::begin(now), None);
     let mut first = None;
     planner.shards.renew(store, now).await?;
     planner.gather(now).await?;
@@ -103,6 +104,7 @@ struct Planner {
     store: Store,
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
+    clock: Clock,
     shards: Shards,
     gatherer: Gatherer,
     queue: Queue,
@@ -116,12 +118,13 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(store: Store, replica: Uuid, started: Option<Timestamp>) -> Self {
+    fn new(store: Store, replica: Uuid, clock: Clock, started: Option<Timestamp>) -> Self {
         Self {
             gatherer: Gatherer::new(store.clone(), started),
             store,
             deliver: None,
-            shards: Shards::new(replica),
+            clock,
+            shards: Shards::new(replica, clock),
             queue: Queue::default(),
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
@@ -233,7 +236,7 @@ impl Planner {
     }
 
     fn take_error(&mut self, application: NamespacedName, error: &LoopError) {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         if error.is_routine() {
             // What changed is gathered, and whose the shard is now is read, before it is tried again.
             if matches!(error, LoopError::Fenced) {
@@ -266,7 +269,7 @@ impl Planner {
             .into_iter()
             .chain(self.errors.values().cloned());
         LoopState {
-            at: Timestamp::now(),
+            at: self.clock.now(),
             did: format!(
                 "looked at {looked} applications, changed {written}; {} watched",
                 self.gatherer.known().len()
@@ -288,7 +291,7 @@ async fn look(
         world: &world,
         fence: &fence,
         application: &application,
-        now: Timestamp::now(),
+        now: fence.now(),
     };
     let outcome = process(look).await?;
     if outcome.changed

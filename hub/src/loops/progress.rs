@@ -210,7 +210,7 @@ pub(super) async fn answer_older(
     if stale.is_empty() {
         return Ok(());
     }
-    let now = Timestamp::now();
+    let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     for action in stale {
         let answer = AnsweredAction {
@@ -234,7 +234,7 @@ pub(super) async fn keep_phase(
     if view::phase_of(&turn.input()) == turn.loaded.run.status {
         return Ok(());
     }
-    let now = Timestamp::now();
+    let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     save(&mut tx, turn, &Contents::default(), decision, now).await?;
     Ok(tx.commit().await?)

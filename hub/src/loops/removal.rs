@@ -11,7 +11,6 @@ use bellwether_store::{
     desired::{self, ClusterChange, Deletions, UnitChange},
     records, releases, status,
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -115,7 +114,7 @@ pub(super) async fn refuse_emptying(
 /// Writes the tombstones of clusters that left.
 pub(super) async fn take_away(look: Look<'_>, clusters: &[Uuid]) -> Result<(), LoopError> {
     let application = look.application;
-    let mut tx = look.fence.begin(look.store, Timestamp::now()).await?;
+    let mut tx = look.fence.begin(look.store, look.fence.now()).await?;
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     tx.commit().await?;
     tracing::info!(
@@ -142,7 +141,7 @@ pub(super) async fn delete(
         let contents = Contents::read(look.store, turn, &decision).await?;
         ending = Some((turn, decision, contents));
     }
-    let now = Timestamp::now();
+    let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     if let Some((turn, decision, contents)) = &ending {
         progress::save(&mut tx, turn, contents, decision, now).await?;

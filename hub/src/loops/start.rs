@@ -161,7 +161,7 @@ pub(super) async fn make(
     making: Making,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Outcome, LoopError> {
-    let now = Timestamp::now();
+    let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
     // Commands for the clusters of the run that ends come first: what follows from them is seen at

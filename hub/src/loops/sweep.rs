@@ -32,7 +32,7 @@ pub(super) async fn run(app: Arc<App>) {
             () = app.pokes.sweep.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
-        let now = Timestamp::now();
+        let now = app.clock.now();
         let state = match sweep(&app, now).await {
             Ok(did) => LoopState {
                 at: now,

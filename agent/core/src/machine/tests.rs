@@ -6,5 +6,6 @@ mod faults;
 mod model;
 mod paths;
 mod refusals;
+mod resume;
 mod rules;
 mod walks;
