@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 LAB := integration-tests/lab/lab.sh
 
-.PHONY: help demo demo-down test test-unit test-fleet bench build install root deps fmt lint generate
+.PHONY: help demo demo-down test test-unit test-fleet soak bench build install root deps fmt lint generate
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ install: ## Install bellwether, bellwether-hub and kubectl-bellwether into PREFI
 	@install -m 0755 $(BUILT)/bellwether $(BUILT)/bellwether-hub "$(DESTDIR)$(PREFIX)/bin/"
 	@ln -sf bellwether "$(DESTDIR)$(PREFIX)/bin/kubectl-bellwether"
 	@echo "installed bellwether, bellwether-hub and kubectl-bellwether (a kubectl plugin) in $(DESTDIR)$(PREFIX)/bin"
+
+# SEEDS=400 plays fewer; BELLWETHER_SIM_SEED=7 plays one alone.
+SEEDS ?= 20000
+soak: ## Simulate 20,000 seeds of faults, optimised (an hour or two on two cores)
+	@BELLWETHER_SIM_SEEDS=$(SEEDS) cargo test --release --locked -p bellwether-sim --test seeds -- \
+		--nocapture no_rule_is_broken
 
 bench: root deps ## Measure, print, and append to docs/BENCHMARKS.md
 	@$(LAB) build

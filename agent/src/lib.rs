@@ -4,6 +4,7 @@
 //! [`desired`] → [`sync`] applies objects and corrects drift → [`rollout`] runs the step machine of
 //! `bellwether-agent-core` → [`report`] holds the latest status of every unit until the hub has it.
 
+pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod desired;

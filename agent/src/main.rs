@@ -4,6 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use bellwether_agent::{
+    clock::Clock,
     config::{Cli, Command, Config},
     connect,
     desired::Desired,
@@ -11,7 +12,7 @@ use bellwether_agent::{
     metrics::Meter,
     offline,
     report::Reports,
-    sync, telemetry,
+    rollout, sync, telemetry,
 };
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
@@ -67,12 +68,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 config.namespace
             )
         })?;
+    let clock = Clock::begin(rollout::latest_saved(client.clone(), &desired).await);
     let reports = Reports::default();
     let shell = sync::Shell::new(
         client.clone(),
         desired,
         reports,
-        Meter::new().context("failed to set up the metrics client")?,
+        Meter::new(clock).context("failed to set up the metrics client")?,
+        clock,
         figures,
         config.route_settle(),
     );

@@ -48,7 +48,7 @@ pub async fn bring_in(
             }
             let line = line(&status);
             if line != last {
-                println!("{} {line}", jiff::Timestamp::now());
+                println!("{} {line}", crate::clock::wall());
                 last = line;
             }
             for event in &status.events {

@@ -22,6 +22,7 @@ pub mod root;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod steady;
 pub mod strategy;
 pub mod sync_record;
 pub mod track;

@@ -6,12 +6,12 @@ use bellwether_store::{
     BlobCipher, Store, StoreOptions, leases, meta,
     postgres::{Embedded, EmbeddedConfig},
 };
-use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    clock::{Clock, wall},
     config::Config,
     grpc::{self, Sessions},
     pki::{Pki, PkiError, PkiOptions},
@@ -25,6 +25,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 pub struct App {
     /// Postgres.
     pub store: Store,
+    /// The time that this hub shares with the others of its database.
+    pub clock: Clock,
     /// The certificate authority.
     pub pki: Pki,
     /// Agents that are connected to this hub now.
@@ -45,6 +47,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What every loop did last, for `/readyz`.
     pub loops: crate::loops::LoopStates,
+    /// What those who follow lists of objects are told.
+    pub feed: crate::http::Feed,
 }
 
 /// One bell per loop; ringing it twice before it is heard rings it once.
@@ -176,14 +180,24 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     let agent_addresses = config.advertised_addresses(agents.port());
     let pki = open_pki(&config, &agent_addresses)?;
     let (store, postgres) = open_store(&config).await?;
+    let clock = match Clock::of_database(&store).await {
+        Ok(clock) => clock,
+        Err(error) => {
+            store.close().await;
+            stop_postgres(postgres).await;
+            return Err(StartError::Store(Box::new(error)));
+        }
+    };
     let app = Arc::new(App {
         sessions: Sessions::default(),
         pokes: Pokes::default(),
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),
         replica: Uuid::now_v7(),
+        clock,
         metrics: Metrics::default(),
         loops: crate::loops::LoopStates::default(),
+        feed: crate::http::Feed::default(),
         store,
         pki,
         config,
@@ -233,7 +247,7 @@ impl Running {
             tracing::warn!(tasks = self.app.tasks.len(), "tasks did not end in time");
         }
         let released =
-            leases::release_replica(&self.app.store, self.app.replica, Timestamp::now()).await;
+            leases::release_replica(&self.app.store, self.app.replica, self.app.clock.now()).await;
         if let Err(error) = released {
             tracing::warn!(error = %chain(&error), "this hub's lease was not given back");
         }
@@ -267,7 +281,7 @@ fn open_pki(config: &Config, addresses: &[String]) -> Result<Pki, PkiError> {
             .map(|(host, _)| host.trim_matches(['[', ']']).to_owned())
             .collect(),
     };
-    Pki::open(options, Timestamp::now())
+    Pki::open(options, wall())
 }
 
 async fn open_store(config: &Config) -> Result<(Store, Option<Embedded>), StartError> {
@@ -303,14 +317,9 @@ async fn connect(config: &Config, url: &str, cipher: BlobCipher) -> Result<Store
         .await
         .map_err(fail)?;
     store.migrate().await.map_err(fail)?;
-    let meta = meta::ensure(
-        &store,
-        Uuid::now_v7(),
-        &config.trust_domain,
-        Timestamp::now(),
-    )
-    .await
-    .map_err(fail)?;
+    let meta = meta::ensure(&store, Uuid::now_v7(), &config.trust_domain, wall())
+        .await
+        .map_err(fail)?;
     if meta.trust_domain != config.trust_domain {
         return Err(StartError::TrustDomain {
             database: meta.trust_domain,

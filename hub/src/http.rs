@@ -8,8 +8,10 @@ mod actions;
 mod apply;
 mod auth;
 mod clusters;
+mod deletion;
 mod events;
 mod extract;
+mod feed;
 mod health;
 mod items;
 mod objects;
@@ -28,6 +30,7 @@ mod watch;
 mod why;
 
 pub use auth::Peer;
+pub use feed::Feed;
 pub use openapi::document as openapi_document;
 pub use routes::router;
 pub use server::{ServeError, serve};

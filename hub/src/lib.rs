@@ -5,6 +5,7 @@
 //! to its agent and takes status back. Entry point: [`app::run`].
 
 pub mod app;
+pub mod clock;
 pub mod config;
 pub mod grpc;
 pub mod http;

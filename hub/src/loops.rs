@@ -9,15 +9,18 @@
 mod application;
 mod error;
 mod facts;
+mod gather;
 mod lease;
 mod loaded;
 mod plan;
 mod progress;
+mod queue;
 mod removal;
 mod start;
 mod state;
 mod sweep;
 mod view;
+mod world;
 
 use std::sync::Arc;
 

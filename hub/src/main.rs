@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use bellwether_hub::{
     app,
+    clock::wall,
     config::Config,
     pki::{Pki, PkiOptions},
     telemetry,
@@ -87,7 +88,7 @@ fn start() -> anyhow::Result<()> {
 }
 
 fn change_ca(change: CaChange, dir: PathBuf) -> anyhow::Result<()> {
-    let now = jiff::Timestamp::now();
+    let now = wall();
     let pki = Pki::open(
         PkiOptions {
             dir,

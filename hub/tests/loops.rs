@@ -1,5 +1,7 @@
 //! The loops on a real Postgres, with agents played by the test.
 
+#![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
+
 #[path = "loops/deletion.rs"]
 mod deletion;
 mod fleet;

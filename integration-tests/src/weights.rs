@@ -125,8 +125,8 @@ fn look(view: &RunView) -> Vec<Look> {
                 weight: track.map_or(0, |track| track.weight.percent()),
                 observed: track.map_or(0, |track| track.observed_weight.percent()),
                 settling: track.is_some_and(|track| {
-                    let reasons = track.waiting_on.iter().map(|wait| wait.reason.as_str());
-                    reasons.into_iter().any(|reason| reason == "Settling")
+                    let mut waits = track.waiting_on.iter();
+                    waits.any(|wait| wait.reason == "Settling")
                 }),
             });
         }

@@ -16,6 +16,7 @@ mod observations;
 mod overlay;
 mod progress;
 mod promotion;
+mod resume;
 mod rollback;
 mod sizing;
 mod stage;

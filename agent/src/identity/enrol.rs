@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bellwether_proto::wire::EnrolRequest;
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -86,7 +85,7 @@ async fn try_obtain(
 ) -> Result<Identity, ObtainError> {
     let Held { stored, pending } = secret::load(client.clone(), namespace).await?;
     let token_hash = hex::encode(Sha256::digest(enrolment.token.trim()));
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     let has_token = !enrolment.token.trim().is_empty();
     let usable = stored
         .as_ref()
@@ -168,7 +167,7 @@ async fn enrol(enrolment: &Enrolment, request: &Request) -> Result<Identity, Lin
         .map_err(|_| LinkError::Slow)?
         .map_err(|status| client.watch.error_of(status))?
         .into_inner();
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     crate::link::warn_of_clocks(answer.hub_time_ms, now);
     Ok(request.complete(answer, now)?)
 }

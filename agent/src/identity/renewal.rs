@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_proto::wire::RenewRequest;
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +12,10 @@ use super::{
     secret::{self, Stored},
     tls::Trust,
 };
-use crate::link::{Backoff, LinkError, chain, identity_client, warn_of_clocks};
+use crate::{
+    clock::wall,
+    link::{Backoff, LinkError, chain, identity_client, warn_of_clocks},
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// The clock is looked at this often, since it may be set and the machine may sleep.
@@ -33,7 +35,7 @@ pub async fn run(
     loop {
         let current = Arc::clone(&identity.borrow());
         let due = current.renew_at(spread);
-        let now = Timestamp::now();
+        let now = wall();
         let pause = if due > now {
             let left = due.duration_since(now);
             Duration::try_from(left).unwrap_or(LOOK).min(LOOK)
@@ -72,7 +74,7 @@ async fn renew(addresses: &[String], current: Arc<Identity>) -> Result<Identity,
         .map_err(|_| LinkError::Slow)?
         .map_err(|status| client.watch.error_of(status))?
         .into_inner();
-    let now = Timestamp::now();
+    let now = wall();
     warn_of_clocks(answer.hub_time_ms, now);
     Ok(request.complete(answer, now)?)
 }

@@ -70,7 +70,10 @@ struct PinnedCa {
 
 /// The hub is not the one that the join token came from.
 #[derive(Debug, thiserror::Error)]
-#[error("the hub's certificate is not signed by the CA whose hash is in the join token")]
+#[error(
+    "the hub's certificate is not signed by the CA whose hash is in the join token: it may be \
+     another hub; register the cluster again to trust it"
+)]
 struct OtherCa;
 
 impl ServerCertVerifier for PinnedCa {

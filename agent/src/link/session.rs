@@ -11,7 +11,6 @@ use bellwether_proto::{
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use jiff::Timestamp;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -28,6 +27,7 @@ use super::{
     runner::Link,
 };
 use crate::{
+    clock::wall,
     desired::{CommitError, Committed, PlanError},
     identity::{Identity, Trust},
     report::Report,
@@ -129,7 +129,7 @@ impl Session {
         link.desired
             .enter_epoch(welcome.epoch)
             .map_err(CommitError::from)?;
-        link.compare_clocks(welcome.hub_time_ms, Timestamp::now());
+        link.compare_clocks(welcome.hub_time_ms, wall());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
         let mut beats = interval_at(Instant::now() + every, every);
@@ -218,7 +218,7 @@ impl Session {
             }
             hub_message::Message::Beat(beat) => {
                 self.hub_beat = beat.number;
-                link.compare_clocks(beat.hub_time_ms, Timestamp::now());
+                link.compare_clocks(beat.hub_time_ms, wall());
             }
             hub_message::Message::Reconnect(reconnect) => {
                 let after = Duration::from_millis(u64::from(reconnect.after_ms));
@@ -347,7 +347,7 @@ impl Session {
             applied_generation: link.applied_generation(),
             hub_beat: self.hub_beat,
             drift_age_ms: (link.drift_age_ms)(),
-            agent_time_ms: Timestamp::now().as_millisecond(),
+            agent_time_ms: wall().as_millisecond(),
         }))
         .await
     }
@@ -396,6 +396,6 @@ fn hello(link: &Link) -> Hello {
         cluster_uid: link.cluster_uid.clone(),
         capabilities: link.capabilities.clone(),
         epoch: held.epoch,
-        agent_time_ms: Timestamp::now().as_millisecond(),
+        agent_time_ms: wall().as_millisecond(),
     }
 }

@@ -15,6 +15,7 @@ use super::{
     probe::{Probe, Window},
     prometheus::Prometheus,
 };
+use crate::clock::Clock;
 
 /// The built-in metric that the probe answers in percent.
 const REQUEST_SUCCESS_RATE: &str = "request-success-rate";
@@ -26,6 +27,7 @@ const REQUEST_DURATION: &str = "request-duration";
 pub struct Meter {
     prometheus: Prometheus,
     client: reqwest::Client,
+    clock: Clock,
 }
 
 /// Where one metric is read.
@@ -125,11 +127,11 @@ fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
 }
 
 impl Meter {
-    /// Makes clients; nothing is dialled yet.
+    /// Makes clients that tell the time by `clock`; nothing is dialled yet.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new() -> Result<Self, reqwest::Error> {
+    pub fn new(clock: Clock) -> Result<Self, reqwest::Error> {
         let client = super::http_client(|| {
             reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
@@ -139,6 +141,7 @@ impl Meter {
         Ok(Self {
             prometheus: Prometheus::new()?,
             client,
+            clock,
         })
     }
 
@@ -154,7 +157,7 @@ impl Meter {
     /// Starts a probe without targets.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        Probe::start(self.client.clone())
+        Probe::start(self.client.clone(), self.clock)
     }
 
     /// Makes a check. It always answers: what could not be measured says why.

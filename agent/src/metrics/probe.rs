@@ -9,6 +9,8 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
+use crate::clock::Clock;
+
 /// Time between two requests: at most ten a second.
 const BEAT: Duration = Duration::from_millis(100);
 /// How long one request may take; longer counts as failed.
@@ -21,7 +23,7 @@ const MAX_UNDER_WAY: usize = 16;
 /// One answered or failed request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer {
-    /// When it was sent.
+    /// When it was sent, by the agent's clock.
     pub at: Timestamp,
     /// Whether an answer below 500 came in time.
     pub success: bool,
@@ -49,12 +51,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Starts without targets.
+    /// Starts without targets; `clock` is that of whoever asks for windows.
     #[must_use]
-    pub fn start(client: reqwest::Client) -> Self {
+    pub fn start(client: reqwest::Client, clock: Clock) -> Self {
         let answers = Arc::new(Mutex::new(VecDeque::new()));
         let targets = watch::Sender::new(BTreeSet::new());
-        let task = tokio::spawn(run(client, targets.subscribe(), Arc::clone(&answers)));
+        let task = tokio::spawn(run(
+            client,
+            clock,
+            targets.subscribe(),
+            Arc::clone(&answers),
+        ));
         Self {
             answers,
             targets,
@@ -104,6 +111,7 @@ fn window<'a>(answers: impl Iterator<Item = &'a Answer>) -> Window {
 
 async fn run(
     client: reqwest::Client,
+    clock: Clock,
     targets: watch::Receiver<BTreeSet<String>>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
 ) {
@@ -127,7 +135,7 @@ async fn run(
         };
         let (client, answers) = (client.clone(), Arc::clone(&answers));
         tokio::spawn(async move {
-            let answer = ask(&client, &target).await;
+            let answer = ask(&client, &target, clock.now()).await;
             let mut answers = lock(&answers);
             answers.push_back(answer);
             if answers.len() > MAX_ANSWERS {
@@ -138,8 +146,7 @@ async fn run(
     }
 }
 
-async fn ask(client: &reqwest::Client, target: &str) -> Answer {
-    let at = Timestamp::now();
+async fn ask(client: &reqwest::Client, target: &str, at: Timestamp) -> Answer {
     let begun = tokio::time::Instant::now();
     let sent = client
         .get(format!("http://{target}/"))

@@ -26,6 +26,7 @@ use super::{
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
 };
 use crate::{
+    clock::wall,
     metrics::{Measurement, Probe, Subject},
     sync::{
         cluster::{Cluster, ClusterError},
@@ -81,6 +82,7 @@ pub struct Run {
     pub(super) state: RunState,
     correct_drift: bool,
     summary: Option<TrackSummary>,
+    began_at: Timestamp,
     wake_at: Option<Timestamp>,
     measuring: Option<(SampleRequest, JoinHandle<Samples>)>,
     pub(super) samples: Option<Samples>,
@@ -136,6 +138,11 @@ impl Run {
                 }
             }
         };
+        let began_at = track
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(now, |created| created.0);
         let state = state_of(&track, now);
         let held_edit = track.status.as_ref().is_some_and(|status| {
             status
@@ -156,6 +163,7 @@ impl Run {
             track,
             state,
             correct_drift: !held_edit,
+            began_at,
             wake_at: None,
             measuring: None,
             samples: None,
@@ -218,10 +226,10 @@ impl Run {
         Overlay::of(&self.state)
     }
 
-    /// When the run began here.
+    /// When the run began here, by the clock of the API server.
     #[must_use]
-    pub fn started_at(&self) -> Timestamp {
-        self.state.started_at
+    pub fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 
     /// Whether a human's edit is held, so that nothing is written.
@@ -337,10 +345,10 @@ impl Run {
         if let Some(request) = &decision.sample {
             self.measure(request, &seen, now);
         }
-        self.save(decision, now).await
+        self.save(decision).await
     }
 
-    async fn save(&mut self, mut decision: Decision, now: Timestamp) -> Result<Tick, RunError> {
+    async fn save(&mut self, mut decision: Decision) -> Result<Tick, RunError> {
         decision.summary.name.clone_from(&self.rollout.name);
         let before = (
             self.overlay(),
@@ -352,7 +360,7 @@ impl Run {
             || !decision.events.is_empty()
             || self.track.status.as_ref().map(|status| &status.summary) != Some(&decision.summary);
         if changed {
-            let status = status_of(&self.track, &decision, now);
+            let status = status_of(&self.track, &decision, wall());
             match self.tracks.save(&self.track, status).await? {
                 Saved::Done(track) => self.track = *track,
                 // Whatever was written may change the decision: it is made again.

@@ -249,14 +249,14 @@ pub fn belongs_to(track: &RolloutTrack, application: &NamespacedName) -> bool {
     track.spec.application == *application
 }
 
-/// The state that a track holds; a fresh one when it holds none.
+/// The state that a track holds, taken up at `now`; a fresh one when it holds none.
 #[must_use]
 pub fn state_of(track: &RolloutTrack, now: Timestamp) -> RunState {
     let Some(status) = &track.status else {
         return RunState::new(&track.spec, now);
     };
     match RunState::from_value(&status.state) {
-        Ok(state) => state,
+        Ok(state) => state.taken_up(track.spec.plan.progress_deadline, now),
         Err(error) => {
             tracing::error!(
                 rollout.id = %track.spec.run,
@@ -268,9 +268,9 @@ pub fn state_of(track: &RolloutTrack, now: Timestamp) -> RunState {
     }
 }
 
-/// What is saved of a decision.
+/// What is saved of a decision; `at` = the time that people read of its events.
 #[must_use]
-pub fn status_of(track: &RolloutTrack, decision: &Decision, now: Timestamp) -> RolloutTrackStatus {
+pub fn status_of(track: &RolloutTrack, decision: &Decision, at: Timestamp) -> RolloutTrackStatus {
     let mut events: Vec<RunEvent> = track
         .status
         .as_ref()
@@ -280,7 +280,7 @@ pub fn status_of(track: &RolloutTrack, decision: &Decision, now: Timestamp) -> R
     for happening in &decision.events {
         seq += 1;
         let workload = Some(track.spec.workload.clone());
-        events.push(happening.event(seq, now, track.spec.run, track.spec.attempt, workload));
+        events.push(happening.event(seq, at, track.spec.run, track.spec.attempt, workload));
     }
     let surplus = events.len().saturating_sub(MAX_EVENTS);
     events.drain(..surplus);

@@ -11,7 +11,8 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{access::Access, cluster::Cluster, watch::Watches};
 use crate::{
-    desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports, telemetry::Figures,
+    clock::Clock, desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports,
+    telemetry::Figures,
 };
 
 /// Units that are worked on at once.
@@ -35,6 +36,8 @@ pub struct Shell {
     pub watches: Watches,
     /// What measures canaries.
     pub meter: Meter,
+    /// The time by which runs are decided.
+    pub clock: Clock,
     /// What is counted.
     pub figures: Figures,
     /// How long a data plane may need after its controller said that a route is programmed.
@@ -54,6 +57,7 @@ impl Shell {
         desired: Desired,
         reports: Reports,
         meter: Meter,
+        clock: Clock,
         figures: Figures,
         route_settle: Dur,
     ) -> Arc<Self> {
@@ -65,6 +69,7 @@ impl Shell {
             reports,
             access: Access::default(),
             meter,
+            clock,
             figures,
             route_settle,
             samples: SampleOutbox::default(),

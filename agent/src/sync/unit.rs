@@ -20,7 +20,6 @@ use bellwether_api::{
     status::WaitReason,
     sync_record::SyncUnit,
 };
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +34,7 @@ use super::{
     watch::{Dirty, Poke, Wants, WatchKey},
 };
 use crate::{
+    clock::wall,
     desired::{ContentError, StoreError},
     rollout::{Run, RunError},
 };
@@ -259,7 +259,7 @@ impl Unit {
         tracing::info!(
             unit.key = self.key, rollout.id = %of.run, reason = news.reason, "{}", news.message
         );
-        let at = Timestamp::now();
+        let at = wall();
         self.remember(|unit| {
             change(unit);
             events::push(unit, of, at, &news);

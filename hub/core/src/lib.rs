@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod brake;
 pub mod bundle;
 pub mod check;
+pub mod clock;
 pub mod placement;
 pub mod plan;
 pub mod release;

@@ -105,26 +105,24 @@ pub fn place(
         return Err(PlacementError::NoSuchFleet { name: name.clone() });
     }
     let fleet = fleet.filter(|_| fleet_name.is_some());
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let wanted = |cluster: &&ClusterFacts| {
-        fleet.is_none_or(|fleet| is_member(fleet, cluster))
+        // Names are told apart faster than labels are matched.
+        (names.is_empty() || names.contains(cluster.name.as_str()))
+            && fleet.is_none_or(|fleet| is_member(fleet, cluster))
             && selector
                 .as_ref()
                 .is_none_or(|selector| selector.matches(&cluster.labels))
-            && (names.is_empty() || names.contains(&cluster.name))
     };
     let mut placed: Vec<ClusterFacts> = clusters.iter().filter(wanted).cloned().collect();
     placed.sort_by(|a, b| a.name.cmp(&b.name));
-    let known: BTreeSet<&str> = clusters
-        .iter()
-        .map(|cluster| cluster.name.as_str())
-        .collect();
-    let mut unknown_names: Vec<String> = names
-        .iter()
-        .filter(|name| !known.contains(name.as_str()))
-        .cloned()
-        .collect();
-    unknown_names.sort();
-    unknown_names.dedup();
+    let mut unknown = names.clone();
+    if !unknown.is_empty() {
+        for cluster in clusters {
+            unknown.remove(cluster.name.as_str());
+        }
+    }
+    let unknown_names = unknown.into_iter().map(str::to_owned).collect();
     Ok(Placement {
         clusters: placed,
         unknown_names,

@@ -77,7 +77,7 @@ pub enum JoinError {
 /// # Errors
 /// The database fails.
 pub async fn create_join_token(app: &App, new: NewJoinToken) -> Result<JoinMaterial, JoinError> {
-    let now = Timestamp::now();
+    let now = app.clock.now();
     let secret: [u8; 32] = rand::random();
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
     let expires_at = now + new.ttl;
@@ -160,7 +160,7 @@ pub(super) async fn enrol(
 ) -> Result<Granted, IdentityError> {
     let mut tx = app.store.begin().await?;
     let key = app.pki.key_of(csr)?;
-    let used = join_tokens::use_once(&mut tx, &hash(token), &key, now).await?;
+    let used = join_tokens::use_once(&mut tx, &hash(token), &key, app.clock.now()).await?;
     let (token, name) = (&used.token, used.token.cluster_name.clone());
     let cluster = match clusters::get_in(&mut tx, &name).await? {
         Some(cluster) if used.repeated && cluster.state == ClusterState::Active => {

@@ -17,7 +17,6 @@ use bellwether_store::{
     sessions::{self, OpenSession, Session},
 };
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -269,7 +268,7 @@ async fn open_sessions(app: Arc<App>, mut queue: mpsc::Receiver<Opening>) {
 
 async fn open_batch(app: &App, asked: &[OpenSession]) -> Result<HashMap<Uuid, Opened>, StoreError> {
     let incarnation = meta::incarnation(&app.store).await?;
-    let opened = sessions::open_many(&app.store, asked, app.replica, Timestamp::now()).await?;
+    let opened = sessions::open_many(&app.store, asked, app.replica, app.clock.now()).await?;
     Ok(opened
         .into_iter()
         .map(|session| {

@@ -13,7 +13,7 @@ use super::{
     enrol::{self, Granted, IdentityError},
     peer,
 };
-use crate::{app::App, telemetry::chain};
+use crate::{app::App, clock::wall, telemetry::chain};
 
 /// A request for a P-256 certificate has a few hundred bytes.
 const MAX_CSR_BYTES: usize = 8 * 1024;
@@ -70,7 +70,7 @@ impl Identity for IdentityService {
             ));
         }
         let _turn = self.turn().await?;
-        let now = Timestamp::now();
+        let now = wall();
         match enrol::enrol(&self.app, &request.token, &request.csr_der, uid, now).await {
             Ok(granted) => {
                 tracing::info!(
@@ -95,7 +95,7 @@ impl Identity for IdentityService {
         let request = request.into_inner();
         check_csr(&request.csr_der)?;
         let _turn = self.turn().await?;
-        let now = Timestamp::now();
+        let now = wall();
         let renewed = enrol::renew(
             &self.app,
             holder.cluster,

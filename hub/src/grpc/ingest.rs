@@ -285,7 +285,7 @@ async fn write(app: &App, batch: &[((Uuid, String), WaitingStatus)]) -> Result<(
             })
         })
         .collect();
-    let ingested = status::ingest(&app.store, &reports, Timestamp::now()).await?;
+    let ingested = status::ingest(&app.store, &reports, app.clock.now()).await?;
     app.metrics
         .status_rows
         .inc_by(u64::try_from(ingested.acked.len()).unwrap_or_default());

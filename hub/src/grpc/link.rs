@@ -20,7 +20,6 @@ use bellwether_store::{
     sessions::{OpenSession, Resume, resume_decision},
 };
 use futures::Stream;
-use jiff::Timestamp;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -34,7 +33,7 @@ use super::{
     session::{SessionStream, Start},
     slot::Slot,
 };
-use crate::{app::App, pki::ClusterIdentity};
+use crate::{app::App, clock::wall, pki::ClusterIdentity};
 
 /// How long the first message may take.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -64,7 +63,7 @@ impl LinkService {
         hello: &Hello,
         inbound: Streaming<AgentMessage>,
     ) -> Result<SessionStream, Status> {
-        let heard_at = Timestamp::now();
+        let heard_at = wall();
         let root = check_hello(hello)?;
         let cluster = enrol::admit(&self.app, identity.cluster, &identity.serial)
             .await
@@ -104,7 +103,7 @@ impl LinkService {
             opened.session.cluster_name.clone(),
             opened.session.epoch,
             clock,
-            Timestamp::now(),
+            self.app.clock.now(),
         );
         Ok(self.stream(Arc::new(slot), hello, root, opened, inbound))
     }
@@ -137,7 +136,7 @@ impl LinkService {
             protocol: PROTOCOL,
             beat_interval_ms: u32::try_from(BEAT_INTERVAL.as_millis()).unwrap_or(u32::MAX),
             cluster_name: session.cluster_name,
-            hub_time_ms: Timestamp::now().as_millisecond(),
+            hub_time_ms: wall().as_millisecond(),
         };
         slot.aim(session.target.generation);
         if !self.app.sessions.enter(&slot) {
@@ -228,7 +227,7 @@ impl Link for LinkService {
         if self.app.shutdown.is_cancelled() {
             return Err(Status::unavailable("the hub stops"));
         }
-        let identity = peer::require(request.extensions(), Timestamp::now())?.clone();
+        let identity = peer::require(request.extensions(), wall())?.clone();
         let connection = peer::connection(request.extensions());
         let mut inbound = request.into_inner();
         let hello = first_message(&mut inbound).await?;
@@ -249,7 +248,7 @@ impl Link for LinkService {
         &self,
         request: Request<Streaming<BulkMessage>>,
     ) -> Result<Response<BulkStream>, Status> {
-        let identity = peer::require(request.extensions(), Timestamp::now())?.clone();
+        let identity = peer::require(request.extensions(), wall())?.clone();
         enrol::admit(&self.app, identity.cluster, &identity.serial)
             .await
             .map_err(|error| status_of(&error))?;
@@ -283,7 +282,7 @@ impl Stream for BulkStream {
             Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),
             Poll::Ready(Some(Ok(message))) => message,
         };
-        if this.identity.is_expired(Timestamp::now()) {
+        if this.identity.is_expired(wall()) {
             return Poll::Ready(Some(Err(Status::unauthenticated(
                 "the client certificate has ended; renew it",
             ))));

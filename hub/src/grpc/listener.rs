@@ -1,9 +1,9 @@
 //! Accepts connections of agents: TLS, who speaks, HTTP/2 with limits.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bellwether_proto::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::AlertDescription;
 use tokio::{
@@ -69,24 +69,9 @@ async fn connection(
     routes: Routes,
     permit: OwnedSemaphorePermit,
 ) {
-    // Small frames must not wait for each other. Failing to say so costs time only.
-    let _ = tcp.set_nodelay(true);
-    let acceptor = TlsAcceptor::from(app.pki.server_config());
-    let tls = match timeout(HANDSHAKE_LIMIT, acceptor.accept(tcp)).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
-            app.metrics.refused_handshakes.inc();
-            tracing::warn!(peer.address = %address, %error, "{}", refused_because(&error));
-            return;
-        }
-        Err(_) => {
-            app.metrics.refused_handshakes.inc();
-            tracing::warn!(peer.address = %address, "handshake took too long");
-            return;
-        }
-    };
-    drop(permit);
-    let Ok(identity) = identify(&app, &tls, address) else {
+    // Boxed: what only the handshake needs must not be kept for as long as the agent stays.
+    let greeted = Box::pin(greet(&app, tcp, address, permit)).await;
+    let Some((tls, identity)) = greeted else {
         return;
     };
     app.metrics.connections.inc();
@@ -96,7 +81,7 @@ async fn connection(
         connection: cut.connection(),
         identity,
     });
-    converse(&app, tls, peer, cut, routes).await;
+    converse(&app, open(tls, peer, routes), cut).await;
     app.metrics.connections.dec();
 }
 
@@ -113,6 +98,34 @@ fn refused_because(error: &std::io::Error) -> &'static str {
         }
         _ => "handshake refused",
     }
+}
+
+/// Shakes hands; absent = whoever it is may not speak.
+async fn greet(
+    app: &App,
+    tcp: TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) -> Option<(TlsStream<TcpStream>, Option<ClusterIdentity>)> {
+    // Small frames must not wait for each other. Failing to say so costs time only.
+    let _ = tcp.set_nodelay(true);
+    let acceptor = TlsAcceptor::from(app.pki.server_config());
+    let tls = match timeout(HANDSHAKE_LIMIT, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            app.metrics.refused_handshakes.inc();
+            tracing::warn!(peer.address = %address, %error, "{}", refused_because(&error));
+            return None;
+        }
+        Err(_) => {
+            app.metrics.refused_handshakes.inc();
+            tracing::warn!(peer.address = %address, "handshake took too long");
+            return None;
+        }
+    };
+    drop(permit);
+    let identity = identify(app, &tls, address).ok()?;
+    Some((tls, identity))
 }
 
 /// Whose certificate was shown; absent = none was.
@@ -134,17 +147,28 @@ fn identify(
         })
 }
 
-async fn converse(
-    app: &App,
-    tls: TlsStream<TcpStream>,
-    peer: SharedPeer,
-    mut cut: Cut,
+/// Hands requests of one connection to the services, with whose they are.
+struct AgentService {
     routes: Routes,
-) {
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&peer));
-        routes.clone().call(request)
-    });
+    peer: SharedPeer,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for AgentService {
+    type Response = <Routes as Service<http::Request<Incoming>>>::Response;
+    type Error = <Routes as Service<http::Request<Incoming>>>::Error;
+    type Future = <Routes as Service<http::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(Arc::clone(&self.peer));
+        self.routes.clone().call(request)
+    }
+}
+
+type Conversation = http2::Connection<TokioIo<TlsStream<TcpStream>>, AgentService, TokioExecutor>;
+
+/// Begins HTTP/2. Boxed once: a future that holds a connection by value holds it once for every
+/// place that it passed through.
+fn open(tls: TlsStream<TcpStream>, peer: SharedPeer, routes: Routes) -> Pin<Box<Conversation>> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -152,8 +176,10 @@ async fn converse(
         .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(tls), service);
-    tokio::pin!(connection);
+    Box::pin(builder.serve_connection(TokioIo::new(tls), AgentService { routes, peer }))
+}
+
+async fn converse(app: &App, mut connection: Pin<Box<Conversation>>, mut cut: Cut) {
     tokio::select! {
         // How a connection ended says nothing that its streams did not say already.
         _ = connection.as_mut() => return,

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{samples::Samples, session::DRAINING, slot::Slot};
-use crate::{app::App, pki::ClusterIdentity, telemetry::chain};
+use crate::{app::App, clock::wall, pki::ClusterIdentity, telemetry::chain};
 
 /// How often sessions are looked over for silence, ended certificates and revocation.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,8 +62,23 @@ struct Connections {
 struct Connection {
     /// Absent = no client certificate.
     cluster: Option<Uuid>,
-    ends_at: Timestamp,
+    /// When its certificate ends, by the wall clock; absent = it is not held by one.
+    not_after: Option<Timestamp>,
+    /// When it ends whatever its certificate says; absent = not by itself.
+    ends_at: Option<Instant>,
     cut: Option<oneshot::Sender<()>>,
+}
+
+impl Connection {
+    fn end_soon(&mut self) {
+        let soon = Instant::now() + LAST_WORD;
+        self.ends_at = Some(self.ends_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    fn is_over(&self, wall: Timestamp, now: Instant) -> bool {
+        self.ends_at.is_some_and(|at| at <= now)
+            || self.not_after.is_some_and(|at| at + LAST_WORD <= wall)
+    }
 }
 
 impl Sessions {
@@ -94,10 +109,9 @@ impl Sessions {
         if let Some(slot) = self.slot(cluster) {
             slot.end("revoked", REVOKED, Duration::from_secs(60));
         }
-        let soon = Timestamp::now() + LAST_WORD;
         for connection in self.connections().open.values_mut() {
             if connection.cluster == Some(cluster) {
-                connection.ends_at = connection.ends_at.min(soon);
+                connection.end_soon();
             }
         }
     }
@@ -185,13 +199,13 @@ impl Sessions {
     /// Takes note of a connection until the returned guard is dropped.
     pub(super) fn connected(&self, identity: Option<&ClusterIdentity>) -> Cut {
         let (cut, wait) = oneshot::channel();
-        let now = Timestamp::now();
         // A certificate that has ended already is good for one renewal, not for a connection that
         // stays.
-        let ends_at = match identity {
-            Some(identity) if !identity.is_expired(now) => identity.not_after + LAST_WORD,
-            _ => now + ANONYMOUS_LIFETIME,
-        };
+        let held_by = identity.filter(|identity| !identity.is_expired(wall()));
+        let ends_at = held_by
+            .is_none()
+            .then(|| Instant::now() + ANONYMOUS_LIFETIME);
+        let not_after = held_by.map(|identity| identity.not_after);
         let cluster = identity.map(|identity| identity.cluster);
         let mut connections = self.connections();
         let id = connections.next;
@@ -200,6 +214,7 @@ impl Sessions {
             id,
             Connection {
                 cluster,
+                not_after,
                 ends_at,
                 cut: Some(cut),
             },
@@ -213,16 +228,15 @@ impl Sessions {
     }
 
     fn end_connection(&self, id: u64) {
-        let soon = Timestamp::now() + LAST_WORD;
         if let Some(connection) = self.connections().open.get_mut(&id) {
-            connection.ends_at = connection.ends_at.min(soon);
+            connection.end_soon();
         }
     }
 
-    /// Looks every session and connection over once.
-    fn look_over(&self, now: Timestamp) {
+    /// Looks every session and connection over once; `wall` = the wall clock's time.
+    fn look_over(&self, wall: Timestamp) {
         for slot in self.slots() {
-            if slot.not_after <= now {
+            if slot.not_after <= wall {
                 slot.end(
                     "certificate-ended",
                     "the client certificate has ended",
@@ -238,7 +252,7 @@ impl Sessions {
             }
         }
         for connection in self.connections().open.values_mut() {
-            if connection.ends_at <= now
+            if connection.is_over(wall, Instant::now())
                 && let Some(cut) = connection.cut.take()
             {
                 // The connection may have ended by itself.
@@ -314,7 +328,7 @@ pub(super) async fn sweep(app: Arc<App>) {
             () = tokio::time::sleep(SWEEP_INTERVAL) => {}
             () = app.shutdown.cancelled() => break,
         }
-        app.sessions.look_over(Timestamp::now());
+        app.sessions.look_over(wall());
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(REFUSAL_ROUNDS) {
             cut_refused(&app).await;

@@ -17,7 +17,6 @@ use bellwether_store::{
     actions::{self, Action, ActionType, NewAction, RecordError, Recorded},
     clusters, releases, runs,
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -85,7 +84,7 @@ pub async fn create_action(
         idempotency_key: key,
     };
     let mut tx = app.store.begin().await?;
-    let recorded = actions::record(&mut tx, &new, Timestamp::now())
+    let recorded = actions::record(&mut tx, &new, app.clock.now())
         .await
         .map_err(|error| match error {
             RecordError::KeyReused => ApiError::new(

@@ -18,7 +18,6 @@ use bellwether_store::{
     clusters::{self, ClusterPatch},
     records::{self, Change, NewRecord, RecordKey, RecordKind},
 };
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -31,7 +30,7 @@ use super::{
     redact::is_redacted,
     references,
 };
-use crate::app::App;
+use crate::{app::App, clock::wall};
 
 /// How documents are applied.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -288,7 +287,7 @@ async fn write(
         by: caller.principal.name.clone(),
         reason: scope.reason.to_owned(),
     };
-    let applied = records::apply(tx, &new, expected, Timestamp::now()).await?;
+    let applied = records::apply(tx, &new, expected, wall()).await?;
     let record = applied.record;
     Ok(AppliedObject {
         kind: format!("{kind:?}"),

@@ -14,7 +14,6 @@ use bellwether_store::{
     Store, StoreError,
     api_tokens::{self, ApiToken, CreateError},
 };
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
@@ -211,7 +210,7 @@ pub async fn keep_local_token(app: &App) -> Result<(), LocalTokenError> {
         role: Role::Admin.as_str().to_owned(),
         namespaces: Vec::new(),
         hash,
-        created_at: Timestamp::now(),
+        created_at: app.clock.now(),
         created_by: "hub".to_owned(),
         revoked_at: None,
     };

@@ -16,7 +16,6 @@ use bellwether_api::{
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::clusters::{self, Cluster, ClusterPatch};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -155,7 +154,7 @@ pub async fn revoke_cluster(
     let reason = reason(Some(&request.reason))?;
     let cluster = find(&app, &name).await?;
     let mut tx = app.store.begin().await?;
-    clusters::revoke(&mut tx, cluster.id, Timestamp::now()).await?;
+    clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
     clusters::note_revocation(&mut tx, cluster.id, &caller.principal.name, reason).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);
@@ -180,7 +179,7 @@ pub async fn delete_cluster(
     let item = Scene::load(&app).await?.cluster(&cluster);
     let mut tx = app.store.begin().await?;
     // Revoked first, so that other hubs cut the stream as well.
-    clusters::revoke(&mut tx, cluster.id, Timestamp::now()).await?;
+    clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
     clusters::delete(&mut tx, cluster.id).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);

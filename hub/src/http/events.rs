@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use bellwether_api::{
     bundle::UnitKey,
     call::{EventList, EventView, ListMeta},
@@ -10,7 +10,7 @@ use bellwether_api::{
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::{
     clusters,
-    events::{self, EventFilter, EventRow, Order},
+    events::{self, EventCursor, EventFilter, EventRow, Order},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -33,10 +33,10 @@ const MAX_LIMIT: u32 = 500;
 pub struct EventQuery {
     /// Events at most: 1 to 500, 100 unless given.
     pub limit: Option<u32>,
-    /// `metadata.continue` of the page before: only later events.
+    /// `metadata.continue` of the page before: only what it did not show and what came later.
     #[serde(rename = "continue")]
     #[param(rename = "continue")]
-    pub continue_: Option<u64>,
+    pub continue_: Option<String>,
     /// The newest ones instead of the oldest; still oldest first.
     #[serde(default)]
     pub newest: bool,
@@ -90,13 +90,13 @@ async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Js
     } else {
         Order::Oldest
     };
-    let mut rows = events::list(&app.store, &filter, order, query.continue_, limit).await?;
+    let after = query.continue_.as_deref().map(cursor).transpose()?;
+    let mut page = events::page(&app.store, &filter, order, after.as_ref(), limit).await?;
     if order == Order::Newest {
-        rows.reverse();
+        page.rows.reverse();
     }
-    // Where nothing came, the next look starts from the same place.
-    let continue_ = rows.last().map(|row| row.id).or(query.continue_);
-    let items = rows
+    let items = page
+        .rows
         .into_iter()
         .filter(|row| {
             query
@@ -109,10 +109,20 @@ async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Js
         .collect();
     Ok(Json(EventList {
         metadata: ListMeta {
-            continue_: continue_.map(|id| id.to_string()),
+            continue_: Some(page.next.to_string()),
         },
         items,
     }))
+}
+
+fn cursor(text: &str) -> ApiResult<EventCursor> {
+    text.parse().map_err(|_| {
+        ApiError::new(
+            StatusCode::GONE,
+            "Expired",
+            "`continue` is no longer good; list again without it",
+        )
+    })
 }
 
 fn shown(row: EventRow) -> EventView {

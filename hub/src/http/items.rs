@@ -57,7 +57,7 @@ impl Scene {
             heard.insert(id, liveness.last_beat);
         }
         Ok(Self {
-            now: Timestamp::now(),
+            now: app.clock.now(),
             clusters,
             heard,
         })

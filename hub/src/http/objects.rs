@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
 };
 use bellwether_api::{
     API_VERSION,
@@ -15,13 +15,13 @@ use bellwether_api::{
 };
 use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
-use serde::Deserialize;
 
 use super::{
     apply::{Scope, apply_documents},
     auth::Caller,
+    deletion::{DeleteQuery, refuse_unconfirmed},
     extract::{LimitedBody, Path, Query},
-    items::{Scene, holders, show},
+    items::{Scene, show},
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
     reason::{ReasonQuery, reason},
@@ -199,48 +199,6 @@ fn application_of(record: &Record) -> Option<NamespacedName> {
         namespace: record.key.namespace.clone(),
         name,
     })
-}
-
-/// How a deletion is confirmed.
-#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct DeleteQuery {
-    /// Of an Application: how many clusters hold it (`status.clusters`). May be left out where at
-    /// most one does.
-    pub clusters: Option<usize>,
-    /// Why; kept with what changes.
-    pub reason: Option<String>,
-}
-
-/// Deleting an application takes it away from every cluster: whoever does says from how many.
-async fn refuse_unconfirmed(
-    app: &App,
-    scene: &Scene,
-    key: &RecordKey,
-    confirmed: Option<usize>,
-) -> ApiResult<()> {
-    let name = NamespacedName {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-    };
-    let count = holders(&app.store, scene, &name).await?;
-    match confirmed {
-        Some(said) if said != count => Err(ApiError::conflict(format!(
-            "application {:?} runs on {count} clusters, not on {said}; nothing was deleted",
-            key.name
-        ))),
-        None if count > 1 => Err(ApiError::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "Unconfirmed",
-            format!(
-                "application {:?} runs on {count} clusters; say clusters={count} to take it away \
-                 from all of them",
-                key.name
-            ),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// A fleet that applications name must not vanish under them.

@@ -1,7 +1,7 @@
 //! Whether documents fit what the hub holds: fleets, applications, clusters, each other. Looked at
 //! inside the transaction that wrote them, so that all of it is seen together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bellwether_api::{
     application::ApplicationSpec,
@@ -49,40 +49,18 @@ pub async fn check(
     documents: &[Document],
     default_namespace: &str,
 ) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
+    let touched = touched(tx, documents, default_namespace, &mut checked).await?;
+    if touched.is_empty() {
+        return Ok(checked);
+    }
     let held = Held {
         fleets: fleets(tx).await?,
-        clusters: facts(tx).await?,
+        clusters: facts(tx, touched.values()).await?,
     };
-    let mut checked = Checked::default();
-    let mut rollouts: BTreeMap<String, Vec<(String, RolloutSpec)>> = BTreeMap::new();
-    for namespace in namespaces(documents, default_namespace) {
-        let specs = specs::<RolloutSpec>(tx, RecordKind::Rollout, Some(&namespace)).await?;
-        rollouts.insert(
-            namespace,
-            specs
-                .into_iter()
-                .map(|(key, spec)| (key.name, spec))
-                .collect(),
-        );
-    }
-    let touched = touched(tx, documents, default_namespace, &mut checked).await?;
     for (name, spec) in touched {
-        let loaded;
-        let of_namespace = match rollouts.get(&name.namespace) {
-            Some(known) => known,
-            None => {
-                loaded = specs::<RolloutSpec>(tx, RecordKind::Rollout, Some(&name.namespace))
-                    .await?
-                    .into_iter()
-                    .map(|(key, spec)| (key.name, spec))
-                    .collect();
-                &loaded
-            }
-        };
-        let of_application: Vec<&(String, RolloutSpec)> = of_namespace
-            .iter()
-            .filter(|(_, rollout)| rollout.application.as_deref() == Some(name.name.as_str()))
-            .collect();
+        let rollouts = rollouts(tx, &name).await?;
+        let of_application: Vec<&(String, RolloutSpec)> = rollouts.iter().collect();
         Subject {
             documents,
             default_namespace,
@@ -92,14 +70,6 @@ pub async fn check(
         .check(&held, &of_application, &mut checked);
     }
     Ok(checked)
-}
-
-fn namespaces(documents: &[Document], default_namespace: &str) -> BTreeSet<String> {
-    documents
-        .iter()
-        .filter(|document| matches!(document, Document::Application(_) | Document::Rollout(_)))
-        .map(|document| namespace_of(document, default_namespace))
-        .collect()
 }
 
 /// Returns the applications to check: those written, those of written rollouts, and those of
@@ -385,9 +355,24 @@ async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> 
         .collect())
 }
 
-async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
-    Ok(clusters::list_in(tx)
-        .await?
+/// The clusters that these applications can be meant for: those that they name, where all of them
+/// name theirs.
+async fn facts(
+    tx: &mut Tx,
+    specs: impl Iterator<Item = &ApplicationSpec> + Clone,
+) -> Result<Vec<ClusterFacts>, StoreError> {
+    let found = if specs
+        .clone()
+        .all(|spec| !spec.destination.clusters.is_empty())
+    {
+        let names: Vec<String> = specs
+            .flat_map(|spec| spec.destination.clusters.iter().cloned())
+            .collect();
+        clusters::named_in(tx, &names).await?
+    } else {
+        clusters::list_in(tx).await?
+    };
+    Ok(found
         .into_iter()
         .filter(|cluster| cluster.state != ClusterState::Revoked)
         .map(|cluster| ClusterFacts {
@@ -397,6 +382,19 @@ async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
             metrics: None,
         })
         .collect())
+}
+
+async fn rollouts(
+    tx: &mut Tx,
+    application: &NamespacedName,
+) -> Result<Vec<(String, RolloutSpec)>, StoreError> {
+    let records = records::rollouts_of_in(tx, application).await?;
+    let read = |record: Record| {
+        let spec: RolloutSpec = serde_json::from_value(record.spec).ok()?;
+        let is_own = spec.application.as_deref() == Some(application.name.as_str());
+        is_own.then_some((record.key.name, spec))
+    };
+    Ok(records.into_iter().filter_map(read).collect())
 }
 
 /// Reads the specs of a kind; one that cannot be read is left out, and the loops say so.

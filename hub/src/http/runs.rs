@@ -103,7 +103,7 @@ pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult
 /// # Errors
 /// 404 when there is nothing to show.
 pub async fn newest(app: &App, application: &NamespacedName) -> ApiResult<RunView> {
-    let now = Timestamp::now();
+    let now = app.clock.now();
     if let Some(pending) = pending(app, application, now).await? {
         return Ok(pending);
     }
@@ -261,7 +261,7 @@ pub async fn run_status(
     let application = may_read(&app, &caller, &namespace, &name).await?;
     match query.run {
         None => Ok(Json(newest(&app, &application).await?)),
-        Some(run) => run_view(&app.store, &application, Some(run), Timestamp::now())
+        Some(run) => run_view(&app.store, &application, Some(run), app.clock.now())
             .await?
             .map(Json)
             .ok_or_else(|| ApiError::not_found(format!("{application} has no run {run}"))),

@@ -34,12 +34,25 @@ const BOOKMARK: Duration = Duration::from_secs(15);
 /// How long a reader may take nothing before it is dropped.
 const STALL: Duration = Duration::from_secs(20);
 
+/// Where the reader of a stream stands: the ids of its events say it.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Events are counted, and nobody can come back to one.
+    Counted(u64),
+    /// In the middle of everything.
+    Nowhere,
+    /// Behind the change of this number.
+    At(u64),
+}
+
 /// The writing end of one stream.
 pub struct Writer {
     app: Arc<App>,
     caller: Caller,
     sender: mpsc::Sender<Result<Event, Infallible>>,
-    sequence: u64,
+    place: Place,
+    /// What is followed, in a word: a place in one stream is none in another.
+    scope: String,
     bookmark_at: Instant,
     _permit: OwnedSemaphorePermit,
 }
@@ -68,7 +81,8 @@ impl Writer {
             app,
             caller,
             sender,
-            sequence: 0,
+            place: Place::Counted(0),
+            scope: "run".to_owned(),
             bookmark_at: Instant::now() + BOOKMARK,
             _permit: permit,
         };
@@ -77,8 +91,15 @@ impl Writer {
 
     /// Sends an event; tells whether the reader is still there.
     pub async fn send<T: Serialize>(&mut self, name: &str, data: &T) -> bool {
-        self.sequence += 1;
-        let id = format!("{}.{}", self.app.replica.simple(), self.sequence);
+        let place = match &mut self.place {
+            Place::Counted(sequence) => {
+                *sequence += 1;
+                format!("e{sequence}")
+            }
+            Place::Nowhere => "none".to_owned(),
+            Place::At(number) => number.to_string(),
+        };
+        let id = format!("{}.{}.{place}", self.app.replica.simple(), self.scope);
         let Ok(data) = serde_json::to_string(data) else {
             return false;
         };
@@ -87,12 +108,42 @@ impl Writer {
         matches!(sent, Ok(Ok(())))
     }
 
+    /// Says what is followed, in a word without dots.
+    pub fn follow(&mut self, scope: String) {
+        self.scope = scope;
+    }
+
+    /// The events from now on belong to a start that is not over: there is nothing to resume.
+    pub const fn stand_nowhere(&mut self) {
+        self.place = Place::Nowhere;
+    }
+
+    /// Whoever has seen the events from now on has seen every change up to this number.
+    pub const fn stand_at(&mut self, number: u64) {
+        self.place = Place::At(number);
+    }
+
+    /// The number of the change that an event with this id stands for; absent = it is of another
+    /// hub or an earlier process, or there is nothing to resume from.
+    pub fn place_of(&self, id: &str) -> Option<u64> {
+        let (stream, place) = id.rsplit_once('.')?;
+        (stream == format!("{}.{}", self.app.replica.simple(), self.scope))
+            .then(|| place.parse().ok())
+            .flatten()
+    }
+
     /// Waits until it is time to look again; tells whether to go on.
     pub async fn tick(&mut self) -> bool {
+        self.wait(tokio::time::sleep(POLL)).await
+    }
+
+    /// Waits for `news`, and says meanwhile that the stream lives; tells whether to go on.
+    pub async fn wait(&mut self, news: impl Future<Output = ()>) -> bool {
         tokio::select! {
             () = self.app.shutdown.cancelled() => return false,
             () = self.sender.closed() => return false,
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep_until(self.bookmark_at) => {}
+            () = news => {}
         }
         if Instant::now() < self.bookmark_at {
             return true;
@@ -107,7 +158,7 @@ impl Writer {
             self.send("error", &problem).await;
             return false;
         }
-        let now = jiff::Timestamp::now().to_string();
+        let now = self.app.clock.now().to_string();
         self.send("bookmark", &serde_json::json!({"time": now}))
             .await
     }

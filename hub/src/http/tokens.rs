@@ -10,7 +10,6 @@ use axum::{
 use bellwether_api::call::{ApiTokenList, ApiTokenRequest, ApiTokenView};
 use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Role, Verb};
 use bellwether_store::api_tokens::{self, ApiToken, CreateError};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -68,7 +67,7 @@ pub async fn create_api_token(
             .filter(|one| one != EVERY_NAMESPACE)
             .collect(),
         hash: hash(&secret),
-        created_at: Timestamp::now(),
+        created_at: app.clock.now(),
         created_by: caller.principal.name.clone(),
         revoked_at: None,
     };
@@ -118,7 +117,7 @@ pub async fn revoke_api_token(
 ) -> ApiResult<Json<Value>> {
     caller.may(Verb::Delete, Kind::ApiToken, None)?;
     let mut tx = app.store.begin().await?;
-    let revoked = api_tokens::revoke(&mut tx, &name, Timestamp::now()).await?;
+    let revoked = api_tokens::revoke(&mut tx, &name, app.clock.now()).await?;
     tx.commit().await?;
     if !revoked {
         return Err(ApiError::not_found(format!("there is no token {name:?}")));

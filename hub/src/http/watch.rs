@@ -1,17 +1,17 @@
 //! Following lists of objects: everything that is there, then every change.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use bellwether_api::{call::Item, selector::Selector};
 use bellwether_hub_core::authorize::{Kind, Verb};
-use bellwether_store::records::{self, RecordKind};
-use serde::Deserialize;
+use bellwether_store::{Digest, records::RecordKind};
+use serde::{Deserialize, Serialize};
 
 use super::{
     auth::Caller,
     extract::Query,
-    items::{Scene, show},
+    feed::{Change, Feed, Followed},
     paging::parse_selector,
     problem::{ApiError, ApiResult},
     stream::Writer,
@@ -19,7 +19,7 @@ use super::{
 use crate::app::App;
 
 /// What to follow.
-#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WatchQuery {
@@ -31,21 +31,16 @@ pub struct WatchQuery {
     pub label_selector: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watched {
-    Cluster,
-    Record(RecordKind),
-}
-
 struct Wanted {
-    kinds: Vec<Watched>,
+    kinds: Vec<Followed>,
     namespace: Option<String>,
     selector: Selector,
 }
 
 /// Follows objects: `added` for each that is there, `synced`, then `added`, `modified` and
-/// `deleted` as they come; `bookmark` every 15 s. After a lost connection everything comes again,
-/// behind an event `reset`.
+/// `deleted` as they come; `bookmark` every 15 s. Whoever comes back with the id of its last event
+/// (`Last-Event-ID`) gets what it missed; where that is not kept any more, an event `reset` says
+/// that everything comes again. So does a reader that is too slow.
 #[utoipa::path(get, path = "/watch", tag = "objects", params(WatchQuery), responses(
     (status = 200, description = "server-sent events", content_type = "text/event-stream", body = ref("#/components/schemas/Item"))))]
 pub async fn watch(
@@ -57,19 +52,23 @@ pub async fn watch(
     let wanted = wanted(&query)?;
     for kind in &wanted.kinds {
         let (kind, namespace) = match kind {
-            Watched::Cluster => (Kind::Cluster, None),
-            Watched::Record(RecordKind::Fleet) => (Kind::Fleet, None),
-            Watched::Record(RecordKind::Application) => {
+            Followed::Cluster => (Kind::Cluster, None),
+            Followed::Record(RecordKind::Fleet) => (Kind::Fleet, None),
+            Followed::Record(RecordKind::Application) => {
                 (Kind::Application, wanted.namespace.as_deref())
             }
-            Watched::Record(RecordKind::Rollout) => (Kind::Rollout, wanted.namespace.as_deref()),
+            Followed::Record(RecordKind::Rollout) => (Kind::Rollout, wanted.namespace.as_deref()),
         };
         caller.may(Verb::Watch, kind, namespace)?;
     }
-    let resumed = headers.contains_key("last-event-id");
-    let (writer, response) = Writer::open(Arc::clone(&app), caller)?;
+    let last = headers
+        .get("last-event-id")
+        .map(|id| id.to_str().unwrap_or_default().to_owned());
+    let (mut writer, response) = Writer::open(Arc::clone(&app), caller)?;
+    let scope = serde_json::to_vec(&query).unwrap_or_default();
+    writer.follow(Digest::of(&scope).to_string());
     let tasks = app.tasks.clone();
-    tasks.spawn(follow(app, writer, wanted, resumed));
+    tasks.spawn(follow(app, writer, wanted, last));
     Ok(response)
 }
 
@@ -78,10 +77,10 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
         .kinds
         .split(',')
         .map(|word| match word.trim() {
-            "Cluster" => Ok(Watched::Cluster),
-            "Fleet" => Ok(Watched::Record(RecordKind::Fleet)),
-            "Application" => Ok(Watched::Record(RecordKind::Application)),
-            "Rollout" => Ok(Watched::Record(RecordKind::Rollout)),
+            "Cluster" => Ok(Followed::Cluster),
+            "Fleet" => Ok(Followed::Record(RecordKind::Fleet)),
+            "Application" => Ok(Followed::Record(RecordKind::Application)),
+            "Rollout" => Ok(Followed::Record(RecordKind::Rollout)),
             other => Err(ApiError::bad_request(format!(
                 "{other:?} cannot be watched; there are Cluster, Fleet, Application and Rollout"
             ))),
@@ -95,112 +94,91 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
     })
 }
 
-async fn follow(app: Arc<App>, mut writer: Writer, wanted: Wanted, resumed: bool) {
-    if resumed && !writer.send("reset", &serde_json::json!({})).await {
-        return;
-    }
-    let mut known: BTreeMap<(String, String, String), Item> = BTreeMap::new();
-    let mut synced = false;
+/// Follows until the reader has gone. `last` is the id of the last event that it saw before;
+/// absent = it is new.
+async fn follow(app: Arc<App>, mut writer: Writer, wanted: Wanted, last: Option<String>) {
+    let mut reader = Feed::join(&app, &wanted.kinds);
+    let mut place = last.as_deref().and_then(|id| writer.place_of(id));
+    // A new reader is not told of a start that it makes anyway.
+    let mut starts_over = last.is_some();
     loop {
-        // Where the database is away, the next look tries again.
-        if let Ok(items) = snapshot(&app, &wanted).await {
-            if !send_changes(&mut writer, &mut known, items).await {
-                return;
+        let read = place.and_then(|place| reader.since(place));
+        let went_well = match (read, place) {
+            (Some((changes, number)), _) => {
+                place = Some(number);
+                send_changes(&mut writer, &wanted, &changes, number).await
             }
-            if !synced {
-                synced = true;
-                if !writer.send("synced", &serde_json::json!({})).await {
-                    return;
+            (None, before) => match reader.snapshot() {
+                Some((items, number)) => {
+                    place = Some(number);
+                    starts_over |= before.is_some();
+                    let reset = std::mem::take(&mut starts_over);
+                    send_snapshot(&mut writer, &wanted, &items, number, reset).await
                 }
-            }
-        }
-        if !writer.tick().await {
+                None => true,
+            },
+        };
+        if !went_well || !writer.wait(reader.news()).await {
             return;
         }
     }
 }
 
+async fn send_snapshot(
+    writer: &mut Writer,
+    wanted: &Wanted,
+    items: &[(Followed, Arc<Item>)],
+    number: u64,
+    reset: bool,
+) -> bool {
+    // Whoever breaks off in the middle has nothing to resume from.
+    writer.stand_nowhere();
+    if reset && !writer.send("reset", &serde_json::json!({})).await {
+        return false;
+    }
+    for (kind, item) in items {
+        if wanted.wants(*kind, item) && !writer.send("added", item.as_ref()).await {
+            return false;
+        }
+    }
+    writer.stand_at(number);
+    writer.send("synced", &serde_json::json!({})).await
+}
+
 async fn send_changes(
     writer: &mut Writer,
-    known: &mut BTreeMap<(String, String, String), Item>,
-    items: Vec<Item>,
+    wanted: &Wanted,
+    changes: &[Change],
+    number: u64,
 ) -> bool {
-    let mut now = BTreeMap::new();
-    for item in items {
-        let key = (
-            item.kind.clone(),
-            item.metadata.namespace.clone().unwrap_or_default(),
-            item.metadata.name.clone(),
-        );
-        let event = match known.remove(&key) {
-            None => Some("added"),
-            Some(old) if is_news(&old, &item) => Some("modified"),
-            Some(_) => None,
+    for change in changes {
+        let wants =
+            |item: &Option<Arc<Item>>| item.clone().filter(|item| wanted.wants(change.kind, item));
+        let (name, item) = match (wants(&change.before), wants(&change.after)) {
+            (None, None) => continue,
+            (None, Some(item)) => ("added", item),
+            (Some(_), Some(item)) => ("modified", item),
+            // It is gone, or no longer among those that were asked for.
+            (Some(item), None) => ("deleted", item),
         };
-        if let Some(event) = event
-            && !writer.send(event, &item).await
-        {
-            return false;
-        }
-        now.insert(key, item);
-    }
-    for gone in known.values() {
-        if !writer.send("deleted", gone).await {
+        writer.stand_at(change.number);
+        if !writer.send(name, item.as_ref()).await {
             return false;
         }
     }
-    *known = now;
+    writer.stand_at(number);
     true
 }
 
-/// A heartbeat alone is no news: it would send every cluster every second.
-fn is_news(old: &Item, new: &Item) -> bool {
-    old.metadata != new.metadata
-        || old.spec != new.spec
-        || without_last_seen(old) != without_last_seen(new)
-}
-
-fn without_last_seen(item: &Item) -> Option<serde_json::Value> {
-    let mut status = item.status.clone()?;
-    if let Some(fields) = status.as_object_mut() {
-        fields.remove("lastSeen");
+impl Wanted {
+    fn wants(&self, kind: Followed, item: &Item) -> bool {
+        let is_here = match kind {
+            Followed::Cluster | Followed::Record(RecordKind::Fleet) => true,
+            Followed::Record(_) => self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| item.metadata.namespace.as_ref() == Some(namespace)),
+        };
+        is_here && self.selector.matches(&item.metadata.labels)
     }
-    for member in status
-        .get_mut("members")
-        .and_then(|all| all.as_array_mut())
-        .into_iter()
-        .flatten()
-    {
-        if let Some(fields) = member.as_object_mut() {
-            fields.remove("lastSeen");
-        }
-    }
-    Some(status)
-}
-
-async fn snapshot(app: &App, wanted: &Wanted) -> ApiResult<Vec<Item>> {
-    let scene = Scene::load(app).await?;
-    let mut items = Vec::new();
-    for kind in &wanted.kinds {
-        match kind {
-            Watched::Cluster => items.extend(
-                scene
-                    .clusters
-                    .iter()
-                    .filter(|cluster| wanted.selector.matches(&cluster.labels))
-                    .map(|cluster| scene.cluster(cluster)),
-            ),
-            Watched::Record(kind) => {
-                for record in records::list_all(&app.store, *kind).await? {
-                    let here = wanted.namespace.as_ref().is_none_or(|namespace| {
-                        record.key.namespace == *namespace || *kind == RecordKind::Fleet
-                    });
-                    if here && wanted.selector.matches(&record.labels) {
-                        items.push(show(app, &scene, &record).await?);
-                    }
-                }
-            }
-        }
-    }
-    Ok(items)
 }

@@ -1,10 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
-    placement::Removal,
+    placement::{Placement, Removal},
     plan::PlannedCluster,
-    run::{RunStatus, Supersession},
+    run::{ClusterSeen, Supersession},
 };
 use bellwether_store::{Digest, Store, actions};
 use jiff::Timestamp;
@@ -12,41 +15,55 @@ use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{Wanted, World, holders, statuses, wanted},
+    facts::{Wanted, holders, statuses, wanted},
     lease::Fence,
     loaded::Loaded,
-    progress::{self, Turn},
+    progress::{self, Contents, Turn},
     removal,
     start::{self, Making, Next},
+    world::World,
 };
 
 /// What one look at an application came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Whether something was written, so that looking again may do more.
+    /// Whether something was written that clusters or people see.
     pub changed: bool,
-    /// Whether its run is unfinished, or waits for clusters that are away.
-    pub active: bool,
     /// When time alone may change something.
     pub wake_at: Option<Timestamp>,
 }
 
+/// One look at one application: what it is looked at with.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub store: &'a Store,
+    pub world: &'a World,
+    pub fence: &'a Fence,
+    pub application: &'a NamespacedName,
+    pub now: Timestamp,
+}
+
+/// What an application's records, clusters and reports say at this look.
+pub(super) struct Known {
+    pub wanted: Wanted,
+    pub placement: Placement,
+    /// What is known of every cluster that has to do with it.
+    pub clusters: Arc<[ClusterSeen]>,
+}
+
 /// Looks at one application: releases what its records say, moves its run on, takes it away from
 /// clusters that left.
-pub(super) async fn process(
-    store: &Store,
-    world: &World,
-    fence: &Fence,
-    application: &NamespacedName,
-    now: Timestamp,
-) -> Result<Outcome, LoopError> {
+pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
+    let Look {
+        store, application, ..
+    } = look;
     let latest = Loaded::latest(store, application).await?;
     let holders = holders(store, application).await?;
     let Some(wanted) = wanted(store, application).await? else {
-        return delete(store, world, fence, application, &holders, latest, now).await;
+        return delete(look, &holders, latest).await;
     };
-    let members = match world.place(&wanted.spec) {
-        Ok(placement) => placement.clusters,
+    let placement = match look.world.place(&wanted.spec) {
+        Ok(placement) => placement,
         Err(source) => {
             // Whoever has it keeps it while its destination says nothing.
             let application = application.clone();
@@ -56,56 +73,49 @@ pub(super) async fn process(
             });
         }
     };
-    let placed: BTreeSet<Uuid> = members.iter().map(|cluster| cluster.id).collect();
-    let (kept, held) = shrink(store, world, fence, application, &wanted, &placed, &holders).await?;
-    let members: Vec<PlannedCluster> = members
-        .into_iter()
-        .map(|cluster| PlannedCluster {
-            name: cluster.name,
-            id: cluster.id,
-        })
-        .collect();
-    let outcome = advance(
-        store,
-        world,
-        fence,
-        application,
-        &wanted,
-        latest,
-        &members,
-        &kept,
-        &holders,
-        now,
-    )
-    .await?;
+    let (members, held) = shrink(look, &wanted, &placement, &holders).await?;
+    let statuses = statuses(store, application).await?;
+    let concerned = latest.iter().flat_map(Loaded::concerned);
+    let clusters = look
+        .world
+        .seen(look.now, &members, concerned, &holders, statuses)
+        .into();
+    let known = Known {
+        wanted,
+        placement,
+        clusters,
+    };
+    let outcome = advance(look, &known, latest).await?;
     held.map_or(Ok(outcome), Err)
 }
 
 /// Takes the application away from clusters that left, under the brake. Returns who counts as a
 /// member, and what the brake says.
 async fn shrink(
-    store: &Store,
-    world: &World,
-    fence: &Fence,
-    application: &NamespacedName,
+    look: Look<'_>,
     wanted: &Wanted,
-    placed: &BTreeSet<Uuid>,
+    placement: &Placement,
     holders: &BTreeMap<Uuid, Digest>,
 ) -> Result<(BTreeSet<Uuid>, Option<LoopError>), LoopError> {
-    let held = match removal::leaving(world, wanted, placed, holders) {
-        Removal::Allowed(clusters) if clusters.is_empty() => return Ok((placed.clone(), None)),
+    let placed: BTreeSet<Uuid> = placement
+        .clusters
+        .iter()
+        .map(|cluster| cluster.id)
+        .collect();
+    let held = match removal::leaving(look.world, wanted, &placed, holders) {
+        Removal::Allowed(clusters) if clusters.is_empty() => return Ok((placed, None)),
         Removal::Allowed(clusters) => {
-            match removal::refuse_emptying(store, world, application, wanted, &clusters).await {
+            match removal::refuse_emptying(look, wanted, &clusters).await {
                 Ok(()) => {
-                    removal::take_away(store, fence, application, &clusters).await?;
-                    return Ok((placed.clone(), None));
+                    removal::take_away(look, &clusters).await?;
+                    return Ok((placed, None));
                 }
                 Err(held @ LoopError::ClusterEmptied { .. }) => held,
                 Err(error) => return Err(error),
             }
         }
         Removal::Held { leaving, holding } => LoopError::RemovalHeld {
-            application: application.clone(),
+            application: look.application.clone(),
             leaving,
             holding,
         },
@@ -118,40 +128,13 @@ async fn shrink(
     Ok((kept, Some(held)))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what one look has read, handed on once"
-)]
 async fn advance(
-    store: &Store,
-    world: &World,
-    fence: &Fence,
-    application: &NamespacedName,
-    wanted: &Wanted,
+    look: Look<'_>,
+    known: &Known,
     latest: Option<Loaded>,
-    placed: &[PlannedCluster],
-    members: &BTreeSet<Uuid>,
-    holders: &BTreeMap<Uuid, Digest>,
-    now: Timestamp,
 ) -> Result<Outcome, LoopError> {
-    let next = start::compare(store, world, application, wanted, latest.as_ref()).await;
-    let turn = match latest {
-        Some(loaded) => Some(
-            turn(
-                store,
-                world,
-                application,
-                wanted,
-                loaded,
-                placed,
-                members,
-                holders,
-                now,
-            )
-            .await?,
-        ),
-        None => None,
-    };
+    let next = start::compare(look, known, latest.as_ref()).await;
+    let turn = latest.map(|loaded| turn(look, known, loaded));
     match next {
         Ok(Next::Release {
             content,
@@ -159,130 +142,104 @@ async fn advance(
             previous,
         }) => {
             let making = Making {
-                content: &content,
-                plan: &plan,
+                content: *content,
+                plan: *plan,
                 previous,
             };
-            start::make(store, fence, application, wanted, &making, turn.as_ref()).await?;
-            Ok(Outcome {
-                changed: true,
-                active: true,
-                wake_at: None,
-            })
+            start::make(look, known, making, turn.as_ref()).await
         }
-        Ok(Next::GoBack) => {
-            progress_run(store, fence, turn, Some(Supersession::RolloutDeleted)).await
-        }
+        Ok(Next::GoBack) => progress_run(look, turn, Some(Supersession::RolloutDeleted)).await,
         Ok(Next::Complete(completes)) => {
             let turn = turn.map(|turn| Turn { completes, ..turn });
-            progress_run(store, fence, turn, None).await
+            progress_run(look, turn, None).await
         }
-        Ok(Next::Nothing) => progress_run(store, fence, turn, None).await,
+        Ok(Next::Nothing) => progress_run(look, turn, None).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
-            progress_run(store, fence, turn, None).await?;
+            progress_run(look, turn, None).await?;
             Err(error)
         }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what one look has read, handed on once"
-)]
-async fn turn<'a>(
-    store: &Store,
-    world: &'a World,
-    application: &'a NamespacedName,
-    wanted: &Wanted,
-    loaded: Loaded,
-    placed: &[PlannedCluster],
-    members: &BTreeSet<Uuid>,
-    holders: &BTreeMap<Uuid, Digest>,
-    now: Timestamp,
-) -> Result<Turn<'a>, LoopError> {
-    let planned: BTreeSet<Uuid> = loaded
-        .plan
-        .clusters()
-        .map(|(_, cluster)| cluster.id)
-        .chain(loaded.plan.left_out.iter().map(|cluster| cluster.id))
-        .collect();
-    let joiners = placed
+fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a> {
+    let planned: BTreeSet<Uuid> = loaded.planned().collect();
+    let joiners = known
+        .placement
+        .clusters
         .iter()
         .filter(|cluster| !planned.contains(&cluster.id))
-        .cloned()
+        .map(|cluster| PlannedCluster {
+            name: cluster.name.clone(),
+            id: cluster.id,
+        })
         .collect();
-    let statuses = statuses(store, application).await?;
-    Ok(Turn {
-        now,
-        application,
-        world,
-        fleet: world.fleet_defaults(&wanted.spec),
-        clusters: world.seen(members, holders, statuses),
+    Turn {
+        now: look.now,
+        application: look.application,
+        world: look.world,
+        fleet: look.world.fleet_defaults(&known.wanted.spec),
+        clusters: Arc::clone(&known.clusters),
         loaded,
         joiners,
-        suspended_by_spec: wanted.is_suspended(),
+        suspended_by_spec: known.wanted.is_suspended(),
         completes: Vec::new(),
-    })
+    }
 }
 
 /// Decides on the run and saves what came of it.
 async fn progress_run(
-    store: &Store,
-    fence: &Fence,
+    look: Look<'_>,
     turn: Option<Turn<'_>>,
     supersession: Option<Supersession>,
 ) -> Result<Outcome, LoopError> {
     let Some(turn) = turn else {
         return Ok(Outcome::default());
     };
-    progress::answer_older(store, fence, &turn).await?;
-    let pending = progress::pending(&actions::pending(store, turn.loaded.run.id).await?);
-    let decision = turn.decide(supersession, &pending);
+    let (own, older): (Vec<_>, Vec<_>) = actions::unanswered(look.store, look.application)
+        .await?
+        .into_iter()
+        .partition(|action| action.said.run == turn.loaded.run.id);
+    progress::answer_older(look, &turn, &older).await?;
+    let decision = turn.decide(supersession, &progress::pending(&own));
     let changed = decision.is_change(&turn.loaded.state);
     if changed {
-        let now = Timestamp::now();
-        let mut tx = fence.begin(store, now).await?;
-        progress::save(&mut tx, store, &turn, &decision, now).await?;
+        let contents = Contents::read(look.store, &turn, &decision).await?;
+        let now = look.fence.now();
+        let mut tx = look.fence.begin(look.store, now).await?;
+        progress::save(&mut tx, &turn, &contents, &decision, now).await?;
         tx.commit().await?;
     } else {
-        progress::keep_phase(store, fence, &turn, &decision).await?;
+        progress::keep_phase(look, &turn, &decision).await?;
     }
-    let active = !matches!(decision.next.status, RunStatus::Superseded { .. });
     Ok(Outcome {
         changed,
-        active,
         wake_at: decision.wake_at,
     })
 }
 
 async fn delete(
-    store: &Store,
-    world: &World,
-    fence: &Fence,
-    application: &NamespacedName,
+    look: Look<'_>,
     holders: &BTreeMap<Uuid, Digest>,
     latest: Option<Loaded>,
-    now: Timestamp,
 ) -> Result<Outcome, LoopError> {
     if latest.is_none() && holders.is_empty() {
         return Ok(Outcome::default());
     }
     let turn = latest.map(|loaded| Turn {
-        now,
-        application,
-        world,
+        now: look.now,
+        application: look.application,
+        world: look.world,
         fleet: bellwether_api::fleet::FleetDefaults::default(),
         loaded,
-        clusters: Vec::new(),
+        clusters: Arc::new([]),
         joiners: Vec::new(),
         suspended_by_spec: false,
         completes: Vec::new(),
     });
-    removal::delete(store, fence, application, holders, turn.as_ref()).await?;
+    removal::delete(look, holders, turn.as_ref()).await?;
     Ok(Outcome {
         changed: true,
-        active: false,
         wake_at: None,
     })
 }

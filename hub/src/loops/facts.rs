@@ -1,132 +1,19 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::ApplicationSpec,
-    cluster::ClusterSpec,
-    fleet::{FleetDefaults, FleetSpec},
-    reference::NamespacedName,
-    rollout::RolloutSpec,
+    application::ApplicationSpec, reference::NamespacedName, rollout::RolloutSpec,
     status::UnitStatus,
 };
-use bellwether_hub_core::{
-    placement::{ClusterFacts, Placement, PlacementError, place},
-    release::RolloutRecord,
-    run::ClusterSeen,
-};
+use bellwether_hub_core::release::RolloutRecord;
 use bellwether_store::{
-    Digest, Store, StoreError,
-    clusters::{self, Cluster, ClusterState},
-    desired,
-    records::{self, ListOptions, Record, RecordKey, RecordKind},
+    Digest, Store, StoreError, desired,
+    records::{self, Record, RecordKey, RecordKind},
     status,
 };
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::LoopError;
-
-/// Records of one kind that are read at once.
-const PAGE: u32 = 500;
-
-/// What one turn knows of clusters and fleets, read once for all applications.
-#[derive(Clone, Debug, Default)]
-pub(super) struct World {
-    /// Every cluster that may speak.
-    pub clusters: Vec<ClusterFacts>,
-    /// How each is connected.
-    links: BTreeMap<Uuid, (bool, Option<Timestamp>)>,
-    fleets: BTreeMap<String, FleetSpec>,
-}
-
-impl World {
-    /// Reads clusters and fleets. Before `started + FRESH_FOR` nobody counts as silent: this hub
-    /// may simply not have been there to hear.
-    pub async fn load(
-        store: &Store,
-        now: Timestamp,
-        started: Option<Timestamp>,
-    ) -> Result<Self, StoreError> {
-        let mut world = Self::default();
-        for cluster in clusters::list(store).await? {
-            if cluster.state == ClusterState::Revoked {
-                continue;
-            }
-            let connection = &cluster.connection;
-            let heard = match (connection.last_seen, started) {
-                (Some(seen), Some(started)) => Some(seen.max(started.min(now))),
-                (seen, _) => seen,
-            };
-            world
-                .links
-                .insert(cluster.id, (connection.is_open(now), heard));
-            world.clusters.push(facts_of(cluster));
-        }
-        for record in records::list_all(store, RecordKind::Fleet).await? {
-            match serde_json::from_value(record.spec) {
-                Ok(spec) => {
-                    world.fleets.insert(record.key.name, spec);
-                }
-                // Whoever names it is told that there is no such fleet.
-                Err(error) => {
-                    tracing::error!(fleet = %record.key.name, error = %error, "fleet is unreadable");
-                }
-            }
-        }
-        Ok(world)
-    }
-
-    pub fn cluster(&self, id: Uuid) -> Option<&ClusterFacts> {
-        self.clusters.iter().find(|cluster| cluster.id == id)
-    }
-
-    pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
-        place(&spec.destination, self.fleet(spec), &self.clusters)
-    }
-
-    pub fn fleet_defaults(&self, spec: &ApplicationSpec) -> FleetDefaults {
-        self.fleet(spec)
-            .map(|fleet| fleet.defaults.clone())
-            .unwrap_or_default()
-    }
-
-    fn fleet(&self, spec: &ApplicationSpec) -> Option<&FleetSpec> {
-        spec.destination
-            .fleet
-            .as_ref()
-            .and_then(|name| self.fleets.get(name))
-    }
-
-    /// What is known of every cluster now, with respect to one application.
-    pub fn seen(
-        &self,
-        members: &BTreeSet<Uuid>,
-        holders: &BTreeMap<Uuid, Digest>,
-        mut statuses: BTreeMap<Uuid, UnitStatus>,
-    ) -> Vec<ClusterSeen> {
-        self.links
-            .iter()
-            .map(|(id, (connected, last_heard))| ClusterSeen {
-                id: *id,
-                member: members.contains(id),
-                connected: *connected,
-                last_heard: *last_heard,
-                desired: holders.get(id).map(ToString::to_string),
-                status: statuses.remove(id),
-            })
-            .collect()
-    }
-}
-
-fn facts_of(cluster: Cluster) -> ClusterFacts {
-    let spec: ClusterSpec = serde_json::from_value(cluster.spec).unwrap_or_default();
-    ClusterFacts {
-        id: cluster.id,
-        name: cluster.name,
-        labels: cluster.labels,
-        metrics: spec.metrics,
-    }
-}
 
 /// An application with the Rollout records that name it.
 #[derive(Clone, Debug)]
@@ -202,29 +89,15 @@ pub(super) async fn wanted(
             reason: removal.reason,
         });
     }
-    let mut after = None;
-    loop {
-        let options = ListOptions {
-            kind: RecordKind::Rollout,
-            namespace: Some(application.namespace.clone()),
-            limit: PAGE,
-            after,
-        };
-        let page = records::list(store, &options).await?;
-        for record in page.records {
-            let changed = Author::of(&record);
-            let spec: RolloutSpec = read("rollout", application, record.spec)?;
-            if spec.application.as_deref() == Some(application.name.as_str()) {
-                author = author.or_later(changed);
-                rollouts.push(RolloutRecord {
-                    name: record.key.name,
-                    spec,
-                });
-            }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
+    for record in records::rollouts_of(store, application).await? {
+        let changed = Author::of(&record);
+        let spec: RolloutSpec = read("rollout", application, record.spec)?;
+        if spec.application.as_deref() == Some(application.name.as_str()) {
+            author = author.or_later(changed);
+            rollouts.push(RolloutRecord {
+                name: record.key.name,
+                spec,
+            });
         }
     }
     Ok(Some(Wanted {

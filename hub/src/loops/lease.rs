@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::LoopError;
+use crate::clock::Clock;
 
 /// How long a shard stays with a hub that says nothing.
 const TTL: Duration = Duration::from_secs(15);
@@ -19,14 +20,16 @@ const RENEW_EVERY: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Shards {
     replica: Uuid,
+    clock: Clock,
     held: BTreeMap<u8, ShardLease>,
     renewed: Option<Timestamp>,
 }
 
 impl Shards {
-    pub const fn new(replica: Uuid) -> Self {
+    pub const fn new(replica: Uuid, clock: Clock) -> Self {
         Self {
             replica,
+            clock,
             held: BTreeMap::new(),
             renewed: None,
         }
@@ -61,11 +64,17 @@ impl Shards {
         Ok(gained)
     }
 
+    /// Has what is held read again at the next renewal, whenever that was due.
+    pub const fn forget(&mut self) {
+        self.renewed = None;
+    }
+
     /// Returns the fence of an application; absent = another hub works on it.
     pub fn fence(&self, application: &NamespacedName) -> Option<Fence> {
         let shard = shard_of(&application.to_string());
         self.held.get(&shard).map(|lease| Fence {
             replica: self.replica,
+            clock: self.clock,
             lease: *lease,
         })
     }
@@ -75,10 +84,16 @@ impl Shards {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence {
     replica: Uuid,
+    clock: Clock,
     lease: ShardLease,
 }
 
 impl Fence {
+    /// Tells the time by which its lease is judged.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Begins a transaction in which the shard cannot go to another hub.
     pub async fn begin(&self, store: &Store, now: Timestamp) -> Result<Tx, LoopError> {
         let mut tx = store.begin().await?;

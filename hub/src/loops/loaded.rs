@@ -31,10 +31,15 @@ impl Loaded {
         store: &Store,
         application: &NamespacedName,
     ) -> Result<Option<Self>, LoopError> {
-        let Some(run) = runs::latest(store, application).await? else {
+        let Some(newest) = runs::newest(store, application).await? else {
             return Ok(None);
         };
-        Self::by_id(store, application, run.id).await
+        Ok(Some(Self {
+            plan: read("plan", application, newest.plan)?,
+            state: read("run", application, newest.run.state.clone())?,
+            run: newest.run,
+            release: newest.release,
+        }))
     }
 
     /// Reads one run; absent when there is none.
@@ -57,6 +62,19 @@ impl Loaded {
         }))
     }
 
+    /// The clusters of the plan, those that it leaves out too.
+    pub fn planned(&self) -> impl Iterator<Item = uuid::Uuid> {
+        self.plan
+            .clusters()
+            .map(|(_, cluster)| cluster.id)
+            .chain(self.plan.left_out.iter().map(|cluster| cluster.id))
+    }
+
+    /// The clusters of the plan and those that joined since.
+    pub fn concerned(&self) -> impl Iterator<Item = uuid::Uuid> {
+        self.planned().chain(self.state.clusters.keys().copied())
+    }
+
     pub fn facts(&self) -> RunFacts {
         RunFacts {
             id: self.run.id,
@@ -75,21 +93,43 @@ pub(super) struct Past {
     pub last_succeeded: Option<uuid::Uuid>,
 }
 
-pub(super) async fn past(store: &Store, application: &NamespacedName) -> Result<Past, LoopError> {
+/// Reads an application's history as far as its newest run does not tell.
+pub(super) async fn past(
+    store: &Store,
+    application: &NamespacedName,
+    latest: Option<&Loaded>,
+) -> Result<Past, LoopError> {
     let mut past = Past::default();
+    let Some(latest) = latest else {
+        return Ok(past);
+    };
+    past.take(&latest.run, &latest.state);
+    if past.is_known() {
+        return Ok(past);
+    }
     for run in runs::history(store, application, LOOK_BACK).await? {
-        let state: RunState = read("run", application, run.state)?;
-        past.ever_ran |= state.clusters.values().any(|cluster| {
-            matches!(cluster.phase, ClusterPhase::Succeeded { .. }) || cluster.previous.is_some()
-        });
-        if past.last_succeeded.is_none() && run.status == RunPhase::Succeeded {
-            past.last_succeeded = Some(run.release);
-        }
-        if past.ever_ran && past.last_succeeded.is_some() {
+        let state: RunState = read("run", application, run.state.clone())?;
+        past.take(&run, &state);
+        if past.is_known() {
             break;
         }
     }
     Ok(past)
+}
+
+impl Past {
+    fn take(&mut self, run: &Run, state: &RunState) {
+        self.ever_ran |= state.clusters.values().any(|cluster| {
+            matches!(cluster.phase, ClusterPhase::Succeeded { .. }) || cluster.previous.is_some()
+        });
+        if self.last_succeeded.is_none() && run.status == RunPhase::Succeeded {
+            self.last_succeeded = Some(run.release);
+        }
+    }
+
+    const fn is_known(&self) -> bool {
+        self.ever_ran && self.last_succeeded.is_some()
+    }
 }
 
 /// Reads a release with its content.

@@ -1,22 +1,27 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use bellwether_api::{bundle::UnitKey, reference::NamespacedName};
-use bellwether_store::{
-    Store, StoreError,
-    planning::{self, RecordVersion},
-    records,
-    records::RecordKind,
-    tailer::{StatusTailer, SyncTailer},
-};
+use bellwether_api::reference::NamespacedName;
+use bellwether_store::{Store, StoreError, records, records::RecordKind};
 use jiff::Timestamp;
+use tokio::{
+    task::{self, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
 use uuid::Uuid;
 
-use super::{LoopError, LoopState, application::process, facts::World, lease::Shards};
-use crate::app::App;
+use super::{
+    LoopError, LoopState,
+    application::{Look, Outcome, process},
+    gather::Gatherer,
+    lease::{Fence, Shards},
+    queue::Queue,
+    world::World,
+};
+use crate::{app::App, clock::Clock};
 
 /// The name of this loop in `/readyz`.
 const NAME: &str = "plan";
@@ -25,189 +30,144 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it looks at every application, whatever it was told. Everything that moves an
 /// application is told of or has a time: the sweep only heals what should not happen.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Applications of a sweep that one turn looks at, after what it was told of: a sweep over
-/// thousands must not keep a change waiting.
-const SWEEP_BATCH: usize = 5;
-/// How often one turn looks again at what it changed itself.
-const PASSES: usize = 4;
-/// How often the versions of records are compared when nobody says that one changed.
-const VERSIONS_EVERY: Duration = Duration::from_secs(1);
+/// Applications that are looked at at the same time; each takes one connection to the database.
+const AT_ONCE: usize = 4;
+/// Pause before an application is looked at again that the database failed on.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Plans and moves every application on, until the hub stops.
 pub(super) async fn run(app: Arc<App>) {
-    let mut planner = Planner::new(app.store.clone(), app.replica, Some(Timestamp::now()));
+    let started = Some(app.clock.now());
+    let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
+    let mut look_at = Instant::now();
     loop {
-        let poked = tokio::select! {
-            () = app.shutdown.cancelled() => return,
-            () = app.pokes.plan.notified() => true,
-            () = tokio::time::sleep(LOOK_EVERY) => false,
+        let done = tokio::select! {
+            () = app.shutdown.cancelled() => break,
+            Some(done) = planner.looks.join_next_with_id() => Some(done),
+            () = app.pokes.plan.notified() => None,
+            () = sleep_until(look_at) => None,
         };
-        let now = Timestamp::now();
-        let report = planner.turn(now, poked).await;
-        app.loops.set(
-            NAME,
-            LoopState {
-                at: now,
-                did: format!(
-                    "looked at {} applications, changed {}; {} watched",
-                    report.looked,
-                    report.written,
-                    planner.known.len()
-                ),
-                errors: report.errors.clone(),
-            },
-        );
+        match done {
+            Some(done) => planner.take(done),
+            None => {
+                planner.turn(app.clock.now()).await;
+                app.loops.set(NAME, planner.state());
+                look_at = Instant::now() + LOOK_EVERY;
+            }
+        }
+        planner.dispatch();
     }
+    // What was begun is short, and is better ended than broken off.
+    while planner.looks.join_next().await.is_some() {}
 }
 
 /// One turn over everything, from nothing.
 pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result<(), LoopError> {
-    let mut planner = Planner::new(store.clone(), replica, None);
+    let mut planner = Planner::new(store.clone(), replica, Clock::begin(now), None);
     let mut first = None;
     planner.shards.renew(store, now).await?;
-    planner.gather(now, true).await?;
-    let world = World::load(store, now, None).await?;
-    for application in std::mem::take(&mut planner.dirty) {
+    planner.gather(now).await?;
+    planner.gatherer.recount().await?;
+    for application in planner.gatherer.known() {
+        planner.queue.suggest(application);
+    }
+    while let Some(application) = planner.queue.next() {
         let Some(fence) = planner.shards.fence(&application) else {
             continue;
         };
-        if let Err(error) = process(store, &world, &fence, &application, now).await {
+        let look = Look {
+            store,
+            world: planner.gatherer.world(),
+            fence: &fence,
+            application: &application,
+            now,
+        };
+        if let Err(error) = process(look).await {
             first.get_or_insert(error);
         }
     }
     first.map_or(Ok(()), Err)
 }
 
-/// What one turn did.
+/// What was done since it was last said.
 #[derive(Clone, Debug, Default)]
 struct Report {
     looked: usize,
     written: usize,
-    errors: Vec<String>,
+    error: Option<&'static str>,
 }
+
+type Looked = Result<Outcome, LoopError>;
 
 struct Planner {
     store: Store,
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
-    started: Option<Timestamp>,
+    clock: Clock,
     shards: Shards,
-    statuses: StatusTailer,
-    links: SyncTailer,
-    versions: BTreeSet<RecordVersion>,
-    /// Every application with a record, or with clusters that still hold it.
-    known: BTreeSet<NamespacedName>,
-    dirty: BTreeSet<NamespacedName>,
-    /// What is left of the last sweep.
-    sweep: BTreeSet<NamespacedName>,
-    /// Each cluster's session and identity as last seen; generations do not matter here.
-    connected: BTreeMap<Uuid, (u64, Option<Uuid>, bool)>,
+    gatherer: Gatherer,
+    queue: Queue,
+    looks: JoinSet<Looked>,
+    looked_at: HashMap<task::Id, NamespacedName>,
     wake: BTreeMap<NamespacedName, Timestamp>,
-    /// Applications whose runs depend on which clusters are connected.
-    active: BTreeSet<NamespacedName>,
     /// What is wrong with an application, until a look at it goes well.
     errors: BTreeMap<NamespacedName, String>,
     swept: Option<Timestamp>,
-    compared: Option<Timestamp>,
+    report: Report,
 }
 
 impl Planner {
-    fn new(store: Store, replica: Uuid, started: Option<Timestamp>) -> Self {
+    fn new(store: Store, replica: Uuid, clock: Clock, started: Option<Timestamp>) -> Self {
         Self {
-            statuses: StatusTailer::new(store.clone()),
-            links: SyncTailer::new(store.clone()),
+            gatherer: Gatherer::new(store.clone(), started),
             store,
             deliver: None,
-            started,
-            shards: Shards::new(replica),
-            versions: BTreeSet::new(),
-            known: BTreeSet::new(),
-            dirty: BTreeSet::new(),
-            sweep: BTreeSet::new(),
-            connected: BTreeMap::new(),
+            clock,
+            shards: Shards::new(replica, clock),
+            queue: Queue::default(),
+            looks: JoinSet::new(),
+            looked_at: HashMap::new(),
             wake: BTreeMap::new(),
-            active: BTreeSet::new(),
             errors: BTreeMap::new(),
             swept: None,
-            compared: None,
+            report: Report::default(),
         }
     }
 
-    async fn turn(&mut self, now: Timestamp, poked: bool) -> Report {
-        let mut report = Report::default();
-        if let Err(error) = self.prepare(now, poked).await {
+    /// Finds out what is to be looked at.
+    async fn turn(&mut self, now: Timestamp) {
+        self.report.error = None;
+        if let Err(error) = self.prepare(now).await {
             tracing::warn!(error = %LoopError::from(error).chain(), "planning waits");
-            report.errors.push("the database cannot be read".to_owned());
-            return report;
+            self.report.error = Some("the database cannot be read");
         }
-        if self.dirty.is_empty() && self.sweep.is_empty() {
-            report.errors = self.errors.values().cloned().collect();
-            return report;
-        }
-        let world = match World::load(&self.store, now, self.started).await {
-            Ok(world) => world,
-            Err(error) => {
-                tracing::warn!(error = %LoopError::from(error).chain(), "planning waits");
-                report.errors.push("the database cannot be read".to_owned());
-                return report;
-            }
-        };
-        for _ in 0..PASSES {
-            for application in std::mem::take(&mut self.dirty) {
-                self.look(&world, application, &mut report).await;
-            }
-        }
-        for _ in 0..SWEEP_BATCH {
-            let Some(application) = self.sweep.pop_first() else {
-                break;
-            };
-            self.look(&world, application, &mut report).await;
-        }
-        report.errors = self.errors.values().cloned().collect();
-        report
     }
 
-    async fn prepare(&mut self, now: Timestamp, poked: bool) -> Result<(), StoreError> {
+    async fn prepare(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let gained = self.shards.renew(&self.store, now).await?;
-        let sweep = gained || is_due(self.swept, now, SWEEP_EVERY);
+        self.gather(now).await?;
+        let sweep = self
+            .swept
+            .is_none_or(|last| now.duration_since(last).unsigned_abs() >= SWEEP_EVERY);
+        if sweep || gained {
+            self.gatherer.recount().await?;
+        }
+        if gained {
+            for application in self.gatherer.known() {
+                self.queue.suggest(application);
+            }
+        }
         if sweep {
             self.swept = Some(now);
-        }
-        self.gather(
-            now,
-            sweep || poked || is_due(self.compared, now, VERSIONS_EVERY),
-        )
-        .await?;
-        if gained {
-            self.dirty.extend(self.known.iter().cloned());
-        } else if sweep {
-            self.sweep.extend(self.known.iter().cloned());
+            for application in self.gatherer.known() {
+                self.queue.sweep(application);
+            }
         }
         Ok(())
     }
 
-    /// Collects which applications something happened to.
-    async fn gather(&mut self, now: Timestamp, compare: bool) -> Result<(), StoreError> {
-        if compare {
-            self.compare_versions().await?;
-            self.compared = Some(now);
-        }
-        for key in self.statuses.poll_keys().await? {
-            if let Ok(UnitKey::Application(application)) = key.parse() {
-                self.dirty.insert(application);
-            }
-        }
-        let mut reconnected = false;
-        for change in self.links.poll().await? {
-            let link = (change.epoch, change.replica, change.revoked);
-            reconnected |= self.connected.insert(change.cluster, link) != Some(link);
-        }
-        if reconnected {
-            self.dirty.extend(self.active.iter().cloned());
-        }
-        self.dirty
-            .extend(planning::with_pending_actions(&self.store).await?);
+    async fn gather(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let due: Vec<NamespacedName> = self
             .wake
             .iter()
@@ -216,108 +176,130 @@ impl Planner {
             .collect();
         for application in due {
             self.wake.remove(&application);
-            self.dirty.insert(application);
+            self.queue.tell(&application);
         }
-        Ok(())
+        self.gatherer.gather(&mut self.queue).await
     }
 
-    async fn compare_versions(&mut self) -> Result<(), StoreError> {
-        let versions = planning::record_versions(&self.store).await?;
-        let moved: Vec<RecordVersion> = versions
-            .symmetric_difference(&self.versions)
-            .cloned()
-            .collect();
-        if moved.is_empty() {
-            return Ok(());
+    /// Begins as many looks as may be under way.
+    fn dispatch(&mut self) {
+        while self.queue.running() < AT_ONCE
+            && let Some(application) = self.queue.next()
+        {
+            let Some(fence) = self.shards.fence(&application) else {
+                self.queue.done(&application);
+                self.errors.remove(&application);
+                self.wake.remove(&application);
+                continue;
+            };
+            self.report.looked += 1;
+            let look = look(
+                self.store.clone(),
+                self.gatherer.world().clone(),
+                fence,
+                application.clone(),
+                self.deliver.clone(),
+            );
+            let id = self.looks.spawn(look).id();
+            self.looked_at.insert(id, application);
         }
-        self.known = versions
-            .iter()
-            .filter(|version| version.kind == "Application")
-            .map(|version| NamespacedName {
-                namespace: version.namespace.clone(),
-                name: version.name.clone(),
-            })
-            .collect();
-        for key in planning::held_applications(&self.store).await? {
-            if let Ok(UnitKey::Application(application)) = key.parse() {
-                self.known.insert(application);
-            }
-        }
-        for version in moved {
-            match version.kind.as_str() {
-                "Application" => {
-                    self.dirty.insert(NamespacedName {
-                        namespace: version.namespace,
-                        name: version.name,
-                    });
-                }
-                "Rollout" => {
-                    let own = self
-                        .known
-                        .iter()
-                        .filter(|one| one.namespace == version.namespace);
-                    self.dirty.extend(own.cloned());
-                }
-                // Clusters and fleets: who is placed where may have changed for anybody.
-                _ => self.dirty.extend(self.known.iter().cloned()),
-            }
-        }
-        self.versions = versions;
-        Ok(())
     }
 
-    async fn look(&mut self, world: &World, application: NamespacedName, report: &mut Report) {
-        let now = Timestamp::now();
-        if let Err(error) = self.shards.renew(&self.store, now).await {
-            tracing::debug!(error = %error, "leases were not renewed");
-        }
-        let Some(fence) = self.shards.fence(&application) else {
-            self.errors.remove(&application);
-            self.active.remove(&application);
+    /// Takes in what a look came to.
+    fn take(&mut self, done: Result<(task::Id, Looked), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(application) = self.looked_at.remove(&id) else {
             return;
         };
-        report.looked += 1;
-        match process(&self.store, world, &fence, &application, now).await {
-            Ok(outcome) => {
+        self.queue.done(&application);
+        match done {
+            Ok((_, Ok(outcome))) => {
                 self.errors.remove(&application);
-                if outcome.active {
-                    self.active.insert(application.clone());
-                } else {
-                    self.active.remove(&application);
-                }
                 match outcome.wake_at {
                     Some(at) => self.wake.insert(application.clone(), at),
                     None => self.wake.remove(&application),
                 };
                 if outcome.changed {
-                    report.written += 1;
-                    if let Some(app) = &self.deliver {
-                        app.pokes.deliver.notify_one();
-                    }
+                    self.report.written += 1;
                     // What was written may be what the next step waited for.
-                    self.dirty.insert(application);
+                    self.queue.suggest(&application);
                 }
             }
-            Err(error) if error.is_routine() => {
-                self.dirty.insert(application);
-            }
+            Ok((_, Err(error))) => self.take_error(application, &error),
+            // A defect in one application's look must not end the others'.
             Err(error) => {
-                let text = error.chain();
-                if self
-                    .errors
-                    .insert(application.clone(), text.clone())
-                    .as_ref()
-                    != Some(&text)
-                {
-                    tracing::warn!(application = %application, error = %text, "planning failed");
-                }
+                tracing::error!(application = %application, error = %error, "a look broke off");
+                let text = format!("failed to look at {application}: see the hub's log");
+                self.errors.insert(application, text);
             }
+        }
+    }
+
+    fn take_error(&mut self, application: NamespacedName, error: &LoopError) {
+        let now = self.clock.now();
+        if error.is_routine() {
+            // What changed is gathered, and whose the shard is now is read, before it is tried again.
+            if matches!(error, LoopError::Fenced) {
+                self.shards.forget();
+            }
+            self.wake.insert(application, now);
+            return;
+        }
+        if let LoopError::Store(source) = error
+            && source.is_transient()
+        {
+            self.wake.insert(application.clone(), now + RETRY);
+        }
+        let text = error.chain();
+        let known = self.errors.insert(application.clone(), text.clone());
+        if known.as_ref() != Some(&text) {
+            tracing::warn!(application = %application, error = %text, "planning failed");
+        }
+    }
+
+    /// What was done since the last call.
+    fn state(&mut self) -> LoopState {
+        let Report {
+            looked,
+            written,
+            error,
+        } = std::mem::take(&mut self.report);
+        let errors = error
+            .map(str::to_owned)
+            .into_iter()
+            .chain(self.errors.values().cloned());
+        LoopState {
+            at: self.clock.now(),
+            did: format!(
+                "looked at {looked} applications, changed {written}; {} watched",
+                self.gatherer.known().len()
+            ),
+            errors: errors.collect(),
         }
     }
 }
 
-fn is_due(last: Option<Timestamp>, now: Timestamp, every: Duration) -> bool {
-    last.is_none_or(|last| now.duration_since(last).unsigned_abs() >= every)
+async fn look(
+    store: Store,
+    world: World,
+    fence: Fence,
+    application: NamespacedName,
+    deliver: Option<Arc<App>>,
+) -> Looked {
+    let look = Look {
+        store: &store,
+        world: &world,
+        fence: &fence,
+        application: &application,
+        now: fence.now(),
+    };
+    let outcome = process(look).await?;
+    if outcome.changed
+        && let Some(app) = deliver
+    {
+        app.pokes.deliver.notify_one();
+    }
+    Ok(outcome)
 }
 
 /// Every application with a record.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bellwether_api::{fleet::FleetDefaults, reference::NamespacedName, status::RunEvent};
 use bellwether_hub_core::{
@@ -6,8 +6,8 @@ use bellwether_hub_core::{
     plan::PlannedCluster,
     release::Release,
     run::{
-        ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, Grant, GrantRelease,
-        Input, PendingAction, Supersession, decide,
+        ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, GrantRelease, Input,
+        PendingAction, Supersession, decide,
     },
     view,
 };
@@ -16,7 +16,7 @@ use bellwether_store::{
     actions::{self, Action, ActionType},
     blobs::{self, Secrecy},
     desired::{self, ClusterChange, Deletions, UnitChange},
-    events, planning, releases,
+    events, releases,
     runs::{self, RunCluster, SaveRun},
 };
 use jiff::Timestamp;
@@ -25,10 +25,10 @@ use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::World,
-    lease::Fence,
+    application::Look,
     loaded::{Loaded, by_digest, with_content},
     start::{number, secrecy},
+    world::World,
 };
 
 /// Everything that one decision on one run is made from.
@@ -38,7 +38,7 @@ pub(super) struct Turn<'a> {
     pub world: &'a World,
     pub fleet: FleetDefaults,
     pub loaded: Loaded,
-    pub clusters: Vec<ClusterSeen>,
+    pub clusters: Arc<[ClusterSeen]>,
     pub joiners: Vec<PlannedCluster>,
     pub suspended_by_spec: bool,
     /// Rollouts that were deleted and want the run finished.
@@ -74,6 +74,62 @@ impl Turn<'_> {
     }
 }
 
+/// The releases that a decision's grants name. They are read before the transaction that writes the
+/// grants begins: a transaction never waits for a second connection.
+#[derive(Debug, Default)]
+pub(super) struct Contents(Vec<(GrantRelease, Release)>);
+
+impl Contents {
+    /// Only the run's own release.
+    pub fn own(release: Release) -> Self {
+        Self(vec![(GrantRelease::This, release)])
+    }
+
+    pub async fn read(
+        store: &Store,
+        turn: &Turn<'_>,
+        decision: &Decision,
+    ) -> Result<Self, LoopError> {
+        let mut contents = Self::default();
+        for grant in &decision.grants {
+            if contents.of(&grant.release).is_none() {
+                let release = release_of(store, turn, &grant.release).await?;
+                contents.0.push((grant.release.clone(), release));
+            }
+        }
+        Ok(contents)
+    }
+
+    pub fn of(&self, wanted: &GrantRelease) -> Option<&Release> {
+        self.0
+            .iter()
+            .find(|(named, _)| named == wanted)
+            .map(|(_, release)| release)
+    }
+}
+
+async fn release_of(
+    store: &Store,
+    turn: &Turn<'_>,
+    grant: &GrantRelease,
+) -> Result<Release, LoopError> {
+    match grant {
+        GrantRelease::This => with_content(store, &turn.loaded.release).await,
+        GrantRelease::Digest(digest) => {
+            with_content(store, &by_digest(store, turn.application, digest).await?).await
+        }
+        GrantRelease::LastSucceeded => {
+            let missing = || LoopError::NoSuchRelease {
+                application: turn.application.clone(),
+                release: "that succeeded last".to_owned(),
+            };
+            let id = turn.loaded.run.previous_release.ok_or_else(missing)?;
+            let stored = releases::get(store, id).await?.ok_or_else(missing)?;
+            with_content(store, &stored).await
+        }
+    }
+}
+
 /// Unanswered actions as decisions take them.
 pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
     actions
@@ -103,8 +159,8 @@ pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
 /// it. The caller commits.
 pub(super) async fn save(
     tx: &mut Tx,
-    store: &Store,
     turn: &Turn<'_>,
+    contents: &Contents,
     decision: &Decision,
     now: Timestamp,
 ) -> Result<(), LoopError> {
@@ -131,7 +187,7 @@ pub(super) async fn save(
             return Err(LoopError::Conflict);
         }
     }
-    let generations = write_desired(tx, store, turn, decision, now).await?;
+    let generations = write_desired(tx, turn, contents, decision, now).await?;
     runs::save_clusters(tx, run.id, &clusters(turn, &after, &generations), now).await?;
     if !decision.events.is_empty() {
         let key = format!("application/{}", turn.application);
@@ -147,25 +203,23 @@ pub(super) async fn save(
 
 /// Answers what was said to runs that have ended since: it is stale, and whoever said it waits.
 pub(super) async fn answer_older(
-    store: &Store,
-    fence: &Fence,
+    look: Look<'_>,
     turn: &Turn<'_>,
+    stale: &[Action],
 ) -> Result<(), LoopError> {
-    let run = turn.loaded.run.id;
-    let stale = planning::pending_of_older_runs(store, turn.application, run).await?;
     if stale.is_empty() {
         return Ok(());
     }
-    let now = Timestamp::now();
-    let mut tx = fence.begin(store, now).await?;
-    for id in stale {
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    for action in stale {
         let answer = AnsweredAction {
-            id,
+            id: action.said.id,
             outcome: ActionOutcome::Stale,
             message: format!("revision {} took its place", turn.loaded.release.revision),
         };
         let result = serde_json::to_value(&answer).unwrap_or(Value::Null);
-        actions::answer(&mut tx, id, &result, now).await?;
+        actions::answer(&mut tx, answer.id, &result, now).await?;
     }
     Ok(tx.commit().await?)
 }
@@ -173,43 +227,43 @@ pub(super) async fn answer_older(
 /// Saves the word that people see when a report changed it and nothing was decided: a step that
 /// waits for a human, say.
 pub(super) async fn keep_phase(
-    store: &Store,
-    fence: &Fence,
+    look: Look<'_>,
     turn: &Turn<'_>,
     decision: &Decision,
 ) -> Result<(), LoopError> {
     if view::phase_of(&turn.input()) == turn.loaded.run.status {
         return Ok(());
     }
-    let now = Timestamp::now();
-    let mut tx = fence.begin(store, now).await?;
-    save(&mut tx, store, turn, decision, now).await?;
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    save(&mut tx, turn, &Contents::default(), decision, now).await?;
     Ok(tx.commit().await?)
 }
 
 /// Writes grants and commands as desired state; gives the new generations.
 async fn write_desired(
     tx: &mut Tx,
-    store: &Store,
     turn: &Turn<'_>,
+    contents: &Contents,
     decision: &Decision,
     now: Timestamp,
 ) -> Result<BTreeMap<Uuid, u64>, LoopError> {
     let mut changes: BTreeMap<Uuid, Vec<UnitChange>> = BTreeMap::new();
     let origin = format!("run/{}", turn.loaded.run.id);
-    let mut releases: BTreeMap<String, Release> = BTreeMap::new();
     for grant in &decision.grants {
         let Some(cluster) = turn.world.cluster(grant.cluster) else {
             // It went away since it was seen; the next turn sees that.
             return Err(LoopError::Conflict);
         };
-        let label = format!("{:?}", grant.release);
-        if !releases.contains_key(&label) {
-            releases.insert(label.clone(), release_of(store, turn, grant).await?);
-        }
+        let release = contents
+            .of(&grant.release)
+            .ok_or_else(|| LoopError::NoSuchRelease {
+                application: turn.application.clone(),
+                release: format!("{:?}", grant.release),
+            })?;
         let bundle = build(BundleInput {
             application: turn.application,
-            release: &releases[&label],
+            release,
             run: turn.loaded.run.id,
             attempt: grant.attempt,
             mode: grant.mode,
@@ -251,24 +305,6 @@ async fn write_desired(
         generations.extend(written.into_iter().map(|one| (one.cluster, one.generation)));
     }
     Ok(generations)
-}
-
-async fn release_of(store: &Store, turn: &Turn<'_>, grant: &Grant) -> Result<Release, LoopError> {
-    match &grant.release {
-        GrantRelease::This => with_content(store, &turn.loaded.release).await,
-        GrantRelease::Digest(digest) => {
-            with_content(store, &by_digest(store, turn.application, digest).await?).await
-        }
-        GrantRelease::LastSucceeded => {
-            let missing = || LoopError::NoSuchRelease {
-                application: turn.application.clone(),
-                release: "that succeeded last".to_owned(),
-            };
-            let id = turn.loaded.run.previous_release.ok_or_else(missing)?;
-            let stored = releases::get(store, id).await?.ok_or_else(missing)?;
-            with_content(store, &stored).await
-        }
-    }
 }
 
 /// The run's clusters as rows for lists and queries; the run's own state is what decisions read.

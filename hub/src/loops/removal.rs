@@ -7,18 +7,18 @@ use bellwether_hub_core::{
     run::Supersession,
 };
 use bellwether_store::{
-    Digest, Store, Tx,
+    Digest, Tx,
     desired::{self, ClusterChange, Deletions, UnitChange},
     records, releases, status,
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{Wanted, World, wanted as read_wanted},
-    lease::Fence,
-    progress::{self, Turn},
+    application::Look,
+    facts::{Wanted, wanted as read_wanted},
+    progress::{self, Contents, Turn},
+    world::World,
 };
 
 /// Annotation of an Application that allows taking it away from so many clusters at once.
@@ -57,12 +57,16 @@ pub(super) fn leaving(
 /// Refuses to take the application away from `clusters` where one of them would lose many
 /// applications at the same time, each for a reason of its own: a cluster that lost a label.
 pub(super) async fn refuse_emptying(
-    store: &Store,
-    world: &World,
-    application: &NamespacedName,
+    look: Look<'_>,
     wanted: &Wanted,
     clusters: &[Uuid],
 ) -> Result<(), LoopError> {
+    let Look {
+        store,
+        world,
+        application,
+        ..
+    } = look;
     let is_allowed = |wanted: &Wanted, leaving: usize| {
         wanted
             .allowance(ALLOW_REMOVAL)
@@ -108,13 +112,9 @@ pub(super) async fn refuse_emptying(
 }
 
 /// Writes the tombstones of clusters that left.
-pub(super) async fn take_away(
-    store: &Store,
-    fence: &Fence,
-    application: &NamespacedName,
-    clusters: &[Uuid],
-) -> Result<(), LoopError> {
-    let mut tx = fence.begin(store, Timestamp::now()).await?;
+pub(super) async fn take_away(look: Look<'_>, clusters: &[Uuid]) -> Result<(), LoopError> {
+    let application = look.application;
+    let mut tx = look.fence.begin(look.store, look.fence.now()).await?;
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     tx.commit().await?;
     tracing::info!(
@@ -128,19 +128,23 @@ pub(super) async fn take_away(
 /// Takes a deleted application away from everywhere and forgets its history, so that an
 /// application of that name starts anew. Deleting it was the allowance.
 pub(super) async fn delete(
-    store: &Store,
-    fence: &Fence,
-    application: &NamespacedName,
+    look: Look<'_>,
     holders: &BTreeMap<Uuid, Digest>,
     turn: Option<&Turn<'_>>,
 ) -> Result<(), LoopError> {
-    let now = Timestamp::now();
-    let mut tx = fence.begin(store, now).await?;
+    let application = look.application;
+    let mut ending = None;
     if let Some(turn) = turn
         && !turn.loaded.state.status.is_finished()
     {
         let decision = turn.decide(Some(Supersession::ApplicationDeleted), &[]);
-        progress::save(&mut tx, store, turn, &decision, now).await?;
+        let contents = Contents::read(look.store, turn, &decision).await?;
+        ending = Some((turn, decision, contents));
+    }
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    if let Some((turn, decision, contents)) = &ending {
+        progress::save(&mut tx, turn, contents, decision, now).await?;
     }
     let clusters: Vec<Uuid> = holders.keys().copied().collect();
     tombstones(&mut tx, application, &clusters, Deletions::Allowed).await?;

@@ -1,15 +1,17 @@
-use bellwether_api::{reference::NamespacedName, view::RunPhase};
+use std::sync::Arc;
+
+use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     brake::dropped_objects,
     plan::{Plan, PlanInput, freeze},
-    release::{Change, ReleaseContent, content},
-    run::{RunState, Supersession},
+    release::{Change, Release, ReleaseContent, content},
+    run::{Grant, GrantRelease, RunState, Supersession},
 };
 use bellwether_store::{
-    Digest, Store,
+    Digest, Tx,
     blobs::Secrecy,
-    releases::{self, Created, NewRelease},
-    runs::{self, NewRun, RunCluster},
+    releases::{self, Created, NewRelease, Release as StoredRelease},
+    runs::{self, FIRST_VERSION, NewRun, Run, RunCluster},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,10 +19,10 @@ use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{Wanted, World},
-    lease::Fence,
+    application::{Known, Look, Outcome},
+    facts::Wanted,
     loaded::{Loaded, past, with_content},
-    progress::{self, Turn},
+    progress::{self, Contents, Turn},
 };
 
 /// What the records ask for beside the release that there is.
@@ -42,12 +44,19 @@ pub(super) enum Next {
 
 /// Compares the records with the newest release.
 pub(super) async fn compare(
-    store: &Store,
-    world: &World,
-    application: &NamespacedName,
-    wanted: &Wanted,
+    look: Look<'_>,
+    known: &Known,
     latest: Option<&Loaded>,
 ) -> Result<Next, LoopError> {
+    let Look {
+        store,
+        world,
+        application,
+        ..
+    } = look;
+    let Known {
+        wanted, placement, ..
+    } = known;
     let content = content(&application.name, &wanted.spec, &wanted.rollouts).map_err(|source| {
         LoopError::Release {
             application: application.clone(),
@@ -78,27 +87,13 @@ pub(super) async fn compare(
             Change::Content => {}
         }
     }
-    let placement = world
-        .place(&wanted.spec)
-        .map_err(|source| LoopError::Place {
-            application: application.clone(),
-            source,
-        })?;
     if placement.clusters.is_empty() {
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
     }
-    let past = past(store, application).await?;
+    let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
-        refuse_mass_prune(
-            store,
-            application,
-            wanted,
-            latest,
-            past.last_succeeded,
-            &content,
-        )
-        .await?;
+        refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
     }
     let plan = freeze(PlanInput {
         waves: &wanted.spec.waves,
@@ -122,8 +117,7 @@ pub(super) async fn compare(
 /// Refuses a release that would delete many of the application's objects at once. Clusters may
 /// hold those of the newest release and of the last that succeeded.
 async fn refuse_mass_prune(
-    store: &Store,
-    application: &NamespacedName,
+    look: Look<'_>,
     wanted: &Wanted,
     latest: &Loaded,
     last_succeeded: Option<Uuid>,
@@ -132,6 +126,9 @@ async fn refuse_mass_prune(
     if !next.sync.prune {
         return Ok(());
     }
+    let Look {
+        store, application, ..
+    } = look;
     let mut before = vec![with_content(store, &latest.release).await?.content];
     if let Some(id) = last_succeeded.filter(|id| *id != latest.release.id)
         && let Some(stored) = releases::get(store, id).await?
@@ -150,26 +147,73 @@ async fn refuse_mass_prune(
 }
 
 /// A release to make.
-pub(super) struct Making<'a> {
-    pub content: &'a ReleaseContent,
-    pub plan: &'a Plan,
+pub(super) struct Making {
+    pub content: ReleaseContent,
+    pub plan: Plan,
     pub previous: Option<Uuid>,
 }
 
-/// Makes the release and its run, and ends the run that it replaces, in one transaction.
+/// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
+/// transaction.
 pub(super) async fn make(
-    store: &Store,
-    fence: &Fence,
-    application: &NamespacedName,
-    wanted: &Wanted,
-    making: &Making<'_>,
+    look: Look<'_>,
+    known: &Known,
+    making: Making,
     replaced: Option<&Turn<'_>>,
-) -> Result<Uuid, LoopError> {
-    let now = Timestamp::now();
-    let mut tx = fence.begin(store, now).await?;
+) -> Result<Outcome, LoopError> {
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    let release = create_release(&mut tx, look, known, &making, now).await?;
+    // Commands for the clusters of the run that ends come first: what follows from them is seen at
+    // the next look.
+    let mut settled = true;
+    if let Some(turn) = replaced {
+        let supersession = Supersession::Release {
+            revision: release.revision,
+        };
+        let decision = turn.decide(Some(supersession), &[]);
+        settled = decision.commands.is_empty() && decision.grants.is_empty();
+        let contents = Contents::read(look.store, turn, &decision).await?;
+        progress::save(&mut tx, turn, &contents, &decision, now).await?;
+    }
+    let turn = create_run(&mut tx, look, known, &making, &release, now).await?;
+    let decision = turn.decide(None, &[]);
+    let own = |grant: &Grant| grant.release == GrantRelease::This;
+    let mut wake_at = None;
+    if settled && decision.grants.iter().all(own) {
+        let contents = Contents::own(Release {
+            id: release.id,
+            revision: release.revision,
+            digest: release.digest.to_string(),
+            content: making.content,
+        });
+        progress::save(&mut tx, &turn, &contents, &decision, now).await?;
+        wake_at = decision.wake_at;
+    }
+    tx.commit().await?;
+    tracing::info!(
+        application = %look.application,
+        release.revision = release.revision,
+        rollout.id = %turn.loaded.run.id,
+        waves = making.plan.waves.len(),
+        "release made"
+    );
+    Ok(Outcome {
+        changed: true,
+        wake_at,
+    })
+}
+
+async fn create_release(
+    tx: &mut Tx,
+    look: Look<'_>,
+    known: &Known,
+    making: &Making,
+    now: Timestamp,
+) -> Result<StoredRelease, LoopError> {
     let corrupt = |source| LoopError::Corrupt {
         what: "release",
-        application: application.clone(),
+        application: look.application.clone(),
         source,
     };
     let digest: Digest = making
@@ -177,51 +221,80 @@ pub(super) async fn make(
         .digest()
         .parse()
         .map_err(|_| LoopError::Conflict)?;
-    let value = serde_json::to_value(making.content).map_err(corrupt)?;
+    let value = serde_json::to_value(&making.content).map_err(corrupt)?;
     let bytes = serde_json::to_vec(&value).map_err(corrupt)?;
     let new = NewRelease {
         id: Uuid::now_v7(),
-        application,
+        application: look.application,
         digest,
         content: &bytes,
         secrecy: secrecy(making.content.has_secret()),
-        by: &wanted.author.by,
-        reason: &wanted.author.reason,
+        by: &known.wanted.author.by,
+        reason: &known.wanted.author.reason,
     };
-    let release = match releases::create(&mut tx, &new, now).await? {
-        Created::New(release) => release,
+    match releases::create(tx, &new, now).await? {
+        Created::New(release) => Ok(release),
         // Another hub made it meanwhile.
-        Created::Unchanged(_) => return Err(LoopError::Conflict),
+        Created::Unchanged(_) => Err(LoopError::Conflict),
+    }
+}
+
+/// Makes the run of a release, and gives what the first decision on it is made from.
+async fn create_run<'a>(
+    tx: &mut Tx,
+    look: Look<'a>,
+    known: &Known,
+    making: &Making,
+    release: &StoredRelease,
+    now: Timestamp,
+) -> Result<Turn<'a>, LoopError> {
+    let corrupt = |source| LoopError::Corrupt {
+        what: "run",
+        application: look.application.clone(),
+        source,
     };
-    let state = RunState::new(making.plan);
-    let run = NewRun {
+    let state = RunState::new(&making.plan);
+    let new = NewRun {
         id: Uuid::now_v7(),
-        application: application.clone(),
+        application: look.application.clone(),
         release: release.id,
         previous_release: making.previous,
         status: RunPhase::Pending,
         state: serde_json::to_value(&state).map_err(corrupt)?,
         plan: Uuid::now_v7(),
-        plan_content: serde_json::to_value(making.plan).map_err(corrupt)?,
-        clusters: clusters(making.plan, now),
+        plan_content: serde_json::to_value(&making.plan).map_err(corrupt)?,
+        clusters: clusters(&making.plan, now),
     };
-    if let Some(turn) = replaced {
-        let supersession = Supersession::Release {
-            revision: release.revision,
-        };
-        let decision = turn.decide(Some(supersession), &[]);
-        progress::save(&mut tx, store, turn, &decision, now).await?;
-    }
-    runs::create(&mut tx, &run, now).await?;
-    tx.commit().await?;
-    tracing::info!(
-        application = %application,
-        release.revision = release.revision,
-        rollout.id = %run.id,
-        waves = making.plan.waves.len(),
-        "release made"
-    );
-    Ok(run.id)
+    runs::create(tx, &new, now).await?;
+    let run = Run {
+        id: new.id,
+        application: new.application,
+        release: new.release,
+        previous_release: new.previous_release,
+        plan: new.plan,
+        status: new.status,
+        state: new.state,
+        version: FIRST_VERSION,
+        created_at: now,
+        updated_at: now,
+        finished_at: None,
+    };
+    Ok(Turn {
+        now: look.now,
+        application: look.application,
+        world: look.world,
+        fleet: look.world.fleet_defaults(&known.wanted.spec),
+        loaded: Loaded {
+            run,
+            plan: making.plan.clone(),
+            state,
+            release: release.clone(),
+        },
+        clusters: Arc::clone(&known.clusters),
+        joiners: Vec::new(),
+        suspended_by_spec: known.wanted.is_suspended(),
+        completes: Vec::new(),
+    })
 }
 
 pub(super) const fn secrecy(has_secret: bool) -> Secrecy {

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
-use bellwether_store::{blobs, events, join_tokens, leases, releases};
+use bellwether_store::{blobs, changes, events, join_tokens, leases, releases};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LoopError, LoopState, plan::applications};
@@ -13,6 +13,8 @@ const NAME: &str = "sweep";
 const EVERY: Duration = Duration::from_secs(600);
 /// How long events are kept.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long a deleted record is remembered, for hubs that did not look meanwhile.
+const DELETIONS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long a blob that nothing names is kept: a decision may be about to name it.
 const BLOBS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long the leases of hubs that are gone are kept.
@@ -30,7 +32,7 @@ pub(super) async fn run(app: Arc<App>) {
             () = app.pokes.sweep.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
-        let now = Timestamp::now();
+        let now = app.clock.now();
         let state = match sweep(&app, now).await {
             Ok(did) => LoopState {
                 at: now,
@@ -70,6 +72,7 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
     let old_tokens = join_tokens::sweep(store, before(TOKENS_KEPT)).await?;
+    changes::sweep(store, before(DELETIONS_KEPT), AT_ONCE).await?;
     leases::sweep(store, before(LEASES_KEPT)).await?;
     Ok(format!(
         "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs, {old_tokens} \

@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use super::{
     LoopError,
-    facts::{World, holders, read, statuses, wanted},
+    facts::{holders, read, statuses, wanted},
     loaded::{Loaded, with_content},
     progress::Turn,
     start::number,
+    world::World,
 };
 
 /// Shows a run of an application: the named one, or its newest. Absent when there is none.
@@ -42,8 +43,8 @@ pub async fn run_view(
     let Some(loaded) = loaded.filter(|loaded| loaded.run.application == *application) else {
         return Ok(None);
     };
-    let world = World::load(store, now, None).await?;
-    let members = world.clusters.iter().map(|cluster| cluster.id).collect();
+    let world = World::load(store, None).await?;
+    let members = world.ids();
     let holders = holders(store, application).await?;
     let statuses = statuses(store, application).await?;
     let suspended_by_spec = wanted(store, application)
@@ -62,7 +63,9 @@ pub async fn run_view(
         application,
         world: &world,
         fleet: FleetDefaults::default(),
-        clusters: world.seen(&members, &holders, statuses),
+        clusters: world
+            .seen(now, &members, loaded.concerned(), &holders, statuses)
+            .into(),
         loaded,
         joiners: Vec::new(),
         suspended_by_spec,

@@ -263,6 +263,27 @@ pub async fn pending(store: &Store, run: Uuid) -> Result<Vec<Action>, StoreError
     .await
 }
 
+/// The unanswered actions of an application, whichever run they were said to, in the order in which
+/// they were said.
+///
+/// # Errors
+/// The database fails.
+pub async fn unanswered(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Vec<Action>, StoreError> {
+    let rows: Vec<ActionRow> = sqlx::query_as(
+        "SELECT * FROM run_action
+         WHERE namespace = $1 AND application = $2 AND executed_at_ms IS NULL ORDER BY seq",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .fetch_all(&store.pool)
+    .await
+    .doing("list unanswered actions")?;
+    rows.into_iter().map(ActionRow::into_action).collect()
+}
+
 /// Every action of a run, in the order in which they were said.
 ///
 /// # Errors

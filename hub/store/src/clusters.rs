@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-pub use read::{by_id, get, get_in, list, list_in, refused_among};
+pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
 pub use write::{activate, create, delete, note_revocation, record_clock, revoke, update};
 
 /// Whether a cluster may speak.

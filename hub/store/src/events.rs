@@ -1,11 +1,17 @@
 //! What happened in runs, as agents reported it: kept once, however often it is told.
 
+mod cursor;
+mod page;
+
 use bellwether_api::{
     reference::{NamespacedName, ObjectRef},
     status::{RunEvent, Severity},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
+
+pub use cursor::{EventCursor, ParseCursorError};
+pub use page::{EventPage, Order, list, page};
 
 use crate::{
     Store, StoreError, Tx,
@@ -16,8 +22,10 @@ use crate::{
 /// An event with the cluster and unit that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
-    /// Rises with every event that the hub kept; gaps mean nothing.
+    /// Names it; of two events of one transaction the later one's is higher.
     pub id: u64,
+    /// The transaction that kept it.
+    pub tx: u64,
     /// The cluster.
     pub cluster: Uuid,
     /// The cluster's name when it was told.
@@ -43,18 +51,10 @@ pub enum EventFilter {
     All,
 }
 
-/// Which way to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first; `after` = only later ones.
-    Oldest,
-    /// Newest first; `after` = only earlier ones.
-    Newest,
-}
-
 #[derive(sqlx::FromRow)]
 struct Row {
     id: i64,
+    tx: String,
     cluster: Uuid,
     cluster_name: String,
     key: String,
@@ -77,6 +77,10 @@ impl Row {
             .transpose()?;
         Ok(EventRow {
             id: unsigned("event.id", self.id)?,
+            tx: self.tx.parse().map_err(|_| StoreError::Corrupt {
+                what: "event.tx",
+                detail: format!("{:?} is no number", self.tx),
+            })?,
             cluster: self.cluster,
             cluster_name: self.cluster_name,
             key: self.key,
@@ -253,49 +257,6 @@ pub async fn highest_without_gap(
         .map(|highest| unsigned("event.seq", highest))
         .transpose()
 }
-
-/// At most `limit` events, in the order asked for, behind the id `after` (absent = from the start).
-///
-/// # Errors
-/// The database fails.
-pub async fn list(
-    store: &Store,
-    filter: &EventFilter,
-    order: Order,
-    after: Option<u64>,
-    limit: u32,
-) -> Result<Vec<EventRow>, StoreError> {
-    let (run, key, cluster) = match filter {
-        EventFilter::Run(run) => (Some(*run), None, None),
-        EventFilter::Application(name) => (None, Some(format!("application/{name}")), None),
-        EventFilter::Cluster(cluster) => (None, None, Some(*cluster)),
-        EventFilter::All => (None, None, None),
-    };
-    let after = after.map(|after| i64::try_from(after).unwrap_or(i64::MAX));
-    let statement = match order {
-        Order::Oldest => OLDEST,
-        Order::Newest => NEWEST,
-    };
-    let rows: Vec<Row> = sqlx::query_as(statement)
-        .bind(run)
-        .bind(key)
-        .bind(cluster)
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&store.pool)
-        .await
-        .doing("list events")?;
-    rows.into_iter().map(Row::into_event).collect()
-}
-
-const OLDEST: &str = "SELECT * FROM event
-    WHERE ($1::uuid IS NULL OR run = $1) AND ($2::text IS NULL OR key = $2)
-      AND ($3::uuid IS NULL OR cluster = $3) AND ($4::bigint IS NULL OR id > $4)
-    ORDER BY id LIMIT $5";
-const NEWEST: &str = "SELECT * FROM event
-    WHERE ($1::uuid IS NULL OR run = $1) AND ($2::text IS NULL OR key = $2)
-      AND ($3::uuid IS NULL OR cluster = $3) AND ($4::bigint IS NULL OR id < $4)
-    ORDER BY id DESC LIMIT $5";
 
 /// Forgets events that came before `before`; at most `limit`, oldest first. Gives their number.
 ///

@@ -39,13 +39,18 @@ pub struct JoinToken {
 #[derive(Debug, thiserror::Error)]
 pub enum UseError {
     /// Nobody made such a token, or it was deleted.
-    #[error("failed to use the join token: it is unknown")]
+    #[error("failed to use the join token: it is unknown; register the cluster again for another")]
     Unknown,
     /// It was used as often as it may be.
-    #[error("failed to use the join token: it was used already")]
+    #[error(
+        "failed to use the join token: it was used already; register the cluster again for another"
+    )]
     Used,
     /// Its time is over.
-    #[error("failed to use the join token: it expired at {expired_at}")]
+    #[error(
+        "failed to use the join token: it expired at {expired_at}; register the cluster again for \
+         another"
+    )]
     Expired {
         /// Since when.
         expired_at: Timestamp,

@@ -87,6 +87,39 @@ pub async fn live_replicas(store: &Store, now: Timestamp) -> Result<Vec<Uuid>, S
     .doing("list hubs that are alive")
 }
 
+/// One hub's sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaLease {
+    /// The hub.
+    pub replica: Uuid,
+    /// When it said last that it is alive.
+    pub renewed_at: Timestamp,
+    /// Until when that holds.
+    pub expires_at: Timestamp,
+}
+
+/// The leases of all hubs, ended ones too, sorted by hub.
+///
+/// # Errors
+/// The database fails.
+pub async fn replicas(store: &Store) -> Result<Vec<ReplicaLease>, StoreError> {
+    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+        "SELECT replica, renewed_at_ms, expires_at_ms FROM replica_lease ORDER BY replica",
+    )
+    .fetch_all(&store.pool)
+    .await
+    .doing("read the hubs' leases")?;
+    rows.into_iter()
+        .map(|(replica, renewed, expires)| {
+            Ok(ReplicaLease {
+                replica,
+                renewed_at: timestamp("replica_lease.renewed_at_ms", renewed)?,
+                expires_at: timestamp("replica_lease.expires_at_ms", expires)?,
+            })
+        })
+        .collect()
+}
+
 /// Gives everything of this hub back at a clean stop: its lease, its shards and its streams.
 ///
 /// # Errors
@@ -111,11 +144,16 @@ pub async fn release_replica(
     .execute(&mut *tx.inner)
     .await
     .doing("close this hub's streams")?;
-    sqlx::query("UPDATE shard_lease SET owner = NULL, expires_at_ms = 0 WHERE owner = $1")
-        .bind(replica)
-        .execute(&mut *tx.inner)
-        .await
-        .doing("give shards back")?;
+    sqlx::query(
+        "WITH given AS (
+            SELECT shard FROM shard_lease WHERE owner = $1 ORDER BY shard FOR UPDATE)
+         UPDATE shard_lease l SET owner = NULL, expires_at_ms = 0
+         FROM given WHERE l.shard = given.shard",
+    )
+    .bind(replica)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("give shards back")?;
     sqlx::query("DELETE FROM replica_lease WHERE replica = $1")
         .bind(replica)
         .execute(&mut *tx.inner)
@@ -125,7 +163,7 @@ pub async fn release_replica(
 }
 
 /// Renews this hub's shards and takes free ones until it has `want` in all; gives its shards,
-/// sorted. With several hubs alive `want` is the share of each.
+/// sorted. With several hubs alive `want` is the share of each. Never waits for work under way.
 ///
 /// # Errors
 /// The database fails.
@@ -137,18 +175,12 @@ pub async fn acquire_shards(
     ttl: Duration,
 ) -> Result<Vec<ShardLease>, StoreError> {
     let mut tx = store.begin().await?;
-    // An own lease that ran out may have been worked on by nobody else, but its epoch moves all
-    // the same: whoever holds the old one is late.
-    let rows: Vec<(i16, i64, i64)> = sqlx::query_as(
+    // Renewing locks no key, so that it passes by the fences of this hub's own transactions.
+    let mut rows: Vec<LeaseRow> = sqlx::query_as(
         "WITH mine AS (
-            SELECT shard FROM shard_lease
-            WHERE owner = $1 OR owner IS NULL OR expires_at_ms <= $3
-            ORDER BY (owner IS NOT DISTINCT FROM $1) DESC, shard LIMIT $2
-            FOR UPDATE SKIP LOCKED)
-         UPDATE shard_lease l SET
-            epoch = CASE WHEN l.owner = $1 AND l.expires_at_ms > $3 THEN l.epoch
-                         ELSE l.epoch + 1 END,
-            owner = $1, expires_at_ms = $4
+            SELECT shard FROM shard_lease WHERE owner = $1 AND expires_at_ms > $3
+            ORDER BY shard LIMIT $2 FOR NO KEY UPDATE)
+         UPDATE shard_lease l SET expires_at_ms = $4
          FROM mine WHERE l.shard = mine.shard RETURNING l.shard, l.epoch, l.expires_at_ms",
     )
     .bind(owner)
@@ -157,26 +189,24 @@ pub async fn acquire_shards(
     .bind(end(now, ttl))
     .fetch_all(&mut *tx.inner)
     .await
-    .doing("take shards")?;
+    .doing("renew shards")?;
+    let missing = usize::from(want).saturating_sub(rows.len());
+    if missing > 0 {
+        rows.extend(take_free(&mut tx, owner, missing, now, ttl).await?);
+    }
     let mut shards = rows
         .into_iter()
-        .map(|(shard, epoch, expires_at_ms)| {
-            Ok(ShardLease {
-                shard: u8::try_from(shard).map_err(|_| StoreError::Corrupt {
-                    what: "shard_lease.shard",
-                    detail: format!("{shard} is no shard"),
-                })?,
-                epoch: unsigned("shard_lease.epoch", epoch)?,
-                expires_at: timestamp("shard_lease.expires_at_ms", expires_at_ms)?,
-            })
-        })
+        .map(LeaseRow::into_lease)
         .collect::<Result<Vec<_>, StoreError>>()?;
     shards.sort_by_key(|lease| lease.shard);
-    // What it holds beyond its share goes to the others.
+    // What it holds beyond its share goes to the others; what is being worked on, the next time.
     let kept: Vec<i16> = shards.iter().map(|lease| i16::from(lease.shard)).collect();
     sqlx::query(
-        "UPDATE shard_lease SET owner = NULL, expires_at_ms = 0
-         WHERE owner = $1 AND shard <> ALL($2)",
+        "WITH given AS (
+            SELECT shard FROM shard_lease WHERE owner = $1 AND shard <> ALL($2)
+            ORDER BY shard FOR UPDATE SKIP LOCKED)
+         UPDATE shard_lease l SET owner = NULL, expires_at_ms = 0
+         FROM given WHERE l.shard = given.shard",
     )
     .bind(owner)
     .bind(kept)
@@ -187,7 +217,54 @@ pub async fn acquire_shards(
     Ok(shards)
 }
 
-/// Holds a shard's lease still until the transaction ends: nobody takes it before the commit.
+/// Takes shards that nobody holds any more. An own lease that ran out may have been worked on by
+/// nobody else, but its epoch moves all the same: whoever holds the old one is late.
+async fn take_free(
+    tx: &mut Tx,
+    owner: Uuid,
+    count: usize,
+    now: Timestamp,
+    ttl: Duration,
+) -> Result<Vec<LeaseRow>, StoreError> {
+    sqlx::query_as(
+        "WITH free AS (
+            SELECT shard FROM shard_lease WHERE owner IS NULL OR expires_at_ms <= $3
+            ORDER BY (owner IS NOT DISTINCT FROM $1) DESC, shard LIMIT $2
+            FOR UPDATE SKIP LOCKED)
+         UPDATE shard_lease l SET epoch = l.epoch + 1, owner = $1, expires_at_ms = $4
+         FROM free WHERE l.shard = free.shard RETURNING l.shard, l.epoch, l.expires_at_ms",
+    )
+    .bind(owner)
+    .bind(i64::try_from(count).unwrap_or(i64::MAX))
+    .bind(ms(now))
+    .bind(end(now, ttl))
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("take shards")
+}
+
+#[derive(sqlx::FromRow)]
+struct LeaseRow {
+    shard: i16,
+    epoch: i64,
+    expires_at_ms: i64,
+}
+
+impl LeaseRow {
+    fn into_lease(self) -> Result<ShardLease, StoreError> {
+        Ok(ShardLease {
+            shard: u8::try_from(self.shard).map_err(|_| StoreError::Corrupt {
+                what: "shard_lease.shard",
+                detail: format!("{} is no shard", self.shard),
+            })?,
+            epoch: unsigned("shard_lease.epoch", self.epoch)?,
+            expires_at: timestamp("shard_lease.expires_at_ms", self.expires_at_ms)?,
+        })
+    }
+}
+
+/// Holds a shard's lease until the transaction ends: nobody takes it before the commit. Its owner
+/// may renew it meanwhile, and any number of transactions may hold it.
 ///
 /// # Errors
 /// [`FenceError::Lost`] when the lease is another's or ran out, or the database fails.
@@ -199,7 +276,8 @@ pub async fn fence(
 ) -> Result<(), FenceError> {
     let held: Option<i16> = sqlx::query_scalar(
         "SELECT shard FROM shard_lease
-         WHERE shard = $1 AND owner = $2 AND epoch = $3 AND expires_at_ms > $4 FOR SHARE",
+         WHERE shard = $1 AND owner = $2 AND epoch = $3 AND expires_at_ms > $4
+         FOR KEY SHARE",
     )
     .bind(i16::from(lease.shard))
     .bind(owner)

@@ -8,6 +8,8 @@ pub mod actions;
 pub mod api_tokens;
 pub mod blobs;
 pub mod certificates;
+pub mod changes;
+pub mod clock;
 pub mod clusters;
 pub mod conformance;
 pub mod desired;

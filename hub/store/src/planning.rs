@@ -1,50 +1,12 @@
-//! What the planning loop must look at: which records moved, who waits for an answer, which
-//! applications clusters still hold. Names and numbers only, no contents.
+//! What the planning loop must look at: who waits for an answer, which applications clusters still
+//! hold or are planned in. Names only, no contents.
 
 use std::collections::BTreeSet;
 
 use bellwether_api::reference::NamespacedName;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, column::unsigned, error::Doing};
-
-/// That a record or cluster is at a version now.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordVersion {
-    /// `Application`, `Cluster`, `Fleet` or `Rollout`.
-    pub kind: String,
-    /// The namespace; empty for global kinds.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-    /// Changes with every write.
-    pub resource_version: u64,
-}
-
-/// The version of every record and cluster.
-///
-/// # Errors
-/// The database fails.
-pub async fn record_versions(store: &Store) -> Result<BTreeSet<RecordVersion>, StoreError> {
-    let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "SELECT kind, namespace, name, resource_version FROM record
-         UNION ALL SELECT 'Cluster', state, name, resource_version FROM cluster",
-    )
-    .fetch_all(&store.pool)
-    .await
-    .doing("read the versions of records")?;
-    rows.into_iter()
-        .map(|(kind, namespace, name, version)| {
-            let resource_version = unsigned("record.resource_version", version)?;
-            Ok(RecordVersion {
-                kind,
-                namespace,
-                name,
-                resource_version,
-            })
-        })
-        .collect()
-}
+use crate::{Store, StoreError, error::Doing};
 
 /// The applications whose runs have unanswered actions, sorted.
 ///
@@ -78,25 +40,26 @@ pub async fn held_applications(store: &Store) -> Result<BTreeSet<String>, StoreE
     Ok(keys.into_iter().collect())
 }
 
-/// The unanswered actions of an application that were said to other runs than `latest`, in the
-/// order in which they were said.
+/// The applications whose newest runs have one of these clusters in their plans, sorted.
 ///
 /// # Errors
 /// The database fails.
-pub async fn pending_of_older_runs(
+pub async fn concerning(
     store: &Store,
-    application: &NamespacedName,
-    latest: Uuid,
-) -> Result<Vec<Uuid>, StoreError> {
-    sqlx::query_scalar(
-        "SELECT id FROM run_action
-         WHERE namespace = $1 AND application = $2 AND run <> $3 AND executed_at_ms IS NULL
-         ORDER BY seq",
+    clusters: &[Uuid],
+) -> Result<BTreeSet<NamespacedName>, StoreError> {
+    // Only the newest run of an application is not superseded.
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT DISTINCT run.namespace, run.application FROM run_cluster
+         JOIN run ON run.id = run_cluster.run
+         WHERE run_cluster.cluster = ANY($1) AND run.status <> 'Superseded'",
     )
-    .bind(&application.namespace)
-    .bind(&application.name)
-    .bind(latest)
+    .bind(clusters)
     .fetch_all(&store.pool)
     .await
-    .doing("look for actions on older runs")
+    .doing("look for the applications of clusters")?;
+    Ok(rows
+        .into_iter()
+        .map(|(namespace, name)| NamespacedName { namespace, name })
+        .collect())
 }

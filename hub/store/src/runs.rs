@@ -15,10 +15,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::{StoreError, releases::Release};
 
-pub use read::{active, get, history, latest, load, of_release};
+pub use read::{active, get, history, latest, load, newest, of_release};
 pub use write::{create, replace_plan, save, save_clusters};
+
+/// The version of a run that was just made.
+pub const FIRST_VERSION: u64 = 1;
 
 /// One run, without its clusters.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +97,17 @@ pub struct LoadedRun {
     pub plan: Plan,
     /// Its clusters, by wave and position.
     pub clusters: Vec<RunCluster>,
+}
+
+/// An application's newest run with what it brings in, read at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewestRun {
+    /// The run.
+    pub run: Run,
+    /// What its current plan says.
+    pub plan: Value,
+    /// Its release.
+    pub release: Release,
 }
 
 /// A run to make.

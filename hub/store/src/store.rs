@@ -23,12 +23,12 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The defaults: 16 connections, 30 s a statement, 5 s idle in a transaction.
+    /// The defaults: 20 connections, 30 s a statement, 5 s idle in a transaction.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            max_connections: 16,
+            max_connections: 20,
             statement_timeout: Duration::from_secs(30),
             idle_in_transaction_timeout: Duration::from_secs(5),
         }

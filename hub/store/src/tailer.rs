@@ -8,9 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, column::unsigned, error::Doing};
+use crate::{
+    Store, StoreError,
+    column::{timestamp_option, unsigned},
+    error::Doing,
+};
 
 /// How far a tailer has read: the oldest transaction that may still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +24,12 @@ pub struct Cursor(u64);
 impl Cursor {
     /// Before everything: the first look gives every row once.
     pub const START: Self = Self(0);
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// A cluster whose sync row changed.
@@ -32,6 +43,8 @@ pub struct SyncChange {
     pub epoch: u64,
     /// The hub that holds its stream; absent = none.
     pub replica: Option<Uuid>,
+    /// When it was last known to be there, as it was last written; absent = never.
+    pub last_seen: Option<Timestamp>,
     /// Whether its identity was taken away.
     pub revoked: bool,
 }
@@ -48,13 +61,13 @@ pub async fn changed_since(
 ) -> Result<(Vec<SyncChange>, Cursor), StoreError> {
     let rows: Vec<SyncRow> = sqlx::query_as(
         "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin, s.cluster, s.target_gen,
-            s.session_epoch, s.replica, c.state = 'Revoked' AS revoked
+            s.session_epoch, s.replica, s.last_seen_at_ms, c.state = 'Revoked' AS revoked
          FROM (SELECT) AS always
          LEFT JOIN cluster_sync s ON s.tx >= $1::text::xid8
          LEFT JOIN cluster c ON c.id = s.cluster
          ORDER BY s.cluster",
     )
-    .bind(cursor.0.to_string())
+    .bind(cursor.to_string())
     .fetch_all(&store.pool)
     .await
     .doing("look for changed clusters")?;
@@ -67,15 +80,17 @@ pub async fn changed_since(
                 row.target_gen?,
                 row.session_epoch?,
                 row.replica,
+                row.last_seen_at_ms,
                 row.revoked?,
             ))
         })
-        .map(|(cluster, generation, epoch, replica, revoked)| {
+        .map(|(cluster, generation, epoch, replica, seen, revoked)| {
             Ok(SyncChange {
                 cluster,
                 generation: unsigned("cluster_sync.target_gen", generation)?,
                 epoch: unsigned("cluster_sync.session_epoch", epoch)?,
                 replica,
+                last_seen: timestamp_option("cluster_sync.last_seen_at_ms", seen)?,
                 revoked,
             })
         })
@@ -90,6 +105,7 @@ struct SyncRow {
     target_gen: Option<i64>,
     session_epoch: Option<i64>,
     replica: Option<Uuid>,
+    last_seen_at_ms: Option<i64>,
     revoked: Option<bool>,
 }
 
@@ -121,7 +137,7 @@ pub async fn status_changed_since(
          FROM (SELECT) AS always LEFT JOIN status s ON s.tx >= $1::text::xid8
          ORDER BY s.cluster, s.key",
     )
-    .bind(cursor.0.to_string())
+    .bind(cursor.to_string())
     .fetch_all(&store.pool)
     .await
     .doing("look for changed status")?;
@@ -152,7 +168,7 @@ struct StatusRow {
 
 /// A snapshot older than the cursor's means that the database is another one (a restore, a
 /// failover): the caller starts again.
-fn next_cursor(cursor: Cursor, xmin: Option<&str>) -> Result<Cursor, StoreError> {
+pub(crate) fn next_cursor(cursor: Cursor, xmin: Option<&str>) -> Result<Cursor, StoreError> {
     let corrupt = |detail: String| StoreError::Corrupt {
         what: "pg_snapshot_xmin",
         detail,

@@ -1,7 +1,10 @@
 //! Every statement of the store, on a real Postgres. One program, so that one server serves all.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
 
+#[path = "store/changes.rs"]
+mod changes;
 #[path = "store/conformance.rs"]
 mod conformance;
 #[path = "store/contention.rs"]

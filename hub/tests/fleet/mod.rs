@@ -257,6 +257,11 @@ impl Fleet {
         self.plan_as(&self.store, self.hub).await
     }
 
+    /// Looks at everything once.
+    pub async fn look(&self) -> Result<(), LoopError> {
+        plan_once(&self.store, self.hub, self.now()).await
+    }
+
     /// Plans as a hub does: until nothing changes.
     pub async fn plan_as(&self, store: &Store, hub: Uuid) -> Result<(), LoopError> {
         for _ in 0..4 {

@@ -12,6 +12,8 @@ use crate::harness::{Caller, Hub, application, eventually, fleet};
 struct Stream {
     chunks: futures::stream::BoxStream<'static, reqwest::Result<axum::body::Bytes>>,
     buffer: String,
+    /// The id of the last event.
+    last: String,
 }
 
 impl Stream {
@@ -26,7 +28,15 @@ impl Stream {
         Self {
             chunks: response.bytes_stream().boxed(),
             buffer: String::new(),
+            last: String::new(),
         }
+    }
+
+    /// The next event's name with that of its object.
+    async fn next_name(&mut self) -> String {
+        let (event, item) = self.next().await.unwrap();
+        let name = item["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{event} {name}")
     }
 
     /// The next event's name and data; `None` when the stream has ended.
@@ -40,7 +50,7 @@ impl Stream {
                         .find_map(|line| line.strip_prefix(name).map(str::trim))
                 };
                 if let (Some(event), Some(data)) = (field("event:"), field("data:")) {
-                    assert!(field("id:").is_some(), "{block}");
+                    field("id:").expect("an id").clone_into(&mut self.last);
                     return Some((event.to_owned(), serde_json::from_str(data).unwrap()));
                 }
                 continue;
@@ -89,6 +99,100 @@ async fn list_watch_gives_what_is_there_and_then_every_change() {
     assert_eq!(name(resumed.next().await), "added a");
     let unknown = admin.get("/api/v1/watch?kinds=Pod").await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    hub.running.stop().await;
+}
+
+const FLEETS: &str = "/api/v1/watch?kinds=Fleet";
+
+#[tokio::test]
+async fn whoever_comes_back_gets_what_it_missed() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    admin
+        .applied(&format!("{}---\n{}", fleet("a"), fleet("b")))
+        .await;
+    let mut stream = Stream::open(&admin, FLEETS, None).await;
+    assert_eq!(stream.next_name().await, "added a");
+    let early = stream.last.clone();
+    assert_eq!(stream.next_name().await, "added b");
+    assert_eq!(stream.next_name().await, "synced ");
+    let last = stream.last.clone();
+    drop(stream);
+    admin.applied(&fleet("c")).await;
+    admin.delete("/api/v1/fleets/b").await;
+    // Somebody else sees when the hub has looked.
+    let mut other = Stream::open(&admin, "/api/v1/watch?kinds=Cluster,Fleet", None).await;
+    while other.next_name().await != "synced " {}
+
+    let mut resumed = Stream::open(&admin, FLEETS, Some(&last)).await;
+    let mut missed = [resumed.next_name().await, resumed.next_name().await];
+    missed.sort();
+    assert_eq!(missed, ["added c", "deleted b"], "and nothing else");
+    let last = resumed.last.clone();
+    drop(resumed);
+    admin.applied(&fleet("d")).await;
+    let mut resumed = Stream::open(&admin, FLEETS, Some(&last)).await;
+    assert_eq!(resumed.next_name().await, "added d");
+
+    // An id from the middle of the start, of another question or of another hub resumes nothing.
+    let foreign = format!("x.{last}");
+    let more = "/api/v1/watch?kinds=Fleet&labelSelector=tier";
+    for (path, id) in [(FLEETS, &early), (more, &last), (FLEETS, &foreign)] {
+        let mut again = Stream::open(&admin, path, Some(id)).await;
+        assert_eq!(again.next_name().await, "reset ", "{id}");
+    }
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_no_longer_matches_is_deleted_for_its_reader() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    let labelled = |tier: &str| {
+        let name = format!("{{name: a, labels: {{tier: {tier}}}}}");
+        fleet("a").replace("{name: a}", &name)
+    };
+    admin.applied(&labelled("prod")).await;
+    let path = format!("{FLEETS}&labelSelector=tier%3Dprod");
+    let mut of_prod = Stream::open(&admin, &path, None).await;
+    let mut of_all = Stream::open(&admin, FLEETS, None).await;
+    for stream in [&mut of_prod, &mut of_all] {
+        assert_eq!(stream.next_name().await, "added a");
+        assert_eq!(stream.next_name().await, "synced ");
+    }
+    admin.applied(&labelled("test")).await;
+    assert_eq!(of_prod.next_name().await, "deleted a");
+    assert_eq!(of_all.next_name().await, "modified a");
+    admin.applied(&labelled("prod")).await;
+    assert_eq!(of_prod.next_name().await, "added a");
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn runs_of_a_watched_application_are_told_of() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    hub.announce("c1", &json!({})).await;
+    let path = "/api/v1/watch?kinds=Application,Rollout";
+    let mut stream = Stream::open(&admin, path, None).await;
+    assert_eq!(stream.next_name().await, "synced ");
+    admin
+        .applied(&format!(
+            "{}---\n{}",
+            fleet("all"),
+            application("shop", "web", "all", "web:1")
+        ))
+        .await;
+    let (event, mut item) = stream.next().await.unwrap();
+    assert_eq!(event, "added");
+    for _ in 0..20 {
+        if item["status"]["revision"] == 1 {
+            break;
+        }
+        item = stream.next().await.unwrap().1;
+    }
+    assert_eq!(item["status"]["revision"], 1, "{item}");
+    assert_eq!(item["metadata"]["name"], "web");
     hub.running.stop().await;
 }
 

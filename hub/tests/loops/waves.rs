@@ -96,6 +96,30 @@ async fn a_release_goes_through_the_fleet_in_waves() {
 }
 
 #[tokio::test]
+async fn one_look_makes_a_release_and_grants_it() {
+    let mut fleet = Fleet::new(1).await;
+    fleet.apply("1").await;
+    fleet.look().await.expect("planned");
+    assert_eq!(
+        fleet.granted(1).await,
+        ["canary-1", "prod-1"],
+        "a first install needs no waves"
+    );
+    fleet.install().await;
+    fleet.apply("2").await;
+    fleet.look().await.expect("planned");
+    assert_eq!(fleet.granted(2).await, ["canary-1"]);
+    let view = fleet.view().await;
+    assert_eq!((view.revision, view.state), (2, RunPhase::Progressing));
+    // A cluster that is told to go back first is granted nothing in the same breath.
+    fleet.report("canary-1", UnitOutcome::RollingBack).await;
+    fleet.apply("3").await;
+    fleet.look().await.expect("planned");
+    assert!(fleet.command("canary-1").await.is_some());
+    assert_eq!(fleet.granted(3).await, [] as [&str; 0]);
+}
+
+#[tokio::test]
 async fn applying_the_same_again_releases_nothing() {
     let mut fleet = Fleet::new(1).await;
     fleet.install().await;

@@ -1,15 +1,22 @@
 //! Several hubs on one database, and hubs that stop.
 
+use std::time::Duration;
+
 use bellwether_api::status::UnitOutcome;
 use bellwether_proto::wire::hub_message::Message as Down;
-use bellwether_store::{clusters, status::list_for_cluster};
-use jiff::Timestamp;
+use bellwether_store::{clusters, leases, status::list_for_cluster};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::{
     agent::{Held, Session, connect, joined},
     harness::{Site, eventually},
     statuses::{SHOP, say, status},
 };
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// What starting a hub and asking it for the time may take.
+const MOMENT: SignedDuration = SignedDuration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn newer_session_on_another_hub_ends_the_older() {
@@ -147,4 +154,46 @@ async fn stopping_hub_sends_agents_away_and_the_next_resumes_them() {
     })
     .await;
     next.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_begins_at_what_was_saved_when_the_clock_was_set_back() {
+    let mut site = Site::new().await;
+    let store = site.database.store().await;
+    let saved = Timestamp::now() + HOUR;
+    let ttl = Duration::from_secs(15);
+    leases::renew_replica(&store, Uuid::from_u128(1), saved, ttl)
+        .await
+        .unwrap();
+    let hub = site.hub().await;
+    let ahead = hub.app().clock.now().duration_since(saved);
+    assert!((SignedDuration::ZERO..MOMENT).contains(&ahead), "{ahead}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_goes_by_the_time_of_one_that_is_there() {
+    let mut site = Site::new().await;
+    let store = site.database.store().await;
+    // The other hub started before the database's clock was set forward by an hour.
+    let other = Uuid::from_u128(1);
+    let its_time = || Timestamp::now() - HOUR;
+    let ttl = Duration::from_secs(15);
+    leases::renew_replica(&store, other, its_time(), ttl)
+        .await
+        .unwrap();
+    let renewing = tokio::spawn(async move {
+        let mut beats = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            beats.tick().await;
+            leases::renew_replica(&store, other, its_time(), ttl)
+                .await
+                .unwrap();
+        }
+    });
+    let hub = site.hub().await;
+    let behind = its_time().duration_since(hub.app().clock.now());
+    assert!(behind.abs() < MOMENT, "{behind}");
+    renewing.abort();
+    hub.stop().await;
 }

@@ -1,5 +1,6 @@
 //! The agents' side of the hub, over real TLS and a real Postgres, with an agent of the tests' own.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
 
 mod agent;
 mod delivery;

@@ -3,19 +3,25 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use crate::{agent, hub};
+
 /// Counters by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
 /// Faults that every batch of seeds must meet.
 pub const FAULTS: &[&str] = &[
-    "fault/agent-crash-after-save",
-    "fault/agent-crash-before-save",
+    "clock/agent-back",
+    "clock/agent-forward",
+    "clock/database-back",
+    "clock/database-forward",
+    "clock/hub-back",
+    "clock/hub-forward",
+    "clock/watched",
     "fault/agent-restart",
     "fault/bad-metrics",
     "fault/cluster-cut",
     "fault/hub-crash",
-    "fault/hub-crash-before-commit",
     "fault/hub-restart",
     "fault/message-delayed",
     "fault/message-dropped",
@@ -27,8 +33,15 @@ pub const FAULTS: &[&str] = &[
     "fault/release-mid-run",
     "fault/save-conflict",
     "fault/session-replaced",
+    "fleet/came-back",
+    "fleet/joined",
+    "fleet/left",
+    "fleet/relabelled",
     "human/abort",
+    "human/apply-again",
     "human/approve",
+    "human/delete",
+    "human/others-deleted",
     "human/resume",
     "human/retry",
     "human/suspend",
@@ -41,11 +54,15 @@ pub const STATES: &[&str] = &[
     "agent/Pausing",
     "agent/Pinning",
     "agent/Promoting",
+    "agent/Removed",
     "agent/RollingBack",
     "agent/Step",
     "agent/Succeeded",
+    "brake/clusters",
+    "brake/units",
     "hub/Aborted",
     "hub/Aborting",
+    "hub/Deleted",
     "hub/Failed",
     "hub/Halted",
     "hub/Progressing",
@@ -54,6 +71,7 @@ pub const STATES: &[&str] = &[
     "hub/Superseded",
     "sync/delta",
     "sync/snapshot",
+    "sync/taken-away",
     "wave/Opening",
     "wave/Passed",
     "wave/Settling",
@@ -88,12 +106,14 @@ impl Counts {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    /// Returns the names of faults and states that never happened, sorted.
+    /// Returns the names of faults, states and points of death that never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         FAULTS
             .iter()
             .chain(STATES)
+            .chain(agent::POINTS)
+            .chain(hub::POINTS)
             .copied()
             .filter(|name| self.of(name) == 0)
             .collect()

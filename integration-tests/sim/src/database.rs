@@ -1,47 +1,67 @@
 //! The hub's database: one serialisable truth that two hubs share.
 
+mod sync;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::{root::Root, status::UnitStatus};
+use bellwether_api::{
+    root::Root,
+    status::{RunEvent, UnitStatus},
+};
 use bellwether_hub_core::{
+    clock::Reading,
+    placement::{ClusterFacts, place},
     plan::Plan,
-    release::Release,
+    release::{Release, ReleaseContent},
     run::{AnsweredAction, PendingAction, RunState},
 };
-use bellwether_store::{
-    Digest,
-    conformance::Refusal,
-    desired::{
-        ClusterChange, Deletions, Delta, Snapshot, UnitChange, UnitVersion, Written,
-        needs_allowance,
-    },
-    sessions::Ack,
-};
+use bellwether_store::Digest;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-/// How long a hub counts as alive without renewing its lease.
-pub const LEASE: SignedDuration = SignedDuration::from_secs(15);
+use crate::scenario::destination;
 
 /// Everything that is durable at the hub.
 #[derive(Clone, Debug, Default)]
 pub struct Database {
-    /// Registered clusters.
+    /// How far the wall clock of its machine is ahead of the time that really passes.
+    pub wall: SignedDuration,
+    /// When a hub last began by its clock after an outage of all hubs, in the time that really
+    /// passes: a clock that was set forward meanwhile looks like a longer outage.
+    pub resumed: Option<Timestamp>,
+    /// Whether it lets any number of units go at once: a guard that a mutant removes.
+    pub unbraked: bool,
+    /// What the user wants of the application; absent = it was deleted, or never made.
+    pub application: Option<ReleaseContent>,
+    /// Registered clusters with their labels.
+    pub facts: BTreeMap<Uuid, ClusterFacts>,
+    /// Registered clusters with their streams.
     pub clusters: BTreeMap<Uuid, ClusterRow>,
+    /// Events of each cluster in the order in which they were kept.
+    pub events: BTreeMap<Uuid, Vec<RunEvent>>,
     /// Contents by digest.
     pub blobs: BTreeMap<[u8; 32], Vec<u8>>,
     /// The latest report of each cluster.
     pub statuses: BTreeMap<Uuid, StatusRow>,
-    /// Releases by revision, from 1.
+    /// Releases by revision, from 1; empty again once the application is deleted.
     pub releases: Vec<Release>,
     /// Runs, oldest first; one a release.
     pub runs: Vec<RunRow>,
+    /// Runs that were ever made.
+    pub made: u64,
     /// What humans said.
     pub actions: Vec<ActionRow>,
     /// When each hub renewed its lease.
     pub leases: BTreeMap<Uuid, Timestamp>,
     /// Every bundle that was ever granted, by cluster: (run, attempt, digest).
     pub granted: BTreeSet<(Uuid, Uuid, u32, [u8; 32])>,
+    /// Every tombstone that was ever written: (cluster, unit, generation).
+    pub tombstones: BTreeSet<(Uuid, String, u64)>,
+    /// Generations in which a human allowed any number of deletions, by cluster.
+    pub allowed: BTreeSet<(Uuid, u64)>,
+    /// Clusters that left the destination and lost the application at once, of how many that had
+    /// it, every time.
+    pub taken: Vec<(usize, usize)>,
 }
 
 /// One cluster with its stream.
@@ -89,6 +109,8 @@ pub struct RunRow {
     pub state: RunState,
     /// Rises with every save.
     pub version: u64,
+    /// When it was saved last, by the hub that did.
+    pub saved_at: Timestamp,
 }
 
 /// One action.
@@ -117,141 +139,46 @@ impl Database {
         digest
     }
 
-    /// Writes changes of desired state, all or none.
-    ///
-    /// # Errors
-    /// A cluster is not registered, or too many units would go at once.
-    pub fn write(
-        &mut self,
-        changes: &[ClusterChange],
-        deletions: Deletions,
-    ) -> Result<Vec<Written>, Refusal> {
-        let mut wanted: BTreeMap<Uuid, BTreeMap<&str, &UnitChange>> = BTreeMap::new();
-        for change in changes {
-            let row = self
-                .clusters
-                .get(&change.cluster)
-                .ok_or(Refusal::UnknownCluster)?;
-            let units = wanted.entry(change.cluster).or_default();
-            units.extend(change.changes.iter().map(|unit| (unit.key.as_str(), unit)));
-            units.retain(|key, unit| {
-                row.units.get(*key).and_then(|(_, digest)| *digest) != unit.digest
-            });
-        }
-        wanted.retain(|_, units| !units.is_empty());
-        for (cluster, units) in &wanted {
-            let row = &self.clusters[cluster];
-            let total = count(
-                row.units
-                    .values()
-                    .filter(|(_, digest)| digest.is_some())
-                    .count(),
-            );
-            let gone = count(units.values().filter(|unit| unit.digest.is_none()).count());
-            if deletions == Deletions::Braked && needs_allowance(gone, total) {
-                return Err(Refusal::MassDelete { count: gone, total });
+    /// Keeps events that it does not have; told again, they are the same.
+    pub fn tell(&mut self, cluster: Uuid, events: &[RunEvent]) {
+        let kept = self.events.entry(cluster).or_default();
+        for event in events {
+            if !kept.iter().any(|known| known.seq == event.seq) {
+                kept.push(event.clone());
             }
         }
-        let mut written = Vec::new();
-        for (cluster, units) in wanted {
-            let Some(row) = self.clusters.get_mut(&cluster) else {
-                continue;
-            };
-            row.generation += 1;
-            for (key, unit) in units {
-                let old = row
-                    .units
-                    .insert(key.to_owned(), (row.generation, unit.digest));
-                if let Some((_, Some(old))) = old {
-                    row.root.remove(key, &old.0);
-                }
-                if let Some(new) = unit.digest {
-                    row.root.add(key, &new.0);
-                }
-            }
-            written.push(Written {
-                cluster,
-                generation: row.generation,
-                root: row.root,
-            });
-        }
-        Ok(written)
     }
 
-    /// What changed after a generation; absent when the cluster is not registered.
+    /// Tells the time, when `truth` is the time that really passes.
     #[must_use]
-    pub fn delta(&self, cluster: Uuid, since: u64) -> Option<Delta> {
-        let row = self.clusters.get(&cluster)?;
-        let changes = row
-            .units
-            .iter()
-            .filter(|(_, (generation, _))| *generation > since);
-        Some(Delta {
-            from: since,
-            to: row.generation,
-            root: row.root,
-            changes: changes.map(version).collect(),
-        })
-    }
-
-    /// Everything that a cluster shall hold, tombstones too; absent when it is not registered.
-    #[must_use]
-    pub fn snapshot(&self, cluster: Uuid) -> Option<Snapshot> {
-        let row = self.clusters.get(&cluster)?;
-        Some(Snapshot {
-            generation: row.generation,
-            root: row.root,
-            units: row.units.iter().map(version).collect(),
-        })
-    }
-
-    /// Starts a stream; gives its epoch.
-    pub fn open_session(&mut self, cluster: Uuid, replica: Uuid, seen: u64) -> Option<u64> {
-        let row = self.clusters.get_mut(&cluster)?;
-        row.epoch = row.epoch.max(seen) + 1;
-        row.replica = Some(replica);
-        Some(row.epoch)
-    }
-
-    /// Ends a stream, unless it was replaced.
-    pub fn close_session(&mut self, cluster: Uuid, epoch: u64, last_beat: Timestamp) {
-        if let Some(row) = self.clusters.get_mut(&cluster)
-            && row.epoch == epoch
-        {
-            row.replica = None;
-            row.last_seen = row.last_seen.max(Some(last_beat));
+    pub fn read_time(&self, truth: Timestamp) -> Reading {
+        let seen = self.clusters.values().filter_map(|row| row.last_seen);
+        let saved = self.runs.iter().map(|run| run.saved_at);
+        Reading {
+            database: truth + self.wall,
+            saved: saved.chain(seen).chain(self.leases.values().copied()).max(),
+            renewed: self.leases.clone(),
         }
     }
 
-    /// Records acknowledgements; gives the clusters whose epoch is old, sorted.
-    pub fn ack(&mut self, acks: &[Ack]) -> Vec<Uuid> {
-        let mut fenced = BTreeSet::new();
-        for ack in acks {
-            match self.clusters.get_mut(&ack.cluster) {
-                Some(row) if row.epoch == ack.epoch => {
-                    // Nobody holds what was never written.
-                    row.acked = row.acked.max(ack.generation.min(row.generation));
-                }
-                _ => {
-                    fenced.insert(ack.cluster);
-                }
-            }
-        }
-        fenced.into_iter().collect()
+    /// Returns the clusters that the application is meant for.
+    #[must_use]
+    pub fn placed(&self) -> Vec<ClusterFacts> {
+        let facts: Vec<ClusterFacts> = self.facts.values().cloned().collect();
+        place(&destination(), None, &facts)
+            .expect("the destination has a selector")
+            .clusters
     }
 
-    /// Tells whether a live hub holds the cluster's stream, and when it was last known to be there.
+    /// Returns the clusters that shall hold a unit.
     #[must_use]
-    pub fn link(&self, cluster: Uuid, now: Timestamp) -> (bool, Option<Timestamp>) {
-        let Some(row) = self.clusters.get(&cluster) else {
-            return (false, None);
-        };
-        let renewed = row
-            .replica
-            .and_then(|replica| self.leases.get(&replica))
-            .copied();
-        let open = renewed.is_some_and(|at| now.duration_since(at) <= LEASE);
-        (open, row.last_seen.max(renewed))
+    pub fn holders(&self, key: &str) -> BTreeSet<Uuid> {
+        let live = self.clusters.iter().filter(|(_, row)| {
+            row.units
+                .get(key)
+                .is_some_and(|(_, digest)| digest.is_some())
+        });
+        live.map(|(cluster, _)| *cluster).collect()
     }
 
     /// Returns the newest run.
@@ -259,16 +186,4 @@ impl Database {
     pub fn newest_run(&self) -> Option<&RunRow> {
         self.runs.last()
     }
-}
-
-fn version((key, (generation, digest)): (&String, &(u64, Option<Digest>))) -> UnitVersion {
-    UnitVersion {
-        key: key.clone(),
-        generation: *generation,
-        digest: *digest,
-    }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

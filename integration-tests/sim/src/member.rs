@@ -34,6 +34,8 @@ pub struct Member {
     pub weight: Weight,
     /// The canary's share as the gateway carries it.
     pub carried: Weight,
+    /// Small applications that run beside.
+    pub others: BTreeSet<String>,
     lag: u32,
 }
 
@@ -73,6 +75,12 @@ impl Member {
             self.image = image.to_owned();
             self.generation += 1;
         }
+    }
+
+    /// Deletes the user's workload.
+    pub fn remove(&mut self) {
+        self.image.clear();
+        self.sets.clear();
     }
 
     /// Makes everything match an overlay, where `old` and `new` are the images of the two

@@ -12,4 +12,10 @@ pub enum Mutant {
     SkipGate,
     /// The database takes reports of sessions that were replaced.
     IgnoreEpoch,
+    /// The database and the planning forget how much may go at once.
+    IgnoreTombstoneBudget,
+    /// Hubs and agents tell what lasts by the wall clock.
+    TrustWallClock,
+    /// The agent takes a measurement without an answer for a good one.
+    PromoteOnUnknown,
 }

@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, rngs::StdRng};
 use uuid::Uuid;
 
-use crate::{count::Counts, transport::Message};
+use crate::{
+    count::Counts,
+    transport::{Body, Message},
+};
 
 /// How bad the network is, in percent of messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,10 +49,12 @@ impl Network {
         self.cut.remove(&cluster);
     }
 
-    /// Tells whether nothing is on its way.
+    /// Tells whether nothing is on its way but signs of life, of which there is no end.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.under_way.is_empty()
+        self.under_way
+            .iter()
+            .all(|(_, _, message)| matches!(message.body, Body::Beat { .. } | Body::Pong { .. }))
     }
 
     /// Sends a message.

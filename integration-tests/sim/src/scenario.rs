@@ -1,7 +1,7 @@
 //! What one seed plays: the fleet, its waves, the releases and the humans.
 
 use bellwether_api::{
-    application::{ApplicationSpec, OnFailure, Wave},
+    application::{ApplicationSpec, Destination, OnFailure, Wave},
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
@@ -53,14 +53,16 @@ impl Quality {
 /// What one seed plays.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The fleet.
+    /// The fleet as it is at first.
     pub clusters: Vec<ClusterFacts>,
+    /// Small applications beside the one under test that every cluster of the fleet has.
+    pub others: u32,
     /// The waves of every release but the first.
     pub waves: Vec<Wave>,
     /// What a failed wave does.
     pub on_failure: OnFailure,
-    /// When (seconds) each release is applied.
-    pub releases: Vec<(i64, ReleaseContent)>,
+    /// When (seconds) the application is applied, or deleted (absent), in the order of time.
+    pub applied: Vec<(i64, Option<ReleaseContent>)>,
 }
 
 /// The one application.
@@ -80,14 +82,11 @@ impl Scenario {
         let others = rng.random_range(1..=3);
         let tiers =
             std::iter::repeat_n("canary", canaries).chain(std::iter::repeat_n("prod", others));
-        let clusters = tiers.zip(1_u128..).map(|(tier, number)| ClusterFacts {
-            id: Uuid::from_u128(number),
-            name: format!("{tier}-{number}"),
-            labels: [("tier".to_owned(), tier.to_owned())].into(),
-            metrics: None,
-        });
+        let clusters = tiers
+            .zip(1_u128..)
+            .map(|(tier, number)| cluster(tier, number));
         let on_failure = [OnFailure::Halt, OnFailure::Continue, OnFailure::RollbackAll];
-        let mut releases = vec![(0, release(1, Quality::Good))];
+        let mut applied = vec![(0, Some(release(1, Quality::Good)))];
         let mut at = rng.random_range(60..100);
         for number in 2..=rng.random_range(2..=4) {
             let quality = [
@@ -97,16 +96,72 @@ impl Scenario {
                 Quality::Stuck,
             ];
             let quality = quality.choose(rng).copied().unwrap_or(Quality::Good);
-            releases.push((at, release(number, quality)));
+            applied.push((at, Some(release(number, quality))));
             at += rng.random_range(20..160);
+        }
+        if rng.random_bool(0.35) {
+            delete(&mut applied, at, rng);
         }
         Self {
             clusters: clusters.collect(),
+            others: rng.random_range(0..12),
             waves: waves(rng),
             on_failure: on_failure.choose(rng).copied().unwrap_or(OnFailure::Halt),
-            releases,
+            applied,
         }
     }
+}
+
+/// Deletes the application at some time, and mostly applies again what was applied last.
+fn delete(applied: &mut Vec<(i64, Option<ReleaseContent>)>, end: i64, rng: &mut StdRng) {
+    let at = rng.random_range(30..end.min(FAULTS_UNTIL - 20));
+    let last = applied
+        .iter()
+        .rev()
+        .find(|(applied_at, _)| *applied_at <= at);
+    let content = last.and_then(|(_, content)| content.clone());
+    applied.push((at, None));
+    if rng.random_bool(0.7) {
+        applied.push((at + rng.random_range(1..90), content));
+    }
+    applied.sort_by_key(|(at, _)| *at);
+}
+
+/// A cluster of the destination.
+#[must_use]
+pub fn cluster(tier: &str, number: u128) -> ClusterFacts {
+    ClusterFacts {
+        id: Uuid::from_u128(number),
+        name: format!("{tier}-{number}"),
+        labels: [
+            ("tier".to_owned(), tier.to_owned()),
+            (MEMBER.to_owned(), "yes".to_owned()),
+        ]
+        .into(),
+        metrics: None,
+    }
+}
+
+/// The label that puts a cluster into the destination.
+pub const MEMBER: &str = "shop";
+
+/// Where the application goes.
+#[must_use]
+pub fn destination() -> Destination {
+    serde_json::from_value(json!({"selector": {"matchLabels": {MEMBER: "yes"}}}))
+        .expect("the destination is ours")
+}
+
+/// The key of the application's unit.
+#[must_use]
+pub fn unit_key() -> String {
+    format!("application/{}", application())
+}
+
+/// The key of one of the small applications beside it.
+#[must_use]
+pub fn other_key(number: u32) -> String {
+    format!("application/default/other-{number}")
 }
 
 fn waves(rng: &mut StdRng) -> Vec<Wave> {
@@ -141,7 +196,7 @@ fn waves(rng: &mut StdRng) -> Vec<Wave> {
 fn release(number: u32, quality: Quality) -> ReleaseContent {
     let image = format!("shop:{number}-{}", quality.word());
     let spec: ApplicationSpec = serde_json::from_value(json!({
-        "destination": {"selector": {}},
+        "destination": destination(),
         "components": [{"name": "web", "manifests": [
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
              "spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}},

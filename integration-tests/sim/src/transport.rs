@@ -85,6 +85,8 @@ pub enum Body {
         epoch: u64,
         /// The report.
         sequence: u64,
+        /// The last event of the report; 0 = it brought none.
+        event: u64,
     },
 }
 

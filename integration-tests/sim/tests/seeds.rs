@@ -1,30 +1,58 @@
 //! Seeds of the simulation: no rule is broken, every fault and state is met, and removed guards
 //! are noticed. `BELLWETHER_SIM_SEEDS=20000` plays more, `BELLWETHER_SIM_SEED=7` one alone.
 
-use std::thread;
+use std::{
+    iter,
+    num::NonZero,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use bellwether_sim::{Mutant, Outcome, count::Counts, simulate};
 
 const SEEDS: u64 = 240;
+/// Seeds in which a mutant must be noticed.
+const MUTANT_SEEDS: u64 = 60;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Plays seeds on two threads; outcomes in the order of seeds.
-fn play(seeds: std::ops::Range<u64>, mutant: Mutant) -> Vec<Outcome> {
-    let halves: Vec<thread::JoinHandle<Vec<Outcome>>> = (0..2)
-        .map(|half| {
-            let own: Vec<u64> = seeds.clone().filter(|seed| seed % 2 == half).collect();
-            thread::spawn(move || own.into_iter().map(|seed| simulate(seed, mutant)).collect())
+/// Plays seeds on every processor, saying what breaks and how far it is; outcomes in the order of
+/// seeds.
+fn play(seeds: Range<u64>) -> Vec<Outcome> {
+    let threads = thread::available_parallelism().map_or(2, NonZero::get);
+    let next = Arc::new(AtomicU64::new(seeds.start));
+    let played: Vec<thread::JoinHandle<Vec<Outcome>>> = (0..threads)
+        .map(|_| {
+            let (next, seeds) = (Arc::clone(&next), seeds.clone());
+            thread::spawn(move || {
+                let seeds = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed))
+                    .take_while(|seed| *seed < seeds.end);
+                seeds.map(play_one).collect()
+            })
         })
         .collect();
-    let mut outcomes: Vec<Outcome> = halves
+    let mut outcomes: Vec<Outcome> = played
         .into_iter()
-        .flat_map(|half| half.join().expect("a play ends"))
+        .flat_map(|thread| thread.join().expect("a play ends"))
         .collect();
     outcomes.sort_by_key(|outcome| outcome.seed);
     outcomes
+}
+
+fn play_one(seed: u64) -> Outcome {
+    let outcome = simulate(seed, Mutant::None);
+    if let Some(broken) = &outcome.broken {
+        println!("seed {seed} at {} s: {broken}", outcome.seconds);
+    } else if seed % 1_000 == 999 {
+        println!("seed {seed} is played");
+    }
+    outcome
 }
 
 #[test]
@@ -34,7 +62,7 @@ fn no_rule_is_broken_and_everything_is_met() {
         None => 0..setting("BELLWETHER_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let many = seeds.end - seeds.start >= SEEDS;
-    let outcomes = play(seeds, Mutant::None);
+    let outcomes = play(seeds);
     let mut counts = Counts::default();
     let mut seconds = 0;
     for outcome in &outcomes {
@@ -73,40 +101,49 @@ fn the_same_seed_plays_the_same() {
     assert_eq!((one.seconds, one.counts), (two.seconds, two.counts));
 }
 
-/// Returns the rules that a mutant breaks, with the seeds.
-fn caught(mutant: Mutant) -> Vec<(u64, &'static str)> {
-    let outcomes = play(0..40, mutant);
-    outcomes
-        .into_iter()
-        .filter_map(|outcome| outcome.broken.map(|broken| (outcome.seed, broken.rule)))
-        .collect()
+/// Plays a mutant until one of `rules` is broken.
+fn is_noticed(mutant: Mutant, rules: &[&str]) {
+    let mut others = Vec::new();
+    for seed in 0..MUTANT_SEEDS {
+        match simulate(seed, mutant).broken {
+            Some(broken) if rules.contains(&broken.rule) => {
+                println!("{mutant:?} is noticed by seed {seed}: {broken}");
+                return;
+            }
+            Some(broken) => others.push((seed, broken.rule)),
+            None => {}
+        }
+    }
+    panic!("{mutant:?} never broke {rules:?}, but {others:?}");
 }
 
 #[test]
 fn skipping_readiness_is_noticed() {
-    let caught = caught(Mutant::SkipReadiness);
-    assert!(
-        caught.iter().any(|(_, rule)| *rule == "I2-readiness"),
-        "{caught:?}"
-    );
+    is_noticed(Mutant::SkipReadiness, &["I2-readiness"]);
 }
 
 #[test]
 fn skipping_a_gate_is_noticed() {
-    let caught = caught(Mutant::SkipGate);
-    assert!(
-        caught
-            .iter()
-            .any(|(_, rule)| *rule == "I13-soak" || *rule == "I13-approval"),
-        "{caught:?}"
-    );
+    is_noticed(Mutant::SkipGate, &["I13-soak", "I13-approval"]);
 }
 
 #[test]
 fn ignoring_epochs_is_noticed() {
-    let caught = caught(Mutant::IgnoreEpoch);
-    assert!(
-        caught.iter().any(|(_, rule)| *rule == "I20-status"),
-        "{caught:?}"
-    );
+    is_noticed(Mutant::IgnoreEpoch, &["I20-status"]);
+}
+
+#[test]
+fn ignoring_what_may_go_at_once_is_noticed() {
+    is_noticed(Mutant::IgnoreTombstoneBudget, &["I22-units"]);
+    is_noticed(Mutant::IgnoreTombstoneBudget, &["I22-clusters"]);
+}
+
+#[test]
+fn trusting_the_wall_clock_is_noticed() {
+    is_noticed(Mutant::TrustWallClock, &["R7-soak", "R7-deadline"]);
+}
+
+#[test]
+fn promoting_on_unknown_is_noticed() {
+    is_noticed(Mutant::PromoteOnUnknown, &["I9-unknown"]);
 }

@@ -6,6 +6,7 @@ mod faults;
 mod model;
 mod paths;
 mod refusals;
+mod resume;
 mod rules;
 mod sharing;
 mod strategies;

@@ -10,7 +10,6 @@ use bellwether_api::{
     sync_record::{HeldObject, SyncUnit},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{PassError, Unit, memory, run_of};
@@ -64,7 +63,7 @@ impl Unit {
             "Adopted",
             format!("took over what was there already: {}", some_of(&names)),
         );
-        let (of, at) = (run_of(bundle), Timestamp::now());
+        let (of, at) = (run_of(bundle), self.shell.clock.now());
         self.shell
             .desired
             .update_naming(&self.key, &originals, |unit| {
@@ -109,7 +108,7 @@ impl Unit {
         let release = release_of(bundle);
         memory::note_written(&mut unit, written, release);
         if unit.objects != before {
-            let (of, at) = (run_of(bundle), Timestamp::now());
+            let (of, at) = (run_of(bundle), self.shell.clock.now());
             self.remember(|unit| {
                 for object in memory::note_written(unit, written, release) {
                     let message = format!(

@@ -10,7 +10,6 @@ use bellwether_api::{
     status::{Health, Severity, UnitOutcome, WaitReason},
     sync_record::SyncUnit,
 };
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use super::{
     Pass, PassError, Unit, interests, memory, removal::TERMINATING_PAUSE, run_of, targets, wait,
 };
 use crate::{
+    clock::wall,
     desired::chain,
     rollout::{self, Run},
     sync::{
@@ -238,7 +238,7 @@ impl Unit {
             .figures
             .drift_corrected
             .inc_by(corrected.len() as u64);
-        let at = Timestamp::now();
+        let at = wall();
         self.remember(|unit| {
             for object in corrected {
                 let news = News {

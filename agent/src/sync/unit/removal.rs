@@ -13,7 +13,6 @@ use bellwether_api::{
     status::{Severity, WaitReason},
     sync_record::{HeldObject, SyncUnit},
 };
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Pass, PassError, RunOf, Unit, adoption::some_of, memory, run_of, wait};
@@ -213,7 +212,7 @@ impl Unit {
                 news.message
             );
         }
-        let at = Timestamp::now();
+        let at = self.shell.clock.now();
         self.remember(|unit| {
             unit.objects.retain(|held| !parted.is_over(held));
             for news in &all {

@@ -99,7 +99,7 @@ impl Unit {
                 &versions.new,
                 rollout,
                 unit.generation,
-                Timestamp::now(),
+                self.shell.clock.now(),
             )
             .await?;
             self.runs.insert(rollout.name.clone(), run);
@@ -222,7 +222,7 @@ impl Unit {
                     continue;
                 };
                 let added_to = want.target == run.scene.workload
-                    && foreign::edited_since(object, run.started_at());
+                    && foreign::edited_since(object, run.began_at());
                 if added_to
                     || self
                         .keeper
@@ -245,7 +245,7 @@ impl Unit {
                 route_settle: self.shell.route_settle,
             };
             self.shell.figures.decisions.inc();
-            let tick = run.decide(&live, seen, Timestamp::now()).await?;
+            let tick = run.decide(&live, seen, self.shell.clock.now()).await?;
             if !run.holds_edit() && !edited.is_empty() {
                 for want in wanted.iter().filter(|want| edited.contains(&want.target)) {
                     self.keeper.forget_one(&want.target);
@@ -298,7 +298,7 @@ impl Unit {
     }
 
     fn next_wake(&self) -> Option<Duration> {
-        let now = Timestamp::now();
+        let now = self.shell.clock.now();
         self.runs
             .values()
             .filter_map(Run::wake_at)

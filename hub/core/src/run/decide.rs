@@ -38,8 +38,9 @@ pub fn decide(input: &Input<'_>) -> Decision {
         let before = turn.next.clone();
         complete(&mut turn);
         wave::advance(&mut turn);
-        grant::grant(&mut turn);
+        // Whoever joins a run that has just ended gets what an ended run gives.
         finish(&mut turn);
+        grant::grant(&mut turn);
         if turn.next == before {
             break;
         }

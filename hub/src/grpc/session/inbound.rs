@@ -6,9 +6,9 @@ use bellwether_proto::{
     wire::{self, AgentMessage, HubBeat, agent_message, hub_message::Message},
 };
 use bellwether_store::Digest;
-use jiff::Timestamp;
 
 use super::{MAX_CREDIT, MAX_OUTBOX, MAX_WANTS, SessionStream, Start};
+use crate::clock::wall;
 
 /// Beats of the hub that may be unanswered before the way to the agent counts as broken.
 const MAX_UNANSWERED_BEATS: u64 = 3;
@@ -55,7 +55,7 @@ impl SessionStream {
         let (store, cluster) = (&self.app.store, self.slot.cluster);
         self.slot
             .clock
-            .hear(store, cluster, beat.agent_time_ms, Timestamp::now());
+            .hear(store, cluster, beat.agent_time_ms, wall());
         if let Some(root) = Root::from_slice(&beat.root) {
             self.compare(beat.generation, root);
         }
@@ -71,7 +71,7 @@ impl SessionStream {
             self.beats += 1;
             self.push(Message::Beat(HubBeat {
                 number: self.beats,
-                hub_time_ms: Timestamp::now().as_millisecond(),
+                hub_time_ms: wall().as_millisecond(),
             }));
         }
     }

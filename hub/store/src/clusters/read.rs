@@ -24,6 +24,12 @@ const BY_NAME: &str =
     s.applied_gen
     FROM cluster c JOIN cluster_sync s ON s.cluster = c.id
     LEFT JOIN replica_lease l ON l.replica = s.replica WHERE c.name = $1";
+const NAMED: &str =
+    "SELECT c.*, s.replica, l.expires_at_ms AS lease_expires_at_ms, s.session_epoch,
+    greatest(s.last_seen_at_ms, l.renewed_at_ms) AS last_seen_at_ms, s.target_gen, s.acked_gen,
+    s.applied_gen
+    FROM cluster c JOIN cluster_sync s ON s.cluster = c.id
+    LEFT JOIN replica_lease l ON l.replica = s.replica WHERE c.name = ANY($1) ORDER BY c.name";
 pub(super) const BY_ID: &str =
     "SELECT c.*, s.replica, l.expires_at_ms AS lease_expires_at_ms, s.session_epoch,
     greatest(s.last_seen_at_ms, l.renewed_at_ms) AS last_seen_at_ms, s.target_gen, s.acked_gen,
@@ -135,6 +141,35 @@ where
         .await
         .doing("read a cluster")?;
     row.map(ClusterRow::into_cluster).transpose()
+}
+
+/// The clusters with these names, by name; those that are not registered are left out.
+///
+/// # Errors
+/// The database fails.
+pub async fn named(store: &Store, names: &[String]) -> Result<Vec<Cluster>, StoreError> {
+    named_from(&store.pool, names).await
+}
+
+/// The clusters with these names, by name, as the transaction sees them; those that are not
+/// registered are left out.
+///
+/// # Errors
+/// The database fails.
+pub async fn named_in(tx: &mut Tx, names: &[String]) -> Result<Vec<Cluster>, StoreError> {
+    named_from(&mut *tx.inner, names).await
+}
+
+async fn named_from(
+    executor: impl PgExecutor<'_>,
+    names: &[String],
+) -> Result<Vec<Cluster>, StoreError> {
+    let rows: Vec<ClusterRow> = sqlx::query_as(NAMED)
+        .bind(names)
+        .fetch_all(executor)
+        .await
+        .doing("read clusters")?;
+    rows.into_iter().map(ClusterRow::into_cluster).collect()
 }
 
 /// Every cluster, by name.

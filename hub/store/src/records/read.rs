@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::reference::NamespacedName;
 use serde_json::Value;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -170,6 +171,50 @@ pub async fn list_in(tx: &mut Tx, options: &ListOptions) -> Result<Page, StoreEr
         next,
         resource_version: unsigned("resource_version", version)?,
     })
+}
+
+/// The Rollouts that name an application, and those of its namespace whose specs are sealed and
+/// must be opened to tell, by name.
+///
+/// # Errors
+/// The database fails.
+pub async fn rollouts_of(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Vec<Record>, StoreError> {
+    rollouts_from(&store.pool, &store.cipher, application).await
+}
+
+/// As [`rollouts_of`], as the transaction sees them.
+///
+/// # Errors
+/// The database fails.
+pub async fn rollouts_of_in(
+    tx: &mut Tx,
+    application: &NamespacedName,
+) -> Result<Vec<Record>, StoreError> {
+    rollouts_from(&mut *tx.inner, &tx.cipher, application).await
+}
+
+async fn rollouts_from(
+    executor: impl PgExecutor<'_>,
+    cipher: &BlobCipher,
+    application: &NamespacedName,
+) -> Result<Vec<Record>, StoreError> {
+    let rows: Vec<RecordRow> = sqlx::query_as(
+        "SELECT kind, namespace, name, uid, generation, resource_version, labels, annotations, spec,
+            sealed_spec, created_at_ms, updated_at_ms, created_by, updated_by, reason
+         FROM record WHERE kind = 'Rollout' AND namespace = $1
+           AND (spec ->> 'application' = $2 OR spec ->> 'application' IS NULL) ORDER BY name",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .fetch_all(executor)
+    .await
+    .doing("list an application's rollouts")?;
+    rows.into_iter()
+        .map(|row| row.into_record(cipher))
+        .collect()
 }
 
 /// Every record of a kind, by namespace and name.

@@ -5,11 +5,12 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::{LoadedRun, Plan, Run, RunCluster};
+use super::{LoadedRun, NewestRun, Plan, Run, RunCluster};
 use crate::{
     Store, StoreError,
-    column::{from_name, small_unsigned, timestamp, timestamp_option, unsigned},
+    column::{digest, from_name, small_unsigned, timestamp, timestamp_option, unsigned},
     error::Doing,
+    releases::Release,
 };
 
 #[derive(sqlx::FromRow)]
@@ -153,6 +154,59 @@ async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Run>, St
         .await
         .doing("read a run")?;
     row.map(RunRow::into_run).transpose()
+}
+
+#[derive(sqlx::FromRow)]
+struct NewestRow {
+    #[sqlx(flatten)]
+    run: RunRow,
+    plan_content: Value,
+    revision: i64,
+    digest: Vec<u8>,
+    content: Vec<u8>,
+    released_at_ms: i64,
+    created_by: String,
+    reason: String,
+}
+
+/// The newest run of an application with its plan and release, by one statement; absent when it
+/// has none.
+///
+/// # Errors
+/// The database fails.
+pub async fn newest(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Option<NewestRun>, StoreError> {
+    let row: Option<NewestRow> = sqlx::query_as(
+        "SELECT run.*, plan.content AS plan_content, release.revision, release.digest,
+            release.content, release.created_at_ms AS released_at_ms, release.created_by,
+            release.reason
+         FROM release JOIN run ON run.release = release.id JOIN plan ON plan.id = run.plan
+         WHERE release.namespace = $1 AND release.application = $2
+         ORDER BY release.revision DESC LIMIT 1",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .fetch_optional(&store.pool)
+    .await
+    .doing("read an application's newest run")?;
+    let Some(row) = row else { return Ok(None) };
+    let run = row.run.into_run()?;
+    Ok(Some(NewestRun {
+        release: Release {
+            id: run.release,
+            application: run.application.clone(),
+            revision: unsigned("release.revision", row.revision)?,
+            digest: digest("release.digest", &row.digest)?,
+            content: digest("release.content", &row.content)?,
+            created_at: timestamp("release.created_at_ms", row.released_at_ms)?,
+            created_by: row.created_by,
+            reason: row.reason,
+        },
+        run,
+        plan: row.plan_content,
+    }))
 }
 
 /// One run without its clusters; absent when there is none.

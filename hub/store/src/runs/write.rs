@@ -80,6 +80,7 @@ pub async fn save(tx: &mut Tx, save: &SaveRun<'_>, now: Timestamp) -> Result<u64
     refuse_nul("run.state", save.state)?;
     let version: Option<i64> = sqlx::query_scalar(
         "UPDATE run SET status = $3, state = $4, version = version + 1, updated_at_ms = $5,
+            tx = pg_current_xact_id(),
             finished_at_ms = CASE WHEN $6 THEN coalesce(finished_at_ms, $5) END
          WHERE id = $1 AND version = $2 RETURNING version",
     )
@@ -188,13 +189,15 @@ pub async fn replace_plan(
     content: &Value,
     now: Timestamp,
 ) -> Result<(), SaveError> {
-    let replaced = sqlx::query("UPDATE run SET plan = $3 WHERE id = $1 AND plan = $2")
-        .bind(run)
-        .bind(parent)
-        .bind(id)
-        .execute(&mut *tx.inner)
-        .await
-        .doing("replace a plan")?;
+    let replaced = sqlx::query(
+        "UPDATE run SET plan = $3, tx = pg_current_xact_id() WHERE id = $1 AND plan = $2",
+    )
+    .bind(run)
+    .bind(parent)
+    .bind(id)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("replace a plan")?;
     if replaced.rows_affected() == 0 {
         return Err(SaveError::Conflict);
     }

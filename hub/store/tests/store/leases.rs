@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bellwether_api::root::Root;
 use bellwether_store::{
-    clusters,
+    clock, clusters,
     desired::{self, Deletions, Target},
     hints::{HintListener, Hinter},
     leases::{self, FenceError, SHARDS},
@@ -265,4 +265,26 @@ async fn a_hint_reaches_the_other_hub() {
         .await
         .expect("the hint arrives");
     giver.abort();
+}
+
+#[tokio::test]
+async fn the_time_is_read_with_what_hubs_saved() {
+    let store = testing::store().await;
+    let empty = clock::read(&store).await.unwrap();
+    assert_eq!((empty.saved, empty.renewed.len()), (None, 0));
+    let hub = Uuid::from_u128(1);
+    let held = cluster(&store, "uat-1").await;
+    let session = open(&store, held, hub).await;
+    sessions::close(&store, held, session.epoch, at(30))
+        .await
+        .unwrap();
+    let read = clock::read(&store).await.unwrap();
+    assert_eq!((read.saved, read.renewed.len()), (Some(at(30)), 0));
+    leases::renew_replica(&store, hub, at(40), TTL)
+        .await
+        .unwrap();
+    let read = clock::read(&store).await.unwrap();
+    assert_eq!(read.saved, Some(at(40)), "not when the lease ends");
+    assert_eq!(read.renewed, [(hub, at(40))].into());
+    assert!(read.database >= empty.database);
 }

@@ -1,7 +1,7 @@
 //! Status by latest value, events once, and who may say either.
 
 use bellwether_store::{
-    events::{self, EventFilter, Order},
+    events::{self, EventCursor, EventFilter, Order},
     status::{self, StatusReport},
     tailer::StatusTailer,
     testing,
@@ -129,16 +129,11 @@ async fn events_are_kept_once_and_confirmed_without_gaps() {
         newest.iter().map(|row| row.event.seq).collect::<Vec<_>>(),
         [7, 4]
     );
-    let earlier = events::list(
-        &store,
-        &by_application,
-        Order::Newest,
-        Some(newest[1].id),
-        2,
-    );
+    let place = EventCursor::at(&newest[1]);
+    let earlier = events::list(&store, &by_application, Order::Newest, Some(&place), 2);
     assert_eq!(earlier.await.unwrap()[0].event.seq, 3);
     let of_cluster = EventFilter::Cluster(id);
-    let later = events::list(&store, &of_cluster, Order::Oldest, Some(newest[1].id), 9);
+    let later = events::list(&store, &of_cluster, Order::Oldest, Some(&place), 9);
     assert_eq!(later.await.unwrap().len(), 1);
     assert_eq!(events::sweep(&store, at(2), 100).await.unwrap(), 3);
 }

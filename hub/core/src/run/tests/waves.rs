@@ -475,6 +475,29 @@ fn a_joiner_gets_what_was_proven() {
 }
 
 #[test]
+fn who_joins_as_a_run_fails_gets_what_succeeded_last() {
+    let mut fleet = two_waves();
+    fleet.plan.on_failure = OnFailure::Continue;
+    fleet.member(4).will = Will::Hang;
+    fleet.settle();
+    fleet.member(4).will = Will::Fail;
+    fleet.agents();
+    fleet.joiners = vec![planned(9)];
+    fleet.members.insert(
+        id(9),
+        Member {
+            status: None,
+            ..Member::new(fleet.now)
+        },
+    );
+    // The failure that ends the run and the one who joins are seen in one decision.
+    let decision = fleet.decide();
+    assert!(matches!(fleet.state.status, RunStatus::Failed { .. }));
+    let releases: Vec<_> = decision.grants.iter().map(|grant| &grant.release).collect();
+    assert_eq!(releases, [&GrantRelease::LastSucceeded]);
+}
+
+#[test]
 fn gates_before_a_wave_hold_it() {
     let rest = crate::plan::PlannedWave {
         before: vec![approval(1, &[])],

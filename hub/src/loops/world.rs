@@ -1,0 +1,245 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use bellwether_api::{
+    application::ApplicationSpec,
+    cluster::ClusterSpec,
+    fleet::{FleetDefaults, FleetSpec},
+    status::UnitStatus,
+};
+use bellwether_hub_core::{
+    placement::{ClusterFacts, Placement, PlacementError, place},
+    run::ClusterSeen,
+};
+use bellwether_store::{
+    Digest, Store, StoreError,
+    clusters::{self, Cluster, ClusterState},
+    leases::{self, ReplicaLease},
+    records::{self, RecordKind},
+    tailer::SyncChange,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// What is known of clusters and fleets. Cheap to clone: a look keeps the one that it began with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    clusters: Arc<Clusters>,
+    links: Arc<HashMap<Uuid, Link>>,
+    leases: Arc<BTreeMap<Uuid, ReplicaLease>>,
+    fleets: Arc<BTreeMap<String, FleetSpec>>,
+    /// Since when this hub hears agents; absent = it does not matter.
+    started: Option<Timestamp>,
+}
+
+/// Every cluster that may speak.
+#[derive(Clone, Debug, Default)]
+struct Clusters {
+    /// By name.
+    list: Vec<ClusterFacts>,
+    places: HashMap<Uuid, usize>,
+}
+
+/// How a cluster is connected, as it was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    replica: Option<Uuid>,
+    last_seen: Option<Timestamp>,
+}
+
+impl Clusters {
+    fn new(mut list: Vec<ClusterFacts>) -> Self {
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        let places = list
+            .iter()
+            .enumerate()
+            .map(|(place, cluster)| (cluster.id, place))
+            .collect();
+        Self { list, places }
+    }
+}
+
+impl World {
+    /// Reads everything. Until `started` plus the time in which a cluster counts as silent nobody
+    /// does: this hub may simply not have been there to hear.
+    pub async fn load(store: &Store, started: Option<Timestamp>) -> Result<Self, StoreError> {
+        let mut world = Self {
+            started,
+            ..Self::default()
+        };
+        world.take_clusters(None, clusters::list(store).await?);
+        world.read_fleets(store).await?;
+        world.read_leases(store).await?;
+        Ok(world)
+    }
+
+    /// Reads these clusters anew.
+    pub async fn read_clusters(
+        &mut self,
+        store: &Store,
+        names: &BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        let list: Vec<String> = names.iter().cloned().collect();
+        let found = clusters::named(store, &list).await?;
+        self.take_clusters(Some(names), found);
+        Ok(())
+    }
+
+    /// Takes in what was read of the clusters with these names; absent = of all that there are.
+    fn take_clusters(&mut self, names: Option<&BTreeSet<String>>, found: Vec<Cluster>) {
+        let mut list = Vec::new();
+        match names {
+            Some(names) => list.extend(
+                self.clusters
+                    .list
+                    .iter()
+                    .filter(|cluster| !names.contains(&cluster.name))
+                    .cloned(),
+            ),
+            None => self.links = Arc::default(),
+        }
+        let links = Arc::make_mut(&mut self.links);
+        for cluster in found {
+            if cluster.state == ClusterState::Revoked {
+                continue;
+            }
+            let link = Link {
+                replica: cluster.connection.replica,
+                last_seen: cluster.connection.last_seen,
+            };
+            links.insert(cluster.id, link);
+            list.push(facts_of(cluster));
+        }
+        self.clusters = Arc::new(Clusters::new(list));
+        let places = &self.clusters.places;
+        links.retain(|id, _| places.contains_key(id));
+    }
+
+    /// Takes in which streams opened and ended.
+    pub fn take_links(&mut self, changes: &[SyncChange]) {
+        for change in changes {
+            let link = Link {
+                replica: change.replica,
+                last_seen: change.last_seen,
+            };
+            let known = self.links.get(&change.cluster);
+            if self.clusters.places.contains_key(&change.cluster) && known != Some(&link) {
+                Arc::make_mut(&mut self.links).insert(change.cluster, link);
+            }
+        }
+    }
+
+    /// Reads which hubs are alive.
+    pub async fn read_leases(&mut self, store: &Store) -> Result<(), StoreError> {
+        let leases = leases::replicas(store).await?;
+        self.leases = Arc::new(
+            leases
+                .into_iter()
+                .map(|lease| (lease.replica, lease))
+                .collect(),
+        );
+        Ok(())
+    }
+
+    /// Reads the fleets.
+    pub async fn read_fleets(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut fleets = BTreeMap::new();
+        for record in records::list_all(store, RecordKind::Fleet).await? {
+            match serde_json::from_value(record.spec) {
+                Ok(spec) => {
+                    fleets.insert(record.key.name, spec);
+                }
+                // Whoever names it is told that there is no such fleet.
+                Err(error) => {
+                    tracing::error!(fleet = %record.key.name, error = %error, "fleet is unreadable");
+                }
+            }
+        }
+        self.fleets = Arc::new(fleets);
+        Ok(())
+    }
+
+    /// The identities of every cluster that may speak.
+    pub fn ids(&self) -> BTreeSet<Uuid> {
+        self.clusters.places.keys().copied().collect()
+    }
+
+    pub fn cluster(&self, id: Uuid) -> Option<&ClusterFacts> {
+        let place = self.clusters.places.get(&id)?;
+        self.clusters.list.get(*place)
+    }
+
+    pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
+        place(&spec.destination, self.fleet(spec), &self.clusters.list)
+    }
+
+    pub fn fleet_defaults(&self, spec: &ApplicationSpec) -> FleetDefaults {
+        self.fleet(spec)
+            .map(|fleet| fleet.defaults.clone())
+            .unwrap_or_default()
+    }
+
+    fn fleet(&self, spec: &ApplicationSpec) -> Option<&FleetSpec> {
+        spec.destination
+            .fleet
+            .as_ref()
+            .and_then(|name| self.fleets.get(name))
+    }
+
+    /// What is known now of the clusters that have to do with one application: its members, those
+    /// of its plan, those that hold it and those that spoke of it. What the others do is nothing
+    /// to it.
+    pub fn seen(
+        &self,
+        now: Timestamp,
+        members: &BTreeSet<Uuid>,
+        planned: impl Iterator<Item = Uuid>,
+        holders: &BTreeMap<Uuid, Digest>,
+        mut statuses: BTreeMap<Uuid, UnitStatus>,
+    ) -> Vec<ClusterSeen> {
+        let mut ids = members.clone();
+        ids.extend(planned);
+        ids.extend(holders.keys());
+        ids.extend(statuses.keys());
+        ids.into_iter()
+            .filter_map(|id| Some((id, self.links.get(&id)?)))
+            .map(|(id, link)| {
+                let lease = link.replica.and_then(|replica| self.leases.get(&replica));
+                ClusterSeen {
+                    id,
+                    member: members.contains(&id),
+                    connected: lease.is_some_and(|lease| lease.expires_at > now),
+                    last_heard: self.last_heard(*link, lease, now),
+                    desired: holders.get(&id).map(ToString::to_string),
+                    status: statuses.remove(&id),
+                }
+            })
+            .collect()
+    }
+
+    /// Beats are not written: while a stream is open, its hub's lease is the sign of life.
+    fn last_heard(
+        &self,
+        link: Link,
+        lease: Option<&ReplicaLease>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let seen = link.last_seen.max(lease.map(|lease| lease.renewed_at))?;
+        Some(match self.started {
+            Some(started) => seen.max(started.min(now)),
+            None => seen,
+        })
+    }
+}
+
+fn facts_of(cluster: Cluster) -> ClusterFacts {
+    let spec: ClusterSpec = serde_json::from_value(cluster.spec).unwrap_or_default();
+    ClusterFacts {
+        id: cluster.id,
+        name: cluster.name,
+        labels: cluster.labels,
+        metrics: spec.metrics,
+    }
+}

@@ -1,0 +1,89 @@
+//! What the agent measures and sees, and what a mutant makes of it.
+
+use std::collections::BTreeSet;
+
+use bellwether_agent_core::{
+    analysis::Sample,
+    machine::{MetricSample, Observations, SampleRequest, Samples, Stage},
+};
+use bellwether_api::duration::Dur;
+use jiff::Timestamp;
+
+use super::{durable::Track, process::Agent};
+use crate::{Mutant, count::Counts, scenario::Quality};
+
+impl Agent {
+    /// Asks the cluster's Prometheus.
+    pub(super) fn measure(
+        &mut self,
+        request: &SampleRequest,
+        track: &Track,
+        now: Timestamp,
+        counts: &mut Counts,
+    ) -> Samples {
+        let quality = Quality::of(&track.new);
+        let sample = if !self.metrics || self.member.carried.percent() == 0 {
+            counts.one("fault/no-metrics");
+            Sample::default()
+        } else {
+            if let Stage::Step { index, .. } = track.state.stage {
+                let of = (track.spec.run, track.spec.attempt, index);
+                self.measured.insert(of);
+            }
+            if quality == Quality::Failing {
+                counts.one("fault/bad-metrics");
+                sample_of(80.0)
+            } else {
+                sample_of(100.0)
+            }
+        };
+        Samples {
+            check: request.check,
+            at: now,
+            metrics: vec![MetricSample {
+                metric: "request-success-rate".to_owned(),
+                sample,
+            }],
+        }
+    }
+}
+
+/// What an agent sees whose guard was removed.
+pub(super) fn pretend(seen: &mut Observations, mutant: Mutant) {
+    match mutant {
+        Mutant::SkipReadiness => pretend_ready(seen),
+        Mutant::PromoteOnUnknown => pretend_good(seen),
+        _ => {}
+    }
+}
+
+/// Takes every pod for ready.
+fn pretend_ready(seen: &mut Observations) {
+    if let Some(canary) = &mut seen.canary {
+        canary.ready = canary.replicas;
+        canary.available = canary.replicas;
+        canary.observed_generation = canary.generation;
+        let ready: BTreeSet<String> = (0..canary.replicas)
+            .map(|number| format!("canary-{number}"))
+            .collect();
+        seen.canary_endpoints.ready = ready;
+    }
+}
+
+/// Takes no answer for a good one.
+fn pretend_good(seen: &mut Observations) {
+    let metrics = seen.samples.iter_mut().flat_map(|one| &mut one.metrics);
+    for metric in metrics.filter(|metric| metric.sample.value.is_none()) {
+        metric.sample = sample_of(100.0);
+    }
+}
+
+fn sample_of(value: f64) -> Sample {
+    Sample {
+        value: Some(value),
+        requests: Some(1_000.0),
+        scrapes: Some(10),
+        window: Dur::from_secs(20),
+        error: String::new(),
+    }
+}

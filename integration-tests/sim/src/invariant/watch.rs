@@ -1,0 +1,164 @@
+//! What may only rise, and what must be true of hub and agents together.
+
+use std::collections::BTreeMap;
+
+use bellwether_hub_core::run::ClusterPhase;
+use uuid::Uuid;
+
+use super::{broken::Broken, deletion::Deletions};
+use crate::{agent::Agent, database::Database, scenario::unit_key};
+
+/// Watches what may only rise, over the whole play.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    reports: BTreeMap<Uuid, (u64, u64)>,
+    targets: BTreeMap<Uuid, (u64, u64)>,
+    held: BTreeMap<Uuid, (u64, u64)>,
+    deletions: Deletions,
+}
+
+impl Watch {
+    /// Looks at everything after an event.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn look(&mut self, database: &Database, agents: &[Agent]) -> Result<(), Broken> {
+        for (cluster, row) in &database.statuses {
+            let now = (row.epoch, row.sequence);
+            rises("I20-status", &mut self.reports, *cluster, now)?;
+        }
+        for (cluster, row) in &database.clusters {
+            rises(
+                "I17-target",
+                &mut self.targets,
+                *cluster,
+                (row.epoch, row.generation),
+            )?;
+        }
+        for agent in agents {
+            let now = (agent.durable.epoch, agent.durable.generation);
+            rises("I17-held", &mut self.held, agent.cluster, now)?;
+            granted(database, agent)?;
+            told(database, agent)?;
+        }
+        self.deletions.look(database, agents)?;
+        concurrency(database, agents)?;
+        proven(database, agents)
+    }
+}
+
+fn rises(
+    rule: &'static str,
+    last: &mut BTreeMap<Uuid, (u64, u64)>,
+    cluster: Uuid,
+    now: (u64, u64),
+) -> Result<(), Broken> {
+    let before = last.insert(cluster, now);
+    match before {
+        Some(before) if now.0 < before.0 || now.0 == before.0 && now.1 < before.1 => Err(
+            Broken::new(rule, format!("{cluster}: {before:?} became {now:?}")),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// I18: a run in a cluster has a committed grant.
+fn granted(database: &Database, agent: &Agent) -> Result<(), Broken> {
+    let Some(track) = &agent.durable.track else {
+        return Ok(());
+    };
+    let known = database.granted.iter().any(|(cluster, run, attempt, _)| {
+        *cluster == agent.cluster && *run == track.spec.run && *attempt == track.spec.attempt
+    });
+    if known {
+        return Ok(());
+    }
+    Err(Broken::new(
+        "I18-grant",
+        format!("{} runs what nobody granted", agent.cluster),
+    ))
+}
+
+/// I20: events arrive once each, in their order and without a gap, as they happened.
+fn told(database: &Database, agent: &Agent) -> Result<(), Broken> {
+    let Some(kept) = database.events.get(&agent.cluster) else {
+        return Ok(());
+    };
+    // What was right before is right still: only the end is new.
+    let from = kept.len().saturating_sub(8);
+    let right =
+        kept.len() <= agent.happened.len() && kept[from..] == agent.happened[from..kept.len()];
+    if right {
+        return Ok(());
+    }
+    let numbers: Vec<u64> = kept[from..].iter().map(|event| event.seq).collect();
+    Err(Broken::new(
+        "I20-events",
+        format!("{}: {numbers:?} were kept", agent.cluster),
+    ))
+}
+
+/// I8, I14: no more clusters under way in a run's wave than the wave allows, as it really is.
+fn concurrency(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
+    let mut under_way: BTreeMap<(Uuid, usize), u32> = BTreeMap::new();
+    for agent in agents {
+        let Some(track) = agent
+            .durable
+            .track
+            .as_ref()
+            .filter(|track| !track.state.is_terminal())
+        else {
+            continue;
+        };
+        // Who lost the application counts for nothing, though it still goes back.
+        let units = database.clusters.get(&agent.cluster).map(|row| &row.units);
+        let wanted = units.and_then(|units| units.get(&unit_key()));
+        if wanted.is_none_or(|(_, digest)| digest.is_none()) {
+            continue;
+        }
+        let Some(run) = database.runs.iter().find(|run| run.id == track.spec.run) else {
+            continue;
+        };
+        if let Some(wave) = run
+            .state
+            .clusters
+            .get(&agent.cluster)
+            .and_then(|one| one.wave)
+        {
+            *under_way.entry((run.id, wave)).or_default() += 1;
+        }
+    }
+    for ((id, wave), count) in under_way {
+        let Some(run) = database.runs.iter().find(|run| run.id == id) else {
+            continue;
+        };
+        let allowed = run.plan.waves[wave].max_concurrent;
+        if count > allowed {
+            let detail = format!("{count} under way in wave {wave}, {allowed} allowed");
+            return Err(Broken::new("I14-truth", detail));
+        }
+    }
+    Ok(())
+}
+
+/// I16: what the hub counts as succeeded did succeed.
+fn proven(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
+    for run in &database.runs {
+        for (id, cluster) in &run.state.clusters {
+            if !matches!(cluster.phase, ClusterPhase::Succeeded { .. }) {
+                continue;
+            }
+            let finished = agents.iter().any(|agent| {
+                agent.cluster == *id && agent.durable.finished.contains(&(run.id, cluster.attempt))
+            });
+            if !finished {
+                let detail = format!(
+                    "revision {} never succeeded on {}",
+                    run.revision, cluster.name
+                );
+                return Err(Broken::new("I16-truth", detail));
+            }
+        }
+    }
+    Ok(())
+}

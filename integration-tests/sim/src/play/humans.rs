@@ -1,0 +1,78 @@
+//! Humans who act on runs.
+
+use bellwether_hub_core::run::{ActionKind, PendingAction, RunStatus, WavePhase};
+use rand::{Rng, seq::IndexedRandom};
+use uuid::Uuid;
+
+use super::Play;
+use crate::database::ActionRow;
+
+impl Play {
+    fn say(&mut self, kind: ActionKind) {
+        let Some(run) = self.database.newest_run().map(|run| run.id) else {
+            return;
+        };
+        self.actions += 1;
+        let name = ["ana", "ben"]
+            .choose(&mut self.rng)
+            .copied()
+            .unwrap_or("ana");
+        let action = PendingAction {
+            id: Uuid::from_u128(0x0ACC_0000 + self.actions),
+            kind,
+            wave: None,
+            cluster: None,
+            step: None,
+            expected_revision: None,
+            by: name.to_owned(),
+            reason: String::new(),
+        };
+        self.counts.one(&format!("human/{}", kind.as_str()));
+        self.database.actions.push(ActionRow {
+            run,
+            action,
+            answer: None,
+        });
+    }
+
+    pub(super) fn hasty_humans(&mut self) {
+        let kind = match self.rng.random_range(0..240) {
+            0 => ActionKind::Suspend,
+            1..=4 => ActionKind::Resume,
+            5..=9 => ActionKind::Approve,
+            10 => ActionKind::Abort,
+            11 | 12 => ActionKind::Retry,
+            _ => return,
+        };
+        self.say(kind);
+    }
+
+    /// Humans who say yes: they resume, approve, and give up on what failed twice.
+    pub(super) fn patient_humans(&mut self) {
+        let Some(run) = self.database.newest_run() else {
+            return;
+        };
+        let unanswered = |row: &ActionRow| row.run == run.id && row.answer.is_none();
+        if self.second % 10 != 0 || self.database.actions.iter().any(unanswered) {
+            return;
+        }
+        let revision = run.revision;
+        let gated = run.state.waves.iter().any(|wave| {
+            matches!(
+                wave.phase,
+                WavePhase::Opening { .. } | WavePhase::Settling { .. }
+            )
+        });
+        match (&run.state.status, run.state.suspended.is_some()) {
+            (RunStatus::Progressing, true) => self.say(ActionKind::Resume),
+            (RunStatus::Progressing, false) if gated => self.say(ActionKind::Approve),
+            (RunStatus::Halted { .. }, true) => self.say(ActionKind::Resume),
+            (RunStatus::Halted { .. }, false) if self.retried < revision => {
+                self.retried = revision;
+                self.say(ActionKind::Retry);
+            }
+            (RunStatus::Halted { .. }, false) => self.say(ActionKind::Abort),
+            _ => {}
+        }
+    }
+}
