@@ -8,7 +8,7 @@ use bellwether_agent::{
     connect,
     desired::Desired,
     link::{self, LinkStatus},
-    metrics::Meter,
+    metrics::{KubeSecrets, Meter},
     offline,
     report::Reports,
     sync, telemetry,
@@ -72,7 +72,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         client.clone(),
         desired,
         reports,
-        Meter::new().context("failed to set up the metrics client")?,
+        Meter::new(Arc::new(KubeSecrets(client.clone())), &config.namespace)
+            .context("failed to set up the metrics client")?,
         figures,
         config.route_settle(),
     );

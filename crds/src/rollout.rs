@@ -4,9 +4,14 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::{
+    analysis::{Aggregation, Analysis, Metric, MetricSource, OnNoData, Range},
+    metric_template::MetricSourceKind,
+};
 use crate::{
     duration::Dur,
-    number::{IntOrPercent, Num, Weight},
+    hooks::Hook,
+    number::{IntOrPercent, Weight},
 };
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
@@ -57,6 +62,9 @@ pub struct RolloutSpec {
     /// How the new version is judged.
     #[serde(default)]
     pub analysis: Analysis,
+    /// What is asked of, or told to, others in the course of a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// What happens to a running run when the Rollout is deleted.
     #[serde(default)]
     pub on_deletion: OnDeletion,
@@ -239,136 +247,6 @@ pub struct GatewayApiTraffic {
     /// Names of HTTPRoutes in the workload's namespace. Every rule whose backend is the apex
     /// Service is split.
     pub http_routes: Vec<String>,
-}
-
-/// How the new version is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Analysis {
-    /// Time between checks; 60s unless set, at least 1s.
-    #[serde(default = "default_interval")]
-    pub interval: Dur,
-    /// Acts when failed checks reach it; cumulative over the run; 1 unless set, 0 means 1.
-    #[serde(default = "default_failure_threshold")]
-    pub failure_threshold: u32,
-    /// What a metric without data means; Hold unless set.
-    #[serde(default)]
-    pub on_no_data: OnNoData,
-    /// Requests that a window needs before it counts; 0 unless set.
-    #[serde(default)]
-    pub min_requests: u32,
-    /// The metrics, all of which must pass; empty = readiness alone decides, with a warning.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<Metric>,
-}
-
-fn default_interval() -> Dur {
-    Dur::from_secs(60)
-}
-
-fn default_failure_threshold() -> u32 {
-    1
-}
-
-impl Default for Analysis {
-    fn default() -> Self {
-        Self {
-            interval: default_interval(),
-            failure_threshold: default_failure_threshold(),
-            on_no_data: OnNoData::default(),
-            min_requests: 0,
-            metrics: Vec::new(),
-        }
-    }
-}
-
-/// What a metric without data means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnNoData {
-    /// The weight stays until data comes or `progressDeadline` ends the run.
-    #[default]
-    Hold,
-    /// The check fails.
-    Fail,
-    /// The metric is left out of that check; if nothing is left, the check is Unknown.
-    Ignore,
-}
-
-/// One metric with its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Metric {
-    /// `request-success-rate` (percent) or `request-duration` (milliseconds).
-    pub name: String,
-    /// The limits, inclusive.
-    pub range: Range,
-    /// How far back the metric looks; 60s unless set. Cut where the weight last changed.
-    #[serde(default = "default_window")]
-    pub window: Dur,
-    /// Requests that a window needs; absent = the analysis' own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_requests: Option<u32>,
-    /// What no data means; absent = the analysis' own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_no_data: Option<OnNoData>,
-    /// Which statistic `request-duration` takes; P99 unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aggregation: Option<Aggregation>,
-    /// Where the metric is read; absent = the cluster's, then the fleet's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<MetricSource>,
-}
-
-fn default_window() -> Dur {
-    Dur::from_secs(60)
-}
-
-/// Limits that a value must lie in, both ends included; at least one is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Range {
-    /// The smallest value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<Num>,
-    /// The largest value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<Num>,
-}
-
-/// A statistic over durations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Aggregation {
-    /// Median.
-    P50,
-    /// 90th percentile.
-    P90,
-    /// 95th percentile.
-    P95,
-    /// 99th percentile.
-    P99,
-    /// Mean.
-    Avg,
-}
-
-/// Where a metric is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MetricSource {
-    /// What answers.
-    #[serde(rename = "type")]
-    pub kind: MetricSourceKind,
-    /// Base URL of a Prometheus; absent for Probe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-}
-
-/// What answers a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum MetricSourceKind {
-    /// A Prometheus that scrapes the gateway.
-    Prometheus,
-    /// The agent itself: at most 10 bounded requests a second to ready canary pods.
-    Probe,
 }
 
 /// What happens to a running run when its Rollout is deleted.

@@ -12,6 +12,7 @@ mod events;
 mod extract;
 mod health;
 mod items;
+mod metric_templates;
 mod objects;
 mod openapi;
 mod paging;

@@ -10,6 +10,7 @@ pub mod canary_copy;
 pub mod covers;
 pub mod effective;
 pub mod health;
+pub mod hooks;
 pub mod machine;
 pub mod names;
 pub mod provider;

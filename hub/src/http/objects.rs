@@ -20,6 +20,7 @@ use super::{
     auth::Caller,
     extract::{LimitedBody, Path, Query},
     items::{Scene, show},
+    metric_templates,
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
 };
@@ -33,6 +34,7 @@ const fn kind(kind: RecordKind) -> Kind {
         RecordKind::Fleet => Kind::Fleet,
         RecordKind::Application => Kind::Application,
         RecordKind::Rollout => Kind::Rollout,
+        RecordKind::MetricTemplate => Kind::MetricTemplate,
     }
 }
 
@@ -151,8 +153,10 @@ async fn delete(
 ) -> ApiResult<Json<Item>> {
     caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
     let record = find(app, &key).await?;
-    if key.kind == RecordKind::Fleet {
-        refuse_used(app, &key.name).await?;
+    match key.kind {
+        RecordKind::Fleet => refuse_used(app, &key.name).await?,
+        RecordKind::MetricTemplate => metric_templates::refuse_used(app, &key).await?,
+        RecordKind::Application | RecordKind::Rollout => {}
     }
     let shown = show(app, &Scene::load(app).await?, &record).await?;
     let mut tx = app.store.begin().await?;
@@ -364,4 +368,15 @@ namespaced_kind!(
     "/rollouts",
     "/namespaces/{namespace}/rollouts",
     "/namespaces/{namespace}/rollouts/{name}"
+);
+namespaced_kind!(
+    MetricTemplate,
+    all_metric_templates,
+    list_metric_templates,
+    get_metric_template,
+    put_metric_template,
+    delete_metric_template,
+    "/metrictemplates",
+    "/namespaces/{namespace}/metrictemplates",
+    "/namespaces/{namespace}/metrictemplates/{name}"
 );

@@ -161,7 +161,7 @@ async fn touched(
                     }
                 }
             }
-            Document::Cluster(_) => {}
+            Document::Cluster(_) | Document::MetricTemplate(_) => {}
         }
     }
     Ok(found)
@@ -337,7 +337,7 @@ impl Subject<'_> {
     }
 }
 
-fn finding(
+pub(super) fn finding(
     source: &Source,
     path: FieldPath,
     message: String,
@@ -374,7 +374,7 @@ async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
 }
 
 /// Reads the specs of a kind; one that cannot be read is left out, and the loops say so.
-async fn specs<T: DeserializeOwned>(
+pub(super) async fn specs<T: DeserializeOwned>(
     tx: &mut Tx,
     kind: RecordKind,
     namespace: Option<&str>,

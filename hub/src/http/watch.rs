@@ -63,6 +63,9 @@ pub async fn watch(
                 (Kind::Application, wanted.namespace.as_deref())
             }
             Watched::Record(RecordKind::Rollout) => (Kind::Rollout, wanted.namespace.as_deref()),
+            Watched::Record(RecordKind::MetricTemplate) => {
+                (Kind::MetricTemplate, wanted.namespace.as_deref())
+            }
         };
         caller.may(Verb::Watch, kind, namespace)?;
     }
@@ -82,8 +85,10 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
             "Fleet" => Ok(Watched::Record(RecordKind::Fleet)),
             "Application" => Ok(Watched::Record(RecordKind::Application)),
             "Rollout" => Ok(Watched::Record(RecordKind::Rollout)),
+            "MetricTemplate" => Ok(Watched::Record(RecordKind::MetricTemplate)),
             other => Err(ApiError::bad_request(format!(
-                "{other:?} cannot be watched; there are Cluster, Fleet, Application and Rollout"
+                "{other:?} cannot be watched; there are Cluster, Fleet, Application, Rollout and \
+                 MetricTemplate"
             ))),
         })
         .collect::<ApiResult<Vec<_>>>()?;

@@ -10,7 +10,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     placement::{ClusterFacts, Placement, PlacementError, place},
-    release::RolloutRecord,
+    release::{RolloutRecord, Templates},
     run::ClusterSeen,
 };
 use bellwether_store::{
@@ -37,6 +37,8 @@ pub(super) struct World {
     /// How each is connected.
     links: BTreeMap<Uuid, (bool, Option<Timestamp>)>,
     fleets: BTreeMap<String, FleetSpec>,
+    /// Every metric template.
+    pub templates: Templates,
 }
 
 impl World {
@@ -70,6 +72,21 @@ impl World {
                 // Whoever names it is told that there is no such fleet.
                 Err(error) => {
                     tracing::error!(fleet = %record.key.name, error = %error, "fleet is unreadable");
+                }
+            }
+        }
+        for record in records::list_all(store, RecordKind::MetricTemplate).await? {
+            let name = NamespacedName {
+                namespace: record.key.namespace,
+                name: record.key.name,
+            };
+            match serde_json::from_value(record.spec) {
+                Ok(spec) => {
+                    world.templates.insert(name, spec);
+                }
+                // Whoever names it is told that there is no such template.
+                Err(error) => {
+                    tracing::error!(template = %name, error = %error, "metric template is unreadable");
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::{Store, StoreError, column::unsigned, error::Doing};
 /// That a record or cluster is at a version now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordVersion {
-    /// `Application`, `Cluster`, `Fleet` or `Rollout`.
+    /// `Application`, `Cluster`, `Fleet`, `MetricTemplate` or `Rollout`.
     pub kind: String,
     /// The namespace; empty for global kinds.
     pub namespace: String,

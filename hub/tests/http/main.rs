@@ -6,5 +6,6 @@ mod actions;
 mod applying;
 mod harness;
 mod health;
+mod metric_templates;
 mod reading;
 mod watching;

@@ -59,15 +59,16 @@ pub(super) fn check(
             .find(|metric| metric.metric == name)
             .map(|metric| &metric.sample)
     };
-    let analysis::Check {
+    let analysis::CheckOutcome {
         verdict,
         results: checks,
+        ..
     } = analysis::check(plan, sample_of, samples.at);
     let was_unknown = turn
         .state
         .checks
         .iter()
-        .any(|check| check.verdict == Verdict::Unknown);
+        .any(|check| check.verdict == Verdict::Unknown && !check.ignored);
     turn.state.checks = checks;
     turn.state.check += 1;
     if verdict == Verdict::Unknown && !(again && was_unknown) {
@@ -109,7 +110,7 @@ pub(super) fn interval(turn: &Turn<'_>) -> Dur {
 fn described(checks: &[CheckResult], verdict: Verdict) -> String {
     let of_verdict: Vec<_> = checks
         .iter()
-        .filter(|check| check.verdict == verdict)
+        .filter(|check| check.verdict == verdict && !check.ignored)
         .map(said_of)
         .collect();
     if of_verdict.is_empty() {

@@ -3,7 +3,7 @@
 use bellwether_api::{
     number::Weight,
     rollout::Advance,
-    status::{Severity, Verdict},
+    status::{CheckResult, Severity, Verdict},
 };
 use jiff::Timestamp;
 
@@ -136,7 +136,8 @@ fn analysing(
     if !serves {
         return;
     }
-    if checked && let Some(check) = turn.state.checks.iter().find(|one| !lets_pass(one.verdict)) {
+    let holds = |one: &&CheckResult| !one.ignored && !lets_pass(one.verdict);
+    if checked && let Some(check) = turn.state.checks.iter().find(holds) {
         let message = said_of(check);
         turn.wait("ChecksNotPassed", message);
     }
