@@ -496,19 +496,19 @@ fn hooks_are_refused_by_name_and_still_read() {
       analysis: {metrics:",
         )],
         &[
-            "16:7 spec.components[0].rollout.hooks: hooks are not supported by this version of \
+            "14:7 spec.components[0].rollout.hooks: hooks are not supported by this version of \
              Bellwether",
-            "18:16 spec.components[0].rollout.hooks[1].name: two hooks are named \"load\"",
-            "18:22 spec.components[0].rollout.hooks[1].url: an address starts with http:// or \
+            "16:10 spec.components[0].rollout.hooks[1].name: two hooks are named \"load\"",
+            "16:22 spec.components[0].rollout.hooks[1].url: an address starts with http:// or \
              https://",
-            "18:37 spec.components[0].rollout.hooks[1].timeout: use more than 0s and at most 5m",
-            "18:50 spec.components[0].rollout.hooks[1].retries: use at most 10",
-            "18:63 spec.components[0].rollout.hooks[1].rawBody: rawBody posts metadata.data, which \
+            "16:37 spec.components[0].rollout.hooks[1].timeout: use more than 0s and at most 5m",
+            "16:50 spec.components[0].rollout.hooks[1].retries: use at most 10",
+            "16:63 spec.components[0].rollout.hooks[1].rawBody: rawBody posts metadata.data, which \
              is not set",
-            "18:78 spec.components[0].rollout.hooks[1].when: when belongs to hooks of type \
+            "16:78 spec.components[0].rollout.hooks[1].when: when belongs to hooks of type \
              PostRollout",
-            "19:51 spec.components[0].rollout.hooks[2].url: an address carries no user or password",
-            "19:92 spec.components[0].rollout.hooks[2].hmacSecretRef.key: name the key of the Secret",
+            "17:55 spec.components[0].rollout.hooks[2].url: an address carries no user or password",
+            "17:76 spec.components[0].rollout.hooks[2].hmacSecretRef.key: name the key of the Secret",
         ],
     );
 }

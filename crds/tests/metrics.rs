@@ -51,7 +51,7 @@ fn template(text: &str, expected: &[&str]) {
 fn every_form_of_a_metric_is_read() {
     for text in [
         "{name: request-success-rate, range: {min: \"99\"}}",
-        "{name: request-duration, threshold: \"500\", aggregation: P95, onFailure: Ignore}",
+        "{name: request-duration, threshold: \"500\", aggregation: P95, onFailure: Rollback}",
         "{name: request-duration, relative: {max: \"10\"}}",
         "{name: errors, template: {name: errors}, variables: {team: a}, range: {max: \"1\"}}",
         "{name: errors, template: {name: errors, namespace: default}, range: {max: \"1\"}}",
@@ -156,11 +156,11 @@ fn queries_are_read_before_they_are_stored() {
         ],
     );
     metric(
-        "{name: q, query: 'up{t=\"{{ variables.t }}\"}', variables: {tt: a}, range: {max: \"1\"}}",
+        "{name: q, query: 'up{t=\"{{ variables.team }}\"}', variables: {teem: a}, range: {max: \"1\"}}",
         &[
-            ".query: failed to fill in the query: variables.t is not set under the metric's \
-             variables; did you mean \"variables.tt\"?",
-            ".variables.tt: the query does not use this variable",
+            ".query: failed to fill in the query: variables.team is not set under the metric's \
+             variables; did you mean \"variables.teem\"?",
+            ".variables.teem: the query does not use this variable; did you mean \"team\"?",
         ],
     );
     metric(

@@ -93,7 +93,7 @@ impl MetricProvider for CloudWatch {
                 }
             }
             let answer = self.0.send(request).await?;
-            read(&answer.body(credentials)?, now)
+            read(&answer.body(credentials)?, Timestamp::now())
         })
     }
 }

@@ -48,7 +48,7 @@ impl MetricProvider for Datadog {
                 .header("dd-api-key", credentials.need("api-key")?)
                 .header("dd-application-key", credentials.need("application-key")?);
             let answer = self.0.send(request).await?;
-            read(&answer.body(credentials)?, credentials, now)
+            read(&answer.body(credentials)?, credentials, Timestamp::now())
         })
     }
 }
