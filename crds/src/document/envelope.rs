@@ -112,6 +112,10 @@ pub struct Object<S> {
 
 /// One document.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an input has few documents, and they are hardly moved"
+)]
 pub enum Document {
     /// A cluster's settings.
     Cluster(Object<ClusterSpec>),
