@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod desired;
+pub mod hooks;
 pub mod identity;
 pub mod link;
 pub mod metrics;

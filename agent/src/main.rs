@@ -9,7 +9,7 @@ use bellwether_agent::{
     connect,
     desired::Desired,
     link::{self, LinkStatus},
-    metrics::Meter,
+    metrics::{KubeSecrets, Meter},
     offline,
     report::Reports,
     rollout, sync, telemetry,
@@ -74,7 +74,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         client.clone(),
         desired,
         reports,
-        Meter::new(clock).context("failed to set up the metrics client")?,
+        Meter::new(
+            Arc::new(KubeSecrets(client.clone())),
+            &config.namespace,
+            clock,
+        )
+        .context("failed to set up the metrics client")?,
         clock,
         figures,
         config.route_settle(),

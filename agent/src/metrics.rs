@@ -1,17 +1,24 @@
-//! Measures a canary: a Prometheus that scrapes the gateway, or the agent's own probe.
+//! Measures a canary: a source that is asked by query, or the agent's own probe.
 
+mod cloudwatch;
+mod credentials;
+mod datadog;
+mod exchange;
+mod http_json;
 mod measure;
 mod probe;
 mod prometheus;
+mod source;
 
+pub use credentials::{Credentials, KubeSecrets, SecretError, SecretReader};
 pub use measure::{Measurement, Meter, Subject};
 pub use probe::{Probe, Window};
-pub use prometheus::{Prometheus, QueryError};
+pub use source::{MetricProvider, QueryError, Question, Reading};
 
 /// Makes an HTTP client. A minimal image carries no certificate authorities, and reqwest then
 /// refuses to build one at all: metrics over plain HTTP must work there too, so that the client
 /// trusts nobody instead. `SSL_CERT_FILE` names authorities for an HTTPS source.
-fn http_client(
+pub(crate) fn http_client(
     builder: impl Fn() -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, reqwest::Error> {
     builder()

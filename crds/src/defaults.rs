@@ -4,9 +4,10 @@
 //! spellings of one plan have one digest.
 
 use crate::{
+    analysis::{Aggregation, Better, Metric, MetricOnFailure, REQUEST_DURATION},
     number::{IntOrPercent, Weight},
-    rollout::{Advance, Aggregation, Metric, RolloutSpec},
-    strategy::{BlueGreen, Canary, Strategy},
+    rollout::RolloutSpec,
+    strategy::{Advance, BlueGreen, Canary, Strategy},
 };
 
 impl RolloutSpec {
@@ -22,10 +23,15 @@ impl RolloutSpec {
         // 0 reads as 1: nothing fails before its first check.
         self.analysis.failure_threshold = self.analysis.failure_threshold.max(1);
         let (min_requests, on_no_data) = (self.analysis.min_requests, self.analysis.on_no_data);
+        let on_failure = MetricOnFailure::from(self.analysis.on_failure);
         for metric in &mut self.analysis.metrics {
             metric.min_requests.get_or_insert(min_requests);
             metric.on_no_data.get_or_insert(on_no_data);
+            metric.on_failure.get_or_insert(on_failure);
             fill_aggregation(metric);
+            if let Some(relative) = &mut metric.relative {
+                relative.better_when.get_or_insert(Better::of(&metric.name));
+            }
         }
         self
     }
@@ -74,7 +80,7 @@ impl Canary {
 }
 
 fn fill_aggregation(metric: &mut Metric) {
-    if metric.name == "request-duration" {
+    if metric.name == REQUEST_DURATION {
         metric.aggregation.get_or_insert(Aggregation::P99);
     }
 }

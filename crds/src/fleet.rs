@@ -4,7 +4,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{number::IntOrPercent, selector::Selector, traffic::Traffic};
+use crate::{
+    metric_template::SecretKeyRef, number::IntOrPercent, selector::Selector, traffic::Traffic,
+};
 
 /// A named set of clusters with defaults for what runs on them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,9 +47,34 @@ pub struct FleetDefaults {
 }
 
 /// Where metrics are read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricsDefaults {
     /// Base URL of a Prometheus, as agents reach it.
     pub address: String,
+    /// A Secret in the agent's own namespace of the member cluster; absent = none. It is sent to
+    /// `address` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+    /// Whose series count the requests of Gateway API routes; Traefik unless set.
+    #[serde(default, skip_serializing_if = "GatewaySeries::is_default")]
+    pub gateway_series: GatewaySeries,
+}
+
+/// Whose series count the requests of Gateway API routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GatewaySeries {
+    /// Traefik's.
+    #[default]
+    Traefik,
+    /// Contour's Envoy.
+    Contour,
+    /// The application's own `http_request_duration_seconds`, by pod: for every other gateway.
+    Application,
+}
+
+impl GatewaySeries {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

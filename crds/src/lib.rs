@@ -4,6 +4,7 @@
 //! no IO, no clock. The hub, the agent and the command line all read documents through
 //! [`document`], so that the same YAML gives the same result and the same errors everywhere.
 
+pub mod analysis;
 pub mod application;
 pub mod bundle;
 pub mod call;
@@ -13,9 +14,12 @@ pub mod defaults;
 pub mod document;
 pub mod duration;
 pub mod fleet;
+pub mod hooks;
 pub mod legacy;
 pub mod matching;
+pub mod metric_template;
 pub mod number;
+pub mod query_template;
 pub mod reference;
 pub mod rollout;
 pub mod root;

@@ -4,11 +4,15 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::strategy::{
-    AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
-    InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
+pub use crate::{
+    analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
+    metric_template::MetricSourceKind,
+    strategy::{
+        AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
+        InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
+    },
 };
-use crate::{duration::Dur, number::Num, traffic::Traffic};
+use crate::{duration::Dur, hooks::Hook, traffic::Traffic};
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
 ///
@@ -61,6 +65,9 @@ pub struct RolloutSpec {
     /// How the new version is judged.
     #[serde(default)]
     pub analysis: Analysis,
+    /// What is asked of, or told to, others in the course of a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// What happens to a running run when the Rollout is deleted: everything goes back, or the run
     /// goes on to its end without waiting for humans.
     #[serde(default)]
@@ -129,155 +136,6 @@ impl JsonSchema for PortRef {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"x-kubernetes-int-or-string": true})
     }
-}
-
-/// How the new version is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Analysis {
-    /// Takes the new version without any test: no canary, no checks, the workload's own rolling
-    /// update.
-    #[serde(default)]
-    pub skip: bool,
-    /// Time between checks; 60s unless set, at least 1s.
-    #[serde(default = "default_interval")]
-    pub interval: Dur,
-    /// Acts when failed checks reach it; cumulative over the run; 1 unless set, 0 means 1.
-    #[serde(default = "default_failure_threshold")]
-    pub failure_threshold: u32,
-    /// What happens when failed checks reach the threshold, or when a step makes no progress.
-    #[serde(default)]
-    pub on_failure: AnalysisFailure,
-    /// What a metric without data means; Hold unless set.
-    #[serde(default)]
-    pub on_no_data: OnNoData,
-    /// Requests that a window needs before it counts; 0 unless set.
-    #[serde(default)]
-    pub min_requests: u32,
-    /// The metrics, all of which must pass; empty = readiness alone decides, with a warning.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<Metric>,
-}
-
-fn default_interval() -> Dur {
-    Dur::from_secs(60)
-}
-
-fn default_failure_threshold() -> u32 {
-    1
-}
-
-impl Default for Analysis {
-    fn default() -> Self {
-        Self {
-            skip: false,
-            interval: default_interval(),
-            failure_threshold: default_failure_threshold(),
-            on_failure: AnalysisFailure::default(),
-            on_no_data: OnNoData::default(),
-            min_requests: 0,
-            metrics: Vec::new(),
-        }
-    }
-}
-
-/// What happens when a run's checks fail once too often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AnalysisFailure {
-    /// The run goes back.
-    #[default]
-    Rollback,
-    /// The run stays where it is until a human decides.
-    Pause,
-}
-
-/// What a metric without data means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnNoData {
-    /// The weight stays until data comes or `progressDeadline` ends the run.
-    #[default]
-    Hold,
-    /// The check fails.
-    Fail,
-    /// The metric is left out of that check; if nothing is left, the check is Unknown.
-    Ignore,
-}
-
-/// One metric with its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Metric {
-    /// `request-success-rate` (percent) or `request-duration` (milliseconds).
-    pub name: String,
-    /// The limits, inclusive.
-    pub range: Range,
-    /// How far back the metric looks; 60s unless set. Cut where the weight last changed.
-    #[serde(default = "default_window")]
-    pub window: Dur,
-    /// Requests that a window needs; absent = the analysis' own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_requests: Option<u32>,
-    /// What no data means; absent = the analysis' own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_no_data: Option<OnNoData>,
-    /// Which statistic `request-duration` takes; P99 unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aggregation: Option<Aggregation>,
-    /// Where the metric is read; absent = the cluster's, then the fleet's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<MetricSource>,
-}
-
-fn default_window() -> Dur {
-    Dur::from_secs(60)
-}
-
-/// Limits that a value must lie in, both ends included; at least one is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Range {
-    /// The smallest value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<Num>,
-    /// The largest value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<Num>,
-}
-
-/// A statistic over durations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Aggregation {
-    /// Median.
-    P50,
-    /// 90th percentile.
-    P90,
-    /// 95th percentile.
-    P95,
-    /// 99th percentile.
-    P99,
-    /// Mean.
-    Avg,
-}
-
-/// Where a metric is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MetricSource {
-    /// What answers.
-    #[serde(rename = "type")]
-    pub kind: MetricSourceKind,
-    /// Base URL of a Prometheus; absent for Probe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-}
-
-/// What answers a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum MetricSourceKind {
-    /// A Prometheus that scrapes the gateway.
-    Prometheus,
-    /// The agent itself: at most 10 bounded requests a second to ready canary pods.
-    Probe,
 }
 
 /// What happens to a running run when its Rollout is deleted.

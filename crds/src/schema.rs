@@ -7,8 +7,9 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use crate::{
-    application::Application, cluster::Cluster, document::Kind, fleet::Fleet, rollout::Rollout,
-    sync_record::SyncRecord, track::RolloutTrack,
+    application::Application, cluster::Cluster, document::Kind, fleet::Fleet,
+    metric_template::MetricTemplate, rollout::Rollout, sync_record::SyncRecord,
+    track::RolloutTrack,
 };
 
 /// Returns the custom resource definition of every kind, by plural name, as an API server takes
@@ -25,6 +26,7 @@ fn definitions() -> BTreeMap<String, Value> {
         Application::crd(),
         Cluster::crd(),
         Fleet::crd(),
+        MetricTemplate::crd(),
         Rollout::crd(),
         RolloutTrack::crd(),
         SyncRecord::crd(),

@@ -203,6 +203,9 @@ pub struct CheckResult {
     /// Why there is no data; empty otherwise.
     #[serde(default)]
     pub reason: String,
+    /// Whether it is shown only, and decides nothing.
+    #[serde(default)]
+    pub ignored: bool,
     /// When it was measured (RFC 3339).
     pub at: String,
 }

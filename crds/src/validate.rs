@@ -3,13 +3,16 @@
 //! Every check reports all that it finds. A `Validated…` type can only be made here, so that
 //! whoever takes one needs no check of its own.
 
+mod analysis;
 mod application;
 mod documents;
 mod finding;
 mod fleet;
 mod governed;
+mod hooks;
 mod manifests;
 mod matching;
+mod metric_template;
 mod names;
 mod rollout;
 mod routes;
@@ -17,12 +20,14 @@ mod strategy;
 mod traffic;
 mod waves;
 
+pub use analysis::resolved;
 pub use application::{ValidatedApplication, application};
 pub use documents::documents;
 pub use finding::{Finding, Findings, Validated};
 pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet};
 pub use governed::governed;
 pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
+pub use metric_template::{ValidatedMetricTemplate, metric_template};
 pub use names::is_dns_label;
-pub use rollout::{METRIC_NAMES, ValidatedRollout, rollout};
+pub use rollout::{ValidatedRollout, rollout};
 pub use traffic::fleet_traffic;

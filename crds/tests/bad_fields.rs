@@ -15,7 +15,7 @@ fn kinds_and_versions() {
             "bellwether.dev/v1alpha1",
             "Rolout",
             &[
-                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, Application, \
+                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, Application, \
                Rollout; did you mean \"Rollout\"?",
             ],
         ),
@@ -33,7 +33,7 @@ fn kinds_and_versions() {
             &[
                 "in.yaml:1:1 apiVersion: unknown version \"belwether.dev/v1alpha1\"; did you mean \
                  \"bellwether.dev/v1alpha1\"?",
-                "in.yaml:2:1 kind: unknown kind \"fleets\"; use one of Cluster, Fleet, \
+                "in.yaml:2:1 kind: unknown kind \"fleets\"; use one of Cluster, Fleet, MetricTemplate, \
                  Application, Rollout; did you mean \"Fleet\"?",
             ],
         ),
@@ -117,7 +117,6 @@ spec:
              \"failureThreshold\"?",
             "in.yaml:13:5 spec.analysis.stepWeight: unknown field; did you mean \
              \"spec.strategy.canary.stepWeight\"?",
-            "in.yaml:15:7 spec.analysis.metrics[0].range: required field is missing",
             "in.yaml:15:32 spec.analysis.metrics[0].thresholdRange: unknown field; did you mean \
              \"range\"?",
             "in.yaml:15:58 spec.analysis.metrics[0].interval: unknown field; did you mean \

@@ -209,8 +209,8 @@ fn metrics() {
              take traffic; use at least 1",
             "17:9 spec.components[0].rollout.analysis.interval: use at least 1s",
             "19:12 spec.components[0].rollout.analysis.metrics[0].name: unknown metric \
-             \"request-sucess-rate\"; use one of request-success-rate, request-duration; did you \
-             mean \"request-success-rate\"?",
+             \"request-sucess-rate\"; use one of request-success-rate, request-duration, or set \
+             template or query; did you mean \"request-success-rate\"?",
             "19:39 spec.components[0].rollout.analysis.metrics[0].range: set min, max or both",
             "20:40 spec.components[0].rollout.analysis.metrics[1].range: min 101 is above max 100: \
              nothing would pass",
@@ -563,5 +563,34 @@ spec: {metrics: {address: 'https://user:word@host'}}
     assert_eq!(
         loaded.warnings[0].message,
         "neither clusters nor selector is set: the fleet has no members"
+    );
+}
+
+#[test]
+fn hooks_are_refused_by_name_and_still_read() {
+    check(
+        &[(
+            "analysis: {metrics:",
+            "hooks:
+      - {name: load, url: 'http://tester/', metadata: {type: bash}}
+      - {name: load, url: 'tester', timeout: 0s, retries: 11, rawBody: true, when: Failed}
+      - {name: done, type: PostRollout, when: Failed, url: 'http://u:p@x', hmacSecretRef: {name: k}}
+      analysis: {metrics:",
+        )],
+        &[
+            "14:7 spec.components[0].rollout.hooks: hooks are not supported by this version of \
+             Bellwether",
+            "16:10 spec.components[0].rollout.hooks[1].name: two hooks are named \"load\"",
+            "16:22 spec.components[0].rollout.hooks[1].url: an address starts with http:// or \
+             https://",
+            "16:37 spec.components[0].rollout.hooks[1].timeout: use more than 0s and at most 5m",
+            "16:50 spec.components[0].rollout.hooks[1].retries: use at most 10",
+            "16:63 spec.components[0].rollout.hooks[1].rawBody: rawBody posts metadata.data, which \
+             is not set",
+            "16:78 spec.components[0].rollout.hooks[1].when: when belongs to hooks of type \
+             PostRollout",
+            "17:55 spec.components[0].rollout.hooks[2].url: an address carries no user or password",
+            "17:76 spec.components[0].rollout.hooks[2].hmacSecretRef.key: name the key of the Secret",
+        ],
     );
 }

@@ -14,6 +14,7 @@ mod extract;
 mod feed;
 mod health;
 mod items;
+mod metric_templates;
 mod objects;
 mod openapi;
 mod paging;

@@ -1,7 +1,10 @@
 //! Judging a canary: metrics in, a verdict out.
 
 mod query;
+mod relative;
+mod series;
 mod verdict;
 
-pub use query::{MetricQueries, QueryTarget, REQUEST_DURATION, REQUEST_SUCCESS_RATE, queries};
-pub use verdict::{Check, Sample, check, effective_window, evaluate};
+pub use query::{MetricQueries, MetricQueryError, counts_requests, filled, queries};
+pub use series::{QueryTarget, SeriesSet, Side};
+pub use verdict::{CheckOutcome, Sample, check, effective_window, evaluate};

@@ -11,6 +11,7 @@ pub mod canary_copy;
 pub mod covers;
 pub mod effective;
 pub mod health;
+pub mod hooks;
 pub mod machine;
 pub mod merge_patch;
 pub mod names;

@@ -1,40 +1,71 @@
 //! One check of every metric of a plan.
 
+use std::sync::Arc;
+
 use bellwether_agent_core::{
-    analysis::{QueryTarget, Sample, effective_window, queries},
+    analysis::{
+        MetricQueries, QueryTarget, Sample, SeriesSet, Side, effective_window, filled, queries,
+    },
     machine::{MetricSample, SampleRequest, Samples},
 };
 use bellwether_api::{
+    analysis::{Aggregation, METRIC_NAMES, Metric, REQUEST_DURATION, REQUEST_SUCCESS_RATE},
     bundle::Bundle,
     duration::Dur,
-    rollout::{Aggregation, Metric, MetricSourceKind, RolloutSpec},
+    metric_template::{MetricSourceKind, SecretKeyRef},
+    rollout::RolloutSpec,
 };
 use jiff::Timestamp;
 
 use super::{
+    cloudwatch::CloudWatch,
+    credentials::{Credentials, SecretError, SecretReader},
+    datadog::Datadog,
+    exchange::Exchange,
+    http_json::HttpJson,
     probe::{Probe, Window},
     prometheus::Prometheus,
+    source::{MetricProvider, QueryError, Question, Reading},
 };
 use crate::clock::Clock;
 
-/// The built-in metric that the probe answers in percent.
-const REQUEST_SUCCESS_RATE: &str = "request-success-rate";
-/// The built-in metric that the probe answers in milliseconds.
-const REQUEST_DURATION: &str = "request-duration";
-
 /// What measures; clones share connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Meter {
     prometheus: Prometheus,
+    datadog: Datadog,
+    cloud_watch: CloudWatch,
+    http: HttpJson,
+    /// Asks the canary's pods.
     client: reqwest::Client,
     clock: Clock,
+    secrets: Arc<dyn SecretReader>,
+    /// The agent's own namespace.
+    namespace: String,
 }
 
 /// Where one metric is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
-    Prometheus(String),
     Probe,
+    Remote(Remote),
+    /// Nowhere, and why.
+    Nowhere(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Remote {
+    kind: MetricSourceKind,
+    address: String,
+    secret: Option<SecretAt>,
+}
+
+/// A Secret, and whose it is. What a plan names lies in the workload's namespace, so that who may
+/// write plans reads no Secret of the agent's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum SecretAt {
+    Workload(SecretKeyRef),
+    Agent(SecretKeyRef),
 }
 
 /// One check that is to be made.
@@ -42,7 +73,8 @@ enum Source {
 pub struct Measurement {
     request: SampleRequest,
     at: Timestamp,
-    target: Option<QueryTarget>,
+    target: QueryTarget,
+    min_requests: u32,
     asked: Vec<Asked>,
 }
 
@@ -62,9 +94,11 @@ pub struct Subject<'a> {
     pub bundle: &'a Bundle,
     /// The plan.
     pub plan: &'a RolloutSpec,
-    /// The canary Service's namespace.
+    /// The workload's namespace.
     pub namespace: &'a str,
-    /// The canary Service; empty = there is none.
+    /// The user's own Deployment.
+    pub workload: &'a str,
+    /// The apex Service; empty = there is none.
     pub service: &'a str,
     /// The Service's port; absent = it cannot be told.
     pub port: Option<u16>,
@@ -76,14 +110,22 @@ impl Measurement {
     /// Makes up what is to be measured at `now`.
     #[must_use]
     pub fn new(subject: &Subject<'_>, request: SampleRequest, now: Timestamp) -> Self {
-        let target = subject
-            .port
-            .filter(|_| !subject.service.is_empty())
-            .map(|port| QueryTarget {
-                namespace: subject.namespace.to_owned(),
-                service: subject.service.to_owned(),
-                port,
-            });
+        let gateway = subject
+            .bundle
+            .metrics
+            .as_ref()
+            .map(|metrics| metrics.gateway_series)
+            .unwrap_or_default();
+        let (series, route) = SeriesSet::of_traffic(&subject.plan.traffic, gateway);
+        let target = QueryTarget {
+            series,
+            namespace: subject.namespace.to_owned(),
+            workload: subject.workload.to_owned(),
+            service: subject.service.to_owned(),
+            port: subject.port,
+            route,
+            side: Side::Canary,
+        };
         let asked = subject
             .plan
             .analysis
@@ -108,40 +150,70 @@ impl Measurement {
             request,
             at: now,
             target,
+            min_requests: subject.plan.analysis.min_requests,
             asked,
         }
     }
 }
 
+/// Decides where a metric is read: its own address with its own Secret, or the cluster's (or the
+/// fleet's) with theirs; never one's address with another's Secret.
 fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
-    let default = bundle
-        .metrics
-        .as_ref()
-        .map(|metrics| metrics.address.clone());
-    let address = match &metric.source {
-        Some(source) if source.kind == MetricSourceKind::Probe => None,
-        Some(source) => source.address.clone().or(default),
-        None => default,
-    };
-    address.map_or(Source::Probe, Source::Prometheus)
+    let own = metric.source.as_ref();
+    let kind = own.map_or(MetricSourceKind::Prometheus, |source| source.kind);
+    if kind == MetricSourceKind::Probe {
+        return Source::Probe;
+    }
+    if let Some(source) = own
+        && let Some(address) = &source.address
+    {
+        return Source::Remote(Remote {
+            kind,
+            address: address.clone(),
+            secret: source.secret_ref.clone().map(SecretAt::Workload),
+        });
+    }
+    match &bundle.metrics {
+        Some(metrics) if kind == MetricSourceKind::Prometheus => Source::Remote(Remote {
+            kind,
+            address: metrics.address.clone(),
+            secret: metrics.secret_ref.clone().map(SecretAt::Agent),
+        }),
+        // Without any source the agent asks the pods itself, for what it can tell by that.
+        None if own.is_none() && METRIC_NAMES.contains(&metric.name.as_str()) => Source::Probe,
+        _ => Source::Nowhere(format!(
+            "{kind:?} has no address: neither the metric nor the cluster nor the fleet gives one"
+        )),
+    }
 }
 
 impl Meter {
-    /// Makes clients that tell the time by `clock`; nothing is dialled yet.
+    /// Makes clients that tell the time by `clock`; nothing is dialled yet. `namespace` is the
+    /// agent's own.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        secrets: Arc<dyn SecretReader>,
+        namespace: &str,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         let client = super::http_client(|| {
             reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .pool_max_idle_per_host(0)
                 .no_proxy()
         })?;
+        let exchange = Exchange::new()?;
         Ok(Self {
-            prometheus: Prometheus::new()?,
+            prometheus: Prometheus(exchange.clone()),
+            datadog: Datadog(exchange.clone()),
+            cloud_watch: CloudWatch(exchange.clone()),
+            http: HttpJson(exchange),
             client,
             clock,
+            secrets,
+            namespace: namespace.to_owned(),
         })
     }
 
@@ -165,7 +237,7 @@ impl Meter {
         let samples = measurement
             .asked
             .iter()
-            .map(|asked| self.sample(asked, measurement.target.as_ref()));
+            .map(|asked| self.sample(asked, &measurement));
         let samples = futures::future::join_all(samples).await;
         Samples {
             check: measurement.request.check,
@@ -175,47 +247,141 @@ impl Meter {
                 .iter()
                 .zip(samples)
                 .map(|(asked, sample)| MetricSample {
-                    metric: asked.metric.name.clone(),
+                    metric: asked.metric.key(),
                     sample,
                 })
                 .collect(),
         }
     }
 
-    async fn sample(&self, asked: &Asked, target: Option<&QueryTarget>) -> Sample {
-        match (&asked.source, target) {
-            (Source::Probe, _) => probed(asked),
-            (Source::Prometheus(_), None) => unknown(
+    async fn sample(&self, asked: &Asked, measurement: &Measurement) -> Sample {
+        let remote = match &asked.source {
+            Source::Probe => return probed(asked),
+            Source::Nowhere(why) => return unknown(asked, why),
+            Source::Remote(remote) => remote,
+        };
+        let credentials = match self
+            .credentials(remote, &measurement.target.namespace)
+            .await
+        {
+            Ok(credentials) => credentials,
+            Err(error) => return unknown(asked, &error.to_string()),
+        };
+        let side = |side| {
+            let target = QueryTarget {
+                side,
+                ..measurement.target.clone()
+            };
+            self.side(
                 asked,
-                "the run has no canary Service whose requests could be measured",
-            ),
-            (Source::Prometheus(address), Some(target)) => {
-                self.queried(asked, address, target).await
-            }
+                remote,
+                &credentials,
+                target,
+                measurement.min_requests,
+            )
+        };
+        if asked.metric.relative.is_none() {
+            return side(Side::Canary).await;
+        }
+        let (canary, stable) = tokio::join!(side(Side::Canary), side(Side::Stable));
+        Sample {
+            stable: Some(Box::new(stable)),
+            ..canary
         }
     }
 
-    async fn queried(&self, asked: &Asked, address: &str, target: &QueryTarget) -> Sample {
-        let Some(queries) = queries(&asked.metric, target, asked.window) else {
-            return unknown(
-                asked,
-                &format!("{} is no built-in metric", asked.metric.name),
-            );
+    /// Reads the Secret that goes with a source, if there is one.
+    async fn credentials(
+        &self,
+        remote: &Remote,
+        workload_namespace: &str,
+    ) -> Result<Credentials, SecretError> {
+        let (namespace, secret) = match &remote.secret {
+            None => return Ok(Credentials::default()),
+            Some(SecretAt::Workload(secret)) => (workload_namespace, secret),
+            Some(SecretAt::Agent(secret)) => (self.namespace.as_str(), secret),
+        };
+        let fields = self.secrets.read(namespace, &secret.name).await?;
+        if let Some(key) = secret.key.as_ref().filter(|key| !fields.contains_key(*key)) {
+            return Err(SecretError::NoKey {
+                namespace: namespace.to_owned(),
+                name: secret.name.clone(),
+                key: key.clone(),
+            });
+        }
+        Ok(Credentials::new(fields, secret.key.clone()))
+    }
+
+    fn provider(&self, kind: MetricSourceKind) -> &dyn MetricProvider {
+        match kind {
+            MetricSourceKind::Datadog => &self.datadog,
+            MetricSourceKind::CloudWatch => &self.cloud_watch,
+            MetricSourceKind::Http => &self.http,
+            MetricSourceKind::Prometheus | MetricSourceKind::Probe => &self.prometheus,
+        }
+    }
+
+    /// Measures one of the two versions.
+    async fn side(
+        &self,
+        asked: &Asked,
+        remote: &Remote,
+        credentials: &Credentials,
+        target: QueryTarget,
+        min_requests: u32,
+    ) -> Sample {
+        let metric = &asked.metric;
+        let wanted = metric.min_requests.unwrap_or(min_requests);
+        let made = if remote.kind == MetricSourceKind::Prometheus {
+            queries(metric, &target, asked.window, wanted)
+        } else {
+            filled(metric, remote.kind, &target, asked.window).map(|value| MetricQueries {
+                value,
+                requests: None,
+                scrapes: None,
+                age: None,
+            })
+        };
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => return unknown(asked, &error.to_string()),
+        };
+        let provider = self.provider(remote.kind);
+        let read = async |query: &str| {
+            provider
+                .read(Question {
+                    address: &remote.address,
+                    query,
+                    window: asked.window,
+                    credentials,
+                })
+                .await
+        };
+        let read_optional = async |query: &Option<String>| match query {
+            Some(query) => Ok(Some(read(query).await?)),
+            None => Ok::<Option<Reading>, QueryError>(None),
         };
         let answers = tokio::try_join!(
-            self.prometheus.instant(address, &queries.value),
-            self.prometheus.instant(address, &queries.requests),
-            self.prometheus.instant(address, &queries.scrapes),
+            read(&made.value),
+            read_optional(&made.requests),
+            read_optional(&made.scrapes),
+            read_optional(&made.age),
         );
         match answers {
-            Ok((value, requests, scrapes)) => Sample {
-                value,
-                requests,
-                scrapes: Some(scrapes.map_or(0, whole)),
+            Ok((value, requests, scrapes, age)) => Sample {
+                value: value.value,
+                requests: requests.and_then(|requests| requests.value),
+                scrapes: scrapes.map(|scrapes| scrapes.value.map_or(0, whole)),
                 window: asked.window,
+                age_ms: age
+                    .and_then(|age| age.value)
+                    .map(milliseconds)
+                    .or(value.age_ms),
+                skew_ms: value.skew_ms,
+                stable: None,
                 error: String::new(),
             },
-            Err(error) => unknown(asked, &crate::desired::chain(&error)),
+            Err(error) => unknown(asked, &credentials.hide(&crate::desired::chain(&error))),
         }
     }
 }
@@ -229,13 +395,19 @@ fn whole(count: f64) -> u32 {
     count.round() as u32
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, which is what an age needs"
+)]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
+}
+
 fn unknown(asked: &Asked, why: &str) -> Sample {
     Sample {
-        value: None,
-        requests: None,
-        scrapes: None,
         window: asked.window,
         error: why.chars().take(200).collect(),
+        ..Sample::default()
     }
 }
 
@@ -254,9 +426,8 @@ fn probed(asked: &Asked) -> Sample {
     Sample {
         value,
         requests: Some(f64::from(window.requests)),
-        scrapes: None,
         window: asked.window,
-        error: String::new(),
+        ..Sample::default()
     }
 }
 
@@ -279,17 +450,4 @@ fn statistic(rising: &[f64], aggregation: Aggregation) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statistic_takes_the_nearest_rank() {
-        let values: Vec<f64> = (1..=200).map(f64::from).collect();
-        assert_eq!(statistic(&values, Aggregation::P50), Some(100.0));
-        assert_eq!(statistic(&values, Aggregation::P99), Some(198.0));
-        assert_eq!(statistic(&values, Aggregation::Avg), Some(100.5));
-        assert_eq!(statistic(&[7.0], Aggregation::P99), Some(7.0));
-        assert_eq!(statistic(&[], Aggregation::P99), None);
-        assert_eq!(statistic(&[], Aggregation::Avg), None);
-    }
-}
+mod tests;

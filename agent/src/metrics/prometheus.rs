@@ -1,49 +1,18 @@
 //! Instant queries against a Prometheus.
 
-use std::time::Duration;
-
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
 use serde::Deserialize;
 
-/// How long one query may take.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest answer that is read, in bytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
-
-/// Why a query has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    /// The address is no URL.
-    #[error("failed to read the metrics address {address:?} as a URL")]
-    Address {
-        /// The address as it was given.
-        address: String,
-    },
-    /// No connection, or none in time.
-    #[error("failed to reach Prometheus")]
-    Unreachable(#[source] reqwest::Error),
-    /// The answer is larger than is read.
-    #[error("failed to read an answer of Prometheus: it is larger than {limit_bytes} bytes")]
-    TooLarge {
-        /// The limit.
-        limit_bytes: usize,
-    },
-    /// It is no answer of Prometheus.
-    #[error("failed to read an answer of Prometheus")]
-    Malformed(#[source] serde_json::Error),
-    /// Prometheus refused the query.
-    #[error("failed to query Prometheus: {0}")]
-    Refused(String),
-    /// More series than one came back.
-    #[error("failed to take one value from {0} series")]
-    Ambiguous(usize),
-}
+use super::{
+    credentials::Credentials,
+    exchange::{Exchange, short, url},
+    source::{MetricProvider, QueryError, Question, Reading},
+};
 
 /// Asks Prometheus servers.
 #[derive(Clone, Debug)]
-pub struct Prometheus {
-    client: reqwest::Client,
-}
+pub(super) struct Prometheus(pub Exchange);
 
 #[derive(Deserialize)]
 struct Answer {
@@ -67,77 +36,60 @@ struct Series {
     value: (f64, String),
 }
 
-impl Prometheus {
-    /// Makes a client; connections are kept only briefly.
-    ///
-    /// # Errors
-    /// The TLS roots cannot be set up.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = super::http_client(|| {
-            reqwest::Client::builder()
-                .timeout(QUERY_TIMEOUT)
-                .connect_timeout(Duration::from_secs(2))
-                .redirect(reqwest::redirect::Policy::none())
-                .pool_max_idle_per_host(1)
-                .no_proxy()
-        })?;
-        Ok(Self { client })
-    }
-
-    /// Asks for one value now; absent = no series. It may be NaN or infinite.
-    ///
-    /// # Errors
-    /// There is no answer, none that can be read, or more than one series.
-    pub async fn instant(&self, address: &str, query: &str) -> Result<Option<f64>, QueryError> {
-        let bad_address = || QueryError::Address {
-            address: address.to_owned(),
-        };
-        let base = format!("{}/api/v1/query", address.trim_end_matches('/'));
-        let url = reqwest::Url::parse(&base).map_err(|_| bad_address())?;
-        let response = self
-            .client
-            .post(url)
-            .form(&[("query", query)])
-            .send()
-            .await
-            .map_err(QueryError::Unreachable)?;
-        let mut body = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk.map_err(QueryError::Unreachable)?);
-            if body.len() > MAX_ANSWER_BYTES {
-                return Err(QueryError::TooLarge {
-                    limit_bytes: MAX_ANSWER_BYTES,
-                });
+impl MetricProvider for Prometheus {
+    fn read<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Result<Reading, QueryError>> {
+        Box::pin(async move {
+            let credentials = question.credentials;
+            let request = self
+                .0
+                .client(credentials)?
+                .post(url(question.address, "/api/v1/query")?)
+                .form(&[("query", question.query)]);
+            let answer = self.0.send(credentials.authorize(request)?).await?;
+            // Prometheus says what is wrong with a query in a body of its own form.
+            if answer.status >= 400 && serde_json::from_slice::<Answer>(&answer.body).is_err() {
+                answer.body(credentials)?;
+                return Err(QueryError::Refused("no answer of Prometheus".to_owned()));
             }
-        }
-        read(&body)
+            read(&answer.body, credentials, Timestamp::now())
+        })
     }
 }
 
-fn read(body: &[u8]) -> Result<Option<f64>, QueryError> {
+fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Reading, QueryError> {
     let answer: Answer = serde_json::from_slice(body).map_err(QueryError::Malformed)?;
     if answer.status != "success" {
-        return Err(QueryError::Refused(
-            answer.error.chars().take(200).collect(),
-        ));
+        return Err(QueryError::Refused(short(&answer.error, credentials)));
     }
-    let text = match answer.data {
-        Some(Data::Vector(series)) => match series.as_slice() {
-            [] => return Ok(None),
-            [one] => one.value.1.clone(),
-            many => return Err(QueryError::Ambiguous(many.len())),
+    let (at, text) = match answer.data {
+        Some(Data::Vector(mut series)) => match series.len() {
+            0 => return Ok(Reading::default()),
+            1 => series.remove(0).value,
+            many => return Err(QueryError::Ambiguous(many)),
         },
-        Some(Data::Scalar((_, text))) => text,
+        Some(Data::Scalar(value)) => value,
         Some(Data::Matrix(_) | Data::String(_)) | None => {
             return Err(QueryError::Refused(
                 "the query gives no instant value".to_owned(),
             ));
         }
     };
-    text.parse()
-        .map(Some)
-        .map_err(|_| QueryError::Refused("the query's value is no number".to_owned()))
+    let value = text
+        .parse()
+        .map_err(|_| QueryError::Refused("the query's value is no number".to_owned()))?;
+    Ok(Reading {
+        value: Some(value),
+        age_ms: None,
+        skew_ms: Some(milliseconds(at).saturating_sub(now.as_millisecond())),
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, which a time that is no time may do"
+)]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
 }
 
 #[cfg(test)]
@@ -145,54 +97,80 @@ fn read(body: &[u8]) -> Result<Option<f64>, QueryError> {
 mod tests {
     use super::*;
 
-    fn vector(results: &str) -> Result<Option<f64>, QueryError> {
+    fn answer(text: &str) -> Result<Reading, QueryError> {
         read(
-            format!(
-                r#"{{"status":"success","data":{{"resultType":"vector","result":[{results}]}}}}"#
-            )
-            .as_bytes(),
+            text.as_bytes(),
+            &Credentials::default(),
+            Timestamp::from_second(100).unwrap(),
         )
+    }
+
+    fn vector(results: &str) -> Result<Reading, QueryError> {
+        answer(&format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{results}]}}}}"#
+        ))
     }
 
     #[test]
     fn one_series_is_the_value_and_none_is_no_data() {
+        let reading = vector(r#"{"metric":{},"value":[99.5,"98.5"]}"#).unwrap();
+        assert_eq!(reading.value, Some(98.5));
         assert_eq!(
-            vector(r#"{"metric":{},"value":[1.5,"99.5"]}"#).unwrap(),
-            Some(99.5)
+            reading.skew_ms,
+            Some(-500),
+            "the answer's own time against ours"
         );
-        assert_eq!(vector("").unwrap(), None);
+        assert_eq!(vector("").unwrap(), Reading::default());
+        let scalar =
+            answer(r#"{"status":"success","data":{"resultType":"scalar","result":[100,"7"]}}"#);
+        assert_eq!(scalar.unwrap().value, Some(7.0));
     }
 
     #[test]
     fn special_values_come_through_as_they_are() {
-        assert!(
-            vector(r#"{"metric":{},"value":[1,"NaN"]}"#)
-                .unwrap()
-                .unwrap()
-                .is_nan()
-        );
-        assert_eq!(
-            vector(r#"{"metric":{},"value":[1,"+Inf"]}"#).unwrap(),
-            Some(f64::INFINITY)
-        );
+        let of = |value| vector(&format!(r#"{{"metric":{{}},"value":[1,"{value}"]}}"#)).unwrap();
+        assert!(of("NaN").value.unwrap().is_nan());
+        assert_eq!(of("+Inf").value, Some(f64::INFINITY));
+        assert_eq!(of("-Inf").value, Some(f64::NEG_INFINITY));
     }
 
     #[test]
-    fn several_series_are_no_value() {
+    fn what_is_no_single_number_is_no_value() {
         let one = r#"{"metric":{},"value":[1,"1"]}"#;
         assert!(matches!(
             vector(&format!("{one},{one}")),
             Err(QueryError::Ambiguous(2))
         ));
+        for value in [r#"[1,null]"#, r#"[1,2]"#, "null", r#"["1","1"]"#] {
+            let error = vector(&format!(r#"{{"metric":{{}},"value":{value}}}"#));
+            assert!(matches!(error, Err(QueryError::Malformed(_))), "{value}");
+        }
+        assert!(matches!(
+            vector(r#"{"metric":{},"value":[1,"many"]}"#),
+            Err(QueryError::Refused(_))
+        ));
+        for (kind, result) in [("matrix", "[]"), ("string", r#"[1,"x"]"#)] {
+            let text = format!(
+                r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#
+            );
+            assert!(
+                matches!(answer(&text), Err(QueryError::Refused(_))),
+                "{kind}"
+            );
+        }
+        assert!(matches!(
+            answer(r#"{"status":"success"}"#),
+            Err(QueryError::Refused(_))
+        ));
     }
 
     #[test]
     fn refusal_carries_the_servers_words() {
-        let error = read(br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#);
+        let error = answer(r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#);
         assert_eq!(
             error.unwrap_err().to_string(),
-            "failed to query Prometheus: parse error"
+            "failed to query the metrics source: parse error"
         );
-        assert!(matches!(read(b"<html>"), Err(QueryError::Malformed(_))));
+        assert!(matches!(answer("<html>"), Err(QueryError::Malformed(_))));
     }
 }

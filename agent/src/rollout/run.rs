@@ -448,9 +448,10 @@ impl Run {
             bundle: seen.bundle,
             plan: &self.rollout.spec,
             namespace: &self.scene.namespace,
+            workload: &self.scene.workload.name,
             service: self
                 .scene
-                .canary_service
+                .service
                 .as_ref()
                 .map_or("", |service| service.name.as_str()),
             port: seen.service_port,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Source;
 use crate::{
-    application::ApplicationSpec, cluster::ClusterSpec, fleet::FleetSpec, rollout::RolloutSpec,
+    application::ApplicationSpec, cluster::ClusterSpec, fleet::FleetSpec,
+    metric_template::MetricTemplateSpec, rollout::RolloutSpec,
 };
 
 /// The kinds that a user writes.
@@ -20,11 +21,19 @@ pub enum Kind {
     Application,
     /// How one workload changes.
     Rollout,
+    /// A query that many rollouts use.
+    MetricTemplate,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are applied.
-    pub const ALL: [Self; 4] = [Self::Cluster, Self::Fleet, Self::Application, Self::Rollout];
+    pub const ALL: [Self; 5] = [
+        Self::Cluster,
+        Self::Fleet,
+        Self::MetricTemplate,
+        Self::Application,
+        Self::Rollout,
+    ];
 
     /// The kind as it stands in documents.
     #[must_use]
@@ -34,6 +43,7 @@ impl Kind {
             Self::Fleet => "Fleet",
             Self::Application => "Application",
             Self::Rollout => "Rollout",
+            Self::MetricTemplate => "MetricTemplate",
         }
     }
 
@@ -45,13 +55,17 @@ impl Kind {
             Self::Fleet => "fleets",
             Self::Application => "applications",
             Self::Rollout => "rollouts",
+            Self::MetricTemplate => "metrictemplates",
         }
     }
 
     /// Tells whether objects of the kind live in a namespace.
     #[must_use]
     pub const fn is_namespaced(self) -> bool {
-        matches!(self, Self::Application | Self::Rollout)
+        matches!(
+            self,
+            Self::Application | Self::Rollout | Self::MetricTemplate
+        )
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
@@ -111,6 +125,8 @@ pub enum Document {
     Application(Object<ApplicationSpec>),
     /// A rollout.
     Rollout(Object<RolloutSpec>),
+    /// A metric template.
+    MetricTemplate(Object<MetricTemplateSpec>),
 }
 
 impl Document {
@@ -122,6 +138,7 @@ impl Document {
             Self::Fleet(_) => Kind::Fleet,
             Self::Application(_) => Kind::Application,
             Self::Rollout(_) => Kind::Rollout,
+            Self::MetricTemplate(_) => Kind::MetricTemplate,
         }
     }
 
@@ -133,6 +150,7 @@ impl Document {
             Self::Fleet(object) => &object.metadata,
             Self::Application(object) => &object.metadata,
             Self::Rollout(object) => &object.metadata,
+            Self::MetricTemplate(object) => &object.metadata,
         }
     }
 
@@ -143,6 +161,7 @@ impl Document {
             Self::Fleet(object) => &mut object.metadata,
             Self::Application(object) => &mut object.metadata,
             Self::Rollout(object) => &mut object.metadata,
+            Self::MetricTemplate(object) => &mut object.metadata,
         }
     }
 
@@ -154,6 +173,7 @@ impl Document {
             Self::Fleet(object) => &object.source,
             Self::Application(object) => &object.source,
             Self::Rollout(object) => &object.source,
+            Self::MetricTemplate(object) => &object.source,
         }
     }
 
@@ -165,6 +185,7 @@ impl Document {
             Self::Fleet(object) => serde_json::to_value(&object.spec),
             Self::Application(object) => serde_json::to_value(&object.spec),
             Self::Rollout(object) => serde_json::to_value(&object.spec),
+            Self::MetricTemplate(object) => serde_json::to_value(&object.spec),
         };
         serde_json::json!({
             "apiVersion": crate::API_VERSION,

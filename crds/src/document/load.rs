@@ -271,6 +271,7 @@ fn typed(file: &str, root: Node, max_errors: usize) -> Result<Document, Vec<Docu
         Kind::Fleet => Document::Fleet(object(source, metadata, spec)?),
         Kind::Application => Document::Application(object(source, metadata, spec)?),
         Kind::Rollout => Document::Rollout(object(source, metadata, spec)?),
+        Kind::MetricTemplate => Document::MetricTemplate(object(source, metadata, spec)?),
     })
 }
 

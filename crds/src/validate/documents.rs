@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{application, finding::Findings, fleet, governed::governed, rollout};
+use super::{application, finding::Findings, fleet, governed::governed, metric_template, rollout};
 use crate::document::{Document, DocumentError, DocumentWarning, in_order};
 
 /// Checks documents that were parsed from one input. A Rollout whose application stands in the
@@ -59,5 +59,6 @@ fn one(document: &Document) -> Findings {
         Document::Fleet(object) => fleet::check_fleet(object),
         Document::Application(object) => application::check(object),
         Document::Rollout(object) => rollout::check(object),
+        Document::MetricTemplate(object) => metric_template::check(object),
     }
 }

@@ -1,6 +1,7 @@
 //! Checks of fleets and clusters.
 
 use super::{
+    analysis,
     finding::{Finding, Findings, Validated},
     names, traffic, waves,
 };
@@ -8,6 +9,7 @@ use crate::{
     cluster::ClusterSpec,
     document::{FieldPath, Kind, Object},
     fleet::{FleetSpec, MetricsDefaults},
+    metric_template::MetricSourceKind,
 };
 
 /// A fleet that passed its checks.
@@ -93,6 +95,10 @@ pub(super) fn check_cluster(object: &Object<ClusterSpec>) -> Findings {
 fn metrics(findings: &mut Findings, path: &FieldPath, metrics: Option<&MetricsDefaults>) {
     if let Some(metrics) = metrics {
         http_address(findings, &path.key("address"), &metrics.address);
+        if let Some(secret) = &metrics.secret_ref {
+            let at = path.key("secretRef");
+            analysis::secret_ref(findings, &at, MetricSourceKind::Prometheus, secret);
+        }
     }
 }
 

@@ -1,30 +1,15 @@
 //! Checks of a rollout's own fields.
 
-use std::collections::BTreeSet;
-
 use super::{
+    analysis,
     finding::{Finding, Findings, Validated},
-    fleet::http_address,
-    names, strategy, traffic,
+    hooks, names, strategy, traffic,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
     duration::Dur,
-    number::Num,
-    rollout::{
-        Analysis, Metric, MetricSource, MetricSourceKind, PortRef, Range, RolloutSpec, ServiceRef,
-        WorkloadRef,
-    },
+    rollout::{PortRef, RolloutSpec, ServiceRef, WorkloadRef},
 };
-
-/// The metrics that need no query.
-pub const METRIC_NAMES: [&str; 2] = [SUCCESS_RATE, DURATION];
-const SUCCESS_RATE: &str = "request-success-rate";
-const DURATION: &str = "request-duration";
-
-/// The shortest window: a window needs four scrapes, and none is scraped faster than once a second.
-const MIN_WINDOW: Dur = Dur::from_secs(4);
-const MIN_INTERVAL: Dur = Dur::from_secs(1);
 
 /// A rollout that passed its checks.
 #[derive(Clone, Debug)]
@@ -96,7 +81,8 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     }
     strategy::check(findings, path, rollout);
     traffic::of_rollout(findings, &path.key("traffic"), rollout);
-    analysis(findings, &path.key("analysis"), &rollout.analysis);
+    analysis::check(findings, &path.key("analysis"), rollout);
+    hooks::check(findings, &path.key("hooks"), rollout);
     let at_least_one_second = "use at least 1s";
     if rollout.progress_deadline < Dur::from_secs(1) {
         findings.error(&path.key("progressDeadline"), at_least_one_second);
@@ -148,96 +134,4 @@ fn is_port_name(name: &str) -> bool {
         && name.len() <= 15
         && name.contains(|c: char| c.is_ascii_lowercase())
         && !name.contains("--")
-}
-
-fn analysis(findings: &mut Findings, path: &FieldPath, analysis: &Analysis) {
-    if analysis.interval < MIN_INTERVAL {
-        findings.error(&path.key("interval"), "use at least 1s");
-    }
-    if analysis.metrics.is_empty() {
-        findings.warn(
-            &path.key("metrics"),
-            "no metrics are set (NothingConfigured): steps pass as soon as the pods are ready",
-        );
-    }
-    let mut seen = BTreeSet::new();
-    for (index, metric) in analysis.metrics.iter().enumerate() {
-        let at = path.key("metrics").index(index);
-        one_metric(findings, &at, metric);
-        let statistic = metric
-            .aggregation
-            .map(|aggregation| format!("{aggregation:?}"));
-        if !seen.insert((metric.name.as_str(), statistic)) {
-            findings.error(
-                &at,
-                format!("the metric {:?} stands here twice", metric.name),
-            );
-        }
-    }
-}
-
-fn one_metric(findings: &mut Findings, path: &FieldPath, metric: &Metric) {
-    if !METRIC_NAMES.contains(&metric.name.as_str()) {
-        let meant = crate::document::closest(&metric.name, METRIC_NAMES).map(str::to_owned);
-        let message = format!(
-            "unknown metric {:?}; use one of {}",
-            metric.name,
-            METRIC_NAMES.join(", ")
-        );
-        findings.error_with(&path.key("name"), message, meant);
-    }
-    range(findings, &path.key("range"), metric);
-    if metric.window < MIN_WINDOW {
-        findings.error(
-            &path.key("window"),
-            "use at least 4s: a window needs four scrapes",
-        );
-    }
-    if metric.aggregation.is_some() && metric.name == SUCCESS_RATE {
-        findings.error(
-            &path.key("aggregation"),
-            format!("{SUCCESS_RATE} is a share; an aggregation belongs to {DURATION}"),
-        );
-    }
-    if let Some(source) = &metric.source {
-        metric_source(findings, &path.key("source"), source);
-    }
-}
-
-fn range(findings: &mut Findings, path: &FieldPath, metric: &Metric) {
-    let Range { min, max } = &metric.range;
-    let (low, high) = (min.as_ref().map(Num::value), max.as_ref().map(Num::value));
-    match (low, high) {
-        (None, None) => findings.error(path, "set min, max or both"),
-        (Some(low), Some(high)) if low > high => {
-            findings.error(
-                path,
-                format!("min {low} is above max {high}: nothing would pass"),
-            );
-        }
-        _ => {}
-    }
-    if metric.name == SUCCESS_RATE && low.is_some_and(|low| low > 100.0) {
-        findings.error(
-            &path.key("min"),
-            "a success rate is a percentage: at most 100",
-        );
-    }
-    if high.is_some_and(|high| high < 0.0) {
-        findings.error(
-            &path.key("max"),
-            "no value of this metric is below 0: nothing would pass",
-        );
-    }
-}
-
-fn metric_source(findings: &mut Findings, path: &FieldPath, source: &MetricSource) {
-    let at = path.key("address");
-    match (source.kind, &source.address) {
-        (MetricSourceKind::Prometheus, Some(address)) => http_address(findings, &at, address),
-        (MetricSourceKind::Probe, Some(_)) => {
-            findings.error(&at, "a Probe asks the canary's pods; it has no address");
-        }
-        (_, None) => {}
-    }
 }

@@ -196,7 +196,7 @@ async fn watch_list(
 ) -> anyhow::Result<Code> {
     let screen = Screen::new(global);
     let mut path = format!("/api/v1/watch?kinds={}", kind.word());
-    if !args.all_namespaces && matches!(kind, Kind::Application | Kind::Rollout) {
+    if !args.all_namespaces && kind.is_namespaced() {
         path.push_str(&format!("&namespace={}", segment(&global.namespace)));
     }
     if let Some(selector) = &args.selector {
@@ -334,7 +334,7 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
             let item = item_of(client, global, kind, &name).await?;
             print(&render::tree::application(&item, &units.items, now, style))?;
         }
-        Kind::Cluster | Kind::Event => {
+        Kind::Cluster | Kind::MetricTemplate | Kind::Event => {
             bail!(Failure::Usage(
                 "tree shows a fleet, an application or a rollout".into()
             ))

@@ -13,12 +13,14 @@ pub enum Kind {
     Application,
     /// How a workload changes.
     Rollout,
+    /// A query that many rollouts use.
+    MetricTemplate,
     /// What happened.
     Event,
 }
 
 /// Every kind with the words that name it.
-const WORDS: [(Kind, &[&str]); 5] = [
+const WORDS: [(Kind, &[&str]); 6] = [
     (Kind::Cluster, &["cluster", "clusters", "bwcl"]),
     (Kind::Fleet, &["fleet", "fleets", "bwfleet"]),
     (
@@ -26,6 +28,10 @@ const WORDS: [(Kind, &[&str]); 5] = [
         &["application", "applications", "app", "apps", "bwapp"],
     ),
     (Kind::Rollout, &["rollout", "rollouts", "ro", "bwro"]),
+    (
+        Kind::MetricTemplate,
+        &["metrictemplate", "metrictemplates", "bwmt"],
+    ),
     (Kind::Event, &["event", "events", "ev"]),
 ];
 
@@ -43,7 +49,8 @@ impl Kind {
             .map(|(kind, _)| *kind)
             .ok_or_else(|| {
                 Failure::Usage(format!(
-                    "{text:?} is no kind; there are clusters, fleets, applications, rollouts and events"
+                    "{text:?} is no kind; there are clusters, fleets, applications, rollouts, \
+                     metrictemplates and events"
                 ))
             })
     }
@@ -56,6 +63,7 @@ impl Kind {
             Self::Fleet => "Fleet",
             Self::Application => "Application",
             Self::Rollout => "Rollout",
+            Self::MetricTemplate => "MetricTemplate",
             Self::Event => "Event",
         }
     }
@@ -66,15 +74,25 @@ impl Kind {
             Self::Fleet => "fleets",
             Self::Application => "applications",
             Self::Rollout => "rollouts",
+            Self::MetricTemplate => "metrictemplates",
             Self::Event => "events",
         }
+    }
+
+    /// Tells whether objects of the kind lie in namespaces that a path names.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        matches!(
+            self,
+            Self::Application | Self::Rollout | Self::MetricTemplate
+        )
     }
 
     /// Returns the path of the kind's list.
     #[must_use]
     pub fn list_path(self, namespace: Option<&str>) -> String {
         match (self, namespace) {
-            (Self::Application | Self::Rollout, Some(namespace)) => {
+            (kind, Some(namespace)) if kind.is_namespaced() => {
                 format!(
                     "/api/v1/namespaces/{}/{}",
                     segment(namespace),

@@ -49,6 +49,7 @@ fn track(weight: u32, phase: Phase) -> TrackSummary {
             limit: ">= 99".into(),
             verdict: Verdict::Pass,
             reason: String::new(),
+            ignored: false,
             at: "2026-03-01T12:09:50Z".into(),
         }],
         waiting_on: Vec::new(),

@@ -129,6 +129,8 @@ pub enum Kind {
     Application,
     /// Rollouts and their runs; of a namespace.
     Rollout,
+    /// Metric templates; of a namespace.
+    MetricTemplate,
     /// Events; of a namespace, or global for clusters.
     Event,
     /// Join tokens of agents; global.
@@ -144,7 +146,10 @@ impl Kind {
     }
 
     const fn is_tenant_owned(self) -> bool {
-        matches!(self, Self::Application | Self::Rollout)
+        matches!(
+            self,
+            Self::Application | Self::Rollout | Self::MetricTemplate
+        )
     }
 
     const fn as_str(self) -> &'static str {
@@ -153,6 +158,7 @@ impl Kind {
             Self::Fleet => "fleets",
             Self::Application => "applications",
             Self::Rollout => "rollouts",
+            Self::MetricTemplate => "metric templates",
             Self::Event => "events",
             Self::JoinToken => "join tokens",
             Self::ApiToken => "API tokens",

@@ -1,5 +1,7 @@
 //! Releases: one immutable revision of what an application runs.
 
+mod templates;
+
 use std::collections::BTreeMap;
 
 use bellwether_api::{
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use templates::{TemplateError, Templates, fill, find};
 
 /// Namespace of objects that name none where neither component nor application says.
 pub const DEFAULT_TARGET_NAMESPACE: &str = "default";
@@ -119,6 +123,17 @@ pub enum ReleaseError {
         rollout: String,
         /// The component.
         component: String,
+    },
+    /// A metric's template is missing or does not fit.
+    #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
+    Template {
+        /// The rollout.
+        rollout: String,
+        /// The metric.
+        metric: String,
+        /// Why.
+        #[source]
+        source: Box<TemplateError>,
     },
 }
 

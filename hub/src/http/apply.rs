@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{
     auth::Caller,
     extract::{LimitedBody, Query},
+    metric_templates,
     problem::{ApiError, ApiResult},
     reason::reason,
     redact::is_redacted,
@@ -146,7 +147,8 @@ pub async fn apply_documents(
     }
     written.sort_by_key(|(at, _)| *at);
     result.objects = written.into_iter().map(|(_, object)| object).collect();
-    let checked = references::check(&mut tx, &documents, default_namespace).await?;
+    let mut checked = references::check(&mut tx, &documents, default_namespace).await?;
+    metric_templates::check(&mut tx, &documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));
     }
@@ -205,6 +207,7 @@ const fn kind_of(document: &Document) -> Kind {
         Document::Fleet(_) => Kind::Fleet,
         Document::Application(_) => Kind::Application,
         Document::Rollout(_) => Kind::Rollout,
+        Document::MetricTemplate(_) => Kind::MetricTemplate,
     }
 }
 
@@ -267,6 +270,7 @@ async fn write(
         Document::Fleet(object) => (RecordKind::Fleet, to_json(&object.spec)?),
         Document::Application(object) => (RecordKind::Application, to_json(&object.spec)?),
         Document::Rollout(object) => (RecordKind::Rollout, to_json(&object.spec)?),
+        Document::MetricTemplate(object) => (RecordKind::MetricTemplate, to_json(&object.spec)?),
     };
     let metadata = document.metadata();
     let new = NewRecord {

@@ -227,7 +227,10 @@ pub async fn create_token(
         })?;
     if let Some(address) = request.metrics_address {
         let spec = ClusterSpec {
-            metrics: Some(MetricsDefaults { address }),
+            metrics: Some(MetricsDefaults {
+                address,
+                ..MetricsDefaults::default()
+            }),
         };
         let patch = ClusterPatch {
             spec: Some(json!(spec)),

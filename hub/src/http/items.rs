@@ -216,6 +216,7 @@ pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> 
     let application = match record.key.kind {
         RecordKind::Fleet => return Ok(scene.fleet(record)),
         RecordKind::Application => Some(record.key.name.clone()),
+        RecordKind::MetricTemplate => None,
         RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
     };
     let Some(name) = application else {

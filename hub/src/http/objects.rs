@@ -22,6 +22,7 @@ use super::{
     deletion::{DeleteQuery, refuse_unconfirmed},
     extract::{LimitedBody, Path, Query},
     items::{Scene, show},
+    metric_templates,
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
     reason::{ReasonQuery, reason},
@@ -36,6 +37,7 @@ const fn kind(kind: RecordKind) -> Kind {
         RecordKind::Fleet => Kind::Fleet,
         RecordKind::Application => Kind::Application,
         RecordKind::Rollout => Kind::Rollout,
+        RecordKind::MetricTemplate => Kind::MetricTemplate,
     }
 }
 
@@ -165,6 +167,7 @@ async fn delete(
     let scene = Scene::load(app).await?;
     match key.kind {
         RecordKind::Fleet => refuse_used(app, &key.name).await?,
+        RecordKind::MetricTemplate => metric_templates::refuse_used(app, &key).await?,
         RecordKind::Application => refuse_unconfirmed(app, &scene, &key, confirmed).await?,
         RecordKind::Rollout => {}
     }
@@ -399,4 +402,15 @@ namespaced_kind!(
     "/rollouts",
     "/namespaces/{namespace}/rollouts",
     "/namespaces/{namespace}/rollouts/{name}"
+);
+namespaced_kind!(
+    MetricTemplate,
+    all_metric_templates,
+    list_metric_templates,
+    get_metric_template,
+    put_metric_template,
+    delete_metric_template,
+    "/metrictemplates",
+    "/namespaces/{namespace}/metrictemplates",
+    "/namespaces/{namespace}/metrictemplates/{name}"
 );

@@ -131,7 +131,7 @@ async fn touched(
                     }
                 }
             }
-            Document::Cluster(_) => {}
+            Document::Cluster(_) | Document::MetricTemplate(_) => {}
         }
     }
     Ok(found)
@@ -333,7 +333,7 @@ impl Subject<'_> {
     }
 }
 
-fn finding(
+pub(super) fn finding(
     source: &Source,
     path: FieldPath,
     message: String,
@@ -398,7 +398,7 @@ async fn rollouts(
 }
 
 /// Reads the specs of a kind; one that cannot be read is left out, and the loops say so.
-async fn specs<T: DeserializeOwned>(
+pub(super) async fn specs<T: DeserializeOwned>(
     tx: &mut Tx,
     kind: RecordKind,
     namespace: Option<&str>,

@@ -76,6 +76,13 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
             objects::put_rollout,
             objects::delete_rollout
         ))
+        .routes(routes!(objects::all_metric_templates))
+        .routes(routes!(objects::list_metric_templates))
+        .routes(routes!(
+            objects::get_metric_template,
+            objects::put_metric_template,
+            objects::delete_metric_template
+        ))
         .routes(routes!(clusters::list_clusters))
         .routes(routes!(clusters::get_cluster, clusters::delete_cluster))
         .routes(routes!(clusters::label_cluster))

@@ -58,6 +58,9 @@ pub async fn watch(
                 (Kind::Application, wanted.namespace.as_deref())
             }
             Followed::Record(RecordKind::Rollout) => (Kind::Rollout, wanted.namespace.as_deref()),
+            Followed::Record(RecordKind::MetricTemplate) => {
+                (Kind::MetricTemplate, wanted.namespace.as_deref())
+            }
         };
         caller.may(Verb::Watch, kind, namespace)?;
     }
@@ -81,8 +84,10 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
             "Fleet" => Ok(Followed::Record(RecordKind::Fleet)),
             "Application" => Ok(Followed::Record(RecordKind::Application)),
             "Rollout" => Ok(Followed::Record(RecordKind::Rollout)),
+            "MetricTemplate" => Ok(Followed::Record(RecordKind::MetricTemplate)),
             other => Err(ApiError::bad_request(format!(
-                "{other:?} cannot be watched; there are Cluster, Fleet, Application and Rollout"
+                "{other:?} cannot be watched; there are Cluster, Fleet, Application, Rollout and \
+                 MetricTemplate"
             ))),
         })
         .collect::<ApiResult<Vec<_>>>()?;

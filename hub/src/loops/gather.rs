@@ -38,6 +38,7 @@ pub(super) struct Gatherer {
     all_is_stale: bool,
     stale_clusters: BTreeSet<String>,
     fleets_are_stale: bool,
+    templates_are_stale: bool,
     reconnected: BTreeSet<Uuid>,
     leases_read: Option<Instant>,
 }
@@ -56,6 +57,7 @@ impl Gatherer {
             all_is_stale: true,
             stale_clusters: BTreeSet::new(),
             fleets_are_stale: false,
+            templates_are_stale: false,
             reconnected: BTreeSet::new(),
             leases_read: None,
             store,
@@ -214,6 +216,10 @@ impl Gatherer {
                 self.fleets_are_stale = true;
                 true
             }
+            "MetricTemplate" => {
+                self.templates_are_stale = true;
+                true
+            }
             _ => {
                 self.stale_clusters.insert(name.clone());
                 placement_of(before) != placement_of(now)
@@ -226,6 +232,7 @@ impl Gatherer {
             self.world = World::load(&self.store, self.started).await?;
             self.all_is_stale = false;
             self.fleets_are_stale = false;
+            self.templates_are_stale = false;
             self.stale_clusters.clear();
             self.leases_read = Some(Instant::now());
             return Ok(());
@@ -233,6 +240,10 @@ impl Gatherer {
         if self.fleets_are_stale {
             self.world.read_fleets(&self.store).await?;
             self.fleets_are_stale = false;
+        }
+        if self.templates_are_stale {
+            self.world.read_templates(&self.store).await?;
+            self.templates_are_stale = false;
         }
         if !self.stale_clusters.is_empty() {
             self.world

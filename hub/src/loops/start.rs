@@ -57,12 +57,12 @@ pub(super) async fn compare(
     let Known {
         wanted, placement, ..
     } = known;
-    let content = content(&application.name, &wanted.spec, &wanted.rollouts).map_err(|source| {
-        LoopError::Release {
+    let content = content(&application.name, &wanted.spec, &wanted.rollouts)
+        .and_then(|content| content.with_templates(&application.namespace, world.templates()))
+        .map_err(|source| LoopError::Release {
             application: application.clone(),
             source: Box::new(source),
-        }
-    })?;
+        })?;
     let digest = content.digest();
     if latest.is_some_and(|latest| latest.release.digest.to_string() == digest) {
         return Ok(Next::Nothing);

@@ -7,10 +7,12 @@ use bellwether_api::{
     application::ApplicationSpec,
     cluster::ClusterSpec,
     fleet::{FleetDefaults, FleetSpec},
+    reference::NamespacedName,
     status::UnitStatus,
 };
 use bellwether_hub_core::{
     placement::{ClusterFacts, Placement, PlacementError, place},
+    release::Templates,
     run::ClusterSeen,
 };
 use bellwether_store::{
@@ -23,13 +25,14 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// What is known of clusters and fleets. Cheap to clone: a look keeps the one that it began with.
+/// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     clusters: Arc<Clusters>,
     links: Arc<HashMap<Uuid, Link>>,
     leases: Arc<BTreeMap<Uuid, ReplicaLease>>,
     fleets: Arc<BTreeMap<String, FleetSpec>>,
+    templates: Arc<Templates>,
     /// Since when this hub hears agents; absent = it does not matter.
     started: Option<Timestamp>,
 }
@@ -71,6 +74,7 @@ impl World {
         };
         world.take_clusters(None, clusters::list(store).await?);
         world.read_fleets(store).await?;
+        world.read_templates(store).await?;
         world.read_leases(store).await?;
         Ok(world)
     }
@@ -159,6 +163,33 @@ impl World {
         }
         self.fleets = Arc::new(fleets);
         Ok(())
+    }
+
+    /// Reads the metric templates.
+    pub async fn read_templates(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut templates = Templates::default();
+        for record in records::list_all(store, RecordKind::MetricTemplate).await? {
+            let name = NamespacedName {
+                namespace: record.key.namespace,
+                name: record.key.name,
+            };
+            match serde_json::from_value(record.spec) {
+                Ok(spec) => {
+                    templates.insert(name, spec);
+                }
+                // Whoever names it is told that there is no such template.
+                Err(error) => {
+                    tracing::error!(template = %name, error = %error, "metric template is unreadable");
+                }
+            }
+        }
+        self.templates = Arc::new(templates);
+        Ok(())
+    }
+
+    /// Every metric template.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     /// The identities of every cluster that may speak.

@@ -1,4 +1,4 @@
-//! What users wrote: Fleet, Application, Rollout. Clusters have a table of their own.
+//! What users wrote: Fleet, Application, Rollout, MetricTemplate. Clusters have a table of their own.
 
 mod read;
 mod removal;
@@ -26,6 +26,8 @@ pub enum RecordKind {
     Application,
     /// In a namespace.
     Rollout,
+    /// In a namespace.
+    MetricTemplate,
 }
 
 /// Names one record.

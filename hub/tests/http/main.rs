@@ -7,5 +7,6 @@ mod applying;
 mod authors;
 mod harness;
 mod health;
+mod metric_templates;
 mod reading;
 mod watching;

@@ -1,16 +1,22 @@
 //! From samples to a verdict.
 
 use bellwether_api::{
+    analysis::{Analysis, AnalysisFailure, Metric, OnNoData, Range},
     duration::Dur,
-    rollout::{Analysis, Metric, OnNoData},
     status::{CheckResult, Verdict},
 };
 use jiff::Timestamp;
+
+use super::{query::counts_requests, relative};
 
 /// Scrapes below which a window says nothing.
 const MIN_SCRAPES: u32 = 2;
 /// A declared window must span this many scrapes.
 const SCRAPES_PER_WINDOW: i64 = 4;
+/// How far a measurement may lie ahead of its source's clock, in milliseconds.
+const MAX_AHEAD_MS: i64 = 1_000;
+/// How far the source's clock may be from ours, in milliseconds.
+const MAX_SKEW_MS: i64 = 30_000;
 
 /// What was measured of one metric.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,15 +29,25 @@ pub struct Sample {
     pub scrapes: Option<u32>,
     /// The window that was measured ([`effective_window`]).
     pub window: Dur,
+    /// How long before the answer the newest measurement in it was made, in milliseconds, by the
+    /// source's own clock; below 0 = after it; absent = the source could not say.
+    pub age_ms: Option<i64>,
+    /// How far the source's clock is ahead of ours, in milliseconds; absent = it gave no time.
+    pub skew_ms: Option<i64>,
+    /// What the old version showed over the same window; absent = it was not asked for.
+    pub stable: Option<Box<Sample>>,
     /// Why the source could not answer; empty = it did.
     pub error: String,
 }
 
-/// One check: a verdict for the step and what it rests on.
+/// One check: a verdict for the step, what it rests on and what it calls for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Check {
-    /// The verdict over all metrics.
+pub struct CheckOutcome {
+    /// The verdict over all metrics that decide.
     pub verdict: Verdict,
+    /// What is to happen once failed checks reach the threshold: the strongest that a failed metric
+    /// asks for; `None` unless the verdict is Fail.
+    pub on_failure: Option<AnalysisFailure>,
     /// One result per metric, in the plan's order.
     pub results: Vec<CheckResult>,
 }
@@ -56,28 +72,91 @@ pub fn evaluate(
     let value = sample
         .and_then(|sample| sample.value)
         .filter(|value| value.is_finite());
-    let (verdict, reason) = match judge(metric, analysis, sample) {
+    let range = metric.limits();
+    let stable = sample.and_then(|sample| sample.stable.as_deref());
+    let stable = metric
+        .relative
+        .as_ref()
+        .map(|relative| (relative, judge(metric, analysis, stable)));
+    let judged = judge(metric, analysis, sample).and_then(|value| match &stable {
+        _ if !lies_in(&range, value) => Ok(false),
+        None => Ok(true),
+        Some((relative, Ok(stable))) => Ok(relative::allows(metric, relative, value, *stable)),
+        Some((_, Err(reason))) => Err(format!("{reason} (of the old version)")),
+    });
+    let against = stable.map(|(relative, stable)| relative::limit(metric, relative, stable.ok()));
+    let limits: Vec<String> = limit(&range).into_iter().chain(against).collect();
+    let (verdict, reason) = match judged {
         Ok(true) => (Verdict::Pass, String::new()),
         Ok(false) => (Verdict::Fail, String::new()),
         Err(reason) => (Verdict::Unknown, reason),
     };
     CheckResult {
-        metric: metric.name.clone(),
+        metric: metric.key(),
         value: value.map(printed),
-        limit: limit(metric),
+        limit: limits.join(", "),
         verdict,
         reason,
+        ignored: !metric.decides(),
         at: at.to_string(),
     }
 }
 
-fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Result<bool, String> {
+/// Returns the value of a sample that may be compared with limits, or why it may not.
+fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Result<f64, String> {
     let Some(sample) = sample else {
         return Err("NoData: nothing was measured".to_owned());
     };
     if !sample.error.is_empty() {
         return Err(format!("SourceError: {}", sample.error));
     }
+    is_timely(metric, sample)?;
+    has_enough(metric, analysis, sample)?;
+    let Some(value) = sample.value else {
+        return Err(format!("NoData: no value in {}", sample.window));
+    };
+    if !value.is_finite() {
+        return Err(format!("NotANumber: the source answered {value}"));
+    }
+    Ok(value)
+}
+
+/// Whether the sample speaks of the window that was asked for.
+fn is_timely(metric: &Metric, sample: &Sample) -> Result<(), String> {
+    let span = |ms: i64| Dur::from_millis(ms.unsigned_abs());
+    if let Some(skew) = sample.skew_ms.filter(|skew| skew.abs() > MAX_SKEW_MS) {
+        let way = if skew > 0 { "ahead of" } else { "behind" };
+        return Err(format!(
+            "ClockSkew: the source's answer is {} {way} the agent's clock",
+            span(skew)
+        ));
+    }
+    let Some(age) = sample.age_ms else {
+        return Ok(());
+    };
+    if age < -MAX_AHEAD_MS {
+        return Err(format!(
+            "FutureSample: the newest measurement lies {} ahead",
+            span(age)
+        ));
+    }
+    // What is scraped comes at least four times a window; other sources answer points of it.
+    let oldest = match sample.scrapes {
+        Some(_) => metric.window.as_millis() / 2,
+        None => metric.window.as_millis(),
+    };
+    if age > oldest {
+        return Err(format!(
+            "StaleSample: the newest measurement is {} old; {} would do",
+            span(age),
+            span(oldest)
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the sample rests on enough scrapes and requests.
+fn has_enough(metric: &Metric, analysis: &Analysis, sample: &Sample) -> Result<(), String> {
     if let Some(scrapes) = sample.scrapes {
         if scrapes < MIN_SCRAPES {
             return Err(format!(
@@ -107,74 +186,82 @@ fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Resul
             sample.window
         ));
     }
-    let Some(value) = sample.value else {
-        return Err(format!("NoData: no value in {}", sample.window));
-    };
-    if !value.is_finite() {
-        return Err(format!("NotANumber: the source answered {value}"));
+    // A share of nothing is no share, whatever number the source makes of it.
+    if counts_requests(metric) && requests.is_some_and(|requests| requests <= 0.0) {
+        return Err(format!("NoRequests: none in {}", sample.window));
     }
-    let above_min = metric
-        .range
-        .min
-        .as_ref()
-        .is_none_or(|min| value >= min.value());
-    let below_max = metric
-        .range
-        .max
-        .as_ref()
-        .is_none_or(|max| value <= max.value());
-    Ok(above_min && below_max)
+    Ok(())
 }
 
-/// Judges a step: every metric of the plan, folded. A failed one fails the check; one without data
-/// holds it, fails it or is left out as `onNoData` says; when nothing is left the check is Unknown;
-/// a plan without metrics is NothingConfigured.
+fn lies_in(range: &Range, value: f64) -> bool {
+    let above_min = range.min.as_ref().is_none_or(|min| value >= min.value());
+    let below_max = range.max.as_ref().is_none_or(|max| value <= max.value());
+    above_min && below_max
+}
+
+/// Judges a step: every metric of the plan that decides, folded. A failed one fails the check; one
+/// without data holds it, fails it or is left out as `onNoData` says; when nothing is left the check
+/// is Unknown; a plan without metrics is NothingConfigured. `sample_of` finds a sample by its
+/// metric's [`Metric::key`].
 #[must_use]
 pub fn check<'a>(
     analysis: &Analysis,
     sample_of: impl Fn(&str) -> Option<&'a Sample>,
     at: Timestamp,
-) -> Check {
+) -> CheckOutcome {
     if analysis.metrics.is_empty() {
-        return Check {
+        return CheckOutcome {
             verdict: Verdict::NothingConfigured,
+            on_failure: None,
             results: Vec::new(),
         };
     }
-    let (mut failed, mut held, mut passed) = (false, false, false);
+    let (mut held, mut passed) = (false, false);
+    let mut failed: Vec<AnalysisFailure> = Vec::new();
     let mut results = Vec::with_capacity(analysis.metrics.len());
     for metric in &analysis.metrics {
-        let result = evaluate(metric, analysis, sample_of(&metric.name), at);
-        match result.verdict {
-            Verdict::Pass => passed = true,
-            Verdict::Fail => failed = true,
-            _ => match metric.on_no_data.unwrap_or(analysis.on_no_data) {
-                OnNoData::Hold => held = true,
-                OnNoData::Fail => failed = true,
-                OnNoData::Ignore => {}
-            },
+        let result = evaluate(metric, analysis, sample_of(&metric.key()), at);
+        if let Some(action) = metric.acts(analysis).filter(|_| metric.decides()) {
+            match result.verdict {
+                Verdict::Pass => passed = true,
+                Verdict::Fail => failed.push(action),
+                _ => match metric.on_no_data.unwrap_or(analysis.on_no_data) {
+                    OnNoData::Hold => held = true,
+                    OnNoData::Fail => failed.push(action),
+                    OnNoData::Ignore => {}
+                },
+            }
         }
         results.push(result);
     }
-    let verdict = match (failed, held, passed) {
-        (true, ..) => Verdict::Fail,
+    let on_failure = if failed.contains(&AnalysisFailure::Rollback) {
+        Some(AnalysisFailure::Rollback)
+    } else {
+        failed.first().copied()
+    };
+    let verdict = match (on_failure, held, passed) {
+        (Some(_), ..) => Verdict::Fail,
         (_, true, _) | (.., false) => Verdict::Unknown,
         _ => Verdict::Pass,
     };
-    Check { verdict, results }
+    CheckOutcome {
+        verdict,
+        on_failure,
+        results,
+    }
 }
 
-fn printed(value: f64) -> String {
+pub(super) fn printed(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn limit(metric: &Metric) -> String {
-    match (&metric.range.min, &metric.range.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!("≥ {min}"),
-        (None, Some(max)) => format!("≤ {max}"),
-        (None, None) => String::new(),
+fn limit(range: &Range) -> Option<String> {
+    match (&range.min, &range.max) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}")),
+        (Some(min), None) => Some(format!("≥ {min}")),
+        (None, Some(max)) => Some(format!("≤ {max}")),
+        (None, None) => None,
     }
 }
 

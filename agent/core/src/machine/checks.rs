@@ -1,6 +1,7 @@
 //! Checks of a weight that is in force: asked for, answered, counted.
 
 use bellwether_api::{
+    analysis::AnalysisFailure,
     duration::Dur,
     status::{CheckResult, FailureReason, Severity, Verdict},
 };
@@ -12,14 +13,23 @@ use crate::analysis;
 /// Checks are never closer than this.
 const MIN_INTERVAL: Dur = Dur::from_secs(1);
 
-/// Makes the check that is due. Returns its verdict and when the next one is due; `None` while none
-/// is due or it is not answered, with what is waited for.
+/// A check that was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked {
+    pub(super) verdict: Verdict,
+    /// What its failed metrics ask for, should it be one failure too many.
+    pub(super) on_failure: AnalysisFailure,
+    pub(super) next_check_at: Timestamp,
+}
+
+/// Makes the check that is due; `None` while none is due or it is not answered, with what is waited
+/// for.
 pub(super) fn check(
     turn: &mut Turn<'_>,
     since: Timestamp,
     due: Timestamp,
     again: bool,
-) -> Option<(Verdict, Timestamp)> {
+) -> Option<Checked> {
     if turn.now < due {
         turn.wait_until(
             "CheckDue",
@@ -32,11 +42,15 @@ pub(super) fn check(
         turn.stands_still = !held;
         return None;
     }
-    let next = turn.after(interval(turn));
     let plan = &turn.grant.plan.analysis;
+    let made = Checked {
+        verdict: Verdict::NothingConfigured,
+        on_failure: plan.on_failure,
+        next_check_at: turn.after(interval(turn)),
+    };
     if plan.metrics.is_empty() {
         turn.state.check += 1;
-        return Some((Verdict::NothingConfigured, next));
+        return Some(made);
     }
     let check = turn.state.check;
     let Some(samples) = turn
@@ -59,26 +73,31 @@ pub(super) fn check(
             .find(|metric| metric.metric == name)
             .map(|metric| &metric.sample)
     };
-    let analysis::Check {
+    let analysis::CheckOutcome {
         verdict,
+        on_failure,
         results: checks,
     } = analysis::check(plan, sample_of, samples.at);
     let was_unknown = turn
         .state
         .checks
         .iter()
-        .any(|check| check.verdict == Verdict::Unknown);
+        .any(|check| check.verdict == Verdict::Unknown && !check.ignored);
     turn.state.checks = checks;
     turn.state.check += 1;
     if verdict == Verdict::Unknown && !(again && was_unknown) {
         let message = described(&turn.state.checks, Verdict::Unknown);
         turn.say(Severity::Warn, "CheckUnknown", message);
     }
-    Some((verdict, next))
+    Some(Checked {
+        verdict,
+        on_failure: on_failure.unwrap_or(made.on_failure),
+        ..made
+    })
 }
 
-/// Counts a failed check. Returns whether it was one too many.
-pub(super) fn failed(turn: &mut Turn<'_>) -> bool {
+/// Counts a failed check, whose metrics ask for `on_failure`. Returns whether it was one too many.
+pub(super) fn failed(turn: &mut Turn<'_>, on_failure: AnalysisFailure) -> bool {
     turn.state.failed_checks = turn.state.failed_checks.saturating_add(1);
     let (count, threshold) = (turn.state.failed_checks, threshold(turn));
     let why = described(&turn.state.checks, Verdict::Fail);
@@ -93,6 +112,7 @@ pub(super) fn failed(turn: &mut Turn<'_>) -> bool {
             reason: FailureReason::FailedChecks,
             message,
         },
+        on_failure,
     );
     true
 }
@@ -109,7 +129,7 @@ pub(super) fn interval(turn: &Turn<'_>) -> Dur {
 fn described(checks: &[CheckResult], verdict: Verdict) -> String {
     let of_verdict: Vec<_> = checks
         .iter()
-        .filter(|check| check.verdict == verdict)
+        .filter(|check| check.verdict == verdict && !check.ignored)
         .map(said_of)
         .collect();
     if of_verdict.is_empty() {

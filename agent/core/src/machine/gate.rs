@@ -33,10 +33,11 @@ pub(super) fn gate(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, part: St
     let idle = step.by_hand && turn.state.split().is_none();
     if !turn.grant.plan.analysis.metrics.is_empty()
         && !idle
-        && let Some((checked, next_check_at)) = check(turn, since, next_check_at, true)
+        && let Some(made) = check(turn, since, next_check_at, true)
     {
-        match checked {
-            Verdict::Fail if failed(turn) => {}
+        let next_check_at = made.next_check_at;
+        match made.verdict {
+            Verdict::Fail if failed(turn, made.on_failure) => {}
             Verdict::Fail => {
                 // One more check that passes leads back here.
                 let at = Analysis {

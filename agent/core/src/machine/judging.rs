@@ -53,21 +53,25 @@ pub(super) fn analysing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, at:
         return;
     }
     if at.checked
-        && let Some(check) = turn.state.checks.iter().find(|one| !lets_pass(one.verdict))
+        && let Some(check) = turn
+            .state
+            .checks
+            .iter()
+            .find(|one| !one.ignored && !lets_pass(one.verdict))
     {
         let message = said_of(check);
         turn.wait("ChecksNotPassed", message);
     }
-    let Some((verdict, next_check_at)) = check(turn, at.since, at.next_check_at, at.checked) else {
+    let Some(made) = check(turn, at.since, at.next_check_at, at.checked) else {
         return;
     };
     let at = Analysis {
-        next_check_at,
+        next_check_at: made.next_check_at,
         ..at
     };
-    match verdict {
-        Verdict::Pass | Verdict::NothingConfigured => passed(turn, index, step, at, verdict),
-        Verdict::Fail if failed(turn) => {}
+    match made.verdict {
+        Verdict::Pass | Verdict::NothingConfigured => passed(turn, index, step, at, made.verdict),
+        Verdict::Fail if failed(turn, made.on_failure) => {}
         _ => {
             let at = Analysis {
                 checked: true,

@@ -47,6 +47,7 @@ pub(super) fn account(turn: &mut Turn<'_>) -> bool {
             reason: FailureReason::DeadlineExceeded,
             message,
         },
+        turn.grant.plan.analysis.on_failure,
     );
     true
 }

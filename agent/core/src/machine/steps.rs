@@ -1,8 +1,8 @@
 //! The steps of a plan: pods ready, endpoints ready, route observed, checks, gate, next.
 
 use bellwether_api::{
+    analysis::AnalysisFailure,
     number::Weight,
-    rollout::AnalysisFailure,
     status::{Severity, Verdict},
     strategy::Manual,
 };
@@ -149,8 +149,8 @@ fn in_force(turn: &Turn<'_>) -> String {
 }
 
 /// Ends the run, or asks a human where the plan says so.
-pub(super) fn fail(turn: &mut Turn<'_>, why: Failure) {
-    let asks = turn.grant.plan.analysis.on_failure == AnalysisFailure::Pause;
+pub(super) fn fail(turn: &mut Turn<'_>, why: Failure, on_failure: AnalysisFailure) {
+    let asks = on_failure == AnalysisFailure::Pause;
     let Stage::Step { index, .. } = &turn.state.stage else {
         rollback::begin(turn, why);
         return;

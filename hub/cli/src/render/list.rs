@@ -49,6 +49,8 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "CONDITIONS",
             "AGE",
         ],
+        ("MetricTemplate", false) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "AGE"],
+        ("MetricTemplate", true) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "QUERY", "AGE"],
         (_, false) => &[
             "NAMESPACE",
             "NAME",
@@ -75,6 +77,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "Cluster" => cluster_row(item, wide, now, style),
             "Fleet" => fleet_row(item, wide),
             "Application" => application_row(item, wide, style),
+            "MetricTemplate" => metric_template_row(item, wide),
             _ => rollout_row(item, wide, style),
         };
         row.push(ago(item.metadata.creation_timestamp.as_deref(), now));
@@ -206,6 +209,20 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
                 .map_or("-".to_owned(), |at| until(at, now)),
         );
         row.push(text(&status["message"]));
+    }
+    row
+}
+
+fn metric_template_row(item: &Item, wide: bool) -> Vec<String> {
+    let text = |field: &str, none: &str| item.spec[field].as_str().unwrap_or(none).to_owned();
+    let mut row = vec![
+        item.metadata.namespace.clone().unwrap_or_default(),
+        item.metadata.name.clone(),
+        text("type", "-"),
+        text("address", "the cluster's"),
+    ];
+    if wide {
+        row.push(text("query", "-"));
     }
     row
 }
@@ -370,6 +387,27 @@ mod tests {
         let drawn = draw("Cluster", &[cluster(3_661), cluster(-600)], false);
         assert!(drawn.contains("ClockSkew +61m"), "{drawn}");
         assert!(drawn.contains("ClockSkew -10m"), "{drawn}");
+    }
+
+    #[test]
+    fn metric_templates_show_where_they_are_read() {
+        let spec = json!({"type": "Http", "address": "http://stats", "query": "/a#/b"});
+        let items = [
+            item("MetricTemplate", "errors", spec, json!({})),
+            item(
+                "MetricTemplate",
+                "up",
+                json!({"type": "Prometheus", "query": "up"}),
+                json!({}),
+            ),
+        ];
+        let narrow = draw("MetricTemplate", &items, false);
+        assert!(
+            narrow.contains("http://stats") && !narrow.contains("/a#/b"),
+            "{narrow}"
+        );
+        assert!(narrow.contains("the cluster's"), "{narrow}");
+        assert!(draw("MetricTemplate", &items, true).contains("/a#/b"));
     }
 
     #[test]

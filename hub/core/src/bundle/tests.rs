@@ -56,6 +56,7 @@ fn release() -> Release {
 fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
     let at = |address: &str| MetricsDefaults {
         address: address.to_owned(),
+        ..MetricsDefaults::default()
     };
     let cluster = ClusterFacts {
         id: Uuid::from_u128(1),

@@ -84,6 +84,6 @@ fn sample_of(value: f64) -> Sample {
         requests: Some(1_000.0),
         scrapes: Some(10),
         window: Dur::from_secs(20),
-        error: String::new(),
+        ..Sample::default()
     }
 }

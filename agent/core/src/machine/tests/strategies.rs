@@ -1,9 +1,10 @@
 //! Whole runs of every strategy.
 
 use bellwether_api::{
+    analysis::{AnalysisFailure, MetricOnFailure},
     command::{AbortCause, CommandOutcome, Verb},
     number::{IntOrPercent, Weight},
-    rollout::{AnalysisFailure, OnDeletion, RolloutSpec},
+    rollout::{OnDeletion, RolloutSpec},
     status::{FailureReason, Phase, Verdict},
     strategy::Manual,
 };
@@ -507,6 +508,21 @@ fn nobody_is_asked_once_the_rollout_is_deleted() {
     cluster.extra.deleted = true;
     cluster.finish();
     assert_eq!(failure(&cluster), FailureReason::FailedChecks);
+    cluster.assert_clean("old");
+}
+
+#[test]
+fn a_metric_that_asks_for_a_human_pauses_a_run_that_would_go_back() {
+    let mut spec = pausing();
+    spec.analysis.on_failure = AnalysisFailure::Rollback;
+    spec.analysis.metrics[0].on_failure = Some(MetricOnFailure::Pause);
+    let mut cluster = Cluster::new(spec);
+    cluster.until(|state| state.weight.percent() == 20);
+    cluster.metric = Some(1.0);
+    cluster.until(is_held);
+    assert_eq!(cluster.state.weight.percent(), 20);
+    abort(&mut cluster, AbortCause::Manual);
+    cluster.finish();
     cluster.assert_clean("old");
 }
 

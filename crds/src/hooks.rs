@@ -1,0 +1,99 @@
+//! Hooks: what is asked of, or told to, others in the course of a run.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{duration::Dur, metric_template::SecretKeyRef};
+
+/// What is asked of, or told to, somebody at one point of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hook {
+    /// When it is called and what its answer means; Rollout unless set.
+    #[serde(rename = "type", default)]
+    pub kind: HookKind,
+    /// A name, unique in the Rollout.
+    pub name: String,
+    /// Where the hook is posted to, `http` or `https`.
+    pub url: String,
+    /// How long one call may take; 10s unless set.
+    #[serde(default = "default_timeout")]
+    pub timeout: Dur,
+    /// Calls that follow a failed one at once; 0 unless set.
+    #[serde(default)]
+    pub retries: u32,
+    /// Passed on as it stands.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Posts `metadata.data` verbatim instead of the envelope.
+    #[serde(default)]
+    pub raw_body: bool,
+    /// After which ends a PostRollout hook is called; Always unless set.
+    #[serde(default)]
+    pub when: HookWhen,
+    /// The key that signs the body; absent = it is not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac_secret_ref: Option<SecretKeyRef>,
+    /// The bearer token that is sent; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret_ref: Option<SecretKeyRef>,
+    /// The authority that alone is trusted; absent = those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// Whether a failure of the hook raises no alert.
+    #[serde(default)]
+    pub mute_alert: bool,
+}
+
+fn default_timeout() -> Dur {
+    Dur::from_secs(10)
+}
+
+/// When a hook is called and what its answer means.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum HookKind {
+    /// Before the canary's pods are made, until it passes; no failure counts.
+    ConfirmRollout,
+    /// Once before the first weight; a failure is a failed check.
+    PreRollout,
+    /// At every check, before the metrics; a failure is a failed check.
+    #[default]
+    Rollout,
+    /// Before every rise of the weight, until it passes; no failure counts.
+    ConfirmTrafficIncrease,
+    /// Before the promotion, until it passes; no failure counts.
+    ConfirmPromotion,
+    /// After the run ended; its answer is only noted.
+    PostRollout,
+    /// At every check: a pass takes the run back.
+    Rollback,
+    /// With every event of the run; its answer is only noted.
+    Event,
+}
+
+/// After which ends a PostRollout hook is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HookWhen {
+    /// After each.
+    #[default]
+    Always,
+    /// After a success alone.
+    Succeeded,
+    /// After a failure alone.
+    Failed,
+}
