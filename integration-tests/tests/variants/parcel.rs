@@ -34,7 +34,7 @@ impl Parcel {
             version: "v1".to_owned(),
             items: 2,
             governed: false,
-            destination: "{fleet: quickstart}".to_owned(),
+            destination: "{fleet: breadth}".to_owned(),
             waves: "[{name: all, maxConcurrent: 100%}]".to_owned(),
             annotations: Vec::new(),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_integration_tests::{
-    agent_process::AgentProcess, cluster::Member, manifests::FLEET, suite::Stage, wait::until,
+    agent_process::AgentProcess, cluster::Member, suite::Stage, wait::until,
 };
 use serde_json::Value;
 
@@ -17,8 +17,13 @@ use crate::scene::Scene;
 /// Longest time that anything on a control-plane cluster may take.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
+/// The fleet of the control-plane clusters.
+const BREADTH: &str = "apiVersion: bellwether.dev/v1alpha1\nkind: Fleet\n\
+    metadata: {name: breadth}\nspec: {selector: {matchLabels: {fleet: breadth}}}\n";
+
 /// The control-plane clusters, registered, each with an agent process. The first has the label
-/// `tier=canary`, the others `tier=rest`; all are in the fleet `quickstart`.
+/// `tier=canary`, the others `tier=rest`; all are in the fleet `breadth`, which no
+/// real cluster is in.
 #[derive(Clone)]
 pub struct Members {
     scene: Scene,
@@ -62,14 +67,14 @@ impl Members {
             } else {
                 "rest"
             };
-            let labels = format!("fleet=quickstart,tier={tier}");
+            let labels = format!("fleet=breadth,tier={tier}");
             let folder = scene.directory.join(&cluster.name);
             agents.push(runtime.block_on(AgentProcess::register(
                 &scene.cli, cluster, &labels, namespaces, &folder,
             ))?);
             clusters.push((cluster.name.clone(), member));
         }
-        scene.cli.apply(FLEET)?;
+        scene.cli.apply(BREADTH)?;
         let members = Self {
             scene: scene.clone(),
             agents: Arc::new(Mutex::new(agents)),
