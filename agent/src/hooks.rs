@@ -4,9 +4,8 @@ use std::{fmt, time::Duration};
 
 use bellwether_agent_core::hooks::{HookOutcome, outcome, signature};
 use bellwether_api::hooks::Hook;
-use jiff::Timestamp;
 
-use crate::desired::chain;
+use crate::{clock::wall, desired::chain};
 
 /// The header that carries the signature of a body.
 const SIGNATURE_HEADER: &str = "bellwether-signature";
@@ -80,7 +79,7 @@ async fn once(
         request = request.bearer_auth(token);
     }
     if let Some(key) = &secrets.signing_key {
-        request = request.header(SIGNATURE_HEADER, signature(key, Timestamp::now(), body));
+        request = request.header(SIGNATURE_HEADER, signature(key, wall(), body));
     }
     match request.send().await {
         // The status says all; the body is not read, however long it is.
@@ -177,7 +176,7 @@ mod tests {
             .strip_prefix("t=")
             .and_then(|rest| rest.split(',').next()?.parse().ok())
             .expect("a time");
-        let at = Timestamp::from_second(seconds).expect("a time");
+        let at = jiff::Timestamp::from_second(seconds).expect("a time");
         assert_eq!(header, signature(b"key", at, b"{\"a\":1}"));
         assert!(!format!("{secrets:?}").contains("s3cret"));
     }

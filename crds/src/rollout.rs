@@ -65,7 +65,7 @@ pub struct RolloutSpec {
     /// How the new version is judged.
     #[serde(default)]
     pub analysis: Analysis,
-    /// What is asked of, or told to, others in the course of a run.
+    /// What is asked of, or told to, others in the course of a run. Not supported yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
     /// What happens to a running run when the Rollout is deleted: everything goes back, or the run

@@ -143,6 +143,16 @@ fn limits_exclude_and_need_each_other() {
              version has no requests to compare with: the metric is Unknown there"
         ]
     );
+    let switched = ROLLOUT.replace(
+        "strategy: {canary: {weights: [50]}}",
+        "service: {name: web, port: 80}\n  strategy: {blueGreen: {iterations: 1}}",
+    );
+    let warnings = said(
+        &switched,
+        "    - {name: request-duration, relative: {max: \"1\"}}",
+    );
+    let warned = |line: &String| line.contains("the plan reaches a weight of 100");
+    assert!(warnings.iter().any(warned), "{warnings:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod gateway_api;
 pub mod istio;
 mod names;
 pub mod nginx;
+mod overtaking;
 mod pattern;
 pub mod skipper;
 pub mod smi;

@@ -11,6 +11,7 @@ use super::{
     exchange::{Exchange, url},
     source::{MetricProvider, QueryError, Question, Reading},
 };
+use crate::clock::wall;
 use signature::{Keys, Signed, sign};
 
 const TARGET: &str = "GraniteServiceVersion20100801.GetMetricData";
@@ -53,7 +54,7 @@ impl MetricProvider for CloudWatch {
                 .text("region")
                 .or_else(|| region_of(&host))
                 .ok_or(QueryError::NoCredential { key: "region" })?;
-            let now = Timestamp::now();
+            let now = wall();
             let queries: Value =
                 serde_json::from_str(question.query).map_err(QueryError::Malformed)?;
             let body = json!({
@@ -93,7 +94,7 @@ impl MetricProvider for CloudWatch {
                 }
             }
             let answer = self.0.send(request).await?;
-            read(&answer.body(credentials)?, Timestamp::now())
+            read(&answer.body(credentials)?, wall())
         })
     }
 }

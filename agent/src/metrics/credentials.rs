@@ -84,13 +84,13 @@ impl Credentials {
     /// Takes every text of the Secret out of what a source said.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for key in self.fields.keys().filter(|key| *key != "ca.crt") {
-            if let Some(secret) = self.text(key) {
-                text = text.replace(secret, HIDDEN);
-            }
-        }
-        text
+        let keys = self.fields.keys().filter(|key| *key != "ca.crt");
+        let mut secrets: Vec<&str> = keys.filter_map(|key| self.text(key)).collect();
+        // One may be part of another, whose rest would be shown.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
+            .into_iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 }
 
@@ -203,6 +203,8 @@ mod tests {
             "bad token <redacted> of <redacted>"
         );
         assert_eq!(credentials.text("token"), Some("s3cret"));
+        let nested = self::credentials(&[("password", "ana-s3cret"), ("a-user", "ana")]);
+        assert_eq!(nested.hide("no user ana-s3cret"), "no user <redacted>");
     }
 
     #[test]

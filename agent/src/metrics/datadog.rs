@@ -9,6 +9,7 @@ use super::{
     exchange::{Exchange, short, url},
     source::{MetricProvider, QueryError, Question, Reading},
 };
+use crate::clock::wall;
 
 /// Asks Datadog.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl MetricProvider for Datadog {
     fn read<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Result<Reading, QueryError>> {
         Box::pin(async move {
             let credentials = question.credentials;
-            let now = Timestamp::now();
+            let now = wall();
             let from = now - question.window.as_signed();
             let mut url = url(question.address, "/api/v1/query")?;
             url.query_pairs_mut()
@@ -48,7 +49,7 @@ impl MetricProvider for Datadog {
                 .header("dd-api-key", credentials.need("api-key")?)
                 .header("dd-application-key", credentials.need("application-key")?);
             let answer = self.0.send(request).await?;
-            read(&answer.body(credentials)?, credentials, Timestamp::now())
+            read(&answer.body(credentials)?, credentials, wall())
         })
     }
 }

@@ -180,11 +180,19 @@ fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
             secret: metrics.secret_ref.clone().map(SecretAt::Agent),
         }),
         // Without any source the agent asks the pods itself, for what it can tell by that.
-        None if own.is_none() && METRIC_NAMES.contains(&metric.name.as_str()) => Source::Probe,
+        None if own.is_none() && is_probed(metric) => Source::Probe,
         _ => Source::Nowhere(format!(
             "{kind:?} has no address: neither the metric nor the cluster nor the fleet gives one"
         )),
     }
+}
+
+/// Whether a probe can tell the metric: what a query or a template asks for is not in its answers,
+/// whatever the metric is named.
+fn is_probed(metric: &Metric) -> bool {
+    metric.query.is_none()
+        && metric.template.is_none()
+        && METRIC_NAMES.contains(&metric.name.as_str())
 }
 
 impl Meter {

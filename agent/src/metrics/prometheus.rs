@@ -9,6 +9,7 @@ use super::{
     exchange::{Exchange, short, url},
     source::{MetricProvider, QueryError, Question, Reading},
 };
+use crate::clock::wall;
 
 /// Asks Prometheus servers.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ impl MetricProvider for Prometheus {
                 answer.body(credentials)?;
                 return Err(QueryError::Refused("no answer of Prometheus".to_owned()));
             }
-            read(&answer.body, credentials, Timestamp::now())
+            read(&answer.body, credentials, wall())
         })
     }
 }

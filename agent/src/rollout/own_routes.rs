@@ -28,6 +28,8 @@ use crate::sync::{
 pub struct OwnRoutes {
     keeper: Keeper,
     wanted: BTreeSet<ObjectRef>,
+    /// What the split needed before and that may still be there.
+    leaving: BTreeSet<ObjectRef>,
     /// Everything that is wanted was applied.
     held: bool,
     /// Nothing that is not wanted exists.
@@ -39,6 +41,7 @@ impl Default for OwnRoutes {
         Self {
             keeper: Keeper::new(ROLLOUT_MANAGER),
             wanted: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             held: false,
             clean: false,
         }
@@ -46,14 +49,15 @@ impl Default for OwnRoutes {
 }
 
 impl OwnRoutes {
-    /// Tells whether everything that the split needs was applied.
+    /// Tells whether everything that the split needs was applied, and nothing is there that it does
+    /// not need: what is left of another split may still send requests to the canary.
     pub fn are_held(&self) -> bool {
-        self.held
+        self.held && self.clean
     }
 
-    /// What the split needs.
-    pub fn wanted(&self) -> &BTreeSet<ObjectRef> {
-        &self.wanted
+    /// What the split needs, and what it does not need any more and may still be there.
+    pub fn watched(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.wanted.union(&self.leaving)
     }
 
     /// Makes what the split needs, and brings it up to date.
@@ -67,6 +71,8 @@ impl OwnRoutes {
         dirty: &Dirty,
     ) -> Result<(), RunError> {
         self.held = false;
+        // Most providers need none.
+        self.clean |= scene.own_routes.is_empty();
         let mut wanted = Vec::new();
         for route in &scene.routes {
             let Some(object) = find(bundle, &route.target) else {
@@ -85,6 +91,9 @@ impl OwnRoutes {
         }
         let targets: BTreeSet<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
         self.clean &= self.wanted.is_subset(&targets);
+        self.leaving
+            .extend(self.wanted.difference(&targets).cloned());
+        self.leaving.retain(|target| !targets.contains(target));
         self.wanted = targets;
         let mut ours = Vec::new();
         for want in wanted {
@@ -114,14 +123,21 @@ impl OwnRoutes {
         if self.clean {
             return Ok(());
         }
-        let mut clean = true;
+        let mut leaving = BTreeSet::new();
         for target in &scene.own_routes {
             let unused = !self.wanted.contains(target);
-            if unused && get_own(cluster, target).await?.is_some() {
-                clean &= remove_own(cluster, scene, target).await?;
+            if !unused || get_own(cluster, target).await?.is_none() {
+                continue;
+            }
+            // Most are gone at once; where something holds them, it is seen when they go.
+            if !remove_own(cluster, scene, target).await?
+                && get_own(cluster, target).await?.is_some()
+            {
+                leaving.insert(target.clone());
             }
         }
-        self.clean = clean;
+        self.leaving = leaving;
+        self.clean = self.leaving.is_empty();
         Ok(())
     }
 }

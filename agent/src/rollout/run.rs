@@ -322,7 +322,7 @@ impl Run {
                 .routes
                 .iter()
                 .map(|route| &route.target)
-                .chain(self.own_routes.wanted())
+                .chain(self.own_routes.watched())
                 .map(|target| (WatchKey::of(target), Wants::Any)),
         );
         interests

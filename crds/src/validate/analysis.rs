@@ -60,15 +60,17 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
 }
 
 fn takes_all_traffic(rollout: &RolloutSpec) -> bool {
-    rollout.strategy.canary.as_ref().is_some_and(|canary| {
-        let linear = canary.step_weight.is_some()
-            && canary
-                .max_weight
-                .is_none_or(|weight| weight == Weight::FULL);
-        linear
-            || canary.weights.contains(&Weight::FULL)
-            || canary.steps.iter().any(|step| step.weight == Weight::FULL)
-    })
+    let strategy = &rollout.strategy;
+    strategy.blue_green.is_some()
+        || strategy.canary.as_ref().is_some_and(|canary| {
+            let linear = canary.step_weight.is_some()
+                && canary
+                    .max_weight
+                    .is_none_or(|weight| weight == Weight::FULL);
+            linear
+                || canary.weights.contains(&Weight::FULL)
+                || canary.steps.iter().any(|step| step.weight == Weight::FULL)
+        })
 }
 
 fn one_metric(findings: &mut Findings, path: &FieldPath, metric: &Metric) {

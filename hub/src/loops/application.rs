@@ -25,12 +25,15 @@ use super::{
 };
 
 /// What one look at an application came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Whether something was written that clusters or people see.
     pub changed: bool,
     /// When time alone may change something.
     pub wake_at: Option<Timestamp>,
+    /// What is wrong with what the records say now, while what is under way went on; absent =
+    /// nothing is.
+    pub held: Option<LoopError>,
 }
 
 /// One look at one application: what it is looked at with.
@@ -86,7 +89,10 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
         clusters,
     };
     let outcome = advance(look, &known, latest).await?;
-    held.map_or(Ok(outcome), Err)
+    Ok(Outcome {
+        held: outcome.held.or(held),
+        ..outcome
+    })
 }
 
 /// Takes the application away from clusters that left, under the brake. Returns who counts as a
@@ -156,8 +162,11 @@ async fn advance(
         Ok(Next::Nothing) => progress_run(look, turn, None).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
-            progress_run(look, turn, None).await?;
-            Err(error)
+            let outcome = progress_run(look, turn, None).await?;
+            Ok(Outcome {
+                held: Some(error),
+                ..outcome
+            })
         }
     }
 }
@@ -215,6 +224,7 @@ async fn progress_run(
     Ok(Outcome {
         changed,
         wake_at: decision.wake_at,
+        held: None,
     })
 }
 
@@ -240,6 +250,6 @@ async fn delete(
     removal::delete(look, holders, turn.as_ref()).await?;
     Ok(Outcome {
         changed: true,
-        wake_at: None,
+        ..Outcome::default()
     })
 }

@@ -39,6 +39,8 @@ pub(super) struct Gatherer {
     stale_clusters: BTreeSet<String>,
     fleets_are_stale: bool,
     templates_are_stale: bool,
+    /// What changed may concern every application, and none was told of it yet.
+    concerns_all: bool,
     reconnected: BTreeSet<Uuid>,
     leases_read: Option<Instant>,
 }
@@ -58,13 +60,14 @@ impl Gatherer {
             stale_clusters: BTreeSet::new(),
             fleets_are_stale: false,
             templates_are_stale: false,
+            concerns_all: false,
             reconnected: BTreeSet::new(),
             leases_read: None,
             store,
         }
     }
 
-    /// What is known of clusters and fleets since the last gathering.
+    /// What is known of clusters, fleets and metric templates since the last gathering.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -79,6 +82,12 @@ impl Gatherer {
     pub async fn gather(&mut self, queue: &mut Queue) -> Result<(), StoreError> {
         let is_first = self.gather_records(queue).await?;
         self.refresh_world().await?;
+        // Not before the world is read: a look at the old one would be the last.
+        if std::mem::take(&mut self.concerns_all) {
+            for application in &self.known {
+                queue.suggest(application);
+            }
+        }
         self.gather_links().await?;
         for key in self.statuses.poll_keys().await? {
             match key.parse() {
@@ -160,7 +169,6 @@ impl Gatherer {
                 .collect();
             changes.extend(lost.into_iter().map(|name| (name, None)));
         }
-        let mut concerns_all = false;
         for (name, now) in changes {
             let before = match &now {
                 Some(now) => self.versions.insert(name.clone(), now.clone()),
@@ -168,12 +176,7 @@ impl Gatherer {
             };
             if before != now {
                 let versions = (before.as_ref(), now.as_ref());
-                concerns_all |= self.take_change(&name, versions, look.complete, queue);
-            }
-        }
-        if concerns_all {
-            for application in &self.known {
-                queue.suggest(application);
+                self.concerns_all |= self.take_change(&name, versions, look.complete, queue);
             }
         }
         Ok(look.complete)

@@ -83,7 +83,10 @@ pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result
             application: &application,
             now,
         };
-        if let Err(error) = process(look).await {
+        if let Some(error) = process(look)
+            .await
+            .map_or_else(Some, |outcome| outcome.held)
+        {
             first.get_or_insert(error);
         }
     }
@@ -213,24 +216,32 @@ impl Planner {
         };
         self.queue.done(&application);
         match done {
-            Ok((_, Ok(outcome))) => {
-                self.errors.remove(&application);
-                match outcome.wake_at {
-                    Some(at) => self.wake.insert(application.clone(), at),
-                    None => self.wake.remove(&application),
-                };
-                if outcome.changed {
-                    self.report.written += 1;
-                    // What was written may be what the next step waited for.
-                    self.queue.suggest(&application);
-                }
-            }
+            Ok((_, Ok(outcome))) => self.take_outcome(application, outcome),
             Ok((_, Err(error))) => self.take_error(application, &error),
             // A defect in one application's look must not end the others'.
             Err(error) => {
                 tracing::error!(application = %application, error = %error, "a look broke off");
                 let text = format!("failed to look at {application}: see the hub's log");
                 self.errors.insert(application, text);
+            }
+        }
+    }
+
+    fn take_outcome(&mut self, application: NamespacedName, outcome: Outcome) {
+        match outcome.wake_at {
+            Some(at) => self.wake.insert(application.clone(), at),
+            None => self.wake.remove(&application),
+        };
+        if outcome.changed {
+            self.report.written += 1;
+            // What was written may be what the next step waited for.
+            self.queue.suggest(&application);
+        }
+        match outcome.held {
+            // What went on all the same has its time already.
+            Some(error) => self.take_error(application, &error),
+            None => {
+                self.errors.remove(&application);
             }
         }
     }

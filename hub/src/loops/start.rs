@@ -201,6 +201,7 @@ pub(super) async fn make(
     Ok(Outcome {
         changed: true,
         wake_at,
+        held: None,
     })
 }
 

@@ -14,8 +14,8 @@ use crate::{
     tailer::{Cursor, next_cursor},
 };
 
-/// Names a record or a cluster: kind (`Application`, `Cluster`, `Fleet` or `Rollout`), namespace
-/// (empty for global kinds), name.
+/// Names a record or a cluster: kind (`Application`, `Cluster`, `Fleet`, `MetricTemplate` or
+/// `Rollout`), namespace (empty for global kinds), name.
 pub type ChangedName = (String, String, String);
 
 /// What a record or cluster is now.

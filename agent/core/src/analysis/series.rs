@@ -183,7 +183,6 @@ impl SeriesSet {
             self,
             Self::TraefikGateway
                 | Self::Traefik
-                | Self::Apisix
                 | Self::Contour
                 | Self::Kuma
                 | Self::Gloo
@@ -408,18 +407,22 @@ fn nginx(target: &QueryTarget) -> String {
     )
 }
 
+/// APISIX counts by rule, not by backend: only the rules that a run makes for matches are the
+/// canary's alone. By weight both versions answer the same rule, and nothing tells them apart.
 fn apisix(target: &QueryTarget) -> String {
-    let (namespace, route) = (
+    let rules = format!(
+        "{}_{}_",
         regex_literal(&target.namespace),
-        regex_literal(&target.route),
+        regex_literal(&target.route)
     );
-    let canary = format!(
-        "{namespace}_{route}-{}_.+",
-        regex_literal(&canary_name(&target.service))
-    );
+    let canary = format!("{rules}.*-canary-[0-9]+");
     match target.side {
         Side::Canary => like("route", &canary),
-        Side::Stable => like("route", &format!("{namespace}_{route}_.+")),
+        Side::Stable => format!(
+            "{},{}",
+            like("route", &format!("{rules}.+")),
+            unlike("route", &canary)
+        ),
     }
 }
 

@@ -7,9 +7,11 @@ use bellwether_api::{
 
 use super::{
     checks,
+    observations::RouteView,
     stage::{Stage, StepPart, phase_of},
     turn::{Turn, later},
 };
+use crate::provider::Split;
 
 /// Sums a decision up. `name` is the workload's: the track's own name is the shell's to fill in.
 pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
@@ -38,13 +40,7 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         observed_weight: seen
             .routes
             .iter()
-            .filter_map(|route| {
-                route
-                    .split
-                    .as_ref()
-                    .map(|split| split.weight)
-                    .or(route.weight)
-            })
+            .filter_map(observed_weight)
             .max()
             .unwrap_or(Weight::ZERO),
         stable: seen
@@ -63,6 +59,14 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         checks: state.checks.clone(),
         waiting_on: turn.waits.clone(),
     }
+}
+
+/// The share that a route carries: read back from it, or, beside matches and mirrors, where some
+/// kinds have none to read, what was written.
+fn observed_weight(route: &RouteView) -> Option<Weight> {
+    let written = route.split.as_ref();
+    let unread = written.filter(|split| **split != Split::by_weight(split.weight));
+    route.weight.or(unread.map(|split| split.weight))
 }
 
 fn current(turn: &Turn<'_>) -> CurrentStep {

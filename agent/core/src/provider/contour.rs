@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Names, RenderError, Renderer, RouteObservation, Split,
     backends::{Backends, agreed},
+    overtaking::{self, Path, is_under},
     pattern::{Test, cookies},
     tree::{items, items_mut, namespace_of, push, text},
 };
@@ -24,19 +25,31 @@ impl Renderer for HttpProxy {
         let own = items(object, "/spec/routes");
         let mut out = Vec::new();
         let mut found = Vec::new();
-        for (index, route) in own.iter().enumerate() {
+        let is_split = |index: usize, route: &Value| {
             let services = items(route, "/services");
-            let splits = with_backends(object, services, names, |backends| {
+            let leads = with_backends(object, services, names, |backends| {
                 backends.has_apex(services)
             });
-            if !splits || !names.selects(index, None) {
+            leads && names.selects(index, None)
+        };
+        let others: Vec<Path<'_>> = (own.iter().enumerate())
+            .filter(|(index, route)| !is_split(*index, route))
+            .map(|(_, route)| path_in(route))
+            .collect();
+        for (index, route) in own.iter().enumerate() {
+            if !is_split(index, route) {
                 out.push(route.clone());
                 continue;
             }
             found.push((index, None));
-            with_backends(object, services, names, |backends| {
+            with_backends(object, items(route, "/services"), names, |backends| {
                 for item in &split.matches {
-                    out.extend(matched(route, item, backends)?);
+                    let Some(matched) = matched(route, item, backends)? else {
+                        continue;
+                    };
+                    let paths = (path_in(route), path_in(&matched));
+                    overtaking::refuse(paths.0, paths.1, others.iter().copied())?;
+                    out.push(matched);
                 }
                 out.push(shared(route, split, backends)?);
                 Ok(())
@@ -177,6 +190,21 @@ fn compared(kind: &str, one: &NamedMatch) -> Value {
     json!({kind: {"name": one.name, op: value}})
 }
 
+/// The path of a route; without one it is every path.
+fn path_in(route: &Value) -> Path<'_> {
+    let conditions = items(route, "/conditions");
+    let at = |kind: &str| {
+        let mut found = conditions.iter().filter_map(|one| one.get(kind)?.as_str());
+        found.next()
+    };
+    match (at("exact"), at("regex"), at("prefix")) {
+        (Some(path), ..) => Path::Exact(path),
+        (_, Some(path), _) => Path::Regex(path),
+        (.., Some(path)) => Path::Prefix(path),
+        _ => Path::Prefix("/"),
+    }
+}
+
 /// Adds a condition on a header; tells whether any request can fulfil it and the route's own.
 fn join_header(
     conditions: &mut Vec<Value>,
@@ -221,13 +249,6 @@ fn join_path(
     };
     let own = conditions[place].clone();
     let of = |kind: &str| own.get(kind).and_then(Value::as_str);
-    let is_under = |path: &str, prefix: &str| {
-        let prefix = prefix.trim_end_matches('/');
-        path == prefix
-            || path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('/'))
-    };
     match (of("prefix"), of("exact"), kind) {
         _ if own == wanted => {}
         (Some("/"), _, _) => conditions[place] = wanted,

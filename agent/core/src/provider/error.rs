@@ -34,6 +34,17 @@ pub enum RenderError {
         /// What both look at, such as `header x-user`.
         subject: String,
     },
+    /// A match would win over another rule, whose backend is not the run's.
+    #[error(
+        "failed to split: a match on the path {path} would take requests that the rule for {other} \
+         has; match by a header or cookie instead, or split the rule for {other}"
+    )]
+    Overtaking {
+        /// The path of the match, joined with its rule's own.
+        path: String,
+        /// The path of the other rule.
+        other: String,
+    },
     /// The object would have more of something than its API allows.
     #[error("failed to split: the object would have {count} {what}, and {limit} are allowed")]
     TooMany {

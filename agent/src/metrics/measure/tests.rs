@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::clock::wall;
 
 const TOKEN: &str = "s3cret-t0ken";
 
@@ -173,7 +174,7 @@ fn plan(metric: Metric) -> RolloutSpec {
 
 /// Measures one metric in the middle of a step.
 async fn measure(meter: &Meter, plan: &RolloutSpec, bundle: &Bundle) -> Sample {
-    let now = Timestamp::now();
+    let now = wall();
     let subject = Subject {
         bundle,
         plan,
@@ -215,14 +216,14 @@ fn asks(kind: MetricSourceKind, address: &str, query: &str, secret: Option<&str>
 }
 
 fn vector(value: &str) -> String {
-    let now = Timestamp::now().as_second();
+    let now = wall().as_second();
     json!({"status": "success", "data": {"resultType": "vector", "result": [
         {"metric": {}, "value": [now, value]}]}})
     .to_string()
 }
 
 fn verdict(plan: &RolloutSpec, sample: &Sample) -> Verdict {
-    check(&plan.analysis, |_| Some(sample), Timestamp::now()).verdict
+    check(&plan.analysis, |_| Some(sample), wall()).verdict
 }
 
 #[tokio::test]
@@ -352,7 +353,7 @@ async fn secrets_stay_out_of_what_is_reported() {
         assert!(!sample.error.is_empty(), "{kind:?}");
         let shown = format!(
             "{sample:?} {:?}",
-            check(&plan.analysis, |_| Some(&sample), Timestamp::now())
+            check(&plan.analysis, |_| Some(&sample), wall())
         );
         assert!(!shown.contains(TOKEN), "{kind:?}: {shown}");
         assert_eq!(verdict(&plan, &sample), Verdict::Unknown);
@@ -378,7 +379,7 @@ async fn http_json_is_asked_for_one_number() {
 #[tokio::test]
 async fn datadog_is_asked_with_both_keys_over_the_window() {
     let double = Double::new(|_| {
-        let now = Timestamp::now().as_millisecond();
+        let now = wall().as_millisecond();
         let points = json!([[now - 20_000, 9.0], [now - 10_000, 3.0]]);
         (
             200,
@@ -414,7 +415,7 @@ async fn datadog_is_asked_with_both_keys_over_the_window() {
 #[tokio::test]
 async fn cloudwatch_is_asked_by_signed_request() {
     let double = Double::new(|_| {
-        let now = Timestamp::now().as_second();
+        let now = wall().as_second();
         let series = json!({"Id": "e", "Timestamps": [now - 30], "Values": [1.25]});
         (200, json!({"MetricDataResults": [series]}).to_string())
     })
@@ -502,7 +503,7 @@ async fn troubles_of_the_source_are_unknown() {
 #[tokio::test]
 async fn an_old_answer_is_no_answer() {
     let double = Double::new(|_| {
-        let then = Timestamp::now().as_second() - 120;
+        let then = wall().as_second() - 120;
         let result = json!([{"metric": {}, "value": [then, "1"]}]);
         (
             200,
@@ -518,7 +519,7 @@ async fn an_old_answer_is_no_answer() {
         None,
     ));
     let sample = measure(&meter(Secrets::default()), &plan, &bundle(None)).await;
-    let outcome = check(&plan.analysis, |_| Some(&sample), Timestamp::now());
+    let outcome = check(&plan.analysis, |_| Some(&sample), wall());
     assert_eq!(outcome.verdict, Verdict::Unknown);
     assert!(
         outcome.results[0].reason.starts_with("ClockSkew"),
@@ -579,6 +580,15 @@ fn without_any_address_the_pods_are_asked_or_nobody() {
         ..Metric::default()
     };
     assert!(matches!(source_of(&own, &bundle(None)), Source::Nowhere(_)));
+    // A name alone does not make a probe's answer that of a query.
+    let named = Metric {
+        name: REQUEST_DURATION.into(),
+        ..own
+    };
+    assert!(matches!(
+        source_of(&named, &bundle(None)),
+        Source::Nowhere(_)
+    ));
 }
 
 #[test]

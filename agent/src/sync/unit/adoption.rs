@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{PassError, Unit, memory, run_of};
 use crate::{
+    clock::wall,
     desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
     sync::{
         cluster::{SYNC_MANAGER, reference},
@@ -63,7 +64,7 @@ impl Unit {
             "Adopted",
             format!("took over what was there already: {}", some_of(&names)),
         );
-        let (of, at) = (run_of(bundle), self.shell.clock.now());
+        let (of, at) = (run_of(bundle), wall());
         self.shell
             .desired
             .update_naming(&self.key, &originals, |unit| {
@@ -108,7 +109,7 @@ impl Unit {
         let release = release_of(bundle);
         memory::note_written(&mut unit, written, release);
         if unit.objects != before {
-            let (of, at) = (run_of(bundle), self.shell.clock.now());
+            let (of, at) = (run_of(bundle), wall());
             self.remember(|unit| {
                 for object in memory::note_written(unit, written, release) {
                     let message = format!(

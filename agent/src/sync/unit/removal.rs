@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{Pass, PassError, RunOf, Unit, adoption::some_of, memory, run_of, wait};
 use crate::{
+    clock::wall,
     desired::{ContentError, chain},
     sync::{
         cluster::reference,
@@ -212,7 +213,7 @@ impl Unit {
                 news.message
             );
         }
-        let at = self.shell.clock.now();
+        let at = wall();
         self.remember(|unit| {
             unit.objects.retain(|held| !parted.is_over(held));
             for news in &all {

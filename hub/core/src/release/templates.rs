@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     analysis::{BUILT_IN_TEMPLATES, Metric, TemplateRef},
     document::closest,
-    metric_template::MetricTemplateSpec,
+    metric_template::{MetricSourceKind, MetricTemplateSpec},
     query_template::QueryError,
     reference::NamespacedName,
     validate::{DEFAULT_NAMESPACE, resolved},
@@ -51,6 +51,14 @@ pub enum TemplateError {
         /// What was probably meant; absent = nothing is near.
         meant: Option<String>,
     },
+    /// What is built in does not fit the metric.
+    #[error("the built-in metric template {name:?} does not fit: {why}")]
+    BuiltIn {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 impl TemplateError {
@@ -59,7 +67,7 @@ impl TemplateError {
     pub fn meant(&self) -> Option<&str> {
         match self {
             Self::Missing { meant, .. } | Self::Unfit { meant, .. } => meant.as_deref(),
-            Self::OutOfReach { .. } => None,
+            Self::OutOfReach { .. } | Self::BuiltIn { .. } => None,
         }
     }
 }
@@ -122,7 +130,13 @@ pub fn fill(
         return Ok(metric.clone());
     };
     let Some((name, template)) = find(wanted, namespace, templates)? else {
-        return Ok(metric.clone());
+        return match unlike_built_in(metric) {
+            None => Ok(metric.clone()),
+            Some(why) => Err(TemplateError::BuiltIn {
+                name: wanted.name.clone(),
+                why,
+            }),
+        };
     };
     resolved(metric, template).map_err(|error| TemplateError::Unfit {
         template: name.clone(),
@@ -132,6 +146,17 @@ pub fn fill(
             _ => None,
         },
     })
+}
+
+/// Why a metric cannot use a template that is built in; absent = it can.
+fn unlike_built_in(metric: &Metric) -> Option<&'static str> {
+    let kind = metric.source.as_ref().map(|source| source.kind);
+    if kind.is_some_and(|kind| kind != MetricSourceKind::Prometheus) {
+        return Some(
+            "it is a query of Prometheus; for another source write a template of your own",
+        );
+    }
+    (!metric.variables.is_empty()).then_some("it uses no variables")
 }
 
 impl ReleaseContent {
@@ -162,10 +187,7 @@ impl ReleaseContent {
 
 #[cfg(test)]
 mod tests {
-    use bellwether_api::{
-        analysis::MetricSource,
-        metric_template::{MetricSourceKind, SecretKeyRef},
-    };
+    use bellwether_api::{analysis::MetricSource, metric_template::SecretKeyRef};
 
     use super::*;
 
@@ -228,6 +250,31 @@ mod tests {
             Ok(Some("overridden".to_owned()))
         );
         assert_eq!(query("memory-usage", None, "shop"), Ok(None), "built in");
+    }
+
+    #[test]
+    fn what_is_built_in_takes_no_other_source_and_no_variables() {
+        let why = |metric: &Metric| match fill(metric, "shop", &Templates::new()) {
+            Err(error) => error.to_string(),
+            Ok(_) => String::new(),
+        };
+        let mut metric = metric("cpu-usage", None);
+        assert_eq!(why(&metric), "");
+        metric.variables.insert("team".into(), "blue".into());
+        assert_eq!(
+            why(&metric),
+            "the built-in metric template \"cpu-usage\" does not fit: it uses no variables"
+        );
+        metric.source = Some(MetricSource {
+            kind: MetricSourceKind::Datadog,
+            address: Some("http://datadog".into()),
+            secret_ref: None,
+        });
+        assert!(why(&metric).contains("a query of Prometheus"));
+        // One of the hub's own is taken instead.
+        let own = templates(&[("shop", "cpu-usage", "x{t=\"{{ variables.team }}\"}")]);
+        metric.source = None;
+        assert!(fill(&metric, "shop", &own).is_ok());
     }
 
     #[test]

@@ -87,8 +87,8 @@ const SETS: [(SeriesSet, [&str; 2], &str, &str, &str); 13] = [
     (
         SeriesSet::Apisix,
         [
-            "route=~\"shop_web\\\\.in-web-svc-canary_.+\"",
-            "route=~\"shop_web\\\\.in_.+\"",
+            "route=~\"shop_web\\\\.in_.*-canary-[0-9]+\"",
+            "route=~\"shop_web\\\\.in_.+\",route!~\"shop_web\\\\.in_.*-canary-[0-9]+\"",
         ],
         "apisix_http_status",
         "code!~\"5..\"",

@@ -180,6 +180,25 @@ fn a_lost_canary_loses_matches_and_mirrors_too() {
 }
 
 #[test]
+fn the_observed_weight_is_that_of_the_route_and_not_the_one_that_was_written() {
+    let mut cluster = Cluster::new(plan(linear()));
+    cluster.until(|state| {
+        matches!(
+            &state.stage,
+            Stage::Step {
+                part: StepPart::Analysing { .. },
+                ..
+            }
+        )
+    });
+    let mut seen = cluster.observe();
+    seen.routes[0].weight = Some(Weight::ZERO);
+    let decision = decide(cluster.now, &cluster.grant, &cluster.state, &seen);
+    assert!(decision.summary.weight > Weight::ZERO);
+    assert_eq!(decision.summary.observed_weight, Weight::ZERO);
+}
+
+#[test]
 fn a_route_that_lost_its_matches_is_not_judged() {
     let mut cluster = Cluster::new(ab());
     cluster.until(|state| {

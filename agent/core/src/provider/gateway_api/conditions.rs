@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::provider::{
     RenderError,
+    overtaking::{Path, is_under},
     pattern::{Test, cookies},
     tree::{items, text},
 };
@@ -134,11 +135,16 @@ fn path_of(base: &Value, kind: &str, value: &str) -> Result<Option<Value>, Rende
     })
 }
 
-/// Tells whether a path lies under a prefix, by whole segments.
-fn is_under(path: &str, prefix: &str) -> bool {
-    let prefix = prefix.trim_end_matches('/');
-    path == prefix
-        || path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
+/// The path of an HTTPRouteMatch; without one it is every path.
+pub(super) fn path_in(one: &Value) -> Path<'_> {
+    let at = |key: &str| match one.pointer(&format!("/path/{key}")) {
+        Some(Value::String(value)) => value.as_str(),
+        _ => "",
+    };
+    match (at("type"), at("value")) {
+        ("Exact", value) => Path::Exact(value),
+        ("RegularExpression", value) => Path::Regex(value),
+        (_, "") => Path::Prefix("/"),
+        (_, value) => Path::Prefix(value),
+    }
 }

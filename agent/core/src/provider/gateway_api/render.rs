@@ -3,11 +3,12 @@
 use bellwether_api::number::Weight;
 use serde_json::{Value, json};
 
-use super::Dialect;
+use super::{Dialect, conditions::path_in};
 use crate::provider::{
     Affinity, Names, RenderError, Split,
     arms::{Arm, Version},
     backends::{Backends, agreed},
+    overtaking::{self, Path},
     tree::{items, items_mut, namespace_of, push, remove, text},
 };
 
@@ -35,8 +36,12 @@ pub(super) fn render(
                 continue;
             }
             found.push((index, name.map(str::to_owned)));
+            let others = paths_of_others(route, index, |index, rule| {
+                let name = rule.get("name").and_then(Value::as_str);
+                backends.has_apex(items(rule, "/backendRefs")) && names.selects(index, name)
+            });
             for arm in split.arms() {
-                out.extend(arm_rule(rule, &arm, split, backends, dialect)?);
+                out.extend(arm_rule(rule, &arm, &others, split, backends, dialect)?);
             }
             out.push(split_rule(rule, split, backends));
         }
@@ -77,10 +82,27 @@ fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<
     })
 }
 
+/// Paths of the rules that are not split.
+fn paths_of_others(
+    route: &Value,
+    own: usize,
+    is_split: impl Fn(usize, &Value) -> bool,
+) -> Vec<Path<'_>> {
+    let rules = items(route, "/spec/rules").iter().enumerate();
+    rules
+        .filter(|(index, rule)| *index != own && !is_split(*index, rule))
+        .flat_map(|(_, rule)| match items(rule, "/matches") {
+            [] => vec![Path::Prefix("/")],
+            matches => matches.iter().map(path_in).collect(),
+        })
+        .collect()
+}
+
 /// The rule of one arm; `None` when no request can fulfil both its conditions and the rule's.
 fn arm_rule(
     rule: &Value,
     arm: &Arm,
+    others: &[Path<'_>],
     split: &Split,
     backends: &Backends<'_>,
     dialect: Dialect,
@@ -93,7 +115,11 @@ fn arm_rule(
     let mut matches = Vec::new();
     for base in own {
         for item in &arm.when {
-            matches.extend((dialect.join)(base, item)?);
+            let Some(joined) = (dialect.join)(base, item)? else {
+                continue;
+            };
+            overtaking::refuse(path_in(base), path_in(&joined), others.iter().copied())?;
+            matches.push(joined);
         }
     }
     if matches.is_empty() {

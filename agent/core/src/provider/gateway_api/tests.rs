@@ -221,6 +221,26 @@ fn path(form: &str) -> Match {
 }
 
 #[test]
+fn a_match_takes_no_requests_of_another_backends_rule() {
+    let rule = |path: &str, service: &str| {
+        json!({"matches": [{"path": {"type": "PathPrefix", "value": path}}],
+               "backendRefs": [{"name": service, "port": 80}]})
+    };
+    let route = |other: &str| {
+        let mut route = plain();
+        route["spec"]["rules"] = json!([rule("/", "web"), rule("/api", other)]);
+        route
+    };
+    let split = by_matches(vec![path("^/api/new")]);
+    let error = render(Provider::HttpRoute, &route("api"), &names(), &split).expect_err("refused");
+    assert!(matches!(error, RenderError::Overtaking { .. }), "{error}");
+    // Both rules lead to the workload that is tested.
+    assert!(render(Provider::HttpRoute, &route("web"), &names(), &split).is_ok());
+    let elsewhere = by_matches(vec![path("^/new")]);
+    assert!(render(Provider::HttpRoute, &route("api"), &names(), &elsewhere).is_ok());
+}
+
+#[test]
 fn a_path_is_joined_with_the_rules_own() {
     let own = |kind: &str, value: &str| json!({"path": {"type": kind, "value": value}});
     for (base, item, expected) in [
