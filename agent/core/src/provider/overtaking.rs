@@ -60,11 +60,43 @@ fn is_before(other: Path<'_>, own: Path<'_>) -> bool {
 /// Tells whether `joined` takes requests of `other`.
 fn meets(joined: Path<'_>, other: Path<'_>) -> bool {
     match (joined, other) {
-        (Path::Regex(_), _) | (_, Path::Regex(_)) => true,
+        (Path::Regex(regex), other) | (other, Path::Regex(regex)) => {
+            let (beginning, other) = (beginning(regex), beginning_of(other));
+            beginning.starts_with(other) || other.starts_with(beginning)
+        }
         (Path::Exact(path), Path::Exact(other)) => path == other,
         (Path::Exact(path) | Path::Prefix(path), Path::Prefix(other)) => is_under(path, other),
         // A whole path wins over a prefix.
         (Path::Prefix(_), Path::Exact(_)) => false,
+    }
+}
+
+fn beginning_of(path: Path<'_>) -> &str {
+    match path {
+        Path::Exact(value) | Path::Prefix(value) => value,
+        Path::Regex(regex) => beginning(regex),
+    }
+}
+
+/// What every path that a regular expression matches begins with; empty = nobody knows.
+fn beginning(regex: &str) -> &str {
+    let inner = regex.strip_prefix('^').unwrap_or(regex);
+    let inner = inner.strip_prefix("(?:").unwrap_or(inner);
+    if inner.contains('|') {
+        return "";
+    }
+    let end = inner
+        .find(|one: char| "\\.+*?()[]{}^$".contains(one))
+        .unwrap_or(inner.len());
+    let literal = &inner[..end];
+    match inner[end..].chars().next() {
+        // The last character may be missing.
+        Some('*' | '?' | '{') => {
+            let mut rest = literal.chars();
+            rest.next_back();
+            rest.as_str()
+        }
+        _ => literal,
     }
 }
 
@@ -98,9 +130,14 @@ mod tests {
             (Prefix("/api"), Prefix("/api/new"), Prefix("/"), false),
             // Nothing was narrowed.
             (Prefix("/"), Prefix("/"), Prefix("/api"), false),
-            // Nobody knows.
-            (Prefix("/"), Regex("/v[0-9]+"), Prefix("/api"), true),
+            // Of a regular expression the beginning is known at most.
+            (Prefix("/"), Regex("/api/v[0-9]+"), Prefix("/api"), true),
+            (Prefix("/"), Regex("/a.*"), Prefix("/api"), true),
+            (Prefix("/"), Regex("^(?:/apix?)$"), Prefix("/api"), true),
+            (Prefix("/"), Regex("/v1|/api"), Prefix("/api"), true),
             (Prefix("/"), Prefix("/api"), Regex("/a.*"), true),
+            (Prefix("/"), Regex("^(?:/v[0-9]+)$"), Prefix("/api"), false),
+            (Prefix("/"), Prefix("/new"), Regex("/api/.*"), false),
         ] {
             let found = refuse(own, joined, std::iter::once(other));
             assert_eq!(found.is_err(), refused, "{own:?} {joined:?} {other:?}");
