@@ -200,6 +200,9 @@ impl State {
     }
 }
 
+/// Objects with the number of the last change that they hold.
+pub type Snapshot = (Vec<(Followed, Arc<Item>)>, u64);
+
 /// One who follows some kinds.
 pub struct Reader {
     app: Arc<App>,
@@ -210,7 +213,7 @@ pub struct Reader {
 impl Reader {
     /// Everything of the reader's kinds, in their order, with the number of the last change that it
     /// holds; absent = not all of them have been read yet.
-    pub fn snapshot(&self) -> Option<(Vec<(Followed, Arc<Item>)>, u64)> {
+    pub fn snapshot(&self) -> Option<Snapshot> {
         let state = self.app.feed.state();
         let is_read = |kind| state.kinds.get(kind).is_some_and(Option::is_some);
         if !self.kinds.iter().all(is_read) {

@@ -35,9 +35,11 @@ impl Agent {
                 sequence,
                 event,
             } => {
-                if self.hear(epoch, now) {
-                    self.volatile.acked = self.volatile.acked.max(sequence);
-                    self.volatile.acked_event = self.volatile.acked_event.max(event);
+                let is_ours = self.hear(epoch, now);
+                let volatile = &mut self.volatile;
+                if is_ours {
+                    volatile.acked = volatile.acked.max(sequence);
+                    volatile.acked_event = volatile.acked_event.max(event);
                 }
             }
             units @ Body::Units { .. } => return self.take(hub, units, now, counts),

@@ -109,9 +109,9 @@ impl Play {
         let now = self.truth();
         for message in self.network.arrivals(now) {
             let answers = if message.body.is_upward() {
-                self.to_hub(message)
+                self.hub_hears(message)
             } else {
-                self.to_agent(message)?
+                self.agent_hears(message)?
             };
             self.send(answers);
             self.look()?;
@@ -119,7 +119,7 @@ impl Play {
         Ok(())
     }
 
-    fn to_hub(&mut self, message: Message) -> Vec<Message> {
+    fn hub_hears(&mut self, message: Message) -> Vec<Message> {
         let truth = self.truth();
         let index = message.hub;
         if !self.hubs[index].alive {
@@ -136,7 +136,7 @@ impl Play {
         answers
     }
 
-    fn to_agent(&mut self, message: Message) -> Result<Vec<Message>, Broken> {
+    fn agent_hears(&mut self, message: Message) -> Result<Vec<Message>, Broken> {
         let truth = self.truth();
         let agent = self
             .agents
