@@ -11,7 +11,7 @@ pub use access::{
     ApiTokenList, ApiTokenRequest, ApiTokenView, JoinMaterial, JoinTokenRequest, LabelRequest,
     RevokeRequest, VersionInfo,
 };
-pub use action::{ActionFields, ActionRequest, ActionVerb, ActionView};
+pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};

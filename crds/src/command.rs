@@ -92,6 +92,8 @@ pub enum Verb {
     Skip,
     /// Sets weight and pods of a canary that is driven by hand.
     SetWeight,
+    /// Goes on with the step at which the run paused after a failure.
+    Resume,
 }
 
 /// What became of a one-shot command.

@@ -210,6 +210,11 @@ pub struct CheckResult {
     pub at: String,
 }
 
+/// [`WaitReason::reason`] of a step at which the run paused after a failure; `resume` goes on with it.
+pub const PAUSED_AFTER_FAILURE: &str = "PausedAfterFailure";
+/// [`WaitReason::reason`] of a canary that is driven by hand; `set-weight` sets another weight.
+pub const WEIGHT_BY_HAND: &str = "WeightByHand";
+
 /// Why something unfinished does not move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

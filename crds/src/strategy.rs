@@ -1,5 +1,7 @@
 //! How a new version is brought in: strategies, their steps, and how many pods each version gets.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +137,15 @@ pub struct Manual {
     /// The canary's pods; absent = the share of traffic, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
+}
+
+impl fmt::Display for Manual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.replicas {
+            Some(replicas) => write!(f, "{} %, {replicas} pods", self.weight),
+            None => write!(f, "{} %", self.weight),
+        }
+    }
 }
 
 /// How a step is left once its checks pass.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    call::ActionView,
     reference::NamespacedName,
     status::{Health, TrackSummary, WaitReason},
 };
@@ -268,4 +269,7 @@ pub struct RunSummary {
     /// When it ended (RFC 3339); absent = it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// What humans said to it, in that order; the newest 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionView>,
 }

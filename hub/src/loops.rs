@@ -28,7 +28,7 @@ use crate::app::App;
 
 pub use error::LoopError;
 pub use state::{LoopState, LoopStates};
-pub use view::{run_summaries, run_view};
+pub use view::{action_view, run_summaries, run_view};
 
 /// Starts every loop; each ends when the app shuts down.
 pub fn spawn(app: Arc<App>) {

@@ -4,6 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::{
+    number::{IntOrPercent, Weight},
+    strategy::Manual,
+};
+
 /// A human's word on a run; stored, and never changed afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -23,9 +28,59 @@ pub struct ActionRequest {
     /// The revision that was seen; another one is a conflict. Absent = whichever is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
+    /// The share of traffic that `setweight` sets; every other verb has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// The canary's pods that `setweight` sets; absent = the share of traffic, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<IntOrPercent>,
     /// Why; may be empty.
     #[serde(default)]
     pub reason: String,
+}
+
+/// A field of an [`ActionRequest`] that is missing, or that its verb does not have.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{path}: {message}")]
+pub struct ActionFieldError {
+    /// The field.
+    pub path: &'static str,
+    /// What is wrong with it, and what is right.
+    pub message: String,
+}
+
+impl ActionRequest {
+    /// Returns what `setweight` sets; absent for every other verb.
+    ///
+    /// # Errors
+    /// [`ActionFieldError`] names the weight that `setweight` lacks, or the field that another verb
+    /// does not have.
+    pub fn set(&self) -> Result<Option<Manual>, ActionFieldError> {
+        let refuse = |path, message| Err(ActionFieldError { path, message });
+        if self.verb == ActionVerb::SetWeight {
+            return match self.weight {
+                Some(weight) => Ok(Some(Manual {
+                    weight,
+                    replicas: self.replicas,
+                })),
+                None => refuse(
+                    "weight",
+                    "setweight needs the share of traffic, 0 to 100".to_owned(),
+                ),
+            };
+        }
+        let given = [
+            ("weight", self.weight.is_some()),
+            ("replicas", self.replicas.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((path, _)) => refuse(
+                path,
+                format!("{} sets none; use setweight", self.verb.word()),
+            ),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What a human may say to a run.
@@ -38,7 +93,7 @@ pub enum ActionVerb {
     Promote,
     /// Stops it where it is.
     Suspend,
-    /// Lets it go on.
+    /// Lets it go on: what was suspended, or else what paused after a failure.
     Resume,
     /// Skips one step or one cluster.
     Skip,
@@ -46,6 +101,8 @@ pub enum ActionVerb {
     Abort,
     /// Tries again what failed.
     Retry,
+    /// Sets weight and pods of canaries that are driven by hand.
+    SetWeight,
 }
 
 impl ActionVerb {
@@ -60,6 +117,7 @@ impl ActionVerb {
             Self::Skip => "skip",
             Self::Abort => "abort",
             Self::Retry => "retry",
+            Self::SetWeight => "setweight",
         }
     }
 }
@@ -102,7 +160,67 @@ pub struct ActionFields {
     /// The step; absent = whichever was current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
+    /// The share of traffic that was set; absent for every verb but `setweight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// The canary's pods that were set; absent = the share of traffic, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<IntOrPercent>,
     /// Why; may be empty.
     #[serde(default)]
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn set(body: Value) -> Result<Option<Manual>, String> {
+        let request: ActionRequest =
+            serde_json::from_value(body).map_err(|error| error.to_string())?;
+        request.set().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_weight_is_needed_to_set_one_and_refused_beside_any_other_verb() {
+        let manual = |weight, replicas| {
+            Ok(Some(Manual {
+                weight: Weight::clamped(weight),
+                replicas,
+            }))
+        };
+        let cases = [
+            (json!({"type": "setweight", "weight": 0}), manual(0, None)),
+            (
+                json!({"type": "setweight", "weight": 30, "replicas": "20%"}),
+                manual(30, Some(IntOrPercent::Percent(20))),
+            ),
+            (
+                json!({"type": "setweight", "weight": 30, "replicas": 2}),
+                manual(30, Some(IntOrPercent::Int(2))),
+            ),
+            (json!({"type": "skip"}), Ok(None)),
+            (
+                json!({"type": "setweight", "replicas": 2}),
+                Err("weight: setweight needs the share of traffic, 0 to 100".to_owned()),
+            ),
+            (
+                json!({"type": "approve", "weight": 30}),
+                Err("weight: approve sets none; use setweight".to_owned()),
+            ),
+            (
+                json!({"type": "skip", "replicas": 2}),
+                Err("replicas: skip sets none; use setweight".to_owned()),
+            ),
+            (
+                json!({"type": "setweight", "weight": 101}),
+                Err("101 is no weight; use 0 to 100".to_owned()),
+            ),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(set(body.clone()), expected, "{body}");
+        }
+    }
 }

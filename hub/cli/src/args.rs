@@ -311,6 +311,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::path::Path;
 
+    use bellwether_api::{
+        call::ActionVerb,
+        number::{IntOrPercent, Weight},
+        strategy::Manual,
+    };
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Cli, Command, RolloutCommand};
@@ -344,6 +349,42 @@ mod tests {
             cli.command,
             Command::Rollout(RolloutCommand::Suspend(_))
         ));
+    }
+
+    fn set_weight(words: &[&str]) -> Result<(Manual, Option<String>), clap::Error> {
+        let words = ["bellwether", "rollout", "set-weight"].iter().chain(words);
+        let Command::Rollout(command) = Cli::try_parse_from(words)?.command else {
+            panic!("it is a sub-command of rollout");
+        };
+        let (verb, args) = command.action().expect("it acts");
+        assert_eq!((verb, args.name.as_str()), (ActionVerb::SetWeight, "shop"));
+        Ok((command.set().expect("it sets"), args.cluster.clone()))
+    }
+
+    #[test]
+    fn set_weight_takes_a_share_and_pods() {
+        let manual = |weight, replicas| Manual {
+            weight: Weight::clamped(weight),
+            replicas,
+        };
+        let plain = set_weight(&["shop", "30", "--reason", "slowly"]).expect("parses");
+        assert_eq!(plain, (manual(30, None), None));
+        let words = ["shop", "0", "--replicas", "20%", "--cluster", "c1"];
+        let share = Some(IntOrPercent::Percent(20));
+        let placed = set_weight(&words).expect("parses");
+        assert_eq!(placed, (manual(0, share), Some("c1".to_owned())));
+        for wrong in [
+            &["shop"][..],
+            &["shop", "101"],
+            &["shop", "-1"],
+            &["shop", "30%"],
+            &["shop", "30", "--replicas", "few"],
+        ] {
+            let error = set_weight(wrong).expect_err("it is refused");
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+        let error = set_weight(&["shop", "101"]).expect_err("it is refused");
+        assert!(error.to_string().contains("0 to 100"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bellwether_api::{
     call::{ActionRequest, ActionVerb, ActionView},
+    strategy::Manual,
     view::RunView,
 };
 
@@ -27,7 +28,7 @@ pub async fn run(
     command: &RolloutCommand,
 ) -> anyhow::Result<Code> {
     if let Some((verb, args)) = command.action() {
-        return act(client, global, verb, args).await;
+        return act(client, global, verb, args, command.set()).await;
     }
     match command {
         RolloutCommand::History { name, output } => {
@@ -59,6 +60,7 @@ async fn act(
     global: &Global,
     verb: ActionVerb,
     args: &ActionArgs,
+    set: Option<Manual>,
 ) -> anyhow::Result<Code> {
     let request = ActionRequest {
         verb,
@@ -66,6 +68,8 @@ async fn act(
         cluster: args.cluster.clone(),
         step: args.step,
         expected_revision: args.revision,
+        weight: set.map(|set| set.weight),
+        replicas: set.and_then(|set| set.replicas),
         reason: args.reason.clone(),
     };
     let action: ActionView = client
@@ -145,6 +149,7 @@ fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
         ActionVerb::Skip => "skipped",
         ActionVerb::Abort => "aborted",
         ActionVerb::Retry => "retried",
+        ActionVerb::SetWeight => "weight set",
     };
     let mut place = String::new();
     if let Some(wave) = &args.wave {

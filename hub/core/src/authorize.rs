@@ -97,7 +97,7 @@ pub enum Verb {
     Apply,
     /// Deletes.
     Delete,
-    /// Acts on a run: approve, suspend, resume, promote, skip, abort, retry.
+    /// Acts on a run: approve, suspend, resume, promote, skip, abort, retry, set-weight.
     Act,
 }
 

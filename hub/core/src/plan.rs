@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     application::{Gate, OnFailure, UnreachablePolicy, Wave},
     number::IntOrPercent,
+    rollout::RolloutSpec,
+    strategy::InstancesMode,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -31,9 +33,34 @@ pub struct Plan {
     /// Whether the release has governed workloads.
     #[serde(default)]
     pub governed: bool,
+    /// Rollouts whose weight a human sets; empty = the plan sets every weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<DrivenByHand>,
     /// Clusters of the destination that no wave takes, sorted by name; they get nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<PlannedCluster>,
+}
+
+/// A Rollout whose weight a human sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrivenByHand {
+    /// Its name.
+    pub rollout: String,
+    /// Whether its pods always follow the weight, because both versions share a fixed total.
+    pub pods_follow: bool,
+}
+
+impl DrivenByHand {
+    /// Reads a Rollout; absent when a human sets no weight of it.
+    #[must_use]
+    pub fn of(name: &str, spec: &RolloutSpec) -> Option<Self> {
+        let canary = spec.strategy.canary.as_ref()?;
+        (canary.manual.is_some() && !spec.analysis.skip).then(|| Self {
+            rollout: name.to_owned(),
+            pods_follow: spec.instances.mode == InstancesMode::FixedTotal,
+        })
+    }
 }
 
 /// One wave, limits resolved to counts.
@@ -112,6 +139,8 @@ pub struct PlanInput<'a> {
     pub install: bool,
     /// Whether the release has governed workloads.
     pub governed: bool,
+    /// Rollouts of the release whose weight a human sets.
+    pub by_hand: &'a [DrivenByHand],
 }
 
 /// Freezes membership, order and limits.
@@ -137,6 +166,7 @@ pub fn freeze(input: PlanInput<'_>) -> Result<Plan, PlanError> {
         waves: waves.collect(),
         on_failure: input.on_failure.unwrap_or(OnFailure::Halt),
         governed: input.governed,
+        by_hand: input.by_hand.to_vec(),
         left_out,
     })
 }
@@ -238,6 +268,7 @@ fn single(input: PlanInput<'_>) -> Plan {
         waves: vec![wave],
         on_failure: input.on_failure.unwrap_or(OnFailure::Continue),
         governed: input.governed,
+        by_hand: input.by_hand.to_vec(),
         left_out: Vec::new(),
     }
 }
@@ -260,6 +291,8 @@ fn install(input: PlanInput<'_>) -> Plan {
         waves: vec![wave],
         on_failure: OnFailure::Continue,
         governed: input.governed,
+        // There is no canary where nothing runs yet.
+        by_hand: Vec::new(),
         left_out: Vec::new(),
     }
 }

@@ -8,8 +8,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use bellwether_api::{
-    call::{ActionFields, ActionRequest, ActionVerb, ActionView},
+    call::{ActionRequest, ActionVerb, ActionView, ProblemItem},
     reference::NamespacedName,
+    strategy::Manual,
     view::{RunPhase, RunView},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
@@ -26,7 +27,7 @@ use super::{
     reason::reason,
     runs::{application_of, newest},
 };
-use crate::app::App;
+use crate::{app::App, loops::action_view};
 
 /// Bytes of an `Idempotency-Key` at most.
 const MAX_KEY_BYTES: usize = 255;
@@ -40,6 +41,7 @@ const fn action_type(verb: ActionVerb) -> ActionType {
         ActionVerb::Skip => ActionType::Skip,
         ActionVerb::Abort => ActionType::Abort,
         ActionVerb::Retry => ActionType::Retry,
+        ActionVerb::SetWeight => ActionType::SetWeight,
     }
 }
 
@@ -51,7 +53,7 @@ const fn action_type(verb: ActionVerb) -> ActionType {
     request_body = ref("#/components/schemas/ActionRequest"), responses(
     (status = 202, description = "stored; the run answers it", body = ref("#/components/schemas/ActionView")),
     (status = 409, description = "another revision runs by now", body = ref("#/components/schemas/Problem")),
-    (status = 422, description = "it names what does not exist", body = ref("#/components/schemas/Problem"))))]
+    (status = 422, description = "it names what does not exist, or lacks or brings a field against its verb", body = ref("#/components/schemas/Problem"))))]
 pub async fn create_action(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -63,6 +65,7 @@ pub async fn create_action(
     let application = application_of(&app, &namespace, &name).await?;
     let key = idempotency_key(&headers)?;
     reason(Some(&request.reason))?;
+    let set = what_is_set(&request)?;
     let view = newest(&app, &application).await?;
     let run = run_meant(&app, &application, &view, &request).await?;
     let cluster = match &request.cluster {
@@ -79,6 +82,7 @@ pub async fn create_action(
         cluster,
         step: request.step,
         expected_revision: request.expected_revision,
+        set,
         reason: request.reason,
         by: caller.principal.name.clone(),
         idempotency_key: key,
@@ -116,6 +120,16 @@ pub async fn create_action(
         headers,
         Json(shown(&app, action).await?),
     ))
+}
+
+fn what_is_set(request: &ActionRequest) -> ApiResult<Option<Manual>> {
+    request.set().map_err(|error| {
+        ApiError::invalid(vec![ProblemItem {
+            path: error.path.to_owned(),
+            detail: error.message,
+            ..ProblemItem::default()
+        }])
+    })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> ApiResult<String> {
@@ -241,21 +255,7 @@ async fn shown(app: &App, action: Action) -> ApiResult<ActionView> {
             .map(|cluster| cluster.name),
         None => None,
     };
-    Ok(ActionView {
-        id: action.said.id,
-        run: action.said.run,
-        revision,
-        request: ActionFields {
-            verb: format!("{:?}", action.said.action).to_lowercase(),
-            wave: action.said.wave,
-            cluster,
-            step: action.said.step,
-            reason: action.said.reason,
-        },
-        by: action.said.by,
-        created_at: action.created_at.to_string(),
-        result: action.result,
-    })
+    Ok(action_view(action, revision, cluster))
 }
 
 /// Reads an action with its answer.

@@ -47,8 +47,14 @@ fn too_large() -> ApiError {
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::bad_request(format!("the body is not as expected: {error}")))
+    axum::Json::from_bytes(bytes)
+        .map(|axum::Json(value)| value)
+        .map_err(|rejection| {
+            // The cause names the field.
+            let cause = std::error::Error::source(&rejection)
+                .map_or_else(|| rejection.body_text(), ToString::to_string);
+            ApiError::bad_request(format!("the body is not as expected: {cause}"))
+        })
 }
 
 /// A JSON body with known fields only, or none at all.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bellwether_api::{
     call::{Remedy, Why},
-    status::WaitReason,
-    view::{ClusterPhase, ClusterView, RunPhase, RunView},
+    status::{PAUSED_AFTER_FAILURE, WEIGHT_BY_HAND, WaitReason},
+    view::{ClusterPhase, ClusterView, RunPhase, RunView, WavePhase},
 };
 
 /// Explains a run.
@@ -151,8 +151,10 @@ fn remedies(view: &RunView, clusters: &[&ClusterView]) -> Vec<Remedy> {
         let command = format!("bellwether rollout {verb} {name}{place}{flags}");
         found.push(Remedy { command, effect });
     };
+    for (verb, flags, effect) in decisions(view, clusters) {
+        add(verb, flags, effect.to_owned());
+    }
     match view.state {
-        RunPhase::WaitingApproval => add("approve", "", "opens the gate that waits".to_owned()),
         RunPhase::Suspended => add("resume", "", "goes on where it stopped".to_owned()),
         RunPhase::Halted | RunPhase::Failed | RunPhase::Aborted => {
             add("retry", "", "tries again where it failed".to_owned());
@@ -187,6 +189,43 @@ fn remedies(view: &RunView, clusters: &[&ClusterView]) -> Vec<Remedy> {
             " --reason …",
             format!("{back} clusters back to {target}"),
         );
+    }
+    found
+}
+
+/// What a human may decide where one is waited for: verb, flags and effect.
+fn decisions(
+    view: &RunView,
+    clusters: &[&ClusterView],
+) -> Vec<(&'static str, &'static str, &'static str)> {
+    let waits = |reason: &str| {
+        clusters
+            .iter()
+            .filter(|cluster| cluster.state == ClusterPhase::WaitingApproval)
+            .flat_map(|cluster| &cluster.waiting_on)
+            .any(|wait| wait.reason == reason)
+    };
+    let (paused, by_hand) = (waits(PAUSED_AFTER_FAILURE), waits(WEIGHT_BY_HAND));
+    let gated = waits("Approval")
+        || view
+            .waves
+            .iter()
+            .any(|wave| wave.state == WavePhase::WaitingApproval);
+    let waiting = view.state == RunPhase::WaitingApproval;
+    let mut found = Vec::new();
+    if waiting && (gated || !paused && !by_hand) {
+        found.push(("approve", "", "opens the gate that waits"));
+    }
+    if paused {
+        found.push(("resume", "", "goes on with the step that failed"));
+    }
+    if by_hand {
+        let effect = "gives the new version that share of the traffic";
+        found.push(("set-weight", " WEIGHT --reason …", effect));
+    }
+    if paused || by_hand {
+        let effect = "takes the new version without further checks";
+        found.push(("promote", " --reason …", effect));
     }
     found
 }

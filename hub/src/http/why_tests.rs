@@ -1,6 +1,6 @@
 use bellwether_api::{
     reference::NamespacedName,
-    status::{Health, WaitReason},
+    status::{Health, PAUSED_AFTER_FAILURE, WEIGHT_BY_HAND, WaitReason},
     view::{ClusterPhase, ClusterView, RunPhase, RunView, WavePhase, WaveView},
 };
 use uuid::Uuid;
@@ -138,4 +138,28 @@ fn release_that_is_not_made_has_no_run_to_abort() {
     view.run = Uuid::nil();
     view.waiting_on = vec![wait("NoClusters", "nothing matches", "")];
     assert_eq!(why(&view).do_one_of, []);
+}
+
+#[test]
+fn a_human_is_told_the_verbs_that_work_where_it_waits() {
+    let cases = [
+        ("Approval", &["approve", "abort"][..]),
+        (PAUSED_AFTER_FAILURE, &["resume", "promote", "abort"]),
+        (WEIGHT_BY_HAND, &["set-weight", "promote", "abort"]),
+    ];
+    for (reason, verbs) in cases {
+        let mut asking = cluster("a", ClusterPhase::WaitingApproval);
+        asking.waiting_on = vec![wait(reason, "a human decides", "a human")];
+        for state in [RunPhase::WaitingApproval, RunPhase::Progressing] {
+            let answer = why(&view(state, vec![asking.clone()]));
+            let said: Vec<&str> = answer
+                .do_one_of
+                .iter()
+                .filter_map(|one| one.command.split(' ').nth(2))
+                .collect();
+            let gate = state == RunPhase::Progressing && reason == "Approval";
+            let expected = if gate { &verbs[1..] } else { verbs };
+            assert_eq!(said, expected, "{reason} {state:?}");
+        }
+    }
 }

@@ -144,11 +144,13 @@ pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
                 ActionType::Skip => ActionKind::Skip,
                 ActionType::Abort => ActionKind::Abort,
                 ActionType::Retry => ActionKind::Retry,
+                ActionType::SetWeight => ActionKind::SetWeight,
             },
             wave: action.said.wave.clone(),
             cluster: action.said.cluster,
             step: action.said.step,
             expected_revision: action.said.expected_revision,
+            set: action.said.set,
             by: action.said.by.clone(),
             reason: action.said.reason.clone(),
         })

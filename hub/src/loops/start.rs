@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     brake::dropped_objects,
-    plan::{Plan, PlanInput, freeze},
+    plan::{DrivenByHand, Plan, PlanInput, freeze},
     release::{Change, Release, ReleaseContent, content},
     run::{Grant, GrantRelease, RunState, Supersession},
 };
@@ -95,6 +95,11 @@ pub(super) async fn compare(
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
     }
+    let by_hand: Vec<DrivenByHand> = content
+        .rollouts
+        .iter()
+        .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
+        .collect();
     let plan = freeze(PlanInput {
         waves: &wanted.spec.waves,
         on_failure: wanted.spec.on_failure,
@@ -102,6 +107,7 @@ pub(super) async fn compare(
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
         install: !past.ever_ran,
         governed: !content.rollouts.is_empty(),
+        by_hand: &by_hand,
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),

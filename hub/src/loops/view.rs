@@ -1,4 +1,5 @@
 use bellwether_api::{
+    call::{ActionFields, ActionView},
     fleet::FleetDefaults,
     reference::NamespacedName,
     view::{RunSummary, RunView},
@@ -8,7 +9,9 @@ use bellwether_hub_core::{
     view::{ViewInput, build, version},
 };
 use bellwether_store::{
-    Store, releases,
+    Store,
+    actions::{self, Action},
+    releases,
     runs::{self, Run},
 };
 use jiff::Timestamp;
@@ -22,6 +25,9 @@ use super::{
     start::number,
     world::World,
 };
+
+/// Actions of one run that a history shows.
+const MAX_ACTIONS: u32 = 50;
 
 /// Shows a run of an application: the named one, or its newest. Absent when there is none.
 ///
@@ -109,6 +115,14 @@ async fn summary(
     };
     let content = with_content(store, &release).await?.content;
     let state: RunState = read("run", application, run.state)?;
+    let said = actions::recent(store, run.id, MAX_ACTIONS).await?;
+    let said = said.into_iter().map(|action| {
+        let cluster = action.said.cluster.map(|id| {
+            let known = state.clusters.get(&id);
+            known.map_or_else(|| id.to_string(), |cluster| cluster.name.clone())
+        });
+        action_view(action, release.revision, cluster)
+    });
     let done = state
         .clusters
         .values()
@@ -119,6 +133,7 @@ async fn summary(
         revision: release.revision,
         version: version(&content),
         state: run.status,
+        actions: said.collect(),
         done: number(done),
         total: number(state.clusters.len()),
         by: release.created_by,
@@ -126,4 +141,26 @@ async fn summary(
         created_at: run.created_at.to_string(),
         finished_at: run.finished_at.map(|at| at.to_string()),
     }))
+}
+
+/// Shows what somebody said to a run; `cluster` is the name of the cluster that was meant.
+#[must_use]
+pub fn action_view(action: Action, revision: u64, cluster: Option<String>) -> ActionView {
+    ActionView {
+        id: action.said.id,
+        run: action.said.run,
+        revision,
+        request: ActionFields {
+            verb: format!("{:?}", action.said.action).to_lowercase(),
+            wave: action.said.wave,
+            cluster,
+            step: action.said.step,
+            weight: action.said.set.map(|set| set.weight),
+            replicas: action.said.set.and_then(|set| set.replicas),
+            reason: action.said.reason,
+        },
+        by: action.said.by,
+        created_at: action.created_at.to_string(),
+        result: action.result,
+    }
 }

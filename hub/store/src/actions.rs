@@ -1,6 +1,6 @@
 //! What people said to runs: create-only, answered once.
 
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{number::Weight, reference::NamespacedName, strategy::Manual};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub enum ActionType {
     Abort,
     /// Makes a new attempt.
     Retry,
+    /// Sets weight and pods of canaries that are driven by hand.
+    SetWeight,
 }
 
 /// An action to record.
@@ -53,6 +55,8 @@ pub struct NewAction {
     pub step: Option<u32>,
     /// The revision that whoever said it saw; absent = whichever is current.
     pub expected_revision: Option<u64>,
+    /// What [`ActionType::SetWeight`] sets, and no other type.
+    pub set: Option<Manual>,
     /// Why; empty when nothing was said.
     pub reason: String,
     /// Who.
@@ -113,6 +117,8 @@ struct ActionRow {
     cluster: Option<Uuid>,
     step: Option<i32>,
     expected_revision: Option<i64>,
+    weight: Option<i32>,
+    replicas: Option<String>,
     reason: String,
     by: String,
     idempotency_key: String,
@@ -123,7 +129,25 @@ struct ActionRow {
 }
 
 impl ActionRow {
-    fn into_action(self) -> Result<Action, StoreError> {
+    fn set(&mut self) -> Result<Option<Manual>, StoreError> {
+        let Some(percent) = self.weight else {
+            return Ok(None);
+        };
+        let percent = small_unsigned("run_action.weight", percent)?;
+        let replicas = self
+            .replicas
+            .take()
+            .map(|text| from_name("run_action.replicas", text))
+            .transpose()?;
+        Ok(Some(Manual {
+            // The database holds no other than 0 to 100.
+            weight: Weight::clamped(percent),
+            replicas,
+        }))
+    }
+
+    fn into_action(mut self) -> Result<Action, StoreError> {
+        let set = self.set()?;
         Ok(Action {
             said: NewAction {
                 id: self.id,
@@ -143,6 +167,7 @@ impl ActionRow {
                     .expected_revision
                     .map(|revision| unsigned("run_action.expected_revision", revision))
                     .transpose()?,
+                set,
                 reason: self.reason,
                 by: self.by,
                 idempotency_key: self.idempotency_key,
@@ -164,8 +189,8 @@ pub async fn record(tx: &mut Tx, new: &NewAction, now: Timestamp) -> Result<Reco
     refuse_nul("run_action", &Value::Array(text.to_vec()))?;
     let written: Result<Option<ActionRow>, StoreError> = sqlx::query_as(
         "INSERT INTO run_action (id, namespace, application, run, type, wave, cluster, step,
-            expected_revision, reason, by, idempotency_key, created_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            expected_revision, weight, replicas, reason, by, idempotency_key, created_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (namespace, application, idempotency_key) DO NOTHING RETURNING *",
     )
     .bind(new.id)
@@ -184,6 +209,12 @@ pub async fn record(tx: &mut Tx, new: &NewAction, now: Timestamp) -> Result<Reco
         new.expected_revision
             .map(|revision| signed("run_action.expected_revision", revision))
             .transpose()?,
+    )
+    .bind(new.set.map(|set| i32::from(set.weight.percent())))
+    .bind(
+        new.set
+            .and_then(|set| set.replicas)
+            .map(|replicas| replicas.to_string()),
     )
     .bind(&new.reason)
     .bind(&new.by)
@@ -295,6 +326,23 @@ pub async fn list(store: &Store, run: Uuid) -> Result<Vec<Action>, StoreError> {
         run,
     )
     .await
+}
+
+/// The newest actions of a run, at most `limit`, in the order in which they were said.
+///
+/// # Errors
+/// The database fails.
+pub async fn recent(store: &Store, run: Uuid, limit: u32) -> Result<Vec<Action>, StoreError> {
+    let rows: Vec<ActionRow> = sqlx::query_as(
+        "SELECT * FROM (SELECT * FROM run_action WHERE run = $1 ORDER BY seq DESC LIMIT $2) AS newest
+         ORDER BY seq",
+    )
+    .bind(run)
+    .bind(i64::from(limit))
+    .fetch_all(&store.pool)
+    .await
+    .doing("list actions")?;
+    rows.into_iter().map(ActionRow::into_action).collect()
 }
 
 /// One action; absent when there is none.

@@ -7,6 +7,7 @@ use bellwether_api::{
     command::Command,
     reference::NamespacedName,
     status::{Health, UnitOutcome, UnitStatus, WaitReason},
+    strategy::Manual,
     view::RunView,
 };
 use bellwether_hub::loops::{LoopError, plan_once, run_view};
@@ -385,6 +386,14 @@ impl Fleet {
     }
 
     pub async fn act(&self, action: ActionType) -> Uuid {
+        self.say(action, None).await
+    }
+
+    pub async fn set_weight(&self, set: Manual) -> Uuid {
+        self.say(ActionType::SetWeight, Some(set)).await
+    }
+
+    async fn say(&self, action: ActionType, set: Option<Manual>) -> Uuid {
         let run = runs::latest(&self.store, &shop())
             .await
             .expect("a run")
@@ -399,6 +408,7 @@ impl Fleet {
             cluster: None,
             step: None,
             expected_revision: None,
+            set,
             reason: "because".to_owned(),
             by: "ana".to_owned(),
             idempotency_key: id.to_string(),

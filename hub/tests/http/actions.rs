@@ -119,6 +119,99 @@ async fn stale_and_impossible_actions_are_refused() {
 }
 
 #[tokio::test]
+async fn a_weight_stands_beside_its_verb_alone() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    let cases = [
+        (json!({"type": "setweight"}), 422, "weight: setweight needs"),
+        (
+            json!({"type": "setweight", "replicas": 2}),
+            422,
+            "weight: setweight needs",
+        ),
+        (
+            json!({"type": "approve", "weight": 30}),
+            422,
+            "weight: approve sets none; use setweight",
+        ),
+        (
+            json!({"type": "skip", "replicas": "20%"}),
+            422,
+            "replicas: skip sets none; use setweight",
+        ),
+        (
+            json!({"type": "setweight", "weight": 101}),
+            400,
+            "weight: 101 is no weight; use 0 to 100",
+        ),
+        (
+            json!({"type": "setweight", "weight": 30, "replicas": "few"}),
+            400,
+            "replicas: ",
+        ),
+    ];
+    for (body, status, words) in cases {
+        let answer = act(&admin, None, &body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {answer:?}");
+        assert!(answer.detail().contains(words), "{body}: {answer:?}");
+    }
+    let refused = act(&admin, None, &json!({"type": "setweight"})).await;
+    assert_eq!(refused.body["errors"][0]["path"], "weight", "{refused:?}");
+    let stale = json!({"type": "setweight", "weight": 30, "expectedRevision": 7});
+    let answer = act(&admin, None, &stale).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+    let history = admin.get("/api/v1/rollouts/shop/web/history").await;
+    assert!(
+        history.body["items"][0].get("actions").is_none(),
+        "nothing of it was stored: {history:?}"
+    );
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_weight_is_stored_answered_and_kept_in_the_history() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    let body = json!({"type": "setweight", "weight": 30, "replicas": "20%", "cluster": "c1",
+                      "reason": "slowly"});
+    let said = act(&admin, Some("k1"), &body).await;
+    assert_eq!(said.status, StatusCode::ACCEPTED, "{said:?}");
+    let again = act(&admin, Some("k1"), &body).await;
+    assert_eq!(again.body["id"], said.body["id"]);
+    let mut other = body.clone();
+    other["weight"] = json!(31);
+    let other = act(&admin, Some("k1"), &other).await;
+    assert_eq!(other.body["code"], "KeyReused", "{other:?}");
+    let history = eventually("an answer", async || {
+        let history = admin.get("/api/v1/rollouts/shop/web/history").await;
+        let answered = !history.body["items"][0]["actions"][0]["result"].is_null();
+        answered.then_some(history.body)
+    })
+    .await;
+    let action = &history["items"][0]["actions"][0];
+    let shown = ["type", "weight", "replicas", "cluster", "reason"].map(|key| action[key].clone());
+    assert_eq!(
+        shown,
+        [
+            json!("setweight"),
+            json!(30),
+            json!("20%"),
+            json!("c1"),
+            json!("slowly")
+        ],
+        "{history}"
+    );
+    assert_eq!(action["result"]["outcome"], "Refused", "{history}");
+    assert!(
+        action["result"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("installs without a canary")),
+        "{history}"
+    );
+    hub.running.stop().await;
+}
+
+#[tokio::test]
 async fn ended_run_takes_no_more_but_a_retry() {
     let hub = waiting_run().await;
     let admin = hub.admin();

@@ -1,12 +1,15 @@
 use bellwether_api::{
     bundle::BundleMode,
-    command::AbortCause,
+    command::{AbortCause, Verb},
+    number::{IntOrPercent, Weight},
     status::UnitOutcome,
+    strategy::Manual,
     view::{ClusterPhase, RunPhase, WavePhase},
 };
 use bellwether_store::{
     actions::{self, ActionType},
     events::{self, EventFilter, Order},
+    records::RecordKind,
 };
 
 use crate::fleet::{Fleet, shop};
@@ -229,6 +232,65 @@ async fn an_action_without_effect_says_so() {
         .expect("an action")
         .expect("an action");
     assert_eq!(answered.result.expect("a result")["outcome"], "Stale");
+}
+
+#[tokio::test]
+async fn a_weight_set_by_hand_reaches_the_cluster_under_way() {
+    let mut fleet = Fleet::new(1).await;
+    fleet.install().await;
+    let spec = |canary: serde_json::Value| {
+        serde_json::json!({
+            "application": "shop",
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "service": {"name": "web", "port": 80}, "strategy": {"canary": canary},
+        })
+    };
+    let manual = Manual {
+        weight: Weight::clamped(30),
+        replicas: Some(IntOrPercent::Int(2)),
+    };
+    let canaries = [
+        (serde_json::json!({"weights": [20]}), "Refused"),
+        (serde_json::json!({"manual": {"weight": 5}}), "Executed"),
+    ];
+    for (canary, outcome) in canaries {
+        fleet
+            .record(
+                RecordKind::Rollout,
+                "default",
+                "shop-web",
+                spec(canary),
+                &[],
+            )
+            .await;
+        fleet.apply("2").await;
+        fleet.plan().await.expect("planned");
+        fleet.report("canary-1", UnitOutcome::Progressing).await;
+        let action = fleet.set_weight(manual).await;
+        fleet.plan().await.expect("planned");
+        let answered = actions::get(&fleet.store, action)
+            .await
+            .expect("an action")
+            .expect("an action");
+        let result = answered.result.expect("a result");
+        assert_eq!(result["outcome"], outcome, "{result}");
+        // What replaces it waits until this one has gone back.
+        if outcome == "Refused" {
+            assert!(
+                result["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("strategy.canary.manual")),
+                "{result}"
+            );
+            fleet.report("canary-1", UnitOutcome::Failed).await;
+        }
+    }
+    let command = fleet.command("canary-1").await.expect("a command");
+    assert_eq!(
+        (command.queue[0].verb, command.queue[0].set),
+        (Verb::SetWeight, Some(manual))
+    );
+    assert!(fleet.command("prod-1").await.is_none(), "it waits its turn");
 }
 
 #[tokio::test]

@@ -7,12 +7,12 @@ use bellwether_api::{
     status::Phase,
     view::{ClusterPhase, RunPhase},
 };
-use bellwether_integration_tests::{manifests::Shop, wait::until};
+use bellwether_integration_tests::{fixture::cluster_view, manifests::Shop, wait::until};
 use serde_json::json;
 
 use crate::{
     Case,
-    scene::{Scene, api_version},
+    scene::{RUN_LIMIT, Scene, api_version},
 };
 
 pub const CASES: &[Case] = &[
@@ -32,6 +32,11 @@ pub const CASES: &[Case] = &[
         "abort_goes_back_and_retry_makes_a_new_attempt",
         "retry",
         abort_and_retry,
+    ),
+    (
+        "sc_r3_paused_after_a_failure_is_resumed_or_aborted",
+        "pauses",
+        paused_after_failure,
     ),
     ("approval_gate_between_waves", "gate", approval_gate),
     (
@@ -158,6 +163,61 @@ fn abort_and_retry(scene: &Scene) -> Result<()> {
         .run(&["rollout", "promote", &scene.name, "--reason", "now"])?;
     scene.ended(2, RunPhase::Succeeded)?;
     scene.assert_restored(&member, &shop.version("v2"))
+}
+
+fn paused_after_failure(scene: &Scene) -> Result<()> {
+    let checked = scene.shop().analysis;
+    let shop = Shop {
+        analysis: checked.replacen('{', "{onFailure: Pause, ", 1),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    let traffic = scene.traffic(&["c1"], 100)?;
+    scene.cli.apply(&shop.version("v3").documents())?;
+    let paused = |checks: u32| {
+        let what = format!("c1 to pause after {checks} failed checks");
+        let view = scene.wait_run(&scene.name, 2, RUN_LIMIT, &what, |view| {
+            cluster_view(view, "c1").is_ok_and(|cluster| {
+                cluster.state == ClusterPhase::WaitingApproval
+                    && cluster
+                        .tracks
+                        .iter()
+                        .any(|track| track.phase == Phase::Paused && track.failed_checks >= checks)
+            })
+        })?;
+        let track = &cluster_view(&view, "c1")?.tracks[0];
+        ensure!(
+            track.observed_weight.percent() == 20,
+            "the weight stays: {track:?}"
+        );
+        anyhow::Ok(track.failed_checks)
+    };
+    let failed = paused(1)?;
+    let why = scene
+        .cli
+        .run(&["why", &format!("rollout/{}", scene.name)])?;
+    for verb in ["resume", "promote", "abort"] {
+        let command = format!("bellwether rollout {verb} {}", scene.name);
+        ensure!(why.contains(&command), "no {command:?} in {why}");
+    }
+    ensure!(!why.contains("rollout approve"), "no gate waits: {why}");
+    scene
+        .cli
+        .run(&["rollout", "resume", &scene.name, "--reason", "look again"])?;
+    paused(failed + 1)?;
+    let events = scene
+        .cli
+        .run(&["events", &format!("rollout/{}", scene.name)])?;
+    ensure!(
+        events.contains("look again resumed the step"),
+        "the cluster says who resumed: {events}"
+    );
+    scene
+        .cli
+        .run(&["rollout", "abort", &scene.name, "--reason", "it is broken"])?;
+    scene.ended(2, RunPhase::Aborted)?;
+    traffic.stop()?;
+    scene.assert_restored(&scene.member(0)?, &shop)
 }
 
 fn approval_gate(scene: &Scene) -> Result<()> {

@@ -37,6 +37,11 @@ pub const CASES: &[Case] = &[
         "fixed",
         fixed_total,
     ),
+    (
+        "sc_a4_manual_weight_by_hand",
+        "byhand",
+        manual_weight_by_hand,
+    ),
 ];
 
 /// Asks the gateway of `c1` and tells which version answered.
@@ -209,6 +214,88 @@ fn weight_and_pods_apart(scene: &Scene) -> Result<()> {
         scene.cli.run(&["rollout", "approve", &scene.name])?;
     }
     scene.ended(2, RunPhase::Succeeded)?;
+    scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
+}
+
+/// Requests whose versions are counted to measure a share.
+const ASKED: u32 = 200;
+/// Percentage points by which a share of [`ASKED`] requests may differ from the weight.
+const SHARE_TOLERANCE: u32 = 8;
+
+/// Measures by requests that the gateway of `c1` gives `version` its share.
+fn has_share(scene: &Scene, version: &str, percent: u32) -> Result<()> {
+    let mut answered = 0;
+    for _ in 0..ASKED {
+        answered += u32::from(ask(scene, &[])? == version);
+    }
+    let measured = answered * 100 / ASKED;
+    ensure!(
+        measured.abs_diff(percent) <= SHARE_TOLERANCE,
+        "{version} answered {answered} of {ASKED} requests, not {percent} %"
+    );
+    Ok(())
+}
+
+/// Waits until the canary in `c1` has what was set by hand and waits for the next word.
+fn stays_at(scene: &Scene, weight: u8, pods: u32) -> Result<()> {
+    let what = format!("c1 to stay at {weight} % with {pods} pods");
+    scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, &what, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster.tracks.iter().any(|track| {
+                track.phase == Phase::WaitingPromotion
+                    && track.observed_weight.percent() == weight
+                    && (track.canary.ready, track.canary.desired) == (pods, pods)
+                    && track.stable.ready == 3
+            })
+        })
+    })?;
+    Ok(())
+}
+
+fn manual_weight_by_hand(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        strategy: "{canary: {manual: {weight: 0, replicas: 1}}}".into(),
+        ..scene.small_shop()
+    };
+    scene.install(&shop)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    stays_at(scene, 0, 1)?;
+    all_answer(scene, &[], "v1")?;
+    let set_weight = |words: &[&str]| {
+        let verb = ["rollout", "set-weight", &scene.name];
+        scene.cli.call(&[&verb, words].concat(), None)
+    };
+    let steps = [
+        (&["30", "--replicas", "2", "--reason", "a third"][..], 30, 2),
+        (&["60", "--cluster", "c1"], 60, 2),
+    ];
+    for (words, weight, pods) in steps {
+        let answer = set_weight(words)?;
+        ensure!(answer.code == 0, "{words:?}: {}", answer.stderr);
+        stays_at(scene, weight, pods)?;
+        has_share(scene, "v2", weight.into())?;
+    }
+    let stale = set_weight(&["90", "--revision", "1"])?;
+    ensure!(
+        stale.code == 6,
+        "another revision conflicts: {}",
+        stale.code
+    );
+    stays_at(scene, 60, 2)?;
+    let events = scene
+        .cli
+        .run(&["events", &format!("rollout/{}", scene.name)])?;
+    for said in ["a third", "30 %, 2 pods", "60 %"] {
+        ensure!(events.contains(said), "no event says {said:?}: {events}");
+    }
+    scene
+        .cli
+        .run(&["rollout", "promote", &scene.name, "--reason", "enough seen"])?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    let history = scene.cli.run(&["rollout", "history", &scene.name])?;
+    for said in ["set-weight 30 %, 2 pods", "set-weight 60 %", "a third"] {
+        ensure!(history.contains(said), "no {said:?} in {history}");
+    }
     scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
 }
 

@@ -7,7 +7,6 @@ use bellwether_api::{
     },
     rollout::OnDeletion,
     status::{FailureReason, Severity},
-    strategy::Manual,
     track::RolloutTrackSpec,
 };
 
@@ -148,10 +147,11 @@ fn tell(turn: &mut Turn<'_>, queued: &QueuedCommand, outcome: CommandOutcome, wh
                 Verb::Promote => ("PromotedEarly", "promoted without the remaining steps"),
                 Verb::Skip => ("StepSkipped", "skipped the step"),
                 Verb::SetWeight => ("WeightSet", "set the weight by hand"),
+                Verb::Resume => ("Resumed", "resumed the step that was paused"),
             };
             let mut message = format!("{who} {what}");
             if let Some(set) = queued.set {
-                message.push_str(&format!(": {}", sized(set)));
+                message.push_str(&format!(": {set}"));
             }
             turn.say(Severity::Info, reason, message);
         }
@@ -159,13 +159,6 @@ fn tell(turn: &mut Turn<'_>, queued: &QueuedCommand, outcome: CommandOutcome, wh
             let message = format!("{:?} of {who} did nothing: {why}", queued.verb);
             turn.say(Severity::Warn, "CommandStale", message);
         }
-    }
-}
-
-fn sized(set: Manual) -> String {
-    match set.replicas {
-        Some(replicas) => format!("{} %, {replicas} pods", set.weight),
-        None => format!("{} %", set.weight),
     }
 }
 
@@ -184,7 +177,7 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
         Stage::Initializing | Stage::Pausing | Stage::Pinning => {
             return match queued.verb {
                 Verb::Promote | Verb::SetWeight => Answer::Pending,
-                Verb::Approve | Verb::Skip => stale("no step is under way yet"),
+                Verb::Approve | Verb::Skip | Verb::Resume => stale("no step is under way yet"),
             };
         }
         Stage::Step { index, part } => (*index, part.clone()),
@@ -206,8 +199,9 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
             turn.approve_pending = true;
             return Answer::Pending;
         }
-        (Verb::Approve, StepPart::Held { .. }) => steps::let_go(turn),
+        (Verb::Approve | Verb::Resume, StepPart::Held { .. }) => steps::let_go(turn),
         (Verb::Approve, _) => return stale("no gate is waiting"),
+        (Verb::Resume, _) => return stale("nothing is paused after a failure"),
         (Verb::SetWeight, _) => match steps::set_weight(turn, queued.set) {
             Ok(()) => {}
             Err(why) => return stale(why),

@@ -1,6 +1,9 @@
 //! Where a step waits after its checks: for a time, or for a human.
 
-use bellwether_api::{status::Verdict, strategy::Advance};
+use bellwether_api::{
+    status::{PAUSED_AFTER_FAILURE, Verdict, WEIGHT_BY_HAND},
+    strategy::Advance,
+};
 use jiff::Timestamp;
 
 use super::{
@@ -111,10 +114,11 @@ fn open_or_wait(
         }
         None if step.by_hand => {
             let message = format!(
-                "{} % and {} pods are set by hand; set others, promote, or abort",
+                "{} % and {} pods are set by hand: set-weight sets others, promote takes the new \
+                 version, abort goes back",
                 turn.state.weight, turn.state.canary_pods
             );
-            turn.wait_on("Approval", message, "a human");
+            turn.wait_on(WEIGHT_BY_HAND, message, "a human");
         }
         None => {
             let what = if is_last(turn, index) {
@@ -137,9 +141,9 @@ pub(super) fn held(turn: &mut Turn<'_>, why: &Failure) {
     }
     turn.stands_still = true;
     let message = format!(
-        "{}; the weight stays until a human decides: approve goes on, promote takes the new version, \
-         abort goes back",
+        "{}; the weight stays until a human decides: resume goes on with the step, skip leaves it, \
+         promote takes the new version, abort goes back",
         why.message
     );
-    turn.wait_on("PausedForApproval", message, "a human");
+    turn.wait_on(PAUSED_AFTER_FAILURE, message, "a human");
 }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use bellwether_api::call::ActionVerb;
+use bellwether_api::{
+    call::ActionVerb,
+    number::{IntOrPercent, Weight},
+    strategy::Manual,
+};
 use clap::{Args, Subcommand};
 
 use super::{Format, parse_duration};
@@ -17,7 +21,7 @@ pub enum RolloutCommand {
     /// Stop where it is: weights stay, timers and checks are ignored
     #[command(visible_alias = "pause")]
     Suspend(ActionArgs),
-    /// Go on after suspend
+    /// Go on after suspend, or after a failure paused the run
     Resume(ActionArgs),
     /// Skip the current step, or one cluster with --cluster
     Skip(ActionArgs),
@@ -25,6 +29,8 @@ pub enum RolloutCommand {
     Abort(ActionArgs),
     /// Try again what failed
     Retry(ActionArgs),
+    /// Set the share of traffic, and the pods, of a canary that is driven by hand
+    SetWeight(SetWeightArgs),
     /// Show past runs
     History {
         /// The application's or rollout's name
@@ -54,6 +60,7 @@ impl RolloutCommand {
     #[must_use]
     pub const fn action(&self) -> Option<(ActionVerb, &ActionArgs)> {
         match self {
+            Self::SetWeight(args) => Some((ActionVerb::SetWeight, &args.action)),
             Self::Approve(args) => Some((ActionVerb::Approve, args)),
             Self::Promote(args) => Some((ActionVerb::Promote, args)),
             Self::Suspend(args) => Some((ActionVerb::Suspend, args)),
@@ -62,6 +69,18 @@ impl RolloutCommand {
             Self::Abort(args) => Some((ActionVerb::Abort, args)),
             Self::Retry(args) => Some((ActionVerb::Retry, args)),
             Self::History { .. } | Self::Status { .. } => None,
+        }
+    }
+
+    /// Returns what `set-weight` sets; `None` for every other sub-command.
+    #[must_use]
+    pub const fn set(&self) -> Option<Manual> {
+        match self {
+            Self::SetWeight(args) => Some(Manual {
+                weight: args.weight,
+                replicas: args.replicas,
+            }),
+            _ => None,
         }
     }
 }
@@ -92,4 +111,25 @@ pub struct ActionArgs {
     /// Give up waiting after this long
     #[arg(long, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+/// Options of `set-weight`.
+#[derive(Args, Debug)]
+pub struct SetWeightArgs {
+    /// Options as of the other verbs
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// The canary's share of traffic in percent, 0 to 100
+    #[arg(value_parser = parse_weight)]
+    pub weight: Weight,
+    /// The canary's pods: a count, or a percentage of the workload's; unless given they follow the weight
+    #[arg(long, value_name = "N|P%")]
+    pub replicas: Option<IntOrPercent>,
+}
+
+fn parse_weight(text: &str) -> Result<Weight, String> {
+    text.parse()
+        .ok()
+        .and_then(Weight::new)
+        .ok_or_else(|| "a share of traffic is a whole number of percent, 0 to 100".to_owned())
 }

@@ -1,6 +1,9 @@
 //! Tables of objects.
 
-use bellwether_api::call::{Item, RunList};
+use bellwether_api::{
+    call::{ActionVerb, ActionView, Item, RunList},
+    strategy::Manual,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -86,7 +89,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
     grid(titles, rows)
 }
 
-/// Draws past runs.
+/// Draws past runs, and under them what humans said to them.
 #[must_use]
 pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
     let titles = [
@@ -114,7 +117,53 @@ pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
             ago(Some(&run.created_at), now),
         ]
     });
-    grid(&titles, rows)
+    let runs_drawn = grid(&titles, rows);
+    let said: Vec<Vec<String>> = runs
+        .items
+        .iter()
+        .flat_map(|run| run.actions.iter().rev())
+        .map(|action| action_row(action, now))
+        .collect();
+    if said.is_empty() {
+        return runs_drawn;
+    }
+    let titles = ["REV", "SAID", "WHERE", "BY", "ANSWER", "REASON", "AGE"];
+    format!("{runs_drawn}\n{}", grid(&titles, said))
+}
+
+fn action_row(action: &ActionView, now: Timestamp) -> Vec<String> {
+    let said = &action.request;
+    let set = said.weight.map(|weight| Manual {
+        weight,
+        replicas: said.replicas,
+    });
+    let what = match set {
+        Some(set) if said.verb == ActionVerb::SetWeight.word() => format!("set-weight {set}"),
+        _ => said.verb.clone(),
+    };
+    let place = match (&said.cluster, &said.wave) {
+        (Some(cluster), _) => format!("cluster {cluster}"),
+        (None, Some(wave)) => format!("wave {wave}"),
+        (None, None) => "-".to_owned(),
+    };
+    let answer = action
+        .result
+        .as_ref()
+        .and_then(|result| result["outcome"].as_str())
+        .unwrap_or("-");
+    vec![
+        action.revision.to_string(),
+        what,
+        place,
+        action.by.clone(),
+        answer.to_owned(),
+        if said.reason.is_empty() {
+            "-".to_owned()
+        } else {
+            said.reason.clone()
+        },
+        ago(Some(&action.created_at), now),
+    ]
 }
 
 /// Draws a grid without lines. Cells may hold colours.
@@ -319,10 +368,10 @@ fn rollout_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use bellwether_api::call::{Item, ItemMeta};
+    use bellwether_api::call::{Item, ItemMeta, RunList};
     use serde_json::{Value, json};
 
-    use super::table;
+    use super::{history, table};
     use crate::{render::Style, sample::NOW};
 
     fn item(kind: &str, name: &str, spec: Value, status: Value) -> Item {
@@ -408,6 +457,29 @@ mod tests {
         );
         assert!(narrow.contains("the cluster's"), "{narrow}");
         assert!(draw("MetricTemplate", &items, true).contains("/a#/b"));
+    }
+
+    #[test]
+    fn history_shows_what_was_said_to_a_run() {
+        let runs = |actions: Value| -> RunList {
+            let run = json!({
+                "run": uuid::Uuid::nil(), "revision": 2, "version": "v2", "state": "Succeeded",
+                "done": 1, "total": 1, "by": "ana", "createdAt": "2026-03-01T12:00:00Z",
+                "finishedAt": "2026-03-01T12:05:00Z", "actions": actions,
+            });
+            serde_json::from_value(json!({"items": [run]})).expect("runs")
+        };
+        let said = json!([
+            {"id": uuid::Uuid::nil(), "run": uuid::Uuid::nil(), "revision": 2, "type": "setweight",
+             "weight": 30, "replicas": "20%", "cluster": "c1", "reason": "slowly", "by": "ana",
+             "createdAt": "2026-03-01T12:01:00Z", "result": {"outcome": "Executed", "message": ""}},
+            {"id": uuid::Uuid::nil(), "run": uuid::Uuid::nil(), "revision": 2, "type": "promote",
+             "reason": "", "by": "ben", "createdAt": "2026-03-01T12:04:00Z"},
+        ]);
+        let now = NOW.parse().expect("a time");
+        insta::assert_snapshot!(history(&runs(said), now, Style::PLAIN));
+        let silent = history(&runs(json!([])), now, Style::PLAIN);
+        assert!(!silent.contains("SAID"), "{silent}");
     }
 
     #[test]

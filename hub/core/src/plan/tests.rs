@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
-    application::OnFailure, application::Wave, number::IntOrPercent, selector::Selector,
+    application::OnFailure, application::Wave, number::IntOrPercent, rollout::RolloutSpec,
+    selector::Selector,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{INSTALL_WAVE, ONLY_WAVE, PlanError, PlanInput, freeze};
+use super::{DrivenByHand, INSTALL_WAVE, ONLY_WAVE, PlanError, PlanInput, freeze};
 use crate::placement::ClusterFacts;
 
 fn cluster(number: u128, tier: &str) -> ClusterFacts {
@@ -46,6 +47,7 @@ fn input<'a>(waves: &'a [Wave], clusters: &'a [ClusterFacts]) -> PlanInput<'a> {
         fleet_max_concurrent: None,
         install: false,
         governed: true,
+        by_hand: &[],
     }
 }
 
@@ -192,5 +194,56 @@ proptest! {
         }
         prop_assert_eq!(seen.len(), clusters.len());
         prop_assert!(!rest || plan.left_out.is_empty());
+    }
+}
+
+fn rollout(canary: &str, more: &str) -> RolloutSpec {
+    serde_json::from_str(&format!(
+        r#"{{"workload": {{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+            "strategy": {{"canary": {canary}}}{more}}}"#
+    ))
+    .expect("a rollout")
+}
+
+#[test]
+fn only_a_manual_canary_that_is_run_is_driven_by_hand() {
+    let by_hand = |pods_follow| {
+        Some(DrivenByHand {
+            rollout: "web".to_owned(),
+            pods_follow,
+        })
+    };
+    for (canary, more, expected) in [
+        (r#"{"manual": {}}"#, "", by_hand(false)),
+        (
+            r#"{"manual": {"weight": 20}}"#,
+            r#", "instances": {"mode": "FixedTotal"}"#,
+            by_hand(true),
+        ),
+        (r#"{"manual": {}}"#, r#", "analysis": {"skip": true}"#, None),
+        (r#"{"weights": [20]}"#, "", None),
+    ] {
+        assert_eq!(
+            DrivenByHand::of("web", &rollout(canary, more)),
+            expected,
+            "{canary} {more}"
+        );
+    }
+}
+
+#[test]
+fn a_first_install_has_nothing_to_drive() {
+    let by_hand = [DrivenByHand {
+        rollout: "web".to_owned(),
+        pods_follow: false,
+    }];
+    for (install, expected) in [(false, &by_hand[..]), (true, &[])] {
+        let plan = freeze(PlanInput {
+            install,
+            by_hand: &by_hand,
+            ..input(&[], &[])
+        })
+        .expect("a plan");
+        assert_eq!(plan.by_hand, expected);
     }
 }

@@ -1,9 +1,10 @@
 mod gates;
 mod leave;
+mod weight;
 
 use bellwether_api::{
     command::{MAX_QUEUED, QueuedCommand, Verb},
-    status::Severity,
+    status::{PAUSED_AFTER_FAILURE, Phase, Severity, TrackSummary, UnitStatus},
 };
 use uuid::Uuid;
 
@@ -81,11 +82,12 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
     match action.kind {
         ActionKind::Approve => gates::approve(turn, action, scope),
         ActionKind::Suspend => suspend(turn, action, scope),
-        ActionKind::Resume => resume(turn, scope),
+        ActionKind::Resume => resume(turn, action, scope),
         ActionKind::Promote => gates::promote(turn, action, scope),
         ActionKind::Skip => skip(turn, action, scope),
         ActionKind::Abort => leave::abort(turn, action, scope),
         ActionKind::Retry => leave::retry(turn, scope),
+        ActionKind::SetWeight => weight::set(turn, action, scope),
     }
 }
 
@@ -136,6 +138,27 @@ fn in_flight(turn: &Turn<'_>, scope: Scope) -> Vec<Uuid> {
         .collect()
 }
 
+/// Clusters under way that a scope covers and of whose rollouts one was reported to be such.
+fn in_flight_where(
+    turn: &Turn<'_>,
+    scope: Scope,
+    is_such: impl Fn(&TrackSummary) -> bool,
+) -> Vec<Uuid> {
+    let mut clusters = in_flight(turn, scope);
+    clusters.retain(|id| {
+        reported(turn, *id).is_some_and(|status| status.rollouts.iter().any(&is_such))
+    });
+    clusters
+}
+
+/// What a cluster reported of its attempt in this run.
+fn reported<'t>(turn: &Turn<'t>, id: Uuid) -> Option<&'t UnitStatus> {
+    let attempt = turn.next.clusters.get(&id)?.attempt;
+    turn.seen
+        .get(&id)
+        .and_then(|seen| seen.status_of(turn.input.run.id, attempt))
+}
+
 fn queue(turn: &mut Turn<'_>, action: &PendingAction, verb: Verb, clusters: &[Uuid]) -> Answer {
     let full: Vec<&str> = clusters
         .iter()
@@ -160,7 +183,7 @@ fn queue(turn: &mut Turn<'_>, action: &PendingAction, verb: Verb, clusters: &[Uu
             revision: turn.input.run.revision,
             by: action.by.clone(),
             reason: action.reason.clone(),
-            set: None,
+            set: action.set.filter(|_| verb == Verb::SetWeight),
         };
         turn.next.next_command += 1;
         if let Some(cluster) = turn.next.clusters.get_mut(id) {
@@ -211,15 +234,30 @@ fn suspend(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer 
     }
 }
 
-fn resume(turn: &mut Turn<'_>, scope: Scope) -> Answer {
+fn resume(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {
     match stop_of(turn, scope).map(Option::take) {
-        Some(Some(_)) => executed("resumed"),
-        _ if turn.input.suspended_by_spec => (
-            ActionOutcome::Refused,
-            "the Rollout itself says suspend: true; change it there".to_owned(),
-        ),
-        _ => stale("it is not suspended"),
+        Some(Some(_)) => return executed("resumed"),
+        _ if turn.input.suspended_by_spec => {
+            return (
+                ActionOutcome::Refused,
+                "the Rollout itself says suspend: true; change it there".to_owned(),
+            );
+        }
+        _ => {}
     }
+    let paused = in_flight_where(turn, scope, is_paused_after_failure);
+    if paused.is_empty() {
+        return stale("it is not suspended, and nothing paused after a failure");
+    }
+    queue(turn, action, Verb::Resume, &paused)
+}
+
+fn is_paused_after_failure(track: &TrackSummary) -> bool {
+    track.phase == Phase::Paused
+        && track
+            .waiting_on
+            .iter()
+            .any(|wait| wait.reason == PAUSED_AFTER_FAILURE)
 }
 
 fn skip(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {

@@ -1,4 +1,7 @@
-use bellwether_api::status::{Health, UnitOutcome, UnitStatus};
+use bellwether_api::{
+    status::{Health, UnitOutcome, UnitStatus},
+    strategy::Manual,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -182,6 +185,9 @@ pub struct PendingAction {
     /// The release's revision that was seen; absent = whichever is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
+    /// What [`ActionKind::SetWeight`] sets; absent for every other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Manual>,
     /// Who.
     pub by: String,
     /// Why; empty when nothing was said.
@@ -196,7 +202,7 @@ pub enum ActionKind {
     Approve,
     /// Stops; weights stay.
     Suspend,
-    /// Continues.
+    /// Continues what was suspended, or else what paused after a failure.
     Resume,
     /// Skips all remaining steps and opens the gate that waits.
     Promote,
@@ -206,11 +212,13 @@ pub enum ActionKind {
     Abort,
     /// Tries what failed again.
     Retry,
+    /// Sets weight and pods of canaries that are driven by hand.
+    SetWeight,
 }
 
 impl ActionKind {
     /// Every action, in the order of this page.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Approve,
         Self::Suspend,
         Self::Resume,
@@ -218,6 +226,7 @@ impl ActionKind {
         Self::Skip,
         Self::Abort,
         Self::Retry,
+        Self::SetWeight,
     ];
 
     /// Returns the action as it is written.
@@ -231,6 +240,7 @@ impl ActionKind {
             Self::Skip => "skip",
             Self::Abort => "abort",
             Self::Retry => "retry",
+            Self::SetWeight => "set-weight",
         }
     }
 }
@@ -238,7 +248,7 @@ impl ActionKind {
 /// A text that is no action.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "failed to read {text:?} as an action; use approve, suspend, resume, promote, skip, abort or retry"
+    "failed to read {text:?} as an action; use approve, suspend, resume, promote, skip, abort, retry or set-weight"
 )]
 pub struct ParseActionKindError {
     /// The text as it was given.

@@ -1,5 +1,5 @@
 use bellwether_api::{
-    command::{CommandOutcome, CommandSource},
+    command::{CommandOutcome, CommandSource, QueuedCommand},
     status::{Severity, UnitOutcome, UnitStatus},
 };
 use uuid::Uuid;
@@ -75,29 +75,38 @@ fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
     };
     let mut answered = Vec::new();
     cluster.queue.retain(|queued| {
+        // Every Rollout of the application answers: it took effect if it did for one of them.
         let answer = status
             .executed
             .iter()
-            .find(|one| one.source == CommandSource::Hub && one.id == queued.id);
+            .filter(|one| one.source == CommandSource::Hub && one.id == queued.id)
+            .min_by_key(|one| one.outcome == CommandOutcome::Stale);
         if let Some(answer) = answer {
-            answered.push((queued.verb, queued.by.clone(), answer.clone()));
+            answered.push((named(queued), answer.clone()));
         }
         answer.is_none()
     });
-    for (verb, by, answer) in answered {
+    for (command, answer) in answered {
         let (severity, reason, message) = match answer.outcome {
             CommandOutcome::Executed => (
                 Severity::Info,
                 "CommandExecuted",
-                format!("{verb:?} by {by} took effect"),
+                format!("{command} took effect"),
             ),
             CommandOutcome::Stale => (
                 Severity::Warn,
                 "CommandStale",
-                format!("{verb:?} by {by} did nothing: {}", answer.message),
+                format!("{command} did nothing: {}", answer.message),
             ),
         };
         turn.event(Some(id), severity, reason, message);
+    }
+}
+
+fn named(queued: &QueuedCommand) -> String {
+    match queued.set {
+        Some(set) => format!("{:?} to {set} by {}", queued.verb, queued.by),
+        None => format!("{:?} by {}", queued.verb, queued.by),
     }
 }
 

@@ -1,5 +1,5 @@
 use bellwether_api::{
-    status::{Health, Phase, UnitOutcome, UnitStatus, WaitReason},
+    status::{Health, PAUSED_AFTER_FAILURE, Phase, UnitOutcome, UnitStatus, WaitReason},
     view::{ClusterPhase as Shown, ClusterView},
 };
 use uuid::Uuid;
@@ -97,7 +97,7 @@ fn asks(status: &UnitStatus) -> bool {
             && track
                 .waiting_on
                 .iter()
-                .any(|wait| wait.reason.contains("Approv"))
+                .any(|wait| matches!(wait.reason.as_str(), "Approval" | PAUSED_AFTER_FAILURE))
     })
 }
 

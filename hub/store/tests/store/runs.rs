@@ -1,6 +1,10 @@
 //! Releases, runs, plans and actions: immutable where they must be, and decided once.
 
-use bellwether_api::view::{ClusterPhase, RunPhase};
+use bellwether_api::{
+    number::{IntOrPercent, Weight},
+    strategy::Manual,
+    view::{ClusterPhase, RunPhase},
+};
 use bellwether_store::{
     Digest, Store,
     actions::{self, ActionType, NewAction, RecordError, Recorded},
@@ -85,6 +89,92 @@ async fn a_release_needs_its_application() {
         refused,
         Err(releases::CreateError::UnknownApplication { .. })
     ));
+}
+
+/// A statement that copies an action as one of another type, weight and pods.
+macro_rules! copied {
+    ($type:literal, $weight:literal, $replicas:literal) => {
+        concat!(
+            "INSERT INTO run_action (id, namespace, application, run, type, weight, replicas, reason,
+                by, idempotency_key, created_at_ms)
+             SELECT gen_random_uuid(), namespace, application, run, ",
+            $type,
+            ", ",
+            $weight,
+            ", ",
+            $replicas,
+            ", reason, by, gen_random_uuid()::text, created_at_ms FROM run_action LIMIT 1"
+        )
+    };
+}
+
+#[tokio::test]
+async fn a_weight_is_kept_with_its_action_and_never_changes() {
+    let database = TestDatabase::create().await;
+    let store = database.store().await;
+    application(&store).await;
+    let run = run(&store, &release(&store, "1").await, Vec::new()).await;
+    let sets = [
+        (0, None),
+        (30, Some(IntOrPercent::Int(2))),
+        (100, Some(IntOrPercent::Percent(20))),
+    ];
+    let mut tx = store.begin().await.unwrap();
+    for (weight, replicas) in sets {
+        let said = NewAction {
+            action: ActionType::SetWeight,
+            set: Some(Manual {
+                weight: Weight::clamped(weight),
+                replicas,
+            }),
+            ..action(run, &format!("to {weight}"))
+        };
+        let Recorded::New(first) = actions::record(&mut tx, &said, at(1)).await.unwrap() else {
+            panic!("it is new");
+        };
+        assert_eq!(first.said, said);
+        let other = NewAction {
+            set: Some(Manual::default()),
+            idempotency_key: "to 30".to_owned(),
+            ..said
+        };
+        if weight == 30 {
+            let reused = actions::record(&mut tx, &other, at(2)).await;
+            assert!(matches!(reused, Err(RecordError::KeyReused)));
+        }
+    }
+    tx.commit().await.unwrap();
+    let kept: Vec<_> = actions::pending(&store, run)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter_map(|action| action.said.set)
+        .map(|set| (u32::from(set.weight.percent()), set.replicas))
+        .collect();
+    assert_eq!(kept, sets);
+    let recent = actions::recent(&store, run, 2).await.unwrap();
+    let keys: Vec<_> = recent
+        .iter()
+        .map(|action| action.said.idempotency_key.as_str())
+        .collect();
+    assert_eq!(keys, ["to 30", "to 100"]);
+
+    for (statement, word) in [
+        ("UPDATE run_action SET weight = 99", "is immutable"),
+        ("UPDATE run_action SET replicas = '9'", "is immutable"),
+        (
+            "UPDATE run_action SET result = '{}', weight = 99",
+            "is immutable",
+        ),
+        (copied!("'SetWeight'", "NULL", "NULL"), "sets_weight"),
+        (copied!("'SetWeight'", "101", "NULL"), "weight_check"),
+        (copied!("'Skip'", "30", "NULL"), "sets_weight"),
+        (copied!("'Skip'", "NULL", "'2'"), "sets_weight"),
+        (copied!("'Explode'", "NULL", "NULL"), "type_check"),
+    ] {
+        let message = refused(&database, statement).await;
+        assert!(message.contains(word), "{statement}: {message}");
+    }
 }
 
 /// Runs a statement that the database must refuse, and gives its message.
@@ -347,6 +437,7 @@ fn action(run: Uuid, key: &str) -> NewAction {
         cluster: None,
         step: Some(2),
         expected_revision: Some(1),
+        set: None,
         reason: "looks good".to_owned(),
         by: "alice".to_owned(),
         idempotency_key: key.to_owned(),

@@ -255,6 +255,7 @@ fn release(
         fleet_max_concurrent: None,
         install,
         governed: !wanted.rollouts.is_empty(),
+        by_hand: &[],
     });
     let plan = plan.expect("the waves are ours");
     Some((wanted.clone(), plan, previous))

@@ -24,6 +24,7 @@ impl Play {
             cluster: None,
             step: None,
             expected_revision: None,
+            set: None,
             by: name.to_owned(),
             reason: String::new(),
         };

@@ -5,7 +5,7 @@ use bellwether_api::{
     command::{AbortCause, CommandOutcome, Verb},
     number::{IntOrPercent, Weight},
     rollout::{OnDeletion, RolloutSpec},
-    status::{FailureReason, Phase, Verdict},
+    status::{FailureReason, PAUSED_AFTER_FAILURE, Phase, Verdict},
     strategy::Manual,
 };
 use serde_json::json;
@@ -489,18 +489,25 @@ fn a_run_that_pauses_on_failure_asks_a_human() {
         (decision.summary.phase, decision.wake_at),
         (Phase::Paused, None)
     );
-    assert_eq!(decision.waiting_on[0].reason, "PausedForApproval");
-    assert!(
-        decision.waiting_on[0].message.contains("abort"),
-        "{:?}",
-        decision.waiting_on
-    );
+    assert_eq!(decision.waiting_on[0].reason, PAUSED_AFTER_FAILURE);
+    for verb in ["resume", "skip", "promote", "abort"] {
+        assert!(
+            decision.waiting_on[0].message.contains(verb),
+            "{verb}: {:?}",
+            decision.waiting_on
+        );
+    }
     assert_eq!(cluster.state.weight.percent(), 20);
-    cluster.queue(1, Verb::Approve, None);
+    cluster.queue(1, Verb::Resume, None);
     cluster.metric = Some(100.0);
     assert_eq!(cluster.finish(), &Stage::Succeeded);
+    let verdicts = cluster.state.verdicts.iter();
+    assert!(
+        verdicts.clone().all(|one| one.verdict == Verdict::Pass),
+        "resume passes nothing unchecked"
+    );
 
-    for verb in [Verb::Promote, Verb::Skip] {
+    for verb in [Verb::Promote, Verb::Skip, Verb::Approve] {
         let mut cluster = Cluster::new(pausing());
         cluster.metric = Some(1.0);
         cluster.until(is_held);
@@ -515,6 +522,39 @@ fn a_run_that_pauses_on_failure_asks_a_human() {
     cluster.finish();
     assert_eq!(failure(&cluster), FailureReason::Manual);
     cluster.assert_clean("old");
+}
+
+#[test]
+fn a_run_that_is_resumed_and_fails_again_pauses_again() {
+    let mut cluster = Cluster::new(pausing());
+    cluster.metric = Some(1.0);
+    cluster.until(is_held);
+    let held_at = cluster.state.weight;
+    cluster.queue(1, Verb::Resume, None);
+    cluster.tick(5);
+    assert!(!is_held(&cluster.state));
+    cluster.until(is_held);
+    assert_eq!(cluster.state.weight, held_at, "nothing passed in between");
+}
+
+#[test]
+fn resume_opens_no_gate() {
+    let mut cluster = Cluster::new(plan(manual(&[20])));
+    cluster.queue(1, Verb::Resume, None);
+    cluster.until(at_gate);
+    cluster.queue(2, Verb::Resume, None);
+    cluster.tick(5);
+    assert!(at_gate(&cluster.state));
+    let outcomes: Vec<_> = cluster
+        .state
+        .executed
+        .iter()
+        .map(|one| (one.id, one.outcome))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [(1, CommandOutcome::Stale), (2, CommandOutcome::Stale)]
+    );
 }
 
 #[test]

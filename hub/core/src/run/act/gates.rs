@@ -1,7 +1,9 @@
-use bellwether_api::{command::Verb, status::Phase};
-use uuid::Uuid;
+use bellwether_api::{
+    command::Verb,
+    status::{Phase, TrackSummary},
+};
 
-use super::{Answer, Scope, executed, in_flight, queue, stale};
+use super::{Answer, Scope, executed, in_flight, in_flight_where, queue, stale};
 use crate::run::{
     decide::Turn,
     decision::ActionOutcome,
@@ -40,10 +42,7 @@ pub(super) fn approve(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope)
         return answer;
     }
     // No gate of the hub waits: the approval is for the step at which clusters wait.
-    let waiting: Vec<Uuid> = in_flight(turn, scope)
-        .into_iter()
-        .filter(|id| waits_at_step(turn, *id))
-        .collect();
+    let waiting = in_flight_where(turn, scope, waits_at_step);
     if waiting.is_empty() {
         return stale("nothing waits for an approval");
     }
@@ -81,19 +80,11 @@ fn approve_gate(
     )))
 }
 
-fn waits_at_step(turn: &Turn<'_>, id: Uuid) -> bool {
-    let attempt = turn.next.clusters[&id].attempt;
-    turn.seen
-        .get(&id)
-        .and_then(|seen| seen.status_of(turn.input.run.id, attempt))
-        .is_some_and(|status| {
-            status.rollouts.iter().any(|track| {
-                matches!(
-                    track.phase,
-                    Phase::Waiting | Phase::Paused | Phase::WaitingPromotion
-                )
-            })
-        })
+const fn waits_at_step(track: &TrackSummary) -> bool {
+    matches!(
+        track.phase,
+        Phase::Waiting | Phase::Paused | Phase::WaitingPromotion
+    )
 }
 
 pub(super) fn promote(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {

@@ -1,9 +1,10 @@
 use bellwether_api::{
     application::OnFailure,
     command::{AbortCause, CommandOutcome, CommandSource, ExecutedCommand, Verb},
+    status::{PAUSED_AFTER_FAILURE, Phase},
 };
 
-use super::model::{Fleet, Will, approval, id, plan, soak, wave};
+use super::model::{Fleet, Will, approval, id, plan, soak, track, wave};
 use crate::run::{
     ActionKind,
     ActionOutcome::{Conflict, Executed, Refused, Stale},
@@ -114,6 +115,36 @@ fn suspend_stops_grants_and_reaches_the_agents() {
     assert_eq!(fleet.answer(resume).0, Executed);
     assert!(!fleet.member(2).command.as_ref().expect("a command").suspend);
     assert_eq!(fleet.granted(), [1, 2, 3]);
+}
+
+#[test]
+fn resume_lets_go_on_what_paused_after_a_failure_and_opens_no_gate() {
+    let mut fleet = hanging();
+    fleet.shows(1, vec![track("web", Phase::Paused, PAUSED_AFTER_FAILURE)]);
+    fleet.shows(2, vec![track("web", Phase::Paused, "Approval")]);
+    let suspend = fleet.act(ActionKind::Suspend, "ana");
+    fleet.answer(suspend);
+    let resume = fleet.act(ActionKind::Resume, "ana");
+    assert_eq!(
+        fleet.answer(resume),
+        (Executed, "resumed".to_owned()),
+        "what a human stopped goes on first"
+    );
+    assert!(fleet.state.clusters[&id(1)].queue.is_empty());
+    let elsewhere = PendingAction {
+        cluster: Some(id(2)),
+        ..fleet.act(ActionKind::Resume, "ana")
+    };
+    assert_eq!(fleet.answer(elsewhere).0, Stale);
+    let resume = fleet.act(ActionKind::Resume, "ana");
+    assert_eq!(
+        fleet.answer(resume),
+        (Executed, "sent to c1".to_owned()),
+        "c2 waits at a gate"
+    );
+    let command = fleet.member(1).command.clone().expect("a command");
+    assert_eq!(command.queue[0].verb, Verb::Resume);
+    assert!(fleet.state.clusters[&id(2)].queue.is_empty());
 }
 
 #[test]

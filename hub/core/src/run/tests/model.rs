@@ -6,14 +6,14 @@ use bellwether_api::{
     application::{Gate, OnFailure, UnreachablePolicy},
     command::Command,
     reference::NamespacedName,
-    status::{Health, UnitOutcome, UnitStatus, WaitReason},
+    status::{Health, Phase, TrackSummary, UnitOutcome, UnitStatus, WaitReason},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::{
     check::Checker,
-    plan::{Plan, PlannedCluster, PlannedWave},
+    plan::{DrivenByHand, Plan, PlannedCluster, PlannedWave},
     run::{
         ActionKind, ActionOutcome, ClusterPhase, ClusterSeen, Decision, Grant, GrantRelease, Input,
         PendingAction, RunFacts, RunState, Supersession, decide,
@@ -85,7 +85,15 @@ pub fn plan(waves: Vec<PlannedWave>) -> Plan {
         waves,
         on_failure: OnFailure::Halt,
         governed: true,
+        by_hand: Vec::new(),
         left_out: Vec::new(),
+    }
+}
+
+pub fn by_hand(rollout: &str, pods_follow: bool) -> DrivenByHand {
+    DrivenByHand {
+        rollout: rollout.to_owned(),
+        pods_follow,
     }
 }
 
@@ -253,11 +261,18 @@ impl Fleet {
             cluster: None,
             step: None,
             expected_revision: None,
+            set: None,
             by: by.to_owned(),
             reason: String::new(),
         };
         self.next_action += 1;
         action
+    }
+
+    /// Lets a cluster report the Rollouts of the application.
+    pub fn shows(&mut self, number: u128, tracks: Vec<TrackSummary>) {
+        let status = self.member(number).status.as_mut().expect("a status");
+        status.rollouts = tracks;
     }
 
     pub fn answer(&mut self, action: PendingAction) -> (ActionOutcome, String) {
@@ -358,6 +373,20 @@ impl Member {
             self.applied.as_deref(),
         ));
     }
+}
+
+/// A Rollout at a step where it waits for that reason.
+pub fn track(name: &str, phase: Phase, reason: &str) -> TrackSummary {
+    serde_json::from_value(serde_json::json!({
+        "name": name,
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "phase": phase, "failure": null, "step": 0, "steps": 1,
+        "weight": 20, "observedWeight": 20,
+        "stable": {"ready": 5, "desired": 5}, "canary": {"ready": 1, "desired": 1},
+        "failedChecks": 0, "failureThreshold": 1, "checks": [],
+        "waitingOn": [{"reason": reason, "message": "a human decides"}],
+    }))
+    .expect("a track")
 }
 
 pub fn status(

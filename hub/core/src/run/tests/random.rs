@@ -1,7 +1,10 @@
-use bellwether_api::application::{OnFailure, UnreachablePolicy};
+use bellwether_api::{
+    application::{OnFailure, UnreachablePolicy},
+    strategy::Manual,
+};
 use proptest::prelude::*;
 
-use super::model::{Fleet, Will, approval, id, plan, planned, soak, wave};
+use super::model::{Fleet, Will, approval, by_hand, id, plan, planned, soak, wave};
 use crate::{
     plan::{Plan, PlannedWave},
     run::{ActionKind, PendingAction, RunStatus, Supersession, tests::model::Member},
@@ -91,6 +94,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
             Plan {
                 on_failure,
                 install,
+                by_hand: vec![by_hand("web", false)],
                 ..plan(waves.collect())
             }
         },
@@ -111,6 +115,7 @@ fn happen(fleet: &mut Fleet, event: &Event) {
                     .filter(|_| cluster.is_none())
                     .map(|wave| format!("w{wave}")),
                 step: step.then_some(0),
+                set: (*kind == ActionKind::SetWeight).then(Manual::default),
                 ..fleet.act(*kind, "ana")
             };
             fleet.actions.push(action);
