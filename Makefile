@@ -43,7 +43,7 @@ test-unit:
 
 test-fleet: root
 	@echo "== tests on real clusters"
-	@cargo test -p bellwether-integration-tests --features clusters --test fleet --test variants --no-fail-fast --locked
+	@cargo test --workspace --features bellwether-integration-tests/clusters --test fleet --test variants --no-fail-fast --locked
 
 # Where `make install` puts its programs: PREFIX/bin. PROFILE is cargo's (dev builds faster).
 PREFIX ?= /usr/local
