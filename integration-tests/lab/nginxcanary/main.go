@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -69,6 +70,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 	s := &standIn{client: client, settings: with, address: *address, ended: make(chan error, 1), said: map[string]bool{}}
+	// nginx is told of the end of the thread that started it, which must not be another than this.
+	runtime.LockOSThread()
 	if err := s.start(); err != nil {
 		return err
 	}
@@ -123,6 +126,8 @@ func (s *standIn) start() error {
 	}
 	s.nginx = exec.Command(program, "-e", "stderr", "-c", s.file())
 	s.nginx.Stdout, s.nginx.Stderr = os.Stderr, os.Stderr
+	// nginx writes over its environment, by which the lab finds what a killed process left.
+	s.nginx.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.nginx.Start(); err != nil {
 		return err
 	}
