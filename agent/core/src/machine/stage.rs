@@ -60,6 +60,12 @@ pub struct Failure {
 pub enum StepPart {
     /// The canary's pods come up; the route keeps the weight it has.
     Scaling,
+    /// The canary's pods are ready and get nothing yet: the gateway's data plane gets the provider's
+    /// settle time to learn of them.
+    Warming {
+        /// When the route may name them.
+        until: Timestamp,
+    },
     /// The route carries the step's weight, as soon as the gateway says so.
     Routing,
     /// The gateway said so; its data plane gets the provider's settle time.

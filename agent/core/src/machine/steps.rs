@@ -39,6 +39,7 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
     resize(turn, &step, part);
     match part {
         StepPart::Scaling => scaling(turn, index, &step),
+        StepPart::Warming { until } => warming(turn, index, &step, *until),
         StepPart::Routing => {
             if awaits::routes(turn) {
                 let until = turn.after(turn.seen.route_settle);
@@ -86,14 +87,43 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         );
         return;
     }
-    // No short circuit: people see everything that is missing.
-    let ready = pins_hold(turn)
-        & awaits::canary_ready(turn)
-        & awaits::apart(turn)
-        & awaits::stable_carries_rest(turn, step.weight);
-    if !ready {
+    if !may_route(turn, step) {
         return;
     }
+    if step.splits() && turn.state.split().is_none() {
+        let until = turn.after(turn.seen.route_settle);
+        enter(turn, index, StepPart::Warming { until });
+        return;
+    }
+    route(turn, index, step);
+}
+
+/// Tells whether both versions can carry what the step gives them.
+fn may_route(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
+    // No short circuit: people see everything that is missing.
+    pins_hold(turn)
+        & awaits::canary_ready(turn)
+        & awaits::apart(turn)
+        & awaits::stable_carries_rest(turn, step.weight)
+}
+
+/// A data plane learns of pods and of routes by separate watches. One that hears of the first route
+/// to the canary before it hears of the canary's addresses answers with errors until it does.
+fn warming(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, until: Timestamp) {
+    if !may_route(turn, step) {
+        enter(turn, index, StepPart::Scaling);
+        return;
+    }
+    if turn.now < until {
+        let message = "the gateway's data plane learns of the canary's pods";
+        turn.wait_until("Warming", message, until, "the route is written");
+        return;
+    }
+    route(turn, index, step);
+}
+
+/// Gives the canary what the step says.
+fn route(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     turn.state.weight = step.weight;
     turn.state.matches.clone_from(&step.matches);
     turn.state.mirror = step.mirror;

@@ -6,10 +6,11 @@ use bellwether_api::{
     number::Weight,
     status::{FailureReason, Phase, Verdict},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    super::{PromotionPart, RollbackPart, Stage, StepPart, decide},
+    super::{PromotionPart, RollbackPart, RunState, Stage, StepPart, decide},
     model::{Cluster, abort, failure, in_step, linear, manual, plan},
 };
 use crate::settled::TemplateVersion;
@@ -286,27 +287,54 @@ fn a_longer_interval_than_the_deadline_is_no_lack_of_progress() {
 
 #[test]
 fn no_weight_rises_while_the_apex_service_has_canary_addresses() {
-    let mut cluster = Cluster::new(plan(linear()));
-    cluster.until(|state| {
-        matches!(
-            state.stage,
-            Stage::Step {
-                part: StepPart::Scaling,
-                ..
-            }
-        )
-    });
+    let (cluster, until) = warming();
     let clean = cluster.observe();
     let mut mixed = clean.clone();
     mixed
         .apex_endpoints
         .not_ready
         .extend(clean.canary_endpoints.ready.clone());
-    let held = decide(cluster.now, &cluster.grant, &cluster.state, &mixed);
+    let held = decide(until, &cluster.grant, &cluster.state, &mixed);
     assert_eq!(held.next.weight, Weight::ZERO);
     assert_eq!(held.waiting_on[0].reason, "EndpointsOverlap");
-    let risen = decide(cluster.now, &cluster.grant, &cluster.state, &clean);
+    let risen = decide(until, &cluster.grant, &cluster.state, &clean);
     assert_eq!(risen.next.weight.percent(), 10);
+}
+
+#[test]
+fn no_route_names_pods_that_a_gateway_may_not_know_yet() {
+    let (cluster, until) = warming();
+    let seen = cluster.observe();
+    let settle = seen.route_settle.as_signed();
+    assert_eq!(until, cluster.state.entered_at + settle);
+    let early = decide(until - settle / 2, &cluster.grant, &cluster.state, &seen);
+    assert!(early.next.weight == Weight::ZERO && early.overlay.split.is_none());
+    assert_eq!(early.waiting_on[0].reason, "Warming");
+    assert_eq!(early.wake_at, Some(until));
+    // Pods that are not ready any more are waited for, and then warmed up anew.
+    let mut lost = seen.clone();
+    lost.canary_endpoints.ready.clear();
+    let lost = decide(until, &cluster.grant, &cluster.state, &lost);
+    assert_eq!(lost.next.weight, Weight::ZERO);
+    let again = decide(until, &cluster.grant, &lost.next, &seen);
+    assert_eq!(again.next.weight, Weight::ZERO);
+    let risen = decide(until + settle, &cluster.grant, &again.next, &seen);
+    assert_eq!(risen.next.weight.percent(), 10);
+}
+
+/// A run whose canary is ready and gets nothing yet, with the time at which it may.
+fn warming() -> (Cluster, Timestamp) {
+    let mut cluster = Cluster::new(plan(linear()));
+    let until_of = |state: &RunState| match state.stage {
+        Stage::Step {
+            part: StepPart::Warming { until },
+            ..
+        } => Some(until),
+        _ => None,
+    };
+    cluster.until(|state| until_of(state).is_some());
+    let until = until_of(&cluster.state).expect("it warms up");
+    (cluster, until)
 }
 
 #[test]
