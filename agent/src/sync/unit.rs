@@ -99,6 +99,8 @@ pub struct Unit {
     warnings: Vec<String>,
     drifted: Vec<ObjectRef>,
     surplus: BTreeSet<ObjectRef>,
+    /// What was deleted, and is still there.
+    leaving: Vec<String>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -122,6 +124,7 @@ impl Unit {
             warnings: Vec::new(),
             drifted: Vec::new(),
             surplus: BTreeSet::new(),
+            leaving: Vec::new(),
             namespace_known: None,
             tracks_removed: false,
         }
