@@ -5,6 +5,7 @@ mod completing;
 mod faults;
 mod model;
 mod paths;
+mod promises;
 mod refusals;
 mod resume;
 mod rules;
