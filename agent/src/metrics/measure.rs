@@ -1,5 +1,7 @@
 //! One check of every metric of a plan.
 
+mod reach;
+
 use std::sync::Arc;
 
 use bellwether_agent_core::{

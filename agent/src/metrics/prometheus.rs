@@ -47,14 +47,20 @@ impl MetricProvider for Prometheus {
                 .post(url(question.address, "/api/v1/query")?)
                 .form(&[("query", question.query)]);
             let answer = self.0.send(credentials.authorize(request)?).await?;
-            // Prometheus says what is wrong with a query in a body of its own form.
-            if answer.status >= 400 && serde_json::from_slice::<Answer>(&answer.body).is_err() {
-                answer.body(credentials)?;
-                return Err(QueryError::Refused("no answer of Prometheus".to_owned()));
-            }
-            read(&answer.body, credentials, wall())
+            // Prometheus says what is wrong with a query in a body of its own form. Whatever else
+            // comes with such a status is no answer, though it may read like one.
+            let body = if answer.status >= 400 && refuses(&answer.body) {
+                answer.body
+            } else {
+                answer.body(credentials)?
+            };
+            read(&body, credentials, wall())
         })
     }
+}
+
+fn refuses(body: &[u8]) -> bool {
+    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status == "error")
 }
 
 fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Reading, QueryError> {

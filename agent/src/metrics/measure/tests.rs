@@ -1,5 +1,7 @@
 //! Against real HTTP servers that answer as the sources do.
 
+mod reach;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -462,9 +464,18 @@ async fn cloudwatch_is_asked_by_signed_request() {
 /// Whatever the source does, the check is Unknown and says why; nothing is a pass.
 #[tokio::test]
 async fn troubles_of_the_source_are_unknown() {
-    let cases: [(u16, String, &str); 7] = [
+    let refusal = json!({"status": "error", "errorType": "bad_data", "error": "parse error"});
+    let cases: [(u16, String, &str); 10] = [
         (401, "who are you".to_owned(), "answered 401: who are you"),
         (500, "<html>".to_owned(), "answered 500"),
+        (
+            400,
+            refusal.to_string(),
+            "failed to query the metrics source: parse error",
+        ),
+        // As a proxy may answer that kept what the source said before.
+        (500, vector("1"), "answered 500"),
+        (503, vector("1"), "answered 503"),
         (302, String::new(), "redirects are not followed"),
         (200, "<html>".to_owned(), "failed to read an answer"),
         (200, "x".repeat((1 << 20) + 1), "larger than 1048576 bytes"),
@@ -497,6 +508,24 @@ async fn troubles_of_the_source_are_unknown() {
     ));
     let sample = measure(&meter, &closed, &bundle(None)).await;
     assert!(sample.error.contains("failed to reach"), "{}", sample.error);
+}
+
+/// The five seconds that a query may take.
+#[tokio::test]
+async fn a_source_that_hangs_is_unknown_after_its_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let hanging = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok(accepted) = listener.accept().await {
+            open.push(accepted);
+        }
+    });
+    let plan = plan(asks(MetricSourceKind::Prometheus, &address, "x", None));
+    let sample = measure(&meter(Secrets::default()), &plan, &bundle(None)).await;
+    assert!(sample.error.contains("failed to reach"), "{}", sample.error);
+    assert_eq!(verdict(&plan, &sample), Verdict::Unknown);
+    hanging.abort();
 }
 
 /// An answer of another time, as a cache in front of the source gives it, is no answer.

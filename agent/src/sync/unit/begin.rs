@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
-    bundle::Bundle, reference::ObjectRef, status::UnitOutcome, sync_record::SyncUnit,
+    bundle::Bundle,
+    reference::ObjectRef,
+    status::{Severity, UnitOutcome},
+    sync_record::SyncUnit,
 };
 
 use super::{Pass, PassError, Unit, memory, run_of, targets};
@@ -62,7 +65,29 @@ impl Unit {
         self.plain_deadline_at = None;
         self.enter(&bundle, digest, beginning, &changes, &targets(&wanted))
             .await?;
+        if comes_in {
+            self.try_metrics(&bundle).await?;
+        }
         Ok(Pass::again())
+    }
+
+    /// Says at once if the checks of a bundle could not be read.
+    async fn try_metrics(&self, bundle: &Bundle) -> Result<(), PassError> {
+        let Some(why) = self.shell.meter.unreachable(bundle).await else {
+            return Ok(());
+        };
+        let news = News {
+            severity: Severity::Warn,
+            ..News::info(
+                "MetricsUnreachable",
+                format!(
+                    "{why}; checks are Unknown and hold the weight until the address or Secret of \
+                     the cluster's or fleet's metrics is right"
+                ),
+            )
+        };
+        self.tell(run_of(bundle), news, |_| {}).await?;
+        Ok(())
     }
 
     /// Remembers how a bundle comes in.
