@@ -50,3 +50,6 @@ pub async fn client(kubeconfig: Option<&Path>, requests: Counter) -> Result<Clie
     });
     Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
 }
+
+#[cfg(test)]
+mod tests;

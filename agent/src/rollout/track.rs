@@ -291,3 +291,6 @@ pub fn status_of(track: &RolloutTrack, decision: &Decision, at: Timestamp) -> Ro
         events,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! The member cluster's API server, for objects of any kind.
 
+#[cfg(test)]
+pub(crate) mod double;
 mod error;
 mod exact;
+mod merge;
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +27,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use error::ClusterError;
-
-use super::foreign;
 
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
@@ -248,10 +249,7 @@ impl Cluster {
         let name = target.to_string();
         let applied = within("apply", &name, api.patch(&target.name, &params, &patch))
             .await
-            .map_err(|error| match target.kind.as_str() {
-                "Secret" => error.withheld(),
-                _ => error,
-            })?;
+            .map_err(|error| error.of_write(&target.kind))?;
         if target.kind == "CustomResourceDefinition" {
             self.served()
                 .retain(|_, answer| matches!(answer, Answer::Served(_)));
@@ -287,65 +285,6 @@ impl Cluster {
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Merges a patch into an object and gives what came out; absent = it is gone.
-    ///
-    /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn merge(
-        &self,
-        object: &ObjectRef,
-        patch: &Value,
-    ) -> Result<Option<Value>, ClusterError> {
-        let api = self
-            .api(
-                &object.api_version,
-                &object.kind,
-                object.namespace.as_deref(),
-            )
-            .await?;
-        let params = PatchParams {
-            field_manager: Some(ROLLOUT_MANAGER.into()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(patch);
-        let name = object.to_string();
-        match within("patch", &name, api.patch(&object.name, &params, &patch)).await {
-            Ok(patched) => Ok(Some(to_value(patched, object)?)),
-            Err(error) if error.code() == Some(404) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes the live pod template of a workload the one of `wanted`, whoever owns what in it.
-    ///
-    /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn restore_template(
-        &self,
-        object: &ObjectRef,
-        live: &Value,
-        wanted: &Value,
-    ) -> Result<(), ClusterError> {
-        let Some(patch) = foreign::template_patch(live, wanted) else {
-            return Ok(());
-        };
-        let api = self
-            .api(
-                &object.api_version,
-                &object.kind,
-                object.namespace.as_deref(),
-            )
-            .await?;
-        let params = PatchParams {
-            field_manager: Some(SYNC_MANAGER.into()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(&patch);
-        let name = object.to_string();
-        within("patch", &name, api.patch(&object.name, &params, &patch)).await?;
-        Ok(())
     }
 
     /// Deletes an object and what it owns; one that is gone already is no error. With `uid` only
@@ -432,3 +371,6 @@ pub fn reference(object: &Value) -> Option<ObjectRef> {
         name: text("/metadata/name")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ fn clean_digest(object: &Value) -> [u8; 32] {
     }
     digest_of(object.to_string().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

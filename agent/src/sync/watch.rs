@@ -301,6 +301,9 @@ fn lock(entries: &Mutex<BTreeMap<WatchKey, Entry>>) -> MutexGuard<'_, BTreeMap<W
 }
 
 #[cfg(test)]
+mod lost_place;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -57,9 +57,18 @@ impl ClusterError {
         }
     }
 
-    /// The same error without the API server's words: about a Secret they may quote its content.
+    /// The same error, without the API server's words where it answered to a write of a Secret: they
+    /// may quote its content.
     #[must_use]
-    pub(super) fn withheld(mut self) -> Self {
+    pub(super) fn of_write(self, kind: &str) -> Self {
+        if kind == "Secret" {
+            self.withheld()
+        } else {
+            self
+        }
+    }
+
+    fn withheld(mut self) -> Self {
         if let Self::Request {
             source: kube::Error::Api(status),
             ..

@@ -1,10 +1,10 @@
 //! Requests about one very object, or about its metadata alone.
 
 use bellwether_api::reference::ObjectRef;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{Cluster, ClusterError, SYNC_MANAGER, to_value, within};
+use super::{Cluster, ClusterError, SYNC_MANAGER, merge::gone_is_none, within};
 
 impl Cluster {
     /// Merges a patch into an object if it still is exactly `live`, and gives what came out; absent =
@@ -18,35 +18,12 @@ impl Cluster {
         live: &Value,
         patch: &Value,
     ) -> Result<Option<Value>, ClusterError> {
-        let api = self
-            .api(
-                &object.api_version,
-                &object.kind,
-                object.namespace.as_deref(),
-            )
-            .await?;
         let mut patch = patch.clone();
         patch["metadata"]["resourceVersion"] = live
             .pointer("/metadata/resourceVersion")
             .cloned()
             .unwrap_or_default();
-        let params = PatchParams {
-            field_manager: Some(SYNC_MANAGER.into()),
-            ..PatchParams::default()
-        };
-        let name = object.to_string();
-        let patch = Patch::Merge(&patch);
-        let merged = within("patch", &name, api.patch(&object.name, &params, &patch))
-            .await
-            .map_err(|error| match object.kind.as_str() {
-                "Secret" => error.withheld(),
-                _ => error,
-            });
-        match merged {
-            Ok(patched) => Ok(Some(to_value(patched, object)?)),
-            Err(error) if error.code() == Some(404) => Ok(None),
-            Err(error) => Err(error),
-        }
+        gone_is_none(self.patch(SYNC_MANAGER, object, &patch).await)
     }
 
     /// Lists the metadata of the pods with these labels that have not ended.
