@@ -148,7 +148,7 @@ pub async fn apply_documents(
     written.sort_by_key(|(at, _)| *at);
     result.objects = written.into_iter().map(|(_, object)| object).collect();
     let mut checked = references::check(&mut tx, &documents, default_namespace).await?;
-    metric_templates::check(&mut tx, &documents, default_namespace, &mut checked).await?;
+    metric_templates::check(&mut tx, caller, &documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));
     }

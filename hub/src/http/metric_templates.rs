@@ -11,7 +11,10 @@ use bellwether_api::{
     reference::NamespacedName,
     rollout::RolloutSpec,
 };
-use bellwether_hub_core::release::{Templates, fill, find};
+use bellwether_hub_core::{
+    authorize::{Kind, Verb},
+    release::{Templates, fill, find},
+};
 use bellwether_store::{
     StoreError, Tx,
     records::{RecordKey, RecordKind},
@@ -19,6 +22,7 @@ use bellwether_store::{
 
 use super::{
     apply::namespace_of,
+    auth::Caller,
     problem::{ApiError, ApiResult},
     references::{Checked, finding, specs},
 };
@@ -33,6 +37,14 @@ struct Judged<'a> {
     metrics: &'a [Metric],
 }
 
+impl Judged<'_> {
+    /// Whether a caller may know that there is such a record.
+    fn is_known_to(&self, caller: &Caller) -> bool {
+        let may = caller.may(Verb::Get, Kind::Rollout, Some(self.namespace));
+        may.is_ok()
+    }
+}
+
 /// Checks the metrics of written rollouts and, where a template is written, those of every rollout
 /// that the hub holds.
 ///
@@ -40,6 +52,7 @@ struct Judged<'a> {
 /// The database fails.
 pub(super) async fn check(
     tx: &mut Tx,
+    caller: &Caller,
     documents: &[Document],
     default_namespace: &str,
     checked: &mut Checked,
@@ -74,17 +87,30 @@ pub(super) async fn check(
         .iter()
         .find(|document| matches!(document, Document::MetricTemplate(_)));
     if let Some(template) = template {
-        check_held(tx, &templates, &written, template.source(), checked).await?;
+        let held = Held {
+            templates: &templates,
+            written: &written,
+            source: template.source(),
+        };
+        check_held(tx, caller, &held, checked).await?;
     }
     Ok(())
 }
 
-/// Checks what the hub holds against templates that were just written.
+/// What records that were not written are checked against.
+struct Held<'a> {
+    templates: &'a Templates,
+    written: &'a BTreeSet<(RecordKind, NamespacedName)>,
+    /// Where a template was written.
+    source: &'a Source,
+}
+
+/// Checks what the hub holds against templates that were just written. What the caller may not read
+/// is counted, and not named.
 async fn check_held(
     tx: &mut Tx,
-    templates: &Templates,
-    written: &BTreeSet<(RecordKind, NamespacedName)>,
-    source: &Source,
+    caller: &Caller,
+    against: &Held<'_>,
     checked: &mut Checked,
 ) -> Result<(), StoreError> {
     let is_new = |kind, key: &RecordKey| {
@@ -92,7 +118,7 @@ async fn check_held(
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
-        !written.contains(&(kind, name))
+        !against.written.contains(&(kind, name))
     };
     let rollouts = specs::<RolloutSpec>(tx, RecordKind::Rollout, None).await?;
     let applications = specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?;
@@ -106,14 +132,32 @@ async fn check_held(
                 .filter(|(key, _)| is_new(RecordKind::Application, key))
                 .flat_map(|(key, spec)| of_application(&key.name, &key.namespace, spec)),
         );
+    let source = against.source;
+    let mut unknown = 0;
     for judged in held {
-        errors_of(&judged, templates, |path, message, _| {
+        let mut errors = errors_of(&judged, against.templates, |path, message, _| {
             let message = format!("{} would no longer fit: {path}: {message}", judged.who);
             finding(source, FieldPath::spec(), message, None)
         })
-        .for_each(|error| checked.errors.push(error));
+        .peekable();
+        if errors.peek().is_some() && !judged.is_known_to(caller) {
+            unknown += 1;
+        } else {
+            checked.errors.extend(errors);
+        }
+    }
+    if unknown > 0 {
+        let message = format!("{} would no longer fit", counted(unknown));
+        let error = finding(source, FieldPath::spec(), message, None);
+        checked.errors.push(error);
     }
     Ok(())
+}
+
+/// Says how many records there are of which a caller is told no more.
+fn counted(records: usize) -> String {
+    let plural = if records == 1 { "" } else { "s" };
+    format!("{records} record{plural} of namespaces that you may not read")
 }
 
 fn of_rollout<'a>(name: &str, namespace: &'a str, spec: &'a RolloutSpec) -> Judged<'a> {
@@ -178,8 +222,8 @@ async fn templates(tx: &mut Tx) -> Result<Templates, StoreError> {
 /// A template that metrics are read by must not vanish under them.
 ///
 /// # Errors
-/// 409 with who uses it, or the database fails.
-pub(super) async fn refuse_used(app: &App, key: &RecordKey) -> ApiResult<()> {
+/// 409 with who uses it, as far as the caller may know, or the database fails.
+pub(super) async fn refuse_used(app: &App, caller: &Caller, key: &RecordKey) -> ApiResult<()> {
     let mut tx = app.store.begin().await?;
     let templates = templates(&mut tx).await?;
     let rollouts = specs::<RolloutSpec>(&mut tx, RecordKind::Rollout, None).await?;
@@ -193,7 +237,9 @@ pub(super) async fn refuse_used(app: &App, key: &RecordKey) -> ApiResult<()> {
             found.is_some_and(|(name, _)| name.namespace == key.namespace && name.name == key.name)
         })
     };
-    let users: BTreeSet<String> = rollouts
+    let mut unknown = BTreeSet::new();
+    let mut users = BTreeSet::new();
+    let all = rollouts
         .iter()
         .map(|(key, spec)| of_rollout(&key.name, &key.namespace, spec))
         .chain(
@@ -201,13 +247,18 @@ pub(super) async fn refuse_used(app: &App, key: &RecordKey) -> ApiResult<()> {
                 .iter()
                 .flat_map(|(key, spec)| of_application(&key.name, &key.namespace, spec)),
         )
-        .filter(uses)
-        .map(|judged| format!("{} in namespace {}", judged.who, judged.namespace))
-        .collect();
-    if users.is_empty() {
+        .filter(uses);
+    for judged in all {
+        let user = format!("{} in namespace {}", judged.who, judged.namespace);
+        let known = judged.is_known_to(caller);
+        let of = if known { &mut users } else { &mut unknown };
+        of.insert(user);
+    }
+    if users.is_empty() && unknown.is_empty() {
         return Ok(());
     }
-    let users: Vec<String> = users.into_iter().collect();
+    let more = (!unknown.is_empty()).then(|| counted(unknown.len()));
+    let users: Vec<String> = users.into_iter().chain(more).collect();
     Err(ApiError::conflict(format!(
         "metric template {:?} is used by {}; delete or change them first",
         key.name,

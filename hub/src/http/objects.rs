@@ -167,7 +167,7 @@ async fn delete(
     let scene = Scene::load(app).await?;
     match key.kind {
         RecordKind::Fleet => refuse_used(app, &key.name).await?,
-        RecordKind::MetricTemplate => metric_templates::refuse_used(app, &key).await?,
+        RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, &key).await?,
         RecordKind::Application => refuse_unconfirmed(app, &scene, &key, confirmed).await?,
         RecordKind::Rollout => {}
     }

@@ -155,6 +155,43 @@ async fn a_template_in_use_neither_goes_nor_stops_fitting() {
     assert_eq!(admin.delete(path).await.status, StatusCode::OK);
 }
 
+/// Who may change everybody's templates need not be told whose metrics they are.
+#[tokio::test]
+async fn records_that_the_caller_may_not_read_are_only_counted() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    let all = [
+        shop(&reading("shop", "{name: errors}")),
+        template("default", "errors", "sum(errors)"),
+    ]
+    .join("---\n");
+    admin.applied(&all).await;
+    let unfit = template(
+        "default",
+        "errors",
+        "sum(errors{team=\"{{ variables.team }}\"})",
+    );
+    let path = "/api/v1/namespaces/default/metrictemplates/errors";
+    let counted = "1 record of namespaces that you may not read";
+    let named = "rollout/web-plan";
+    for (namespaces, says, hides) in [
+        (&["default"][..], counted, named),
+        (&["default", "shop"][..], named, counted),
+    ] {
+        let name = format!("ed-{}", namespaces.len());
+        let ed = hub.someone(&name, "Editor", namespaces).await;
+        let refused = ed.delete(path).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+        let refused_to_change = ed.apply(&unfit).await;
+        assert_eq!(refused_to_change.status, StatusCode::UNPROCESSABLE_ENTITY);
+        for answer in [refused, refused_to_change] {
+            let said = answer.body.to_string();
+            assert!(said.contains(says) && !said.contains(hides), "{said}");
+            assert!(says == named || !said.contains("shop"), "{said}");
+        }
+    }
+}
+
 /// What a template says is written into the release; a change of it makes the next one, and the
 /// release before stays as it was.
 #[tokio::test]
