@@ -2,7 +2,7 @@
 
 use bellwether_proto::{
     limits::MAX_MESSAGE_BYTES,
-    wire::{self, Status, agent_message::Message as Up},
+    wire::{self, Beat, Status, agent_message::Message as Up, hub_message::Message as Down},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -40,6 +40,39 @@ async fn message_beyond_the_limit_ends_the_stream_and_nothing_else() {
     assert_eq!(status.code(), Code::OutOfRange);
     // The connection and the hub go on.
     Session::open(channel, &Held::default()).await.unwrap();
+    hub.stop().await;
+}
+
+/// Who hears nothing of the hub would be taken for reachable for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_on_which_the_hub_is_not_heard_ends() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "uat-1").await;
+    let channel = connect(&hub, Some(&credentials)).await.unwrap();
+    let held = Held::default();
+    let mut hearing = Session::open(channel.clone(), &held).await.unwrap();
+    let mut heard = 0;
+    for _ in 0..8 {
+        let beat = Beat {
+            root: held.root().as_bytes().to_vec().into(),
+            hub_beat: heard,
+            ..Beat::default()
+        };
+        hearing.say(Up::Beat(beat)).await;
+        heard = loop {
+            if let Down::Beat(beat) = hearing.hear().await.unwrap().expect("it goes on") {
+                break beat.number;
+            }
+        };
+    }
+    assert_eq!(heard, 8);
+    drop(hearing);
+    let mut deaf = Session::open(channel, &held).await.unwrap();
+    for _ in 0..5 {
+        deaf.beat(&held).await;
+    }
+    assert_eq!(deaf.last_word().await.unwrap().code, "one-way");
     hub.stop().await;
 }
 

@@ -61,6 +61,34 @@ fn equal_content_is_the_same_release() {
     assert_eq!(one.change_to(&next), Change::Content);
 }
 
+/// What a run does is pinned by its release: a plan that is changed while it is carried out makes the
+/// next release, which takes the place of this one.
+#[test]
+fn a_changed_plan_is_another_release() {
+    let made = |spec: RolloutSpec| {
+        content("shop", &application("web:1"), &[record("shop-web", spec)]).expect("content")
+    };
+    let before = made(rollout());
+    let strategy = serde_json::from_value(json!({"canary": {"stepWeight": 20}}));
+    let mut stricter = rollout();
+    stricter.analysis.failure_threshold += 1;
+    for changed in [
+        RolloutSpec {
+            strategy: strategy.expect("a strategy"),
+            ..rollout()
+        },
+        stricter,
+        RolloutSpec {
+            progress_deadline: "20m".parse().expect("a duration"),
+            ..rollout()
+        },
+    ] {
+        let after = made(changed);
+        assert_ne!(before.digest(), after.digest());
+        assert_eq!(before.change_to(&after), Change::Content);
+    }
+}
+
 #[test]
 fn taking_a_rollout_away_is_told_from_a_new_release() {
     let with = content(
