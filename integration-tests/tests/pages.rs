@@ -1,0 +1,143 @@
+//! Pages that say which test shows what name tests that exist.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Pages whose tables end in a column of tests.
+const PAGES: &[&str] = &["docs/COMPARISON.md", "docs/reference/faults.md"];
+/// Folders without sources of ours.
+const SKIPPED: &[&str] = &["target", ".git", ".build"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && !SKIPPED.contains(&name.as_ref()) {
+            rust_files(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A test, and the parts of the path of its file.
+type Test = (String, Vec<String>);
+
+/// Every test of the sources: functions with a test attribute, and cases of the tests on clusters.
+fn tests() -> Vec<Test> {
+    let mut files = Vec::new();
+    rust_files(&root(), &mut files);
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source is text");
+        let parts: Vec<String> = file
+            .strip_prefix(root())
+            .expect("a file of the repository")
+            .with_extension("")
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        let on_clusters = ["fleet", "variants"].map(str::to_owned);
+        let names = if on_clusters.iter().any(|one| parts.contains(one)) {
+            cases(&text)
+        } else {
+            functions(&text)
+        };
+        found.extend(names.into_iter().map(|name| (name, parts.clone())));
+    }
+    found
+}
+
+fn functions(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.split_once("fn ").filter(|_| is_test);
+        if let Some((_, rest)) = function {
+            let name = rest.split(['(', '<']).next().unwrap_or_default();
+            found.push(name.to_owned());
+            is_test = false;
+        }
+    }
+    found
+}
+
+/// The names in `("name", "namespace", test)`.
+fn cases(text: &str) -> Vec<String> {
+    let dense: String = text.split_whitespace().collect();
+    dense
+        .split("(\"")
+        .skip(1)
+        .filter_map(|rest| {
+            let mut parts = rest.split('"');
+            let (name, comma, _namespace, end) =
+                (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+            let case = comma == "," && end.starts_with(',') && name.contains('_');
+            case.then(|| name.to_owned())
+        })
+        .collect()
+}
+
+/// The last cell of every row of a page's tables.
+fn last_cells(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    rows.filter_map(|row| row.trim_end().strip_suffix('|')?.rsplit('|').next())
+        .map(str::trim)
+        .filter(|cell| *cell != "shown by")
+        .collect()
+}
+
+fn exists(named: &str, tests: &[Test]) -> bool {
+    let (of, name) = match named.rsplit_once("::") {
+        Some((of, name)) => (Some(of.to_owned()), name),
+        None => (None, named),
+    };
+    tests
+        .iter()
+        .any(|(test, parts)| test == name && of.as_ref().is_none_or(|of| parts.contains(of)))
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let tests = tests();
+    assert!(tests.len() > 500, "only {} tests were found", tests.len());
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).expect("a page");
+        let cells = last_cells(&text);
+        assert!(cells.len() > 30, "{page}: only {} rows", cells.len());
+        let mut missing = BTreeSet::new();
+        for cell in cells {
+            let named: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            assert!(
+                !named.is_empty() || cell.contains("not yet"),
+                "{page}: a row with neither a test nor \"not yet\": {cell}"
+            );
+            missing.extend(named.into_iter().filter(|name| !exists(name, &tests)));
+        }
+        assert!(missing.is_empty(), "{page} names no tests: {missing:?}");
+    }
+}
+
+#[test]
+fn what_is_no_test_is_not_taken_for_one() {
+    let tests = tests();
+    for (name, is_test) in [
+        ("every_test_that_a_page_names_exists", true),
+        ("pages::every_test_that_a_page_names_exists", true),
+        ("fleet::every_test_that_a_page_names_exists", false),
+        ("sc_k2_last_step_is_clamped", true),
+        ("nginx::golden", true),
+        ("last_cells", false),
+        ("bare", false),
+    ] {
+        assert_eq!(exists(name, &tests), is_test, "{name}");
+    }
+}
