@@ -83,6 +83,7 @@ async fn a_release_needs_its_application() {
         secrecy: Secrecy::Plain,
         by: "alice",
         reason: "",
+        restores: None,
     };
     let refused = releases::create(&mut tx, &new, at(0)).await;
     assert!(matches!(
@@ -438,6 +439,7 @@ fn action(run: Uuid, key: &str) -> NewAction {
         step: Some(2),
         expected_revision: Some(1),
         set: None,
+        to_revision: None,
         reason: "looks good".to_owned(),
         by: "alice".to_owned(),
         idempotency_key: key.to_owned(),
