@@ -284,3 +284,7 @@ fn named(namespace: &str, name: &str) -> NamespacedName {
         name: name.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

@@ -315,9 +315,9 @@ pub async fn instead_of(store: &Store, restores: &Restores) -> Result<Vec<u8>, S
         })
 }
 
-/// Forgets the history of an application but for its `keep` latest releases and whatever an
-/// unfinished run needs: releases, with their runs, plans and actions. Gives the number of
-/// releases.
+/// Forgets the history of an application but for its `keep` latest releases, the last one that
+/// succeeded, and whatever an unfinished run needs: releases, with their runs, plans and actions.
+/// Where none is kept, the last that succeeded is not either. Gives the number of releases.
 ///
 /// # Errors
 /// The database fails.
@@ -332,7 +332,11 @@ pub async fn sweep(
            AND id NOT IN (SELECT id FROM release WHERE namespace = $1 AND application = $2
                           ORDER BY revision DESC LIMIT $3)
            AND NOT EXISTS (SELECT FROM run WHERE finished_at_ms IS NULL
-                           AND (run.release = r.id OR run.previous_release = r.id))",
+                           AND (run.release = r.id OR run.previous_release = r.id))
+           AND NOT ($3 > 0 AND id IS NOT DISTINCT FROM (
+               SELECT s.id FROM release s JOIN run ON run.release = s.id
+               WHERE s.namespace = $1 AND s.application = $2 AND run.status = 'Succeeded'
+               ORDER BY s.revision DESC LIMIT 1))",
     )
     .bind(&application.namespace)
     .bind(&application.name)
