@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{application::ApplicationSpec, view::RunPhase};
+use bellwether_api::{application::ApplicationSpec, status::Severity, view::RunPhase};
 use bellwether_hub_core::{
     plan::roll_back,
     release::Written,
     rollback::{PastRelease, target},
-    run::{ActionOutcome, AnsweredAction, ClusterAnswer, ClusterPhase},
+    run::{ActionOutcome, AnsweredAction, ClusterAnswer, ClusterPhase, Decision, HubEvent},
 };
 use bellwether_store::{
-    Store,
+    Store, Tx,
     actions::{self, Action, ActionType},
     releases::{self, Release as StoredRelease},
     runs,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -20,11 +21,20 @@ use super::{
     LoopError,
     application::{Known, Look, Outcome, turn},
     loaded::{Loaded, past, with_content},
-    start::{self, Making, Next, Restored},
+    start::{self, Making, Next},
 };
 
 /// Releases and runs that are looked through for one to go back to.
 const LOOK_BACK: u32 = 1_000;
+
+/// That a human asked for an earlier release again.
+pub(super) struct Restored {
+    pub revision: u64,
+    /// What the Application says meanwhile.
+    pub instead_of: Written,
+    pub action: Action,
+    pub answered: AnsweredAction,
+}
 
 /// The oldest unanswered wish to take the whole application back, if it was said to this run.
 pub(super) fn asked(actions: &[Action], run: Uuid) -> Option<Action> {
@@ -196,4 +206,33 @@ async fn say(look: Look<'_>, answered: &AnsweredAction) -> Result<Outcome, LoopE
         changed: true,
         ..Outcome::default()
     })
+}
+
+/// Answers whoever asked for an earlier release again, and tells it as an event of the run that ends.
+pub(super) async fn tell(
+    tx: &mut Tx,
+    restored: &Restored,
+    decision: &mut Decision,
+    now: Timestamp,
+) -> Result<(), LoopError> {
+    let Restored {
+        action, answered, ..
+    } = restored;
+    let result = serde_json::to_value(answered).unwrap_or(Value::Null);
+    if !actions::answer(tx, action.said.id, &result, now).await? {
+        return Err(LoopError::Conflict);
+    }
+    let reason = match action.said.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    let event = HubEvent {
+        cluster: None,
+        severity: Severity::Warn,
+        reason: "RolledBack".to_owned(),
+        message: format!("by {}{reason}: {}", action.said.by, answered.message),
+    };
+    decision.events.insert(0, event);
+    decision.next.next_event += 1;
+    Ok(())
 }

@@ -1,15 +1,14 @@
 use std::sync::Arc;
 
-use bellwether_api::{status::Severity, view::RunPhase};
+use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     brake::dropped_objects,
     plan::{DrivenByHand, Plan, PlanInput, freeze},
-    release::{Change, Release, ReleaseContent, Written, content},
-    run::{AnsweredAction, Decision, Grant, GrantRelease, HubEvent, RunState, Supersession},
+    release::{Change, Release, ReleaseContent, content},
+    run::{Grant, GrantRelease, RunState, Supersession},
 };
 use bellwether_store::{
     Digest, Tx,
-    actions::{self, Action},
     blobs::Secrecy,
     releases::{self, Created, NewRelease, NewRestores, Release as StoredRelease},
     runs::{self, FIRST_VERSION, NewRun, Run, RunCluster},
@@ -24,7 +23,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
-    rollback,
+    rollback::{self, Restored},
 };
 
 /// What the records ask for beside the release that there is.
@@ -168,15 +167,6 @@ pub(super) struct Making {
     pub restored: Option<Restored>,
 }
 
-/// That a human asked for an earlier release again.
-pub(super) struct Restored {
-    pub revision: u64,
-    /// What the Application says meanwhile.
-    pub instead_of: Written,
-    pub action: Action,
-    pub answered: AnsweredAction,
-}
-
 /// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
 /// transaction.
 pub(super) async fn make(
@@ -197,7 +187,7 @@ pub(super) async fn make(
         };
         let mut decision = turn.decide(Some(supersession), &[]);
         if let Some(restored) = &making.restored {
-            answer(&mut tx, restored, &mut decision, now).await?;
+            rollback::tell(&mut tx, restored, &mut decision, now).await?;
         }
         settled = decision.commands.is_empty() && decision.grants.is_empty();
         let contents = Contents::read(look.store, turn, &decision).await?;
@@ -230,35 +220,6 @@ pub(super) async fn make(
         wake_at,
         held: None,
     })
-}
-
-/// Answers whoever asked for an earlier release again, and tells it as an event of the run that ends.
-async fn answer(
-    tx: &mut Tx,
-    restored: &Restored,
-    decision: &mut Decision,
-    now: Timestamp,
-) -> Result<(), LoopError> {
-    let Restored {
-        action, answered, ..
-    } = restored;
-    let result = serde_json::to_value(answered).unwrap_or(Value::Null);
-    if !actions::answer(tx, action.said.id, &result, now).await? {
-        return Err(LoopError::Conflict);
-    }
-    let reason = match action.said.reason.as_str() {
-        "" => String::new(),
-        reason => format!(" ({reason})"),
-    };
-    let event = HubEvent {
-        cluster: None,
-        severity: Severity::Warn,
-        reason: "RolledBack".to_owned(),
-        message: format!("by {}{reason}: {}", action.said.by, answered.message),
-    };
-    decision.events.insert(0, event);
-    decision.next.next_event += 1;
-    Ok(())
 }
 
 async fn create_release(
