@@ -109,6 +109,9 @@ pub struct ExecutedCommand {
     /// Why it was stale; empty when executed.
     #[serde(default)]
     pub message: String,
+    /// The Rollout that answered, in reports of a whole application; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rollout: String,
 }
 
 /// Where a command came from.

@@ -30,6 +30,9 @@ pub struct RunView {
     /// nothing better than the revision.
     #[serde(default)]
     pub version: String,
+    /// The revision that this release restores; absent = it is what the records said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
     /// The revision that ran before; absent = this is the first install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_revision: Option<u64>,
@@ -253,6 +256,9 @@ pub struct RunSummary {
     /// What people call the release; empty = nothing better than the revision.
     #[serde(default)]
     pub version: String,
+    /// The revision that the release restores; absent = it is what the records said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
     /// How it ended, or where it stands.
     pub state: RunPhase,
     /// Clusters that are done.

@@ -6,7 +6,9 @@
 //! one database. Nothing is retried within a turn: what failed is looked at again in the next.
 //! Entry point: [`spawn`]; [`run_view`] shows a run as the loops see it.
 
+mod alive;
 mod application;
+mod emptying;
 mod error;
 mod facts;
 mod gather;
@@ -16,6 +18,7 @@ mod plan;
 mod progress;
 mod queue;
 mod removal;
+mod rollback;
 mod start;
 mod state;
 mod sweep;
@@ -27,6 +30,7 @@ use std::sync::Arc;
 use crate::app::App;
 
 pub use error::LoopError;
+pub use rollback::stays;
 pub use state::{LoopState, LoopStates};
 pub use view::{action_view, run_summaries, run_view};
 

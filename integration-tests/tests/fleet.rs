@@ -14,6 +14,8 @@ mod failures;
 mod outages;
 #[path = "fleet/ownership.rs"]
 mod ownership;
+#[path = "fleet/rollback.rs"]
+mod rollback;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/strategies.rs"]
@@ -39,10 +41,12 @@ fn main() -> ExitCode {
         strategies::CASES,
         sync::CASES,
         ownership::CASES,
+        rollback::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
+        rollback::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         outages::CASES,
     ]

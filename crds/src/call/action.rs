@@ -34,6 +34,10 @@ pub struct ActionRequest {
     /// The canary's pods that `setweight` sets; absent = the share of traffic, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
+    /// The revision that `rollback` goes back to; absent = the last one that succeeded. Every other
+    /// verb has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_revision: Option<u64>,
     /// Why; may be empty.
     #[serde(default)]
     pub reason: String,
@@ -83,6 +87,41 @@ impl ActionRequest {
     }
 }
 
+impl ActionRequest {
+    /// Returns the revision that `rollback` names; absent = it names none, or the verb is another.
+    ///
+    /// # Errors
+    /// [`ActionFieldError`] names the field that the verb does not have.
+    pub fn goes_back_to(&self) -> Result<Option<u64>, ActionFieldError> {
+        let refuse = |path, message| Err(ActionFieldError { path, message });
+        let narrowed = self.wave.is_some() || self.cluster.is_some();
+        match (self.verb, self.to_revision) {
+            (ActionVerb::Rollback, Some(0)) => {
+                refuse("toRevision", "revisions are numbered from 1".to_owned())
+            }
+            (ActionVerb::Rollback, Some(_)) if narrowed => refuse(
+                "toRevision",
+                "one wave or cluster goes back to what it had before; leave toRevision out"
+                    .to_owned(),
+            ),
+            (ActionVerb::Rollback, to) => Ok(to),
+            (verb, Some(_)) => refuse(
+                "toRevision",
+                format!("{} goes to no revision; use rollback", verb.word()),
+            ),
+            (ActionVerb::Finish, None) if narrowed => refuse(
+                if self.wave.is_some() {
+                    "wave"
+                } else {
+                    "cluster"
+                },
+                "finish puts the whole run away; leave it out".to_owned(),
+            ),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
 /// What a human may say to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +142,10 @@ pub enum ActionVerb {
     Retry,
     /// Sets weight and pods of canaries that are driven by hand.
     SetWeight,
+    /// Goes back to an earlier release, or takes one wave or cluster back to what it had.
+    Rollback,
+    /// Puts an ended run away, with whatever it left behind.
+    Finish,
 }
 
 impl ActionVerb {
@@ -118,6 +161,8 @@ impl ActionVerb {
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::SetWeight => "setweight",
+            Self::Rollback => "rollback",
+            Self::Finish => "finish",
         }
     }
 }
@@ -166,6 +211,9 @@ pub struct ActionFields {
     /// The canary's pods that were set; absent = the share of traffic, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
+    /// The revision to go back to; absent = the last one that succeeded, or the verb is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_revision: Option<u64>,
     /// Why; may be empty.
     #[serde(default)]
     pub reason: String,
@@ -221,6 +269,44 @@ mod tests {
         ];
         for (body, expected) in cases {
             assert_eq!(set(body.clone()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_a_rollback_of_everything_names_a_revision() {
+        let read = |body: Value| {
+            let request: ActionRequest = serde_json::from_value(body).expect("a request");
+            request
+                .goes_back_to()
+                .map_err(|error| error.path.to_owned())
+        };
+        for (body, expected) in [
+            (json!({"type": "rollback"}), Ok(None)),
+            (json!({"type": "rollback", "toRevision": 3}), Ok(Some(3))),
+            (json!({"type": "rollback", "cluster": "c1"}), Ok(None)),
+            (json!({"type": "finish"}), Ok(None)),
+            (
+                json!({"type": "rollback", "toRevision": 0}),
+                Err("toRevision".to_owned()),
+            ),
+            (
+                json!({"type": "rollback", "toRevision": 3, "wave": "rest"}),
+                Err("toRevision".to_owned()),
+            ),
+            (
+                json!({"type": "abort", "toRevision": 3}),
+                Err("toRevision".to_owned()),
+            ),
+            (
+                json!({"type": "finish", "wave": "rest"}),
+                Err("wave".to_owned()),
+            ),
+            (
+                json!({"type": "finish", "cluster": "c1"}),
+                Err("cluster".to_owned()),
+            ),
+        ] {
+            assert_eq!(read(body.clone()), expected, "{body}");
         }
     }
 }

@@ -388,6 +388,31 @@ mod tests {
     }
 
     #[test]
+    fn undo_names_a_revision_and_rollback_does_not() {
+        let read = |words: &[&str]| {
+            let words = ["bellwether", "rollout"].iter().chain(words);
+            let cli = Cli::try_parse_from(words)?;
+            let Command::Rollout(command) = cli.command else {
+                panic!("it is a sub-command of rollout");
+            };
+            let (verb, args) = command.action().expect("it acts");
+            Ok::<_, clap::Error>((verb, args.name.clone(), command.to_revision()))
+        };
+        let rollback = |to| (ActionVerb::Rollback, "shop".to_owned(), to);
+        assert_eq!(read(&["rollback", "shop"]).expect("parses"), rollback(None));
+        assert_eq!(read(&["undo", "shop"]).expect("parses"), rollback(None));
+        assert_eq!(
+            read(&["undo", "shop", "--to-revision", "3"]).expect("parses"),
+            rollback(Some(3))
+        );
+        assert!(read(&["rollback", "shop", "--to-revision", "3"]).is_err());
+        assert_eq!(
+            read(&["finish", "shop"]).expect("parses"),
+            (ActionVerb::Finish, "shop".to_owned(), None)
+        );
+    }
+
+    #[test]
     fn unknown_flags_are_refused() {
         let error = Cli::try_parse_from(["bellwether", "get", "fleets", "--watc"])
             .expect_err("a typo is an error");

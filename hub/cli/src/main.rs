@@ -19,6 +19,7 @@ mod kind;
 mod output;
 mod register;
 mod render;
+mod rollback;
 mod rollout;
 #[cfg(test)]
 mod sample;

@@ -4,6 +4,7 @@
 pub mod changes;
 pub mod events;
 pub mod list;
+pub mod rollback;
 pub mod run;
 pub mod span;
 pub mod style;

@@ -15,6 +15,7 @@ use crate::{
     get,
     kind::{run_name, run_path},
     output::{Screen, note, print},
+    rollback,
     watch::{Follow, Until, follow},
 };
 
@@ -28,7 +29,12 @@ pub async fn run(
     command: &RolloutCommand,
 ) -> anyhow::Result<Code> {
     if let Some((verb, args)) = command.action() {
-        return act(client, global, verb, args, command.set()).await;
+        let said = Said {
+            verb,
+            set: command.set(),
+            to_revision: command.to_revision(),
+        };
+        return act(client, global, said, args).await;
     }
     match command {
         RolloutCommand::History { name, output } => {
@@ -55,13 +61,25 @@ pub async fn run(
     }
 }
 
+/// What is said, beside where and why.
+#[derive(Clone, Copy)]
+struct Said {
+    verb: ActionVerb,
+    set: Option<Manual>,
+    to_revision: Option<u64>,
+}
+
 async fn act(
     client: &Client,
     global: &Global,
-    verb: ActionVerb,
+    said: Said,
     args: &ActionArgs,
-    set: Option<Manual>,
 ) -> anyhow::Result<Code> {
+    let Said {
+        verb,
+        set,
+        to_revision,
+    } = said;
     let request = ActionRequest {
         verb,
         wave: args.wave.clone(),
@@ -70,6 +88,7 @@ async fn act(
         expected_revision: args.revision,
         weight: set.map(|set| set.weight),
         replicas: set.and_then(|set| set.replicas),
+        to_revision,
         reason: args.reason.clone(),
     };
     let action: ActionView = client
@@ -80,8 +99,13 @@ async fn act(
         return Ok(code);
     }
     print(&format!("{}\n", line(verb, args, &action)))?;
-    if !args.wait && args.timeout.is_none() {
-        return Ok(Code::Done);
+    let (lines, code) = by_cluster(&action);
+    print(&lines)?;
+    if verb == ActionVerb::Rollback && action.result.is_some() {
+        return rollback::follow(client, global, args).await;
+    }
+    if !args.wait && args.timeout.is_none() || verb == ActionVerb::Finish {
+        return Ok(code);
     }
     let until = wait_until(verb);
     let how = Follow {
@@ -132,6 +156,30 @@ fn refused(action: &ActionView) -> Option<Code> {
     Some(code)
 }
 
+/// One line a cluster, and whether one of them failed.
+fn by_cluster(action: &ActionView) -> (String, Code) {
+    let mut lines = String::new();
+    let mut code = Code::Done;
+    let clusters = action
+        .result
+        .as_ref()
+        .and_then(|result| result["clusters"].as_array());
+    for one in clusters.into_iter().flatten() {
+        let text = |field: &str| one[field].as_str().unwrap_or_default();
+        let done = text("outcome") == "Executed";
+        if !done {
+            code = Code::Error;
+        }
+        lines.push_str(&format!(
+            "  cluster/{}  {}{}\n",
+            text("cluster"),
+            if done { "" } else { "error: " },
+            text("message")
+        ));
+    }
+    (lines, code)
+}
+
 /// Suspending is done once it waits; everything else goes on from where it stood.
 const fn wait_until(verb: ActionVerb) -> Until {
     match verb {
@@ -150,6 +198,8 @@ fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
         ActionVerb::Abort => "aborted",
         ActionVerb::Retry => "retried",
         ActionVerb::SetWeight => "weight set",
+        ActionVerb::Rollback => "rolled back",
+        ActionVerb::Finish => "finished",
     };
     let mut place = String::new();
     if let Some(wave) = &args.wave {
@@ -173,4 +223,47 @@ fn line(verb: ActionVerb, args: &ActionArgs, action: &ActionView) -> String {
         action.revision,
         action.id
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_api::call::ActionView;
+    use serde_json::json;
+
+    use super::by_cluster;
+    use crate::failure::Code;
+
+    fn answered(clusters: serde_json::Value) -> ActionView {
+        serde_json::from_value(json!({
+            "id": uuid::Uuid::nil(), "run": uuid::Uuid::nil(), "revision": 3, "type": "suspend",
+            "by": "ana", "createdAt": "2026-01-01T00:00:00Z",
+            "result": {"outcome": "Executed", "message": "", "clusters": clusters},
+        }))
+        .expect("an action")
+    }
+
+    #[test]
+    fn every_cluster_has_a_line_and_one_that_failed_fails_the_command() {
+        let line = |name: &str, outcome: &str, message: &str| json!({"cluster": name, "outcome": outcome, "message": message});
+        let (lines, code) = by_cluster(&answered(json!([
+            line("c1", "Executed", "suspended: its weight stays"),
+            line("c2", "Executed", "does not start"),
+        ])));
+        assert_eq!(
+            lines,
+            "  cluster/c1  suspended: its weight stays\n  cluster/c2  does not start\n"
+        );
+        assert_eq!(code, Code::Done);
+        let (lines, code) = by_cluster(&answered(json!([line(
+            "c1",
+            "Refused",
+            "its queue is full"
+        )])));
+        assert_eq!(lines, "  cluster/c1  error: its queue is full\n");
+        assert_eq!(code, Code::Error);
+        assert_eq!(
+            by_cluster(&answered(json!([]))),
+            (String::new(), Code::Done)
+        );
+    }
 }

@@ -143,6 +143,7 @@ pub fn canary_under_way() -> RunView {
         revision: 7,
         release: "ab".repeat(32),
         version: "2.4.1".into(),
+        restores: None,
         from_revision: Some(6),
         from_version: "2.4.0".into(),
         state: RunPhase::Progressing,

@@ -97,7 +97,8 @@ pub enum Verb {
     Apply,
     /// Deletes.
     Delete,
-    /// Acts on a run: approve, suspend, resume, promote, skip, abort, retry, set-weight.
+    /// Acts on a run: approve, suspend, resume, promote, skip, abort, retry, set-weight,
+    /// rollback, finish.
     Act,
 }
 

@@ -71,6 +71,12 @@ impl Checker {
                 (RunStatus::Progressing | RunStatus::Succeeded { .. }, _) => true,
                 (RunStatus::RollingBack { .. }, release) => *release != GrantRelease::This,
                 (RunStatus::Superseded { .. }, _) => false,
+                // A human wants that cluster back on what it had.
+                (RunStatus::Halted { .. }, GrantRelease::Digest(_)) => {
+                    let before = input.state.clusters.get(&grant.cluster);
+                    before.is_some_and(|one| one.take_back.is_some())
+                        || !decision.answered.is_empty()
+                }
                 (_, release) => *release == GrantRelease::LastSucceeded,
             };
             if !allowed {
@@ -239,6 +245,7 @@ fn met_its_rule(input: &Input<'_>, decision: &Decision, wave: usize) -> Result<(
             // A later wave may have failed in the same decision, which takes this one back.
             ClusterPhase::Succeeded { .. }
             | ClusterPhase::Reverting { .. }
+            | ClusterPhase::Reverted { .. }
             | ClusterPhase::Skipped { .. }
             | ClusterPhase::Gone { .. } => {}
             ClusterPhase::Failed { .. } => counted += 1,

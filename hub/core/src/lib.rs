@@ -13,5 +13,6 @@ pub mod clock;
 pub mod placement;
 pub mod plan;
 pub mod release;
+pub mod rollback;
 pub mod run;
 pub mod view;

@@ -15,6 +15,8 @@ use crate::placement::ClusterFacts;
 
 /// Name of the wave that brings the first release everywhere.
 pub const INSTALL_WAVE: &str = "install";
+/// Name of the wave that restores an earlier release everywhere.
+pub const ROLLBACK_WAVE: &str = "rollback";
 /// Name of the one wave of an application that writes none.
 pub const ONLY_WAVE: &str = "all";
 /// Concurrency of applications without waves whose fleet says nothing.
@@ -26,6 +28,9 @@ pub const DEFAULT_MAX_CONCURRENT: IntOrPercent = IntOrPercent::Percent(25);
 pub struct Plan {
     /// Whether this is the first release: a plain install that ignores waves.
     pub install: bool,
+    /// Whether an earlier release is restored: plainly and everywhere at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
     /// The waves in order; empty = no cluster at all.
     pub waves: Vec<PlannedWave>,
     /// What a failed wave does to the rest.
@@ -163,6 +168,7 @@ pub fn freeze(input: PlanInput<'_>) -> Result<Plan, PlanError> {
         .map(|(wave, clusters)| planned(wave, clusters));
     Ok(Plan {
         install: false,
+        rollback: false,
         waves: waves.collect(),
         on_failure: input.on_failure.unwrap_or(OnFailure::Halt),
         governed: input.governed,
@@ -265,6 +271,7 @@ fn single(input: PlanInput<'_>) -> Plan {
     };
     Plan {
         install: false,
+        rollback: false,
         waves: vec![wave],
         on_failure: input.on_failure.unwrap_or(OnFailure::Continue),
         governed: input.governed,
@@ -273,12 +280,28 @@ fn single(input: PlanInput<'_>) -> Plan {
     }
 }
 
-/// Nothing runs yet, so there is nothing to protect by waves: every reachable cluster installs at
-/// once, one cluster's failure stops no other, and whoever is away catches up.
+/// Nothing runs yet, so there is nothing to protect by waves.
 fn install(input: PlanInput<'_>) -> Plan {
-    let clusters = sorted(input.clusters);
+    at_once(INSTALL_WAVE, input.clusters, input.governed)
+}
+
+/// Plans the way back to a release that ran before. No wave holds it up: whatever it replaces is
+/// what somebody wants to be rid of.
+#[must_use]
+pub fn roll_back(clusters: &[ClusterFacts], governed: bool) -> Plan {
+    Plan {
+        install: false,
+        rollback: true,
+        ..at_once(ROLLBACK_WAVE, clusters, governed)
+    }
+}
+
+/// Every reachable cluster at once, one cluster's failure stops no other, and whoever is away
+/// catches up.
+fn at_once(name: &str, clusters: &[ClusterFacts], governed: bool) -> Plan {
+    let clusters = sorted(clusters);
     let wave = PlannedWave {
-        name: INSTALL_WAVE.to_owned(),
+        name: name.to_owned(),
         max_concurrent: count(&clusters).max(1),
         max_failures: 0,
         unreachable: UnreachablePolicy::SkipAndCatchUp,
@@ -288,10 +311,11 @@ fn install(input: PlanInput<'_>) -> Plan {
     };
     Plan {
         install: true,
+        rollback: false,
         waves: vec![wave],
         on_failure: OnFailure::Continue,
-        governed: input.governed,
-        // There is no canary where nothing runs yet.
+        governed,
+        // There is no canary on such a way.
         by_hand: Vec::new(),
         left_out: Vec::new(),
     }
@@ -320,6 +344,12 @@ impl Plan {
             .iter()
             .enumerate()
             .flat_map(|(index, wave)| wave.clusters.iter().map(move |cluster| (index, cluster)))
+    }
+
+    /// Tells whether clusters take the release plainly, without a canary.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.install || self.rollback
     }
 
     /// Returns the index of the wave of that name.

@@ -1,6 +1,7 @@
 //! Releases: one immutable revision of what an application runs.
 
 mod templates;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use written::Written;
 
 pub use templates::{TemplateError, Templates, fill, find};
 

@@ -20,7 +20,8 @@ mod wave;
 pub use cluster::{ClusterPhase, ClusterRun};
 pub use decide::{decide, explain, gates};
 pub use decision::{
-    ActionOutcome, AnsweredAction, CommandChange, Decision, Grant, GrantRelease, HubEvent,
+    ActionOutcome, AnsweredAction, ClusterAnswer, CommandChange, Decision, Grant, GrantRelease,
+    HubEvent,
 };
 pub use gate::GateVerdict;
 pub use input::{

@@ -30,6 +30,8 @@ pub struct ViewInput<'a> {
     pub by: &'a str,
     /// Why; empty when nothing was said.
     pub reason: &'a str,
+    /// The revision that the release restores; absent = it is what the records said.
+    pub restores: Option<u64>,
     /// When the run was made.
     pub created_at: Timestamp,
     /// Rises with every change of the run.
@@ -55,6 +57,7 @@ pub fn build(input: &ViewInput<'_>) -> RunView {
         revision: input.release.revision,
         release: input.release.digest.clone(),
         version: version(&input.release.content),
+        restores: input.restores,
         from_revision: input.from.map(|from| from.revision),
         from_version: input
             .from

@@ -8,9 +8,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use bellwether_api::{
-    call::{ActionRequest, ActionVerb, ActionView, ProblemItem},
+    call::{ActionFieldError, ActionRequest, ActionVerb, ActionView, ProblemItem},
     reference::NamespacedName,
-    strategy::Manual,
     view::{RunPhase, RunView},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
@@ -18,11 +17,12 @@ use bellwether_store::{
     actions::{self, Action, ActionType, NewAction, RecordError, Recorded},
     clusters, releases, runs,
 };
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    extract::{JsonBody, Path},
+    extract::{JsonBody, Path, Query},
     problem::{ApiError, ApiResult},
     reason::reason,
     runs::{application_of, newest},
@@ -42,6 +42,8 @@ const fn action_type(verb: ActionVerb) -> ActionType {
         ActionVerb::Abort => ActionType::Abort,
         ActionVerb::Retry => ActionType::Retry,
         ActionVerb::SetWeight => ActionType::SetWeight,
+        ActionVerb::Rollback => ActionType::Rollback,
+        ActionVerb::Finish => ActionType::Finish,
     }
 }
 
@@ -60,12 +62,65 @@ pub async fn create_action(
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ActionRequest>,
-) -> ApiResult<(StatusCode, HeaderMap, Json<ActionView>)> {
-    caller.may(Verb::Act, Kind::Rollout, Some(&namespace))?;
-    let application = application_of(&app, &namespace, &name).await?;
-    let key = idempotency_key(&headers)?;
+) -> ApiResult<Stored> {
+    store(app, caller, (&namespace, &name), &headers, request).await
+}
+
+/// Which run is put away, and why.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FinishQuery {
+    /// The revision that was seen; another one is a conflict.
+    pub revision: Option<u64>,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Puts the newest run away once it has ended, as the action `finish` does.
+#[utoipa::path(delete, path = "/rollouts/{namespace}/{name}/run", tag = "runs",
+    params(("namespace" = String, Path), ("name" = String, Path), FinishQuery,
+        ("Idempotency-Key" = Option<String>, Header)), responses(
+    (status = 202, description = "stored; the run answers it", body = ref("#/components/schemas/ActionView")),
+    (status = 409, description = "another revision runs by now", body = ref("#/components/schemas/Problem"))))]
+pub async fn delete_run(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Query<FinishQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Stored> {
+    let request = ActionRequest {
+        verb: ActionVerb::Finish,
+        wave: None,
+        cluster: None,
+        step: None,
+        expected_revision: query.revision,
+        weight: None,
+        replicas: None,
+        to_revision: None,
+        reason: query.reason,
+    };
+    store(app, caller, (&namespace, &name), &headers, request).await
+}
+
+/// An action that was stored, and where it is.
+type Stored = (StatusCode, HeaderMap, Json<ActionView>);
+
+async fn store(
+    app: Arc<App>,
+    caller: Caller,
+    (namespace, name): (&str, &str),
+    headers: &HeaderMap,
+    request: ActionRequest,
+) -> ApiResult<Stored> {
+    caller.may(Verb::Act, Kind::Rollout, Some(namespace))?;
+    let application = application_of(&app, namespace, name).await?;
+    let key = idempotency_key(headers)?;
     reason(Some(&request.reason))?;
-    let set = what_is_set(&request)?;
+    let set = request.set().map_err(invalid)?;
+    let to_revision = request.goes_back_to().map_err(invalid)?;
     let view = newest(&app, &application).await?;
     let run = run_meant(&app, &application, &view, &request).await?;
     let cluster = match &request.cluster {
@@ -83,6 +138,7 @@ pub async fn create_action(
         step: request.step,
         expected_revision: request.expected_revision,
         set,
+        to_revision,
         reason: request.reason,
         by: caller.principal.name.clone(),
         idempotency_key: key,
@@ -122,14 +178,12 @@ pub async fn create_action(
     ))
 }
 
-fn what_is_set(request: &ActionRequest) -> ApiResult<Option<Manual>> {
-    request.set().map_err(|error| {
-        ApiError::invalid(vec![ProblemItem {
-            path: error.path.to_owned(),
-            detail: error.message,
-            ..ProblemItem::default()
-        }])
-    })
+fn invalid(error: ActionFieldError) -> ApiError {
+    ApiError::invalid(vec![ProblemItem {
+        path: error.path.to_owned(),
+        detail: error.message,
+        ..ProblemItem::default()
+    }])
 }
 
 fn idempotency_key(headers: &HeaderMap) -> ApiResult<String> {
@@ -159,10 +213,12 @@ async fn run_meant(
             view.revision, application.name
         )));
     }
-    let over = match view.state {
-        RunPhase::Succeeded | RunPhase::Superseded => true,
-        RunPhase::Failed | RunPhase::Aborted => request.verb != ActionVerb::Retry,
-        _ => false,
+    let over = match (request.verb, view.state) {
+        (ActionVerb::Rollback | ActionVerb::Finish, _) => false,
+        (ActionVerb::Retry, RunPhase::Superseded) => true,
+        (ActionVerb::Retry, RunPhase::Succeeded) => !was_taken_back(view),
+        (ActionVerb::Retry, _) => false,
+        (_, state) => state.is_terminal(),
     };
     if over {
         return Err(ApiError::conflict(format!(
@@ -175,7 +231,10 @@ async fn run_meant(
     if view.run.is_nil() {
         // The release of what was applied last is not made yet.
         return match runs::latest(&app.store, application).await? {
-            Some(run) if !run.status.is_terminal() && request.expected_revision.is_none() => {
+            Some(run)
+                if (!run.status.is_terminal() || request.verb == ActionVerb::Rollback)
+                    && request.expected_revision.is_none() =>
+            {
                 Ok(run.id)
             }
             _ => Err(ApiError::conflict(
@@ -184,6 +243,14 @@ async fn run_meant(
         };
     }
     Ok(view.run)
+}
+
+/// Tells whether a human took a cluster back after the run had succeeded.
+fn was_taken_back(view: &RunView) -> bool {
+    view.waves
+        .iter()
+        .flat_map(|wave| &wave.clusters)
+        .any(|cluster| cluster.reason == "RolledBack")
 }
 
 async fn cluster_meant(app: &App, view: &RunView, name: &str) -> ApiResult<Uuid> {

@@ -18,7 +18,7 @@ use bellwether_store::{
     clusters::{self, Cluster, ClusterState},
     desired,
     records::{self, Record, RecordKey, RecordKind},
-    status,
+    releases, status,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -26,7 +26,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{problem::ApiResult, redact::redact};
-use crate::{app::App, grpc::clock, loops::run_summaries};
+use crate::{
+    app::App,
+    grpc::clock,
+    loops::{run_summaries, stays},
+};
 
 /// A connected cluster that was not heard from for longer is silent.
 const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
@@ -301,7 +305,11 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     if let Some(trouble) = super::health::trouble_of(app, name) {
         return Ok(vec![condition("Stalled", trouble)]);
     }
-    Ok(
+    let mut found = Vec::new();
+    if let Some(message) = rolled_back(&app.store, name, &spec).await? {
+        found.push(condition("RolledBack", message));
+    }
+    found.extend(
         match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
             Err(error) => vec![condition("Unplaceable", error.to_string())],
             Ok(placement) => match placement.condition() {
@@ -317,7 +325,34 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
                 )],
             },
         },
-    )
+    );
+    Ok(found)
+}
+
+/// Says that an earlier release runs in spite of what the record says; absent = it does not.
+async fn rolled_back(
+    store: &Store,
+    name: &NamespacedName,
+    spec: &ApplicationSpec,
+) -> ApiResult<Option<String>> {
+    let Some(latest) = releases::latest(store, name).await? else {
+        return Ok(None);
+    };
+    let Some(restores) = &latest.restores else {
+        return Ok(None);
+    };
+    if !stays(store, &latest, spec).await? {
+        return Ok(None);
+    }
+    let why = match latest.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    Ok(Some(format!(
+        "revision {}, which restores revision {}, runs instead of what this record says: rolled \
+         back by {}{why}; it stays until the record's components change",
+        latest.revision, restores.revision, latest.created_by
+    )))
 }
 
 /// Reads an application's spec; absent when there is none.

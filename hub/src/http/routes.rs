@@ -94,6 +94,7 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(runs::run_why))
         .routes(routes!(runs::run_history))
         .routes(routes!(actions::create_action))
+        .routes(routes!(actions::delete_run))
         .routes(routes!(actions::get_action))
         .routes(routes!(events::run_events))
         .routes(routes!(events::all_events))

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     app::App,
-    loops::{run_summaries, run_view},
+    loops::{run_summaries, run_view, stays},
 };
 
 /// Runs of a history.
@@ -130,6 +130,11 @@ async fn pending(
         Some(run) => releases::get(&app.store, run.release).await?,
         None => None,
     };
+    if let Some(released) = &released
+        && stays(&app.store, released, &spec).await?
+    {
+        return Ok(None);
+    }
     if released
         .as_ref()
         .is_some_and(|one| one.digest.to_string() == wanted.digest())
@@ -156,6 +161,7 @@ async fn pending(
         revision: revision + 1,
         release: wanted.digest(),
         version: version(&wanted),
+        restores: None,
         from_revision: released.as_ref().map(|one| one.revision),
         from_version,
         state: RunPhase::Pending,

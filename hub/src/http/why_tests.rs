@@ -43,6 +43,7 @@ fn view(state: RunPhase, clusters: Vec<ClusterView>) -> RunView {
         revision: 7,
         release: String::new(),
         version: String::new(),
+        restores: None,
         from_revision: Some(6),
         from_version: String::new(),
         state,

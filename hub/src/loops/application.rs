@@ -9,7 +9,10 @@ use bellwether_hub_core::{
     plan::PlannedCluster,
     run::{ClusterSeen, Supersession},
 };
-use bellwether_store::{Digest, Store, actions};
+use bellwether_store::{
+    Digest, Store,
+    actions::{self, Action},
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -19,7 +22,7 @@ use super::{
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
-    removal,
+    removal, rollback,
     start::{self, Making, Next},
     world::World,
 };
@@ -139,6 +142,14 @@ async fn advance(
     known: &Known,
     latest: Option<Loaded>,
 ) -> Result<Outcome, LoopError> {
+    let said = actions::unanswered(look.store, look.application).await?;
+    let latest = match latest {
+        Some(latest) => match rollback::asked(&said, latest.run.id) {
+            Some(action) => return rollback::answer(look, known, latest, action).await,
+            None => Some(latest),
+        },
+        None => None,
+    };
     let next = start::compare(look, known, latest.as_ref()).await;
     let turn = latest.map(|loaded| turn(look, known, loaded));
     match next {
@@ -151,18 +162,21 @@ async fn advance(
                 content: *content,
                 plan: *plan,
                 previous,
+                restored: None,
             };
             start::make(look, known, making, turn.as_ref()).await
         }
-        Ok(Next::GoBack) => progress_run(look, turn, Some(Supersession::RolloutDeleted)).await,
+        Ok(Next::GoBack) => {
+            progress_run(look, turn, Some(Supersession::RolloutDeleted), said).await
+        }
         Ok(Next::Complete(completes)) => {
             let turn = turn.map(|turn| Turn { completes, ..turn });
-            progress_run(look, turn, None).await
+            progress_run(look, turn, None, said).await
         }
-        Ok(Next::Nothing) => progress_run(look, turn, None).await,
+        Ok(Next::Nothing) => progress_run(look, turn, None, said).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
-            let outcome = progress_run(look, turn, None).await?;
+            let outcome = progress_run(look, turn, None, said).await?;
             Ok(Outcome {
                 held: Some(error),
                 ..outcome
@@ -171,7 +185,7 @@ async fn advance(
     }
 }
 
-fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a> {
+pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a> {
     let planned: BTreeSet<Uuid> = loaded.planned().collect();
     let joiners = known
         .placement
@@ -201,12 +215,12 @@ async fn progress_run(
     look: Look<'_>,
     turn: Option<Turn<'_>>,
     supersession: Option<Supersession>,
+    said: Vec<Action>,
 ) -> Result<Outcome, LoopError> {
     let Some(turn) = turn else {
         return Ok(Outcome::default());
     };
-    let (own, older): (Vec<_>, Vec<_>) = actions::unanswered(look.store, look.application)
-        .await?
+    let (own, older): (Vec<_>, Vec<_>) = said
         .into_iter()
         .partition(|action| action.said.run == turn.loaded.run.id);
     progress::answer_older(look, &turn, &older).await?;

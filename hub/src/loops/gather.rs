@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{queue::Queue, world::World};
+use super::{alive::Alive, queue::Queue, world::World};
 
 /// How often the hubs' leases are read where no stream changed; they last three times as long as
 /// they are renewed.
@@ -41,8 +41,11 @@ pub(super) struct Gatherer {
     templates_are_stale: bool,
     /// What changed may concern every application, and none was told of it yet.
     concerns_all: bool,
+    records_changed: bool,
     reconnected: BTreeSet<Uuid>,
     leases_read: Option<Instant>,
+    /// Which hubs were alive at the last gathering.
+    alive: Alive,
 }
 
 impl Gatherer {
@@ -61,8 +64,10 @@ impl Gatherer {
             fleets_are_stale: false,
             templates_are_stale: false,
             concerns_all: false,
+            records_changed: false,
             reconnected: BTreeSet::new(),
             leases_read: None,
+            alive: Alive::default(),
             store,
         }
     }
@@ -79,9 +84,12 @@ impl Gatherer {
 
     /// Puts the applications to look at into the queue. What was noticed before the database failed
     /// is in the queue, or is noticed again.
-    pub async fn gather(&mut self, queue: &mut Queue) -> Result<(), StoreError> {
+    pub async fn gather(&mut self, queue: &mut Queue, now: Timestamp) -> Result<(), StoreError> {
         let is_first = self.gather_records(queue).await?;
         self.refresh_world().await?;
+        if std::mem::take(&mut self.records_changed) {
+            self.world.forget_emptying();
+        }
         // Not before the world is read: a look at the old one would be the last.
         if std::mem::take(&mut self.concerns_all) {
             for application in &self.known {
@@ -89,6 +97,9 @@ impl Gatherer {
             }
         }
         self.gather_links().await?;
+        // Nobody writes that a hub is gone: its streams ended with its lease.
+        let changed = self.alive.changed(self.world.leases(), now);
+        self.reconnected.extend(self.world.streams_of(&changed));
         for key in self.statuses.poll_keys().await? {
             match key.parse() {
                 // The first look gives whatever was ever reported.
@@ -135,6 +146,7 @@ impl Gatherer {
     /// Reads which applications there are that have no record any more and that clusters still
     /// hold.
     pub async fn recount(&mut self) -> Result<(), StoreError> {
+        self.world.forget_emptying();
         self.known = self
             .versions
             .iter()
@@ -175,6 +187,7 @@ impl Gatherer {
                 None => self.versions.remove(&name),
             };
             if before != now {
+                self.records_changed = true;
                 let versions = (before.as_ref(), now.as_ref());
                 self.concerns_all |= self.take_change(&name, versions, look.complete, queue);
             }
@@ -271,3 +284,7 @@ fn named(namespace: &str, name: &str) -> NamespacedName {
         name: name.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

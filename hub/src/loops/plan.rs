@@ -181,7 +181,7 @@ impl Planner {
             self.wake.remove(&application);
             self.queue.tell(&application);
         }
-        self.gatherer.gather(&mut self.queue).await
+        self.gatherer.gather(&mut self.queue, now).await
     }
 
     /// Begins as many looks as may be under way.

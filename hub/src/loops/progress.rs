@@ -67,7 +67,8 @@ impl Turn<'_> {
             clusters: &self.clusters,
             joiners: &self.joiners,
             actions: &[],
-            suspended_by_spec: self.suspended_by_spec,
+            // A rollback ends what was suspended.
+            suspended_by_spec: self.suspended_by_spec && !self.loaded.plan.rollback,
             completes: &self.completes,
             supersession: None,
         }
@@ -145,6 +146,8 @@ pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
                 ActionType::Abort => ActionKind::Abort,
                 ActionType::Retry => ActionKind::Retry,
                 ActionType::SetWeight => ActionKind::SetWeight,
+                ActionType::Rollback => ActionKind::Rollback,
+                ActionType::Finish => ActionKind::Finish,
             },
             wave: action.said.wave.clone(),
             cluster: action.said.cluster,
@@ -219,6 +222,7 @@ pub(super) async fn answer_older(
             id: action.said.id,
             outcome: ActionOutcome::Stale,
             message: format!("revision {} took its place", turn.loaded.release.revision),
+            clusters: Vec::new(),
         };
         let result = serde_json::to_value(&answer).unwrap_or(Value::Null);
         actions::answer(&mut tx, answer.id, &result, now).await?;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     LoopError,
     application::Look,
+    emptying::Leaving,
     facts::{Wanted, wanted as read_wanted},
     progress::{self, Contents, Turn},
     world::World,
@@ -62,40 +63,22 @@ pub(super) async fn refuse_emptying(
     clusters: &[Uuid],
 ) -> Result<(), LoopError> {
     let Look {
-        store,
-        world,
-        application,
-        ..
+        world, application, ..
     } = look;
-    let is_allowed = |wanted: &Wanted, leaving: usize| {
-        wanted
-            .allowance(ALLOW_REMOVAL)
-            .is_some_and(|allowed| leaving <= allowed)
-    };
-    if is_allowed(wanted, clusters.len()) {
+    let allowance = wanted.allowance(ALLOW_REMOVAL);
+    if allowance.is_some_and(|allowed| clusters.len() <= allowed) {
         return Ok(());
     }
-    for (cluster, keys) in desired::applications_of(store, clusters).await? {
-        let mut loss = Loss {
-            leaving: 1,
-            holding: keys.len(),
+    for cluster in clusters.iter().copied() {
+        let found = world
+            .emptying()
+            .of(cluster, || leaving_one(look, cluster))
+            .await?;
+        let others = found.applications.iter().filter(|one| *one != application);
+        let loss = Loss {
+            leaving: 1 + others.count(),
+            holding: found.holding,
         };
-        for key in &keys {
-            let Ok(UnitKey::Application(other)) = key.parse() else {
-                continue;
-            };
-            // One that was deleted goes by somebody's word, and one that cannot be placed stays.
-            if other == *application {
-                continue;
-            }
-            let Some(other) = read_wanted(store, &other).await? else {
-                continue;
-            };
-            let leaves = world
-                .place(&other.spec)
-                .is_ok_and(|placed| placed.clusters.iter().all(|one| one.id != cluster));
-            loss.leaving += usize::from(leaves && !is_allowed(&other, 1));
-        }
         if loss.is_braked(None) {
             return Err(LoopError::ClusterEmptied {
                 application: application.clone(),
@@ -109,6 +92,36 @@ pub(super) async fn refuse_emptying(
         }
     }
     Ok(())
+}
+
+/// Finds out which applications leave a cluster that nobody allowed to.
+async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError> {
+    let held = desired::applications_of(look.store, &[cluster]).await?;
+    let keys = held.into_values().next().unwrap_or_default();
+    let mut found = Leaving {
+        holding: keys.len(),
+        ..Leaving::default()
+    };
+    for key in &keys {
+        let Ok(UnitKey::Application(application)) = key.parse() else {
+            continue;
+        };
+        // One that was deleted goes by somebody's word, and one that cannot be placed stays.
+        let Some(wanted) = read_wanted(look.store, &application).await? else {
+            continue;
+        };
+        let leaves = look
+            .world
+            .place(&wanted.spec)
+            .is_ok_and(|placed| placed.clusters.iter().all(|one| one.id != cluster));
+        let is_allowed = wanted
+            .allowance(ALLOW_REMOVAL)
+            .is_some_and(|allowed| allowed >= 1);
+        if leaves && !is_allowed {
+            found.applications.insert(application);
+        }
+    }
+    Ok(found)
 }
 
 /// Writes the tombstones of clusters that left.

@@ -10,7 +10,7 @@ use bellwether_hub_core::{
 use bellwether_store::{
     Digest, Tx,
     blobs::Secrecy,
-    releases::{self, Created, NewRelease, Release as StoredRelease},
+    releases::{self, Created, NewRelease, NewRestores, Release as StoredRelease},
     runs::{self, FIRST_VERSION, NewRun, Run, RunCluster},
 };
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    rollback::{self, Restored},
 };
 
 /// What the records ask for beside the release that there is.
@@ -57,6 +58,11 @@ pub(super) async fn compare(
     let Known {
         wanted, placement, ..
     } = known;
+    if let Some(latest) = latest
+        && rollback::stays(store, &latest.release, &wanted.spec).await?
+    {
+        return Ok(Next::Nothing);
+    }
     let content = content(&application.name, &wanted.spec, &wanted.rollouts)
         .and_then(|content| content.with_templates(&application.namespace, world.templates()))
         .map_err(|source| LoopError::Release {
@@ -157,6 +163,8 @@ pub(super) struct Making {
     pub content: ReleaseContent,
     pub plan: Plan,
     pub previous: Option<Uuid>,
+    /// Set when a human asked for it; absent = it is what the records say.
+    pub restored: Option<Restored>,
 }
 
 /// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
@@ -177,7 +185,10 @@ pub(super) async fn make(
         let supersession = Supersession::Release {
             revision: release.revision,
         };
-        let decision = turn.decide(Some(supersession), &[]);
+        let mut decision = turn.decide(Some(supersession), &[]);
+        if let Some(restored) = &making.restored {
+            rollback::tell(&mut tx, restored, &mut decision, now).await?;
+        }
         settled = decision.commands.is_empty() && decision.grants.is_empty();
         let contents = Contents::read(look.store, turn, &decision).await?;
         progress::save(&mut tx, turn, &contents, &decision, now).await?;
@@ -230,14 +241,28 @@ async fn create_release(
         .map_err(|_| LoopError::Conflict)?;
     let value = serde_json::to_value(&making.content).map_err(corrupt)?;
     let bytes = serde_json::to_vec(&value).map_err(corrupt)?;
+    let author = &known.wanted.author;
+    let (by, reason) = match &making.restored {
+        Some(Restored { action, .. }) => (&action.said.by, &action.said.reason),
+        None => (&author.by, &author.reason),
+    };
+    let instead_of = match &making.restored {
+        Some(restored) => serde_json::to_vec(&restored.instead_of).map_err(corrupt)?,
+        None => Vec::new(),
+    };
     let new = NewRelease {
         id: Uuid::now_v7(),
         application: look.application,
         digest,
         content: &bytes,
         secrecy: secrecy(making.content.has_secret()),
-        by: &known.wanted.author.by,
-        reason: &known.wanted.author.reason,
+        by,
+        reason,
+        restores: making.restored.as_ref().map(|restored| NewRestores {
+            revision: restored.revision,
+            instead_of: &instead_of,
+            secrecy: secrecy(restored.instead_of.has_secret()),
+        }),
     };
     match releases::create(tx, &new, now).await? {
         Created::New(release) => Ok(release),

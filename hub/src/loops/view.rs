@@ -84,6 +84,7 @@ pub async fn run_view(
         run: turn.input(),
         by: &turn.loaded.release.created_by,
         reason: &turn.loaded.release.reason,
+        restores: turn.loaded.release.restores.map(|one| one.revision),
         created_at: turn.loaded.run.created_at,
         sequence: turn.loaded.run.version,
     })))
@@ -132,6 +133,7 @@ async fn summary(
         run: run.id,
         revision: release.revision,
         version: version(&content),
+        restores: release.restores.map(|one| one.revision),
         state: run.status,
         actions: said.collect(),
         done: number(done),
@@ -157,6 +159,7 @@ pub fn action_view(action: Action, revision: u64, cluster: Option<String>) -> Ac
             step: action.said.step,
             weight: action.said.set.map(|set| set.weight),
             replicas: action.said.set.and_then(|set| set.replicas),
+            to_revision: action.said.to_revision,
             reason: action.said.reason,
         },
         by: action.said.by,

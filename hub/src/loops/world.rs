@@ -25,6 +25,8 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::emptying::Emptying;
+
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
@@ -33,6 +35,7 @@ pub(super) struct World {
     leases: Arc<BTreeMap<Uuid, ReplicaLease>>,
     fleets: Arc<BTreeMap<String, FleetSpec>>,
     templates: Arc<Templates>,
+    emptying: Arc<Emptying>,
     /// Since when this hub hears agents; absent = it does not matter.
     started: Option<Timestamp>,
 }
@@ -145,6 +148,29 @@ impl World {
                 .collect(),
         );
         Ok(())
+    }
+
+    /// What clusters would lose, as far as somebody found it out.
+    pub fn emptying(&self) -> &Emptying {
+        &self.emptying
+    }
+
+    /// Has what clusters would lose found out anew.
+    pub fn forget_emptying(&mut self) {
+        self.emptying = Arc::default();
+    }
+
+    /// The hubs' leases as they were read last.
+    pub fn leases(&self) -> &BTreeMap<Uuid, ReplicaLease> {
+        &self.leases
+    }
+
+    /// The clusters whose streams are at one of these hubs.
+    pub fn streams_of<'a>(&'a self, hubs: &'a BTreeSet<Uuid>) -> impl Iterator<Item = Uuid> + 'a {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.replica.is_some_and(|replica| hubs.contains(&replica)))
+            .map(|(id, _)| *id)
     }
 
     /// Reads the fleets.

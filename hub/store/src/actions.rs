@@ -34,6 +34,10 @@ pub enum ActionType {
     Retry,
     /// Sets weight and pods of canaries that are driven by hand.
     SetWeight,
+    /// Goes back to an earlier release.
+    Rollback,
+    /// Puts an ended run away.
+    Finish,
 }
 
 /// An action to record.
@@ -57,6 +61,8 @@ pub struct NewAction {
     pub expected_revision: Option<u64>,
     /// What [`ActionType::SetWeight`] sets, and no other type.
     pub set: Option<Manual>,
+    /// The revision that [`ActionType::Rollback`] goes back to; absent = the last one that succeeded.
+    pub to_revision: Option<u64>,
     /// Why; empty when nothing was said.
     pub reason: String,
     /// Who.
@@ -119,6 +125,7 @@ struct ActionRow {
     expected_revision: Option<i64>,
     weight: Option<i32>,
     replicas: Option<String>,
+    to_revision: Option<i64>,
     reason: String,
     by: String,
     idempotency_key: String,
@@ -168,6 +175,10 @@ impl ActionRow {
                     .map(|revision| unsigned("run_action.expected_revision", revision))
                     .transpose()?,
                 set,
+                to_revision: self
+                    .to_revision
+                    .map(|revision| unsigned("run_action.to_revision", revision))
+                    .transpose()?,
                 reason: self.reason,
                 by: self.by,
                 idempotency_key: self.idempotency_key,
@@ -189,8 +200,9 @@ pub async fn record(tx: &mut Tx, new: &NewAction, now: Timestamp) -> Result<Reco
     refuse_nul("run_action", &Value::Array(text.to_vec()))?;
     let written: Result<Option<ActionRow>, StoreError> = sqlx::query_as(
         "INSERT INTO run_action (id, namespace, application, run, type, wave, cluster, step,
-            expected_revision, weight, replicas, reason, by, idempotency_key, created_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            expected_revision, weight, replicas, reason, by, idempotency_key, created_at_ms,
+            to_revision)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (namespace, application, idempotency_key) DO NOTHING RETURNING *",
     )
     .bind(new.id)
@@ -220,6 +232,11 @@ pub async fn record(tx: &mut Tx, new: &NewAction, now: Timestamp) -> Result<Reco
     .bind(&new.by)
     .bind(&new.idempotency_key)
     .bind(ms(now))
+    .bind(
+        new.to_revision
+            .map(|revision| signed("run_action.to_revision", revision))
+            .transpose()?,
+    )
     .fetch_optional(&mut *tx.inner)
     .await
     .doing("record an action");

@@ -119,6 +119,7 @@ pub async fn sweep(store: &Store, before: Timestamp, limit: u32) -> Result<u64, 
             SELECT digest FROM blob b WHERE b.created_at_ms < $1
               AND NOT EXISTS (SELECT FROM desired d WHERE d.digest = b.digest)
               AND NOT EXISTS (SELECT FROM release r WHERE r.content = b.digest)
+              AND NOT EXISTS (SELECT FROM release r WHERE r.instead_of = b.digest)
             ORDER BY digest LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
     .bind(ms(before))

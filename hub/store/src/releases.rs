@@ -30,6 +30,28 @@ pub struct Release {
     pub created_by: String,
     /// Why; empty when nothing was said.
     pub reason: String,
+    /// Set when it restores an earlier release.
+    pub restores: Option<Restores>,
+}
+
+/// That a release restores an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restores {
+    /// The revision.
+    pub revision: u64,
+    /// Digest of the blob with what the application's record said meanwhile.
+    pub instead_of: Digest,
+}
+
+/// That a release to make restores an earlier one.
+#[derive(Clone, Debug)]
+pub struct NewRestores<'a> {
+    /// The revision.
+    pub revision: u64,
+    /// What the application's record says meanwhile: JSON.
+    pub instead_of: &'a [u8],
+    /// Whether that holds a Secret; it is then sealed at rest.
+    pub secrecy: Secrecy,
 }
 
 /// A release to make.
@@ -49,6 +71,8 @@ pub struct NewRelease<'a> {
     pub by: &'a str,
     /// Why; empty when nothing was said.
     pub reason: &'a str,
+    /// Set when it restores an earlier release; it is then made even if it equals the latest.
+    pub restores: Option<NewRestores<'a>>,
 }
 
 /// What making a release did.
@@ -85,11 +109,14 @@ struct ReleaseRow {
     created_at_ms: i64,
     created_by: String,
     reason: String,
+    restores: Option<i64>,
+    instead_of: Option<Vec<u8>>,
 }
 
 impl ReleaseRow {
     fn into_release(self) -> Result<Release, StoreError> {
         Ok(Release {
+            restores: restores(self.restores, self.instead_of.as_deref())?,
             id: self.id,
             application: NamespacedName {
                 namespace: self.namespace,
@@ -103,6 +130,19 @@ impl ReleaseRow {
             reason: self.reason,
         })
     }
+}
+
+pub(crate) fn restores(
+    revision: Option<i64>,
+    instead_of: Option<&[u8]>,
+) -> Result<Option<Restores>, StoreError> {
+    let (Some(revision), Some(instead_of)) = (revision, instead_of) else {
+        return Ok(None);
+    };
+    Ok(Some(Restores {
+        revision: unsigned("release.restores", revision)?,
+        instead_of: digest("release.instead_of", instead_of)?,
+    }))
 }
 
 /// Makes the next release of an application, under the lock of its record: two hubs never make the
@@ -136,14 +176,25 @@ pub async fn create(
         .doing("read the latest release")?;
     let latest = latest.map(ReleaseRow::into_release).transpose()?;
     let revision = match latest {
-        Some(latest) if latest.digest == new.digest => return Ok(Created::Unchanged(latest)),
+        Some(latest) if latest.digest == new.digest && new.restores.is_none() => {
+            return Ok(Created::Unchanged(latest));
+        }
         Some(latest) => latest.revision + 1,
         None => 1,
     };
     let content = blobs::put(tx, new.content, new.secrecy, now).await?;
+    let (restores, instead_of) = match &new.restores {
+        Some(restores) => {
+            let blob = blobs::put(tx, restores.instead_of, restores.secrecy, now).await?;
+            let revision = signed("release.restores", restores.revision)?;
+            (Some(revision), Some(blob.0.to_vec()))
+        }
+        None => (None, None),
+    };
     let row: ReleaseRow = sqlx::query_as(
         "INSERT INTO release (id, namespace, application, revision, digest, content, created_at_ms,
-            created_by, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+            created_by, reason, restores, instead_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
     )
     .bind(new.id)
     .bind(&new.application.namespace)
@@ -154,6 +205,8 @@ pub async fn create(
     .bind(ms(now))
     .bind(new.by)
     .bind(new.reason)
+    .bind(restores)
+    .bind(instead_of)
     .fetch_one(&mut *tx.inner)
     .await
     .doing("write a release")?;
@@ -249,9 +302,22 @@ pub async fn content(store: &Store, release: &Release) -> Result<Vec<u8>, StoreE
         })
 }
 
-/// Forgets the history of an application but for its `keep` latest releases and whatever an
-/// unfinished run needs: releases, with their runs, plans and actions. Gives the number of
-/// releases.
+/// What the application's record said when it was restored, as it was given.
+///
+/// # Errors
+/// The database fails, or the content is gone or cannot be opened.
+pub async fn instead_of(store: &Store, restores: &Restores) -> Result<Vec<u8>, StoreError> {
+    blobs::get(store, restores.instead_of)
+        .await?
+        .ok_or_else(|| StoreError::Corrupt {
+            what: "release.instead_of",
+            detail: format!("blob {} is not stored", restores.instead_of),
+        })
+}
+
+/// Forgets the history of an application but for its `keep` latest releases, the last one that
+/// succeeded, and whatever an unfinished run needs: releases, with their runs, plans and actions.
+/// Where none is kept, the last that succeeded is not either. Gives the number of releases.
 ///
 /// # Errors
 /// The database fails.
@@ -266,7 +332,11 @@ pub async fn sweep(
            AND id NOT IN (SELECT id FROM release WHERE namespace = $1 AND application = $2
                           ORDER BY revision DESC LIMIT $3)
            AND NOT EXISTS (SELECT FROM run WHERE finished_at_ms IS NULL
-                           AND (run.release = r.id OR run.previous_release = r.id))",
+                           AND (run.release = r.id OR run.previous_release = r.id))
+           AND NOT ($3 > 0 AND id IS NOT DISTINCT FROM (
+               SELECT s.id FROM release s JOIN run ON run.release = s.id
+               WHERE s.namespace = $1 AND s.application = $2 AND run.status = 'Succeeded'
+               ORDER BY s.revision DESC LIMIT 1))",
     )
     .bind(&application.namespace)
     .bind(&application.name)

@@ -32,6 +32,8 @@ pub struct Fleet {
     pub hub: Uuid,
     pub clusters: BTreeMap<String, Cluster>,
     sequence: u64,
+    /// The release that ran last as a whole in each cluster.
+    applied: BTreeMap<String, String>,
     /// How far the hubs' clocks are ahead of the machine's: time that the test lets pass.
     pub ahead: SignedDuration,
 }
@@ -59,6 +61,7 @@ impl Fleet {
             hub: Uuid::now_v7(),
             clusters: BTreeMap::new(),
             sequence: 0,
+            applied: BTreeMap::new(),
             ahead: SignedDuration::ZERO,
         };
         fleet.be_alive(fleet.hub).await;
@@ -321,6 +324,9 @@ impl Fleet {
             since: None,
             by_itself: None,
         };
+        if outcome == UnitOutcome::Succeeded {
+            self.applied.insert(name.to_owned(), bundle.release.clone());
+        }
         let unfinished = matches!(outcome, UnitOutcome::Progressing | UnitOutcome::RollingBack);
         let status = UnitStatus {
             application: shop(),
@@ -331,7 +337,7 @@ impl Fleet {
             release: bundle.release.clone(),
             outcome,
             reason: String::new(),
-            applied_release: (outcome == UnitOutcome::Succeeded).then(|| bundle.release.clone()),
+            applied_release: self.applied.get(name).cloned(),
             health: if unfinished {
                 Health::Progressing
             } else {
@@ -386,14 +392,43 @@ impl Fleet {
     }
 
     pub async fn act(&self, action: ActionType) -> Uuid {
-        self.say(action, None).await
+        self.say(action, None, None, None).await
+    }
+
+    /// Says something to one cluster alone.
+    pub async fn act_on(&self, action: ActionType, cluster: &str) -> Uuid {
+        let id = self.clusters[cluster].id;
+        self.say(action, None, Some(id), None).await
+    }
+
+    /// Asks for that revision again; absent = the last one that succeeded.
+    pub async fn roll_back(&self, to_revision: Option<u64>) -> Uuid {
+        self.say(ActionType::Rollback, None, None, to_revision)
+            .await
+    }
+
+    /// What became of an action: outcome and message.
+    pub async fn answer(&self, action: Uuid) -> (String, String) {
+        let answered = actions::get(&self.store, action)
+            .await
+            .expect("an action")
+            .expect("an action");
+        let result = answered.result.expect("an answer");
+        let text = |field: &str| result[field].as_str().unwrap_or_default().to_owned();
+        (text("outcome"), text("message"))
     }
 
     pub async fn set_weight(&self, set: Manual) -> Uuid {
-        self.say(ActionType::SetWeight, Some(set)).await
+        self.say(ActionType::SetWeight, Some(set), None, None).await
     }
 
-    async fn say(&self, action: ActionType, set: Option<Manual>) -> Uuid {
+    async fn say(
+        &self,
+        action: ActionType,
+        set: Option<Manual>,
+        cluster: Option<Uuid>,
+        to_revision: Option<u64>,
+    ) -> Uuid {
         let run = runs::latest(&self.store, &shop())
             .await
             .expect("a run")
@@ -405,10 +440,11 @@ impl Fleet {
             run: run.id,
             action,
             wave: None,
-            cluster: None,
+            cluster,
             step: None,
             expected_revision: None,
             set,
+            to_revision,
             reason: "because".to_owned(),
             by: "ana".to_owned(),
             idempotency_key: id.to_string(),

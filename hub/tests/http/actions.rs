@@ -235,3 +235,48 @@ async fn ended_run_takes_no_more_but_a_retry() {
     assert_eq!(history.body["items"][0]["revision"], 1, "{history:?}");
     hub.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_rollback_names_its_fields_and_a_run_is_finished_by_delete_too() {
+    let hub = waiting_run().await;
+    let admin = hub.admin();
+    for (body, path) in [
+        (json!({"type": "rollback", "toRevision": 0}), "toRevision"),
+        (
+            json!({"type": "rollback", "toRevision": 1, "cluster": "c1"}),
+            "toRevision",
+        ),
+        (json!({"type": "abort", "toRevision": 1}), "toRevision"),
+        (json!({"type": "finish", "cluster": "c1"}), "cluster"),
+    ] {
+        let refused = act(&admin, None, &body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(refused.body["errors"][0]["path"], path, "{refused:?}");
+    }
+    let rollback = act(&admin, None, &json!({"type": "rollback"})).await;
+    let delete = |query: &str| {
+        let address = format!("/api/v1/rollouts/shop/web/run{query}");
+        admin.send(admin.request(Method::DELETE, &address))
+    };
+    let finish = delete("?reason=tidy").await;
+    assert_eq!(finish.body["type"], "finish", "{finish:?}");
+    assert_eq!(finish.body["reason"], "tidy");
+    let stale = delete("?revision=7").await;
+    assert_eq!(stale.status, StatusCode::CONFLICT, "{stale:?}");
+    for (said, part) in [
+        (rollback, "no release before"),
+        (finish, "abort or rollback"),
+    ] {
+        assert_eq!(said.status, StatusCode::ACCEPTED, "{said:?}");
+        let address = format!("/api/v1/actions/{}", said.body["id"].as_str().unwrap());
+        let answered = eventually("an answer", async || {
+            let action = admin.get(&address).await;
+            (!action.body["result"].is_null()).then_some(action.body)
+        })
+        .await;
+        assert_eq!(answered["result"]["outcome"], "Refused", "{answered}");
+        let message = answered["result"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(part), "{message}");
+    }
+    hub.running.stop().await;
+}

@@ -122,6 +122,7 @@ pub(super) fn take(turn: &mut Turn<'_>) {
                 id: queued.id,
                 outcome,
                 message,
+                rollout: String::new(),
             };
             turn.state.executed.push(executed.clone());
             let surplus = turn.state.executed.len().saturating_sub(MAX_EXECUTED);

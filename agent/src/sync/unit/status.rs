@@ -11,6 +11,7 @@ use bellwether_api::{
 };
 
 use super::{Unit, adoption::some_of, wait};
+use crate::rollout::Run;
 
 impl Unit {
     /// Says how far the unit is.
@@ -86,10 +87,14 @@ impl Unit {
     }
 
     fn executed(&self) -> Vec<ExecutedCommand> {
-        self.runs
-            .values()
-            .flat_map(|run| run.executed().to_vec())
-            .collect()
+        let of_run = |(name, run): (&String, &Run)| {
+            let mut executed = run.executed().to_vec();
+            for one in &mut executed {
+                one.rollout.clone_from(name);
+            }
+            executed
+        };
+        self.runs.iter().flat_map(of_run).collect()
     }
 
     fn orphans(&self, unit: &SyncUnit) -> Vec<ObjectRef> {

@@ -31,6 +31,12 @@ pub enum RolloutCommand {
     Retry(ActionArgs),
     /// Set the share of traffic, and the pods, of a canary that is driven by hand
     SetWeight(SetWeightArgs),
+    /// Go back to the last release that succeeded; with --wave or --cluster take that back to what it had
+    Rollback(ActionArgs),
+    /// Go back to the last release that succeeded, or to an earlier one that did
+    Undo(UndoArgs),
+    /// Put an ended run away: it is not tried again, what it left behind goes, its history stays
+    Finish(ActionArgs),
     /// Show past runs
     History {
         /// The application's or rollout's name
@@ -68,6 +74,9 @@ impl RolloutCommand {
             Self::Skip(args) => Some((ActionVerb::Skip, args)),
             Self::Abort(args) => Some((ActionVerb::Abort, args)),
             Self::Retry(args) => Some((ActionVerb::Retry, args)),
+            Self::Rollback(args) => Some((ActionVerb::Rollback, args)),
+            Self::Undo(args) => Some((ActionVerb::Rollback, &args.action)),
+            Self::Finish(args) => Some((ActionVerb::Finish, args)),
             Self::History { .. } | Self::Status { .. } => None,
         }
     }
@@ -80,6 +89,18 @@ impl RolloutCommand {
                 weight: args.weight,
                 replicas: args.replicas,
             }),
+            _ => None,
+        }
+    }
+}
+
+impl RolloutCommand {
+    /// Returns the revision that `undo` names; `None` for every other sub-command, and where it
+    /// names none.
+    #[must_use]
+    pub const fn to_revision(&self) -> Option<u64> {
+        match self {
+            Self::Undo(args) => args.to_revision,
             _ => None,
         }
     }
@@ -125,6 +146,17 @@ pub struct SetWeightArgs {
     /// The canary's pods: a count, or a percentage of the workload's; unless given they follow the weight
     #[arg(long, value_name = "N|P%")]
     pub replicas: Option<IntOrPercent>,
+}
+
+/// Options of `undo`.
+#[derive(Args, Debug)]
+pub struct UndoArgs {
+    /// Options as of the other verbs
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// The revision to go back to, as `rollout history` lists it; unless given the last one that succeeded
+    #[arg(long, value_name = "N")]
+    pub to_revision: Option<u64>,
 }
 
 fn parse_weight(text: &str) -> Result<Weight, String> {

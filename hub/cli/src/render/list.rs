@@ -105,7 +105,10 @@ pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
         vec![
             run.revision.to_string(),
             release_name(&run.version, run.revision),
-            style.paint(mood, word),
+            match run.restores {
+                Some(restores) => format!("{} (restores {restores})", style.paint(mood, word)),
+                None => style.paint(mood, word),
+            },
             format!("{}/{}", run.done, run.total),
             between(Some(&run.created_at), Some(end)),
             run.by.clone(),
@@ -139,6 +142,9 @@ fn action_row(action: &ActionView, now: Timestamp) -> Vec<String> {
     });
     let what = match set {
         Some(set) if said.verb == ActionVerb::SetWeight.word() => format!("set-weight {set}"),
+        _ if said.to_revision.is_some() => {
+            format!("{} to {}", said.verb, said.to_revision.unwrap_or_default())
+        }
         _ => said.verb.clone(),
     };
     let place = match (&said.cluster, &said.wave) {

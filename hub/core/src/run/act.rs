@@ -1,3 +1,5 @@
+mod back;
+mod finish;
 mod gates;
 mod leave;
 mod weight;
@@ -51,10 +53,13 @@ pub(super) fn answer_all(turn: &mut Turn<'_>) {
             )
         };
         turn.event(None, severity, &format!("Action{outcome:?}"), said);
+        let mut clusters = std::mem::take(&mut turn.told);
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
         turn.answered.push(AnsweredAction {
             id: action.id,
             outcome,
             message,
+            clusters,
         });
         turn.next.answered.push(action.id);
         let excess = turn.next.answered.len().saturating_sub(REMEMBERED);
@@ -76,7 +81,11 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
         Ok(scope) => scope,
         Err(message) => return (ActionOutcome::Refused, message),
     };
-    if turn.next.status.is_finished() && action.kind != ActionKind::Retry {
+    let acts_on_ended = matches!(
+        action.kind,
+        ActionKind::Retry | ActionKind::Rollback | ActionKind::Finish
+    );
+    if turn.next.status.is_finished() && !acts_on_ended {
         return stale(&format!("the run has ended: {}", turn.next.status.word()));
     }
     match action.kind {
@@ -88,6 +97,8 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
         ActionKind::Abort => leave::abort(turn, action, scope),
         ActionKind::Retry => leave::retry(turn, scope),
         ActionKind::SetWeight => weight::set(turn, action, scope),
+        ActionKind::Rollback => back::take_back(turn, action, scope),
+        ActionKind::Finish => finish::put_away(turn, action, scope),
     }
 }
 
@@ -123,12 +134,12 @@ fn scope(turn: &Turn<'_>, action: &PendingAction) -> Result<Scope, String> {
     }
 }
 
-/// Clusters under way that a scope covers.
-fn in_flight(turn: &Turn<'_>, scope: Scope) -> Vec<Uuid> {
+/// Clusters that a scope covers and whose phase is such.
+fn covered(turn: &Turn<'_>, scope: Scope, is_such: impl Fn(&ClusterPhase) -> bool) -> Vec<Uuid> {
     turn.next
         .clusters
         .iter()
-        .filter(|(_, cluster)| matches!(cluster.phase, ClusterPhase::Running { .. }))
+        .filter(|(_, cluster)| is_such(&cluster.phase))
         .filter(|(id, cluster)| match scope {
             Scope::Run => true,
             Scope::Wave(wave) => cluster.wave == Some(wave),
@@ -136,6 +147,13 @@ fn in_flight(turn: &Turn<'_>, scope: Scope) -> Vec<Uuid> {
         })
         .map(|(id, _)| *id)
         .collect()
+}
+
+/// Clusters under way that a scope covers.
+fn in_flight(turn: &Turn<'_>, scope: Scope) -> Vec<Uuid> {
+    covered(turn, scope, |phase| {
+        matches!(phase, ClusterPhase::Running { .. })
+    })
 }
 
 /// Clusters under way that a scope covers and of whose rollouts one was reported to be such.
@@ -190,6 +208,7 @@ fn queue(turn: &mut Turn<'_>, action: &PendingAction, verb: Verb, clusters: &[Uu
             cluster.queue.push(command);
             names.push(cluster.name.clone());
         }
+        turn.tell(*id, &format!("{} sent", action.kind.as_str()));
     }
     executed(format!("sent to {}", names.join(", ")))
 }
@@ -228,15 +247,35 @@ fn suspend(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer 
     match stop_of(turn, scope) {
         Some(slot) if slot.is_none() => {
             *slot = Some(stop);
+            tell_stopped(
+                turn,
+                scope,
+                ["suspended: its weight stays", "does not start"],
+            );
             executed("suspended: weights stay, nothing new starts")
         }
         _ => stale("it is suspended already"),
     }
 }
 
+/// Says of each cluster that a scope covers what stopping or going on means there: where it is
+/// under way, and where it waits for its turn.
+fn tell_stopped(turn: &mut Turn<'_>, scope: Scope, [under_way, waits]: [&str; 2]) {
+    let touched = covered(turn, scope, |phase| {
+        matches!(phase, ClusterPhase::Running { .. } | ClusterPhase::Waiting)
+    });
+    for id in touched {
+        let is_waiting = turn.next.clusters[&id].phase == ClusterPhase::Waiting;
+        turn.tell(id, if is_waiting { waits } else { under_way });
+    }
+}
+
 fn resume(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {
     match stop_of(turn, scope).map(Option::take) {
-        Some(Some(_)) => return executed("resumed"),
+        Some(Some(_)) => {
+            tell_stopped(turn, scope, ["goes on", "may start"]);
+            return executed("resumed");
+        }
         _ if turn.input.suspended_by_spec => {
             return (
                 ActionOutcome::Refused,
@@ -247,6 +286,9 @@ fn resume(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -> Answer {
     }
     let paused = in_flight_where(turn, scope, is_paused_after_failure);
     if paused.is_empty() {
+        if scope != Scope::Run && turn.next.suspended.is_some() {
+            return stale("the whole run is suspended; resume it without wave and cluster");
+        }
         return stale("it is not suspended, and nothing paused after a failure");
     }
     queue(turn, action, Verb::Resume, &paused)

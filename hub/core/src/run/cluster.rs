@@ -22,6 +22,9 @@ pub struct ClusterRun {
     /// Set while a human has stopped this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Stop>,
+    /// Set while a human wants it back on what it had before; granted in its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_back: Option<Stop>,
     /// Ends the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
@@ -44,6 +47,7 @@ impl ClusterRun {
             attempt: 0,
             previous: None,
             suspended: None,
+            take_back: None,
             abort: None,
             queue: Vec::new(),
             written: None,
@@ -135,12 +139,16 @@ impl ClusterPhase {
         matches!(self, Self::Returning { .. } | Self::Failed { .. })
     }
 
-    /// Tells whether the cluster is done for its wave without having failed.
+    /// Tells whether the cluster is done for its wave without having failed. One that a human took
+    /// back is.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         matches!(
             self,
-            Self::Succeeded { .. } | Self::Skipped { .. } | Self::Gone { .. }
+            Self::Succeeded { .. }
+                | Self::Skipped { .. }
+                | Self::Gone { .. }
+                | Self::Reverted { .. }
         )
     }
 

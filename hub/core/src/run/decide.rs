@@ -11,7 +11,7 @@ use super::{
     act,
     cluster::{ClusterPhase, ClusterRun},
     command,
-    decision::{AnsweredAction, Decision, Grant, HubEvent},
+    decision::{ActionOutcome, AnsweredAction, ClusterAnswer, Decision, Grant, HubEvent},
     gate::{self, GateVerdict, Side},
     grant,
     input::{ClusterSeen, Input, Reach, Supersession},
@@ -90,6 +90,8 @@ pub(super) struct Turn<'a> {
     pub grants: Vec<Grant>,
     pub events: Vec<HubEvent>,
     pub answered: Vec<AnsweredAction>,
+    /// What the action that is being answered did in clusters.
+    pub told: Vec<ClusterAnswer>,
 }
 
 impl<'a> Turn<'a> {
@@ -101,7 +103,24 @@ impl<'a> Turn<'a> {
             grants: Vec::new(),
             events: Vec::new(),
             answered: Vec::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// Notes what the action that is being answered does in a cluster.
+    pub fn tell(&mut self, cluster: Uuid, message: &str) {
+        let Some(known) = self.next.clusters.get(&cluster) else {
+            return;
+        };
+        let message = match self.reach(cluster) {
+            Reach::Unreachable => format!("{message}, once it is heard again"),
+            _ => message.to_owned(),
+        };
+        self.told.push(ClusterAnswer {
+            cluster: known.name.clone(),
+            outcome: ActionOutcome::Executed,
+            message,
+        });
     }
 
     pub fn now(&self) -> Timestamp {

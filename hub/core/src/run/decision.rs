@@ -83,6 +83,21 @@ pub struct AnsweredAction {
     pub outcome: ActionOutcome,
     /// What it did, or why it did nothing.
     pub message: String,
+    /// What it did in each cluster that it concerns, by name; empty = it concerns none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<ClusterAnswer>,
+}
+
+/// What an action did in one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterAnswer {
+    /// The cluster's name.
+    pub cluster: String,
+    /// What became of it there.
+    pub outcome: ActionOutcome,
+    /// What it did there, or why it did nothing.
+    pub message: String,
 }
 
 /// What became of an action.

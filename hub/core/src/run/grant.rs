@@ -13,6 +13,9 @@ use super::{
 /// Grants what limits and reach allow.
 pub(super) fn grant(turn: &mut Turn<'_>) {
     let replaced = turn.input.supersession.is_some();
+    if !replaced {
+        take_back(turn);
+    }
     match turn.next.status {
         // What takes the run's place grants in its own name.
         _ if replaced && !matches!(turn.next.status, RunStatus::RollingBack { .. }) => {}
@@ -43,7 +46,7 @@ fn grant_wave(turn: &mut Turn<'_>, wave: usize) {
         return;
     }
     let mut slots = planned.max_concurrent.saturating_sub(tally.in_flight);
-    let mode = if turn.input.plan.install {
+    let mode = if turn.input.plan.is_plain() {
         BundleMode::Plain
     } else {
         BundleMode::Rollout
@@ -84,6 +87,7 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
     };
     cluster.attempt += 1;
     cluster.abort = None;
+    cluster.take_back = None;
     cluster.queue.clear();
     let attempt = cluster.attempt;
     let (phase, word) = match &release {
@@ -105,6 +109,53 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
         release,
     });
     turn.event(Some(id), Severity::Info, word, format!("attempt {attempt}"));
+}
+
+/// Clusters that a human wants back on what they had, as the limits of their wave allow. Going back
+/// is never stopped.
+fn take_back(turn: &mut Turn<'_>) {
+    if !matches!(
+        turn.next.status,
+        RunStatus::Progressing | RunStatus::Halted { .. } | RunStatus::Succeeded { .. }
+    ) {
+        return;
+    }
+    let wanted: Vec<(Uuid, Option<usize>, String)> = turn
+        .next
+        .clusters
+        .iter()
+        .filter(|(_, cluster)| {
+            cluster.take_back.is_some() && matches!(cluster.phase, ClusterPhase::Succeeded { .. })
+        })
+        .filter_map(|(id, cluster)| Some((*id, cluster.wave, cluster.previous.clone()?)))
+        .collect();
+    for (id, wave, previous) in wanted {
+        let (limit, busy) = match wave {
+            Some(wave) => (
+                turn.input.plan.waves[wave].max_concurrent,
+                wave::tally(turn, wave).in_flight,
+            ),
+            None => joiners_limit(turn),
+        };
+        if busy < limit && is_ready(turn, id) {
+            start(turn, id, BundleMode::Plain, GrantRelease::Digest(previous));
+        }
+    }
+}
+
+/// How many late joiners may be under way, and how many are.
+fn joiners_limit(turn: &Turn<'_>) -> (u32, u32) {
+    let last = turn.input.plan.waves.last();
+    let busy = turn
+        .next
+        .clusters
+        .values()
+        .filter(|cluster| cluster.wave.is_none() && cluster.phase.takes_slot())
+        .count();
+    (
+        last.map_or(1, |wave| wave.max_concurrent),
+        u32::try_from(busy).unwrap_or(u32::MAX),
+    )
 }
 
 /// Late joiners: the release of the last wave that passed, else the last one that succeeded.

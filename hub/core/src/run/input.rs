@@ -214,11 +214,16 @@ pub enum ActionKind {
     Retry,
     /// Sets weight and pods of canaries that are driven by hand.
     SetWeight,
+    /// Takes one wave or cluster back to what it had. The whole run is ended by the release that is
+    /// restored ([`crate::rollback`]).
+    Rollback,
+    /// Puts an ended run away.
+    Finish,
 }
 
 impl ActionKind {
     /// Every action, in the order of this page.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Approve,
         Self::Suspend,
         Self::Resume,
@@ -227,6 +232,8 @@ impl ActionKind {
         Self::Abort,
         Self::Retry,
         Self::SetWeight,
+        Self::Rollback,
+        Self::Finish,
     ];
 
     /// Returns the action as it is written.
@@ -241,6 +248,8 @@ impl ActionKind {
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::SetWeight => "set-weight",
+            Self::Rollback => "rollback",
+            Self::Finish => "finish",
         }
     }
 }
@@ -248,7 +257,7 @@ impl ActionKind {
 /// A text that is no action.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "failed to read {text:?} as an action; use approve, suspend, resume, promote, skip, abort, retry or set-weight"
+    "failed to read {text:?} as an action; use approve, suspend, resume, promote, skip, abort, retry, set-weight, rollback or finish"
 )]
 pub struct ParseActionKindError {
     /// The text as it was given.

@@ -68,7 +68,8 @@ pub(super) fn statuses(turn: &mut Turn<'_>) {
     }
 }
 
-/// Drops one-shot commands that the agent has answered.
+/// Drops one-shot commands that every Rollout under way has answered: whoever is slower than the
+/// first would never see them.
 fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
     let Some(cluster) = turn.next.clusters.get_mut(&id) else {
         return;
@@ -76,11 +77,20 @@ fn take_answers(turn: &mut Turn<'_>, id: Uuid, status: &UnitStatus) {
     let mut answered = Vec::new();
     cluster.queue.retain(|queued| {
         // Every Rollout of the application answers: it took effect if it did for one of them.
-        let answer = status
-            .executed
-            .iter()
-            .filter(|one| one.source == CommandSource::Hub && one.id == queued.id)
-            .min_by_key(|one| one.outcome == CommandOutcome::Stale);
+        let heard = || {
+            status
+                .executed
+                .iter()
+                .filter(|one| one.source == CommandSource::Hub && one.id == queued.id)
+        };
+        // Agents of before do not say who answered: theirs stands for all.
+        let is_awaited = status.rollouts.iter().any(|track| {
+            !track.phase.is_terminal()
+                && !heard().any(|one| one.rollout.is_empty() || one.rollout == track.name)
+        });
+        let answer = heard()
+            .min_by_key(|one| one.outcome == CommandOutcome::Stale)
+            .filter(|_| !is_awaited);
         if let Some(answer) = answer {
             answered.push((named(queued), answer.clone()));
         }

@@ -20,6 +20,9 @@ pub struct RunState {
     /// Set while a human has stopped the whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Stop>,
+    /// Set once a human has put the ended run away: it is not tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Stop>,
     /// Set while the run is finished although Rollouts of its release were deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completing: Option<Completing>,
@@ -54,6 +57,7 @@ impl RunState {
             waves: waves.collect(),
             clusters: clusters.collect(),
             suspended: None,
+            archived: None,
             completing: None,
             next_command: 1,
             next_event: 0,

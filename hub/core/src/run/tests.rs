@@ -1,4 +1,5 @@
 mod actions;
+mod by_place;
 mod completing;
 pub mod model;
 mod random;

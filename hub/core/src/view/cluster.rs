@@ -55,6 +55,7 @@ fn state(
         ClusterPhase::Running { .. } => running(run, cluster, status),
         ClusterPhase::Returning { .. } | ClusterPhase::Reverting { .. } => Shown::RollingBack,
         ClusterPhase::Succeeded { .. } if silent => Shown::Unreachable,
+        ClusterPhase::Succeeded { .. } if cluster.take_back.is_some() => Shown::RollingBack,
         ClusterPhase::Succeeded { .. } => Shown::Succeeded,
         ClusterPhase::Failed { .. } | ClusterPhase::Reverted { .. } => Shown::Failed,
         ClusterPhase::Superseded { .. } => match status.map(|status| status.outcome) {
@@ -177,6 +178,9 @@ fn waiting_on(
             "AgentSilent",
             "granted; the agent has not reported on it yet".to_owned(),
         ),
+        Shown::RollingBack if cluster.take_back.is_some() => {
+            wait("Queued", "waits for its turn to go back".to_owned())
+        }
         _ => match status.map(|status| status.waiting_on.clone()) {
             Some(waits) if !waits.is_empty() => waits,
             _ => wait("AgentReport", "the agent's next report".to_owned()),

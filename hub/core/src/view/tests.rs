@@ -57,6 +57,7 @@ fn view(fleet: &Fleet) -> RunView {
         name: "shop".to_owned(),
     };
     build(&ViewInput {
+        restores: None,
         application: &application,
         release: &release("registry:5000/shop:2.4.1"),
         from: Some(&Release {

@@ -10,7 +10,7 @@ use crate::{
     Store, StoreError,
     column::{digest, from_name, small_unsigned, timestamp, timestamp_option, unsigned},
     error::Doing,
-    releases::Release,
+    releases::{self, Release},
 };
 
 #[derive(sqlx::FromRow)]
@@ -167,6 +167,8 @@ struct NewestRow {
     released_at_ms: i64,
     created_by: String,
     reason: String,
+    restores: Option<i64>,
+    instead_of: Option<Vec<u8>>,
 }
 
 /// The newest run of an application with its plan and release, by one statement; absent when it
@@ -181,7 +183,7 @@ pub async fn newest(
     let row: Option<NewestRow> = sqlx::query_as(
         "SELECT run.*, plan.content AS plan_content, release.revision, release.digest,
             release.content, release.created_at_ms AS released_at_ms, release.created_by,
-            release.reason
+            release.reason, release.restores, release.instead_of
          FROM release JOIN run ON run.release = release.id JOIN plan ON plan.id = run.plan
          WHERE release.namespace = $1 AND release.application = $2
          ORDER BY release.revision DESC LIMIT 1",
@@ -203,6 +205,7 @@ pub async fn newest(
             created_at: timestamp("release.created_at_ms", row.released_at_ms)?,
             created_by: row.created_by,
             reason: row.reason,
+            restores: releases::restores(row.restores, row.instead_of.as_deref())?,
         },
         run,
         plan: row.plan_content,

@@ -125,6 +125,7 @@ pub async fn release(store: &Store, content: &str) -> Release {
         secrecy: Secrecy::Plain,
         by: "alice",
         reason: "",
+        restores: None,
     };
     let created = releases::create(&mut tx, &new, at(0)).await.unwrap();
     tx.commit().await.unwrap();

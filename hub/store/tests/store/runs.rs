@@ -83,6 +83,7 @@ async fn a_release_needs_its_application() {
         secrecy: Secrecy::Plain,
         by: "alice",
         reason: "",
+        restores: None,
     };
     let refused = releases::create(&mut tx, &new, at(0)).await;
     assert!(matches!(
@@ -232,7 +233,7 @@ async fn history_is_forgotten_in_order_and_never_under_a_run() {
     let done = SaveRun {
         id: finished,
         expected_version: 1,
-        status: RunPhase::Succeeded,
+        status: RunPhase::Failed,
         state: &state,
     };
     runs::save(&mut tx, &done, at(5)).await.unwrap();
@@ -253,6 +254,41 @@ async fn history_is_forgotten_in_order_and_never_under_a_run() {
     assert_eq!(kept, [3, 1]);
     assert!(runs::get(&store, unfinished).await.unwrap().is_some());
     assert_eq!(runs::get(&store, finished).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_succeeded_last_is_kept_to_go_back_to() {
+    let store = testing::store().await;
+    application(&store).await;
+    for (content, status) in [
+        ("1", RunPhase::Succeeded),
+        ("2", RunPhase::Succeeded),
+        ("3", RunPhase::Failed),
+        ("4", RunPhase::Aborted),
+    ] {
+        let id = run(&store, &release(&store, content).await, Vec::new()).await;
+        let done = SaveRun {
+            id,
+            expected_version: 1,
+            status,
+            state: &json!({}),
+        };
+        let mut tx = store.begin().await.unwrap();
+        runs::save(&mut tx, &done, at(5)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    for (keep, expected) in [(3, vec![4, 3, 2]), (1, vec![4, 2]), (0, vec![])] {
+        let mut tx = store.begin().await.unwrap();
+        releases::sweep(&mut tx, &app(), keep).await.unwrap();
+        tx.commit().await.unwrap();
+        let kept: Vec<u64> = releases::list(&store, &app(), 10)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|release| release.revision)
+            .collect();
+        assert_eq!(kept, expected, "{keep}");
+    }
 }
 
 #[tokio::test]
@@ -438,6 +474,7 @@ fn action(run: Uuid, key: &str) -> NewAction {
         step: Some(2),
         expected_revision: Some(1),
         set: None,
+        to_revision: None,
         reason: "looks good".to_owned(),
         by: "alice".to_owned(),
         idempotency_key: key.to_owned(),

@@ -9,6 +9,9 @@ use crate::run::{
     state::{Ending, RunStatus, WavePhase},
 };
 
+/// What is said of a cluster whose attempt is ended.
+pub(super) const GOES_BACK: &str = "goes back to what it had";
+
 pub(super) fn skip_cluster(turn: &mut Turn<'_>, action: &PendingAction, id: Uuid) -> Answer {
     let now = turn.now();
     let (by, reason) = (action.by.clone(), action.reason.clone());
@@ -29,6 +32,7 @@ pub(super) fn skip_cluster(turn: &mut Turn<'_>, action: &PendingAction, id: Uuid
         reason,
     };
     let message = format!("the run goes on without {}", cluster.name);
+    turn.tell(id, "counted out");
     turn.event(Some(id), Severity::Warn, "ClusterSkipped", message.clone());
     executed(message)
 }
@@ -48,6 +52,7 @@ pub(super) fn abort(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -
             if let Some(cluster) = turn.next.clusters.get_mut(id) {
                 send_cluster_back(cluster, AbortCause::Manual, &by, &reason, now);
             }
+            turn.tell(*id, GOES_BACK);
         }
         return if clusters.is_empty() {
             stale("nothing is under way there")
@@ -55,7 +60,11 @@ pub(super) fn abort(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -
             executed(format!("{} clusters go back", clusters.len()))
         };
     }
-    let count = in_flight(turn, Scope::Run).len();
+    let under_way = in_flight(turn, Scope::Run);
+    let count = under_way.len();
+    for id in under_way {
+        turn.tell(id, GOES_BACK);
+    }
     turn.send_back(AbortCause::Manual, &by, &reason);
     turn.next.suspended = None;
     if turn.input.plan.on_failure == OnFailure::RollbackAll {
@@ -76,13 +85,23 @@ pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
     if turn.input.supersession.is_some() {
         return stale("something newer takes its place");
     }
+    if turn.next.archived.is_some() {
+        return stale("the run was put away (finish); apply the release again to start another");
+    }
     match turn.next.status {
         RunStatus::Progressing
         | RunStatus::Halted { .. }
         | RunStatus::Failed { .. }
         | RunStatus::Aborted { .. } => {}
+        // A human may have taken a cluster back since.
+        RunStatus::Succeeded { .. } if has_reverted(turn) => {}
         _ => return stale(&format!("the run is {}", turn.next.status.word())),
     }
+    // Of a run that succeeded only what was named is brought back.
+    let ended = matches!(
+        turn.next.status,
+        RunStatus::Failed { .. } | RunStatus::Aborted { .. }
+    );
     let again: Vec<Uuid> = turn
         .next
         .clusters
@@ -96,7 +115,7 @@ pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
             match cluster.phase {
                 ClusterPhase::Failed { .. } => meant,
                 // What was taken back everywhere is brought back everywhere, or no wave can pass.
-                ClusterPhase::Reverted { .. } => true,
+                ClusterPhase::Reverted { .. } => meant || ended,
                 // It has the release before only because this one had failed.
                 ClusterPhase::Parked { .. } => cluster.wave.is_some(),
                 _ => false,
@@ -118,10 +137,18 @@ pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
             cluster.phase = ClusterPhase::Waiting;
             cluster.suspended = None;
         }
+        turn.tell(*id, "is tried again");
     }
     reopen_waves(turn);
     turn.next.status = RunStatus::Progressing;
     executed(format!("{} clusters are tried again", again.len()))
+}
+
+fn has_reverted(turn: &Turn<'_>) -> bool {
+    turn.next
+        .clusters
+        .values()
+        .any(|cluster| matches!(cluster.phase, ClusterPhase::Reverted { .. }))
 }
 
 /// A wave that failed, or whose clusters are tried again, runs again; its gates keep what humans

@@ -38,6 +38,9 @@ fn no_canary_by_hand(turn: &Turn<'_>) -> String {
         return "the first release installs without a canary, so there is no weight to set"
             .to_owned();
     }
+    if turn.input.plan.rollback {
+        return "a rollback goes without a canary, so there is no weight to set".to_owned();
+    }
     format!(
         "no Rollout of revision {} has strategy.canary.manual, so its plan sets the weights; skip \
          and promote pass steps",

@@ -274,6 +274,7 @@ fn answered_commands_leave_the_queue_and_no_more_than_sixteen_wait() {
             id: answered,
             outcome: CommandOutcome::Executed,
             message: String::new(),
+            rollout: String::new(),
         });
     fleet.decide();
     assert_eq!(fleet.state.clusters[&id(1)].queue.len(), 15);

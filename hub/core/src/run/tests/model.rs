@@ -82,6 +82,7 @@ pub fn planned(number: u128) -> PlannedCluster {
 pub fn plan(waves: Vec<PlannedWave>) -> Plan {
     Plan {
         install: false,
+        rollback: false,
         waves,
         on_failure: OnFailure::Halt,
         governed: true,

@@ -208,6 +208,7 @@ fn events_say_which_weight_took_effect_where_one_rollout_took_it() {
         id: command,
         outcome,
         message: "the plan sets the weights".to_owned(),
+        rollout: String::new(),
     };
     let status = fleet.member(1).status.as_mut().expect("a status");
     status.executed = vec![

@@ -1,0 +1,101 @@
+use bellwether_api::application::{ApplicationSpec, Component, SyncPolicy};
+use serde::{Deserialize, Serialize};
+
+use super::is_secret;
+
+/// What an Application says of its objects, without what only steers how they change: neither
+/// destination and waves nor Rollouts. A restored release stays while this stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    target_namespace: Option<String>,
+    create_namespace: bool,
+    components: Vec<Component>,
+    sync: SyncPolicy,
+}
+
+impl Written {
+    /// Reads it off an Application.
+    #[must_use]
+    pub fn of(spec: &ApplicationSpec) -> Self {
+        let components = spec.components.iter().map(|component| Component {
+            rollout: None,
+            ..component.clone()
+        });
+        Self {
+            target_namespace: spec.target_namespace.clone(),
+            create_namespace: spec.create_namespace,
+            components: components.collect(),
+            sync: spec.sync.clone(),
+        }
+    }
+
+    /// Tells whether an object is a Secret; it is then sealed at rest.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.components
+            .iter()
+            .flat_map(|component| component.manifests.iter().flatten())
+            .any(is_secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn written(change: impl FnOnce(&mut Value)) -> Written {
+        let mut spec = json!({
+            "destination": {"fleet": "all"},
+            "components": [{"name": "web", "manifests": [{"kind": "ConfigMap", "data": {"a": "1"}}]}],
+        });
+        change(&mut spec);
+        Written::of(&serde_json::from_value(spec).expect("a spec"))
+    }
+
+    #[test]
+    fn only_what_objects_are_made_of_counts() {
+        let before = written(|_| {});
+        let rollout = json!({
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "strategy": {"canary": {"weights": [20]}},
+        });
+        assert_eq!(
+            before,
+            written(|spec| spec["destination"] = json!({"clusters": ["c1"]}))
+        );
+        assert_eq!(
+            before,
+            written(|spec| spec["waves"] = json!([{"name": "all"}]))
+        );
+        assert_eq!(
+            before,
+            written(|spec| spec["components"][0]["rollout"] = rollout)
+        );
+        for (pointer, value) in [
+            ("/components/0/manifests/0/data/a", json!("2")),
+            ("/components/0/name", json!("shop")),
+        ] {
+            let changed = written(|spec| *spec.pointer_mut(pointer).expect("a field") = value);
+            assert_ne!(before, changed, "{pointer}");
+        }
+        assert_ne!(
+            before,
+            written(|spec| spec["targetNamespace"] = json!("shop"))
+        );
+        assert_ne!(
+            before,
+            written(|spec| spec["sync"] = json!({"prune": false}))
+        );
+    }
+
+    #[test]
+    fn it_is_sealed_where_it_holds_a_secret() {
+        assert!(!written(|_| {}).has_secret());
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "b"}});
+        let sealed = written(|spec| spec["components"][0]["manifests"][0] = secret);
+        assert!(sealed.has_secret());
+    }
+}
