@@ -86,6 +86,14 @@ pub enum HookKind {
     Event,
 }
 
+impl HookKind {
+    /// Tells whether its answer decides anything of the run.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        !matches!(self, Self::PostRollout | Self::Event)
+    }
+}
+
 /// After which ends a PostRollout hook is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HookWhen {

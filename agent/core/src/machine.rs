@@ -11,6 +11,8 @@ mod commands;
 mod decide;
 mod decision;
 mod gate;
+mod hook_memory;
+mod hooking;
 mod judging;
 mod observations;
 mod overlay;
@@ -27,9 +29,10 @@ mod summary;
 mod turn;
 
 pub use decide::decide;
-pub use decision::{Decision, Happening, SampleRequest};
+pub use decision::{Decision, Happening, HookRequest, SampleRequest};
+pub use hook_memory::{Approved, HookMemory, Round};
 pub use observations::{
-    CanaryView, Endpoints, MetricSample, Observations, RouteView, Samples, ServiceView,
+    CanaryView, Endpoints, HookAnswer, MetricSample, Observations, RouteView, Samples, ServiceView,
 };
 pub use overlay::{CanaryWant, Overlay, ServicePin};
 pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};

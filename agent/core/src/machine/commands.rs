@@ -11,6 +11,7 @@ use bellwether_api::{
 };
 
 use super::{
+    hooking,
     stage::{Failure, Stage, StepPart},
     state::{Answered, MAX_EXECUTED},
     steps,
@@ -192,8 +193,11 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
     match (queued.verb, part) {
         (Verb::Promote, _) => steps::promote(turn, &by),
         (Verb::Skip, _) => steps::skip(turn, &by),
+        (Verb::Approve, StepPart::Gate { .. }) if !hooking::takes_approval(turn, index) => {
+            return stale("the gate waits for a hook; skip and promote go on without it");
+        }
         (Verb::Approve, StepPart::Gate { verdict, .. }) if steps::lets_pass(verdict) => {
-            steps::leave(turn, verdict, &by);
+            hooking::approve(turn, index, verdict, &by);
         }
         (Verb::Approve, StepPart::Gate { .. }) => {
             turn.approve_pending = true;

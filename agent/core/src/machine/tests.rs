@@ -3,6 +3,7 @@
 mod commands;
 mod completing;
 mod faults;
+mod hooks;
 mod model;
 mod paths;
 mod refusals;
