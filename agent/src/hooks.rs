@@ -1,9 +1,13 @@
 //! Calls hooks: one POST each, bounded in time, never redirected.
 
+mod caller;
+
 use std::{fmt, time::Duration};
 
 use bellwether_agent_core::hooks::{HookOutcome, outcome, signature};
 use bellwether_api::hooks::Hook;
+
+pub use caller::HookCaller;
 
 use crate::{clock::wall, desired::chain};
 

@@ -567,7 +567,7 @@ spec: {metrics: {address: 'https://user:word@host'}}
 }
 
 #[test]
-fn hooks_are_refused_by_name_and_still_read() {
+fn hooks() {
     check(
         &[(
             "analysis: {metrics:",
@@ -578,8 +578,6 @@ fn hooks_are_refused_by_name_and_still_read() {
       analysis: {metrics:",
         )],
         &[
-            "14:7 spec.components[0].rollout.hooks: hooks are not supported by this version of \
-             Bellwether",
             "16:10 spec.components[0].rollout.hooks[1].name: two hooks are named \"load\"",
             "16:22 spec.components[0].rollout.hooks[1].url: an address starts with http:// or \
              https://",

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     clock::wall,
     desired::{ContentError, StoreError},
-    rollout::{Run, RunError},
+    rollout::{Notes, Run, RunError},
 };
 
 /// Longest pause after a pass that failed.
@@ -92,6 +92,7 @@ pub struct Unit {
     keeper: Keeper,
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
+    notes: Arc<Notes>,
     dirty: Dirty,
     full_pass_at: Instant,
     plain_deadline_at: Option<Instant>,
@@ -111,6 +112,7 @@ impl Unit {
             key: UnitKey::Application(application.clone()).to_string(),
             shell,
             application,
+            notes: Notes::new(Arc::clone(&poke)),
             poke,
             keeper: Keeper::new(SYNC_MANAGER),
             bundles: BTreeMap::new(),
@@ -201,6 +203,9 @@ impl Unit {
         let Some(unit) = self.shell.desired.unit(&self.key) else {
             return Ok(Pass::default());
         };
+        while let Some((of, news)) = self.notes.take() {
+            self.tell(of, news, |_| {}).await?;
+        }
         let goal = goal(&unit);
         self.forget_bundles(&unit);
         match goal {

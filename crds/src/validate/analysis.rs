@@ -27,10 +27,12 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     }
     let at = path.key("metrics");
     if analysis.metrics.is_empty() {
-        findings.warn(
-            &at,
-            "no metrics are set (NothingConfigured): steps pass as soon as the pods are ready",
-        );
+        if !rollout.hooks.iter().any(|hook| hook.kind.decides()) {
+            findings.warn(
+                &at,
+                "no metrics are set (NothingConfigured): steps pass as soon as the pods are ready",
+            );
+        }
     } else if !analysis.metrics.iter().any(Metric::decides) {
         findings.warn(
             &at,

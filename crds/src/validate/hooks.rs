@@ -13,6 +13,8 @@ use crate::{
 
 /// The longest that one call may take: a run stands still meanwhile.
 const MAX_TIMEOUT: Dur = Dur::from_secs(300);
+/// Hooks of one rollout.
+const MAX_HOOKS: usize = 20;
 /// Calls that may follow a failed one.
 const MAX_RETRIES: u32 = 10;
 
@@ -20,14 +22,14 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     if rollout.hooks.is_empty() {
         return;
     }
-    findings.error(
-        path,
-        "hooks are not supported by this version of Bellwether",
-    );
+    if rollout.hooks.len() > MAX_HOOKS {
+        findings.error(path, format!("use at most {MAX_HOOKS} hooks"));
+    }
     let mut seen = BTreeSet::new();
     for (index, hook) in rollout.hooks.iter().enumerate() {
         let at = path.index(index);
         one(findings, &at, hook);
+        never_called(findings, &at.key("type"), hook.kind, rollout);
         if !seen.insert(hook.name.as_str()) {
             let message = format!("two hooks are named {:?}", hook.name);
             findings.error(&at.key("name"), message);
@@ -45,6 +47,30 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
             path,
             "the timeouts of the Rollout hooks together are not shorter than analysis.interval: \
              checks may come later than it says",
+        );
+    }
+}
+
+/// Refuses a hook at a point that the plan never comes to.
+fn never_called(findings: &mut Findings, path: &FieldPath, kind: HookKind, rollout: &RolloutSpec) {
+    let of_steps = matches!(
+        kind,
+        HookKind::PreRollout
+            | HookKind::Rollout
+            | HookKind::ConfirmTrafficIncrease
+            | HookKind::ConfirmPromotion
+    );
+    if rollout.analysis.skip && of_steps {
+        let message =
+            format!("analysis.skip leaves out the steps: a {kind:?} hook is never called");
+        findings.error(path, message);
+    }
+    let canary = rollout.strategy.canary.as_ref();
+    let by_hand = canary.is_some_and(|canary| canary.manual.is_some());
+    if by_hand && kind == HookKind::ConfirmTrafficIncrease {
+        findings.error(
+            path,
+            "canary.manual has its weight set by a human, who is not asked again by a hook",
         );
     }
 }

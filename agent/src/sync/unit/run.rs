@@ -239,6 +239,8 @@ impl Unit {
                 delivered: &delivered,
                 applied: &applied,
                 meter: &self.shell.meter,
+                hooks: &self.shell.hooks,
+                notes: &self.notes,
                 poke: &self.poke,
                 service_port: ports.service,
                 probe_port: ports.container,
