@@ -567,6 +567,45 @@ spec: {metrics: {address: 'https://user:word@host'}}
 }
 
 #[test]
+fn hooks_that_are_never_called() {
+    let hooks = "hooks:
+      - {name: test, url: 'http://tester/'}
+      - {type: ConfirmTrafficIncrease, name: rise, url: 'http://tester/'}
+      - {type: PostRollout, name: done, url: 'http://tester/'}
+      analysis: ";
+    check(
+        &[
+            (
+                "analysis: {metrics: [{name: request-success-rate, range: {min: \"99\"}}]}",
+                hooks,
+            ),
+            ("      analysis: ", "      analysis: {skip: true}"),
+        ],
+        &[
+            "15:10 spec.components[0].rollout.hooks[0].type: analysis.skip leaves out the steps: a \
+             Rollout hook is never called",
+            "16:16 spec.components[0].rollout.hooks[1].type: analysis.skip leaves out the steps: a \
+             ConfirmTrafficIncrease hook is never called",
+        ],
+    );
+    let by_hand = [
+        ("canary: {stepWeight: 10}", "canary: {manual: {weight: 10}}"),
+        (
+            "analysis: {metrics:",
+            "hooks: [{type: ConfirmTrafficIncrease, name: rise, url: 'http://tester/'}]
+      analysis: {metrics:",
+        ),
+    ];
+    check(
+        &by_hand,
+        &[
+            "14:22 spec.components[0].rollout.hooks[0].type: canary.manual has its weight set by a \
+             human, who is not asked again by a hook",
+        ],
+    );
+}
+
+#[test]
 fn hooks() {
     check(
         &[(

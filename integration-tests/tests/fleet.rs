@@ -10,6 +10,8 @@ mod control;
 mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
+#[path = "fleet/hooks.rs"]
+mod hooks;
 #[path = "fleet/outages.rs"]
 mod outages;
 #[path = "fleet/ownership.rs"]
@@ -39,11 +41,13 @@ fn main() -> ExitCode {
         strategies::CASES,
         sync::CASES,
         ownership::CASES,
+        hooks::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
+        hooks::UNDER_TRAFFIC,
         outages::CASES,
     ]
     .concat();
