@@ -75,8 +75,11 @@ async fn once(
     body: &[u8],
     secrets: &HookSecrets,
 ) -> HookOutcome {
+    let Some(url) = &hook.url else {
+        return outcome(None, "it has no URL");
+    };
     let mut request = client
-        .post(&hook.url)
+        .post(url)
         .header("content-type", "application/json")
         .body(body.to_vec());
     if let Some(token) = &secrets.token {

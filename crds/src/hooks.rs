@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Dur, metric_template::SecretKeyRef};
+use crate::{application::ApprovalGate, duration::Dur, metric_template::SecretKeyRef};
 
 /// What is asked of, or told to, somebody at one point of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,8 +16,12 @@ pub struct Hook {
     pub kind: HookKind,
     /// A name, unique in the Rollout.
     pub name: String,
-    /// Where the hook is posted to, `http` or `https`.
-    pub url: String,
+    /// Where the hook is posted to, `http` or `https`. Exactly one of `url` and `approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Humans who open the gate by `rollout approve`, in each cluster, without any server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalGate>,
     /// How long one call may take; 10s unless set.
     #[serde(default = "default_timeout")]
     pub timeout: Dur,
@@ -87,6 +91,15 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// Tells whether it holds a gate that stays closed until it passes.
+    #[must_use]
+    pub const fn holds_a_gate(self) -> bool {
+        matches!(
+            self,
+            Self::ConfirmRollout | Self::ConfirmTrafficIncrease | Self::ConfirmPromotion
+        )
+    }
+
     /// Tells whether its answer decides anything of the run.
     #[must_use]
     pub const fn decides(self) -> bool {

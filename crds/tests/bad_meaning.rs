@@ -606,6 +606,35 @@ fn hooks_that_are_never_called() {
 }
 
 #[test]
+fn targets_of_hooks() {
+    check(
+        &[(
+            "analysis: {metrics:",
+            "hooks:
+      - {name: none}
+      - {type: ConfirmRollout, name: both, url: 'http://tester/', approval: {}}
+      - {type: Rollout, name: check, approval: {}}
+      - {type: ConfirmPromotion, name: few, approval: {by: [ann], count: 2}, rawBody: true, metadata: {data: a}}
+      - {type: ConfirmPromotion, name: zero, approval: {count: 0}}
+      - {type: ConfirmPromotion, name: right, approval: {by: [ann, bob], count: 2}}
+      analysis: {metrics:",
+        )],
+        &[
+            "15:9 spec.components[0].rollout.hooks[0]: the hook has no target: set url, or approval \
+             for a gate that humans open",
+            "16:9 spec.components[0].rollout.hooks[1]: a hook has one target: set url or approval, \
+             not both",
+            "17:38 spec.components[0].rollout.hooks[2].approval: humans open gates, and a Rollout \
+             hook holds none; use ConfirmRollout, ConfirmTrafficIncrease or ConfirmPromotion",
+            "18:67 spec.components[0].rollout.hooks[3].approval.count: 1 may approve, 2 must",
+            "18:91 spec.components[0].rollout.hooks[3].metadata: nothing is posted for an approval",
+            "18:76 spec.components[0].rollout.hooks[3].rawBody: nothing is posted for an approval",
+            "19:56 spec.components[0].rollout.hooks[4].approval.count: use at least 1",
+        ],
+    );
+}
+
+#[test]
 fn hooks() {
     check(
         &[(

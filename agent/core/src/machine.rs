@@ -5,6 +5,7 @@
 //! shell that dies anywhere starts again by observing. Every stage changes one thing and waits until
 //! that thing is observed.
 
+mod approvals;
 mod awaits;
 mod checks;
 mod commands;
@@ -30,7 +31,7 @@ mod turn;
 
 pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, SampleRequest};
-pub use hook_memory::{Approved, HookMemory, Round};
+pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
     CanaryView, Endpoints, HookAnswer, MetricSample, Observations, RouteView, Samples, ServiceView,
 };

@@ -77,7 +77,7 @@ fn never_called(findings: &mut Findings, path: &FieldPath, kind: HookKind, rollo
 
 fn one(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
     names::name(findings, &path.key("name"), &hook.name);
-    http_address(findings, &path.key("url"), &hook.url);
+    target(findings, path, hook);
     if hook.timeout < Dur::from_millis(1) || hook.timeout > MAX_TIMEOUT {
         findings.error(
             &path.key("timeout"),
@@ -106,6 +106,56 @@ fn one(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
     ] {
         if let Some(secret) = secret {
             secret_ref(findings, &path.key(field), secret);
+        }
+    }
+}
+
+/// Exactly one target, with nothing beside it that it has no use for.
+fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
+    let approval = match (&hook.url, &hook.approval) {
+        (Some(url), None) => {
+            http_address(findings, &path.key("url"), url);
+            return;
+        }
+        (None, Some(approval)) => approval,
+        (Some(_), Some(_)) => {
+            findings.error(path, "a hook has one target: set url or approval, not both");
+            return;
+        }
+        (None, None) => {
+            let message = "the hook has no target: set url, or approval for a gate that humans \
+                           open";
+            findings.error(path, message);
+            return;
+        }
+    };
+    let at = path.key("approval");
+    if !hook.kind.holds_a_gate() {
+        let message = format!(
+            "humans open gates, and a {:?} hook holds none; use ConfirmRollout, \
+             ConfirmTrafficIncrease or ConfirmPromotion",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    if approval.count == 0 {
+        findings.error(&at.key("count"), "use at least 1");
+    } else if !approval.by.is_empty()
+        && usize::try_from(approval.count).is_ok_and(|count| count > approval.by.len())
+    {
+        let message = format!("{} may approve, {} must", approval.by.len(), approval.count);
+        findings.error(&at.key("count"), message);
+    }
+    for (field, is_set) in [
+        ("retries", hook.retries > 0),
+        ("metadata", !hook.metadata.is_empty()),
+        ("rawBody", hook.raw_body),
+        ("hmacSecretRef", hook.hmac_secret_ref.is_some()),
+        ("authSecretRef", hook.auth_secret_ref.is_some()),
+        ("caSecretRef", hook.ca_secret_ref.is_some()),
+    ] {
+        if is_set {
+            findings.error(&path.key(field), "nothing is posted for an approval");
         }
     }
 }

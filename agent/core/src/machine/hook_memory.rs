@@ -1,6 +1,6 @@
 //! What is kept of a run's hooks between two decisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::hooks::HookKind;
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ pub struct HookMemory {
     /// The step that a human let go on while its hooks were still to be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,
+    /// Who approved, by the hook that wants approvals.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvals: BTreeMap<String, Approvals>,
     /// Whether the hooks after the end were named: they are called at most once.
     #[serde(default)]
     pub told: bool,
@@ -46,6 +49,16 @@ pub struct Round {
     /// What every hook of the kind passed for: the step that was to begin, 0 before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_for: Option<u32>,
+}
+
+/// The approvals of one gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvals {
+    /// What they are for: the step that is to begin, 0 before the first.
+    pub occasion: u32,
+    /// Who gave them, each once.
+    pub by: BTreeSet<String>,
 }
 
 /// An approval.

@@ -12,6 +12,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
+    approvals,
     checks::{self, interval},
     commands,
     decision::HookRequest,
@@ -50,34 +51,36 @@ pub(super) fn has_checks(turn: &Turn<'_>) -> bool {
 
 /// Asks for these calls, or for their answers to be kept.
 pub(super) fn keep(turn: &mut Turn<'_>, kind: HookKind, call: u64) {
-    let requests = of_kind(turn, kind).into_iter().map(|hook| HookRequest {
-        hook: hook.name.clone(),
-        call,
-    });
+    let requests = of_kind(turn, kind)
+        .into_iter()
+        .filter(|hook| hook.approval.is_none())
+        .map(|hook| HookRequest {
+            hook: hook.name.clone(),
+            call,
+        });
     turn.hooks.extend(requests);
 }
 
 /// The answers that there are to the calls of one number.
-fn answers<'a>(turn: &Turn<'a>, kind: HookKind, call: u64) -> Vec<(&'a Hook, &'a HookOutcome)> {
+fn answers<'a>(turn: &Turn<'a>, kind: HookKind, call: u64) -> Vec<(&'a Hook, HookOutcome)> {
     let seen = turn.seen;
     let answer_to = |hook: &Hook| {
         seen.hooks
             .iter()
             .find(|answer| answer.hook == hook.name && answer.call == call)
-            .map(|answer| &answer.outcome)
+            .map(|answer| answer.outcome.clone())
     };
     of_kind(turn, kind)
         .into_iter()
-        .filter_map(|hook| Some((hook, answer_to(hook)?)))
+        .filter_map(|hook| {
+            let outcome = approvals::outcome(turn, hook).or_else(|| answer_to(hook))?;
+            Some((hook, outcome))
+        })
         .collect()
 }
 
 /// Asks every hook of a kind. `None` while an answer is missing.
-fn ask<'a>(
-    turn: &mut Turn<'a>,
-    kind: HookKind,
-    call: u64,
-) -> Option<Vec<(&'a Hook, &'a HookOutcome)>> {
+fn ask<'a>(turn: &mut Turn<'a>, kind: HookKind, call: u64) -> Option<Vec<(&'a Hook, HookOutcome)>> {
     let answers = answers(turn, kind, call);
     if answers.len() < of_kind(turn, kind).len() {
         keep(turn, kind, call);
@@ -103,6 +106,10 @@ fn note(turn: &mut Turn<'_>, hook: &Hook, outcome: &HookOutcome) {
             let message = format!("hook {name} asks to go back");
             (Severity::Warn, "HookPassed", message)
         }
+        (HookOutcome::Failed { why }, _) if hook.approval.is_some() => {
+            let message = format!("hook {name} waits for humans: {why}");
+            (Severity::Info, "ApprovalAwaited", message)
+        }
         (HookOutcome::Passed, _) => (Severity::Info, "HookPassed", format!("hook {name} passed")),
         (HookOutcome::Failed { why }, HookKind::Rollback) => {
             let message = format!("hook {name} does not ask to go back: {why}");
@@ -123,17 +130,22 @@ fn note(turn: &mut Turn<'_>, hook: &Hook, outcome: &HookOutcome) {
 /// Says what is waited for, hook by hook; `again` = when they are asked anew.
 fn wait_for(turn: &mut Turn<'_>, kind: HookKind, again: Option<Timestamp>) {
     for hook in of_kind(turn, kind) {
-        let last = turn.state.hooks.answers.get(&hook.name);
+        let (last, humans) = match approvals::outcome(turn, hook) {
+            Some(outcome) => (Some(outcome), true),
+            None => (turn.state.hooks.answers.get(&hook.name).cloned(), false),
+        };
         let (reason, message) = match last {
             Some(HookOutcome::Failed { why }) => {
-                ("HookNotPassed", format!("hook {}: {why}", hook.name))
+                let reason = if humans { "Approval" } else { "HookNotPassed" };
+                (reason, format!("hook {}: {why}", hook.name))
             }
             // It passed, and another one of the kind did not.
-            Some(HookOutcome::Passed) if again.is_some() => continue,
+            Some(HookOutcome::Passed) if again.is_some() || humans => continue,
             _ => ("HookCalled", format!("hook {} is asked", hook.name)),
         };
         let on = Some(format!("hook/{}", hook.name));
-        let by_itself = again.map(|at| format!("{at}: it is asked again"));
+        let asked = again.filter(|_| !humans);
+        let by_itself = asked.map(|at| format!("{at}: it is asked again"));
         turn.push_wait(reason, message, on, by_itself);
     }
     if let Some(at) = again {
@@ -146,7 +158,7 @@ fn wait_for(turn: &mut Turn<'_>, kind: HookKind, again: Option<Timestamp>) {
 fn end_round(
     turn: &mut Turn<'_>,
     kind: HookKind,
-    answers: &[(&Hook, &HookOutcome)],
+    answers: &[(&Hook, HookOutcome)],
     occasion: u32,
 ) -> bool {
     let passed = all_passed(answers);
@@ -163,10 +175,10 @@ fn end_round(
     passed
 }
 
-fn all_passed(answers: &[(&Hook, &HookOutcome)]) -> bool {
+fn all_passed(answers: &[(&Hook, HookOutcome)]) -> bool {
     answers
         .iter()
-        .all(|(_, outcome)| **outcome == HookOutcome::Passed)
+        .all(|(_, outcome)| *outcome == HookOutcome::Passed)
 }
 
 /// Tells whether the hooks that hold a gate let the run pass for `occasion`: they are asked again
@@ -241,8 +253,8 @@ pub(super) fn judged(turn: &mut Turn<'_>) -> Option<(bool, Vec<CheckResult>)> {
     answers.map(|answers| (all_passed(&answers), results(&answers, turn.now)))
 }
 
-fn results(answers: &[(&Hook, &HookOutcome)], at: Timestamp) -> Vec<CheckResult> {
-    let result = |(hook, outcome): &(&Hook, &HookOutcome)| {
+fn results(answers: &[(&Hook, HookOutcome)], at: Timestamp) -> Vec<CheckResult> {
+    let result = |(hook, outcome): &(&Hook, HookOutcome)| {
         let (value, verdict, reason) = match outcome {
             HookOutcome::Passed => ("passed", Verdict::Pass, String::new()),
             HookOutcome::Failed { why } => ("failed", Verdict::Fail, why.clone()),
@@ -335,7 +347,7 @@ pub(super) fn watch(turn: &mut Turn<'_>) {
     let answers = answers(turn, kind, round.call);
     for (hook, outcome) in &answers {
         note(turn, hook, outcome);
-        if **outcome == HookOutcome::Passed {
+        if *outcome == HookOutcome::Passed {
             let failure = Failure {
                 reason: FailureReason::HookRollback,
                 message: format!("hook {} asks to go back", hook.name),

@@ -1,5 +1,6 @@
 //! Runs against a small model of a cluster.
 
+mod approvals;
 mod commands;
 mod completing;
 mod faults;
