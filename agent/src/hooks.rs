@@ -1,6 +1,7 @@
 //! Calls hooks: one POST each, bounded in time, never redirected.
 
 mod caller;
+mod load;
 
 use std::{fmt, time::Duration};
 
@@ -8,6 +9,7 @@ use bellwether_agent_core::hooks::{HookOutcome, outcome, signature};
 use bellwether_api::hooks::Hook;
 
 pub use caller::HookCaller;
+pub use load::{LoadGenerator, LoadTarget};
 
 use crate::{clock::wall, desired::chain};
 

@@ -611,7 +611,7 @@ fn targets_of_hooks() {
         &[(
             "analysis: {metrics:",
             "hooks:
-      - {name: none}
+      - {type: PreRollout, name: none}
       - {type: ConfirmRollout, name: both, url: 'http://tester/', approval: {}}
       - {type: Rollout, name: check, approval: {}}
       - {type: ConfirmPromotion, name: few, approval: {by: [ann], count: 2}, rawBody: true, metadata: {data: a}}
@@ -622,14 +622,43 @@ fn targets_of_hooks() {
         &[
             "15:9 spec.components[0].rollout.hooks[0]: the hook has no target: set url, or approval \
              for a gate that humans open",
-            "16:9 spec.components[0].rollout.hooks[1]: a hook has one target: set url or approval, \
-             not both",
+            "16:9 spec.components[0].rollout.hooks[1]: a hook has one target: set one of url, \
+             approval and load",
             "17:38 spec.components[0].rollout.hooks[2].approval: humans open gates, and a Rollout \
              hook holds none; use ConfirmRollout, ConfirmTrafficIncrease or ConfirmPromotion",
             "18:67 spec.components[0].rollout.hooks[3].approval.count: 1 may approve, 2 must",
             "18:91 spec.components[0].rollout.hooks[3].metadata: nothing is posted for an approval",
             "18:76 spec.components[0].rollout.hooks[3].rawBody: nothing is posted for an approval",
             "19:56 spec.components[0].rollout.hooks[4].approval.count: use at least 1",
+        ],
+    );
+}
+
+#[test]
+fn loads() {
+    check(
+        &[(
+            "analysis: {metrics:",
+            "hooks:
+      - {name: right}
+      - {name: much, load: {rate: 5000, concurrency: 0, duration: 0s, url: 'https://web/', method: get}}
+      - {type: PreRollout, name: early, load: {headers: {'a b': c}}}
+      - {name: cmd, metadata: {cmd: 'hey http://web/'}}
+      analysis: {metrics:",
+        )],
+        &[
+            "16:54 spec.components[0].rollout.hooks[1].load.concurrency: use 1 to 50",
+            "16:70 spec.components[0].rollout.hooks[1].load.duration: use at least 1s",
+            "16:104 spec.components[0].rollout.hooks[1].load.method: a method is a word of capitals, \
+             such as GET",
+            "16:40 spec.components[0].rollout.hooks[1].load.rate: use 1 to 1000",
+            "16:84 spec.components[0].rollout.hooks[1].load.url: load over https is not supported by \
+             this version of Bellwether",
+            "17:41 spec.components[0].rollout.hooks[2].load: load is made while a weight is judged, by \
+             Rollout hooks; this one is a PreRollout hook",
+            "17:57 spec.components[0].rollout.hooks[2].load.headers.a b: a header has a name of \
+             letters, digits and dashes, and a printable value",
+            "18:21 spec.components[0].rollout.hooks[3].metadata: nothing is posted for a load",
         ],
     );
 }

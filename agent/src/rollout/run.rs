@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::{
     calls::Calls,
     canary::Canary,
+    loads::Loads,
     objects::Versions,
     observe::Seen,
     own_routes::OwnRoutes,
@@ -91,6 +92,7 @@ pub struct Run {
     probe: Option<Probe>,
     pub(super) calls: Calls,
     pub(super) telling: Telling,
+    pub(super) loads: Loads,
     canary: Canary,
     pub(super) own_routes: OwnRoutes,
     measured: Vec<Measured>,
@@ -174,6 +176,7 @@ impl Run {
             probe: None,
             calls: Calls::default(),
             telling: Telling::default(),
+            loads: Loads::default(),
             canary: Canary::default(),
             own_routes: OwnRoutes::default(),
             measured: Vec::new(),
@@ -352,10 +355,16 @@ impl Run {
         if let Some(request) = &decision.sample {
             self.measure(request, &seen, now);
         }
-        self.save(decision, &seen).await
+        self.save(decision, live, &seen, now).await
     }
 
-    async fn save(&mut self, mut decision: Decision, seen: &Seen<'_>) -> Result<Tick, RunError> {
+    async fn save(
+        &mut self,
+        mut decision: Decision,
+        live: &Live,
+        seen: &Seen<'_>,
+        now: Timestamp,
+    ) -> Result<Tick, RunError> {
         decision.summary.name.clone_from(&self.rollout.name);
         let before = (
             self.overlay(),
@@ -375,6 +384,7 @@ impl Run {
             }
         }
         self.follow(&decision, seen);
+        self.load(&decision, live, seen, now);
         for happening in &decision.events {
             tracing::info!(
                 rollout.id = %self.of.run,

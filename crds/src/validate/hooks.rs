@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 
 use super::{finding::Findings, fleet::http_address, names};
 use crate::{
+    application::ApprovalGate,
     document::FieldPath,
     duration::Dur,
-    hooks::{Hook, HookKind, HookWhen},
+    hooks::{Hook, HookKind, HookWhen, Load},
     metric_template::SecretKeyRef,
     rollout::RolloutSpec,
 };
 
 /// The longest that one call may take: a run stands still meanwhile.
 const MAX_TIMEOUT: Dur = Dur::from_secs(300);
+/// Requests a second of one load, and its connections.
+const MAX_RATE: u32 = 1_000;
+const MAX_CONNECTIONS: u32 = 50;
 /// Hooks of one rollout.
 const MAX_HOOKS: usize = 20;
 /// Calls that may follow a failed one.
@@ -35,7 +39,7 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
             findings.error(&at.key("name"), message);
         }
     }
-    let at_every_check = |hook: &&Hook| hook.kind == HookKind::Rollout;
+    let at_every_check = |hook: &&Hook| hook.kind == HookKind::Rollout && hook.load().is_none();
     let timeouts_ms: i64 = rollout
         .hooks
         .iter()
@@ -112,23 +116,29 @@ fn one(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
 
 /// Exactly one target, with nothing beside it that it has no use for.
 fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
-    let approval = match (&hook.url, &hook.approval) {
-        (Some(url), None) => {
-            http_address(findings, &path.key("url"), url);
-            return;
-        }
-        (None, Some(approval)) => approval,
-        (Some(_), Some(_)) => {
-            findings.error(path, "a hook has one target: set url or approval, not both");
-            return;
-        }
-        (None, None) => {
-            let message = "the hook has no target: set url, or approval for a gate that humans \
-                           open";
-            findings.error(path, message);
-            return;
-        }
-    };
+    let set = [
+        hook.url.is_some(),
+        hook.approval.is_some(),
+        hook.load.is_some(),
+    ];
+    if set.into_iter().filter(|set| *set).count() > 1 {
+        findings.error(
+            path,
+            "a hook has one target: set one of url, approval and load",
+        );
+    } else if let Some(url) = &hook.url {
+        http_address(findings, &path.key("url"), url);
+    } else if let Some(gate) = &hook.approval {
+        approval(findings, path, hook, gate);
+    } else if let Some(made) = hook.load() {
+        load(findings, path, hook, &made);
+    } else {
+        let message = "the hook has no target: set url, or approval for a gate that humans open";
+        findings.error(path, message);
+    }
+}
+
+fn approval(findings: &mut Findings, path: &FieldPath, hook: &Hook, approval: &ApprovalGate) {
     let at = path.key("approval");
     if !hook.kind.holds_a_gate() {
         let message = format!(
@@ -146,6 +156,67 @@ fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
         let message = format!("{} may approve, {} must", approval.by.len(), approval.count);
         findings.error(&at.key("count"), message);
     }
+    nothing_posted(findings, path, hook, "an approval");
+}
+
+fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
+    let at = path.key("load");
+    if hook.kind != HookKind::Rollout {
+        let message = format!(
+            "load is made while a weight is judged, by Rollout hooks; this one is a {:?} hook",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    for (field, value, most) in [
+        ("rate", load.rate, MAX_RATE),
+        ("concurrency", load.concurrency, MAX_CONNECTIONS),
+    ] {
+        if value == 0 || value > most {
+            findings.error(&at.key(field), format!("use 1 to {most}"));
+        }
+    }
+    if load
+        .duration
+        .is_some_and(|duration| duration < Dur::from_secs(1))
+    {
+        findings.error(&at.key("duration"), "use at least 1s");
+    }
+    if let Some(url) = &load.url {
+        if url.starts_with("https://") {
+            findings.error(
+                &at.key("url"),
+                "load over https is not supported by this version of Bellwether",
+            );
+        } else {
+            http_address(findings, &at.key("url"), url);
+        }
+    }
+    let method = &load.method;
+    if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {
+        findings.error(
+            &at.key("method"),
+            "a method is a word of capitals, such as GET",
+        );
+    }
+    let token = |name: &String| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    };
+    for (name, value) in &load.headers {
+        if !token(name) || value.chars().any(|c| !(' '..='~').contains(&c)) {
+            findings.error(
+                &at.key("headers").key(name),
+                "a header has a name of letters, digits and dashes, and a printable value",
+            );
+        }
+    }
+    nothing_posted(findings, path, hook, "a load");
+}
+
+fn nothing_posted(findings: &mut Findings, path: &FieldPath, hook: &Hook, what: &str) {
     for (field, is_set) in [
         ("retries", hook.retries > 0),
         ("metadata", !hook.metadata.is_empty()),
@@ -155,7 +226,7 @@ fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
         ("caSecretRef", hook.ca_secret_ref.is_some()),
     ] {
         if is_set {
-            findings.error(&path.key(field), "nothing is posted for an approval");
+            findings.error(&path.key(field), format!("nothing is posted for {what}"));
         }
     }
 }

@@ -31,17 +31,18 @@ use crate::{
 pub(super) const CHECK_PREFIX: &str = "hook/";
 
 fn of_kind<'a>(turn: &Turn<'a>, kind: HookKind) -> Vec<&'a Hook> {
-    due(&turn.grant.plan.hooks, kind, true).collect()
+    let hooks = due(&turn.grant.plan.hooks, kind, true);
+    hooks.filter(|hook| hook.load().is_none()).collect()
 }
 
 fn configured(turn: &Turn<'_>, kind: HookKind) -> bool {
-    turn.grant.plan.hooks.iter().any(|hook| hook.kind == kind)
+    !of_kind(turn, kind).is_empty()
 }
 
 /// Tells whether neither a metric nor a hook has a say.
 pub(super) fn nothing_judges(turn: &Turn<'_>) -> bool {
     let plan = &turn.grant.plan;
-    plan.analysis.metrics.is_empty() && !plan.hooks.iter().any(|hook| hook.kind.decides())
+    plan.analysis.metrics.is_empty() && !plan.hooks.iter().any(Hook::decides)
 }
 
 /// Tells whether a check finds anything out.

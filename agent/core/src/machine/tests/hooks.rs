@@ -464,6 +464,7 @@ fn hooks_alone_are_configured() {
     for (hooks, verdict) in [
         (json!([hook("Rollout", "h")]), Verdict::Pass),
         (json!([hook("PreRollout", "h")]), Verdict::Pass),
+        (json!([{"name": "load"}]), Verdict::NothingConfigured),
         (
             json!([hook("PostRollout", "h"), hook("Event", "e")]),
             Verdict::NothingConfigured,
