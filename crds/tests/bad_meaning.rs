@@ -582,9 +582,9 @@ fn hooks_that_are_never_called() {
             ("      analysis: ", "      analysis: {skip: true}"),
         ],
         &[
-            "15:10 spec.components[0].rollout.hooks[0].type: analysis.skip leaves out the steps: a \
+            "15:9 spec.components[0].rollout.hooks[0].type: analysis.skip leaves out the steps: a \
              Rollout hook is never called",
-            "16:16 spec.components[0].rollout.hooks[1].type: analysis.skip leaves out the steps: a \
+            "16:10 spec.components[0].rollout.hooks[1].type: analysis.skip leaves out the steps: a \
              ConfirmTrafficIncrease hook is never called",
         ],
     );
@@ -627,9 +627,9 @@ fn targets_of_hooks() {
             "17:38 spec.components[0].rollout.hooks[2].approval: humans open gates, and a Rollout \
              hook holds none; use ConfirmRollout, ConfirmTrafficIncrease or ConfirmPromotion",
             "18:67 spec.components[0].rollout.hooks[3].approval.count: 1 may approve, 2 must",
-            "18:91 spec.components[0].rollout.hooks[3].metadata: nothing is posted for an approval",
-            "18:76 spec.components[0].rollout.hooks[3].rawBody: nothing is posted for an approval",
-            "19:56 spec.components[0].rollout.hooks[4].approval.count: use at least 1",
+            "18:78 spec.components[0].rollout.hooks[3].rawBody: nothing is posted for an approval",
+            "18:93 spec.components[0].rollout.hooks[3].metadata: nothing is posted for an approval",
+            "19:57 spec.components[0].rollout.hooks[4].approval.count: use at least 1",
         ],
     );
 }
