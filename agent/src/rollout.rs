@@ -6,6 +6,7 @@
 mod begin;
 mod calls;
 mod canary;
+mod jobs;
 mod loads;
 mod objects;
 mod observe;

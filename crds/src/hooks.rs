@@ -16,8 +16,8 @@ pub struct Hook {
     pub kind: HookKind,
     /// A name, unique in the Rollout.
     pub name: String,
-    /// Where the hook is posted to, `http` or `https`. Exactly one of `url`, `approval` and
-    /// `load`; a Rollout hook with none of them is a load with its defaults.
+    /// Where the hook is posted to, `http` or `https`. Exactly one of `url`, `approval`,
+    /// `load` and `job`; a Rollout hook with none of them is a load with its defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Humans who open the gate by `rollout approve`, in each cluster, without any server.
@@ -27,6 +27,10 @@ pub struct Hook {
     /// measure; Rollout hooks alone. Their answers decide nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// A Job that the agent runs in the workload's namespace: it passes when the Job completes;
+    /// PreRollout and Rollout hooks alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobTarget>,
     /// How long one call may take; 10s unless set.
     #[serde(default = "default_timeout")]
     pub timeout: Dur,
@@ -60,7 +64,7 @@ impl Hook {
     /// Returns the load that the hook makes; `None` = it asks or tells somebody.
     #[must_use]
     pub fn load(&self) -> Option<Load> {
-        let none = self.url.is_none() && self.approval.is_none();
+        let none = self.url.is_none() && self.approval.is_none() && self.job.is_none();
         let by_default = none && self.kind == HookKind::Rollout;
         self.load.clone().or_else(|| by_default.then(Load::default))
     }
@@ -70,6 +74,20 @@ impl Hook {
     pub fn decides(&self) -> bool {
         self.kind.decides() && self.load().is_none()
     }
+}
+
+/// A Job that is run as a test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobTarget {
+    /// The template of its pods: `spec` as in a Pod, and `metadata.annotations`. `restartPolicy` is
+    /// Never unless set; labels are refused, since a Service may select them.
+    #[schemars(schema_with = "template_schema")]
+    pub template: serde_json::Value,
+}
+
+fn template_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// Requests that the agent makes while a weight is judged.

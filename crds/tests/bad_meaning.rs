@@ -599,7 +599,7 @@ fn hooks_that_are_never_called() {
     check(
         &by_hand,
         &[
-            "14:22 spec.components[0].rollout.hooks[0].type: canary.manual has its weight set by a \
+            "14:16 spec.components[0].rollout.hooks[0].type: canary.manual has its weight set by a \
              human, who is not asked again by a hook",
         ],
     );
@@ -623,7 +623,7 @@ fn targets_of_hooks() {
             "15:9 spec.components[0].rollout.hooks[0]: the hook has no target: set url, or approval \
              for a gate that humans open",
             "16:9 spec.components[0].rollout.hooks[1]: a hook has one target: set one of url, \
-             approval and load",
+             approval, load and job",
             "17:38 spec.components[0].rollout.hooks[2].approval: humans open gates, and a Rollout \
              hook holds none; use ConfirmRollout, ConfirmTrafficIncrease or ConfirmPromotion",
             "18:67 spec.components[0].rollout.hooks[3].approval.count: 1 may approve, 2 must",
@@ -647,18 +647,42 @@ fn loads() {
       analysis: {metrics:",
         )],
         &[
-            "16:54 spec.components[0].rollout.hooks[1].load.concurrency: use 1 to 50",
-            "16:70 spec.components[0].rollout.hooks[1].load.duration: use at least 1s",
-            "16:104 spec.components[0].rollout.hooks[1].load.method: a method is a word of capitals, \
-             such as GET",
-            "16:40 spec.components[0].rollout.hooks[1].load.rate: use 1 to 1000",
-            "16:84 spec.components[0].rollout.hooks[1].load.url: load over https is not supported by \
+            "16:29 spec.components[0].rollout.hooks[1].load.rate: use 1 to 1000",
+            "16:41 spec.components[0].rollout.hooks[1].load.concurrency: use 1 to 50",
+            "16:57 spec.components[0].rollout.hooks[1].load.duration: use at least 1s",
+            "16:71 spec.components[0].rollout.hooks[1].load.url: load over https is not supported by \
              this version of Bellwether",
+            "16:92 spec.components[0].rollout.hooks[1].load.method: a method is a word of capitals, \
+             such as GET",
             "17:41 spec.components[0].rollout.hooks[2].load: load is made while a weight is judged, by \
              Rollout hooks; this one is a PreRollout hook",
-            "17:57 spec.components[0].rollout.hooks[2].load.headers.a b: a header has a name of \
+            "17:58 spec.components[0].rollout.hooks[2].load.headers[\"a b\"]: a header has a name of \
              letters, digits and dashes, and a printable value",
             "18:21 spec.components[0].rollout.hooks[3].metadata: nothing is posted for a load",
+        ],
+    );
+}
+
+#[test]
+fn jobs() {
+    check(
+        &[(
+            "analysis: {metrics:",
+            "hooks:
+      - {name: right, job: {template: {spec: {containers: [{name: a, image: b}]}}}}
+      - {name: empty, job: {template: {metadata: {labels: {app: web}}}}}
+      - {type: Event, name: event, job: {template: {spec: {containers: [{name: a}]}}}, rawBody: true, metadata: {data: a}}
+      analysis: {metrics:",
+        )],
+        &[
+            "16:29 spec.components[0].rollout.hooks[1].job.template: the template has no \
+             spec.containers",
+            "16:51 spec.components[0].rollout.hooks[1].job.template.metadata.labels: leave labels out: \
+             a Service may select pods by them",
+            "17:36 spec.components[0].rollout.hooks[2].job: a Job is a test, and a Event hook is none; \
+             use PreRollout or Rollout",
+            "17:88 spec.components[0].rollout.hooks[2].rawBody: nothing is posted for a Job",
+            "17:103 spec.components[0].rollout.hooks[2].metadata: nothing is posted for a Job",
         ],
     );
 }

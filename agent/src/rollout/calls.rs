@@ -9,7 +9,7 @@ use bellwether_agent_core::{
 use bellwether_api::hooks::{Hook, HookKind};
 use tokio::task::JoinHandle;
 
-use super::{objects::template_digest, observe::Seen, run::Run};
+use super::{jobs::TestJob, objects::template_digest, observe::Seen, run::Run};
 use crate::clock::wall;
 
 /// Calls whose answers a decision awaits. Those that no decision asks for any more are broken off.
@@ -112,8 +112,13 @@ impl Run {
         self.calls.ask(&decision.hooks, |request| {
             let (hook, scene) = (named(&request.hook)?, scene.clone());
             let (caller, poke) = (seen.hooks.clone(), Arc::clone(seen.poke));
+            let job = TestJob::of(&hook, request, &self.scene, &self.track);
+            let cluster = Arc::clone(seen.cluster);
             Some(tokio::spawn(async move {
-                let outcome = caller.call(&hook, scene, None).await;
+                let outcome = match job {
+                    Some(job) => job.run(&cluster).await,
+                    None => caller.call(&hook, scene, None).await,
+                };
                 poke.wake();
                 outcome
             }))

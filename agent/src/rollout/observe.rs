@@ -18,7 +18,11 @@ use super::{
     telling::Notes,
     views,
 };
-use crate::{hooks::HookCaller, metrics::Meter, sync::watch::Poke};
+use crate::{
+    hooks::HookCaller,
+    metrics::Meter,
+    sync::{cluster::Cluster, watch::Poke},
+};
 
 /// Workloads that are named in one reason.
 const MAX_NAMED: usize = 5;
@@ -35,6 +39,8 @@ pub struct Seen<'a> {
     pub applied: &'a BTreeSet<ObjectRef>,
     /// What measures.
     pub meter: &'a Meter,
+    /// The member cluster.
+    pub cluster: &'a Arc<Cluster>,
     /// What calls hooks.
     pub hooks: &'a HookCaller,
     /// Where is noted what came of telling hooks.

@@ -7,7 +7,7 @@ use crate::{
     application::ApprovalGate,
     document::FieldPath,
     duration::Dur,
-    hooks::{Hook, HookKind, HookWhen, Load},
+    hooks::{Hook, HookKind, HookWhen, JobTarget, Load},
     metric_template::SecretKeyRef,
     rollout::RolloutSpec,
 };
@@ -120,16 +120,19 @@ fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
         hook.url.is_some(),
         hook.approval.is_some(),
         hook.load.is_some(),
+        hook.job.is_some(),
     ];
     if set.into_iter().filter(|set| *set).count() > 1 {
         findings.error(
             path,
-            "a hook has one target: set one of url, approval and load",
+            "a hook has one target: set one of url, approval, load and job",
         );
     } else if let Some(url) = &hook.url {
         http_address(findings, &path.key("url"), url);
     } else if let Some(gate) = &hook.approval {
         approval(findings, path, hook, gate);
+    } else if let Some(run) = &hook.job {
+        job(findings, path, hook, run);
     } else if let Some(made) = hook.load() {
         load(findings, path, hook, &made);
     } else {
@@ -157,6 +160,46 @@ fn approval(findings: &mut Findings, path: &FieldPath, hook: &Hook, approval: &A
         findings.error(&at.key("count"), message);
     }
     nothing_posted(findings, path, hook, "an approval");
+}
+
+fn job(findings: &mut Findings, path: &FieldPath, hook: &Hook, job: &JobTarget) {
+    let at = path.key("job");
+    if !matches!(hook.kind, HookKind::PreRollout | HookKind::Rollout) {
+        let message = format!(
+            "a Job is a test, and a {:?} hook is none; use PreRollout or Rollout",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    let at = at.key("template");
+    let containers = job.template.pointer("/spec/containers");
+    let some = containers
+        .and_then(|all| all.as_array())
+        .is_some_and(|all| !all.is_empty());
+    if !some {
+        findings.error(&at, "the template has no spec.containers");
+    }
+    if job.template.pointer("/metadata/labels").is_some() {
+        let message = "leave labels out: a Service may select pods by them";
+        findings.error(&at.key("metadata").key("labels"), message);
+    }
+    if hook.timeout < Dur::from_secs(1) {
+        findings.error(
+            &path.key("timeout"),
+            "a Job has whole seconds; use at least 1s",
+        );
+    }
+    for (field, is_set) in [
+        ("metadata", !hook.metadata.is_empty()),
+        ("rawBody", hook.raw_body),
+        ("hmacSecretRef", hook.hmac_secret_ref.is_some()),
+        ("authSecretRef", hook.auth_secret_ref.is_some()),
+        ("caSecretRef", hook.ca_secret_ref.is_some()),
+    ] {
+        if is_set {
+            findings.error(&path.key(field), "nothing is posted for a Job");
+        }
+    }
 }
 
 fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {

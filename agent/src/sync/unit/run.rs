@@ -239,6 +239,7 @@ impl Unit {
                 delivered: &delivered,
                 applied: &applied,
                 meter: &self.shell.meter,
+                cluster: &self.shell.cluster,
                 hooks: &self.shell.hooks,
                 notes: &self.notes,
                 poke: &self.poke,
