@@ -163,6 +163,15 @@ enum Connection {
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
+impl Connection {
+    async fn is_open(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+}
+
 async fn work(
     prepared: Arc<Prepared>,
     protocol: LoadProtocol,
@@ -193,20 +202,19 @@ async fn once(
     protocol: LoadProtocol,
     connection: &mut Option<Connection>,
 ) -> Option<()> {
-    let mut open = match connection.take() {
+    let kept = match connection.take() {
+        // Many servers end a connection after a number of requests.
+        Some(mut kept) => kept.is_open().await.then_some(kept),
+        None => None,
+    };
+    let mut open = match kept {
         Some(open) => open,
         None => connect(&prepared.address, protocol).await?,
     };
     let request = prepared.request(protocol)?;
     let answer = match &mut open {
-        Connection::Http1(sender) => {
-            sender.ready().await.ok()?;
-            sender.send_request(request).await
-        }
-        Connection::Http2(sender) => {
-            sender.ready().await.ok()?;
-            sender.send_request(request).await
-        }
+        Connection::Http1(sender) => sender.send_request(request).await,
+        Connection::Http2(sender) => sender.send_request(request).await,
     };
     let mut body = answer.ok()?.into_body();
     let mut read = 0;

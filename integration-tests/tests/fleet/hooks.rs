@@ -8,7 +8,7 @@ use bellwether_api::{
     view::{RunPhase, RunView},
 };
 use bellwether_integration_tests::{
-    fixture::cluster_view,
+    fixture::{AGENT_IMAGE, cluster_view},
     hook_double::HookDouble,
     manifests::Shop,
     traffic::tally,
@@ -36,11 +36,18 @@ pub const UNDER_TRAFFIC: &[Case] = &[
     ),
 ];
 
-pub const CASES: &[Case] = &[(
-    "sc_a3_gates_hold_and_a_rollback_hook_takes_back",
-    "gates",
-    gates,
-)];
+pub const CASES: &[Case] = &[
+    (
+        "sc_a3_gates_hold_and_a_rollback_hook_takes_back",
+        "gates",
+        gates,
+    ),
+    (
+        "hooks_without_a_server_approve_test_and_load",
+        "serverless",
+        serverless,
+    ),
+];
 
 /// What DingTalk's robots take.
 const DINGTALK: &str = r#"{"msgtype":"text","text":{"content":"deploy success"}}"#;
@@ -294,4 +301,56 @@ fn rolled_back(scene: &Scene, double: &HookDouble, shop: &Shop) -> Result<()> {
         scene.assert_restored(&scene.member(0)?, &shop.version("v2"))?;
     }
     called(double, "/done", 3)
+}
+
+/// An approval, a Job and a load: none of them needs a server.
+fn serverless(scene: &Scene) -> Result<()> {
+    let double = double(scene)?;
+    let shop = |arguments: &str| Shop {
+        strategy: "{canary: {weights: [50]}}".into(),
+        extra_rollout: hooks(&[
+            json!({"type": "ConfirmRollout", "name": "start", "approval": {}}),
+            json!({"type": "PreRollout", "name": "conformance", "timeout": "60s", "job": {"template": {
+                "spec": {"containers": [{
+                    "name": "test", "image": AGENT_IMAGE, "imagePullPolicy": "Never",
+                    "args": [arguments],
+                }]},
+            }}}),
+            json!({"name": "load", "load": {"rate": 20, "url": double.url("/load")}}),
+        ]),
+        ..scene.small_shop()
+    };
+    let member = scene.member(0)?;
+    let jobs = || member.list("batch/v1", "Job", &scene.name);
+    scene.install(&shop("--help"))?;
+    scene.cli.apply(&shop("--help").version("v2").documents())?;
+    scene.in_phase(2, Phase::Waiting)?;
+    ensure!(jobs()?.is_empty(), "no test before the approval");
+    scene.cli.run(&["rollout", "approve", &scene.name])?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    told(scene, "hook conformance passed")?;
+    let requests = double.calls("/load").len();
+    ensure!(requests > 0, "no load was made");
+    until(RUN_LIMIT, "the Job to be removed", || {
+        Ok(jobs()?.is_empty().then_some(()))
+    })?;
+
+    let failing = shop("--no-such-flag");
+    scene.cli.apply(&failing.version("v1").documents())?;
+    scene.in_phase(3, Phase::Waiting)?;
+    scene.cli.run(&["rollout", "approve", &scene.name])?;
+    let view = scene.ended(3, RunPhase::Failed)?;
+    ensure!(
+        failure(&view)?.0 == Some(FailureReason::FailedChecks),
+        "{view:?}"
+    );
+    told(scene, "hook conformance: its Job failed")?;
+    ensure!(
+        double.calls("/load").len() == requests,
+        "load without a weight"
+    );
+    scene.assert_restored(&member, &failing.version("v2"))?;
+    until(RUN_LIMIT, "the failed Job to be removed", || {
+        Ok(jobs()?.is_empty().then_some(()))
+    })
 }
