@@ -37,6 +37,7 @@ use crate::{
     clock::wall,
     desired::{ContentError, StoreError},
     rollout::{Notes, Run, RunError},
+    telemetry::Share,
 };
 
 /// Longest pause after a pass that failed.
@@ -93,6 +94,7 @@ pub struct Unit {
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
     notes: Arc<Notes>,
+    counted_runs: Share,
     dirty: Dirty,
     full_pass_at: Instant,
     plain_deadline_at: Option<Instant>,
@@ -100,6 +102,8 @@ pub struct Unit {
     warnings: Vec<String>,
     drifted: Vec<ObjectRef>,
     surplus: BTreeSet<ObjectRef>,
+    /// What was deleted, and is still there.
+    leaving: Vec<String>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -110,6 +114,7 @@ impl Unit {
     pub fn new(shell: Arc<Shell>, application: NamespacedName, poke: Arc<Poke>) -> Self {
         Self {
             key: UnitKey::Application(application.clone()).to_string(),
+            counted_runs: Share::of(shell.figures.runs.clone()),
             shell,
             application,
             notes: Notes::new(Arc::clone(&poke)),
@@ -124,6 +129,7 @@ impl Unit {
             warnings: Vec::new(),
             drifted: Vec::new(),
             surplus: BTreeSet::new(),
+            leaving: Vec::new(),
             namespace_known: None,
             tracks_removed: false,
         }
