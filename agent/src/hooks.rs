@@ -1,9 +1,15 @@
 //! Calls hooks: one POST each, bounded in time, never redirected.
 
+mod caller;
+mod load;
+
 use std::{fmt, time::Duration};
 
 use bellwether_agent_core::hooks::{HookOutcome, outcome, signature};
 use bellwether_api::hooks::Hook;
+
+pub use caller::HookCaller;
+pub use load::{LoadGenerator, LoadTarget};
 
 use crate::{clock::wall, desired::chain};
 
@@ -71,8 +77,11 @@ async fn once(
     body: &[u8],
     secrets: &HookSecrets,
 ) -> HookOutcome {
+    let Some(url) = &hook.url else {
+        return outcome(None, "it has no URL");
+    };
     let mut request = client
-        .post(&hook.url)
+        .post(url)
         .header("content-type", "application/json")
         .body(body.to_vec());
     if let Some(token) = &secrets.token {

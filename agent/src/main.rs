@@ -88,6 +88,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     readiness.set(true);
     let code = match cli.command {
         Some(Command::Offline(what)) => {
+            // Nobody has given this cluster a name.
+            shell.hooks.cluster_name().send_replace(Some(String::new()));
             let code = offline::bring_in(&shell, &what, &shutdown).await?;
             shutdown.cancel();
             code
@@ -142,6 +144,7 @@ async fn serve_hub(
         desired: shell.desired.clone(),
         reports: shell.reports.clone(),
         samples: shell.samples.clone(),
+        cluster_name: shell.hooks.cluster_name(),
         drift_age_ms: Arc::new(move || drift.drift_age_ms()),
         status,
     };

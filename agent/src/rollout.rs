@@ -4,13 +4,17 @@
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
 mod begin;
+mod calls;
 mod canary;
+mod jobs;
+mod loads;
 mod objects;
 mod observe;
 mod own_routes;
 mod run;
 mod saved;
 mod scene;
+mod telling;
 mod track;
 mod views;
 
@@ -19,4 +23,5 @@ pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
 pub use run::{Measured, Run, RunError, Tick};
 pub use saved::latest_saved;
+pub use telling::Notes;
 pub use views::is_deleting;

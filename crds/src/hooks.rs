@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Dur, metric_template::SecretKeyRef};
+use crate::{application::ApprovalGate, duration::Dur, metric_template::SecretKeyRef};
 
 /// What is asked of, or told to, somebody at one point of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,8 +16,21 @@ pub struct Hook {
     pub kind: HookKind,
     /// A name, unique in the Rollout.
     pub name: String,
-    /// Where the hook is posted to, `http` or `https`.
-    pub url: String,
+    /// Where the hook is posted to, `http` or `https`. Exactly one of `url`, `approval`,
+    /// `load` and `job`; a Rollout hook with none of them is a load with its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Humans who open the gate by `rollout approve`, in each cluster, without any server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalGate>,
+    /// Requests that the agent itself makes while a weight is judged, so that there is something to
+    /// measure; Rollout hooks alone. Their answers decide nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// A Job that the agent runs in the workload's namespace: it passes when the Job completes;
+    /// PreRollout and Rollout hooks alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobTarget>,
     /// How long one call may take; 10s unless set.
     #[serde(default = "default_timeout")]
     pub timeout: Dur,
@@ -45,6 +58,101 @@ pub struct Hook {
     /// Whether a failure of the hook raises no alert.
     #[serde(default)]
     pub mute_alert: bool,
+}
+
+impl Hook {
+    /// Returns the load that the hook makes; `None` = it asks or tells somebody.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        let none = self.url.is_none() && self.approval.is_none() && self.job.is_none();
+        let by_default = none && self.kind == HookKind::Rollout;
+        self.load.clone().or_else(|| by_default.then(Load::default))
+    }
+
+    /// Tells whether its answer decides anything of the run.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.kind.decides() && self.load().is_none()
+    }
+}
+
+/// A Job that is run as a test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobTarget {
+    /// The template of its pods: `spec` as in a Pod, and `metadata.annotations`. `restartPolicy` is
+    /// Never unless set; labels are refused, since a Service may select them.
+    #[schemars(schema_with = "template_schema")]
+    pub template: serde_json::Value,
+}
+
+fn template_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Requests that the agent makes while a weight is judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Load {
+    /// How long it lasts at each weight; absent = until the weight is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Dur>,
+    /// Requests a second, over all connections; 10 unless set.
+    #[serde(default = "default_rate")]
+    pub rate: u32,
+    /// Connections at once; 2 unless set.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: u32,
+    /// What is requested, `http`; absent = `/` of the canary's Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The method; GET unless set. Nothing is sent as a body.
+    #[serde(default = "default_method")]
+    pub method: String,
+    /// Headers of every request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The protocol; HTTP1 unless set.
+    #[serde(default)]
+    pub protocol: LoadProtocol,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            duration: None,
+            rate: default_rate(),
+            concurrency: default_concurrency(),
+            url: None,
+            method: default_method(),
+            headers: BTreeMap::new(),
+            protocol: LoadProtocol::default(),
+        }
+    }
+}
+
+fn default_rate() -> u32 {
+    10
+}
+
+fn default_concurrency() -> u32 {
+    2
+}
+
+fn default_method() -> String {
+    "GET".to_owned()
+}
+
+/// How requests are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LoadProtocol {
+    /// HTTP/1.1 with keep-alive.
+    #[default]
+    #[serde(rename = "HTTP1")]
+    Http1,
+    /// HTTP/2 without TLS, with prior knowledge (h2c).
+    #[serde(rename = "HTTP2")]
+    Http2,
 }
 
 fn default_timeout() -> Dur {
@@ -84,6 +192,23 @@ pub enum HookKind {
     Rollback,
     /// With every event of the run; its answer is only noted.
     Event,
+}
+
+impl HookKind {
+    /// Tells whether it holds a gate that stays closed until it passes.
+    #[must_use]
+    pub const fn holds_a_gate(self) -> bool {
+        matches!(
+            self,
+            Self::ConfirmRollout | Self::ConfirmTrafficIncrease | Self::ConfirmPromotion
+        )
+    }
+
+    /// Tells whether its answer decides anything of the run.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        !matches!(self, Self::PostRollout | Self::Event)
+    }
 }
 
 /// After which ends a PostRollout hook is called.

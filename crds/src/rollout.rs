@@ -41,7 +41,7 @@ pub struct RolloutSpec {
     /// The Service that clients use; absent = no traffic is split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceRef>,
-    /// Stops the run where it is: weights stay, timers are ignored.
+    /// Stops the run where it is: weights stay, timers and hooks are ignored.
     #[serde(default)]
     pub suspend: bool,
     /// How long a run may go without progress before `analysis.onFailure` acts; 600s unless set.
@@ -65,7 +65,7 @@ pub struct RolloutSpec {
     /// How the new version is judged.
     #[serde(default)]
     pub analysis: Analysis,
-    /// What is asked of, or told to, others in the course of a run. Not supported yet.
+    /// What is asked of, or told to, others in the course of a run; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
     /// What happens to a running run when the Rollout is deleted: everything goes back, or the run

@@ -13,23 +13,32 @@ fn examples(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Every example of a page is accepted, and nothing is to be warned of.
+fn can_be_applied(path: &Path) {
+    let name = path.display().to_string();
+    let examples = examples(&fs::read_to_string(path).expect("a page is text"));
+    assert!(!examples.is_empty(), "{name} has no example");
+    for example in examples {
+        let loaded = load(&name, example.as_bytes());
+        let loaded = loaded.unwrap_or_else(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            panic!("{}", errors.join("\n"))
+        });
+        assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+    }
+}
+
+#[test]
+fn example_of_hooks_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/hooks.md"));
+}
+
 #[test]
 fn examples_of_strategies_can_be_applied() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/strategies");
     let mut pages = 0;
     for entry in fs::read_dir(&directory).expect("the pages") {
-        let path = entry.expect("a page").path();
-        let name = path.display().to_string();
-        let examples = examples(&fs::read_to_string(&path).expect("a page is text"));
-        assert!(!examples.is_empty(), "{name} has no example");
-        for example in examples {
-            let loaded = load(&name, example.as_bytes());
-            let loaded = loaded.unwrap_or_else(|errors| {
-                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                panic!("{}", errors.join("\n"))
-            });
-            assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
-        }
+        can_be_applied(&entry.expect("a page").path());
         pages += 1;
     }
     assert!(pages >= 4, "one page a strategy, {pages} were found");

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod demo;
 pub mod fixture;
+pub mod hook_double;
 pub mod hub;
 pub mod lab;
 pub mod manifests;

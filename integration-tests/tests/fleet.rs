@@ -10,6 +10,8 @@ mod control;
 mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
+#[path = "fleet/hooks.rs"]
+mod hooks;
 #[path = "fleet/outages.rs"]
 mod outages;
 #[path = "fleet/ownership.rs"]
@@ -42,12 +44,14 @@ fn main() -> ExitCode {
         sync::CASES,
         ownership::CASES,
         rollback::CASES,
+        hooks::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
         rollback::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
+        hooks::UNDER_TRAFFIC,
         outages::CASES,
     ]
     .concat();

@@ -5,12 +5,15 @@
 //! shell that dies anywhere starts again by observing. Every stage changes one thing and waits until
 //! that thing is observed.
 
+mod approvals;
 mod awaits;
 mod checks;
 mod commands;
 mod decide;
 mod decision;
 mod gate;
+mod hook_memory;
+mod hooking;
 mod judging;
 mod observations;
 mod overlay;
@@ -27,9 +30,10 @@ mod summary;
 mod turn;
 
 pub use decide::decide;
-pub use decision::{Decision, Happening, SampleRequest};
+pub use decision::{Decision, Happening, HookRequest, SampleRequest};
+pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
-    CanaryView, Endpoints, MetricSample, Observations, RouteView, Samples, ServiceView,
+    CanaryView, Endpoints, HookAnswer, MetricSample, Observations, RouteView, Samples, ServiceView,
 };
 pub use overlay::{CanaryWant, Overlay, ServicePin};
 pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};

@@ -39,6 +39,8 @@ pub struct Hub {
     pub reports: Reports,
     /// Metric samples for people.
     pub samples: SampleOutbox,
+    /// Where the cluster's name is told once it is known.
+    pub cluster_name: watch::Sender<Option<String>>,
     /// Milliseconds since the drift loop last went round.
     pub drift_age_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How the link stands, for readiness and metrics.
@@ -87,6 +89,8 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let obtained = identity::obtain(&client, &hub.namespace, &enrolment).await;
+    hub.cluster_name
+        .send_replace(Some(obtained.cluster_name.clone()));
     let (sender, receiver) = watch::channel(Arc::new(obtained));
     let link = Link {
         addresses: hub.addresses.clone(),

@@ -15,9 +15,14 @@ use serde_json::Value;
 use super::{
     run::Run,
     scene::{Live, find},
+    telling::Notes,
     views,
 };
-use crate::{metrics::Meter, sync::watch::Poke};
+use crate::{
+    hooks::HookCaller,
+    metrics::Meter,
+    sync::{cluster::Cluster, watch::Poke},
+};
 
 /// Workloads that are named in one reason.
 const MAX_NAMED: usize = 5;
@@ -34,7 +39,13 @@ pub struct Seen<'a> {
     pub applied: &'a BTreeSet<ObjectRef>,
     /// What measures.
     pub meter: &'a Meter,
-    /// Wakes the unit when a measurement is done.
+    /// The member cluster.
+    pub cluster: &'a Arc<Cluster>,
+    /// What calls hooks.
+    pub hooks: &'a HookCaller,
+    /// Where is noted what came of telling hooks.
+    pub notes: &'a Arc<Notes>,
+    /// Wakes the unit when a measurement or a call is done.
     pub poke: &'a Arc<Poke>,
     /// The apex Service's port by number; absent = it cannot be told.
     pub service_port: Option<u16>,
@@ -105,6 +116,7 @@ impl Run {
             deleted: self.track.metadata.deletion_timestamp.is_some(),
             namespace_terminating: live.namespace.as_ref().is_none_or(views::is_deleting),
             samples: self.samples.clone(),
+            hooks: self.calls.answers(),
             route_settle: seen.route_settle,
         }
     }

@@ -21,11 +21,14 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::{
+    calls::Calls,
     canary::Canary,
+    loads::Loads,
     objects::Versions,
     observe::Seen,
     own_routes::OwnRoutes,
     scene::{Live, Scene},
+    telling::Telling,
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
 };
 use crate::{
@@ -90,6 +93,9 @@ pub struct Run {
     measuring: Option<(SampleRequest, JoinHandle<Samples>)>,
     pub(super) samples: Option<Samples>,
     probe: Option<Probe>,
+    pub(super) calls: Calls,
+    pub(super) telling: Telling,
+    pub(super) loads: Loads,
     canary: Canary,
     pub(super) own_routes: OwnRoutes,
     measured: Vec<Measured>,
@@ -173,6 +179,9 @@ impl Run {
             measuring: None,
             samples: None,
             probe: None,
+            calls: Calls::default(),
+            telling: Telling::default(),
+            loads: Loads::default(),
             canary: Canary::default(),
             own_routes: OwnRoutes::default(),
             measured: Vec::new(),
@@ -350,16 +359,23 @@ impl Run {
         now: Timestamp,
     ) -> Result<Tick, RunError> {
         self.collect_samples().await;
+        self.calls.collect().await;
         let observations = self.observations(live, &seen);
         self.aim(&observations, &seen);
         let decision = decide(now, &self.track.spec, &self.state, &observations);
         if let Some(request) = &decision.sample {
             self.measure(request, &seen, now);
         }
-        self.save(decision).await
+        self.save(decision, live, &seen, now).await
     }
 
-    async fn save(&mut self, mut decision: Decision) -> Result<Tick, RunError> {
+    async fn save(
+        &mut self,
+        mut decision: Decision,
+        live: &Live,
+        seen: &Seen<'_>,
+        now: Timestamp,
+    ) -> Result<Tick, RunError> {
         decision.summary.name.clone_from(&self.rollout.name);
         let before = (
             self.overlay(),
@@ -378,6 +394,8 @@ impl Run {
                 Saved::Outdated => return Ok(Tick::Moved),
             }
         }
+        self.follow(&decision, seen);
+        self.load(&decision, live, seen, now);
         for happening in &decision.events {
             tracing::info!(
                 rollout.id = %self.of.run,

@@ -354,7 +354,7 @@ pub struct Ports {
 }
 
 /// What is live of a run's objects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Live {
     /// The workload.
     pub workload: Option<Value>,

@@ -11,7 +11,12 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{access::Access, cluster::Cluster, watch::Watches};
 use crate::{
-    clock::Clock, desired::Desired, link::bulk::SampleOutbox, metrics::Meter, report::Reports,
+    clock::Clock,
+    desired::Desired,
+    hooks::HookCaller,
+    link::bulk::SampleOutbox,
+    metrics::{KubeSecrets, Meter},
+    report::Reports,
     telemetry::Figures,
 };
 
@@ -36,6 +41,8 @@ pub struct Shell {
     pub watches: Watches,
     /// What measures canaries.
     pub meter: Meter,
+    /// What calls hooks.
+    pub hooks: HookCaller,
     /// The time by which runs are decided.
     pub clock: Clock,
     /// What is counted.
@@ -61,6 +68,7 @@ impl Shell {
         figures: Figures,
         route_settle: Dur,
     ) -> Arc<Self> {
+        let hooks = HookCaller::new(Arc::new(KubeSecrets(client.clone())));
         let cluster = Arc::new(Cluster::new(client));
         Arc::new(Self {
             watches: Watches::new(Arc::clone(&cluster)),
@@ -69,6 +77,7 @@ impl Shell {
             reports,
             access: Access::default(),
             meter,
+            hooks,
             clock,
             figures,
             route_settle,

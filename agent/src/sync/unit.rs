@@ -36,7 +36,7 @@ use super::{
 use crate::{
     clock::wall,
     desired::{ContentError, StoreError},
-    rollout::{Run, RunError},
+    rollout::{Notes, Run, RunError},
     telemetry::Share,
 };
 
@@ -93,6 +93,7 @@ pub struct Unit {
     keeper: Keeper,
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
+    notes: Arc<Notes>,
     counted_runs: Share,
     dirty: Dirty,
     full_pass_at: Instant,
@@ -116,6 +117,7 @@ impl Unit {
             counted_runs: Share::of(shell.figures.runs.clone()),
             shell,
             application,
+            notes: Notes::new(Arc::clone(&poke)),
             poke,
             keeper: Keeper::new(SYNC_MANAGER),
             bundles: BTreeMap::new(),
@@ -207,6 +209,9 @@ impl Unit {
         let Some(unit) = self.shell.desired.unit(&self.key) else {
             return Ok(Pass::default());
         };
+        while let Some((of, news)) = self.notes.take() {
+            self.tell(of, news, |_| {}).await?;
+        }
         let goal = goal(&unit);
         self.forget_bundles(&unit);
         match goal {

@@ -10,6 +10,7 @@ use crate::{
     },
     document::{FieldPath, closest},
     duration::Dur,
+    hooks::Hook,
     metric_template::{MetricSourceKind, MetricTemplateSpec, SecretKeyRef},
     number::{Num, Weight},
     query_template::{self, QueryError},
@@ -27,10 +28,12 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     }
     let at = path.key("metrics");
     if analysis.metrics.is_empty() {
-        findings.warn(
-            &at,
-            "no metrics are set (NothingConfigured): steps pass as soon as the pods are ready",
-        );
+        if !rollout.hooks.iter().any(Hook::decides) {
+            findings.warn(
+                &at,
+                "no metrics are set (NothingConfigured): steps pass as soon as the pods are ready",
+            );
+        }
     } else if !analysis.metrics.iter().any(Metric::decides) {
         findings.warn(
             &at,

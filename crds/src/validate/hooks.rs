@@ -4,15 +4,21 @@ use std::collections::BTreeSet;
 
 use super::{finding::Findings, fleet::http_address, names};
 use crate::{
+    application::ApprovalGate,
     document::FieldPath,
     duration::Dur,
-    hooks::{Hook, HookKind, HookWhen},
+    hooks::{Hook, HookKind, HookWhen, JobTarget, Load},
     metric_template::SecretKeyRef,
     rollout::RolloutSpec,
 };
 
 /// The longest that one call may take: a run stands still meanwhile.
 const MAX_TIMEOUT: Dur = Dur::from_secs(300);
+/// Requests a second of one load, and its connections.
+const MAX_RATE: u32 = 1_000;
+const MAX_CONNECTIONS: u32 = 50;
+/// Hooks of one rollout.
+const MAX_HOOKS: usize = 20;
 /// Calls that may follow a failed one.
 const MAX_RETRIES: u32 = 10;
 
@@ -20,20 +26,20 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     if rollout.hooks.is_empty() {
         return;
     }
-    findings.error(
-        path,
-        "hooks are not supported by this version of Bellwether",
-    );
+    if rollout.hooks.len() > MAX_HOOKS {
+        findings.error(path, format!("use at most {MAX_HOOKS} hooks"));
+    }
     let mut seen = BTreeSet::new();
     for (index, hook) in rollout.hooks.iter().enumerate() {
         let at = path.index(index);
         one(findings, &at, hook);
+        never_called(findings, &at.key("type"), hook.kind, rollout);
         if !seen.insert(hook.name.as_str()) {
             let message = format!("two hooks are named {:?}", hook.name);
             findings.error(&at.key("name"), message);
         }
     }
-    let at_every_check = |hook: &&Hook| hook.kind == HookKind::Rollout;
+    let at_every_check = |hook: &&Hook| hook.kind == HookKind::Rollout && hook.load().is_none();
     let timeouts_ms: i64 = rollout
         .hooks
         .iter()
@@ -49,9 +55,33 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     }
 }
 
+/// Refuses a hook at a point that the plan never comes to.
+fn never_called(findings: &mut Findings, path: &FieldPath, kind: HookKind, rollout: &RolloutSpec) {
+    let of_steps = matches!(
+        kind,
+        HookKind::PreRollout
+            | HookKind::Rollout
+            | HookKind::ConfirmTrafficIncrease
+            | HookKind::ConfirmPromotion
+    );
+    if rollout.analysis.skip && of_steps {
+        let message =
+            format!("analysis.skip leaves out the steps: a {kind:?} hook is never called");
+        findings.error(path, message);
+    }
+    let canary = rollout.strategy.canary.as_ref();
+    let by_hand = canary.is_some_and(|canary| canary.manual.is_some());
+    if by_hand && kind == HookKind::ConfirmTrafficIncrease {
+        findings.error(
+            path,
+            "canary.manual has its weight set by a human, who is not asked again by a hook",
+        );
+    }
+}
+
 fn one(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
     names::name(findings, &path.key("name"), &hook.name);
-    http_address(findings, &path.key("url"), &hook.url);
+    target(findings, path, hook);
     if hook.timeout < Dur::from_millis(1) || hook.timeout > MAX_TIMEOUT {
         findings.error(
             &path.key("timeout"),
@@ -80,6 +110,166 @@ fn one(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
     ] {
         if let Some(secret) = secret {
             secret_ref(findings, &path.key(field), secret);
+        }
+    }
+}
+
+/// Exactly one target, with nothing beside it that it has no use for.
+fn target(findings: &mut Findings, path: &FieldPath, hook: &Hook) {
+    let set = [
+        hook.url.is_some(),
+        hook.approval.is_some(),
+        hook.load.is_some(),
+        hook.job.is_some(),
+    ];
+    if set.into_iter().filter(|set| *set).count() > 1 {
+        findings.error(
+            path,
+            "a hook has one target: set one of url, approval, load and job",
+        );
+    } else if let Some(url) = &hook.url {
+        http_address(findings, &path.key("url"), url);
+    } else if let Some(gate) = &hook.approval {
+        approval(findings, path, hook, gate);
+    } else if let Some(run) = &hook.job {
+        job(findings, path, hook, run);
+    } else if let Some(made) = hook.load() {
+        load(findings, path, hook, &made);
+    } else {
+        let message = "the hook has no target: set url, or approval for a gate that humans open";
+        findings.error(path, message);
+    }
+}
+
+fn approval(findings: &mut Findings, path: &FieldPath, hook: &Hook, approval: &ApprovalGate) {
+    let at = path.key("approval");
+    if !hook.kind.holds_a_gate() {
+        let message = format!(
+            "humans open gates, and a {:?} hook holds none; use ConfirmRollout, \
+             ConfirmTrafficIncrease or ConfirmPromotion",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    if approval.count == 0 {
+        findings.error(&at.key("count"), "use at least 1");
+    } else if !approval.by.is_empty()
+        && usize::try_from(approval.count).is_ok_and(|count| count > approval.by.len())
+    {
+        let message = format!("{} may approve, {} must", approval.by.len(), approval.count);
+        findings.error(&at.key("count"), message);
+    }
+    nothing_posted(findings, path, hook, "an approval");
+}
+
+fn job(findings: &mut Findings, path: &FieldPath, hook: &Hook, job: &JobTarget) {
+    let at = path.key("job");
+    if !matches!(hook.kind, HookKind::PreRollout | HookKind::Rollout) {
+        let message = format!(
+            "a Job is a test, and a {:?} hook is none; use PreRollout or Rollout",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    let at = at.key("template");
+    let containers = job.template.pointer("/spec/containers");
+    let some = containers
+        .and_then(|all| all.as_array())
+        .is_some_and(|all| !all.is_empty());
+    if !some {
+        findings.error(&at, "the template has no spec.containers");
+    }
+    if job.template.pointer("/metadata/labels").is_some() {
+        let message = "leave labels out: a Service may select pods by them";
+        findings.error(&at.key("metadata").key("labels"), message);
+    }
+    if hook.timeout < Dur::from_secs(1) {
+        findings.error(
+            &path.key("timeout"),
+            "a Job has whole seconds; use at least 1s",
+        );
+    }
+    for (field, is_set) in [
+        ("metadata", !hook.metadata.is_empty()),
+        ("rawBody", hook.raw_body),
+        ("hmacSecretRef", hook.hmac_secret_ref.is_some()),
+        ("authSecretRef", hook.auth_secret_ref.is_some()),
+        ("caSecretRef", hook.ca_secret_ref.is_some()),
+    ] {
+        if is_set {
+            findings.error(&path.key(field), "nothing is posted for a Job");
+        }
+    }
+}
+
+fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
+    let at = path.key("load");
+    if hook.kind != HookKind::Rollout {
+        let message = format!(
+            "load is made while a weight is judged, by Rollout hooks; this one is a {:?} hook",
+            hook.kind
+        );
+        findings.error(&at, message);
+    }
+    for (field, value, most) in [
+        ("rate", load.rate, MAX_RATE),
+        ("concurrency", load.concurrency, MAX_CONNECTIONS),
+    ] {
+        if value == 0 || value > most {
+            findings.error(&at.key(field), format!("use 1 to {most}"));
+        }
+    }
+    if load
+        .duration
+        .is_some_and(|duration| duration < Dur::from_secs(1))
+    {
+        findings.error(&at.key("duration"), "use at least 1s");
+    }
+    if let Some(url) = &load.url {
+        if url.starts_with("https://") {
+            findings.error(
+                &at.key("url"),
+                "load over https is not supported by this version of Bellwether",
+            );
+        } else {
+            http_address(findings, &at.key("url"), url);
+        }
+    }
+    let method = &load.method;
+    if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {
+        findings.error(
+            &at.key("method"),
+            "a method is a word of capitals, such as GET",
+        );
+    }
+    let token = |name: &String| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    };
+    for (name, value) in &load.headers {
+        if !token(name) || value.chars().any(|c| !(' '..='~').contains(&c)) {
+            findings.error(
+                &at.key("headers").key(name),
+                "a header has a name of letters, digits and dashes, and a printable value",
+            );
+        }
+    }
+    nothing_posted(findings, path, hook, "a load");
+}
+
+fn nothing_posted(findings: &mut Findings, path: &FieldPath, hook: &Hook, what: &str) {
+    for (field, is_set) in [
+        ("retries", hook.retries > 0),
+        ("metadata", !hook.metadata.is_empty()),
+        ("rawBody", hook.raw_body),
+        ("hmacSecretRef", hook.hmac_secret_ref.is_some()),
+        ("authSecretRef", hook.auth_secret_ref.is_some()),
+        ("caSecretRef", hook.ca_secret_ref.is_some()),
+    ] {
+        if is_set {
+            findings.error(&path.key(field), format!("nothing is posted for {what}"));
         }
     }
 }

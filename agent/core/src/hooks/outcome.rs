@@ -1,9 +1,11 @@
 //! What the answer of a hook means.
 
 use bellwether_api::hooks::{Hook, HookKind, HookWhen};
+use serde::{Deserialize, Serialize};
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "camelCase")]
 pub enum HookOutcome {
     /// It was answered 200, 201 or 202.
     Passed,

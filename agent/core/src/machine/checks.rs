@@ -3,11 +3,12 @@
 use bellwether_api::{
     analysis::AnalysisFailure,
     duration::Dur,
+    hooks::HookKind,
     status::{CheckResult, FailureReason, Severity, Verdict},
 };
 use jiff::Timestamp;
 
-use super::{decision::SampleRequest, stage::Failure, steps, turn::Turn};
+use super::{decision::SampleRequest, hooking, stage::Failure, steps, turn::Turn};
 use crate::analysis;
 
 /// Checks are never closer than this.
@@ -48,9 +49,16 @@ pub(super) fn check(
         on_failure: plan.on_failure,
         next_check_at: turn.after(interval(turn)),
     };
-    if plan.metrics.is_empty() {
+    let (passed, mut asked) = hooking::judged(turn)?;
+    if !passed || plan.metrics.is_empty() {
         turn.state.check += 1;
-        return Some(made);
+        turn.state.checks = asked;
+        let verdict = match passed {
+            false => Verdict::Fail,
+            true if hooking::nothing_judges(turn) => Verdict::NothingConfigured,
+            true => Verdict::Pass,
+        };
+        return Some(Checked { verdict, ..made });
     }
     let check = turn.state.check;
     let Some(samples) = turn
@@ -63,6 +71,7 @@ pub(super) fn check(
             check,
             in_force_since: since,
         });
+        hooking::keep(turn, HookKind::Rollout, check);
         turn.wait("Measuring", "the metrics are being measured");
         return None;
     };
@@ -83,7 +92,8 @@ pub(super) fn check(
         .checks
         .iter()
         .any(|check| check.verdict == Verdict::Unknown && !check.ignored);
-    turn.state.checks = checks;
+    asked.extend(checks);
+    turn.state.checks = asked;
     turn.state.check += 1;
     if verdict == Verdict::Unknown && !(again && was_unknown) {
         let message = described(&turn.state.checks, Verdict::Unknown);
@@ -140,6 +150,9 @@ fn described(checks: &[CheckResult], verdict: Verdict) -> String {
 }
 
 pub(super) fn said_of(check: &CheckResult) -> String {
+    if let Some(hook) = check.metric.strip_prefix(hooking::CHECK_PREFIX) {
+        return format!("hook {hook}: {}", check.reason);
+    }
     let value = check.value.as_deref().unwrap_or("no data");
     let reason = if check.reason.is_empty() {
         String::new()

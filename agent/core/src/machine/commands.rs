@@ -11,6 +11,8 @@ use bellwether_api::{
 };
 
 use super::{
+    approvals::{self, Given},
+    hooking,
     stage::{Failure, Stage, StepPart},
     state::{Answered, MAX_EXECUTED},
     steps,
@@ -163,6 +165,15 @@ fn tell(turn: &mut Turn<'_>, queued: &QueuedCommand, outcome: CommandOutcome, wh
     }
 }
 
+/// Takes an approval for a hook's gate; `otherwise` = why it does nothing where no hook wants one.
+fn approve_hook(turn: &mut Turn<'_>, queued: &QueuedCommand, otherwise: &str) -> Answer {
+    match approvals::give(turn, &queued.by) {
+        Given::Counts => Answer::Executed,
+        Given::NotWanted => Answer::Stale(otherwise.to_owned()),
+        Given::Refused(why) => Answer::Stale(why),
+    }
+}
+
 fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answer {
     let revision = turn.grant.revision;
     if queued.revision != revision && !(anonymous && queued.revision == 0) {
@@ -174,6 +185,9 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
     }
     let stale = |why: &str| Answer::Stale(why.to_owned());
     let (index, part) = match &turn.state.stage {
+        Stage::Initializing if queued.verb == Verb::Approve => {
+            return approve_hook(turn, queued, "no step is under way yet");
+        }
         // Promotion skips steps, not the preparations that keep traffic safe.
         Stage::Initializing | Stage::Pausing | Stage::Pinning => {
             return match queued.verb {
@@ -193,8 +207,17 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
     match (queued.verb, part) {
         (Verb::Promote, _) => steps::promote(turn, &by),
         (Verb::Skip, _) => steps::skip(turn, &by),
+        (Verb::Approve, StepPart::Scaling) => {
+            return approve_hook(turn, queued, "no gate is waiting");
+        }
+        (Verb::Approve, StepPart::Gate { .. }) if !hooking::takes_approval(turn, index) => {
+            let why = "the gate waits for a hook; skip and promote go on without it";
+            return approve_hook(turn, queued, why);
+        }
         (Verb::Approve, StepPart::Gate { verdict, .. }) if steps::lets_pass(verdict) => {
-            steps::leave(turn, verdict, &by);
+            // One word opens the step's own gate and counts for the one beside it.
+            let _counted = approvals::give(turn, &queued.by);
+            hooking::approve(turn, index, verdict, &by);
         }
         (Verb::Approve, StepPart::Gate { .. }) => {
             turn.approve_pending = true;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     commands,
     decision::Decision,
+    hooking,
     observations::Observations,
     progress, promotion, rollback,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
@@ -49,6 +50,7 @@ pub fn decide(
     for _ in 0..MAX_ROUNDS {
         let before = (turn.state.stage.clone(), turn.executed.len());
         turn.clear();
+        hooking::watch(&mut turn);
         if !hold(&mut turn) {
             commands::take(&mut turn);
             advance(&mut turn);

@@ -23,6 +23,11 @@ pub struct Decision {
     pub correct_drift: bool,
     /// Metrics to measure now; decide again with the answer.
     pub sample: Option<SampleRequest>,
+    /// Hooks whose answers are awaited: each is called once for its number, and its answer kept for
+    /// as long as it stands here. Calls of others are of no use any more.
+    pub hooks: Vec<HookRequest>,
+    /// Names of the PostRollout hooks that are to be called now; they are named once.
+    pub after: Vec<String>,
     /// What is waited for; empty in terminal states only.
     pub waiting_on: Vec<WaitReason>,
     /// When to decide again although nothing was observed; absent = not before something is.
@@ -42,6 +47,15 @@ pub struct SampleRequest {
     pub check: u64,
     /// Since when the weight is in force: no window reaches back further.
     pub in_force_since: Timestamp,
+}
+
+/// A request for one call of one hook.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HookRequest {
+    /// The hook's name.
+    pub hook: String,
+    /// To be repeated in the answer.
+    pub call: u64,
 }
 
 /// Something that happened; the shell numbers it.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     awaits,
     checks::{check, failed},
-    commands,
+    commands, hooking,
     judging::Analysis,
     rollback,
     stage::{Failure, Stage, StepPart},
@@ -34,7 +34,7 @@ pub(super) fn gate(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, part: St
         return;
     }
     let idle = step.by_hand && turn.state.split().is_none();
-    if !turn.grant.plan.analysis.metrics.is_empty()
+    if hooking::has_checks(turn)
         && !idle
         && let Some(made) = check(turn, since, next_check_at, true)
     {
@@ -78,7 +78,8 @@ fn open_or_wait(
         Advance::Manual => None,
     };
     let completes = commands::completes(turn);
-    let over = completes || opens_at.is_some_and(|at| at <= turn.now);
+    let approved = hooking::approved(turn, index);
+    let over = completes || approved.is_some() || opens_at.is_some_and(|at| at <= turn.now);
     turn.waits.clear();
     if (over || turn.approve_pending) && !lets_pass(verdict) {
         let message = format!("step {index} would go on, but its last check is unknown");
@@ -86,12 +87,10 @@ fn open_or_wait(
         return;
     }
     if over {
-        let by = if completes {
-            "onDeletion: Complete"
-        } else {
-            ""
-        };
-        leave(turn, verdict, by);
+        if hooking::departs(turn, index) {
+            let completed = completes.then(|| "onDeletion: Complete".to_owned());
+            leave(turn, verdict, &completed.or(approved).unwrap_or_default());
+        }
         return;
     }
     turn.stands_still = true;

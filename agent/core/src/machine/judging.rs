@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{
     awaits,
     checks::{check, failed, said_of},
+    hooking,
     stage::StepPart,
     steps::{enter, is_last, leave, lets_pass},
     turn::Turn,
@@ -96,7 +97,7 @@ fn passed(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, at: Analysis, ver
         enter(turn, index, at.part());
         return;
     }
-    if step.advance == Advance::Auto {
+    if step.advance == Advance::Auto && hooking::gate_of(turn, index).is_none() {
         leave(turn, verdict, "");
         return;
     }
@@ -108,6 +109,7 @@ fn passed(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, at: Analysis, ver
     let message = format!("step {index} passed its checks and waits before {what}");
     turn.say(Severity::Info, "GateReached", message);
     let passed_at = turn.now;
+    turn.state.hooks.approved = None;
     enter(
         turn,
         index,

@@ -6,6 +6,7 @@ use bellwether_api::{duration::Dur, number::Weight};
 use jiff::Timestamp;
 
 use crate::{
+    hooks::HookOutcome,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView},
 };
@@ -45,6 +46,8 @@ pub struct Observations {
     pub namespace_terminating: bool,
     /// The answer to the last [`super::SampleRequest`].
     pub samples: Option<Samples>,
+    /// Answers to [`super::HookRequest`]s.
+    pub hooks: Vec<HookAnswer>,
     /// How long the data plane needs after the route's status says that it is programmed
     /// ([`crate::provider::SETTLE`] unless configured).
     pub route_settle: Dur,
@@ -122,6 +125,17 @@ pub struct RouteView {
     pub split: Option<Split>,
     /// What its status says.
     pub observation: RouteObservation,
+}
+
+/// The answer to one [`super::HookRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookAnswer {
+    /// The hook's name.
+    pub hook: String,
+    /// The request's number; another number is ignored.
+    pub call: u64,
+    /// How the call ended.
+    pub outcome: HookOutcome,
 }
 
 /// The answer to one [`super::SampleRequest`].

@@ -1,12 +1,13 @@
 //! Before the first step: nothing is changed until everything that the run needs is there.
 
 use bellwether_api::{
+    hooks::HookKind,
     status::{FailureReason, Severity},
     strategy::{InstancesMode, StrategyKind},
 };
 
 use super::{
-    awaits, rollback,
+    awaits, hooking, rollback,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -32,7 +33,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         );
         return;
     }
-    if !ready {
+    if !ready || !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
         return;
     }
     let mut pinned: Vec<_> = turn
@@ -48,8 +49,8 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         turn.grant.workload, settled.replicas, settled.hash
     );
     turn.say(Severity::Info, "Started", message);
-    if turn.grant.plan.analysis.metrics.is_empty() && !turn.grant.plan.analysis.skip {
-        let message = "the plan has no metrics: readiness alone decides";
+    if hooking::nothing_judges(turn) && !turn.grant.plan.analysis.skip {
+        let message = "the plan has no metrics and no hooks: readiness alone decides";
         turn.say(Severity::Warn, "NothingConfigured", message.to_owned());
     }
     turn.state.stable = Some(settled);

@@ -14,7 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::stage::{Stage, StepVerdict};
+use super::{
+    hook_memory::HookMemory,
+    stage::{Stage, StepVerdict},
+};
 use crate::{
     provider::{Affinity, Split},
     settled::Settled,
@@ -97,6 +100,9 @@ pub struct RunState {
     /// Why each step was left, in the order of steps.
     #[serde(default)]
     pub verdicts: Vec<StepVerdict>,
+    /// How far the plan's hooks are.
+    #[serde(default)]
+    pub hooks: HookMemory,
     /// The hub's one-shot commands that were answered.
     #[serde(default)]
     pub hub: Answered,
@@ -140,6 +146,7 @@ impl RunState {
             check: 0,
             checks: Vec::new(),
             verdicts: Vec::new(),
+            hooks: HookMemory::default(),
             hub: Answered::default(),
             local: Answered::default(),
             executed: Vec::new(),

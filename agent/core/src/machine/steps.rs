@@ -12,6 +12,7 @@ use super::{
     awaits,
     checks::interval,
     gate::{gate, held},
+    hooking,
     judging::{Analysis, analysing},
     rollback,
     sizing::resize,
@@ -87,7 +88,7 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         );
         return;
     }
-    if !may_route(turn, step) {
+    if !may_route(turn, step) || !hooking::may_begin(turn, index, step) {
         return;
     }
     if step.splits() && turn.state.split().is_none() {

@@ -113,6 +113,16 @@ fn phase(turn: &Turn<'_>) -> Phase {
     if turn.holds_edit {
         return Phase::Paused;
     }
+    let at_gate = matches!(
+        stage,
+        Stage::Step {
+            part: StepPart::Gate { .. },
+            ..
+        }
+    );
+    if turn.closed.is_some() && !at_gate {
+        return Phase::Waiting;
+    }
     let step = usize::try_from(turn.state.step().unwrap_or(0)).ok();
     let last = step.is_some_and(|step| step + 1 >= turn.steps.len());
     let stands_by = step

@@ -1,8 +1,10 @@
 //! Runs against a small model of a cluster.
 
+mod approvals;
 mod commands;
 mod completing;
 mod faults;
+mod hooks;
 mod model;
 mod paths;
 mod promises;

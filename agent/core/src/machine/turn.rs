@@ -3,6 +3,7 @@
 use bellwether_api::{
     command::ExecutedCommand,
     duration::Dur,
+    hooks::HookKind,
     number::Weight,
     status::{Severity, WaitReason},
     strategy::{InstancesMode, Manual},
@@ -11,7 +12,8 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    decision::{Decision, Happening, SampleRequest},
+    decision::{Decision, Happening, HookRequest, SampleRequest},
+    hooking,
     observations::Observations,
     overlay::Overlay,
     stage::Stage,
@@ -38,6 +40,9 @@ pub(super) struct Turn<'a> {
     pub(super) waits: Vec<WaitReason>,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) sample: Option<SampleRequest>,
+    pub(super) hooks: Vec<HookRequest>,
+    /// The gate that hooks keep closed.
+    pub(super) closed: Option<HookKind>,
     /// A human or the hub stopped the run.
     pub(super) suspended: bool,
     /// A human's edit is held.
@@ -70,6 +75,8 @@ impl<'a> Turn<'a> {
             waits: Vec::new(),
             wake_at: None,
             sample: None,
+            hooks: Vec::new(),
+            closed: None,
             suspended: false,
             holds_edit: false,
             stands_still: false,
@@ -94,6 +101,8 @@ impl<'a> Turn<'a> {
         self.waits.clear();
         self.wake_at = None;
         self.sample = None;
+        self.hooks.clear();
+        self.closed = None;
         self.stands_still = false;
         self.approve_pending = false;
     }
@@ -138,7 +147,7 @@ impl<'a> Turn<'a> {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    fn push_wait(
+    pub(super) fn push_wait(
         &mut self,
         reason: &str,
         message: String,
@@ -211,8 +220,10 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn decision(mut self) -> Decision {
+        let mut after = Vec::new();
         if self.state.is_terminal() {
             self.clear();
+            after = hooking::farewell(&mut self);
         } else if self.waits.is_empty() {
             self.wait("Working", "the next change is being made");
         }
@@ -222,6 +233,8 @@ impl<'a> Turn<'a> {
             next: self.state,
             correct_drift: !self.holds_edit,
             sample: self.sample,
+            hooks: self.hooks,
+            after,
             waiting_on: self.waits,
             wake_at: self.wake_at,
             events: self.events,

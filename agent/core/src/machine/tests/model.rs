@@ -9,7 +9,7 @@ use bellwether_api::{
     number::Weight,
     reference::{NamespacedName, ObjectRef},
     rollout::{Advance, RolloutSpec},
-    status::FailureReason,
+    status::{FailureReason, Phase},
     strategy::Manual,
     track::RolloutTrackSpec,
 };
@@ -18,11 +18,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{
-    CanaryView, CanaryWant, Decision, Endpoints, MetricSample, Observations, Overlay, RouteView,
-    RunState, SampleRequest, Samples, ServiceView, Stage, decide,
+    CanaryView, CanaryWant, Decision, Endpoints, HookAnswer, HookRequest, MetricSample,
+    Observations, Overlay, RouteView, RunState, SampleRequest, Samples, ServiceView, Stage, decide,
 };
 use crate::{
     analysis::Sample,
+    hooks::outcome,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
@@ -107,6 +108,12 @@ pub(super) struct Cluster {
     pub(super) workload_exists: bool,
     pub(super) route_works: bool,
     pub(super) decisions: Vec<Decision>,
+    /// What each hook answers: a status, or `None` while it hangs. Hooks that are not named pass.
+    pub(super) hooks: BTreeMap<&'static str, Option<u16>>,
+    /// Every call of a hook, with the phase that it was told of.
+    pub(super) called: Vec<(String, Phase)>,
+    calls: BTreeSet<HookRequest>,
+    answers: Vec<HookAnswer>,
     /// `spec.replicas` as the run wants it; absent = `replicas`.
     shared: Option<u32>,
     paused: bool,
@@ -146,6 +153,10 @@ impl Cluster {
             workload_exists: true,
             route_works: true,
             decisions: Vec::new(),
+            hooks: BTreeMap::new(),
+            called: Vec::new(),
+            calls: BTreeSet::new(),
+            answers: Vec::new(),
             shared: None,
             paused: false,
             template: TemplateVersion::Old,
@@ -186,6 +197,7 @@ impl Cluster {
         if decision.next.check != self.decisions.last().map_or(0, |last| last.next.check) {
             self.samples = None;
         }
+        self.call(&decision);
         if decision.sample.is_some() {
             self.asked.clone_from(&decision.sample);
         }
@@ -198,6 +210,54 @@ impl Cluster {
         self.control();
         self.decisions.push(decision);
         self.decisions.last().expect("just pushed")
+    }
+
+    /// Makes the calls that are asked for, and forgets what is not.
+    fn call(&mut self, decision: &Decision) {
+        let phase = decision.summary.phase;
+        let after = decision.after.iter().map(|hook| (hook.clone(), phase));
+        self.called.extend(after);
+        self.answers.retain(|answer| {
+            let asked =
+                |request: &HookRequest| request.hook == answer.hook && request.call == answer.call;
+            decision.hooks.iter().any(asked)
+        });
+        let asked: BTreeSet<HookRequest> = decision.hooks.iter().cloned().collect();
+        for request in asked.difference(&self.calls) {
+            self.called.push((request.hook.clone(), phase));
+        }
+        self.calls = asked;
+    }
+
+    /// The process of the shell ends: what was asked and answered is gone.
+    pub(super) fn restart(&mut self) {
+        (self.asked, self.samples) = (None, None);
+        self.calls.clear();
+        self.answers.clear();
+    }
+
+    /// How often a hook was called.
+    pub(super) fn calls_of(&self, hook: &str) -> usize {
+        self.called.iter().filter(|(name, _)| name == hook).count()
+    }
+
+    fn answer(&mut self) {
+        for request in &self.calls {
+            let known =
+                |answer: &HookAnswer| answer.hook == request.hook && answer.call == request.call;
+            let status = self
+                .hooks
+                .get(request.hook.as_str())
+                .copied()
+                .unwrap_or(Some(200));
+            if let Some(status) = status.filter(|_| !self.answers.iter().any(known)) {
+                self.answers.push(HookAnswer {
+                    hook: request.hook.clone(),
+                    call: request.call,
+                    outcome: outcome(Some(status), ""),
+                });
+            }
+        }
     }
 
     /// Ticks until the run is over.
@@ -372,6 +432,7 @@ impl Cluster {
                 metrics: vec![metric],
             });
         }
+        self.answer();
         self.roll();
     }
 
@@ -515,6 +576,7 @@ impl Cluster {
                 },
             }],
             samples: self.samples.clone(),
+            hooks: self.answers.clone(),
             route_settle: Dur::from_millis(2_500),
             ..self.extra.clone()
         }

@@ -27,9 +27,14 @@ impl Cluster {
         assert_eq!(again.waiting_on, decision.waiting_on);
         assert_eq!(again.summary, decision.summary);
         assert_eq!(
-            (again.sample, again.wake_at),
-            (decision.sample.clone(), decision.wake_at)
+            (again.sample, again.hooks, again.wake_at),
+            (
+                decision.sample.clone(),
+                decision.hooks.clone(),
+                decision.wake_at
+            )
         );
+        assert!(again.after.is_empty(), "named twice");
         assert_eq!(decision.waiting_on.is_empty(), next.is_terminal());
         assert_eq!(decision.overlay, Overlay::of(next));
         assert!(

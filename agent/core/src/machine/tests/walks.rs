@@ -31,6 +31,8 @@ enum Event {
     Scale(u32),
     Say(Verb, Option<u32>),
     Set(u8, Option<u32>),
+    Hook(&'static str, Option<u16>),
+    Restart,
     Abort,
 }
 
@@ -56,6 +58,15 @@ fn events() -> impl Strategy<Value = Event> {
             .prop_map(|(verb, step)| Event::Say(verb, step)),
         1 => (0u8..=100, prop_oneof![Just(None), (0u32..5).prop_map(Some)])
             .prop_map(|(weight, pods)| Event::Set(weight, pods)),
+        3 => (
+            prop_oneof![
+                Just("confirm"), Just("accept"), Just("load"), Just("rise"), Just("promote"),
+                Just("emergency")
+            ],
+            prop_oneof![Just(None), Just(Some(200)), Just(Some(200)), Just(Some(403))]
+        )
+            .prop_map(|(hook, status)| Event::Hook(hook, status)),
+        1 => Just(Event::Restart),
         1 => Just(Event::Abort),
     ]
 }
@@ -95,6 +106,10 @@ fn apply(cluster: &mut Cluster, event: &Event, id: u64) {
             cluster.set_weight(id, set);
         }
         Event::Say(verb, step) => cluster.queue(id, *verb, *step),
+        Event::Hook(hook, status) => {
+            cluster.hooks.insert(hook, *status);
+        }
+        Event::Restart => cluster.restart(),
         Event::Abort => {
             let abort = Abort {
                 cause: AbortCause::Manual,
@@ -144,13 +159,18 @@ proptest! {
     fn every_history_keeps_the_rules_and_ends(
         form in 0usize..FORMS,
         pauses in any::<bool>(),
+        hooked in any::<bool>(),
         history in prop::collection::vec(events(), 0..250),
     ) {
         let mut spec = form_of(form);
         if pauses {
             spec.analysis.on_failure = AnalysisFailure::Pause;
         }
+        if hooked {
+            spec.hooks = super::hooks::one_of_each();
+        }
         let mut cluster = Cluster::new(spec);
+        cluster.hooks.insert("emergency", Some(403));
         for (id, event) in (1..).zip(&history) {
             apply(&mut cluster, event, id);
         }
@@ -160,6 +180,8 @@ proptest! {
         cluster.metric = Some(100.0);
         (cluster.canary_works, cluster.new_works, cluster.old_works) = (true, true, true);
         cluster.route_works = true;
+        cluster.hooks.clear();
+        cluster.hooks.insert("emergency", Some(403));
         for id in 1_000..1_003 {
             for _ in 0..120 {
                 cluster.tick(5);
@@ -176,5 +198,6 @@ proptest! {
             cluster.tick(5);
         }
         cluster.assert_clean(version);
+        assert!(cluster.calls_of("done") <= 1, "called twice after the end");
     }
 }
