@@ -5,6 +5,7 @@
 
 mod begin;
 mod canary;
+mod in_place;
 mod objects;
 mod observe;
 mod own_routes;

@@ -3,6 +3,8 @@
 mod commands;
 mod completing;
 mod faults;
+mod in_place;
+mod in_place_model;
 mod model;
 mod paths;
 mod refusals;
