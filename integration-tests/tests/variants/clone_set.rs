@@ -6,10 +6,7 @@ use bellwether_api::{
     view::{ClusterPhase, RunPhase, RunView},
 };
 use bellwether_integration_tests::{
-    cluster::Member,
-    fixture::cluster_view,
-    suite::Case,
-    wait::until,
+    cluster::Member, fixture::cluster_view, suite::Case, wait::until,
 };
 use serde_json::{Value, json};
 
@@ -146,7 +143,12 @@ fn live(members: &Members, member: &Member) -> Result<Value> {
 }
 
 /// Waits until the CloneSet runs `version` with this partition; `None` = it has none.
-fn written(members: &Members, member: &Member, version: &str, partition: Option<u32>) -> Result<()> {
+fn written(
+    members: &Members,
+    member: &Member,
+    version: &str,
+    partition: Option<u32>,
+) -> Result<()> {
     let what = format!("{version} with partition {partition:?}");
     until(LIMIT, &what, || {
         let live = live(members, member)?;
@@ -197,12 +199,16 @@ fn by_partition(members: &Members) -> Result<()> {
     members.cli.apply(&documents(members, "v2"))?;
     written(members, member, "v2", Some(6))?;
     play(members, member, 4, 3)?;
-    wait(members, "the last pod of the batch to be waited for", |view| {
-        cluster_view(view, cluster).is_ok_and(|cluster| {
-            let waits = cluster.tracks.iter().flat_map(|track| &track.waiting_on);
-            waits.into_iter().any(|wait| wait.reason == "PodsNotReady")
-        })
-    })?;
+    wait(
+        members,
+        "the last pod of the batch to be waited for",
+        |view| {
+            cluster_view(view, cluster).is_ok_and(|cluster| {
+                let waits = cluster.tracks.iter().flat_map(|track| &track.waiting_on);
+                waits.into_iter().any(|wait| wait.reason == "PodsNotReady")
+            })
+        },
+    )?;
     play(members, member, 4, 4)?;
     waits_at(members, 0, 4)?;
     written(members, member, "v2", Some(6))?;
