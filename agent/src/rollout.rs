@@ -8,6 +8,7 @@ mod calls;
 mod canary;
 mod jobs;
 mod loads;
+mod in_place;
 mod objects;
 mod observe;
 mod own_routes;

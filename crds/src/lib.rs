@@ -33,6 +33,7 @@ pub mod track;
 pub mod traffic;
 pub mod validate;
 pub mod view;
+pub mod workload_adapter;
 
 /// The API group of every kind.
 pub const GROUP: &str = "bellwether.dev";

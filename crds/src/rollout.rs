@@ -12,7 +12,7 @@ pub use crate::{
         InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
     },
 };
-use crate::{duration::Dur, hooks::Hook, traffic::Traffic};
+use crate::{duration::Dur, hooks::Hook, traffic::Traffic, workload_adapter::WorkloadAdapter};
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
 ///
@@ -93,15 +93,19 @@ fn default_history_limit() -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadRef {
-    /// Group and version; `apps/v1`.
+    /// Group and version, such as `apps/v1`.
     pub api_version: String,
-    /// The kind; `Deployment`.
+    /// The kind: `Deployment`; with `strategy.batch` `StatefulSet`, `CloneSet`, or any kind that has
+    /// an `adapter`.
     pub kind: String,
     /// The namespace in the member cluster; absent = the application's target namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The name.
     pub name: String,
+    /// Where the kind keeps what an update in place needs; absent = known for the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<WorkloadAdapter>,
 }
 
 /// Names the apex Service.

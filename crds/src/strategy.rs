@@ -27,7 +27,7 @@ pub struct Strategy {
     /// A copy of full size takes all traffic at once; the old version stands by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blue_green: Option<BlueGreen>,
-    /// The workload is updated in place, some pods at a time. Not supported yet.
+    /// The workload is updated in place, some pods at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
 }
@@ -216,16 +216,17 @@ pub struct BatchStep {
     /// A name for people; absent = its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Pods of the new version after this step.
+    /// Pods of the new version after this step, those of earlier steps among them; a share is rounded
+    /// up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
-    /// The share of traffic; absent = the share of pods.
+    /// The share of traffic; absent = the share of pods. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
-    /// Requests that go to the new version whatever the weight.
+    /// Requests that go to the new version whatever the weight. Not supported yet.
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
-    /// How the step is left.
+    /// How the step is left; Manual unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance: Option<Advance>,
     /// How long `advance: After` stays on the step after its checks pass.
@@ -247,6 +248,10 @@ pub struct Instances {
     /// when the run begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<u32>,
+    /// The share of a batch's new pods that must be ready before it counts, for InPlace alone; 100%
+    /// unless set. It is rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_threshold: Option<IntOrPercent>,
 }
 
 fn default_min_replicas() -> u32 {
@@ -259,6 +264,7 @@ impl Default for Instances {
             mode: InstancesMode::default(),
             min_replicas: default_min_replicas(),
             max_replicas: None,
+            ready_threshold: None,
         }
     }
 }
@@ -271,7 +277,7 @@ pub enum InstancesMode {
     Surge,
     /// From the user's workload, which shrinks as the canary grows.
     FixedTotal,
-    /// From the user's workload, whose pods are updated. Not supported yet.
+    /// From the user's workload, whose pods are updated; what `strategy.batch` does, and nothing else.
     InPlace,
 }
 

@@ -10,6 +10,7 @@ mod finding;
 mod fleet;
 mod governed;
 mod hooks;
+mod in_place;
 mod manifests;
 mod matching;
 mod metric_template;

@@ -74,13 +74,6 @@ fn exactly_one_strategy() {
         "  strategy: {type: BlueGreen, canary: {stepWeight: 10}}",
         &["strategy.type: the strategy that is set is canary; leave type out"],
     );
-    check(
-        "  strategy: {batch: {steps: [{replicas: 10}]}}",
-        &[
-            "strategy.batch: updates in place are not supported by this version of Bellwether; the \
-             nearest is canary with steps that name replicas",
-        ],
-    );
 }
 
 #[test]
@@ -178,8 +171,8 @@ fn sizes() {
     for (instances, expected) in [
         (
             "{mode: InPlace}",
-            "instances.mode: InPlace is not supported by this version of Bellwether; use Surge or \
-             FixedTotal",
+            "instances.mode: InPlace is what strategy.batch does, and this plan has none; use Surge \
+             or FixedTotal",
         ),
         (
             "{maxReplicas: 3}",

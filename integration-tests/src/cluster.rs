@@ -166,6 +166,42 @@ impl Member {
         Ok(())
     }
 
+    /// Creates a cluster-scoped object.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn create_cluster_scoped(&self, object: &Value) -> Result<()> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let api_version = text("/apiVersion").context("apiVersion")?;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = GroupVersionKind::gvk(group, version, text("/kind").context("kind")?);
+        let api: Api<DynamicObject> =
+            Api::all_with(self.client.clone(), &ApiResource::from_gvk(&kind));
+        let object: DynamicObject = serde_json::from_value(object.clone())?;
+        self.runtime
+            .block_on(api.create(&PostParams::default(), &object))?;
+        Ok(())
+    }
+
+    /// Changes an object's status by a merge patch, as its controller would.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn patch_status(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<()> {
+        let api = self.api(api_version, kind, namespace)?;
+        let parameters = PatchParams::default();
+        self.runtime
+            .block_on(api.patch_status(name, &parameters, &Patch::Merge(patch)))?;
+        Ok(())
+    }
+
     /// Deletes one object.
     ///
     /// # Errors

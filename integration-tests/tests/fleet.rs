@@ -2,6 +2,8 @@
 //! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
+#[path = "fleet/batches.rs"]
+mod batches;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/control.rs"]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         deletion::CASES,
         control::CASES,
         strategies::CASES,
+        batches::CASES,
         sync::CASES,
         ownership::CASES,
         rollback::CASES,

@@ -4,6 +4,8 @@
 
 #[path = "variants/brakes.rs"]
 mod brakes;
+#[path = "variants/clone_set.rs"]
+mod clone_set;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/parcel.rs"]
@@ -38,7 +40,7 @@ const CONTROL_PLANE: usize = 5;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let together = [members::TOGETHER, brakes::CASES].concat();
+    let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
     let cases = Cases {
         real: real::CASES,
         together: &together,

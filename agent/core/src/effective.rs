@@ -1,6 +1,6 @@
 //! What `bellwether-sync` applies: the rendered objects with a run's overlay on them.
 
-use bellwether_api::{reference::ObjectRef, traffic::Provider};
+use bellwether_api::{reference::ObjectRef, traffic::Provider, workload_adapter::WorkloadAdapter};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,8 @@ pub struct Governed<'a> {
     pub old_template: Option<&'a Value>,
     /// The user's objects that are split; empty = no traffic is.
     pub routes: &'a [GovernedRoute],
+    /// Where the workload's kind keeps what a run in place needs; absent = it has none.
+    pub adapter: Option<&'a WorkloadAdapter>,
     /// What the run wants.
     pub overlay: &'a Overlay,
 }
@@ -99,6 +101,10 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             if let Some(replicas) = run.overlay.replicas {
                 object["spec"]["replicas"] = json!(replicas);
             }
+            if let (Some(partition), Some(adapter)) = (run.overlay.in_place.partition, run.adapter)
+            {
+                set(&mut object, &adapter.partition, json!(partition));
+            }
         }
         "Service" => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
@@ -108,6 +114,18 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         _ => {}
     }
     object
+}
+
+/// Sets what a JSON pointer points to, and the objects on the way there.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    for key in pointer.split('/').skip(1) {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[key];
+    }
+    *at = value;
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The run of one governed Deployment: observations in, the wanted overlay out.
+//! The run of one governed workload: observations in, the wanted overlay out.
 //!
 //! The shell observes the cluster, calls [`decide()`], saves `next` by compare-and-set, and then makes
 //! the cluster match `overlay`. An overlay names the whole wanted state, never a change, so that a
@@ -14,6 +14,7 @@ mod decision;
 mod gate;
 mod hook_memory;
 mod hooking;
+mod in_place;
 mod judging;
 mod observations;
 mod overlay;
@@ -33,11 +34,12 @@ pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, SampleRequest};
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
-    CanaryView, Endpoints, HookAnswer, MetricSample, Observations, RouteView, Samples, ServiceView,
+    CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RouteView, Samples,
+    ServiceView,
 };
-pub use overlay::{CanaryWant, Overlay, ServicePin};
+pub use overlay::{CanaryWant, InPlaceWant, Overlay, ServicePin};
 pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};
-pub use state::{Answered, Clock, ReadStateError, RunState, STATE_VERSION};
+pub use state::{Answered, Clock, InPlace, ReadStateError, RunState, STATE_VERSION};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! How many pods a version needs for a share of the traffic.
 
-use bellwether_api::number::Weight;
+use bellwether_api::number::{IntOrPercent, Weight};
 
 use crate::weights::PlannedStep;
 
@@ -21,6 +21,24 @@ pub fn canary_pods(step: &PlannedStep, stable: u32, min_replicas: u32) -> u32 {
             .min(stable),
         None => 0,
     }
+}
+
+/// Returns the new pods after a step of an update in place, of `total` in all: a share is rounded up,
+/// a count taken as written, at least 1 and never above `total`. A step without a size takes all.
+#[must_use]
+pub fn batch_pods(replicas: Option<IntOrPercent>, total: u32) -> u32 {
+    replicas
+        .unwrap_or(IntOrPercent::Percent(100))
+        .ceil_of(total)
+        .max(1)
+        .min(total)
+}
+
+/// Returns how many of a batch's `granted` pods must be ready, rounded up: all of them without a
+/// threshold.
+#[must_use]
+pub fn ready_enough(threshold: Option<IntOrPercent>, granted: u32) -> u32 {
+    batch_pods(threshold, granted)
 }
 
 /// Returns the old version's pods when both versions share `total`: what is left beside the
@@ -144,6 +162,46 @@ mod tests {
         }
         assert_eq!(sized(0, 0, 1, Some(IntOrPercent::Int(3))), 3);
         assert_eq!(sized(0, 100, 0, Some(IntOrPercent::Int(0))), 1);
+    }
+
+    #[test]
+    fn batches_count_all_new_pods() {
+        use IntOrPercent::{Int, Percent};
+        for (replicas, total, expected) in [
+            (Percent(20), 10, 2),
+            (Int(5), 10, 5),
+            (Percent(200), 10, 10),
+            (Int(200), 10, 10),
+            (Percent(20), 5, 1),
+            (Percent(40), 5, 2),
+            (Percent(60), 5, 3),
+            (Percent(80), 5, 4),
+            (Percent(100), 5, 5),
+            (Percent(20), 3, 1),
+            (Percent(40), 3, 2),
+            (Percent(60), 3, 2),
+            (Percent(80), 3, 3),
+            (Percent(90), 3, 3),
+            (Percent(1), 1, 1),
+            (Percent(1), 500, 5),
+            (Int(4), 12, 4),
+            (Percent(50), 12, 6),
+            (Int(4), 0, 0),
+        ] {
+            assert_eq!(
+                batch_pods(Some(replicas), total),
+                expected,
+                "{replicas} of {total}"
+            );
+        }
+        assert_eq!(batch_pods(None, 7), 7);
+        for (percent, granted, expected) in
+            [(80, 1, 1), (80, 3, 3), (80, 6, 5), (80, 10, 8), (1, 10, 1)]
+        {
+            let needed = ready_enough(Some(Percent(percent)), granted);
+            assert_eq!(needed, expected, "{percent} % of {granted}");
+        }
+        assert_eq!(ready_enough(None, 6), 6);
     }
 
     /// The table of the fixed-total mode: 4 pods in steps of 20 %.

@@ -4,7 +4,9 @@ use bellwether_api::{
     duration::Dur,
     matching::Match,
     number::{IntOrPercent, Weight},
-    strategy::{AbTest, Advance, AnalysisTraffic, BlueGreen, Canary, Step, Strategy},
+    strategy::{
+        AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Step, Strategy,
+    },
 };
 
 /// One step of a plan, with every default filled in.
@@ -79,6 +81,9 @@ pub fn planned_steps(strategy: &Strategy) -> Vec<PlannedStep> {
             blue_green: Some(plan),
             ..
         } => blue_green_steps(plan),
+        Strategy {
+            batch: Some(batch), ..
+        } => batch_steps(batch),
         _ => Vec::new(),
     }
 }
@@ -185,6 +190,23 @@ fn blue_green_steps(plan: &BlueGreen) -> Vec<PlannedStep> {
         ..PlannedStep::of_weight(Weight::ZERO, Advance::Auto).named("test")
     };
     vec![tested, switched.named("switch")]
+}
+
+/// Every step waits for a human unless it says otherwise, the last one too.
+fn batch_steps(batch: &Batch) -> Vec<PlannedStep> {
+    let step = |step: &BatchStep| {
+        let advance = step.advance.unwrap_or(Advance::Manual);
+        PlannedStep {
+            name: step.name.clone(),
+            replicas: step.replicas,
+            after: step
+                .after
+                .filter(|_| advance == Advance::After)
+                .unwrap_or_default(),
+            ..PlannedStep::of_weight(Weight::ZERO, advance)
+        }
+    };
+    batch.steps.iter().map(step).collect()
 }
 
 fn linear_weights(canary: &Canary) -> Vec<Weight> {

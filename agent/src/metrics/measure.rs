@@ -126,7 +126,12 @@ impl Measurement {
             service: subject.service.to_owned(),
             port: subject.port,
             route,
-            side: Side::Canary,
+            // Updated in place, the new version has pods of the workload's own name.
+            side: if subject.plan.strategy.batch.is_some() {
+                Side::Stable
+            } else {
+                Side::Canary
+            },
         };
         let asked = subject
             .plan

@@ -62,13 +62,19 @@ pub fn refusals(bundle: &Bundle, changes: &[TemplateChange]) -> Vec<String> {
 
 fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     let workload = workload_of(bundle, rollout);
-    if (workload.api_version.as_str(), workload.kind.as_str()) != ("apps/v1", "Deployment") {
+    let scene = super::scene::Scene::of(bundle, rollout);
+    let deployment =
+        (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
+    let in_place = rollout.spec.strategy.batch.is_some();
+    if !in_place && !deployment {
         return Some(format!(
             "rollout {}: {workload} is no apps/v1 Deployment",
             rollout.name
         ));
     }
-    let scene = super::scene::Scene::of(bundle, rollout);
+    if in_place && let Some(why) = unfit(bundle, &scene) {
+        return Some(format!("rollout {}: {workload}: {why}", rollout.name));
+    }
     let missing = scene
         .service
         .iter()
@@ -81,6 +87,14 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
             Some(format!("rollout {}: {}: {why}", rollout.name, route.target))
         })
     })
+}
+
+/// Why a workload could not be updated in place; absent = it can.
+fn unfit(bundle: &Bundle, scene: &super::scene::Scene) -> Option<String> {
+    let Some(adapter) = &scene.adapter else {
+        return Some("nothing is known of how its kind holds pods back".to_owned());
+    };
+    adapter.unfit(find(bundle, &scene.workload)?)
 }
 
 /// Why a route could not carry any share at all; absent = it can.

@@ -64,6 +64,7 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
             .as_ref()
             .and_then(|object| object.pointer("/spec/template")),
         routes: &scene.routes,
+        adapter: scene.adapter.as_ref(),
         overlay: &overlay,
     };
     let all = all_carry(&scene.routes, &overlay.split, wanted);

@@ -13,6 +13,7 @@ use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
 use serde_json::Value;
 
 use super::{
+    in_place,
     run::Run,
     scene::{Live, find},
     telling::Notes,
@@ -82,7 +83,18 @@ impl Run {
             fresh: true,
             workload: workload
                 .filter(|object| !views::is_deleting(object))
-                .map(|object| views::deployment(object, template)),
+                .map(|object| match &scene.adapter {
+                    Some(adapter) => in_place::workload(object, adapter, template),
+                    None => views::deployment(object, template),
+                }),
+            in_place: workload
+                .filter(|object| !views::is_deleting(object))
+                .zip(scene.adapter.as_ref())
+                .map(|(object, adapter)| {
+                    let written =
+                        (seen.applied.contains(&scene.workload)).then(|| self.overlay().in_place);
+                    in_place::view(object, adapter, &live.own_pods, written)
+                }),
             replica_sets: live
                 .replica_sets
                 .iter()
@@ -98,7 +110,7 @@ impl Run {
             autoscalers: live
                 .autoscalers
                 .iter()
-                .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
+                .filter(|autoscaler| views::targets(autoscaler, &scene.workload))
                 .map(kind_and_name)
                 .collect(),
             foreign_objects: [&live.canary, &live.canary_service]

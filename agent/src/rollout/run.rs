@@ -329,6 +329,14 @@ impl Run {
             };
             (key, Wants::Any)
         };
+        if self.scene.adapter.is_some() {
+            let workload = &self.scene.workload;
+            return [
+                any(&workload.api_version, &workload.kind),
+                any("bellwether.dev/v1alpha1", "RolloutTrack"),
+            ]
+            .into();
+        }
         let mut interests: BTreeMap<WatchKey, Wants> = [
             any("apps/v1", "Deployment"),
             any("apps/v1", "ReplicaSet"),
@@ -567,6 +575,16 @@ impl Run {
         self.canary
             .hold(cluster, &self.scene, &self.track, versions, want, dirty)
             .await
+    }
+
+    /// Takes away what keeps a workload that is updated in place from going back. Call it with what
+    /// was decided on.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn clear_the_way(&self, cluster: &Cluster, live: &Live) -> Result<(), RunError> {
+        let want = self.overlay().in_place;
+        Ok(self.scene.clear_the_way(cluster, live, &want).await?)
     }
 
     /// Removes the track of a run that is over.

@@ -12,6 +12,7 @@ use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     reference::ObjectRef,
     rollout::PortRef,
+    workload_adapter::WorkloadAdapter,
 };
 use futures::future::try_join_all;
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub struct Scene {
     pub namespace: String,
     /// The governed workload.
     pub workload: ObjectRef,
+    /// How the workload is updated in place; absent = a copy runs beside it.
+    pub adapter: Option<WorkloadAdapter>,
     /// The apex Service; absent = no traffic is split.
     pub service: Option<ObjectRef>,
     /// The user's objects that split traffic; empty = none is split.
@@ -75,6 +78,9 @@ impl Scene {
             routes,
             label,
             canary_labels,
+            adapter: (rollout.spec.strategy.batch.is_some())
+                .then(|| WorkloadAdapter::of(&rollout.spec.workload))
+                .flatten(),
             workload,
             namespace,
         }
@@ -85,6 +91,9 @@ impl Scene {
     /// # Errors
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
     pub async fn look(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
+        if self.adapter.is_some() {
+            return self.look_in_place(cluster).await;
+        }
         let namespace = Some(self.namespace.as_str());
         let space = ObjectRef {
             api_version: "v1".to_owned(),
@@ -142,6 +151,7 @@ impl Scene {
             routes,
             own_routes,
             canary_pods,
+            own_pods: Vec::new(),
             selected_pods,
             deployments,
             stateful_and_daemon_sets: stateful_sets.into_iter().chain(daemon_sets).collect(),
@@ -376,6 +386,8 @@ pub struct Live {
     pub own_routes: Vec<Option<Value>>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
+    /// The pods that a workload which is updated in place selects; empty for any other.
+    pub own_pods: Vec<Value>,
     /// Metadata of the pods of each Service that is to be pinned and is not yet.
     pub selected_pods: BTreeMap<String, Vec<Value>>,
     /// All Deployments of the namespace.

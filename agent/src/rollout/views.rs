@@ -6,11 +6,12 @@ use bellwether_agent_core::{
     machine::{CanaryView, Endpoints},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
+use bellwether_api::reference::ObjectRef;
 use serde_json::Value;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-fn text(object: &Value, path: &str) -> String {
+pub(super) fn text(object: &Value, path: &str) -> String {
     object
         .pointer(path)
         .and_then(Value::as_str)
@@ -18,7 +19,7 @@ fn text(object: &Value, path: &str) -> String {
         .to_owned()
 }
 
-fn count(object: &Value, path: &str) -> u32 {
+pub(super) fn count(object: &Value, path: &str) -> u32 {
     object
         .pointer(path)
         .and_then(Value::as_u64)
@@ -26,7 +27,7 @@ fn count(object: &Value, path: &str) -> u32 {
         .unwrap_or(0)
 }
 
-fn number(object: &Value, path: &str) -> i64 {
+pub(super) fn number(object: &Value, path: &str) -> i64 {
     object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
 }
 
@@ -103,7 +104,7 @@ pub fn replica_set(object: &Value) -> ReplicaSetView {
     }
 }
 
-fn controller_uid(object: &Value) -> String {
+pub(super) fn controller_uid(object: &Value) -> String {
     object
         .pointer("/metadata/ownerReferences")
         .and_then(Value::as_array)
@@ -134,7 +135,7 @@ pub fn canary(object: &Value, pods: &[Value]) -> CanaryView {
 }
 
 /// Why pods do not become ready, in the cluster's own words; empty = nothing is known.
-fn trouble(deployment: &Value, pods: &[Value]) -> String {
+pub(super) fn trouble(workload: &Value, pods: &[Value]) -> String {
     let waiting = pods.iter().flat_map(|pod| {
         ["/status/initContainerStatuses", "/status/containerStatuses"]
             .into_iter()
@@ -158,7 +159,7 @@ fn trouble(deployment: &Value, pods: &[Value]) -> String {
             return sentence(&text(condition, "/reason"), &text(condition, "/message"));
         }
     }
-    match condition(deployment, "ReplicaFailure") {
+    match condition(workload, "ReplicaFailure") {
         Some(condition) if text(condition, "/status") == "True" => {
             sentence(&text(condition, "/reason"), &text(condition, "/message"))
         }
@@ -175,7 +176,7 @@ fn sentence(reason: &str, message: &str) -> String {
     }
 }
 
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object
         .pointer("/status/conditions")
         .and_then(Value::as_array)?
@@ -220,11 +221,13 @@ pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
     endpoints
 }
 
-/// Tells whether an autoscaler targets the Deployment `workload`.
-pub fn targets(autoscaler: &Value, workload: &str) -> bool {
-    let kind = text(autoscaler, "/spec/scaleTargetRef/kind");
-    text(autoscaler, "/spec/scaleTargetRef/name") == workload
-        && (kind.is_empty() || kind == "Deployment")
+/// Tells whether an autoscaler targets the workload.
+pub fn targets(autoscaler: &Value, workload: &ObjectRef) -> bool {
+    let kind = match text(autoscaler, "/spec/scaleTargetRef/kind") {
+        kind if kind.is_empty() => "Deployment".to_owned(),
+        kind => kind,
+    };
+    text(autoscaler, "/spec/scaleTargetRef/name") == workload.name && kind == workload.kind
 }
 
 #[cfg(test)]

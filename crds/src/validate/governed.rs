@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     finding::Findings,
+    in_place,
     manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of, namespace_of},
     routes,
 };
@@ -60,6 +61,7 @@ pub(super) fn check(
     };
     autoscalers(findings, &path.key("workload"), workload, &manifests);
     fixed_total(findings, &path.key("instances"), rollout, workload);
+    in_place::governed(findings, &path.key("workload"), rollout, workload);
     if let Some(service) = &rollout.service {
         let at = path.key("service");
         apex(findings, &at, service, workload, &manifests);

@@ -34,6 +34,7 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
         let at = path.index(index);
         one(findings, &at, hook);
         never_called(findings, &at.key("type"), hook.kind, rollout);
+        without_traffic(findings, &at, hook, rollout);
         if !seen.insert(hook.name.as_str()) {
             let message = format!("two hooks are named {:?}", hook.name);
             findings.error(&at.key("name"), message);
@@ -75,6 +76,30 @@ fn never_called(findings: &mut Findings, path: &FieldPath, kind: HookKind, rollo
         findings.error(
             path,
             "canary.manual has its weight set by a human, who is not asked again by a hook",
+        );
+    }
+}
+
+/// Refuses what needs a canary's traffic in a plan that updates in place.
+fn without_traffic(findings: &mut Findings, path: &FieldPath, hook: &Hook, rollout: &RolloutSpec) {
+    if rollout.strategy.batch.is_none() {
+        return;
+    }
+    let before_traffic = matches!(
+        hook.kind,
+        HookKind::PreRollout | HookKind::ConfirmTrafficIncrease
+    );
+    if before_traffic {
+        let kind = hook.kind;
+        findings.error(
+            &path.key("type"),
+            format!("a batch splits no traffic: a {kind:?} hook is never called; use ConfirmRollout or Rollout"),
+        );
+    }
+    if hook.load().is_some_and(|load| load.url.is_none()) {
+        findings.error(
+            &path.key("load"),
+            "a batch has no canary Service that could get the load; name a url",
         );
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     analysis,
     finding::{Finding, Findings, Validated},
-    hooks, names, strategy, traffic,
+    hooks, in_place, names, strategy, traffic,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
@@ -70,6 +70,7 @@ pub(super) fn inline(findings: &mut Findings, path: &FieldPath, rollout: &Rollou
 }
 
 fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
+    in_place::workload(findings, &path.key("workload"), rollout);
     workload(findings, &path.key("workload"), &rollout.workload);
     if let Some(service) = &rollout.service {
         service_ref(findings, &path.key("service"), service);
@@ -98,16 +99,6 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
 }
 
 fn workload(findings: &mut Findings, path: &FieldPath, workload: &WorkloadRef) {
-    if (workload.api_version.as_str(), workload.kind.as_str()) != ("apps/v1", "Deployment") {
-        findings.error(
-            path,
-            format!(
-                "a rollout of {} {} ({}) is not supported by this version of Bellwether; only \
-                 apps/v1 Deployments are",
-                workload.kind, workload.name, workload.api_version
-            ),
-        );
-    }
     names::name(findings, &path.key("name"), &workload.name);
     if let Some(namespace) = &workload.namespace {
         names::name(findings, &path.key("namespace"), namespace);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     finding::Findings,
+    in_place,
     matching::{self, is_token},
     names,
 };
@@ -35,12 +36,9 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     if let Some(plan) = &strategy.blue_green {
         blue_green(findings, &at.key("blueGreen"), plan, rollout);
     }
-    if strategy.batch.is_some() {
-        findings.error(
-            &at.key("batch"),
-            "updates in place are not supported by this version of Bellwether; the nearest is \
-             canary with steps that name replicas",
-        );
+    if let Some(plan) = &strategy.batch {
+        in_place::batch(findings, &at.key("batch"), plan);
+        in_place::rest(findings, path, rollout);
     }
     instances(findings, path, &rollout.instances, strategy);
     if let Some(affinity) = &rollout.session_affinity {
@@ -77,7 +75,7 @@ fn exactly_one(findings: &mut Findings, path: &FieldPath, strategy: &Strategy) {
         }
         [] => findings.error(
             path,
-            "exactly one strategy must be set: canary, abTest or blueGreen",
+            "exactly one strategy must be set: canary, abTest, blueGreen or batch",
         ),
         [_, second, ..] => findings.error(
             &path.key(second),
@@ -296,10 +294,16 @@ fn instances(
             "a canary without pods cannot take traffic; use at least 1",
         );
     }
+    in_place::ready_threshold(findings, &at.key("readyThreshold"), instances, strategy);
     match (instances.mode, instances.max_replicas) {
-        (InstancesMode::InPlace, _) => findings.error(
+        (InstancesMode::InPlace, Some(_)) => findings.error(
+            &at.key("maxReplicas"),
+            "an update in place adds no pods; leave it out",
+        ),
+        (InstancesMode::InPlace, None) if strategy.batch.is_some() => {}
+        (InstancesMode::InPlace, None) => findings.error(
             &at.key("mode"),
-            "InPlace is not supported by this version of Bellwether; use Surge or FixedTotal",
+            "InPlace is what strategy.batch does, and this plan has none; use Surge or FixedTotal",
         ),
         (InstancesMode::Surge, Some(_)) => findings.error(
             &at.key("maxReplicas"),
@@ -331,6 +335,10 @@ fn fixed_total(findings: &mut Findings, path: &FieldPath, strategy: &Strategy) {
         Some(StrategyKind::BlueGreen) => findings.error(
             &mode,
             "blue-green keeps both versions at full size; use Surge",
+        ),
+        Some(StrategyKind::Batch) => findings.error(
+            &mode,
+            "a batch updates pods where they are; use InPlace, or leave mode out",
         ),
         _ => {}
     }

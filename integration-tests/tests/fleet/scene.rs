@@ -181,14 +181,20 @@ impl Scene {
     }
 
     /// Applies `written` to a namespace of its own and compares what the API server made of it.
-    fn assert_equals_fresh(&self, member: &Member, written: &Value, live: &Value) -> Result<()> {
+    pub fn assert_equals_fresh(
+        &self,
+        member: &Member,
+        written: &Value,
+        live: &Value,
+    ) -> Result<()> {
         let fresh_namespace = format!("{}-fresh", self.name);
         member.create_namespace(&fresh_namespace)?;
         let mut copy = written.clone();
         copy["metadata"]["namespace"] = fresh_namespace.clone().into();
         let kind = written["kind"].as_str().context("kind")?;
         let name = written["metadata"]["name"].as_str().context("name")?;
-        if kind == "Deployment" {
+        let runs_pods = matches!(kind, "Deployment" | "StatefulSet");
+        if runs_pods {
             // The comparison is of what is written down; no pods are needed for it.
             copy["spec"]["replicas"] = 0.into();
         }
@@ -198,7 +204,7 @@ impl Scene {
             .context("it was just created")?;
         member.delete(api_version(kind), kind, &fresh_namespace, name)?;
         let (mut fresh, live_plain) = (plain(&fresh), plain(live));
-        if kind == "Deployment" {
+        if runs_pods {
             fresh["spec"]["replicas"] = written["spec"]["replicas"].clone();
         }
         ensure!(

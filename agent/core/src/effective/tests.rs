@@ -1,9 +1,11 @@
-use bellwether_api::{number::Weight, reference::ObjectRef, traffic::Provider};
+use bellwether_api::{
+    number::Weight, reference::ObjectRef, traffic::Provider, workload_adapter::WorkloadAdapter,
+};
 use serde_json::{Value, json};
 
 use super::{Governed, GovernedRoute, effective};
 use crate::{
-    machine::{CanaryWant, Overlay, ServicePin},
+    machine::{CanaryWant, InPlaceWant, Overlay, ServicePin},
     provider::{Names, Split},
     settled::TemplateVersion,
 };
@@ -50,6 +52,7 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
                 rules: Vec::new(),
             },
         }],
+        adapter: None,
         overlay,
     };
     effective(&rendered(), &[governed])
@@ -67,6 +70,7 @@ fn a_run_touches_what_it_names_and_nothing_else() {
         replicas: Some(3),
         split: Split::by_weight(Weight::new(30).expect("a weight")),
         canary: Some(CanaryWant { replicas: 2 }),
+        in_place: InPlaceWant::default(),
     };
     let mut expected = rendered();
     expected[0]["spec"]["template"] = json!({"spec": {"image": "web:1"}});
@@ -95,4 +99,89 @@ fn a_failed_revision_stays_held() {
         json!({"spec": {"image": "web:1"}})
     );
     assert_eq!(held[1..], rendered()[1..]);
+}
+
+/// What is applied of a workload of `kind` whose spec, beside template and replicas, is `spec`.
+fn held(kind: &str, adapter: &WorkloadAdapter, spec: Value, overlay: &Overlay) -> Value {
+    let workload = ObjectRef {
+        api_version: "v1".into(),
+        kind: kind.into(),
+        namespace: Some("shop".into()),
+        name: "db".into(),
+    };
+    let mut object = json!({"kind": kind, "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"replicas": 10, "template": {"spec": {"image": "db:2"}}}});
+    for (key, value) in spec.as_object().expect("fields").clone() {
+        object["spec"][key] = value;
+    }
+    let governed = Governed {
+        workload: &workload,
+        old_template: Some(&json!({"spec": {"image": "db:1"}})),
+        routes: &[],
+        adapter: Some(adapter),
+        overlay,
+    };
+    let applied = effective(&[object.clone()], &[governed]);
+    if *overlay == Overlay::none(TemplateVersion::New) {
+        assert_eq!(applied[0].to_string(), object.to_string(), "byte by byte");
+    }
+    applied[0]["spec"].clone()
+}
+
+#[test]
+fn a_partition_stands_where_the_kind_has_it() {
+    let at_six = Overlay {
+        in_place: InPlaceWant {
+            partition: Some(6),
+            replaces: None,
+        },
+        ..Overlay::none(TemplateVersion::New)
+    };
+    let known = |api_version, kind| WorkloadAdapter::known(api_version, kind).expect("known");
+    let table = [
+        (
+            "StatefulSet",
+            known("apps/v1", "StatefulSet"),
+            json!({}),
+            json!({"updateStrategy": {"rollingUpdate": {"partition": 6}}}),
+        ),
+        (
+            "StatefulSet",
+            known("apps/v1", "StatefulSet"),
+            json!({"updateStrategy": {"type": "RollingUpdate",
+                "rollingUpdate": {"partition": 2, "maxUnavailable": 3}}}),
+            json!({"updateStrategy": {"type": "RollingUpdate",
+                "rollingUpdate": {"partition": 6, "maxUnavailable": 3}}}),
+        ),
+        (
+            "CloneSet",
+            known("apps.kruise.io/v1alpha1", "CloneSet"),
+            json!({"updateStrategy": {"type": "InPlaceIfPossible", "maxUnavailable": "20%"}}),
+            json!({"updateStrategy": {"type": "InPlaceIfPossible", "maxUnavailable": "20%",
+                "partition": 6}}),
+        ),
+        (
+            "Shard",
+            WorkloadAdapter::of_partition("/spec/held"),
+            json!({"held": null}),
+            json!({"held": 6}),
+        ),
+    ];
+    for (kind, adapter, spec, expected) in table {
+        let applied = held(kind, &adapter, spec.clone(), &at_six);
+        for (key, value) in expected.as_object().expect("fields") {
+            assert_eq!(applied[key], *value, "{kind}");
+        }
+        assert_eq!(applied["template"], json!({"spec": {"image": "db:2"}}));
+        let back = Overlay {
+            in_place: InPlaceWant {
+                partition: Some(0),
+                replaces: Some("db-1".into()),
+            },
+            ..Overlay::none(TemplateVersion::Old)
+        };
+        let applied = held(kind, &adapter, spec.clone(), &back);
+        assert_eq!(applied["template"], json!({"spec": {"image": "db:1"}}));
+        held(kind, &adapter, spec, &Overlay::none(TemplateVersion::New));
+    }
 }

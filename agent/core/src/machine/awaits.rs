@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{observations::RouteView, turn::Turn};
+use super::{in_place, observations::RouteView, turn::Turn};
 use crate::{
     provider::{RouteObservation, Split},
     settled::{DeploymentView, Settled, TemplateVersion, settled},
@@ -133,8 +133,11 @@ pub(super) fn apart(turn: &mut Turn<'_>) -> bool {
     apart
 }
 
-/// The canary's pods are all there and ready, and its Service knows them.
+/// The new version's pods are all there and ready, and its Service, if it has one, knows them.
 pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
+    if turn.is_in_place() {
+        return in_place::ready(turn);
+    }
     let (wanted, seen) = (turn.state.canary_pods, turn.seen);
     if wanted == 0 {
         return true;

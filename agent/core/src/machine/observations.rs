@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bellwether_api::{duration::Dur, number::Weight};
 use jiff::Timestamp;
 
+use super::overlay::InPlaceWant;
 use crate::{
     hooks::HookOutcome,
     provider::{RouteObservation, Split},
@@ -19,6 +20,9 @@ pub struct Observations {
     pub fresh: bool,
     /// The user's workload; absent = it does not exist.
     pub workload: Option<DeploymentView>,
+    /// What else is known of a workload that is updated in place; absent = it is none, or does not
+    /// exist.
+    pub in_place: Option<InPlaceView>,
     /// ReplicaSets whose controller is the workload.
     pub replica_sets: Vec<ReplicaSetView>,
     /// The canary Deployment of this run and attempt; absent = it does not exist.
@@ -51,6 +55,22 @@ pub struct Observations {
     /// How long the data plane needs after the route's status says that it is programmed
     /// ([`crate::provider::SETTLE`] unless configured).
     pub route_settle: Dur,
+}
+
+/// A workload that is updated in place. Its counts stand in [`Observations::workload`] too, whose
+/// `revision` is that of its template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InPlaceView {
+    /// What it was applied with; absent = it is not known to have been applied.
+    pub written: Option<InPlaceWant>,
+    /// Pods that its controller keeps from the template; absent = it does not say.
+    pub partition: Option<u32>,
+    /// Pods of the template's revision.
+    pub updated: u32,
+    /// Those of them that are available.
+    pub updated_available: u32,
+    /// Why new pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.
+    pub trouble: String,
 }
 
 /// The canary Deployment.

@@ -3,6 +3,7 @@
 use bellwether_api::number::Weight;
 
 use super::{
+    in_place,
     stage::{PromotionPart, RollbackPart, Stage},
     state::RunState,
 };
@@ -24,6 +25,18 @@ pub struct Overlay {
     pub split: Split,
     /// The canary Deployment and its Service; absent = neither exists.
     pub canary: Option<CanaryWant>,
+    /// What a run in place wants of the workload.
+    pub in_place: InPlaceWant,
+}
+
+/// What a run in place wants of the workload, beside its template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InPlaceWant {
+    /// Pods that are kept from the template; absent = as the user wrote it.
+    pub partition: Option<u32>,
+    /// The revision that every pod is to have again, whose controller may wait for pods of another
+    /// that never become ready; absent = no pod is in the way.
+    pub replaces: Option<String>,
 }
 
 /// A Service that selects one ReplicaSet's pods only.
@@ -53,6 +66,7 @@ impl Overlay {
             replicas: None,
             split: Split::default(),
             canary: None,
+            in_place: InPlaceWant::default(),
         }
     }
 
@@ -66,6 +80,9 @@ impl Overlay {
     /// before it has observed anything.
     #[must_use]
     pub fn of(state: &RunState) -> Self {
+        if let Some(run) = &state.in_place {
+            return in_place::overlay(&state.stage, run);
+        }
         let stable = state.stable.as_ref().map(|stable| stable.hash.as_str());
         let size = (state.canary_pods > 0).then_some(state.canary_pods);
         let (paused, hash, template, canary) = match &state.stage {
@@ -99,6 +116,7 @@ impl Overlay {
             replicas: state.stable_pods.filter(|_| shares),
             split: state.split(),
             canary: canary.map(|replicas| CanaryWant { replicas }),
+            in_place: InPlaceWant::default(),
         }
     }
 }

@@ -158,6 +158,9 @@ fn rolling_back(part: &RollbackPart, state: &RunState, seen: &Observations) -> (
 }
 
 fn canary_pods(state: &RunState, seen: &Observations) -> u32 {
+    if let Some(view) = &seen.in_place {
+        return view.updated_available;
+    }
     seen.canary
         .as_ref()
         .map_or(0, |canary| canary.available.min(state.canary_pods))
@@ -171,6 +174,10 @@ fn is_stable(state: &RunState, hash: &str) -> bool {
 }
 
 fn pods_of(seen: &Observations, of: impl Fn(&str) -> bool) -> u32 {
+    // Its template is the version that it is on the way to.
+    if let Some(view) = &seen.in_place {
+        return view.updated_available;
+    }
     seen.replica_sets
         .iter()
         .filter(|set| of(&set.hash))

@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits,
+    awaits, in_place,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -13,6 +13,10 @@ use crate::{
 };
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
+    if turn.is_in_place() {
+        in_place::promoting(turn, &part);
+        return;
+    }
     if let Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } = &part
         && awaits::is_lost(turn, new)
     {

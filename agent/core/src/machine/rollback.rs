@@ -7,7 +7,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    awaits, progress,
+    awaits, in_place, progress,
     promotion::{canary_is_gone, canary_pods_are_gone},
     stage::{Failure, PromotionPart, RollbackPart as Part, Stage},
     turn::Turn,
@@ -26,6 +26,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
             fail(turn, failure);
             return;
         }
+        _ if turn.is_in_place() => Part::Retemplating,
         Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
         // Paused as it is, the workload makes no pods of the old version: it has to roll out.
         Stage::Step { .. } if old_version_is_gone(turn) => Part::Retemplating,
@@ -58,13 +59,17 @@ pub(super) fn old_version_is_gone(turn: &Turn<'_>) -> bool {
             .is_some_and(|stable| !replica_sets.iter().any(|set| set.hash == stable.hash))
 }
 
-fn fail(turn: &mut Turn<'_>, failure: Failure) {
+pub(super) fn fail(turn: &mut Turn<'_>, failure: Failure) {
     let message = format!("the run failed: {}", failure.message);
     turn.say(Severity::Error, "Failed", message);
     turn.enter(Stage::Failed { failure });
 }
 
 pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
+    if turn.is_in_place() {
+        in_place::rolling_back(turn, failure, &part);
+        return;
+    }
     let next = match part {
         Part::Unpinning => awaits::pins(turn, None).then_some(Part::Retemplating),
         Part::Retemplating => retemplating(turn),

@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, hooking, rollback,
+    awaits, hooking, in_place, rollback,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -16,6 +16,10 @@ use crate::settled::TemplateVersion;
 
 /// Refuses what cannot be driven, waits for what is not there yet.
 pub(super) fn initializing(turn: &mut Turn<'_>) {
+    if turn.is_in_place() {
+        in_place::initializing(turn);
+        return;
+    }
     if let Some(message) = refusal(turn) {
         refuse(turn, message);
         return;
@@ -48,14 +52,19 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         "{} has {} pods of {}",
         turn.grant.workload, settled.replicas, settled.hash
     );
-    turn.say(Severity::Info, "Started", message);
+    say_started(turn, &message);
+    turn.state.stable = Some(settled);
+    turn.state.pinned = pinned;
+    turn.enter(Stage::Pausing);
+}
+
+/// Says what the run begins with.
+pub(super) fn say_started(turn: &mut Turn<'_>, message: &str) {
+    turn.say(Severity::Info, "Started", message.to_owned());
     if hooking::nothing_judges(turn) && !turn.grant.plan.analysis.skip {
         let message = "the plan has no metrics and no hooks: readiness alone decides";
         turn.say(Severity::Warn, "NothingConfigured", message.to_owned());
     }
-    turn.state.stable = Some(settled);
-    turn.state.pinned = pinned;
-    turn.enter(Stage::Pausing);
 }
 
 /// Waits until nothing can change the hash any more, and takes the hash that there is then.
@@ -80,9 +89,13 @@ pub(super) fn pinning(turn: &mut Turn<'_>) {
         refuse(turn, message);
         return;
     }
-    if !pins_hold(turn) {
-        return;
+    if pins_hold(turn) {
+        first_step(turn);
     }
+}
+
+/// Begins the steps.
+pub(super) fn first_step(turn: &mut Turn<'_>) {
     turn.enter(Stage::Step {
         index: 0,
         part: StepPart::Scaling,
@@ -123,7 +136,7 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
         return Some("the plan has no steps that this agent can drive".to_owned());
     }
     if plan.instances.mode == InstancesMode::InPlace {
-        return Some("instances.mode InPlace is not supported".to_owned());
+        return Some("instances.mode InPlace goes with strategy.batch alone".to_owned());
     }
     let blue_green = plan.strategy.set() == Some(StrategyKind::BlueGreen);
     if (blue_green || !turn.only_weighs) && (plan.service.is_none() || plan.traffic.is_empty()) {
@@ -158,7 +171,7 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
     (!unpinnable.is_empty()).then(|| unpinnable.join("; "))
 }
 
-fn refuse(turn: &mut Turn<'_>, message: String) {
+pub(super) fn refuse(turn: &mut Turn<'_>, message: String) {
     rollback::begin(
         turn,
         Failure {
@@ -189,7 +202,7 @@ fn routes_untouched(turn: &mut Turn<'_>) -> bool {
 }
 
 /// A workload that its user paused does not roll out: it would never take the new template.
-fn not_paused(turn: &mut Turn<'_>) -> bool {
+pub(super) fn not_paused(turn: &mut Turn<'_>) -> bool {
     let paused = turn
         .seen
         .workload

@@ -23,8 +23,9 @@ use crate::{
     settled::Settled,
 };
 
-/// The layout that this program writes. It reads layout 1 too, which knows weights alone.
-pub const STATE_VERSION: u32 = 2;
+/// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
+/// 2 no run in place.
+pub const STATE_VERSION: u32 = 3;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
@@ -85,6 +86,9 @@ pub struct RunState {
     /// Weight and pods that a human set; absent = those of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<Manual>,
+    /// How far a run in place is; absent = it is none, or nothing was changed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlace>,
     /// Whether a route other than the user's own was ever written.
     #[serde(default)]
     pub routed: bool,
@@ -141,6 +145,7 @@ impl RunState {
             weight_in_force: Weight::ZERO,
             stable_pods: None,
             by_hand: None,
+            in_place: None,
             routed: false,
             failed_checks: 0,
             check: 0,
@@ -215,6 +220,18 @@ impl RunState {
             _ => self.verdicts.last().map(|verdict| verdict.step),
         }
     }
+}
+
+/// How far a run in place is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InPlace {
+    /// The revision of the old version, in the kind's own words.
+    pub old: String,
+    /// Pods of both versions together.
+    pub total: u32,
+    /// Pods that may run the new version; never falls.
+    pub granted: u32,
 }
 
 /// A state that cannot be read.

@@ -13,6 +13,7 @@ use super::{
     checks::interval,
     gate::{gate, held},
     hooking,
+    in_place,
     judging::{Analysis, analysing},
     rollback,
     sizing::resize,
@@ -37,8 +38,13 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         turn.wait("StepMissing", format!("the plan has no step {index}"));
         return;
     };
-    resize(turn, &step, part);
+    if turn.is_in_place() {
+        in_place::resize(turn, &step);
+    } else {
+        resize(turn, &step, part);
+    }
     match part {
+        StepPart::Scaling if turn.is_in_place() => in_place::upgrading(turn, index, &step),
         StepPart::Scaling => scaling(turn, index, &step),
         StepPart::Warming { until } => warming(turn, index, &step, *until),
         StepPart::Routing => {
@@ -248,9 +254,12 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         turn.state.mirror = Weight::ZERO;
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
-        turn.enter(Stage::Promoting {
-            part: PromotionPart::Unpinning,
-        });
+        let part = if turn.is_in_place() {
+            PromotionPart::Updating
+        } else {
+            PromotionPart::Unpinning
+        };
+        turn.enter(Stage::Promoting { part });
     } else {
         enter(turn, index + 1, StepPart::Scaling);
     }

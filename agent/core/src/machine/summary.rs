@@ -6,8 +6,8 @@ use bellwether_api::{
 };
 
 use super::{
-    checks,
-    observations::RouteView,
+    checks, in_place,
+    observations::{Observations, RouteView},
     stage::{Stage, StepPart, phase_of},
     turn::{Turn, later},
 };
@@ -16,6 +16,7 @@ use crate::provider::Split;
 /// Sums a decision up. `name` is the workload's: the track's own name is the shell's to fill in.
 pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
     let (state, seen) = (&turn.state, turn.seen);
+    let in_place = in_place::counts(state, turn);
     let failure = match &state.stage {
         Stage::RollingBack { failure, .. } | Stage::Failed { failure } => Some(failure),
         _ => None,
@@ -43,21 +44,28 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
             .filter_map(observed_weight)
             .max()
             .unwrap_or(Weight::ZERO),
-        stable: seen
-            .workload
-            .as_ref()
-            .map_or_else(ReadyCount::default, |workload| ReadyCount {
-                ready: workload.ready,
-                desired: workload.replicas,
-            }),
-        canary: ReadyCount {
-            ready: seen.canary.as_ref().map_or(0, |canary| canary.ready),
-            desired: state.canary_pods,
-        },
+        stable: in_place.map_or_else(|| of_workload(seen), |(old, _)| old),
+        canary: in_place.map_or_else(|| of_canary(turn), |(_, new)| new),
         failed_checks: state.failed_checks,
         failure_threshold: checks::threshold(turn),
         checks: state.checks.clone(),
         waiting_on: turn.waits.clone(),
+    }
+}
+
+fn of_workload(seen: &Observations) -> ReadyCount {
+    seen.workload
+        .as_ref()
+        .map_or_else(ReadyCount::default, |workload| ReadyCount {
+            ready: workload.ready,
+            desired: workload.replicas,
+        })
+}
+
+fn of_canary(turn: &Turn<'_>) -> ReadyCount {
+    ReadyCount {
+        ready: turn.seen.canary.as_ref().map_or(0, |canary| canary.ready),
+        desired: turn.state.canary_pods,
     }
 }
 

@@ -5,6 +5,8 @@ mod commands;
 mod completing;
 mod faults;
 mod hooks;
+mod in_place;
+mod in_place_model;
 mod model;
 mod paths;
 mod promises;

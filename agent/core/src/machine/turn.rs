@@ -202,6 +202,11 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Tells whether the workload itself is updated, with no copy beside it.
+    pub(super) const fn is_in_place(&self) -> bool {
+        self.grant.plan.strategy.batch.is_some()
+    }
+
     /// Tells whether traffic is split at all.
     pub(super) fn splits_traffic(&self) -> bool {
         self.grant.plan.service.is_some()

@@ -246,6 +246,7 @@ impl Unit {
             };
             self.shell.figures.decisions.inc();
             let tick = run.decide(&live, seen, self.shell.clock.now()).await?;
+            run.clear_the_way(&self.shell.cluster, &live).await?;
             if !run.holds_edit() && !edited.is_empty() {
                 for want in wanted.iter().filter(|want| edited.contains(&want.target)) {
                     self.keeper.forget_one(&want.target);

@@ -199,6 +199,9 @@ pub fn rules(kinds: &[Resource]) -> Vec<Value> {
         .map(|(group, plural)| resource(group, plural))
         .filter(|one| !kinds.contains(one))
         .collect();
+    // A pod that never becomes ready keeps its controller from taking the version before back: going
+    // back deletes it.
+    rules.push(rule("", &["pods".to_owned()], &["delete"]));
     rules.extend(
         by_group(&reads)
             .into_iter()

@@ -3,6 +3,7 @@
 use bellwether_api::{
     number::Weight,
     status::{CheckResult, CurrentStep, TrackSummary, WaitReason},
+    strategy::StrategyKind,
     view::{ClusterPhase, ClusterView, RunView, WavePhase, WaveView},
 };
 use jiff::Timestamp;
@@ -365,8 +366,12 @@ fn step(track: &TrackSummary) -> String {
     format!("{current}/{}", track.steps)
 }
 
-/// The weight as planned and as observed, with what else the canary gets.
+/// The weight as planned and as observed, with what else the canary gets. A batch has none: its pods
+/// stand beside it.
 fn share(track: &TrackSummary) -> String {
+    if track.current.strategy == StrategyKind::Batch {
+        return "-".to_owned();
+    }
     let mut text = format!("{}/{}", track.weight, track.observed_weight);
     if track.current.matched {
         text.push_str(" +match");

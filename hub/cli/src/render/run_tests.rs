@@ -1,6 +1,7 @@
 use bellwether_api::{
     number::Weight,
     status::CurrentStep,
+    strategy::StrategyKind,
     view::{ClusterPhase, RunPhase},
 };
 
@@ -45,6 +46,16 @@ fn iterations_matches_and_mirrors_are_shown() {
     let text = draw(&view, None, Style::GLYPHS);
     assert!(text.contains("2/5 (2/3)"), "{text}");
     assert!(text.contains("20/20 +match +mirror 20"), "{text}");
+}
+
+#[test]
+fn a_batch_has_pods_and_no_weight() {
+    let mut view = canary_under_way();
+    let track = &mut view.waves[1].clusters[0].tracks[0];
+    track.current.strategy = StrategyKind::Batch;
+    let pods = format!("-       {}/{}", track.canary.ready, track.canary.desired);
+    let text = draw(&view, None, Style::GLYPHS);
+    assert!(text.contains(&pods), "{text}");
 }
 
 #[test]

@@ -1,0 +1,330 @@
+//! Runs in place: no copy is made. The user's workload takes the new template at once, and a
+//! partition holds back every pod that no step has granted yet.
+
+use bellwether_api::{
+    hooks::HookKind,
+    status::{ReadyCount, Severity},
+    workload_adapter::WorkloadAdapter,
+};
+
+use super::{
+    checks::interval,
+    hooking,
+    observations::InPlaceView,
+    overlay::{InPlaceWant, Overlay},
+    rollback,
+    stage::{Failure, PromotionPart, RollbackPart, Stage, StepPart},
+    start,
+    state::{InPlace, RunState},
+    steps,
+    turn::Turn,
+};
+use crate::{
+    settled::{DeploymentView, TemplateVersion},
+    sizes::{batch_pods, ready_enough},
+    weights::PlannedStep,
+};
+
+/// What keeps the pods that may be new from counting: a reason and a sentence.
+type Missing = (&'static str, String);
+
+/// Refuses what cannot be driven, waits for what is not there yet.
+pub(super) fn initializing(turn: &mut Turn<'_>) {
+    if let Some(message) = refusal(turn) {
+        start::refuse(turn, message);
+        return;
+    }
+    let running = start::not_paused(turn);
+    let Some((old, total)) = stands(turn, TemplateVersion::Old) else {
+        return;
+    };
+    let on = turn.grant.workload.to_string();
+    if total == 0 {
+        turn.wait_on("ScaledToZero", format!("{on} has no pods to update"), &on);
+        return;
+    }
+    if !running || !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
+        return;
+    }
+    start::say_started(turn, &format!("{on} has {total} pods of {old}"));
+    turn.state.in_place = Some(InPlace {
+        old,
+        total,
+        granted: 0,
+    });
+    start::first_step(turn);
+}
+
+fn refusal(turn: &Turn<'_>) -> Option<String> {
+    let workload = &turn.grant.workload;
+    if turn.steps.is_empty() {
+        return Some("the plan has no steps that this agent can drive".to_owned());
+    }
+    if WorkloadAdapter::of(&turn.grant.plan.workload).is_none() {
+        return Some(format!(
+            "nothing is known of how {workload} holds pods back"
+        ));
+    }
+    if turn.splits_traffic() {
+        return Some("traffic of an update in place is not split by this agent".to_owned());
+    }
+    let scalers = &turn.seen.autoscalers;
+    (!scalers.is_empty()).then(|| {
+        format!(
+            "{} scales {workload}; workloads with an autoscaler are not supported",
+            scalers.join(", ")
+        )
+    })
+}
+
+/// Grants what the step says, once the pods that may be new already are ready.
+pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
+    let Some(total) = turn.seen.workload.as_ref().map(|seen| seen.replicas) else {
+        return;
+    };
+    grow(turn, batch_pods(step.replicas, total));
+}
+
+/// Lets up to `wanted` pods be new. A batch that is not ready grants nothing more, whoever asks.
+fn grow(turn: &mut Turn<'_>, wanted: u32) {
+    let Some(granted) = turn.state.in_place.as_ref().map(|run| run.granted) else {
+        return;
+    };
+    let may = turn.seen.autoscalers.is_empty() && (granted == 0 || missing(turn).is_none());
+    if wanted > granted
+        && may
+        && let Some(run) = &mut turn.state.in_place
+    {
+        run.granted = wanted.min(run.total);
+    }
+}
+
+/// Waits until the step's pods are new and ready.
+pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
+    if !turn.seen.autoscalers.is_empty() {
+        let on = turn.seen.autoscalers.join(", ");
+        let message = format!("{on} scales the workload since the run began");
+        turn.wait_on("Autoscaler", message, &on);
+        return;
+    }
+    if !ready(turn) || !grants(turn, step) {
+        return;
+    }
+    if let Some(run) = &turn.state.in_place {
+        let (granted, total) = (run.granted, run.total);
+        let message = format!("{granted} of {total} pods run the new version and are ready");
+        turn.say(Severity::Info, "BatchReady", message);
+    }
+    // A new number, so that no answer from before these pods counts.
+    turn.state.check += 1;
+    let part = StepPart::Analysing {
+        since: turn.now,
+        next_check_at: turn.after(interval(turn)),
+        checked: false,
+        passed: 0,
+    };
+    steps::enter(turn, index, part);
+}
+
+/// Tells whether everything that the step grants was granted.
+fn grants(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
+    let granted = turn
+        .state
+        .in_place
+        .as_ref()
+        .is_some_and(|run| batch_pods(step.replicas, run.total) <= run.granted);
+    if !granted {
+        turn.wait("BatchNotGranted", "the step's pods are not let go yet");
+    }
+    granted
+}
+
+/// The pods that may be new are new and ready; says what is missing.
+pub(super) fn ready(turn: &mut Turn<'_>) -> bool {
+    let Some((reason, message)) = missing(turn) else {
+        return true;
+    };
+    let on = turn.grant.workload.to_string();
+    turn.wait_on(reason, format!("{on}: {message}"), &on);
+    false
+}
+
+fn missing(turn: &Turn<'_>) -> Option<Missing> {
+    let run = turn.state.in_place.as_ref()?;
+    let (workload, view) = match written(turn, TemplateVersion::New) {
+        Ok(found) => found,
+        Err(missing) => return Some(missing),
+    };
+    let held = run.total.saturating_sub(run.granted);
+    if view.partition != Some(held) || workload.replicas != run.total {
+        let message = format!("{held} of {} pods are not held back yet", run.total);
+        return Some(("NotWritten", message));
+    }
+    let trouble = match view.trouble.as_str() {
+        "" => String::new(),
+        trouble => format!(": {trouble}"),
+    };
+    let granted = run.granted;
+    if view.updated < granted {
+        let message = format!("{} of {granted} pods are new{trouble}", view.updated);
+        return Some(("PodsNotUpdated", message));
+    }
+    let needed = ready_enough(turn.grant.plan.instances.ready_threshold, granted);
+    if view.updated_available < needed {
+        let of = if needed < granted {
+            format!("{granted} new pods are ready, {needed} are needed")
+        } else {
+            format!("{granted} new pods are ready")
+        };
+        let message = format!("{} of {of}{trouble}", view.updated_available);
+        return Some(("PodsNotReady", message));
+    }
+    None
+}
+
+/// The workload as the run wants it, in the words of a controller that has seen it.
+fn written<'a>(
+    turn: &Turn<'a>,
+    template: TemplateVersion,
+) -> Result<(&'a DeploymentView, &'a InPlaceView), Missing> {
+    let seen = turn.seen;
+    let (Some(workload), Some(view)) = (&seen.workload, &seen.in_place) else {
+        return Err(("TargetGone", "it does not exist".to_owned()));
+    };
+    let want = Overlay::of(&turn.state).in_place;
+    if view.written.as_ref() != Some(&want) || workload.template != template {
+        let message = "it is not written as the run wants it yet".to_owned();
+        return Err(("NotWritten", message));
+    }
+    if workload.observed_generation < workload.generation {
+        let message = format!(
+            "its controller has seen generation {} of {}",
+            workload.observed_generation, workload.generation
+        );
+        return Err(("NotObserved", message));
+    }
+    Ok((workload, view))
+}
+
+/// All pods are of the workload's template and ready: their revision and how many they are.
+fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32)> {
+    let on = turn.grant.workload.to_string();
+    let missing = match written(turn, template) {
+        Ok((workload, view)) => {
+            let counts = [
+                ("PodsNotUpdated", "of its template", view.updated),
+                ("PodsNotReady", "ready", view.updated_available),
+                ("OldPods", "there", workload.total),
+            ];
+            let wanted = workload.replicas;
+            let short = counts.iter().find(|(_, _, count)| *count != wanted);
+            match short {
+                None => return Some((workload.revision.clone(), wanted)),
+                Some((reason, what, count)) => {
+                    (*reason, format!("{count} of {wanted} pods are {what}"))
+                }
+            }
+        }
+        Err(missing) => missing,
+    };
+    turn.wait_on(missing.0, format!("{on}: {}", missing.1), &on);
+    None
+}
+
+/// Every pod takes the new version, then the workload becomes what the user wrote.
+pub(super) fn promoting(turn: &mut Turn<'_>, part: &PromotionPart) {
+    if *part != PromotionPart::Unpausing {
+        let Some(total) = turn.state.in_place.as_ref().map(|run| run.total) else {
+            return;
+        };
+        grow(turn, total);
+        let all = turn
+            .state
+            .in_place
+            .as_ref()
+            .is_some_and(|run| run.granted == run.total);
+        if ready(turn) && all {
+            turn.enter(Stage::Promoting {
+                part: PromotionPart::Unpausing,
+            });
+        }
+        return;
+    }
+    if restored(turn, TemplateVersion::New) {
+        let message = format!("{} runs the new version", turn.grant.workload);
+        turn.say(Severity::Info, "Succeeded", message);
+        turn.enter(Stage::Succeeded);
+    }
+}
+
+/// Every pod is old again, however long that takes; then the workload becomes what the user wrote.
+pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: &RollbackPart) {
+    if *part == RollbackPart::Retemplating {
+        if stands(turn, TemplateVersion::Old).is_some() {
+            let part = RollbackPart::Unpausing;
+            turn.enter(Stage::RollingBack { failure, part });
+        }
+        return;
+    }
+    if turn.seen.workload.is_none() || restored(turn, TemplateVersion::Old) {
+        rollback::fail(turn, failure);
+    }
+}
+
+fn restored(turn: &mut Turn<'_>, template: TemplateVersion) -> bool {
+    let Err((reason, message)) = written(turn, template) else {
+        return true;
+    };
+    let on = turn.grant.workload.to_string();
+    turn.wait_on(reason, format!("{on}: {message}"), &on);
+    false
+}
+
+/// Tells what a state wants of the cluster.
+pub(super) fn overlay(stage: &Stage, run: &InPlace) -> Overlay {
+    let want = |partition| InPlaceWant {
+        partition: Some(partition),
+        replaces: None,
+    };
+    let (template, in_place) = match stage {
+        Stage::Step { .. } => (TemplateVersion::New, Some(run.total - run.granted)),
+        Stage::Promoting { part } if *part != PromotionPart::Unpausing => {
+            (TemplateVersion::New, Some(run.total - run.granted))
+        }
+        Stage::Promoting { .. } | Stage::Succeeded => (TemplateVersion::New, None),
+        Stage::RollingBack {
+            part: RollbackPart::Retemplating,
+            ..
+        } => (TemplateVersion::Old, Some(0)),
+        _ => (TemplateVersion::Old, None),
+    };
+    let mut wanted = in_place.map_or_else(InPlaceWant::default, want);
+    if template == TemplateVersion::Old && wanted.partition.is_some() {
+        wanted.replaces = Some(run.old.clone());
+    }
+    Overlay {
+        in_place: wanted,
+        ..Overlay::none(template)
+    }
+}
+
+/// Ready and wanted pods of the old and of the new version.
+pub(super) fn counts(state: &RunState, turn: &Turn<'_>) -> Option<(ReadyCount, ReadyCount)> {
+    let (run, view) = (state.in_place.as_ref()?, turn.seen.in_place.as_ref()?);
+    let ready = turn.seen.workload.as_ref()?.ready;
+    let (new, desired) = match &state.stage {
+        Stage::Step { .. } | Stage::Promoting { .. } => (view.updated_available, run.granted),
+        Stage::RollingBack { .. } => (ready.saturating_sub(view.updated_available), 0),
+        _ => return None,
+    };
+    let new = new.min(ready);
+    let old = ReadyCount {
+        ready: ready - new,
+        desired: run.total - desired,
+    };
+    let new = ReadyCount {
+        ready: new,
+        desired,
+    };
+    Some((old, new))
+}

@@ -1,0 +1,333 @@
+//! A workload with a partition, whose controller is one tick late and goes pod by pod from the last.
+
+use bellwether_api::{
+    command::{QueuedCommand, Verb},
+    rollout::RolloutSpec,
+    track::RolloutTrackSpec,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Decision, InPlaceView, MetricSample, Observations, Overlay, RunState, SampleRequest,
+        Samples, Stage, decide,
+    },
+    model::{REVISION, grant},
+};
+use crate::{
+    analysis::Sample,
+    settled::{DeploymentView, TemplateVersion},
+    sizes::ready_enough,
+};
+
+/// A plan of batches with one metric that must be at least 99.
+pub(super) fn batches(steps: &Value) -> RolloutSpec {
+    serde_json::from_value(json!({
+        "workload": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "namespace": "shop"},
+        "progressDeadline": "300s",
+        "strategy": {"batch": {"steps": steps}},
+        "analysis": {
+            "interval": "20s",
+            "failureThreshold": 2,
+            "metrics": [{"name": "errors", "query": "up", "range": {"min": "99"}}]
+        }
+    }))
+    .expect("a plan")
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pod {
+    version: TemplateVersion,
+    ready: bool,
+}
+
+/// Where a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crash {
+    /// The decision is lost.
+    BeforeSave,
+    /// The decision is saved, and nothing follows from it yet.
+    AfterSave,
+}
+
+/// The workload and the run of it.
+pub(super) struct Workload {
+    pub(super) now: Timestamp,
+    pub(super) grant: RolloutTrackSpec,
+    pub(super) state: RunState,
+    /// What the metric says; absent = no data.
+    pub(super) metric: Option<f64>,
+    /// Whether pods of the new template become ready.
+    pub(super) new_works: bool,
+    /// Fields of the observation that a test sets by itself.
+    pub(super) extra: Observations,
+    pub(super) crash: Option<Crash>,
+    pub(super) decisions: Vec<Decision>,
+    pods: Vec<Pod>,
+    /// `None` = as the user wrote it, which is none.
+    partition: Option<u32>,
+    template: TemplateVersion,
+    generation: i64,
+    observed: i64,
+    asked: Option<SampleRequest>,
+    samples: Option<Samples>,
+}
+
+impl Workload {
+    pub(super) fn new(steps: &Value, replicas: usize) -> Self {
+        let mut grant = grant(batches(steps));
+        "StatefulSet".clone_into(&mut grant.workload.kind);
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let old = Pod {
+            version: TemplateVersion::Old,
+            ready: true,
+        };
+        Self {
+            now,
+            state: RunState::new(&grant, now),
+            grant,
+            metric: Some(100.0),
+            new_works: true,
+            extra: Observations::default(),
+            crash: None,
+            decisions: Vec::new(),
+            pods: vec![old; replicas],
+            partition: None,
+            template: TemplateVersion::Old,
+            generation: 1,
+            observed: 1,
+            asked: None,
+            samples: None,
+        }
+    }
+
+    /// One turn of the shell, then one of the controller, `seconds` later.
+    pub(super) fn tick(&mut self, seconds: i64) {
+        let seen = self.observe();
+        let decision = decide(self.now, &self.grant, &self.state, &seen);
+        self.check(&decision, &seen);
+        let crash = self.crash.take();
+        if crash != Some(Crash::BeforeSave) {
+            self.state = RunState::from_value(&decision.next.to_value()).expect("a state");
+            if decision.next.check != self.decisions.last().map_or(0, |last| last.next.check) {
+                self.samples = None;
+            }
+            if decision.sample.is_some() {
+                self.asked.clone_from(&decision.sample);
+            }
+            if decision.correct_drift && crash.is_none() {
+                self.apply(&Overlay::of(&self.state));
+            }
+            self.decisions.push(decision);
+        }
+        self.now += SignedDuration::from_secs(seconds);
+        self.control();
+        let granted = self.state.in_place.as_ref().map_or(0, |run| run.granted);
+        assert!(
+            self.count(TemplateVersion::New) <= granted,
+            "more pods are new than the {granted} that were granted"
+        );
+    }
+
+    /// What must hold of every decision, whatever happened.
+    fn check(&self, decision: &Decision, seen: &Observations) {
+        let again = decide(self.now, &self.grant, &decision.next, seen);
+        assert_eq!(again.next, decision.next, "a decision that is not final");
+        assert_eq!(decision.overlay, Overlay::of(&decision.next));
+        assert_eq!(
+            decision.waiting_on.is_empty(),
+            decision.next.is_terminal(),
+            "what is unfinished says what it waits on"
+        );
+        let granted = |state: &RunState| state.in_place.as_ref().map_or(0, |run| run.granted);
+        let (before, after) = (granted(&self.state), granted(&decision.next));
+        assert!(before <= after, "what was granted is not taken back");
+        if before > 0 && after > before {
+            let ready = seen
+                .in_place
+                .as_ref()
+                .map_or(0, |view| view.updated_available);
+            let needed = ready_enough(self.grant.plan.instances.ready_threshold, before);
+            assert!(
+                ready >= needed,
+                "a batch was passed with {ready} of {before} pods ready"
+            );
+        }
+        let over = decision.next.is_terminal() && !self.state.is_terminal();
+        let changed = self.state.in_place.is_some();
+        if over && changed && seen.workload.is_some() && !seen.namespace_terminating {
+            let view = seen.in_place.as_ref().expect("a view");
+            assert_eq!(
+                view.partition, None,
+                "over before it is as the user wrote it"
+            );
+        }
+    }
+
+    /// Ticks until the run is over.
+    pub(super) fn finish(&mut self) -> &Stage {
+        self.until(RunState::is_terminal);
+        &self.state.stage
+    }
+
+    /// Ticks until the run stands where `there` says.
+    pub(super) fn until(&mut self, there: impl Fn(&RunState) -> bool) {
+        for _ in 0..3_000 {
+            if there(&self.state) {
+                return;
+            }
+            self.tick(5);
+        }
+        panic!(
+            "never there: {:?} waiting on {:?}",
+            self.state,
+            self.decisions.last().map(|last| &last.waiting_on)
+        );
+    }
+
+    pub(super) fn queue(&mut self, id: u64, verb: Verb) {
+        self.grant.command.queue.push(QueuedCommand {
+            id,
+            verb,
+            step: None,
+            revision: REVISION,
+            by: "ann".into(),
+            reason: String::new(),
+            set: None,
+        });
+    }
+
+    pub(super) fn count(&self, version: TemplateVersion) -> u32 {
+        let pods = self.pods.iter().filter(|pod| pod.version == version);
+        u32::try_from(pods.count()).expect("few pods")
+    }
+
+    /// Whether each pod is new, from the first on.
+    pub(super) fn new_pods(&self) -> Vec<bool> {
+        let is_new = |pod: &Pod| pod.version == TemplateVersion::New;
+        self.pods.iter().map(is_new).collect()
+    }
+
+    pub(super) fn kill(&mut self, pod: usize) {
+        let pod = pod % self.pods.len();
+        self.pods[pod].ready = false;
+    }
+
+    /// Asserts that every pod is of this version and the workload as the user wrote it.
+    pub(super) fn assert_clean(&mut self, version: TemplateVersion) {
+        self.tick(1);
+        assert_eq!((self.template, self.partition), (version, None));
+        assert!(
+            self.pods
+                .iter()
+                .all(|pod| pod.version == version && pod.ready)
+        );
+    }
+
+    fn apply(&mut self, overlay: &Overlay) {
+        let wanted = (overlay.template, overlay.in_place.partition);
+        if (self.template, self.partition) != wanted {
+            (self.template, self.partition) = wanted;
+            self.generation += 1;
+        }
+        let clears = overlay.in_place.replaces.is_some() && self.observed == self.generation;
+        let (template, held) = (self.template, self.held());
+        for (number, pod) in self.pods.iter_mut().enumerate() {
+            if clears && !pod.ready && pod.version != TemplateVersion::Old && number >= held {
+                pod.version = template;
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        usize::try_from(self.partition.unwrap_or(0)).expect("few pods")
+    }
+
+    /// A pod that never becomes ready keeps every other from being updated.
+    fn control(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            let sample = Sample {
+                value: self.metric,
+                requests: self.metric.map(|_| 1_000.0),
+                scrapes: self.metric.map(|_| 10),
+                ..Sample::default()
+            };
+            self.samples = Some(Samples {
+                check: asked.check,
+                at: self.now,
+                metrics: vec![MetricSample {
+                    metric: "errors".into(),
+                    sample,
+                }],
+            });
+        }
+        if self.observed != self.generation {
+            self.observed = self.generation;
+            return;
+        }
+        let mut waits = false;
+        for pod in &mut self.pods {
+            pod.ready |= pod.version == TemplateVersion::Old || self.new_works;
+            waits |= !pod.ready;
+        }
+        let (template, held) = (self.template, self.held());
+        let next = (held..self.pods.len())
+            .rev()
+            .find(|number| self.pods[*number].version != template);
+        if let Some(number) = next.filter(|_| !waits) {
+            self.pods[number] = Pod {
+                version: template,
+                ready: false,
+            };
+        }
+    }
+
+    fn observe(&self) -> Observations {
+        let all = u32::try_from(self.pods.len()).expect("few pods");
+        let counted = |of: &dyn Fn(&Pod) -> bool| {
+            u32::try_from(self.pods.iter().filter(|pod| of(pod)).count()).expect("few pods")
+        };
+        let ready = counted(&|pod| pod.ready);
+        let template = self.template;
+        let seen = self.observed == self.generation;
+        let workload = DeploymentView {
+            uid: "u".into(),
+            generation: self.generation,
+            observed_generation: self.observed,
+            replicas: all,
+            total: all,
+            updated: 0,
+            ready,
+            available: ready,
+            paused: false,
+            revision: format!("web-{template:?}"),
+            template,
+        };
+        let overlay = Overlay::of(&self.state);
+        let view = InPlaceView {
+            written: ((overlay.template, overlay.in_place.partition) == (template, self.partition))
+                .then_some(overlay.in_place),
+            partition: self.partition,
+            // What an older template's revision counts, says nothing of this one.
+            updated: if seen {
+                counted(&|pod| pod.version == template)
+            } else {
+                all
+            },
+            updated_available: if seen {
+                counted(&|pod| pod.version == template && pod.ready)
+            } else {
+                all
+            },
+            trouble: String::new(),
+        };
+        Observations {
+            fresh: true,
+            workload: Some(workload),
+            in_place: Some(view),
+            samples: self.samples.clone(),
+            ..self.extra.clone()
+        }
+    }
+}

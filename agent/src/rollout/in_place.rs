@@ -1,0 +1,212 @@
+//! Workloads that are updated in place: what is read of them, and which pods stand in the way.
+
+use bellwether_agent_core::{
+    machine::{InPlaceView, InPlaceWant},
+    settled::{DeploymentView, TemplateVersion},
+};
+use bellwether_api::{reference::ObjectRef, workload_adapter::WorkloadAdapter};
+use serde_json::Value;
+
+use super::{
+    scene::{Live, Scene},
+    views,
+};
+use crate::sync::cluster::{Cluster, ClusterError};
+
+/// The labels by which a workload selects its pods, for a query; absent = it names none.
+pub fn pod_selector(workload: &Value) -> Option<String> {
+    let labels: Vec<String> = views::string_map(workload, "/spec/selector/matchLabels")
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    (!labels.is_empty()).then(|| labels.join(","))
+}
+
+/// The counts of a workload; `template` says which version it carries.
+pub fn workload(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    template: TemplateVersion,
+) -> DeploymentView {
+    let paused = adapter
+        .paused
+        .as_ref()
+        .and_then(|pointer| object.pointer(pointer)?.as_bool());
+    DeploymentView {
+        uid: views::uid(object),
+        generation: views::number(object, "/metadata/generation"),
+        observed_generation: views::number(object, &adapter.observed_generation),
+        replicas: object
+            .pointer(&adapter.replicas)
+            .map_or(1, |_| views::count(object, &adapter.replicas)),
+        total: views::count(object, &adapter.total),
+        updated: 0,
+        ready: views::count(object, &adapter.ready),
+        available: views::count(object, &adapter.available),
+        paused: paused.unwrap_or(false),
+        revision: views::text(object, &adapter.revision),
+        template,
+    }
+}
+
+/// What a decision looks at beside the counts of every kind.
+pub fn view(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    pods: &[Value],
+    written: Option<InPlaceWant>,
+) -> InPlaceView {
+    let revision = views::text(object, &adapter.revision);
+    let own: Vec<&Value> = own_pods(object, pods).collect();
+    let new: Vec<&Value> = own
+        .iter()
+        .copied()
+        .filter(|pod| is_of(pod, adapter, &revision))
+        .collect();
+    let ready_old = own
+        .iter()
+        .filter(|pod| !is_of(pod, adapter, &revision) && is_ready(pod))
+        .count();
+    let ready_new = new.iter().filter(|pod| is_ready(pod)).count();
+    let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    // Available pods that no ready pod of another version accounts for.
+    let available = views::count(object, &adapter.available).saturating_sub(counted(ready_old));
+    let said = |pointer: &Option<String>| {
+        pointer
+            .as_ref()
+            .map(|pointer| views::count(object, pointer))
+    };
+    let troubled: Vec<Value> = new
+        .iter()
+        .filter(|pod| !is_ready(pod))
+        .map(|pod| (*pod).clone())
+        .collect();
+    InPlaceView {
+        written,
+        partition: object
+            .pointer(&adapter.partition)
+            .and_then(Value::as_u64)
+            .and_then(|count| u32::try_from(count).ok()),
+        updated: said(&adapter.updated).unwrap_or(counted(new.len())),
+        updated_available: said(&adapter.updated_available)
+            .unwrap_or(counted(ready_new).min(available)),
+        trouble: views::trouble(object, &troubled),
+    }
+}
+
+/// Pods for which the controller of a workload waits although they are to go: of another revision
+/// than the one that all are to have again, and not ready. Empty unless the controller has seen that
+/// they are to have it.
+pub fn pods_in_the_way<'a>(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    pods: &'a [Value],
+    want: &InPlaceWant,
+) -> Vec<&'a Value> {
+    let Some(revision) = want
+        .replaces
+        .as_ref()
+        .filter(|_| adapter.waits_for_broken_pods)
+    else {
+        return Vec::new();
+    };
+    let seen = views::number(object, &adapter.observed_generation)
+        >= views::number(object, "/metadata/generation");
+    if !seen || views::text(object, &adapter.revision) != *revision {
+        return Vec::new();
+    }
+    own_pods(object, pods)
+        .filter(|pod| !is_of(pod, adapter, revision) && !is_ready(pod))
+        .collect()
+}
+
+/// Pods whose controller is the workload, but for those that stop already.
+fn own_pods<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    let owner = views::uid(object);
+    pods.iter().filter(move |pod| {
+        !owner.is_empty() && views::controller_uid(pod) == owner && !views::is_deleting(pod)
+    })
+}
+
+/// Some kinds write a revision whole into the label, some without the workload's name before it.
+fn is_of(pod: &Value, adapter: &WorkloadAdapter, revision: &str) -> bool {
+    let labels = views::string_map(pod, "/metadata/labels");
+    let Some(label) = labels.get(&adapter.revision_label) else {
+        return false;
+    };
+    let short = revision
+        .strip_suffix(label.as_str())
+        .is_some_and(|rest| rest.ends_with('-'));
+    !label.is_empty() && (label == revision || short)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    views::condition(pod, "Ready").is_some_and(|ready| views::text(ready, "/status") == "True")
+}
+
+impl Scene {
+    /// Reads what a run in place looks at: the workload, its pods, and what may stand in the way.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
+    pub(super) async fn look_in_place(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
+        let namespace = Some(self.namespace.as_str());
+        let space = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: None,
+            name: self.namespace.clone(),
+        };
+        let (workload, space, hpas, scaled_objects) = tokio::try_join!(
+            cluster.get(&self.workload),
+            cluster.get(&space),
+            cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
+            cluster.list("keda.sh/v1alpha1", "ScaledObject", namespace, None),
+        )?;
+        let pods = match &workload {
+            Some(workload) => {
+                let selector = pod_selector(workload);
+                cluster
+                    .list("v1", "Pod", namespace, selector.as_deref())
+                    .await?
+            }
+            None => Vec::new(),
+        };
+        Ok(Live {
+            workload,
+            namespace: space,
+            own_pods: pods,
+            autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
+            ..Live::default()
+        })
+    }
+
+    /// Deletes the pods for which the controller would wait for ever; a pod made anew meanwhile is
+    /// left alone.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub(super) async fn clear_the_way(
+        &self,
+        cluster: &Cluster,
+        live: &Live,
+        want: &InPlaceWant,
+    ) -> Result<(), ClusterError> {
+        let (Some(adapter), Some(workload)) = (&self.adapter, &live.workload) else {
+            return Ok(());
+        };
+        for pod in pods_in_the_way(workload, adapter, &live.own_pods, want) {
+            let target = ObjectRef {
+                api_version: "v1".to_owned(),
+                kind: "Pod".to_owned(),
+                namespace: Some(self.namespace.clone()),
+                name: views::name(pod),
+            };
+            cluster.delete(&target, Some(&views::uid(pod))).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Checks of updates in place: which kinds can be, their batches, and what does not go with them.
+
+use std::collections::BTreeSet;
+
+use super::{finding::Findings, manifests::Manifest, names};
+use crate::{
+    analysis::{BUILT_IN_TEMPLATES, Metric},
+    document::FieldPath,
+    metric_template::MetricSourceKind,
+    number::IntOrPercent,
+    rollout::RolloutSpec,
+    strategy::{Advance, Batch, BatchStep, Instances, Strategy},
+    workload_adapter::WorkloadAdapter,
+};
+
+/// Checks that the strategy can be had with a workload of this kind.
+pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
+    let (workload, strategy) = (&rollout.workload, &rollout.strategy);
+    let what = format!(
+        "{} {} ({})",
+        workload.kind, workload.name, workload.api_version
+    );
+    let deployment =
+        (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
+    let adapter = WorkloadAdapter::of(workload);
+    if strategy.batch.is_none() {
+        if workload.adapter.is_some() {
+            findings.error(
+                &path.key("adapter"),
+                "an adapter is for updates in place; use it with strategy.batch, or leave it out",
+            );
+        } else if !deployment && adapter.is_some() {
+            findings.error(
+                path,
+                format!(
+                    "a rollout of {what} with a copy beside it is not supported by this version of \
+                     Bellwether; use strategy.batch, which updates it in place"
+                ),
+            );
+        } else if !deployment {
+            findings.error(
+                path,
+                format!(
+                    "a rollout of {what} is not supported by this version of Bellwether; only \
+                     apps/v1 Deployments are"
+                ),
+            );
+        }
+        return;
+    }
+    if deployment {
+        findings.error(
+            path,
+            "a Deployment cannot hold pods back, so that it is not updated in place; use canary \
+             with steps that name replicas",
+        );
+    } else if workload.kind == "DaemonSet" && workload.adapter.is_none() {
+        findings.error(
+            path,
+            format!(
+                "an update in place of {what} is not supported by this version of Bellwether; \
+                 StatefulSet, CloneSet and kinds with a partition are"
+            ),
+        );
+    } else if adapter.is_none() {
+        findings.error(
+            path,
+            format!(
+                "nothing is known of how {what} holds pods back; say where its partition is in \
+                 workload.adapter"
+            ),
+        );
+    }
+    if let Some(adapter) = &workload.adapter {
+        pointers(findings, &path.key("adapter"), adapter);
+    }
+}
+
+fn pointers(findings: &mut Findings, path: &FieldPath, adapter: &WorkloadAdapter) {
+    for (field, pointer, below) in adapter.pointers() {
+        let within = pointer.strip_prefix(below).is_some_and(|rest| {
+            rest.split('/')
+                .all(|part| !part.is_empty() && !part.contains('~'))
+        });
+        if !within {
+            findings.error(
+                &path.key(field),
+                format!("{pointer:?} is no JSON pointer below {below}, such as {below}partition"),
+            );
+        }
+    }
+    let template =
+        |pointer: &str| pointer == "/spec/template" || pointer.starts_with("/spec/template/");
+    if template(&adapter.partition) {
+        findings.error(
+            &path.key("partition"),
+            "the pod template is what changes; the partition stands beside it",
+        );
+    }
+    if adapter.revision_label.is_empty() {
+        findings.error(
+            &path.key("revisionLabel"),
+            "pods are told apart by a label; name it",
+        );
+    }
+}
+
+/// Checks the steps of a batch.
+pub(super) fn batch(findings: &mut Findings, path: &FieldPath, plan: &Batch) {
+    let at = path.key("steps");
+    if plan.steps.is_empty() {
+        findings.error(&at, "a batch has at least one step");
+    }
+    let mut seen = BTreeSet::new();
+    let mut before = None;
+    for (index, step) in plan.steps.iter().enumerate() {
+        let at = at.index(index);
+        if let Some(name) = &step.name {
+            names::name(findings, &at.key("name"), name);
+            if !seen.insert(name) {
+                findings.error(&at.key("name"), format!("two steps are named {name:?}"));
+            }
+        }
+        one_step(findings, &at, step);
+        if let Some(replicas) = step.replicas {
+            not_falling(findings, &at.key("replicas"), before, replicas);
+            before = Some(replicas);
+        }
+    }
+}
+
+fn one_step(findings: &mut Findings, path: &FieldPath, step: &BatchStep) {
+    let at = path.key("replicas");
+    match step.replicas {
+        None => findings.error(&at, "a batch is a number of pods; set replicas"),
+        Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) => {
+            findings.error(&at, "a batch has at least 1 pod");
+        }
+        Some(IntOrPercent::Percent(101..)) => findings.error(&at, "a share is at most 100%"),
+        Some(_) => {}
+    }
+    let unsupported = [
+        ("weight", step.weight.is_some()),
+        ("match", !step.matches.is_empty()),
+    ];
+    for (field, set) in unsupported {
+        if set {
+            findings.error(
+                &path.key(field),
+                "traffic of a batch is not split by this version of Bellwether; leave it out, or \
+                 use canary with a Deployment",
+            );
+        }
+    }
+    let waits = step.advance == Some(Advance::After);
+    match step.after {
+        None if waits => findings.error(&path.key("advance"), "After needs a time; set after"),
+        Some(_) if !waits => {
+            findings.error(&path.key("after"), "after is used with advance: After only");
+        }
+        _ => {}
+    }
+}
+
+/// Counts and shares are compared among themselves: how many pods a share is, nobody knows here.
+fn not_falling(
+    findings: &mut Findings,
+    path: &FieldPath,
+    before: Option<IntOrPercent>,
+    replicas: IntOrPercent,
+) {
+    let falls = match (before, replicas) {
+        (Some(IntOrPercent::Int(before)), IntOrPercent::Int(now)) => now < before,
+        (Some(IntOrPercent::Percent(before)), IntOrPercent::Percent(now)) => now < before,
+        _ => false,
+    };
+    if let Some(before) = before.filter(|_| falls) {
+        findings.error(
+            path,
+            format!("steps count all new pods and do not fall; {replicas} follows {before}"),
+        );
+    }
+}
+
+/// Checks how many pods of a batch must be ready.
+pub(super) fn ready_threshold(
+    findings: &mut Findings,
+    path: &FieldPath,
+    instances: &Instances,
+    strategy: &Strategy,
+) {
+    let Some(threshold) = instances.ready_threshold else {
+        return;
+    };
+    if strategy.batch.is_none() {
+        findings.error(
+            path,
+            "a copy counts once all its pods are ready; readyThreshold goes with strategy.batch",
+        );
+    } else if !matches!(threshold, IntOrPercent::Percent(1..=100)) {
+        findings.error(path, "use a percentage of 1% to 100%");
+    }
+}
+
+/// Checks what the rest of a plan asks for that an update in place does not have.
+pub(super) fn rest(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
+    if rollout.service.is_some() {
+        findings.error(
+            &path.key("service"),
+            "traffic of a batch is not split by this version of Bellwether; leave service and \
+             traffic out",
+        );
+    }
+    let at = path.key("analysis").key("metrics");
+    for (index, metric) in rollout.analysis.metrics.iter().enumerate() {
+        let at = at.index(index);
+        if let Some(message) = unmeasurable(metric) {
+            findings.error(&at, message);
+        }
+    }
+}
+
+/// Why nothing would be known of a metric; `None` = it can be asked for.
+fn unmeasurable(metric: &Metric) -> Option<String> {
+    let probed = metric
+        .source
+        .as_ref()
+        .is_some_and(|source| source.kind == MetricSourceKind::Probe);
+    if probed {
+        return Some("a Probe asks the pods of a copy, and an update in place has none".to_owned());
+    }
+    if metric.relative.is_some() {
+        return Some(
+            "both versions have pods of one workload, which a comparison cannot tell apart; use \
+             range"
+                .to_owned(),
+        );
+    }
+    let built_in = match &metric.template {
+        Some(template) => BUILT_IN_TEMPLATES.contains(&template.name.as_str()),
+        None => metric.query.is_none(),
+    };
+    built_in.then(|| {
+        format!(
+            "{} measures a copy or its Service, and an update in place has neither; use a query or \
+             a template of your own",
+            metric.name
+        )
+    })
+}
+
+/// Checks the workload's manifest.
+pub(super) fn governed(
+    findings: &mut Findings,
+    path: &FieldPath,
+    rollout: &RolloutSpec,
+    workload: &Manifest<'_>,
+) {
+    if rollout.strategy.batch.is_none() {
+        return;
+    }
+    let unfit =
+        WorkloadAdapter::of(&rollout.workload).and_then(|known| known.unfit(workload.object));
+    if let Some(why) = unfit {
+        let message = format!("{} {}: {why}", workload.kind, workload.name);
+        findings.error(path, message);
+    }
+}

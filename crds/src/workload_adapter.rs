@@ -1,0 +1,214 @@
+//! How a kind of workload is updated in place: where it keeps what, and how its pods are told apart.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::rollout::WorkloadRef;
+
+/// Where a kind with a pod template under `/spec/template` keeps what an update in place needs.
+/// Places are JSON pointers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadAdapter {
+    /// How many pods stay on the old version, below `/spec`.
+    pub partition: String,
+    /// Whether the controller stands still, below `/spec`; absent = the kind cannot be paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// How many pods are wanted; `/spec/replicas` unless set.
+    #[serde(default = "defaults::replicas")]
+    pub replicas: String,
+    /// The generation that the controller has seen; `/status/observedGeneration` unless set.
+    #[serde(default = "defaults::observed_generation")]
+    pub observed_generation: String,
+    /// The revision of the template; `/status/updateRevision` unless set.
+    #[serde(default = "defaults::revision")]
+    pub revision: String,
+    /// Pods of every version; `/status/replicas` unless set.
+    #[serde(default = "defaults::total")]
+    pub total: String,
+    /// Ready pods of every version; `/status/readyReplicas` unless set.
+    #[serde(default = "defaults::ready")]
+    pub ready: String,
+    /// Available pods of every version; `/status/availableReplicas` unless set.
+    #[serde(default = "defaults::available")]
+    pub available: String,
+    /// Pods of the template's revision, below `/status`; absent = counted by `revisionLabel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<String>,
+    /// Available pods of the template's revision, below `/status`; absent = counted by
+    /// `revisionLabel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_available: Option<String>,
+    /// The pods' label that holds their revision; `controller-revision-hash` unless set.
+    #[serde(default = "defaults::revision_label")]
+    pub revision_label: String,
+    /// Whether the controller waits for a pod that never becomes ready before it takes an older
+    /// version back: such pods are deleted then.
+    #[serde(default)]
+    pub waits_for_broken_pods: bool,
+}
+
+mod defaults {
+    pub(super) fn replicas() -> String {
+        "/spec/replicas".to_owned()
+    }
+
+    pub(super) fn observed_generation() -> String {
+        "/status/observedGeneration".to_owned()
+    }
+
+    pub(super) fn revision() -> String {
+        "/status/updateRevision".to_owned()
+    }
+
+    pub(super) fn total() -> String {
+        "/status/replicas".to_owned()
+    }
+
+    pub(super) fn ready() -> String {
+        "/status/readyReplicas".to_owned()
+    }
+
+    pub(super) fn available() -> String {
+        "/status/availableReplicas".to_owned()
+    }
+
+    pub(super) fn revision_label() -> String {
+        "controller-revision-hash".to_owned()
+    }
+}
+
+impl WorkloadAdapter {
+    /// An adapter of a kind that keeps everything but its partition where most kinds do.
+    #[must_use]
+    pub fn of_partition(partition: &str) -> Self {
+        Self {
+            partition: partition.to_owned(),
+            paused: None,
+            replicas: defaults::replicas(),
+            observed_generation: defaults::observed_generation(),
+            revision: defaults::revision(),
+            total: defaults::total(),
+            ready: defaults::ready(),
+            available: defaults::available(),
+            updated: None,
+            updated_available: None,
+            revision_label: defaults::revision_label(),
+            waits_for_broken_pods: false,
+        }
+    }
+
+    /// The adapter of a workload: its own, or the one that is known for its kind; `None` = the kind
+    /// is not updated in place.
+    #[must_use]
+    pub fn of(workload: &WorkloadRef) -> Option<Self> {
+        workload
+            .adapter
+            .clone()
+            .or_else(|| Self::known(&workload.api_version, &workload.kind))
+    }
+
+    /// The adapter that is known for a kind, whatever the version of its API.
+    #[must_use]
+    pub fn known(api_version: &str, kind: &str) -> Option<Self> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("apps", "StatefulSet") => Some(Self {
+                waits_for_broken_pods: true,
+                ..Self::of_partition("/spec/updateStrategy/rollingUpdate/partition")
+            }),
+            ("apps.kruise.io", "CloneSet") => Some(Self {
+                paused: Some("/spec/updateStrategy/paused".to_owned()),
+                updated: Some("/status/updatedReplicas".to_owned()),
+                updated_available: Some("/status/updatedAvailableReplicas".to_owned()),
+                ..Self::of_partition("/spec/updateStrategy/partition")
+            }),
+            _ => None,
+        }
+    }
+
+    /// Every pointer with the field that holds it and the part of an object that it points into.
+    #[must_use]
+    pub fn pointers(&self) -> Vec<(&'static str, &str, &'static str)> {
+        let mut pointers = vec![
+            ("partition", self.partition.as_str(), "/spec/"),
+            ("replicas", &self.replicas, "/spec/"),
+            ("observedGeneration", &self.observed_generation, "/status/"),
+            ("revision", &self.revision, "/status/"),
+            ("total", &self.total, "/status/"),
+            ("ready", &self.ready, "/status/"),
+            ("available", &self.available, "/status/"),
+        ];
+        let optional = [
+            ("paused", &self.paused, "/spec/"),
+            ("updated", &self.updated, "/status/"),
+            ("updatedAvailable", &self.updated_available, "/status/"),
+        ];
+        pointers.extend(
+            optional
+                .into_iter()
+                .filter_map(|(field, pointer, below)| Some((field, pointer.as_deref()?, below))),
+        );
+        pointers
+    }
+
+    /// Says why a workload, as its manifest has it, cannot be updated in place; `None` = it can.
+    #[must_use]
+    pub fn unfit(&self, manifest: &Value) -> Option<String> {
+        if manifest.pointer("/spec/updateStrategy/type") == Some(&Value::from("OnDelete")) {
+            return Some(
+                "its updateStrategy is OnDelete, so that its partition holds nothing; use \
+                 RollingUpdate"
+                    .to_owned(),
+            );
+        }
+        if manifest
+            .pointer(&self.replicas)
+            .and_then(Value::as_u64)
+            .is_none()
+        {
+            return Some(format!(
+                "an update in place divides its pods, and its manifest does not say how many they \
+                 are; set {} there",
+                self.replicas.trim_start_matches('/').replace('/', ".")
+            ));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_known_by_their_group() {
+        let known = |api_version, kind| WorkloadAdapter::known(api_version, kind).is_some();
+        assert!(known("apps/v1", "StatefulSet"));
+        assert!(known("apps.kruise.io/v1alpha1", "CloneSet"));
+        assert!(!known("example.dev/v1", "StatefulSet"));
+        assert!(!known("apps/v1", "Deployment"));
+    }
+
+    #[test]
+    fn a_partition_alone_makes_an_adapter() {
+        let read: WorkloadAdapter =
+            serde_json::from_value(json!({"partition": "/spec/held"})).expect("an adapter");
+        assert_eq!(read, WorkloadAdapter::of_partition("/spec/held"));
+    }
+
+    #[test]
+    fn workloads_that_a_partition_cannot_hold_are_unfit() {
+        let adapter = WorkloadAdapter::known("apps/v1", "StatefulSet").expect("known");
+        let unfit = |spec: Value| adapter.unfit(&json!({"spec": spec}));
+        assert_eq!(unfit(json!({"replicas": 3})), None);
+        let on_delete = unfit(json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}));
+        assert!(on_delete.expect("unfit").contains("OnDelete"));
+        let unsized_ = unfit(json!({}));
+        assert!(unsized_.expect("unfit").contains("spec.replicas"));
+    }
+}
