@@ -5,6 +5,7 @@
 
 mod begin;
 mod canary;
+mod config;
 mod objects;
 mod observe;
 mod own_routes;
@@ -15,6 +16,7 @@ mod track;
 mod views;
 
 pub use begin::{refusals, remove_left_track, template_changes};
+pub use config::hold_config;
 pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
 pub use run::{Measured, Run, RunError, Tick};

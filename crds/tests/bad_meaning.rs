@@ -233,6 +233,37 @@ fn metrics() {
 }
 
 #[test]
+fn the_word_that_takes_configuration_out() {
+    let track = "metadata: {name: web}\n      spec: {template";
+    let note = "metadata: {name: web, annotations: {bellwether.dev/track-config: ";
+    let config = "    - {apiVersion: v1, kind: Service";
+    let map = |value: &str| {
+        format!(
+            "    - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: env, annotations: \
+             {{bellwether.dev/track-config: {value}}}}}}}\n{config}"
+        )
+    };
+    check(&[(config, &map("disabled"))], &[]);
+    let path = "spec.components[0].manifests[1].metadata.annotations.bellwether.dev/track-config";
+    check(
+        &[(config, &map("\"false\""))],
+        &[&format!(
+            "20:104 {path}: its only value is \"disabled\"; leave it out to track the object"
+        )],
+    );
+    check(
+        &[(
+            track,
+            &format!("{note}disabled}}}}\n      spec: {{template"),
+        )],
+        &[
+            "18:72 spec.components[0].manifests[0].metadata.annotations.bellwether.dev/track-config: \
+             only a ConfigMap or a Secret is tracked; take it off this Deployment",
+        ],
+    );
+}
+
+#[test]
 fn workloads() {
     let path = "spec.components[0].rollout";
     check(

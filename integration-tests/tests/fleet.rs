@@ -4,6 +4,8 @@
 
 #[path = "fleet/canary.rs"]
 mod canary;
+#[path = "fleet/configuration.rs"]
+mod configuration;
 #[path = "fleet/control.rs"]
 mod control;
 #[path = "fleet/deletion.rs"]
@@ -39,10 +41,12 @@ fn main() -> ExitCode {
         strategies::CASES,
         sync::CASES,
         ownership::CASES,
+        configuration::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
+        configuration::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         outages::CASES,
     ]

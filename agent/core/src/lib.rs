@@ -2,8 +2,8 @@
 //!
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`]), objects ([`canary_copy`], [`effective`],
-//! [`provider`], [`restore`]), judgements ([`settled`], [`analysis`], [`health`], [`ownership`],
-//! [`selection`]) and order ([`apply_order`]).
+//! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
+//! [`ownership`], [`selection`]) and order ([`apply_order`]).
 
 pub mod analysis;
 pub mod apply_order;
@@ -22,4 +22,5 @@ pub mod selection;
 pub mod settled;
 pub mod sizes;
 pub mod template_digest;
+pub mod tracked_config;
 pub mod weights;

@@ -25,6 +25,9 @@ pub struct Wanted {
     pub object: Value,
     /// How changes of others are met.
     pub care: Care,
+    /// Objects without which it is not written: those among them that stand before it in the order
+    /// must have been taken.
+    pub after: BTreeSet<ObjectRef>,
 }
 
 /// How changes of others are met.
@@ -46,6 +49,7 @@ impl Wanted {
             target: reference(&object)?,
             object,
             care: Care::Policy,
+            after: BTreeSet::new(),
         })
     }
 }
@@ -118,7 +122,11 @@ impl Keeper {
         let mut kept = Kept::default();
         let in_run = wanted.iter().any(|want| want.care != Care::Policy);
         let mut refused = None;
+        let mut untaken = BTreeSet::new();
         for want in wanted {
+            if !want.after.is_disjoint(&untaken) {
+                continue;
+            }
             let digest = digest_of(want.object.to_string().as_bytes());
             let done = match self.seen.get(&want.target) {
                 _ if want.care == Care::Frozen => Ok(()),
@@ -136,6 +144,7 @@ impl Keeper {
             };
             match done {
                 Err(error) if in_run => {
+                    untaken.insert(want.target.clone());
                     refused.get_or_insert(error);
                 }
                 done => done?,

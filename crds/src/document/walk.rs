@@ -38,7 +38,6 @@ const LATER: &[&str] = &[
     "publishVersion",
     "relative",
     "serviceAccount",
-    "trigger",
     "verdicts",
 ];
 

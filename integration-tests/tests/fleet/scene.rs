@@ -246,6 +246,17 @@ fn plain(object: &Value) -> Value {
             metadata.remove("annotations");
         }
     }
+    // The one thing that a governed template has beside what its user wrote.
+    if let Some(stamped) = object
+        .pointer_mut("/spec/template/metadata")
+        .and_then(Value::as_object_mut)
+        && let Some(Value::Object(mut annotations)) = stamped.remove("annotations")
+    {
+        annotations.remove("bellwether.dev/config-digest");
+        if !annotations.is_empty() {
+            stamped.insert("annotations".to_owned(), annotations.into());
+        }
+    }
     if let Some(spec) = object["spec"].as_object_mut() {
         spec.remove("clusterIP");
         spec.remove("clusterIPs");

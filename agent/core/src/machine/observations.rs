@@ -37,6 +37,11 @@ pub struct Observations {
     pub autoscalers: Vec<String>,
     /// Objects of the names that the run needs which are not this run's, as `Kind/name`.
     pub foreign_objects: Vec<String>,
+    /// Whether copies of configuration that this run made exist.
+    pub canary_config: bool,
+    /// Rollouts of the same release that test configuration which this one changes too, and that do
+    /// not promote yet.
+    pub config_held_by: Vec<String>,
     /// Fields of the run's objects that a human changed, as `Kind/name: what`.
     pub foreign_edits: Vec<String>,
     /// The Rollout goes away: the track carries a deletion timestamp.

@@ -73,7 +73,7 @@ impl Overlay {
             Stage::Pausing => (true, None, TemplateVersion::Old, None),
             Stage::Pinning => (true, stable, TemplateVersion::Old, None),
             Stage::Step { .. } => (true, stable, TemplateVersion::Old, size),
-            Stage::Promoting { part } => promoting(part, size),
+            Stage::Promoting { part } => promoting(part, stable, size),
             Stage::RollingBack { part, .. } => rolling_back(part, stable, size),
             Stage::Succeeded => (false, None, TemplateVersion::New, None),
             Stage::Failed { .. } => (false, None, TemplateVersion::Old, None),
@@ -82,7 +82,7 @@ impl Overlay {
             &state.stage,
             Stage::Step { .. }
                 | Stage::Promoting {
-                    part: PromotionPart::Unpinning
+                    part: PromotionPart::Gathering | PromotionPart::Unpinning
                 }
         );
         let pins = hash.map_or_else(Vec::new, |hash| {
@@ -106,9 +106,14 @@ impl Overlay {
 /// Paused, the pinned hash, the template, and the canary's pods.
 type Wanted<'a> = (bool, Option<&'a str>, TemplateVersion, Option<u32>);
 
-fn promoting(part: &PromotionPart, size: Option<u32>) -> Wanted<'_> {
+fn promoting<'a>(
+    part: &'a PromotionPart,
+    stable: Option<&'a str>,
+    size: Option<u32>,
+) -> Wanted<'a> {
     use PromotionPart as Part;
     match part {
+        Part::Gathering => (true, stable, TemplateVersion::Old, size),
         Part::Unpinning => (true, None, TemplateVersion::Old, size),
         Part::Updating => (false, None, TemplateVersion::New, size),
         Part::Freezing { .. } => (true, None, TemplateVersion::New, size),

@@ -248,7 +248,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
         turn.enter(Stage::Promoting {
-            part: PromotionPart::Unpinning,
+            part: PromotionPart::Gathering,
         });
     } else {
         enter(turn, index + 1, StepPart::Scaling);

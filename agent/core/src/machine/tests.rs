@@ -2,6 +2,7 @@
 
 mod commands;
 mod completing;
+mod configuration;
 mod faults;
 mod model;
 mod paths;
