@@ -21,4 +21,4 @@ pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
 pub use run::{Measured, Run, RunError, Tick};
 pub use saved::latest_saved;
-pub use views::is_deleting;
+pub use views::{is_deleting, targets};

@@ -8,8 +8,8 @@ pub use crate::{
     analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
     metric_template::MetricSourceKind,
     strategy::{
-        AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
-        InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
+        AbTest, Advance, AnalysisTraffic, Autoscaler, AutoscalerKind, Batch, BatchStep, BlueGreen,
+        Canary, Instances, InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
     },
 };
 use crate::{duration::Dur, hooks::Hook, traffic::Traffic};

@@ -2,6 +2,8 @@
 //! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
+#[path = "fleet/autoscaling.rs"]
+mod autoscaling;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/configuration.rs"]
@@ -16,6 +18,8 @@ mod failures;
 mod outages;
 #[path = "fleet/ownership.rs"]
 mod ownership;
+#[path = "fleet/promotion.rs"]
+mod promotion;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/strategies.rs"]
@@ -42,11 +46,14 @@ fn main() -> ExitCode {
         sync::CASES,
         ownership::CASES,
         configuration::CASES,
+        autoscaling::CASES,
+        promotion::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
+        promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         outages::CASES,
     ]

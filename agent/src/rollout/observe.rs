@@ -89,8 +89,8 @@ impl Run {
             autoscalers: live
                 .autoscalers
                 .iter()
-                .filter(|autoscaler| views::targets(autoscaler, &scene.workload.name))
-                .map(kind_and_name)
+                .filter(|autoscaler| views::targets(autoscaler, &scene.workload))
+                .filter_map(views::autoscaler)
                 .collect(),
             foreign_objects: [&live.canary, &live.canary_service]
                 .into_iter()

@@ -2,6 +2,7 @@
 
 mod error;
 mod exact;
+mod size;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use error::ClusterError;
+pub use size::SIZE_MANAGER;
 
 use super::foreign;
 

@@ -169,7 +169,7 @@ impl Keeper {
         digest: [u8; 32],
     ) -> Result<(), ClusterError> {
         let live = cluster
-            .apply(self.manager, &want.object, ApplyMode::Force)
+            .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
             .await?;
         self.note_written(want, &live);
         self.note(want, digest, Some(&live), false);
@@ -188,7 +188,7 @@ impl Keeper {
         let mut drifted = false;
         if drift == DriftPolicy::Report {
             let planned = cluster
-                .apply(self.manager, &want.object, ApplyMode::DryRun)
+                .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                 .await?;
             drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
         }
@@ -223,7 +223,7 @@ impl Keeper {
         match drift {
             DriftPolicy::Correct => {
                 let applied = cluster
-                    .apply(self.manager, &want.object, ApplyMode::Force)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
                     .await?;
                 self.note_written(want, &applied);
                 // Fields that others own may change as they like: only what applying had to put
@@ -235,7 +235,7 @@ impl Keeper {
             }
             DriftPolicy::Report => {
                 let planned = cluster
-                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                     .await?;
                 let drifted = Some(clean_digest(&planned)) != clean;
                 self.note(want, seen.wanted, live.as_ref(), drifted);
@@ -294,7 +294,7 @@ impl Keeper {
             Some(seen) if seen.clean == Some(clean) => Ok(false),
             Some(seen) => {
                 let planned = cluster
-                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                     .await?;
                 let edited = clean_digest(&planned) != clean;
                 if !edited {

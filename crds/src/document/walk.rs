@@ -22,6 +22,7 @@ const LATER: &[&str] = &[
     "affinity",
     "alerts",
     "allowLocal",
+    "canaryQueries",
     "create",
     "deletion",
     "dependsOn",

@@ -221,6 +221,8 @@ pub fn api_version(kind: &str) -> &'static str {
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "RolloutTrack" | "SyncRecord" => "bellwether.dev/v1alpha1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",
+        "ScaledObject" => "keda.sh/v1alpha1",
+        "PodDisruptionBudget" => "policy/v1",
         _ => "v1",
     }
 }

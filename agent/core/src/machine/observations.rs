@@ -6,6 +6,7 @@ use bellwether_api::{duration::Dur, number::Weight};
 use jiff::Timestamp;
 
 use crate::{
+    autoscaling::AutoscalerView,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView},
 };
@@ -33,8 +34,9 @@ pub struct Observations {
     pub canary_endpoints: Endpoints,
     /// One entry for each route that the plan names, found or not.
     pub routes: Vec<RouteView>,
-    /// HorizontalPodAutoscalers and ScaledObjects that target the workload, as `Kind/name`.
-    pub autoscalers: Vec<String>,
+    /// HorizontalPodAutoscalers and ScaledObjects that target the workload, without those that a
+    /// ScaledObject makes.
+    pub autoscalers: Vec<AutoscalerView>,
     /// Objects of the names that the run needs which are not this run's, as `Kind/name`.
     pub foreign_objects: Vec<String>,
     /// Whether copies of configuration that this run made exist.

@@ -20,6 +20,8 @@ pub struct Overlay {
     pub template: TemplateVersion,
     /// `spec.replicas` of the workload; absent = as the user wrote it.
     pub replicas: Option<u32>,
+    /// The fewest pods of the workload, whatever its autoscaler wants; absent = as that wants.
+    pub least_replicas: Option<u32>,
     /// What the routes carry; none = the routes as the user wrote them.
     pub split: Split,
     /// The canary Deployment and its Service; absent = neither exists.
@@ -51,6 +53,7 @@ impl Overlay {
             pins: Vec::new(),
             template,
             replicas: None,
+            least_replicas: None,
             split: Split::default(),
             canary: None,
         }
@@ -97,9 +100,36 @@ impl Overlay {
             pins,
             template,
             replicas: state.stable_pods.filter(|_| shares),
+            least_replicas: state
+                .scaled
+                .map(|scaled| scaled.whole)
+                .filter(|_| takes_back(&state.stage)),
             split: state.split(),
             canary: canary.map(|replicas| CanaryWant { replicas }),
         }
+    }
+}
+
+/// The workload is about to get all the traffic back, which its autoscaler does not know.
+fn takes_back(stage: &Stage) -> bool {
+    match stage {
+        Stage::Promoting { part } => matches!(
+            part,
+            PromotionPart::Updating
+                | PromotionPart::Freezing { .. }
+                | PromotionPart::Repinning { .. }
+                | PromotionPart::Shifting { .. }
+        ),
+        Stage::RollingBack { part, .. } => matches!(
+            part,
+            RollbackPart::Unpinning
+                | RollbackPart::Retemplating
+                | RollbackPart::Freezing { .. }
+                | RollbackPart::Repinning { .. }
+                | RollbackPart::Unloading
+                | RollbackPart::Settling { .. }
+        ),
+        _ => false,
     }
 }
 

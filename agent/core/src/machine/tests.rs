@@ -9,6 +9,7 @@ mod paths;
 mod refusals;
 mod resume;
 mod rules;
+mod scaling;
 mod sharing;
 mod strategies;
 mod walks;

@@ -264,6 +264,10 @@ impl Unit {
                 }
                 moved = true;
             }
+            if let (Some(least), Some(workload)) = (run.overlay().least_replicas, &live.workload) {
+                let target = &run.scene.workload;
+                self.shell.cluster.grow(target, workload, least).await?;
+            }
             moved |= tick == Tick::Moved;
             for measured in run.take_measured() {
                 self.shell.figures.checks.inc();

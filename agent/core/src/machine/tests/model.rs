@@ -107,6 +107,8 @@ pub(super) struct Cluster {
     pub(super) workload_exists: bool,
     pub(super) route_works: bool,
     pub(super) decisions: Vec<Decision>,
+    /// The old version's share of the traffic never needed more of its first pods than were ready.
+    pub(super) never_overloaded: bool,
     /// `spec.replicas` as the run wants it; absent = `replicas`.
     shared: Option<u32>,
     paused: bool,
@@ -146,6 +148,7 @@ impl Cluster {
             workload_exists: true,
             route_works: true,
             decisions: Vec::new(),
+            never_overloaded: true,
             shared: None,
             paused: false,
             template: TemplateVersion::Old,
@@ -315,6 +318,9 @@ impl Cluster {
             (self.paused, self.template, self.shared) = wanted;
             self.generation += 1;
         }
+        if let Some(least) = overlay.least_replicas {
+            self.replicas = self.replicas.max(least);
+        }
         self.pin = overlay.pins.first().map(|pin| pin.hash.clone());
         self.write_route(&overlay.split);
         match (overlay.canary, &mut self.canary) {
@@ -373,6 +379,9 @@ impl Cluster {
             });
         }
         self.roll();
+        let ready: u32 = self.versions.values().map(|pods| pods.ready).sum();
+        let share = u32::from(self.carried.rest().percent());
+        self.never_overloaded &= ready * 100 >= share * 5;
     }
 
     /// One pod more of the version that is wanted, one less of the other for each that is ready.
