@@ -8,8 +8,8 @@ pub use crate::{
     analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
     metric_template::MetricSourceKind,
     strategy::{
-        AbTest, Advance, AnalysisTraffic, Batch, BatchStep, BlueGreen, Canary, Instances,
-        InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
+        AbTest, Advance, AnalysisTraffic, Autoscaler, AutoscalerKind, Batch, BatchStep, BlueGreen,
+        Canary, Instances, InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
     },
 };
 use crate::{duration::Dur, hooks::Hook, traffic::Traffic, workload_adapter::WorkloadAdapter};
@@ -48,6 +48,9 @@ pub struct RolloutSpec {
     /// Stands still while a human is awaited or the run is suspended.
     #[serde(default = "default_progress_deadline")]
     pub progress_deadline: Dur,
+    /// What starts a run, beside a change of the workload's pod template.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// How the new version is brought in.
     pub strategy: Strategy,
     /// How many pods each version gets.
@@ -87,6 +90,34 @@ fn default_drain() -> Dur {
 
 fn default_history_limit() -> u32 {
     10
+}
+
+/// Annotation on a ConfigMap or Secret that takes it out of what starts a run; its only value is
+/// [`TRACK_CONFIG_DISABLED`].
+pub const TRACK_CONFIG_ANNOTATION: &str = "bellwether.dev/track-config";
+/// The value of [`TRACK_CONFIG_ANNOTATION`].
+pub const TRACK_CONFIG_DISABLED: &str = "disabled";
+
+/// What starts a run, beside a change of the workload's pod template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trigger {
+    /// A change of a ConfigMap or Secret that the pod template uses and the application delivers; true
+    /// unless set. One that carries the annotation `bellwether.dev/track-config: disabled` never does.
+    #[serde(default = "default_track_config")]
+    pub track_config: bool,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self {
+            track_config: default_track_config(),
+        }
+    }
+}
+
+fn default_track_config() -> bool {
+    true
 }
 
 /// Names the governed workload.

@@ -252,6 +252,39 @@ pub struct Instances {
     /// unless set. It is rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_threshold: Option<IntOrPercent>,
+    /// What scales the workload; absent = whatever names it as its target, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<Autoscaler>,
+}
+
+/// What scales a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscaler {
+    /// The kind.
+    pub kind: AutoscalerKind,
+    /// The name, in the workload's namespace.
+    pub name: String,
+}
+
+/// A kind of autoscaler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AutoscalerKind {
+    /// Of `autoscaling/v2`.
+    HorizontalPodAutoscaler,
+    /// Of KEDA.
+    ScaledObject,
+}
+
+impl AutoscalerKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ScaledObject => "ScaledObject",
+        }
+    }
 }
 
 fn default_min_replicas() -> u32 {
@@ -265,6 +298,7 @@ impl Default for Instances {
             min_replicas: default_min_replicas(),
             max_replicas: None,
             ready_threshold: None,
+            autoscaler: None,
         }
     }
 }

@@ -233,6 +233,38 @@ fn metrics() {
 }
 
 #[test]
+fn the_word_that_takes_configuration_out() {
+    let track = "metadata: {name: web}\n      spec: {template";
+    let note = "metadata: {name: web, annotations: {bellwether.dev/track-config: ";
+    let config = "    - {apiVersion: v1, kind: Service";
+    let map = |value: &str| {
+        format!(
+            "    - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: env, annotations: \
+             {{bellwether.dev/track-config: {value}}}}}}}\n{config}"
+        )
+    };
+    check(&[(config, &map("disabled"))], &[]);
+    let path =
+        "spec.components[0].manifests[1].metadata.annotations[\"bellwether.dev/track-config\"]";
+    check(
+        &[(config, &map("\"false\""))],
+        &[&format!(
+            "20:77 {path}: its only value is \"disabled\"; leave it out to track the object"
+        )],
+    );
+    check(
+        &[(
+            track,
+            &format!("{note}disabled}}}}\n      spec: {{template"),
+        )],
+        &[
+            "18:43 spec.components[0].manifests[0].metadata.annotations[\"bellwether.dev/track-config\"]: \
+             only a ConfigMap or a Secret is tracked; take it off this Deployment",
+        ],
+    );
+}
+
+#[test]
 fn workloads() {
     let path = "spec.components[0].rollout";
     check(
@@ -273,11 +305,39 @@ fn workloads() {
         let object = format!(
             "manifests:\n    - {{apiVersion: {group}, kind: {kind}, metadata: {{name: scaler}}, spec: {{scaleTargetRef: {{{target}}}}}}}"
         );
+        check(&[("manifests:", &object)], &[]);
+        let instances = |written: &str| format!("instances: {{{written}}}\n      strategy: ");
+        let named = instances(&format!("autoscaler: {{kind: {kind}, name: scaler}}"));
+        check(&[("manifests:", &object), ("strategy: ", &named)], &[]);
+        let other = instances(&format!("autoscaler: {{kind: {kind}, name: other}}"));
         check(
-            &[("manifests:", &object)],
+            &[("manifests:", &object), ("strategy: ", &other)],
             &[&format!(
-                "10:7 {path}.workload: Deployment web is scaled by {kind} scaler, which a rollout \
-                 does not support in this version of Bellwether"
+                "13:19 {path}.instances.autoscaler: Deployment web is scaled by {kind} scaler; name \
+                 that one, or leave it out"
+            )],
+        );
+        let fixed = instances("mode: FixedTotal");
+        check(
+            &[
+                ("manifests:", &object),
+                ("strategy: ", &fixed),
+                ("spec: {template", "spec: {replicas: 3, template"),
+            ],
+            &[&format!(
+                "13:19 {path}.instances.mode: {kind} scaler scales Deployment web, whose pods \
+                 FixedTotal would take; use Surge"
+            )],
+        );
+        let twice =
+            object
+                .replacen("name: scaler", "name: second", 1)
+                .replacen("manifests:\n", "", 1);
+        check(
+            &[("manifests:", &format!("{object}\n{twice}"))],
+            &[&format!(
+                "10:7 {path}.workload: {kind} scaler and {kind} second both scale Deployment web; \
+                 leave one"
             )],
         );
     }

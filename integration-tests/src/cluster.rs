@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, Client, Config,
     api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
@@ -146,6 +149,22 @@ impl Member {
         };
         self.runtime
             .block_on(api.patch(name, &parameters, &Patch::Merge(patch)))?;
+        Ok(())
+    }
+
+    /// Scales a Deployment as an autoscaler would, through its scale subresource.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn scale(&self, namespace: &str, name: &str, replicas: u32) -> Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let patch = serde_json::json!({"spec": {"replicas": replicas}});
+        let parameters = PatchParams {
+            field_manager: Some("autoscaler".into()),
+            ..PatchParams::default()
+        };
+        self.runtime
+            .block_on(api.patch_scale(name, &parameters, &Patch::Merge(&patch)))?;
         Ok(())
     }
 

@@ -42,7 +42,10 @@ impl Fixture {
     /// # Errors
     /// When any of it does not come up.
     pub fn start(lab_name: &str, directory: &Path, namespaces: &[&str]) -> Result<Self> {
-        let fixture = Self::around(Lab::up(lab_name, 3, 0)?, directory)?;
+        let fixture = Self::around(
+            Lab::up_with(lab_name, 3, 0, &["--crds", "keda"])?,
+            directory,
+        )?;
         for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {

@@ -27,6 +27,11 @@ pub struct Shop {
     pub destination: String,
     /// Further environment variables of the container.
     pub environment: Vec<(String, String)>,
+    /// What ConfigMap `web` and Secret `web` hold, which the container takes into its environment;
+    /// empty = there are none.
+    pub config: Vec<(String, String)>,
+    /// Further objects.
+    pub objects: Vec<serde_json::Value>,
     /// Further lines for the Application's spec, two spaces deep.
     pub extra: String,
     /// Further lines for the Rollout's spec, two spaces deep.
@@ -52,6 +57,8 @@ impl Shop {
                     .to_owned(),
             destination: "{fleet: quickstart}".to_owned(),
             environment: Vec::new(),
+            config: Vec::new(),
+            objects: Vec::new(),
             extra: String::new(),
             extra_rollout: String::new(),
         }
@@ -139,8 +146,14 @@ impl Shop {
             container["lifecycle"] =
                 serde_json::json!({"preStop": {"sleep": {"seconds": self.pre_stop_seconds}}});
         }
+        let mut more = self.objects.clone();
+        if !self.config.is_empty() {
+            container["envFrom"] = serde_json::json!([
+                {"configMapRef": {"name": "web"}}, {"secretRef": {"name": "web"}}]);
+            more.extend(self.configuration());
+        }
         let labels = serde_json::json!({"app": "web"});
-        vec![
+        let mut manifests = vec![
             serde_json::json!({
                 "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": {"name": "web", "namespace": self.name, "labels": labels},
@@ -167,6 +180,25 @@ impl Shop {
                     "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
                 },
             }),
+        ];
+        manifests.extend(more);
+        manifests
+    }
+
+    /// The ConfigMap and the Secret. The Secret holds the same under names of its own.
+    fn configuration(&self) -> [serde_json::Value; 2] {
+        let metadata = serde_json::json!({"name": "web", "namespace": self.name});
+        let held = |prefix: &str| -> serde_json::Map<String, serde_json::Value> {
+            self.config
+                .iter()
+                .map(|(name, value)| (format!("{prefix}{name}"), value.clone().into()))
+                .collect()
+        };
+        [
+            serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+                "data": held("")}),
+            serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+                "type": "Opaque", "stringData": held("SECRET_")}),
         ]
     }
 }

@@ -4,8 +4,12 @@
 
 #[path = "fleet/batches.rs"]
 mod batches;
+#[path = "fleet/autoscaling.rs"]
+mod autoscaling;
 #[path = "fleet/canary.rs"]
 mod canary;
+#[path = "fleet/configuration.rs"]
+mod configuration;
 #[path = "fleet/control.rs"]
 mod control;
 #[path = "fleet/deletion.rs"]
@@ -20,6 +24,8 @@ mod outages;
 mod ownership;
 #[path = "fleet/rollback.rs"]
 mod rollback;
+#[path = "fleet/promotion.rs"]
+mod promotion;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/strategies.rs"]
@@ -48,11 +54,16 @@ fn main() -> ExitCode {
         ownership::CASES,
         rollback::CASES,
         hooks::CASES,
+        configuration::CASES,
+        autoscaling::CASES,
+        promotion::CASES,
     ]
     .concat();
     let alone = [
         canary::UNDER_TRAFFIC,
         rollback::UNDER_TRAFFIC,
+        configuration::UNDER_TRAFFIC,
+        promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         outages::CASES,

@@ -159,7 +159,7 @@ pub fn selects_canary(service: &Value, deployment: &Value, run_label: &str) -> b
     })
 }
 
-fn metadata_of(original: &Value, name: &str, run_label: &str) -> Value {
+pub(crate) fn metadata_of(original: &Value, name: &str, run_label: &str) -> Value {
     let mut metadata = json!({
         "name": canary_name(name),
         "labels": {

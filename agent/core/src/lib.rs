@@ -1,12 +1,13 @@
 //! Every decision of an agent, as pure functions: no IO, no clock, no randomness.
 //!
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
-//! objects: arithmetic ([`weights`], [`sizes`]), objects ([`canary_copy`], [`effective`],
-//! [`provider`], [`restore`]), judgements ([`settled`], [`analysis`], [`health`], [`ownership`],
-//! [`selection`]) and order ([`apply_order`]).
+//! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
+//! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
+//! [`ownership`], [`selection`]) and order ([`apply_order`]).
 
 pub mod analysis;
 pub mod apply_order;
+pub mod autoscaling;
 pub mod canary_copy;
 pub mod covers;
 pub mod effective;
@@ -22,4 +23,5 @@ pub mod selection;
 pub mod settled;
 pub mod sizes;
 pub mod template_digest;
+pub mod tracked_config;
 pub mod weights;

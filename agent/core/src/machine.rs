@@ -22,6 +22,7 @@ mod progress;
 mod promotion;
 mod resume;
 mod rollback;
+mod scaling;
 mod sizing;
 mod stage;
 mod start;

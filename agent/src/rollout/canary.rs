@@ -3,6 +3,7 @@
 use bellwether_agent_core::{
     canary_copy::{canary_deployment, canary_service},
     machine::CanaryWant,
+    tracked_config,
 };
 use bellwether_api::{application::DriftPolicy, reference::ObjectRef, track::RolloutTrack};
 use kube::Resource as _;
@@ -59,6 +60,10 @@ impl Canary {
                 // Another's object of that name is never taken over; the run sees it and says so.
                 let live = cluster.get(&want.target).await?;
                 if live.is_some_and(|live| !scene.is_own(&live)) {
+                    if scene.config_copies().any(|copy| copy == want.target) {
+                        // Pods that read it would test somebody else's content.
+                        return Ok(());
+                    }
                     continue;
                 }
             }
@@ -78,11 +83,13 @@ impl Canary {
         }
         self.keeper.forget();
         let mut gone = true;
-        for target in [Some(&scene.canary), scene.canary_service.as_ref()]
+        // Its configuration goes last, after the pods that read it.
+        let targets = [Some(scene.canary.clone()), scene.canary_service.clone()]
             .into_iter()
             .flatten()
-        {
-            gone &= remove_own(cluster, scene, target).await?;
+            .chain(scene.config_copies());
+        for target in targets {
+            gone &= remove_own(cluster, scene, &target).await?;
         }
         self.gone = gone;
         Ok(())
@@ -105,7 +112,11 @@ pub(super) async fn remove_own(
 }
 
 fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Value>, RunError> {
-    let mut copies = Vec::new();
+    let mut copies: Vec<Value> = scene
+        .config
+        .iter()
+        .filter_map(|change| tracked_config::copy(change, &scene.label))
+        .collect();
     // The Service first: pods find it, and the route may name it as soon as it is written.
     if let Some(service) = scene
         .service
@@ -115,7 +126,9 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
         copies.push(canary_service(service, &scene.label)?);
     }
     if let Some(deployment) = Versions::governed(&versions.new, &scene.workload) {
-        copies.push(canary_deployment(&deployment, &scene.label, want.replicas)?);
+        let mut copy = canary_deployment(&deployment, &scene.label, want.replicas)?;
+        tracked_config::use_copies(&mut copy["spec"]["template"], &scene.config);
+        copies.push(copy);
     }
     for copy in &mut copies {
         copy["metadata"]["namespace"] = json!(scene.namespace);

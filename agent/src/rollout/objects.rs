@@ -7,6 +7,7 @@ use bellwether_agent_core::{
     machine::Overlay,
     provider::{Split, own, render},
     template_digest::template_digest as digest_with,
+    tracked_config::{ConfigChange, Revision, changes, tracked},
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
@@ -19,7 +20,10 @@ use super::{
     scene::{Scene, find},
     track::workload_of,
 };
-use crate::sync::keep::{Care, Wanted};
+use crate::sync::{
+    cluster::reference,
+    keep::{Care, Wanted},
+};
 
 /// Annotation on governed pod templates: digest of the configuration that they use.
 const CONFIG_ANNOTATION: &str = "bellwether.dev/config-digest";
@@ -44,6 +48,18 @@ impl Versions {
     #[must_use]
     pub fn digest_of(&self, rollout: &BundleRollout) -> Option<String> {
         template_digest(&self.new, rollout)
+    }
+
+    /// What the release changes in the configuration of a governed workload.
+    #[must_use]
+    pub fn config_changes(&self, rollout: &BundleRollout) -> Vec<ConfigChange> {
+        if !rollout.spec.trigger.track_config {
+            return Vec::new();
+        }
+        let workload = workload_of(&self.new, rollout);
+        let (old, new) = (objects_of(&self.old), objects_of(&self.new));
+        let revision = |bundle, objects| revision(bundle, find(bundle, &workload), objects);
+        changes(&revision(&self.old, &old), &revision(&self.new, &new))
     }
 
     /// A governed workload as one of the releases has it; absent = it has none.
@@ -74,6 +90,10 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
             .pins
             .iter()
             .any(|pin| is_service(scene, &want.target, &pin.service));
+        if want.target == scene.workload {
+            // A template names the configuration that it was made for.
+            want.after = scene.config_targets().collect();
+        }
         if want.target == scene.workload || route || pinned {
             want.care = care(run, &overlay, route);
         }
@@ -138,15 +158,42 @@ pub fn template_digest(bundle: &Bundle, rollout: &BundleRollout) -> Option<Strin
 }
 
 fn digest_in(bundle: &Bundle, workload: &ObjectRef) -> Option<String> {
-    Some(digest_with(find(bundle, workload)?, &objects_of(bundle)))
+    let objects = tracked_objects(bundle, workload);
+    let found = find(bundle, workload)?;
+    Some(digest_with(&revision(bundle, Some(found), &objects)))
 }
 
-fn objects_of(bundle: &Bundle) -> Vec<Value> {
+fn revision<'a>(
+    bundle: &'a Bundle,
+    workload: Option<&'a Value>,
+    objects: &'a [&'a Value],
+) -> Revision<'a> {
+    Revision {
+        workload,
+        objects,
+        default_namespace: &bundle.target_namespace,
+    }
+}
+
+fn objects_of(bundle: &Bundle) -> Vec<&Value> {
     bundle
         .components
         .iter()
-        .flat_map(|component| component.objects.iter().cloned())
+        .flat_map(|component| &component.objects)
         .collect()
+}
+
+/// The objects among which a workload's configuration is looked for; none unless a Rollout of the
+/// bundle tracks it.
+fn tracked_objects<'a>(bundle: &'a Bundle, workload: &ObjectRef) -> Vec<&'a Value> {
+    let tracks = bundle.rollouts.iter().any(|rollout| {
+        rollout.spec.trigger.track_config && workload_of(bundle, rollout) == *workload
+    });
+    if tracks {
+        objects_of(bundle)
+    } else {
+        Vec::new()
+    }
 }
 
 /// A workload with the digest of its tracked configuration in its pod template, so that a change of
@@ -154,13 +201,20 @@ fn objects_of(bundle: &Bundle) -> Vec<Value> {
 #[must_use]
 pub fn stamped(bundle: &Bundle, workload: &Value) -> Value {
     let mut stamped = workload.clone();
-    let digest = digest_with(workload, &objects_of(bundle));
-    if digest != digest_with(workload, &[])
+    let Some(mut target) = reference(workload) else {
+        return stamped;
+    };
+    target
+        .namespace
+        .get_or_insert_with(|| bundle.target_namespace.clone());
+    let objects = tracked_objects(bundle, &target);
+    let revision = revision(bundle, Some(workload), &objects);
+    if !tracked(&revision).is_empty()
         && let Some(template) = stamped
             .pointer_mut("/spec/template")
             .filter(|one| one.is_object())
     {
-        template["metadata"]["annotations"][CONFIG_ANNOTATION] = json!(digest);
+        template["metadata"]["annotations"][CONFIG_ANNOTATION] = json!(digest_with(&revision));
     }
     stamped
 }
@@ -224,6 +278,49 @@ mod tests {
         };
         assert!(annotation(&one).is_some());
         assert_ne!(annotation(&one), annotation(&two));
+    }
+
+    #[test]
+    fn configuration_that_is_not_tracked_changes_and_stamps_nothing() {
+        let untracked = |value| {
+            let mut bundle = bundle(value);
+            bundle.rollouts[0].spec.trigger.track_config = false;
+            bundle
+        };
+        let (one, two) = (untracked("1"), untracked("2"));
+        assert!(!template_differs(&two, &one, &two.rollouts[0]));
+        let workload = &one.components[0].objects[0];
+        assert_eq!(stamped(&one, workload), *workload);
+        let versions = |new: &Bundle| Versions {
+            new: Arc::new(new.clone()),
+            old: Arc::new(bundle("1")),
+        };
+        let changed = versions(&bundle("2"));
+        assert_eq!(changed.config_changes(&changed.new.rollouts[0]).len(), 1);
+        let changed = versions(&two);
+        assert_eq!(changed.config_changes(&changed.new.rollouts[0]), []);
+        // The stamp goes: new pods all the same, and not without a run.
+        assert!(changed.changes(&changed.new.rollouts[0]));
+    }
+
+    #[test]
+    fn stamps_are_the_same_whether_or_not_objects_name_their_namespace() {
+        let named = bundle("1");
+        let mut unnamed = named.clone();
+        for object in &mut unnamed.components[0].objects {
+            object["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("namespace");
+        }
+        let stamp = |bundle: &Bundle, object: &Value| {
+            stamped(bundle, object)["spec"]["template"]["metadata"]["annotations"].clone()
+        };
+        let workload = &named.components[0].objects[0];
+        let expected = stamp(&named, workload);
+        assert!(expected[CONFIG_ANNOTATION].is_string());
+        assert_eq!(stamp(&unnamed, workload), expected);
+        assert_eq!(stamp(&unnamed, &unnamed.components[0].objects[0]), expected);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Seen<'a> {
     pub delivered: &'a BTreeSet<ObjectRef>,
     /// Objects that were applied as the run wants them now.
     pub applied: &'a BTreeSet<ObjectRef>,
+    /// Rollouts that test configuration which this one changes too, and do not promote yet.
+    pub config_held_by: &'a [String],
     /// What measures.
     pub meter: &'a Meter,
     /// The member cluster.
@@ -111,15 +113,18 @@ impl Run {
                 .autoscalers
                 .iter()
                 .filter(|autoscaler| views::targets(autoscaler, &scene.workload))
-                .map(kind_and_name)
+                .filter_map(views::autoscaler)
                 .collect(),
             foreign_objects: [&live.canary, &live.canary_service]
                 .into_iter()
                 .chain(&live.own_routes)
                 .flatten()
+                .chain(&live.config_copies)
                 .filter(|object| !scene.is_own(object))
                 .map(kind_and_name)
                 .collect(),
+            canary_config: live.config_copies.iter().any(|copy| scene.is_own(copy)),
+            config_held_by: seen.config_held_by.to_vec(),
             foreign_edits: seen
                 .edited
                 .iter()

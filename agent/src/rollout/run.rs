@@ -235,6 +235,22 @@ impl Run {
         })
     }
 
+    /// Whether the run has passed its tests and is not going back.
+    #[must_use]
+    pub fn promotes(&self) -> bool {
+        matches!(self.state.stage, Stage::Promoting { .. } | Stage::Succeeded)
+    }
+
+    /// Whether both runs change the same configuration.
+    #[must_use]
+    pub fn shares_config_with(&self, other: &Self) -> bool {
+        let own: BTreeSet<_> = self.scene.config_targets().collect();
+        other
+            .scene
+            .config_targets()
+            .any(|target| own.contains(&target))
+    }
+
     /// What the cluster is to look like.
     #[must_use]
     pub fn overlay(&self) -> Overlay {
@@ -353,6 +369,8 @@ impl Run {
                 .chain(self.own_routes.watched())
                 .map(|target| (WatchKey::of(target), Wants::Any)),
         );
+        let copies = self.scene.config_copies();
+        interests.extend(copies.map(|copy| (WatchKey::of(&copy), Wants::Any)));
         interests
     }
 

@@ -7,6 +7,7 @@ use bellwether_agent_core::{
     names::{HASH_LABEL, RUN_LABEL, canary_name, run_label},
     provider::{Names, renderer},
     selection::{self, Neighbours, selects},
+    tracked_config::ConfigChange,
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
@@ -42,6 +43,8 @@ pub struct Scene {
     pub canary: ObjectRef,
     /// The canary Service; absent = no traffic is split.
     pub canary_service: Option<ObjectRef>,
+    /// ConfigMaps and Secrets of the workload that the release changes.
+    pub config: Vec<ConfigChange>,
     /// Value of the run label.
     pub label: String,
     /// Labels of canary pods.
@@ -76,6 +79,7 @@ impl Scene {
             service: service.map(|service| named("v1", "Service", &service.name)),
             own_routes: routes.iter().flat_map(own_targets).collect(),
             routes,
+            config: Vec::new(),
             label,
             canary_labels,
             adapter: (rollout.spec.strategy.batch.is_some())
@@ -83,6 +87,29 @@ impl Scene {
                 .flatten(),
             workload,
             namespace,
+        }
+    }
+
+    /// The user's objects of [`Self::config`], in its order.
+    pub fn config_targets(&self) -> impl Iterator<Item = ObjectRef> {
+        self.config
+            .iter()
+            .map(|change| self.config_named(change, change.name.clone()))
+    }
+
+    /// The canary's copies of [`Self::config`], in its order.
+    pub fn config_copies(&self) -> impl Iterator<Item = ObjectRef> {
+        self.config
+            .iter()
+            .map(|change| self.config_named(change, canary_name(&change.name)))
+    }
+
+    fn config_named(&self, change: &ConfigChange, name: String) -> ObjectRef {
+        ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: change.kind.clone(),
+            namespace: Some(self.namespace.clone()),
+            name,
         }
     }
 
@@ -104,6 +131,8 @@ impl Scene {
         let pods_of_run = format!("{RUN_LABEL}={}", self.label);
         let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
         let own_routes = try_join_all(self.own_routes.iter().map(|own| get_own(cluster, own)));
+        let copies: Vec<ObjectRef> = self.config_copies().collect();
+        let config_copies = try_join_all(copies.iter().map(|copy| cluster.get(copy)));
         let canary_service = async {
             match &self.canary_service {
                 Some(service) => cluster.get(service).await,
@@ -122,6 +151,7 @@ impl Scene {
         let (
             routes,
             own_routes,
+            config_copies,
             canary_pods,
             selected_pods,
             deployments,
@@ -132,6 +162,7 @@ impl Scene {
         ) = tokio::try_join!(
             routes,
             own_routes,
+            config_copies,
             cluster.list("v1", "Pod", namespace, Some(&pods_of_run)),
             self.selected_pods(cluster, &services),
             cluster.list(APPS, "Deployment", namespace, None),
@@ -150,6 +181,7 @@ impl Scene {
             slices,
             routes,
             own_routes,
+            config_copies: config_copies.into_iter().flatten().collect(),
             canary_pods,
             own_pods: Vec::new(),
             selected_pods,
@@ -384,6 +416,8 @@ pub struct Live {
     pub routes: Vec<Option<Value>>,
     /// Whatever has the names of [`Scene::own_routes`], in their order.
     pub own_routes: Vec<Option<Value>>,
+    /// Whatever has the names of [`Scene::config_copies`].
+    pub config_copies: Vec<Value>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
     /// The pods that a workload which is updated in place selects; empty for any other.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_agent_core::{
+    autoscaling::AutoscalerView,
     machine::{CanaryView, Endpoints},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
@@ -221,13 +222,49 @@ pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
     endpoints
 }
 
-/// Tells whether an autoscaler targets the workload.
+/// Tells whether an autoscaler of its namespace targets a workload.
 pub fn targets(autoscaler: &Value, workload: &ObjectRef) -> bool {
-    let kind = match text(autoscaler, "/spec/scaleTargetRef/kind") {
-        kind if kind.is_empty() => "Deployment".to_owned(),
-        kind => kind,
+    let target = |field: &str| text(autoscaler, &format!("/spec/scaleTargetRef/{field}"));
+    let kind = target("kind");
+    target("name") == workload.name
+        && (kind == workload.kind || kind.is_empty() && workload.kind == "Deployment")
+}
+
+/// An autoscaler; absent = a ScaledObject made it, which counts itself.
+pub fn autoscaler(object: &Value) -> Option<AutoscalerView> {
+    let kind = text(object, "/kind");
+    let owners = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    let made = owners
+        .into_iter()
+        .flatten()
+        .any(|owner| text(owner, "/kind") == "ScaledObject");
+    if made {
+        return None;
+    }
+    let bound = |field: &str, default| {
+        let path = format!("/spec/{field}");
+        object
+            .pointer(&path)
+            .map_or(default, |_| count(object, &path))
     };
-    text(autoscaler, "/spec/scaleTargetRef/name") == workload.name && kind == workload.kind
+    let (min, max) = if kind == "ScaledObject" {
+        (bound("minReplicaCount", 0), bound("maxReplicaCount", 100))
+    } else {
+        (bound("minReplicas", 1), bound("maxReplicas", u32::MAX))
+    };
+    // KEDA holds a workload at this size, whatever its triggers say.
+    let paused = annotation(object, "autoscaling.keda.sh/paused-replicas")
+        .parse::<u32>()
+        .ok()
+        .filter(|_| kind == "ScaledObject");
+    Some(AutoscalerView {
+        name: name(object),
+        min: paused.unwrap_or(min),
+        max: paused.unwrap_or(max),
+        kind,
+    })
 }
 
 #[cfg(test)]
@@ -249,6 +286,41 @@ mod tests {
         let endpoints = endpoints(&slices, "web");
         assert_eq!(endpoints.ready.iter().collect::<Vec<_>>(), ["10.0.0.1"]);
         assert_eq!(endpoints.not_ready.len(), 2);
+    }
+
+    #[test]
+    fn autoscalers_are_read_with_their_bounds() {
+        let workload = ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+        let mut hpa = json!({"kind": "HorizontalPodAutoscaler", "metadata": {"name": "one"},
+            "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 9}});
+        let view = |kind: &str, name: &str, min, max| AutoscalerView {
+            kind: kind.into(),
+            name: name.into(),
+            min,
+            max,
+        };
+        assert!(targets(&hpa, &workload));
+        let expected = view("HorizontalPodAutoscaler", "one", 2, 9);
+        assert_eq!(autoscaler(&hpa), Some(expected));
+        hpa["spec"]["scaleTargetRef"]["kind"] = json!("StatefulSet");
+        assert!(!targets(&hpa, &workload));
+        hpa["metadata"]["ownerReferences"] = json!([{"kind": "ScaledObject", "name": "web"}]);
+        assert_eq!(autoscaler(&hpa), None, "its ScaledObject counts");
+        let mut scaled = json!({"kind": "ScaledObject", "metadata": {"name": "two"},
+            "spec": {"scaleTargetRef": {"name": "web"}, "minReplicaCount": 1}});
+        assert!(targets(&scaled, &workload));
+        assert_eq!(
+            autoscaler(&scaled),
+            Some(view("ScaledObject", "two", 1, 100))
+        );
+        scaled["metadata"]["annotations"] = json!({"autoscaling.keda.sh/paused-replicas": "4"});
+        assert_eq!(autoscaler(&scaled), Some(view("ScaledObject", "two", 4, 4)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod double;
 mod error;
 mod exact;
 mod merge;
+mod size;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use error::ClusterError;
+pub use size::SIZE_MANAGER;
 
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";

@@ -8,7 +8,7 @@ use bellwether_agent_core::merge_patch::replacing;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::cluster::{ROLLOUT_MANAGER, SYNC_MANAGER};
+use super::cluster::{ROLLOUT_MANAGER, SIZE_MANAGER, SYNC_MANAGER};
 
 /// Tells whether somebody else wrote fields of the spec at or after `since`. Writes through the
 /// scale subresource are none: sizes follow the live count.
@@ -19,7 +19,7 @@ pub fn edited_since(live: &Value, since: Timestamp) -> bool {
         .and_then(Value::as_array);
     entries.into_iter().flatten().any(|entry| {
         let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
-        let ours = [SYNC_MANAGER, ROLLOUT_MANAGER].contains(&text("manager"));
+        let ours = [SYNC_MANAGER, ROLLOUT_MANAGER, SIZE_MANAGER].contains(&text("manager"));
         // The API server keeps whole seconds.
         let late = text("time")
             .parse::<Timestamp>()
@@ -63,6 +63,7 @@ mod tests {
             ("kubectl", "", &spec, "2026-01-01T00:00:09Z", false),
             ("kubectl", "scale", &spec, "2026-01-01T00:00:11Z", false),
             (SYNC_MANAGER, "", &spec, "2026-01-01T00:00:11Z", false),
+            (SIZE_MANAGER, "", &spec, "2026-01-01T00:00:11Z", false),
             (
                 "kube-controller-manager",
                 "",

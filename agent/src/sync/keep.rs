@@ -25,6 +25,9 @@ pub struct Wanted {
     pub object: Value,
     /// How changes of others are met.
     pub care: Care,
+    /// Objects without which it is not written: those among them that stand before it in the order
+    /// must have been taken.
+    pub after: BTreeSet<ObjectRef>,
 }
 
 /// How changes of others are met.
@@ -46,6 +49,7 @@ impl Wanted {
             target: reference(&object)?,
             object,
             care: Care::Policy,
+            after: BTreeSet::new(),
         })
     }
 }
@@ -118,7 +122,11 @@ impl Keeper {
         let mut kept = Kept::default();
         let in_run = wanted.iter().any(|want| want.care != Care::Policy);
         let mut refused = None;
+        let mut untaken = BTreeSet::new();
         for want in wanted {
+            if !want.after.is_disjoint(&untaken) {
+                continue;
+            }
             let digest = digest_of(want.object.to_string().as_bytes());
             let done = match self.seen.get(&want.target) {
                 _ if want.care == Care::Frozen => Ok(()),
@@ -136,6 +144,7 @@ impl Keeper {
             };
             match done {
                 Err(error) if in_run => {
+                    untaken.insert(want.target.clone());
                     refused.get_or_insert(error);
                 }
                 done => done?,
@@ -160,7 +169,7 @@ impl Keeper {
         digest: [u8; 32],
     ) -> Result<(), ClusterError> {
         let live = cluster
-            .apply(self.manager, &want.object, ApplyMode::Force)
+            .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
             .await?;
         self.note_written(want, &live);
         self.note(want, digest, Some(&live), false);
@@ -179,7 +188,7 @@ impl Keeper {
         let mut drifted = false;
         if drift == DriftPolicy::Report {
             let planned = cluster
-                .apply(self.manager, &want.object, ApplyMode::DryRun)
+                .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                 .await?;
             drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
         }
@@ -214,7 +223,7 @@ impl Keeper {
         match drift {
             DriftPolicy::Correct => {
                 let applied = cluster
-                    .apply(self.manager, &want.object, ApplyMode::Force)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
                     .await?;
                 self.note_written(want, &applied);
                 // Fields that others own may change as they like: only what applying had to put
@@ -226,7 +235,7 @@ impl Keeper {
             }
             DriftPolicy::Report => {
                 let planned = cluster
-                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                     .await?;
                 let drifted = Some(clean_digest(&planned)) != clean;
                 self.note(want, seen.wanted, live.as_ref(), drifted);
@@ -285,7 +294,7 @@ impl Keeper {
             Some(seen) if seen.clean == Some(clean) => Ok(false),
             Some(seen) => {
                 let planned = cluster
-                    .apply(self.manager, &want.object, ApplyMode::DryRun)
+                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
                     .await?;
                 let edited = clean_digest(&planned) != clean;
                 if !edited {

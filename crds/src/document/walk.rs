@@ -22,6 +22,7 @@ const LATER: &[&str] = &[
     "affinity",
     "alerts",
     "allowLocal",
+    "canaryQueries",
     "create",
     "deletion",
     "dependsOn",
@@ -38,7 +39,6 @@ const LATER: &[&str] = &[
     "publishVersion",
     "relative",
     "serviceAccount",
-    "trigger",
     "verdicts",
 ];
 

@@ -14,7 +14,7 @@ use crate::{
     application::ApplicationSpec,
     document::{FieldPath, closest},
     rollout::{PortRef, RolloutSpec, ServiceRef},
-    strategy::InstancesMode,
+    strategy::{Autoscaler, InstancesMode},
 };
 
 /// Checks a rollout that stands alone against its application: paths are the rollout's.
@@ -59,7 +59,13 @@ pub(super) fn check(
     else {
         return;
     };
-    autoscalers(findings, &path.key("workload"), workload, &manifests);
+    autoscalers(
+        findings,
+        &path.key("instances"),
+        rollout,
+        workload,
+        &manifests,
+    );
     fixed_total(findings, &path.key("instances"), rollout, workload);
     in_place::governed(findings, &path.key("workload"), rollout, workload);
     if let Some(service) = &rollout.service {
@@ -128,39 +134,62 @@ fn find_workload<'a, 'm>(
     found
 }
 
-/// A workload whose size another object sets is refused: the canary's pods would count in it.
+/// Finds what scales the workload, and what that forbids.
 fn autoscalers(
     findings: &mut Findings,
     path: &FieldPath,
+    rollout: &RolloutSpec,
     workload: &Manifest<'_>,
     manifests: &[Manifest<'_>],
 ) {
-    for manifest in manifests {
-        let scales = matches!(
-            (manifest.group(), manifest.kind),
-            ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
-        );
-        let target = |field: &str| {
-            manifest
-                .at(&format!("/spec/scaleTargetRef/{field}"))
-                .and_then(Value::as_str)
+    let instances = path.key("instances");
+    let found: Vec<&Manifest<'_>> = manifests
+        .iter()
+        .filter(|manifest| scales(manifest, workload))
+        .collect();
+    let wanted = rollout.instances.autoscaler.as_ref();
+    for manifest in &found {
+        let named = |wanted: &Autoscaler| {
+            (wanted.kind.name(), wanted.name.as_str()) == (manifest.kind, manifest.name)
         };
-        let kind = target("kind").unwrap_or("Deployment");
-        if scales
-            && manifest.namespace == workload.namespace
-            && kind == workload.kind
-            && target("name") == Some(workload.name)
-        {
-            findings.error(
-                path,
-                format!(
-                    "{} {} is scaled by {} {}, which a rollout does not support in this version of \
-                     Bellwether",
-                    workload.kind, workload.name, manifest.kind, manifest.name
-                ),
+        if wanted.is_some_and(|wanted| !named(wanted)) {
+            let message = format!(
+                "{} {} is scaled by {} {}; name that one, or leave it out",
+                workload.kind, workload.name, manifest.kind, manifest.name
             );
+            findings.error(&instances.key("autoscaler"), message);
+        }
+        if rollout.instances.mode == InstancesMode::FixedTotal {
+            let message = format!(
+                "{} {} scales {} {}, whose pods FixedTotal would take; use Surge",
+                manifest.kind, manifest.name, workload.kind, workload.name
+            );
+            findings.error(&instances.key("mode"), message);
         }
     }
+    if let [one, other, ..] = found[..] {
+        let message = format!(
+            "{} {} and {} {} both scale {} {}; leave one",
+            one.kind, one.name, other.kind, other.name, workload.kind, workload.name
+        );
+        findings.error(&path.key("workload"), message);
+    }
+}
+
+fn scales(manifest: &Manifest<'_>, workload: &Manifest<'_>) -> bool {
+    let scaler = matches!(
+        (manifest.group(), manifest.kind),
+        ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
+    );
+    let target = |field: &str| {
+        manifest
+            .at(&format!("/spec/scaleTargetRef/{field}"))
+            .and_then(Value::as_str)
+    };
+    scaler
+        && manifest.namespace == workload.namespace
+        && target("kind").unwrap_or("Deployment") == workload.kind
+        && target("name") == Some(workload.name)
 }
 
 /// A fixed total shrinks the workload for a while: what it shrinks from, and comes back to, must be

@@ -8,6 +8,7 @@ use super::finding::Findings;
 use crate::{
     application::{ApplicationSpec, Component},
     document::FieldPath,
+    rollout::{TRACK_CONFIG_ANNOTATION, TRACK_CONFIG_DISABLED},
 };
 
 /// The namespace of objects for which nobody names one.
@@ -128,6 +129,38 @@ pub(super) fn check(findings: &mut Findings, spec: &ApplicationSpec) {
     }
 }
 
+/// A word that means nothing would track what its user wanted left alone.
+fn track_config(findings: &mut Findings, manifest: &Manifest<'_>) {
+    let annotation = manifest
+        .at("/metadata/annotations")
+        .and_then(|annotations| annotations.get(TRACK_CONFIG_ANNOTATION));
+    let at = || {
+        let metadata = manifest.path.key("metadata");
+        metadata.key("annotations").key(TRACK_CONFIG_ANNOTATION)
+    };
+    let configures = matches!(
+        (manifest.group(), manifest.kind),
+        ("", "ConfigMap" | "Secret")
+    );
+    match annotation {
+        None => {}
+        Some(_) if !configures => findings.error(
+            &at(),
+            format!(
+                "only a ConfigMap or a Secret is tracked; take it off this {}",
+                manifest.kind
+            ),
+        ),
+        Some(value) if value.as_str() != Some(TRACK_CONFIG_DISABLED) => findings.error(
+            &at(),
+            format!(
+                "its only value is {TRACK_CONFIG_DISABLED:?}; leave it out to track the object"
+            ),
+        ),
+        Some(_) => {}
+    }
+}
+
 fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
     let metadata = manifest.path.key("metadata");
     for (value, path) in [
@@ -156,6 +189,7 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
     if manifest.kind.ends_with("List") && manifest.at("/items").is_some_and(Value::is_array) {
         findings.error(&manifest.path, "write the items of the list one by one");
     }
+    track_config(findings, manifest);
     if manifest.group() == crate::GROUP {
         findings.error(
             &manifest.path.key("apiVersion"),

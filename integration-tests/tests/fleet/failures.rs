@@ -63,11 +63,6 @@ pub const CASES: &[Case] = &[
         "deleted",
         deleted_mid_run,
     ),
-    (
-        "workload_with_an_autoscaler_is_refused_by_name",
-        "autoscaled",
-        autoscaled,
-    ),
 ];
 
 fn failing_canary(scene: &Scene) -> Result<()> {
@@ -367,28 +362,5 @@ fn deleted_mid_run(scene: &Scene) -> Result<()> {
         let tracks = member.list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?;
         Ok((canary.is_none() && tracks.is_empty()).then_some(()))
     })?;
-    scene.assert_restored(&member, &shop)
-}
-
-fn autoscaled(scene: &Scene) -> Result<()> {
-    let shop = scene.small_shop();
-    scene.install(&shop)?;
-    let member = scene.member(0)?;
-    member.create(&json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web-scaler", "namespace": scene.name},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-            "minReplicas": 3, "maxReplicas": 5,
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu",
-                "target": {"type": "Utilization", "averageUtilization": 80}}}],
-        },
-    }))?;
-    scene.cli.apply(&shop.version("v2").documents())?;
-    let view = scene.ended(2, RunPhase::Failed)?;
-    ensure!(
-        serde_json::to_string(&view)?.contains("web-scaler"),
-        "the refusal must name the autoscaler: {view:?}"
-    );
     scene.assert_restored(&member, &shop)
 }

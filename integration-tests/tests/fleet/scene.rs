@@ -227,6 +227,8 @@ pub fn api_version(kind: &str) -> &'static str {
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "RolloutTrack" | "SyncRecord" => "bellwether.dev/v1alpha1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",
+        "ScaledObject" => "keda.sh/v1alpha1",
+        "PodDisruptionBudget" => "policy/v1",
         _ => "v1",
     }
 }
@@ -250,6 +252,17 @@ fn plain(object: &Value) -> Value {
             .is_some_and(|all| all.as_object().is_some_and(|m| m.is_empty()))
         {
             metadata.remove("annotations");
+        }
+    }
+    // The one thing that a governed template has beside what its user wrote.
+    if let Some(stamped) = object
+        .pointer_mut("/spec/template/metadata")
+        .and_then(Value::as_object_mut)
+        && let Some(Value::Object(mut annotations)) = stamped.remove("annotations")
+    {
+        annotations.remove("bellwether.dev/config-digest");
+        if !annotations.is_empty() {
+            stamped.insert("annotations".to_owned(), annotations.into());
         }
     }
     if let Some(spec) = object["spec"].as_object_mut() {

@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Asks the gateway of `c1` and tells which version answered.
-fn ask(scene: &Scene, headers: &[(&str, &str)]) -> Result<String> {
+pub fn ask(scene: &Scene, headers: &[(&str, &str)]) -> Result<String> {
     let cluster = scene
         .lab
         .clusters

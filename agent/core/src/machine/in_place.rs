@@ -68,13 +68,19 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
     if turn.splits_traffic() {
         return Some("traffic of an update in place is not split by this agent".to_owned());
     }
-    let scalers = &turn.seen.autoscalers;
+    let scalers = scalers(turn);
     (!scalers.is_empty()).then(|| {
-        format!(
-            "{} scales {workload}; workloads with an autoscaler are not supported",
-            scalers.join(", ")
-        )
+        format!("{scalers} scales {workload}; batches of workloads with an autoscaler are not supported")
     })
+}
+
+/// Names what scales the workload; empty = nothing does.
+fn scalers(turn: &Turn<'_>) -> String {
+    let names = turn.seen.autoscalers.iter();
+    let names: Vec<String> = names
+        .map(|scaler| format!("{}/{}", scaler.kind, scaler.name))
+        .collect();
+    names.join(", ")
 }
 
 /// Grants what the step says, once the pods that may be new already are ready.
@@ -102,7 +108,7 @@ fn grow(turn: &mut Turn<'_>, wanted: u32) {
 /// Waits until the step's pods are new and ready.
 pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if !turn.seen.autoscalers.is_empty() {
-        let on = turn.seen.autoscalers.join(", ");
+        let on = scalers(turn);
         let message = format!("{on} scales the workload since the run began");
         turn.wait_on("Autoscaler", message, &on);
         return;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::overlay::InPlaceWant;
 use crate::{
     hooks::HookOutcome,
+    autoscaling::AutoscalerView,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView},
 };
@@ -38,10 +39,16 @@ pub struct Observations {
     pub canary_endpoints: Endpoints,
     /// One entry for each route that the plan names, found or not.
     pub routes: Vec<RouteView>,
-    /// HorizontalPodAutoscalers and ScaledObjects that target the workload, as `Kind/name`.
-    pub autoscalers: Vec<String>,
+    /// HorizontalPodAutoscalers and ScaledObjects that target the workload, without those that a
+    /// ScaledObject makes.
+    pub autoscalers: Vec<AutoscalerView>,
     /// Objects of the names that the run needs which are not this run's, as `Kind/name`.
     pub foreign_objects: Vec<String>,
+    /// Whether copies of configuration that this run made exist.
+    pub canary_config: bool,
+    /// Rollouts of the same release that test configuration which this one changes too, and that do
+    /// not promote yet.
+    pub config_held_by: Vec<String>,
     /// Fields of the run's objects that a human changed, as `Kind/name: what`.
     pub foreign_edits: Vec<String>,
     /// The Rollout goes away: the track carries a deletion timestamp.

@@ -21,6 +21,8 @@ pub struct Overlay {
     pub template: TemplateVersion,
     /// `spec.replicas` of the workload; absent = as the user wrote it.
     pub replicas: Option<u32>,
+    /// The fewest pods of the workload, whatever its autoscaler wants; absent = as that wants.
+    pub least_replicas: Option<u32>,
     /// What the routes carry; none = the routes as the user wrote them.
     pub split: Split,
     /// The canary Deployment and its Service; absent = neither exists.
@@ -64,6 +66,7 @@ impl Overlay {
             pins: Vec::new(),
             template,
             replicas: None,
+            least_replicas: None,
             split: Split::default(),
             canary: None,
             in_place: InPlaceWant::default(),
@@ -90,7 +93,7 @@ impl Overlay {
             Stage::Pausing => (true, None, TemplateVersion::Old, None),
             Stage::Pinning => (true, stable, TemplateVersion::Old, None),
             Stage::Step { .. } => (true, stable, TemplateVersion::Old, size),
-            Stage::Promoting { part } => promoting(part, size),
+            Stage::Promoting { part } => promoting(part, stable, size),
             Stage::RollingBack { part, .. } => rolling_back(part, stable, size),
             Stage::Succeeded => (false, None, TemplateVersion::New, None),
             Stage::Failed { .. } => (false, None, TemplateVersion::Old, None),
@@ -99,7 +102,7 @@ impl Overlay {
             &state.stage,
             Stage::Step { .. }
                 | Stage::Promoting {
-                    part: PromotionPart::Unpinning
+                    part: PromotionPart::Gathering | PromotionPart::Unpinning
                 }
         );
         let pins = hash.map_or_else(Vec::new, |hash| {
@@ -114,6 +117,10 @@ impl Overlay {
             pins,
             template,
             replicas: state.stable_pods.filter(|_| shares),
+            least_replicas: state
+                .scaled
+                .map(|scaled| scaled.whole)
+                .filter(|_| takes_back(&state.stage)),
             split: state.split(),
             canary: canary.map(|replicas| CanaryWant { replicas }),
             in_place: InPlaceWant::default(),
@@ -121,12 +128,40 @@ impl Overlay {
     }
 }
 
+/// The workload is about to get all the traffic back, which its autoscaler does not know.
+fn takes_back(stage: &Stage) -> bool {
+    match stage {
+        Stage::Promoting { part } => matches!(
+            part,
+            PromotionPart::Updating
+                | PromotionPart::Freezing { .. }
+                | PromotionPart::Repinning { .. }
+                | PromotionPart::Shifting { .. }
+        ),
+        Stage::RollingBack { part, .. } => matches!(
+            part,
+            RollbackPart::Unpinning
+                | RollbackPart::Retemplating
+                | RollbackPart::Freezing { .. }
+                | RollbackPart::Repinning { .. }
+                | RollbackPart::Unloading
+                | RollbackPart::Settling { .. }
+        ),
+        _ => false,
+    }
+}
+
 /// Paused, the pinned hash, the template, and the canary's pods.
 type Wanted<'a> = (bool, Option<&'a str>, TemplateVersion, Option<u32>);
 
-fn promoting(part: &PromotionPart, size: Option<u32>) -> Wanted<'_> {
+fn promoting<'a>(
+    part: &'a PromotionPart,
+    stable: Option<&'a str>,
+    size: Option<u32>,
+) -> Wanted<'a> {
     use PromotionPart as Part;
     match part {
+        Part::Gathering => (true, stable, TemplateVersion::Old, size),
         Part::Unpinning => (true, None, TemplateVersion::Old, size),
         Part::Updating => (false, None, TemplateVersion::New, size),
         Part::Freezing { .. } => (true, None, TemplateVersion::New, size),

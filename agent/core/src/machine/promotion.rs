@@ -28,6 +28,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         return;
     }
     match part {
+        Part::Gathering => gathering(turn),
         Part::Unpinning => {
             if awaits::pins(turn, None) {
                 enter(turn, Part::Updating);
@@ -66,6 +67,18 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
 
 fn enter(turn: &mut Turn<'_>, part: Part) {
     turn.enter(Stage::Promoting { part });
+}
+
+fn gathering(turn: &mut Turn<'_>) {
+    let others = turn.seen.config_held_by.join(", ");
+    if others.is_empty() {
+        enter(turn, Part::Unpinning);
+        return;
+    }
+    let message = format!("configuration that both use is still tested by {others}");
+    turn.wait_on("ConfigShared", message, &others);
+    // The others have deadlines of their own.
+    turn.stands_still = true;
 }
 
 fn updating(turn: &mut Turn<'_>) {
@@ -228,7 +241,8 @@ pub(super) fn canary_pods_are_gone(turn: &mut Turn<'_>) -> bool {
 
 /// The canary Deployment and its Service no longer exist.
 pub(super) fn canary_is_gone(turn: &mut Turn<'_>) -> bool {
-    let gone = turn.seen.canary.is_none() && !turn.seen.canary_service;
+    let seen = turn.seen;
+    let gone = seen.canary.is_none() && !seen.canary_service && !seen.canary_config;
     if !gone {
         turn.wait("CanaryThere", "the canary's objects are being removed");
     }

@@ -40,7 +40,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
 
 /// The workload has, or may have, another template than the old one.
 fn carries_new(turn: &Turn<'_>, part: &PromotionPart) -> bool {
-    *part != PromotionPart::Unpinning
+    !matches!(part, PromotionPart::Gathering | PromotionPart::Unpinning)
         && turn
             .seen
             .workload

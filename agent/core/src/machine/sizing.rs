@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{stage::StepPart, turn::Turn};
+use super::{scaling::scaled, stage::StepPart, turn::Turn};
 use crate::{
     sizes::{canary_pods, fixed_stable, share_ceil},
     weights::PlannedStep,
@@ -14,8 +14,11 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
     let Some(workload) = &turn.seen.workload else {
         return;
     };
+    turn.state.scaled = scaled(turn, workload);
     let min_replicas = turn.grant.plan.instances.min_replicas;
     let pods = canary_pods(step, turn.base(workload), min_replicas);
+    let least = turn.state.scaled.map_or(0, |scaled| scaled.least);
+    let pods = pods.max(if step.splits() { least } else { 0 });
     let serves = !turn.state.split().is_none();
     let pods = pods.max(u32::from(serves));
     let in_force = matches!(part, StepPart::Analysing { .. } | StepPart::Gate { .. });

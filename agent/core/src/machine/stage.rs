@@ -107,6 +107,9 @@ pub enum StepPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all_fields = "camelCase")]
 pub enum PromotionPart {
+    /// Other rollouts of the release that change the same configuration come this far too: whoever
+    /// takes the new content first would give it to the others' old pods.
+    Gathering,
     /// Services select every pod again, so that the rolling update never empties them.
     Unpinning,
     /// The user's workload rolls to the new template by its own strategy.

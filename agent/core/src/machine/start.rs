@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, hooking, in_place, rollback,
+    awaits, hooking, in_place, rollback, scaling,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -130,7 +130,7 @@ pub(super) fn pins_hold(turn: &mut Turn<'_>) -> bool {
 
 /// Lists what would make a run unsafe, by name.
 fn refusal(turn: &Turn<'_>) -> Option<String> {
-    let (seen, workload) = (turn.seen, &turn.grant.workload);
+    let seen = turn.seen;
     let plan = &turn.grant.plan;
     if turn.steps.is_empty() {
         return Some("the plan has no steps that this agent can drive".to_owned());
@@ -144,11 +144,8 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             "the strategy needs a route, and neither the plan nor its fleet names one".to_owned(),
         );
     }
-    if !seen.autoscalers.is_empty() {
-        return Some(format!(
-            "{} scales {workload}; workloads with an autoscaler are not supported",
-            seen.autoscalers.join(", ")
-        ));
+    if let Some(conflict) = scaling::conflict(turn) {
+        return Some(conflict);
     }
     if !seen.foreign_objects.is_empty() {
         return Some(format!(

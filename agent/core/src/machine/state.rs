@@ -19,6 +19,7 @@ use super::{
     stage::{Stage, StepVerdict},
 };
 use crate::{
+    autoscaling::Scaled,
     provider::{Affinity, Split},
     settled::Settled,
 };
@@ -83,6 +84,9 @@ pub struct RunState {
     /// wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_pods: Option<u32>,
+    /// The sizes of both versions while an autoscaler is at work; absent = none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<Scaled>,
     /// Weight and pods that a human set; absent = those of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<Manual>,
@@ -144,6 +148,7 @@ impl RunState {
             serving_pods: 0,
             weight_in_force: Weight::ZERO,
             stable_pods: None,
+            scaled: None,
             by_hand: None,
             in_place: None,
             routed: false,

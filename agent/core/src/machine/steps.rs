@@ -15,7 +15,7 @@ use super::{
     hooking,
     in_place,
     judging::{Analysis, analysing},
-    rollback,
+    rollback, scaling,
     sizing::resize,
     stage::{Failure, PromotionPart, Stage, StepPart, StepVerdict},
     start::pins_hold,
@@ -78,13 +78,9 @@ pub(super) fn enter(turn: &mut Turn<'_>, index: u32, part: StepPart) {
 }
 
 fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
-    if !turn.seen.autoscalers.is_empty() {
-        let on = turn.seen.autoscalers.join(", ");
-        turn.wait_on(
-            "Autoscaler",
-            format!("{on} scales the workload since the run began"),
-            &on,
-        );
+    if let Some(conflict) = scaling::conflict(turn) {
+        let on = turn.grant.workload.to_string();
+        turn.wait_on("Autoscaler", conflict, &on);
         return;
     }
     if step.splits() && turn.state.canary_pods == 0 {
@@ -257,7 +253,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         let part = if turn.is_in_place() {
             PromotionPart::Updating
         } else {
-            PromotionPart::Unpinning
+            PromotionPart::Gathering
         };
         turn.enter(Stage::Promoting { part });
     } else {

@@ -3,6 +3,7 @@
 mod approvals;
 mod commands;
 mod completing;
+mod configuration;
 mod faults;
 mod hooks;
 mod in_place;
@@ -13,6 +14,7 @@ mod promises;
 mod refusals;
 mod resume;
 mod rules;
+mod scaling;
 mod sharing;
 mod strategies;
 mod walks;

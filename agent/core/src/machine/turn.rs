@@ -181,14 +181,16 @@ impl<'a> Turn<'a> {
 
     /// Returns the pods that carry all the traffic: shares are shares of them.
     pub(super) fn base(&self, workload: &DeploymentView) -> u32 {
-        self.fixed_total()
-            .map_or(workload.replicas, |(_, total)| total)
+        let scaled = self.state.scaled;
+        let all = scaled.map_or(workload.replicas, |scaled| scaled.base);
+        self.fixed_total().map_or(all, |(_, total)| total)
     }
 
     /// Returns the pods that the old version has when nothing is taken from it.
     pub(super) fn whole_stable(&self, workload: &DeploymentView) -> u32 {
-        self.fixed_total()
-            .map_or(workload.replicas, |(wrote, _)| wrote)
+        let scaled = self.state.scaled;
+        let whole = scaled.map_or(workload.replicas, |scaled| scaled.whole);
+        self.fixed_total().map_or(whole, |(wrote, _)| wrote)
     }
 
     /// Returns the ready pods that the old version must have before the canary carries `weight`.
@@ -198,7 +200,14 @@ impl<'a> Turn<'a> {
                 let all = weight == Weight::FULL;
                 fixed_stable(wrote, total, share_ceil(weight, total), all)
             }
-            None => min_ready_stable(weight, workload.replicas),
+            None => match self.state.scaled {
+                // Its autoscaler gives it what the traffic needs that it has now.
+                Some(scaled) if matches!(self.state.stage, Stage::Step { .. }) => {
+                    min_ready_stable(weight, scaled.base).min(workload.replicas)
+                }
+                Some(scaled) => min_ready_stable(weight, scaled.whole),
+                None => min_ready_stable(weight, workload.replicas),
+            },
         }
     }
 

@@ -94,7 +94,7 @@ impl Unit {
                 continue;
             }
             let client = self.shell.cluster.client();
-            let run = Run::open(
+            let mut run = Run::open(
                 client,
                 &versions.new,
                 rollout,
@@ -102,6 +102,7 @@ impl Unit {
                 self.shell.clock.now(),
             )
             .await?;
+            run.scene.config = versions.config_changes(rollout);
             self.runs.insert(rollout.name.clone(), run);
             // Another process may have applied anything since: nothing that was seen counts.
             self.keeper.forget();
@@ -138,6 +139,7 @@ impl Unit {
                 kept.into_iter()
                     .filter(|want| !named.contains(&want.target)),
             );
+            rollout::hold_config(self.runs.values(), &mut wanted);
         }
         for run in self.runs.values() {
             rollout::overlaid(run, versions, &mut wanted);
@@ -211,7 +213,8 @@ impl Unit {
             .map(|want| want.target.clone())
             .collect();
         let mut moved = false;
-        for run in self.runs.values_mut().filter(|run| !run.is_over()) {
+        let config_held_by = self.config_holders();
+        for (name, run) in self.runs.iter_mut().filter(|(_, run)| !run.is_over()) {
             let live = run.scene.look(&self.shell.cluster).await?;
             let mut edited = BTreeSet::new();
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
@@ -235,6 +238,7 @@ impl Unit {
                 edited: &edited,
                 delivered: &delivered,
                 applied: &applied,
+                config_held_by: config_held_by.get(name).map_or(&[], Vec::as_slice),
                 meter: &self.shell.meter,
                 cluster: &self.shell.cluster,
                 hooks: &self.shell.hooks,
@@ -261,6 +265,10 @@ impl Unit {
                 }
                 moved = true;
             }
+            if let (Some(least), Some(workload)) = (run.overlay().least_replicas, &live.workload) {
+                let target = &run.scene.workload;
+                self.shell.cluster.grow(target, workload, least).await?;
+            }
             if let Some(late) = run.take_lateness() {
                 self.shell
                     .figures
@@ -275,6 +283,19 @@ impl Unit {
             }
         }
         Ok(moved)
+    }
+
+    /// By rollout, those that test configuration which it changes too and do not promote yet.
+    fn config_holders(&self) -> BTreeMap<String, Vec<String>> {
+        let holders = |run: &Run| {
+            let others = self.runs.iter().filter(|(name, other)| {
+                **name != run.rollout.name && !other.promotes() && run.shares_config_with(other)
+            });
+            others.map(|(name, _)| name.clone()).collect()
+        };
+        let all = self.runs.iter();
+        all.map(|(name, run)| (name.clone(), holders(run)))
+            .collect()
     }
 
     /// Tells whether the namespaces of all runs go away. Nothing can be created there any more, and

@@ -185,14 +185,14 @@ fn a_suspended_run_grants_nothing_more() {
 fn what_an_autoscaler_scales_is_refused_and_waited_for() {
     let steps = json!([{"replicas": 1}, {"replicas": 4}]);
     let mut workload = Workload::new(&steps, 4);
-    workload.extra.autoscalers = vec!["HorizontalPodAutoscaler/web".into()];
+    workload.extra.autoscalers = vec![scaler()];
     workload.finish();
     assert_eq!(failure(&workload), FailureReason::Refused);
     assert_eq!(workload.count(New), 0);
 
     let mut workload = Workload::new(&steps, 4);
     workload.until(at_gate(0));
-    workload.extra.autoscalers = vec!["HorizontalPodAutoscaler/web".into()];
+    workload.extra.autoscalers = vec![scaler()];
     workload.queue(1, Verb::Approve);
     for _ in 0..10 {
         workload.tick(5);
@@ -298,5 +298,14 @@ proptest! {
         workload.finish();
         let version = if workload.state.stage == Stage::Succeeded { New } else { Old };
         workload.assert_clean(version);
+    }
+}
+
+fn scaler() -> crate::autoscaling::AutoscalerView {
+    crate::autoscaling::AutoscalerView {
+        kind: "HorizontalPodAutoscaler".into(),
+        name: "web".into(),
+        min: 1,
+        max: 10,
     }
 }

@@ -114,6 +114,8 @@ pub(super) struct Cluster {
     pub(super) called: Vec<(String, Phase)>,
     calls: BTreeSet<HookRequest>,
     answers: Vec<HookAnswer>,
+    /// The old version's share of the traffic never needed more of its first pods than were ready.
+    pub(super) never_overloaded: bool,
     /// `spec.replicas` as the run wants it; absent = `replicas`.
     shared: Option<u32>,
     paused: bool,
@@ -157,6 +159,7 @@ impl Cluster {
             called: Vec::new(),
             calls: BTreeSet::new(),
             answers: Vec::new(),
+            never_overloaded: true,
             shared: None,
             paused: false,
             template: TemplateVersion::Old,
@@ -375,6 +378,9 @@ impl Cluster {
             (self.paused, self.template, self.shared) = wanted;
             self.generation += 1;
         }
+        if let Some(least) = overlay.least_replicas {
+            self.replicas = self.replicas.max(least);
+        }
         self.pin = overlay.pins.first().map(|pin| pin.hash.clone());
         self.write_route(&overlay.split);
         match (overlay.canary, &mut self.canary) {
@@ -434,6 +440,9 @@ impl Cluster {
         }
         self.answer();
         self.roll();
+        let ready: u32 = self.versions.values().map(|pods| pods.ready).sum();
+        let share = u32::from(self.carried.rest().percent());
+        self.never_overloaded &= ready * 100 >= share * 5;
     }
 
     /// One pod more of the version that is wanted, one less of the other for each that is ready.

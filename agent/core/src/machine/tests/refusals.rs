@@ -28,8 +28,6 @@ fn refused(change: impl Fn(&mut Observations)) -> String {
 
 #[test]
 fn what_stands_in_the_way_is_named() {
-    let autoscaler = "HorizontalPodAutoscaler/web";
-    assert!(refused(|seen| seen.autoscalers = vec![autoscaler.into()]).contains(autoscaler));
     let foreign = "Deployment/web-canary";
     assert!(refused(|seen| seen.foreign_objects = vec![foreign.into()]).contains(foreign));
     let message = refused(|seen| {

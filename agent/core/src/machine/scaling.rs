@@ -1,0 +1,54 @@
+//! Runs of workloads that an autoscaler sizes.
+
+use bellwether_api::strategy::InstancesMode;
+
+use super::turn::Turn;
+use crate::{
+    autoscaling::{Load, Scaled},
+    settled::DeploymentView,
+};
+
+/// The sizes of both versions, anew; `None` = no autoscaler sizes the workload.
+pub(super) fn scaled(turn: &Turn<'_>, workload: &DeploymentView) -> Option<Scaled> {
+    let autoscaler = turn.seen.autoscalers.first()?;
+    let start = turn.state.stable.as_ref().map(|stable| stable.replicas);
+    let load = Load {
+        start: start.unwrap_or(workload.replicas),
+        now: workload.replicas,
+        // Written is as good as carried: nobody knows when the gateway takes it over.
+        gone: turn.state.weight.max(turn.state.weight_in_force),
+    };
+    Some(Scaled::of(load, autoscaler))
+}
+
+/// Why a run cannot go beside the autoscalers that there are.
+pub(super) fn conflict(turn: &Turn<'_>) -> Option<String> {
+    let (seen, workload) = (&turn.seen.autoscalers, &turn.grant.workload);
+    let names: Vec<String> = seen
+        .iter()
+        .map(|one| format!("{}/{}", one.kind, one.name))
+        .collect();
+    let instances = &turn.grant.plan.instances;
+    if let Some(wanted) = &instances.autoscaler
+        && !seen
+            .iter()
+            .any(|one| (one.kind.as_str(), &one.name) == (wanted.kind.name(), &wanted.name))
+    {
+        return Some(format!(
+            "{}/{} of instances.autoscaler does not scale {workload}",
+            wanted.kind.name(),
+            wanted.name
+        ));
+    }
+    if names.len() > 1 {
+        let names = names.join(" and ");
+        return Some(format!("{names} both scale {workload}; leave one"));
+    }
+    let fixed = instances.mode == InstancesMode::FixedTotal;
+    (fixed && !names.is_empty()).then(|| {
+        format!(
+            "{} scales {workload}, whose pods instances.mode FixedTotal would take; use Surge",
+            names[0]
+        )
+    })
+}
