@@ -6,6 +6,7 @@
 //! that thing is observed.
 
 mod awaits;
+mod by_pods;
 mod checks;
 mod commands;
 mod decide;
@@ -16,6 +17,7 @@ mod observations;
 mod overlay;
 mod progress;
 mod promotion;
+mod released;
 mod resume;
 mod rollback;
 mod sizing;

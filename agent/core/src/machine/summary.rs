@@ -6,7 +6,7 @@ use bellwether_api::{
 };
 
 use super::{
-    checks,
+    by_pods, checks,
     observations::RouteView,
     stage::{Stage, StepPart, phase_of},
     turn::{Turn, later},
@@ -37,12 +37,12 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         steps: u32::try_from(turn.steps.len()).unwrap_or(u32::MAX),
         weight: state.weight,
         current: current(turn),
-        observed_weight: seen
-            .routes
-            .iter()
-            .filter_map(observed_weight)
-            .max()
-            .unwrap_or(Weight::ZERO),
+        observed_weight: if turn.by_pods() {
+            by_pods::share(seen)
+        } else {
+            let carried = seen.routes.iter().filter_map(observed_weight);
+            carried.max().unwrap_or(Weight::ZERO)
+        },
         stable: seen
             .workload
             .as_ref()

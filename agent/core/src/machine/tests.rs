@@ -1,8 +1,10 @@
 //! Runs against a small model of a cluster.
 
+mod by_pods;
 mod commands;
 mod completing;
 mod faults;
+mod in_force;
 mod model;
 mod paths;
 mod refusals;

@@ -7,6 +7,7 @@ use bellwether_api::{
     status::{Severity, WaitReason},
     strategy::{InstancesMode, Manual},
     track::RolloutTrackSpec,
+    traffic::is_by_pods,
 };
 use jiff::Timestamp;
 
@@ -191,6 +192,12 @@ impl<'a> Turn<'a> {
             }
             None => min_ready_stable(weight, workload.replicas),
         }
+    }
+
+    /// Tells whether no router splits traffic: Services select both versions, which share it by their
+    /// pods.
+    pub(super) fn by_pods(&self) -> bool {
+        is_by_pods(&self.grant.plan.traffic)
     }
 
     /// Tells whether traffic is split at all.
