@@ -4,6 +4,8 @@
 
 #[path = "variants/brakes.rs"]
 mod brakes;
+#[path = "variants/golden.rs"]
+mod golden;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/parcel.rs"]
@@ -38,12 +40,12 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "traefik";
+const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES].concat();
-    let real = [real::CASES, providers::CASES].concat();
+    let real = [real::CASES, golden::CASES, providers::CASES].concat();
     let cases = Cases {
         real: &real,
         together: &together,

@@ -29,6 +29,11 @@ pub const CASES: &[Case<Scene>] = &[
         "nginx",
         nginx,
     ),
+    (
+        "provider_none_shares_traffic_by_pods_and_loses_no_request",
+        "bypods",
+        by_pods,
+    ),
 ];
 
 /// Requests a second to each host.
@@ -233,5 +238,36 @@ fn nginx(scene: &Scene) -> Result<()> {
     none_lost(traffic)?;
     let left = member.get("networking.k8s.io/v1", "Ingress", &scene.name, "web-canary")?;
     ensure!(left.is_none(), "the canary Ingress is left: {left:?}");
+    scene.assert_restored(&member, &shop.version("v2"))
+}
+
+/// An HTTPRoute leads to the Service and is no business of the run.
+fn by_pods(scene: &Scene) -> Result<()> {
+    let member = registered(scene)?;
+    let shop = Shop {
+        traffic: "[{none: {}}]".into(),
+        extra_rollout: "  instances: {mode: FixedTotal}\n".into(),
+        strategy: "{canary: {steps: [{weight: 40}, {weight: 80}, {weight: 100}]}}".into(),
+        analysis: "{interval: 1s}".into(),
+        ..shop(scene)
+    };
+    scene.install(&shop)?;
+    let file = scene.directory.join("traffic-bypods.jsonl");
+    let traffic = Traffic::start(&scene.lab, &["c1"], &shop.host(), RATE, &file)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    for weight in [40, 80, 100] {
+        waits_at(scene, weight)?;
+        has_share(&traffic, weight)?;
+        let service = scene.object(&member, "Service", "web")?;
+        let selector = service.map(|service| service["spec"]["selector"].clone());
+        ensure!(
+            selector == Some(json!({"app": "web"})),
+            "the Service is as written: {selector:?}"
+        );
+        scene.cli.run(&["rollout", "approve", &scene.name])?;
+    }
+    scene.ended(2, RunPhase::Succeeded)?;
+    std::thread::sleep(Duration::from_secs(4));
+    none_lost(traffic)?;
     scene.assert_restored(&member, &shop.version("v2"))
 }
