@@ -10,7 +10,7 @@ use bellwether_integration_tests::{
     manifests::{FLEET, Shop},
     request::answering_version,
     suite::Case,
-    traffic::{Traffic, tally},
+    traffic::{Second, Traffic, tally},
     wait::until,
     weights::now_ms,
 };
@@ -34,6 +34,12 @@ pub const CASES: &[Case<Scene>] = &[
         "bypods",
         by_pods,
     ),
+    // Last: it takes every connection of the entry point.
+    (
+        "provider_traefik_splits_tcp_connections_by_weight",
+        "tcp",
+        connections,
+    ),
 ];
 
 /// Requests a second to each host.
@@ -48,7 +54,8 @@ const SUCCESS_RATE: &str = "{interval: 2s, failureThreshold: 2, metrics: [\
     {name: request-success-rate, range: {min: \"99\"}, window: 10s, minRequests: 20}]}";
 
 /// What the agent may manage: the kinds that the tests of this cluster write.
-const KINDS: &str = "Deployment,Service,HTTPRoute,Ingress,IngressRoute,TraefikService";
+const KINDS: &str =
+    "Deployment,Service,HTTPRoute,Ingress,IngressRoute,IngressRouteTCP,TraefikService";
 
 /// Registers the real cluster for every test under traffic, unless one of them has.
 pub fn registered(scene: &Scene) -> Result<Member> {
@@ -96,9 +103,16 @@ fn waits_at(scene: &Scene, weight: u8) -> Result<()> {
 
 /// Counts from now on, and fails unless v2 answers `weight` percent.
 fn has_share(traffic: &Traffic, weight: u8) -> Result<()> {
+    has_share_of(traffic, weight, |_| true)
+}
+
+/// Counts those that `counts` from now on, and fails unless v2 answers `weight` percent of them.
+fn has_share_of(traffic: &Traffic, weight: u8, counts: fn(&Second) -> bool) -> Result<()> {
     let from_ms = now_ms();
     let counted = until(Duration::from_secs(60), "enough requests", || {
-        let counted = tally(&traffic.so_far()?, Some("c1"), from_ms, now_ms());
+        let mut seconds = traffic.so_far()?;
+        seconds.retain(counts);
+        let counted = tally(&seconds, Some("c1"), from_ms, now_ms());
         Ok((counted.total >= COUNTED).then_some(counted))
     })?;
     let of_v2 = counted.by_version.get("v2").copied().unwrap_or_default();
@@ -269,5 +283,44 @@ fn by_pods(scene: &Scene) -> Result<()> {
     scene.ended(2, RunPhase::Succeeded)?;
     std::thread::sleep(Duration::from_secs(4));
     none_lost(traffic)?;
+    scene.assert_restored(&member, &shop.version("v2"))
+}
+
+/// A connection stays with its version, so that those of one request each are counted.
+fn connections(scene: &Scene) -> Result<()> {
+    let member = registered(scene)?;
+    let shop = Shop {
+        traffic: "[{traefik: {ingressRouteTcp: web}}]".into(),
+        routes: vec![json!({
+            "apiVersion": "traefik.io/v1alpha1", "kind": "IngressRouteTCP",
+            "metadata": {"name": "web", "namespace": scene.name},
+            "spec": {"entryPoints": ["web"], "routes": [
+                {"match": "HostSNI(`*`)", "services": [{"name": "web", "port": 80}]},
+            ]},
+        })],
+        strategy: "{canary: {steps: [{weight: 30}, {weight: 60}]}}".into(),
+        analysis: "{interval: 1s}".into(),
+        ..shop(scene)
+    };
+    let single = |second: &Second| second.mode == "close";
+    scene.install(&shop)?;
+    let file = scene.directory.join("traffic-tcp.jsonl");
+    let traffic = Traffic::start(&scene.lab, &["c1"], &shop.host(), 2 * RATE, &file)?;
+    scene.cli.apply(&shop.version("v2").documents())?;
+    for weight in [30, 60] {
+        waits_at(scene, weight)?;
+        has_share_of(&traffic, weight, single)?;
+        scene.cli.run(&["rollout", "approve", &scene.name])?;
+    }
+    scene.ended(2, RunPhase::Succeeded)?;
+    std::thread::sleep(Duration::from_secs(4));
+    let mut seconds = traffic.stop()?;
+    seconds.retain(single);
+    let all = tally(&seconds, None, 0, i64::MAX);
+    println!("{} connections, {} failed", all.total, all.failed);
+    ensure!(
+        all.total > 5_000 && all.failed == 0,
+        "connections failed: {all:?}"
+    );
     scene.assert_restored(&member, &shop.version("v2"))
 }
