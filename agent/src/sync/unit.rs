@@ -37,6 +37,7 @@ use crate::{
     clock::wall,
     desired::{ContentError, StoreError},
     rollout::{Run, RunError},
+    telemetry::Share,
 };
 
 /// Longest pause after a pass that failed.
@@ -92,6 +93,7 @@ pub struct Unit {
     keeper: Keeper,
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
+    counted_runs: Share,
     dirty: Dirty,
     full_pass_at: Instant,
     plain_deadline_at: Option<Instant>,
@@ -99,6 +101,8 @@ pub struct Unit {
     warnings: Vec<String>,
     drifted: Vec<ObjectRef>,
     surplus: BTreeSet<ObjectRef>,
+    /// What was deleted, and is still there.
+    leaving: Vec<String>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -109,6 +113,7 @@ impl Unit {
     pub fn new(shell: Arc<Shell>, application: NamespacedName, poke: Arc<Poke>) -> Self {
         Self {
             key: UnitKey::Application(application.clone()).to_string(),
+            counted_runs: Share::of(shell.figures.runs.clone()),
             shell,
             application,
             poke,
@@ -122,6 +127,7 @@ impl Unit {
             warnings: Vec::new(),
             drifted: Vec::new(),
             surplus: BTreeSet::new(),
+            leaving: Vec::new(),
             namespace_known: None,
             tracks_removed: false,
         }
