@@ -114,6 +114,13 @@ fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
              FixedTotal, which takes pods by weight",
         );
     }
+    if rollout.instances.max_replicas.is_some() {
+        findings.error(
+            at,
+            "without a router both versions share as many pods as the workload has; leave \
+             instances.maxReplicas out",
+        );
+    }
     let canary = rollout.strategy.canary.as_ref();
     if canary.is_some_and(|canary| canary.step_weight_promotion.is_some()) {
         findings.error(
@@ -319,6 +326,11 @@ spec:
                 "[{none: {}}]",
                 weights.to_owned(),
                 "set instances.mode to FixedTotal",
+            ),
+            (
+                "[{none: {}}]",
+                format!("{weights}  instances: {{mode: FixedTotal, maxReplicas: 9}}\n"),
+                "leave instances.maxReplicas out",
             ),
             (
                 "[{none: {}, rules: [1]}]",
