@@ -46,7 +46,15 @@ fn taken_whole(scene: &Scene) -> Result<()> {
         };
         without_unknown(&mut object);
         let outcome = member.apply_dry(&object);
-        match outcome.map(|taken| lost(&object, &taken, "")) {
+        // The rest of the metadata, and the status, are the API server's own.
+        let lost = outcome.map(|taken| {
+            let parts = ["/spec", "/metadata/labels", "/metadata/annotations"];
+            parts.iter().find_map(|part| {
+                let sent = object.pointer(part)?;
+                lost(sent, taken.pointer(part).unwrap_or(&Value::Null), part)
+            })
+        });
+        match lost {
             Ok(None) => {}
             Ok(Some(lost)) => refused.push(format!("{file}: {kind}: {lost}")),
             Err(error) => refused.push(format!("{file}: {kind}: {error}")),

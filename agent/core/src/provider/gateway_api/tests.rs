@@ -31,7 +31,7 @@ fn route() -> Value {
                 {"backendRefs": [{"name": "web", "port": 80, "weight": 3}, {"name": "other", "port": 80, "weight": 1}]},
                 {"backendRefs": [{"name": "other", "port": 80}]},
                 {"backendRefs": [{"name": "web", "namespace": "elsewhere", "port": 80}]},
-                {"filters": [{"type": "RequestRedirect"}]},
+                {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]},
             ],
         },
     })
