@@ -37,7 +37,7 @@ pub struct Traffic {
     /// A route or split of Linkerd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linkerd: Option<LinkerdTraffic>,
-    /// A service of Kuma. Not supported by this version.
+    /// A Service in a mesh of Kuma, split by a MeshHTTPRoute of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kuma: Option<KumaTraffic>,
     /// An Ingress of the AWS Load Balancer Controller, split by its `actions` annotation.
@@ -55,7 +55,8 @@ pub struct Traffic {
     /// Revisions of Knative. Not supported by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knative: Option<NoFields>,
-    /// No router: the share of traffic is the share of pods. Not supported by this version.
+    /// No router: the Service selects both versions, and the share of traffic is the share of pods,
+    /// which `instances.mode: FixedTotal` sets by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoFields>,
     /// The namespace of the routes; absent = the workload's.
@@ -97,7 +98,8 @@ pub struct IstioTraffic {
     /// Names of VirtualServices, delegates among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_services: Vec<String>,
-    /// A DestinationRule with subsets of the apex Service. Not supported by this version.
+    /// The DestinationRule of the apex Service: the run makes its like for the canary's, so that its
+    /// policies hold and its subsets exist there too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_rule: Option<String>,
 }
@@ -149,7 +151,7 @@ pub struct LinkerdTraffic {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KumaTraffic {
-    /// The name of the MeshService.
+    /// The name of the MeshService, which is that of the rollout's Service.
     pub mesh_service: String,
 }
 
@@ -313,6 +315,12 @@ impl Traffic {
             (Provider::None, self.none.as_ref().map(|_| "")),
         ]
     }
+}
+
+/// Tells whether no router splits traffic, so that both versions share it by their pods.
+#[must_use]
+pub fn is_by_pods(traffic: &[Traffic]) -> bool {
+    traffic.iter().any(|one| one.none.is_some())
 }
 
 fn name_of(ingress: Option<&IngressTraffic>) -> Option<&str> {

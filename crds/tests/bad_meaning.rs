@@ -450,11 +450,20 @@ fn providers() {
     let old = "{gatewayApi: {httpRoutes: [web]}}";
     for (new, expected) in [
         (
-            "{kuma: {meshService: web}}",
+            "{gloo: {upstream: web}}",
             format!(
-                "12:17 {path}.kuma.meshService: kuma is not supported by this version of \
-                 Bellwether; use one of alb, apisix, contour, gatewayApi, istio, linkerd, nginx, \
-                 skipper, traefik"
+                "12:17 {path}.gloo.upstream: gloo is not supported by this version of Bellwether: \
+                 an Upstream is what routes lead to, and says nothing of them; use one of alb, \
+                 apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, none, skipper, traefik"
+            ),
+        ),
+        (
+            "{knative: {}}",
+            format!(
+                "12:17 {path}.knative: knative is not supported by this version of Bellwether: \
+                 Knative makes the Deployments of its revisions itself, and splits between them; \
+                 use one of alb, apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, \
+                 none, skipper, traefik"
             ),
         ),
         (
@@ -462,12 +471,8 @@ fn providers() {
             format!("12:17 {path}.traefik: exactly one may be set; write a second item of traffic"),
         ),
         (
-            "{istio: {virtualServices: [web], destinationRule: web}}",
-            format!(
-                "12:17 {path}.istio.destinationRule: subsets of a DestinationRule are not supported \
-                 by this version of Bellwether; the canary has a Service of its own, which \
-                 virtualServices split by"
-            ),
+            "{istio: {destinationRule: web}}",
+            format!("12:17 {path}.istio.virtualServices: name at least one route"),
         ),
         (
             "{nginx: {ingress: web}, namespace: edge}",
@@ -483,6 +488,20 @@ fn providers() {
         (
             "{ingress: web}",
             format!("12:17 {path}.ingress: unknown field; did you mean \"nginx\"?"),
+        ),
+        (
+            "{kuma: {meshService: other}}",
+            format!(
+                "12:17 {path}.kuma.meshService: the MeshService of the rollout's Service is \"web\""
+            ),
+        ),
+        (
+            "{routeRef: {name: web}}",
+            format!("12:17 {path}.routeRef: unknown field; did you mean \"apisix\"?"),
+        ),
+        (
+            "{kubernetes: {}}",
+            format!("12:17 {path}.kubernetes: unknown field; did you mean \"none\"?"),
         ),
         (
             "{gateway: {httpRoutes: [web]}}",

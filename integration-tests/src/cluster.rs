@@ -168,6 +168,26 @@ impl Member {
         Ok(())
     }
 
+    /// Asks what the API server would make of an object that is applied as agents apply, and writes
+    /// nothing. Fields that its definition does not know are refused.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn apply_dry(&self, object: &Value) -> Result<Value> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let api = self.api(
+            text("/apiVersion").context("apiVersion")?,
+            text("/kind").context("kind")?,
+            text("/metadata/namespace").context("namespace")?,
+        )?;
+        let name = text("/metadata/name").context("name")?;
+        let parameters = PatchParams::apply("dry-run").dry_run().validation_strict();
+        let applied = self
+            .runtime
+            .block_on(api.patch(name, &parameters, &Patch::Apply(object)))?;
+        Ok(serde_json::to_value(applied)?)
+    }
+
     /// Creates an object.
     ///
     /// # Errors

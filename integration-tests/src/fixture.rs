@@ -89,10 +89,24 @@ impl Fixture {
         tier: &str,
         namespaces: &[&str],
     ) -> Result<String> {
+        self.register_with(cluster, tier, namespaces, &[])
+    }
+
+    /// Registers one cluster with further flags of `register cluster`.
+    ///
+    /// # Errors
+    /// When it does not report in.
+    pub fn register_with(
+        &self,
+        cluster: &LabCluster,
+        tier: &str,
+        namespaces: &[&str],
+        flags: &[&str],
+    ) -> Result<String> {
         let kubeconfig = cluster.kubeconfig.to_str().context("paths are UTF-8")?;
         let labels = format!("fleet=quickstart,tier={tier}");
         let namespaces = namespaces.join(",");
-        self.cli.run(&[
+        let mut arguments = vec![
             "register",
             "cluster",
             &cluster.name,
@@ -106,7 +120,9 @@ impl Fixture {
             &cluster.prometheus_url,
             "--agent-image",
             AGENT_IMAGE,
-        ])
+        ];
+        arguments.extend(flags);
+        self.cli.run(&arguments)
     }
 
     /// Connects to a real cluster as its administrator; from 0.

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod lab;
 pub mod manifests;
 pub mod process;
+pub mod request;
 pub mod suite;
 pub mod traffic;
 pub mod wait;

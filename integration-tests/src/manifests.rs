@@ -25,6 +25,10 @@ pub struct Shop {
     pub waves: String,
     /// Which clusters: the destination, as YAML on one line.
     pub destination: String,
+    /// The Rollout's traffic providers, as YAML on one line.
+    pub traffic: String,
+    /// The objects that lead to the Service, as JSON; empty = an HTTPRoute for [`Self::host`].
+    pub routes: Vec<serde_json::Value>,
     /// Further environment variables of the container.
     pub environment: Vec<(String, String)>,
     /// What ConfigMap `web` and Secret `web` hold, which the container takes into its environment;
@@ -56,6 +60,8 @@ impl Shop {
                     {name: rest, maxConcurrent: 2}]"
                     .to_owned(),
             destination: "{fleet: quickstart}".to_owned(),
+            traffic: "[{gatewayApi: {httpRoutes: [web]}}]".to_owned(),
+            routes: Vec::new(),
             environment: Vec::new(),
             config: Vec::new(),
             objects: Vec::new(),
@@ -109,9 +115,10 @@ impl Shop {
              metadata: {{name: {name}-web, namespace: default}}\nspec:\n  application: {name}\n  \
              workload: {{apiVersion: apps/v1, kind: Deployment, namespace: {name}, name: web}}\n  \
              service: {{name: web, port: 80}}\n  strategy: {strategy}\n  \
-             traffic: [{{gatewayApi: {{httpRoutes: [web]}}}}]\n  progressDeadline: {deadline}\n",
+             traffic: {traffic}\n  progressDeadline: {deadline}\n",
             name = self.name,
             strategy = self.strategy,
+            traffic = self.traffic,
             deadline = self.progress_deadline,
         );
         if !self.on_deletion.is_empty() {
@@ -171,7 +178,9 @@ impl Shop {
                 "metadata": {"name": "web", "namespace": self.name},
                 "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
             }),
-            serde_json::json!({
+        ];
+        if self.routes.is_empty() {
+            manifests.push(serde_json::json!({
                 "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
                 "metadata": {"name": "web", "namespace": self.name},
                 "spec": {
@@ -179,8 +188,9 @@ impl Shop {
                     "hostnames": [self.host()],
                     "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
                 },
-            }),
-        ];
+            }));
+        }
+        manifests.extend(self.routes.iter().cloned());
         manifests.extend(more);
         manifests
     }

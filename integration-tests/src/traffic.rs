@@ -78,6 +78,21 @@ impl Traffic {
     /// # Errors
     /// When the generator cannot be started.
     pub fn start(lab: &Lab, clusters: &[&str], host: &str, rate: u32, out: &Path) -> Result<Self> {
+        Self::start_through("gateway", lab, clusters, host, rate, out)
+    }
+
+    /// Starts traffic through a data plane by its name in the lab: `gateway` or `nginx`.
+    ///
+    /// # Errors
+    /// When the generator cannot be started.
+    pub fn start_through(
+        data_plane: &str,
+        lab: &Lab,
+        clusters: &[&str],
+        host: &str,
+        rate: u32,
+        out: &Path,
+    ) -> Result<Self> {
         let clusters = clusters.join(",");
         let rate = rate.to_string();
         let file = out.to_str().context("paths are UTF-8")?;
@@ -87,6 +102,8 @@ impl Traffic {
             &lab.name,
             "--clusters",
             &clusters,
+            "--through",
+            data_plane,
             "--host",
             host,
             "--path",

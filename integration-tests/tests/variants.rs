@@ -1,15 +1,19 @@
 //! The tests on other clusters than fleet's: control-plane clusters whose agents are processes with
 //! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
-//! keeps Traefik's default throttle.
+//! keeps Traefik's default throttle, and that has further data planes.
 
 #[path = "variants/brakes.rs"]
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/golden.rs"]
+mod golden;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/parcel.rs"]
 mod parcel;
+#[path = "variants/providers.rs"]
+mod providers;
 #[path = "variants/real.rs"]
 mod real;
 #[path = "fleet/scene.rs"]
@@ -37,12 +41,15 @@ const LAB: &str = "test";
 const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
+/// Definitions of the kinds that traffic providers write, in every cluster.
+const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
+    let real = [real::CASES, golden::CASES, providers::CASES].concat();
     let cases = Cases {
-        real: real::CASES,
+        real: &real,
         together: &together,
         alone: members::ALONE,
     };
@@ -91,7 +98,7 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
         LAB,
         usize::from(wants_real),
         if wants_members { CONTROL_PLANE } else { 0 },
-        &["--traefik-throttle", "2s"],
+        &["--traefik-throttle", "2s", "--crds", DEFINITIONS, "--nginx"],
     )?;
     let scene = Scene::new(Fixture::around(lab, directory)?);
     let mut one_by_one = arguments.clone();

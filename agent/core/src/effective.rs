@@ -77,7 +77,8 @@ pub fn effective(rendered: &[Value], governed: &[Governed<'_>]) -> Vec<Value> {
 fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
     if let Some(route) = run.routes.iter().find(|route| route.is(&object)) {
         // A route that cannot carry the split stays whole; why is observed and told.
-        return render(route.provider, &object, &route.names, &run.overlay.split).unwrap_or(object);
+        object =
+            render(route.provider, &object, &route.names, &run.overlay.split).unwrap_or(object);
     }
     let text = |pointer: &str| {
         object

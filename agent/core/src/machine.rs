@@ -7,6 +7,7 @@
 
 mod approvals;
 mod awaits;
+mod by_pods;
 mod checks;
 mod commands;
 mod decide;
@@ -20,6 +21,7 @@ mod observations;
 mod overlay;
 mod progress;
 mod promotion;
+mod released;
 mod resume;
 mod rollback;
 mod scaling;

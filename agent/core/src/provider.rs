@@ -11,6 +11,7 @@ pub mod contour;
 mod error;
 pub mod gateway_api;
 pub mod istio;
+pub mod kuma;
 mod names;
 pub mod nginx;
 mod overtaking;
@@ -69,6 +70,12 @@ pub trait Renderer: Sync {
         Vec::new()
     }
 
+    /// Tells whether the user's object names the objects beside it, so that they stay until it is in
+    /// force without them. Otherwise they act by themselves, and go as soon as they are not needed.
+    fn names_own(&self) -> bool {
+        false
+    }
+
     /// Returns those objects for a split that is not none, in the order of
     /// [`Self::own_targets`]; an object that this split does not need is left out.
     ///
@@ -109,6 +116,7 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::TraefikService => &traefik::Traefik::TraefikService,
         Provider::HttpProxy => &contour::HttpProxy,
         Provider::TrafficSplit => &smi::TrafficSplit,
+        Provider::Kuma => &kuma::MeshService,
         Provider::Alb => &alb::Alb,
         Provider::Skipper => &skipper::Skipper,
         _ => return None,

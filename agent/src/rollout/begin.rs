@@ -79,6 +79,7 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
         .service
         .iter()
         .chain(scene.routes.iter().map(|route| &route.target))
+        .chain(&scene.copied)
         .find(|target| find(bundle, target).is_none())
         .map(|target| format!("rollout {}: the release has no {target}", rollout.name));
     missing.or_else(|| {

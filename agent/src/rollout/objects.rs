@@ -347,6 +347,7 @@ mod tests {
                     apex: "web".to_owned(),
                     canary: "web-canary".to_owned(),
                     rules: Vec::new(),
+                    destination_rule: None,
                 },
             };
             (governed, Wanted::new(object).unwrap())

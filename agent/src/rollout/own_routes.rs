@@ -32,8 +32,10 @@ pub struct OwnRoutes {
     leaving: BTreeSet<ObjectRef>,
     /// Everything that is wanted was applied.
     held: bool,
-    /// Nothing that is not wanted exists.
+    /// Nothing that is not wanted and acts by itself exists.
     clean: bool,
+    /// Nothing that is not wanted and that a route has named exists.
+    tidy: bool,
 }
 
 impl Default for OwnRoutes {
@@ -44,13 +46,15 @@ impl Default for OwnRoutes {
             leaving: BTreeSet::new(),
             held: false,
             clean: false,
+            tidy: false,
         }
     }
 }
 
 impl OwnRoutes {
-    /// Tells whether everything that the split needs was applied, and nothing is there that it does
-    /// not need: what is left of another split may still send requests to the canary.
+    /// Tells whether everything that the split needs was applied, and nothing that it does not need
+    /// acts any more: what is left of another split may still send requests to the canary. What acts
+    /// only where a route names it may be there.
     pub fn are_held(&self) -> bool {
         self.held && self.clean
     }
@@ -73,6 +77,7 @@ impl OwnRoutes {
         self.held = false;
         // Most providers need none.
         self.clean |= scene.own_routes.is_empty();
+        self.tidy |= scene.named_own_routes.is_empty();
         let mut wanted = Vec::new();
         for route in &scene.routes {
             let Some(object) = find(bundle, &route.target) else {
@@ -89,8 +94,17 @@ impl OwnRoutes {
                 wanted.extend(Wanted::new(owned(object, track)));
             }
         }
+        // Several routes may name one.
+        wanted.sort_by(|a: &Wanted, b| a.target.cmp(&b.target));
+        wanted.dedup_by(|a, b| a.target == b.target);
         let targets: BTreeSet<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
-        self.clean &= self.wanted.is_subset(&targets);
+        for unused in self.wanted.difference(&targets) {
+            if scene.named_own_routes.contains(unused) {
+                self.tidy = false;
+            } else {
+                self.clean = false;
+            }
+        }
         self.leaving
             .extend(self.wanted.difference(&targets).cloned());
         self.leaving.retain(|target| !targets.contains(target));
@@ -114,30 +128,43 @@ impl OwnRoutes {
         Ok(())
     }
 
-    /// Takes away what the split does not need any more.
+    /// Takes away what the split does not need any more: at once what acts by itself, and once the
+    /// split is `in_force` what a route has named, which a gateway may use until then.
     pub async fn remove_unused(
         &mut self,
         cluster: &Cluster,
         scene: &Scene,
+        in_force: bool,
     ) -> Result<(), ClusterError> {
-        if self.clean {
-            return Ok(());
-        }
+        let named = |target: &ObjectRef| scene.named_own_routes.contains(target);
         let mut leaving = BTreeSet::new();
         for target in &scene.own_routes {
-            let unused = !self.wanted.contains(target);
-            if !unused || get_own(cluster, target).await?.is_none() {
+            if self.wanted.contains(target) {
+                continue;
+            }
+            let (gone, due) = if named(target) {
+                (self.tidy, in_force)
+            } else {
+                (self.clean, true)
+            };
+            if gone || get_own(cluster, target).await?.is_none() {
                 continue;
             }
             // Most are gone at once; where something holds them, it is seen when they go.
-            if !remove_own(cluster, scene, target).await?
-                && get_own(cluster, target).await?.is_some()
+            if !due
+                || (!remove_own(cluster, scene, target).await?
+                    && get_own(cluster, target).await?.is_some())
             {
                 leaving.insert(target.clone());
             }
         }
+        self.clean = !leaving.iter().any(|target| !named(target));
+        self.tidy = !leaving.iter().any(named);
         self.leaving = leaving;
-        self.clean = self.leaving.is_empty();
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

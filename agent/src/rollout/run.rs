@@ -408,6 +408,7 @@ impl Run {
             self.correct_drift,
             self.goes_back(),
             self.is_over(),
+            self.state.split_is_in_force(),
         );
         let changed = decision.next != self.state
             || !decision.events.is_empty()
@@ -451,6 +452,7 @@ impl Run {
             self.correct_drift,
             self.goes_back(),
             self.is_over(),
+            self.state.split_is_in_force(),
         );
         Ok(if before == after {
             Tick::Same
@@ -589,7 +591,10 @@ impl Run {
         dirty: &Dirty,
     ) -> Result<(), RunError> {
         let want = self.overlay().canary;
-        self.own_routes.remove_unused(cluster, &self.scene).await?;
+        let in_force = self.state.split_is_in_force();
+        self.own_routes
+            .remove_unused(cluster, &self.scene, in_force)
+            .await?;
         self.canary
             .hold(cluster, &self.scene, &self.track, versions, want, dirty)
             .await

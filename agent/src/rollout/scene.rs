@@ -14,6 +14,7 @@ use bellwether_api::{
     reference::ObjectRef,
     rollout::PortRef,
     workload_adapter::WorkloadAdapter,
+    traffic::Traffic,
 };
 use futures::future::try_join_all;
 use serde_json::Value;
@@ -39,6 +40,10 @@ pub struct Scene {
     pub routes: Vec<GovernedRoute>,
     /// The objects that the providers may need beside them, which are the run's own.
     pub own_routes: Vec<ObjectRef>,
+    /// Those of them that the user's objects name while they are needed.
+    pub named_own_routes: BTreeSet<ObjectRef>,
+    /// The user's objects of which the run makes the like for the canary.
+    pub copied: Vec<ObjectRef>,
     /// The canary Deployment.
     pub canary: ObjectRef,
     /// The canary Service; absent = no traffic is split.
@@ -77,7 +82,23 @@ impl Scene {
             canary_service: service
                 .map(|service| named("v1", "Service", &canary_name(&service.name))),
             service: service.map(|service| named("v1", "Service", &service.name)),
-            own_routes: routes.iter().flat_map(own_targets).collect(),
+            own_routes: routes
+                .iter()
+                .flat_map(own_targets)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            copied: rollout
+                .spec
+                .traffic
+                .iter()
+                .filter_map(|traffic| destination_rule(bundle, traffic, &namespace))
+                .collect(),
+            named_own_routes: routes
+                .iter()
+                .filter(|route| renderer(route.provider).is_some_and(|one| one.names_own()))
+                .flat_map(own_targets)
+                .collect(),
             routes,
             config: Vec::new(),
             label,
@@ -323,7 +344,8 @@ fn routes_of(
 ) -> Vec<GovernedRoute> {
     let mut routes = Vec::new();
     for traffic in &rollout.spec.traffic {
-        for route in traffic.routes() {
+        let objects = traffic.routes().into_iter();
+        for route in objects.filter(|route| route.provider.has_object()) {
             let mut governed = GovernedRoute {
                 provider: route.provider,
                 target: ObjectRef {
@@ -337,6 +359,8 @@ fn routes_of(
                     apex: apex.to_owned(),
                     canary: canary_name(apex),
                     rules: traffic.rules.clone(),
+                    destination_rule: destination_rule(bundle, traffic, namespace)
+                        .and_then(|target| find(bundle, &target).cloned()),
                 },
             };
             let written = bundle
@@ -353,6 +377,30 @@ fn routes_of(
         }
     }
     routes
+}
+
+/// The DestinationRule that a provider names, in the version in which the application writes it.
+fn destination_rule(bundle: &Bundle, traffic: &Traffic, namespace: &str) -> Option<ObjectRef> {
+    let name = traffic.istio.as_ref()?.destination_rule.clone()?;
+    let mut target = ObjectRef {
+        api_version: "networking.istio.io/v1".to_owned(),
+        kind: "DestinationRule".to_owned(),
+        namespace: Some(traffic.namespace.clone().unwrap_or(namespace.to_owned())),
+        name,
+    };
+    for api_version in [
+        "networking.istio.io/v1beta1",
+        "networking.istio.io/v1alpha3",
+    ] {
+        let older = ObjectRef {
+            api_version: api_version.to_owned(),
+            ..target.clone()
+        };
+        if find(bundle, &older).is_some() {
+            target = older;
+        }
+    }
+    Some(target)
 }
 
 /// Fetches what has the name of one of the run's own routes. What the agent may not even read it has

@@ -158,12 +158,8 @@ impl Provider {
                 "TrafficSplit",
                 "trafficsplits",
             ),
-            Self::Kuma => facts(
-                "kuma.meshService",
-                "kuma.io/v1alpha1",
-                "MeshService",
-                "meshservices",
-            ),
+            // Kuma makes the MeshService of the Service of that name.
+            Self::Kuma => facts("kuma.meshService", "v1", "Service", "services"),
             Self::Alb => facts("alb.ingress", INGRESS, "Ingress", "ingresses"),
             Self::Skipper => facts("skipper.ingress", INGRESS, "Ingress", "ingresses"),
             Self::Gloo => facts("gloo.upstream", "gloo.solo.io/v1", "Upstream", "upstreams"),
@@ -192,8 +188,9 @@ impl Provider {
             Self::TraefikService => table::TRAEFIK_SERVICE,
             Self::HttpProxy => table::HTTP_PROXY,
             Self::LinkerdHttpRoute => table::LINKERD_HTTP_ROUTE,
-            Self::TrafficSplit | Self::Alb | Self::Skipper => table::WEIGHTS,
-            Self::Kuma | Self::Gloo | Self::AppMesh | Self::Knative | Self::None => &[],
+            Self::TrafficSplit | Self::Alb | Self::Skipper | Self::None => table::WEIGHTS,
+            Self::Kuma => table::MESH_SERVICE,
+            Self::Gloo | Self::AppMesh | Self::Knative => &[],
         }
     }
 
@@ -201,6 +198,12 @@ impl Provider {
     #[must_use]
     pub fn is_supported(self) -> bool {
         !self.capabilities().is_empty()
+    }
+
+    /// Tells whether it splits by an object of the user; otherwise it does by pods alone.
+    #[must_use]
+    pub fn has_object(self) -> bool {
+        self != Self::None
     }
 
     /// Tells whether its objects may name Services of other namespaces.

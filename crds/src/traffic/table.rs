@@ -43,6 +43,27 @@ pub(super) const LINKERD_HTTP_ROUTE: &[Capability] = &[
     AnyOf,
 ];
 
+pub(super) const MESH_SERVICE: &[Capability] = &[
+    Weights,
+    HeaderExact,
+    HeaderPrefix,
+    HeaderRegex,
+    CookieExact,
+    CookiePrefix,
+    CookieRegex,
+    QueryExact,
+    QueryPrefix,
+    QueryRegex,
+    PathExact,
+    PathPrefix,
+    PathRegex,
+    Method,
+    AllOf,
+    AnyOf,
+    Mirror,
+    MirrorShare,
+];
+
 pub(super) const GRPC_ROUTE: &[Capability] = &[
     Weights,
     HeaderExact,

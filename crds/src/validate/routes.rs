@@ -27,7 +27,10 @@ pub(super) fn check(
                 .iter()
                 .filter(|manifest| (manifest.group(), manifest.kind) == (group, kind))
                 .collect();
-            if rendered.is_empty() || !route.provider.is_supported() {
+            let provider = route.provider;
+            // The rollout's own Service is looked for by itself.
+            let is_service = matches!(provider, Provider::None | Provider::Kuma);
+            if rendered.is_empty() || !provider.is_supported() || is_service {
                 continue;
             }
             let at = traffic::place(&path.index(index), route);

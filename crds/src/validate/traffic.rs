@@ -6,6 +6,7 @@ use super::{finding::Findings, names};
 use crate::{
     document::FieldPath,
     rollout::RolloutSpec,
+    strategy::InstancesMode,
     traffic::{Demand, NamedRoute, Provider, RuleRef, Traffic},
 };
 
@@ -40,6 +41,12 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
             if told.insert(route.provider) {
                 lacking(findings, &at, route.provider, &demand);
                 elsewhere(findings, &at, route.provider, one, rollout);
+                if route.provider == Provider::Kuma {
+                    own_service(findings, &at, route.name, rollout);
+                }
+                if route.provider == Provider::None {
+                    by_pods(findings, &at, rollout);
+                }
             }
         }
     }
@@ -61,6 +68,10 @@ pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic
                 findings.error(&at, unsupported(route.provider));
                 continue;
             }
+            if !route.provider.has_object() {
+                alone(findings, &at, one, traffic);
+                continue;
+            }
             names::name(findings, &at, route.name);
             let key = (route.provider, one.namespace.as_deref(), route.name);
             if !seen.insert(key) {
@@ -71,15 +82,60 @@ pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic
     }
 }
 
+/// Pods cannot be shared in one way and requests in another.
+fn alone(findings: &mut Findings, at: &FieldPath, one: &Traffic, traffic: &[Traffic]) {
+    if traffic.len() > 1 {
+        findings.error(
+            at,
+            "without a router both versions share all requests by their pods; leave none out, or \
+             the other items",
+        );
+    }
+    if !one.rules.is_empty() {
+        findings.error(at, "without a router there are no rules; leave rules out");
+    }
+}
+
+/// Kuma makes a MeshService of each Service, by its name.
+fn own_service(findings: &mut Findings, at: &FieldPath, name: &str, rollout: &RolloutSpec) {
+    let service = rollout.service.as_ref().map(|service| &service.name);
+    if let Some(service) = service.filter(|service| *service != name) {
+        let message = format!("the MeshService of the rollout's Service is {service:?}");
+        findings.error(at, message);
+    }
+}
+
+/// What is asked of a Service that selects both versions.
+fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
+    if rollout.instances.mode != InstancesMode::FixedTotal {
+        findings.error(
+            at,
+            "without a router the share of traffic is the share of pods; set instances.mode to \
+             FixedTotal, which takes pods by weight",
+        );
+    }
+    if rollout.instances.max_replicas.is_some() {
+        findings.error(
+            at,
+            "without a router both versions share as many pods as the workload has; leave \
+             instances.maxReplicas out",
+        );
+    }
+    let canary = rollout.strategy.canary.as_ref();
+    if canary.is_some_and(|canary| canary.step_weight_promotion.is_some()) {
+        findings.error(
+            at,
+            "without a router traffic returns with the pods; leave \
+             strategy.canary.stepWeightPromotion out",
+        );
+    }
+}
+
 fn union(findings: &mut Findings, at: &FieldPath, traffic: &Traffic) {
     if let Some(istio) = &traffic.istio
-        && istio.destination_rule.is_some()
+        && let Some(rule) = &istio.destination_rule
     {
-        findings.error(
-            &at.key("istio").key("destinationRule"),
-            "subsets of a DestinationRule are not supported by this version of Bellwether; the \
-             canary has a Service of its own, which virtualServices split by",
-        );
+        names::name(findings, &at.key("istio").key("destinationRule"), rule);
     }
     let set: BTreeSet<&str> = traffic
         .routes()
@@ -199,8 +255,16 @@ fn unsupported(provider: Provider) -> String {
         .map(top)
         .collect();
     let supported: Vec<&str> = supported.into_iter().collect();
+    let why = match provider {
+        Provider::Knative => {
+            ": Knative makes the Deployments of its revisions itself, and splits between them"
+        }
+        Provider::Gloo => ": an Upstream is what routes lead to, and says nothing of them",
+        Provider::AppMesh => ": AWS has ended App Mesh",
+        _ => "",
+    };
     format!(
-        "{} is not supported by this version of Bellwether; use one of {}",
+        "{} is not supported by this version of Bellwether{why}; use one of {}",
         top(provider),
         supported.join(", ")
     )
@@ -232,6 +296,84 @@ pub(super) fn place(item: &FieldPath, route: NamedRoute<'_>) -> FieldPath {
 mod tests {
     use super::*;
     use crate::matching::Match;
+
+    fn without_router(traffic: &str, more: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: bellwether.dev/v1alpha1
+kind: Rollout
+metadata: {{name: web, namespace: default}}
+spec:
+  application: shop
+  workload: {{apiVersion: apps/v1, kind: Deployment, name: web}}
+  service: {{name: web, port: 80}}
+  traffic: {traffic}
+{more}"
+        );
+        match crate::document::load("web.yaml", text.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn without_a_router_only_shares_of_a_fixed_total_are_taken() {
+        const FIXED: &str = "  instances: {mode: FixedTotal}\n";
+        let weights = "  strategy: {canary: {weights: [20, 100]}}\n";
+        let taken = without_router("[{none: {}}]", &format!("{weights}{FIXED}"));
+        assert_eq!(taken, [""; 0]);
+        for (traffic, more, says) in [
+            (
+                "[{none: {}}]",
+                weights.to_owned(),
+                "set instances.mode to FixedTotal",
+            ),
+            (
+                "[{none: {}}]",
+                format!("{weights}  instances: {{mode: FixedTotal, maxReplicas: 9}}\n"),
+                "leave instances.maxReplicas out",
+            ),
+            (
+                "[{none: {}, rules: [1]}]",
+                format!("{weights}{FIXED}"),
+                "leave rules out",
+            ),
+            (
+                "[{none: {}}, {nginx: {ingress: web}}]",
+                format!("{weights}{FIXED}"),
+                "leave none out",
+            ),
+            (
+                "[{none: {}}]",
+                format!("  strategy: {{canary: {{weights: [20], mirror: true}}}}\n{FIXED}"),
+                "none (Service) cannot mirror requests; it can split by weight",
+            ),
+            (
+                "[{none: {}}]",
+                format!(
+                    "  strategy: {{canary: {{weights: [20], match: [{{headers: [{{name: a, exact: b}}]}}]}}}}\n{FIXED}"
+                ),
+                "none (Service) cannot match headers exactly",
+            ),
+            (
+                "[{none: {}}]",
+                format!("{weights}{FIXED}  sessionAffinity: {{cookieName: a}}\n"),
+                "none (Service) cannot keep sessions on one version",
+            ),
+            (
+                "[{none: {}}]",
+                format!(
+                    "  strategy: {{canary: {{weights: [20], stepWeightPromotion: 50}}}}\n{FIXED}"
+                ),
+                "stepWeightPromotion out",
+            ),
+        ] {
+            let errors = without_router(traffic, &more);
+            assert!(
+                errors.iter().any(|error| error.contains(says)),
+                "{traffic} {more}: {errors:?}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_provider_lacks_is_said_by_name_with_what_comes_nearest() {

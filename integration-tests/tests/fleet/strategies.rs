@@ -1,16 +1,13 @@
 //! Strategies beside the canary by weights.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
     fixture::cluster_view,
     manifests::Shop,
+    request::answering_version,
     traffic::tally,
     wait::until,
     weights::{RunWatch, now_ms, weights_in_order},
@@ -52,29 +49,7 @@ pub fn ask(scene: &Scene, headers: &[(&str, &str)]) -> Result<String> {
         .iter()
         .find(|cluster| cluster.name == "c1")
         .context("cluster c1")?;
-    let address = cluster
-        .gateway_url
-        .trim_start_matches("http://")
-        .trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut request = format!(
-        "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-        scene.shop().host()
-    );
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let version = answer.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("x-version")
-            .then(|| value.trim().to_owned())
-    });
-    version.with_context(|| format!("no version answered: {answer}"))
+    answering_version(&cluster.gateway_url, &scene.shop().host(), headers)
 }
 
 /// Asks twenty times: each answer is of `version`.

@@ -7,14 +7,14 @@ use bellwether_api::view::RunPhase;
 use bellwether_integration_tests::{
     agent_process::AgentProcess,
     cluster::Member,
-    manifests::{FLEET, METRICS, Shop},
+    manifests::{METRICS, Shop},
     suite::Case,
     traffic::tally,
     wait::until,
     weights::{RunWatch, spans_in_force, weights_in_order},
 };
 
-use crate::scene::Scene;
+use crate::{providers, scene::Scene};
 
 pub const CASES: &[Case<Scene>] = &[
     (
@@ -104,11 +104,7 @@ fn says(agent: &mut AgentProcess, what: &str) -> Result<()> {
 /// The gateway reports a route as programmed up to two seconds before it uses it. A weight is only
 /// judged when it counts as in force, and no pod goes that the gateway may still know.
 fn default_throttle(scene: &Scene) -> Result<()> {
-    let cluster = scene.lab.cluster("c1")?;
-    let member = Member::connect(&cluster.kubeconfig)?;
-    member.create_namespace(&scene.name)?;
-    scene.register(cluster, "canary", &[&scene.name])?;
-    scene.cli.apply(FLEET)?;
+    let member = providers::registered(scene)?;
     let shop = Shop {
         waves: String::new(),
         // Long enough at each weight for the shares to be counted.

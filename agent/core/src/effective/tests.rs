@@ -34,24 +34,26 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
         namespace: Some("shop".into()),
         name: "web".into(),
     };
+    let route = |provider: Provider| GovernedRoute {
+        provider,
+        target: ObjectRef {
+            api_version: provider.api_version().into(),
+            kind: provider.kind().into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        },
+        names: Names {
+            namespace: "shop".into(),
+            apex: "web".into(),
+            canary: "web-canary".into(),
+            ..Names::default()
+        },
+    };
     let governed = Governed {
         workload: &workload,
         old_template: Some(&json!({"spec": {"image": "web:1"}})),
-        routes: &[GovernedRoute {
-            provider: Provider::HttpRoute,
-            target: ObjectRef {
-                api_version: "gateway.networking.k8s.io/v1".into(),
-                kind: "HTTPRoute".into(),
-                namespace: Some("shop".into()),
-                name: "web".into(),
-            },
-            names: Names {
-                namespace: "shop".into(),
-                apex: "web".into(),
-                canary: "web-canary".into(),
-                rules: Vec::new(),
-            },
-        }],
+        // The Service of the second is pinned too.
+        routes: &[route(Provider::HttpRoute), route(Provider::Kuma)],
         adapter: None,
         overlay,
     };

@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{in_place, observations::RouteView, turn::Turn};
+use super::{by_pods, in_place, observations::RouteView, turn::Turn};
 use crate::{
     provider::{RouteObservation, Split},
     settled::{DeploymentView, Settled, TemplateVersion, settled},
@@ -24,6 +24,7 @@ pub(super) fn pins(turn: &mut Turn<'_>, hash: Option<&str>) -> bool {
             .iter()
             .find(|service| service.name == name);
         let object = format!("Service/{name}");
+        let hash = turn.state.pin_of(&name, hash);
         match service {
             Some(service) if service.pin.as_deref() == hash => continue,
             None if hash.is_none() || apex.as_ref() != Some(&name) => continue,
@@ -53,6 +54,9 @@ pub(super) fn pins(turn: &mut Turn<'_>, hash: Option<&str>) -> bool {
 /// Every route of the plan carries what the run wants now, and its gateway says so.
 pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
     let split = turn.state.split();
+    if turn.by_pods() {
+        return split.is_none() || by_pods::shared(turn);
+    }
     let named: usize = turn
         .grant
         .plan
@@ -120,10 +124,11 @@ fn not_carried(
 
 /// No canary address stands in the apex Service's EndpointSlices.
 pub(super) fn apart(turn: &mut Turn<'_>) -> bool {
-    let apart = !turn
+    let overlap = turn
         .seen
         .apex_endpoints
         .overlaps(&turn.seen.canary_endpoints);
+    let apart = !overlap || turn.by_pods();
     if !apart {
         turn.wait(
             "EndpointsOverlap",

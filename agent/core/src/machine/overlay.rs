@@ -4,7 +4,7 @@ use bellwether_api::number::Weight;
 
 use super::{
     in_place,
-    stage::{PromotionPart, RollbackPart, Stage},
+    stage::{PromotionPart, RollbackPart, Shift, Stage, StepPart},
     state::RunState,
 };
 use crate::{provider::Split, settled::TemplateVersion};
@@ -105,13 +105,14 @@ impl Overlay {
                     part: PromotionPart::Gathering | PromotionPart::Unpinning
                 }
         );
-        let pins = hash.map_or_else(Vec::new, |hash| {
-            let pin = |service: &String| ServicePin {
+        let pin = |service: &String| {
+            let hash = state.pin_of(service, hash)?.to_owned();
+            Some(ServicePin {
                 service: service.clone(),
-                hash: hash.to_owned(),
-            };
-            state.pinned.iter().map(pin).collect()
-        });
+                hash,
+            })
+        };
+        let pins = state.pinned.iter().filter_map(pin).collect();
         Self {
             paused,
             pins,
@@ -148,6 +149,44 @@ fn takes_back(stage: &Stage) -> bool {
                 | RollbackPart::Settling { .. }
         ),
         _ => false,
+    }
+}
+
+impl RunState {
+    /// Tells whether the gateways are known to use what the routes carry now, and nothing of what
+    /// they carried before: what only an earlier split named may go.
+    #[must_use]
+    pub const fn split_is_in_force(&self) -> bool {
+        use {PromotionPart as Forth, RollbackPart as Back};
+        match &self.stage {
+            Stage::Initializing
+            | Stage::Pausing
+            | Stage::Pinning
+            | Stage::Succeeded
+            | Stage::Failed { .. } => true,
+            Stage::Step { part, .. } => {
+                matches!(part, StepPart::Analysing { .. } | StepPart::Gate { .. })
+            }
+            Stage::Promoting { part } => matches!(
+                part,
+                Forth::Shifting {
+                    shift: Shift::Dwelling { .. },
+                    ..
+                } | Forth::Draining { .. }
+                    | Forth::Shrinking { .. }
+                    | Forth::Removing { .. }
+                    | Forth::Releasing
+                    | Forth::Unpausing
+            ),
+            Stage::RollingBack { part, .. } => matches!(
+                part,
+                Back::Draining { .. }
+                    | Back::Shrinking
+                    | Back::Removing
+                    | Back::Releasing
+                    | Back::Unpausing
+            ),
+        }
     }
 }
 

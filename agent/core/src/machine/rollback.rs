@@ -169,7 +169,11 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         turn.wait_on("StableNotReady", message, &on);
         return None;
     }
-    if !turn.state.routed {
+    if !overdue {
+        turn.state.released.clear();
+    }
+    // Without a router what takes traffic from the canary is that its pods go.
+    if !turn.state.routed || turn.by_pods() {
         return Some(Part::Shrinking);
     }
     // Who deletes everything deletes routes too; nothing is left that could carry a weight then.

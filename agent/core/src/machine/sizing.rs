@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{scaling::scaled, stage::StepPart, turn::Turn};
+use super::{released, scaling::scaled, stage::StepPart, turn::Turn};
 use crate::{
     sizes::{canary_pods, fixed_stable, share_ceil},
     weights::PlannedStep,
@@ -22,6 +22,9 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
     let serves = !turn.state.split().is_none();
     let pods = pods.max(u32::from(serves));
     let in_force = matches!(part, StepPart::Analysing { .. } | StepPart::Gate { .. });
+    // Without a router there is no route to wait for: the pods are the share.
+    let in_force =
+        in_force || turn.by_pods() && matches!(part, StepPart::Routing | StepPart::Settling { .. });
     // What was taken away is not in force any more, whatever is written next.
     turn.state.weight_in_force = turn.state.weight_in_force.min(turn.state.weight);
     if in_force {
@@ -34,7 +37,7 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
 
 /// The old version's pods while both versions share a fixed total: what the canary's available pods
 /// leave. They go only once the weight that needs them less is in force, and come before it falls.
-fn shared_stable(turn: &Turn<'_>, step: &PlannedStep, in_force: bool) -> Option<u32> {
+fn shared_stable(turn: &mut Turn<'_>, step: &PlannedStep, in_force: bool) -> Option<u32> {
     let (wrote, total) = turn.fixed_total()?;
     let available = turn
         .seen
@@ -44,5 +47,11 @@ fn shared_stable(turn: &Turn<'_>, step: &PlannedStep, in_force: bool) -> Option<
     let least = turn.state.weight_in_force.min(step.weight);
     let serving = available.min(share_ceil(least, total));
     let all = in_force && turn.state.weight == Weight::FULL;
+    let all = if all {
+        released::release(turn)
+    } else {
+        released::take_back(turn, step.weight);
+        false
+    };
     Some(fixed_stable(wrote, total, serving, all)).filter(|pods| *pods != wrote)
 }

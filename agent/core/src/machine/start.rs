@@ -40,12 +40,8 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
     if !ready || !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
         return;
     }
-    let mut pinned: Vec<_> = turn
-        .seen
-        .services
-        .iter()
-        .map(|service| service.name.clone())
-        .collect();
+    let selected = turn.seen.services.iter().filter(|_| !turn.by_pods());
+    let mut pinned: Vec<_> = selected.map(|service| service.name.clone()).collect();
     pinned.sort();
     pinned.dedup();
     let message = format!(
@@ -110,6 +106,9 @@ pub(super) fn first_step(turn: &mut Turn<'_>) {
 /// Every Service that would select canary pods is pinned to the old version, also those that came
 /// since.
 pub(super) fn pins_hold(turn: &mut Turn<'_>) -> bool {
+    if turn.by_pods() {
+        return true;
+    }
     for service in &turn.seen.services {
         if turn.state.pinned.contains(&service.name) {
             continue;
@@ -156,7 +155,7 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
     let unpinnable: Vec<_> = seen
         .services
         .iter()
-        .filter(|service| !service.unpinnable.is_empty())
+        .filter(|service| !service.unpinnable.is_empty() && !turn.by_pods())
         .map(|service| {
             let name = &service.name;
             format!(

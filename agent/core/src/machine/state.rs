@@ -58,6 +58,9 @@ pub struct RunState {
     /// Services that would select canary pods, sorted.
     #[serde(default)]
     pub pinned: Vec<String>,
+    /// Those of them that select both versions, because the old one has no pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<String>,
     /// The weight that the route is to carry.
     #[serde(default)]
     pub weight: Weight,
@@ -140,6 +143,7 @@ impl RunState {
             furthest: 0,
             stable: None,
             pinned: Vec::new(),
+            released: Vec::new(),
             weight: Weight::ZERO,
             matches: Vec::new(),
             mirror: Weight::ZERO,
@@ -202,6 +206,14 @@ impl RunState {
                 token: token(self.run, self.attempt, self.weight),
             }),
         }
+    }
+
+    /// The pin that a Service is to carry where Services are pinned to `hash`; `None` = none.
+    #[must_use]
+    pub(super) fn pin_of<'a>(&self, service: &str, hash: Option<&'a str>) -> Option<&'a str> {
+        let stable = self.stable.as_ref().map(|stable| stable.hash.as_str());
+        let released = hash == stable && self.released.iter().any(|one| one == service);
+        hash.filter(|_| !released)
     }
 
     /// Takes every request from the canary, mirrored ones too.

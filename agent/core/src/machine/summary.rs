@@ -6,7 +6,7 @@ use bellwether_api::{
 };
 
 use super::{
-    checks, in_place,
+    by_pods, checks, in_place,
     observations::{Observations, RouteView},
     stage::{Stage, StepPart, phase_of},
     turn::{Turn, later},
@@ -38,12 +38,12 @@ pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
         steps: u32::try_from(turn.steps.len()).unwrap_or(u32::MAX),
         weight: state.weight,
         current: current(turn),
-        observed_weight: seen
-            .routes
-            .iter()
-            .filter_map(observed_weight)
-            .max()
-            .unwrap_or(Weight::ZERO),
+        observed_weight: if turn.by_pods() {
+            by_pods::share(seen)
+        } else {
+            let carried = seen.routes.iter().filter_map(observed_weight);
+            carried.max().unwrap_or(Weight::ZERO)
+        },
         stable: in_place.map_or_else(|| of_workload(seen), |(old, _)| old),
         canary: in_place.map_or_else(|| of_canary(turn), |(_, new)| new),
         failed_checks: state.failed_checks,

@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod approvals;
+mod by_pods;
 mod commands;
 mod completing;
 mod configuration;
@@ -8,6 +9,7 @@ mod faults;
 mod hooks;
 mod in_place;
 mod in_place_model;
+mod in_force;
 mod model;
 mod paths;
 mod promises;

@@ -8,6 +8,7 @@ use bellwether_api::{
     status::{Severity, WaitReason},
     strategy::{InstancesMode, Manual},
     track::RolloutTrackSpec,
+    traffic::is_by_pods,
 };
 use jiff::Timestamp;
 
@@ -214,6 +215,12 @@ impl<'a> Turn<'a> {
     /// Tells whether the workload itself is updated, with no copy beside it.
     pub(super) const fn is_in_place(&self) -> bool {
         self.grant.plan.strategy.batch.is_some()
+    }
+
+    /// Tells whether no router splits traffic: Services select both versions, which share it by their
+    /// pods.
+    pub(super) fn by_pods(&self) -> bool {
+        is_by_pods(&self.grant.plan.traffic)
     }
 
     /// Tells whether traffic is split at all.

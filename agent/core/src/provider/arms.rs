@@ -5,7 +5,9 @@ use bellwether_api::{
     number::Weight,
 };
 
-use super::{Affinity, Split};
+use serde_json::{Value, json};
+
+use super::{Affinity, RenderError, Split, backends::Backends};
 
 /// Requests that go to one version whatever the weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,37 @@ pub(super) enum Version {
     Stable,
     /// The one under test.
     Canary,
+}
+
+impl Arm {
+    /// Joins each of a rule's own conditions, any of which suffices, with each of the arm's; a rule
+    /// without any takes every request. `None` = no request can fulfil both.
+    ///
+    /// # Errors
+    /// What `join` says of a condition that cannot be joined.
+    pub(super) fn joined(
+        &self,
+        own: &[Value],
+        join: impl Fn(&Value, &Match) -> Result<Option<Value>, RenderError>,
+    ) -> Result<Option<Vec<Value>>, RenderError> {
+        let any = [json!({})];
+        let own = if own.is_empty() { any.as_slice() } else { own };
+        let mut matches = Vec::new();
+        for base in own {
+            for item in &self.when {
+                matches.extend(join(base, item)?);
+            }
+        }
+        Ok((!matches.is_empty()).then_some(matches))
+    }
+
+    /// A rule's backends, of which the arm's version alone gets requests.
+    pub(super) fn backends(&self, backends: &Backends<'_>, own: &[Value]) -> Vec<Value> {
+        match self.to {
+            Version::Canary => backends.canary_only(own),
+            Version::Stable => backends.stable_only(own),
+        }
+    }
 }
 
 impl Split {

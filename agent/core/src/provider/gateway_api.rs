@@ -9,6 +9,8 @@ use serde_json::Value;
 
 pub use observe::observe;
 
+pub(super) use conditions::http as http_condition;
+
 use super::{Names, RenderError, Renderer, RouteObservation, Split};
 
 /// One kind of route.

@@ -24,6 +24,7 @@ pub(super) fn names() -> Names {
         apex: "web".into(),
         canary: "web-canary".into(),
         rules: Vec::new(),
+        destination_rule: None,
     }
 }
 

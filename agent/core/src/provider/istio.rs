@@ -1,8 +1,9 @@
 //! Istio VirtualService: http routes with matches and mirrors, tcp and tls routes by weight.
 
 mod conditions;
+mod destination_rule;
 
-use bellwether_api::number::Weight;
+use bellwether_api::{number::Weight, reference::ObjectRef};
 use serde_json::{Value, json};
 
 use super::{
@@ -37,6 +38,23 @@ impl Renderer for VirtualService {
         })
     }
 
+    fn own_targets(&self, _target: &ObjectRef, names: &Names) -> Vec<ObjectRef> {
+        destination_rule::target(names).into_iter().collect()
+    }
+
+    fn names_own(&self) -> bool {
+        true
+    }
+
+    fn own(
+        &self,
+        _object: &Value,
+        names: &Names,
+        _split: &Split,
+    ) -> Result<Vec<Value>, RenderError> {
+        Ok(destination_rule::of_canary(names)?.into_iter().collect())
+    }
+
     fn observe(&self, object: &Value) -> RouteObservation {
         observe(object)
     }
@@ -64,6 +82,12 @@ fn names_service(host: &str, namespace: &str, names: &Names, service: &str) -> b
     }
 }
 
+/// The canary's Service in the form in which the apex was written.
+fn canary_host(host: &str, names: &Names) -> String {
+    let rest = host.strip_prefix(&names.apex).unwrap_or("");
+    format!("{}{rest}", names.canary)
+}
+
 fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<'_>) -> T) -> T {
     let is = |backend: &Value, service: &str| {
         let host = backend
@@ -77,12 +101,7 @@ fn with_backends<T>(namespace: &str, names: &Names, then: impl FnOnce(&Backends<
         is_canary: &|backend| is(backend, &names.canary),
         rename: &|backend| {
             let host = &mut backend["destination"]["host"];
-            let rest = host
-                .as_str()
-                .and_then(|host| host.strip_prefix(&names.apex))
-                .unwrap_or("")
-                .to_owned();
-            *host = json!(format!("{}{rest}", names.canary));
+            *host = json!(canary_host(host.as_str().unwrap_or(""), names));
         },
         // A weight that is left out beside others is 0.
         default_weight: 0,
@@ -109,7 +128,7 @@ fn http(
             out.push(route.clone());
             continue;
         }
-        splittable(own, backends)?;
+        splittable(own, names, backends)?;
         found.push((index, name.map(str::to_owned)));
         for arm in split.arms() {
             out.extend(arm_route(route, &arm, split, backends)?);
@@ -142,7 +161,7 @@ fn connections(
         if !backends.has_apex(&own) || !names.selects(index, None) {
             continue;
         }
-        splittable(&own, backends)?;
+        splittable(&own, names, backends)?;
         if *split != Split::by_weight(split.weight) {
             return Err(RenderError::Unsplittable {
                 what: format!("{layer} routes"),
@@ -156,17 +175,22 @@ fn connections(
     Ok((found.len() > before).then_some(out))
 }
 
-/// A subset is defined for the apex alone: the canary's Service has none of that name.
-fn splittable(own: &[Value], backends: &Backends<'_>) -> Result<(), RenderError> {
-    let subset = |backend: &&Value| backend.pointer("/destination/subset").is_some();
+/// A subset is defined for the apex' host: the canary's has it only where the DestinationRule is
+/// known.
+fn splittable(own: &[Value], names: &Names, backends: &Backends<'_>) -> Result<(), RenderError> {
+    let unknown = |backend: &&Value| {
+        let subset = text(&backend["destination"], "subset");
+        !subset.is_empty() && !destination_rule::has_subset(names, subset)
+    };
     match own
         .iter()
         .filter(|one| (backends.is_apex)(one))
-        .find(subset)
+        .find(unknown)
     {
         Some(backend) => Err(RenderError::Unsplittable {
             what: format!("destination {}", text(&backend["destination"], "host")),
-            why: "it names a subset, which the canary's Service has not; leave subset out",
+            why: "it names a subset, which the canary's Service has not; name the DestinationRule \
+                  that defines it in istio.destinationRule, or leave subset out",
         }),
         None => Ok(()),
     }
@@ -180,28 +204,14 @@ fn arm_route(
     split: &Split,
     backends: &Backends<'_>,
 ) -> Result<Option<Value>, RenderError> {
-    let any = [json!({})];
-    let own = match items(route, "/match") {
-        [] => any.as_slice(),
-        own => own,
-    };
-    let mut matches = Vec::new();
-    for base in own {
-        for item in &arm.when {
-            matches.extend(conditions::joined(base, item)?);
-        }
-    }
-    if matches.is_empty() {
+    let Some(matches) = arm.joined(items(route, "/match"), conditions::joined)? else {
         return Ok(None);
-    }
+    };
     let destinations = items(route, "/route");
     let mut out = route.clone();
     remove(&mut out, "name");
     out["match"] = json!(matches);
-    out["route"] = json!(match arm.to {
-        Version::Canary => backends.canary_only(destinations),
-        Version::Stable => backends.stable_only(destinations),
-    });
+    out["route"] = json!(arm.backends(backends, destinations));
     if arm.to == Version::Stable {
         mirror(&mut out, split.mirror, destinations, backends)?;
     }

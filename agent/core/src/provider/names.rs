@@ -1,6 +1,7 @@
 //! The names that every provider renders with.
 
 use bellwether_api::traffic::RuleRef;
+use serde_json::Value;
 
 use super::RenderError;
 
@@ -15,6 +16,8 @@ pub struct Names {
     pub canary: String,
     /// The rules that may be split; empty = every rule whose backend is the apex.
     pub rules: Vec<RuleRef>,
+    /// The user's DestinationRule of the apex, as it was written (Istio only); absent = none is named.
+    pub destination_rule: Option<Value>,
 }
 
 impl Names {

@@ -11,7 +11,7 @@ fn every_supported_provider_has_a_renderer_and_no_other() {
     for provider in Provider::ALL {
         assert_eq!(
             renderer(provider).is_some(),
-            provider.is_supported(),
+            provider.is_supported() && provider.has_object(),
             "{provider:?}"
         );
     }

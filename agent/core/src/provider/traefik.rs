@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{
     Names, RenderError, Renderer, Split,
-    arms::Version,
     backends::{Backends, agreed},
     tree::{items, items_mut, namespace_of, remove, text},
 };
@@ -48,6 +47,10 @@ impl Renderer for Traefik {
             namespace: Some(names.namespace.clone()),
             name: mirror_of(&target.name, names),
         }]
+    }
+
+    fn names_own(&self) -> bool {
+        true
     }
 
     fn own(&self, object: &Value, names: &Names, split: &Split) -> Result<Vec<Value>, RenderError> {
@@ -158,10 +161,7 @@ fn routes(
         let arms = split.arms();
         for (place, arm) in arms.iter().enumerate() {
             let mut inserted = rule::joined(route, arm, arms.len() - place)?;
-            inserted["services"] = json!(match arm.to {
-                Version::Canary => backends.canary_only(services),
-                Version::Stable => backends.stable_only(services),
-            });
+            inserted["services"] = json!(arm.backends(backends, services));
             out.push(inserted);
         }
         let mut route = route.clone();

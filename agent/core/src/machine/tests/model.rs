@@ -129,6 +129,8 @@ pub(super) struct Cluster {
     /// Canary pods that run although their Deployment is gone.
     orphaned: u32,
     pin: Option<String>,
+    /// The pin of a Service beside the apex; absent = there is no such Service.
+    pub(super) direct: Option<Option<String>>,
     pub(super) route: Split,
     /// The canary's share as the gateway carries it.
     pub(super) carried: Weight,
@@ -181,6 +183,7 @@ impl Cluster {
             canary_service: false,
             orphaned: 0,
             pin: None,
+            direct: None,
             route: Split::default(),
             carried: Weight::ZERO,
             programmed: true,
@@ -381,7 +384,13 @@ impl Cluster {
         if let Some(least) = overlay.least_replicas {
             self.replicas = self.replicas.max(least);
         }
-        self.pin = overlay.pins.first().map(|pin| pin.hash.clone());
+        let pin_of = |service: &str| {
+            let mut pins = overlay.pins.iter();
+            pins.find(|pin| pin.service == service)
+                .map(|pin| pin.hash.clone())
+        };
+        self.pin = pin_of("web");
+        self.direct = self.direct.take().map(|_| pin_of("web-direct"));
         self.write_route(&overlay.split);
         match (overlay.canary, &mut self.canary) {
             (Some(CanaryWant { replicas }), Some(canary)) => canary.wanted = replicas,
@@ -495,6 +504,14 @@ impl Cluster {
         };
     }
 
+    /// Whether a client of the Service beside the apex is answered.
+    pub(super) fn direct_answers(&self) -> bool {
+        match &self.direct {
+            Some(Some(hash)) => self.versions[hash.as_str()].ready > 0,
+            _ => true,
+        }
+    }
+
     fn addresses(&self, version: &str, ready: u32) -> BTreeSet<String> {
         (0..ready)
             .map(|number| format!("{version}-{number}"))
@@ -559,11 +576,18 @@ impl Cluster {
                 deleting: false,
             }),
             canary_service: self.canary_service,
-            services: vec![ServiceView {
-                name: "web".into(),
-                pin: self.pin.clone(),
+            services: [
+                Some(("web", &self.pin)),
+                self.direct.as_ref().map(|pin| ("web-direct", pin)),
+            ]
+            .into_iter()
+            .flatten()
+            .map(|(name, pin)| ServiceView {
+                name: name.into(),
+                pin: pin.clone(),
                 unpinnable: String::new(),
-            }],
+            })
+            .collect(),
             apex_endpoints: Endpoints {
                 ready: apex,
                 not_ready: BTreeSet::new(),

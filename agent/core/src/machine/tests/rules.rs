@@ -1,6 +1,6 @@
 //! What must hold of every decision, whatever the history.
 
-use bellwether_api::{number::Weight, status::Phase, strategy::InstancesMode};
+use bellwether_api::{number::Weight, status::Phase, strategy::InstancesMode, traffic::is_by_pods};
 
 use super::{
     super::{Decision, Observations, Overlay, Stage, decide},
@@ -103,8 +103,13 @@ impl Cluster {
                 let needed = share_ceil(next.weight, self.stable_replicas(seen));
                 assert!(seen.canary_endpoints.ready_count() >= needed);
             }
-            assert!(!seen.apex_endpoints.overlaps(&seen.canary_endpoints));
+            let overlap = seen.apex_endpoints.overlaps(&seen.canary_endpoints);
+            assert_eq!(overlap, self.by_pods());
         }
+    }
+
+    fn by_pods(&self) -> bool {
+        is_by_pods(&self.grant.plan.traffic)
     }
 
     fn planned(&self) -> Vec<PlannedStep> {
@@ -139,9 +144,14 @@ impl Cluster {
         let fixed = self.grant.plan.instances.mode == InstancesMode::FixedTotal;
         assert!(fixed || decision.overlay.replicas.is_none());
         if let Some(stable) = decision.overlay.replicas {
-            let carried = share_ceil(self.carried, total);
+            // Without a router the canary's ready pods carry their share as they come.
+            let (carried, all) = if self.by_pods() {
+                (seen.canary_endpoints.ready_count(), next.weight)
+            } else {
+                (share_ceil(self.carried, total), self.carried)
+            };
             assert!(stable + carried >= total, "{stable} beside {carried}");
-            assert!(stable > 0 || self.carried == Weight::FULL);
+            assert!(stable > 0 || all == Weight::FULL);
         }
     }
 

@@ -126,3 +126,63 @@ fn a_total_above_what_is_written_grows_the_canary_alone() {
     assert_eq!(cluster.finish(), &Stage::Succeeded);
     cluster.assert_clean("new");
 }
+
+/// Who asks past the route is answered, whatever becomes of the run.
+fn finish_answering(cluster: &mut Cluster) {
+    while !cluster.state.is_terminal() {
+        cluster.tick(1);
+        assert!(
+            cluster.direct_answers(),
+            "{:?}: {:?}",
+            cluster.state.stage,
+            cluster.direct
+        );
+    }
+}
+
+#[test]
+fn services_beside_the_route_select_both_versions_while_the_old_one_has_no_pods() {
+    let mut cluster = of_four(json!({"weights": [50, 100]}));
+    cluster.direct = Some(None);
+    finish_answering(&mut cluster);
+    assert!(matches!(cluster.state.stage, Stage::Succeeded));
+    let none_left = |one: &super::super::Decision| one.overlay.replicas == Some(0);
+    let without: Vec<_> = cluster
+        .decisions
+        .iter()
+        .filter(|one| none_left(one))
+        .collect();
+    assert!(!without.is_empty());
+    let pinned = |one: &&super::super::Decision| {
+        let mut pins = one.overlay.pins.iter();
+        pins.any(|pin| pin.service == "web-direct")
+    };
+    assert!(!without.iter().any(pinned));
+}
+
+#[test]
+fn a_run_that_goes_back_from_all_traffic_answers_who_asks_past_the_route() {
+    let mut cluster = of_four(json!({"steps": [{"weight": 100}]}));
+    cluster.direct = Some(None);
+    cluster.until(|state| state.stable_pods == Some(0));
+    for _ in 0..3 {
+        cluster.tick(1);
+        assert!(cluster.direct_answers());
+    }
+    abort(&mut cluster, AbortCause::Manual);
+    finish_answering(&mut cluster);
+    cluster.assert_clean("old");
+    assert_eq!(cluster.direct, Some(None));
+}
+
+#[test]
+fn a_weight_that_falls_from_all_pins_once_the_old_version_has_its_pods() {
+    let mut cluster = of_four(json!({"steps": [
+        {"weight": 100, "advance": "Auto"}, {"weight": 50, "advance": "Auto"},
+    ]}));
+    cluster.direct = Some(None);
+    cluster.until(analysing(1));
+    assert_eq!(cluster.direct, Some(Some("old".into())), "pinned again");
+    finish_answering(&mut cluster);
+    cluster.assert_clean("new");
+}

@@ -47,9 +47,9 @@ fn what_holds_for_every_provider() {
 fn golden() {
     let by = Split::by_weight(weight(20));
     let objects = rendered(Provider::Alb, &plain(), &by);
-    insta::assert_json_snapshot!("alb_plain", objects[0]);
+    insta::assert_json_snapshot!("alb_plain", objects);
     let objects = rendered(Provider::Alb, &action(), &by);
-    insta::assert_json_snapshot!("alb_action", objects[0]["metadata"]["annotations"]);
+    insta::assert_json_snapshot!("alb_action", objects);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn golden() {
         ("matches", all_forms),
     ] {
         let objects = rendered(Provider::ApisixRoute, &route(), &split);
-        insta::assert_json_snapshot!(format!("apisix_route_{name}"), objects[0]["spec"]["http"]);
+        insta::assert_json_snapshot!(format!("apisix_route_{name}"), objects);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::provider::{
 ///
 /// # Errors
 /// Both look at the same thing in ways that one condition cannot hold.
-pub(super) fn http(base: &Value, item: &Match) -> Result<Option<Value>, RenderError> {
+pub(in crate::provider) fn http(base: &Value, item: &Match) -> Result<Option<Value>, RenderError> {
     let mut joined = base.clone();
     if let Some(path) = &item.path {
         let (kind, value) = match Test::of_value(path) {

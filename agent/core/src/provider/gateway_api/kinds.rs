@@ -70,6 +70,6 @@ fn golden() {
         ),
     ] {
         let objects = rendered(provider, &object, &split);
-        insta::assert_json_snapshot!(name, objects[0]["spec"]["rules"]);
+        insta::assert_json_snapshot!(name, objects);
     }
 }

@@ -1,6 +1,6 @@
 //! The user's route with the split in it.
 
-use bellwether_api::number::Weight;
+use bellwether_api::{matching::Match, number::Weight};
 use serde_json::{Value, json};
 
 use super::{Dialect, conditions::path_in};
@@ -107,33 +107,22 @@ fn arm_rule(
     backends: &Backends<'_>,
     dialect: Dialect,
 ) -> Result<Option<Value>, RenderError> {
-    let any = [json!({})];
-    let own = match items(rule, "/matches") {
-        [] => any.as_slice(),
-        own => own,
-    };
-    let mut matches = Vec::new();
-    for base in own {
-        for item in &arm.when {
-            let Some(joined) = (dialect.join)(base, item)? else {
-                continue;
-            };
-            overtaking::refuse(path_in(base), path_in(&joined), others.iter().copied())?;
-            matches.push(joined);
+    let join = |base: &Value, item: &Match| -> Result<Option<Value>, RenderError> {
+        let joined = (dialect.join)(base, item)?;
+        if let Some(joined) = &joined {
+            overtaking::refuse(path_in(base), path_in(joined), others.iter().copied())?;
         }
-    }
-    if matches.is_empty() {
+        Ok(joined)
+    };
+    let Some(matches) = arm.joined(items(rule, "/matches"), join)? else {
         return Ok(None);
-    }
+    };
     let refs = items(rule, "/backendRefs");
     let mut out = rule.clone();
     // Names are unique within a route.
     remove(&mut out, "name");
     out["matches"] = json!(matches);
-    out["backendRefs"] = json!(match arm.to {
-        Version::Canary => backends.canary_only(refs),
-        Version::Stable => backends.stable_only(refs),
-    });
+    out["backendRefs"] = json!(arm.backends(backends, refs));
     if arm.to == Version::Stable {
         mirror(&mut out, split.mirror, refs, backends);
     }

@@ -27,11 +27,11 @@ fn route() -> Value {
                 {"name": "all", "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
                  "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x", "value": "kept-filter"}]}}],
                  "timeouts": {"request": "10s"}, "somethingNew": {"a": "kept-unknown"},
-                 "backendRefs": [{"name": "web", "port": 80, "filters": [{"type": "ExtensionRef", "extensionRef": {"name": "kept-backend"}}]}]},
+                 "backendRefs": [{"name": "web", "port": 80, "filters": [{"type": "ExtensionRef", "extensionRef": {"group": "example.com", "kind": "Filter", "name": "kept-backend"}}]}]},
                 {"backendRefs": [{"name": "web", "port": 80, "weight": 3}, {"name": "other", "port": 80, "weight": 1}]},
                 {"backendRefs": [{"name": "other", "port": 80}]},
                 {"backendRefs": [{"name": "web", "namespace": "elsewhere", "port": 80}]},
-                {"filters": [{"type": "RequestRedirect"}]},
+                {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]},
             ],
         },
     })
@@ -111,7 +111,7 @@ fn golden() {
         ("sticky", sticky(20)),
     ] {
         let objects = rendered(Provider::HttpRoute, &route(), &split);
-        insta::assert_json_snapshot!(format!("http_route_{name}"), objects[0]["spec"]["rules"]);
+        insta::assert_json_snapshot!(format!("http_route_{name}"), objects);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::provider::{
         by_matches, check, cookies, headers, mirrored, named, names, rendered, sticky, value,
         weight,
     },
-    render,
+    own, render, renderer,
 };
 
 /// Several hosts and gateways, hosts of destinations in every form, a delegate, a redirect.
@@ -85,11 +85,11 @@ fn golden() {
         ("sticky", sticky(20)),
     ] {
         let objects = rendered(Provider::VirtualService, &virtual_service(), &split);
-        insta::assert_json_snapshot!(format!("virtual_service_{name}"), objects[0]);
+        insta::assert_json_snapshot!(format!("virtual_service_{name}"), objects);
     }
     let by = Split::by_weight(weight(20));
     let objects = rendered(Provider::VirtualService, &connections(), &by);
-    insta::assert_json_snapshot!("virtual_service_connections", objects[0]["spec"]);
+    insta::assert_json_snapshot!("virtual_service_connections", objects);
 }
 
 #[test]
@@ -240,6 +240,90 @@ fn conditions_are_joined() {
             "{refused:?}"
         );
     }
+}
+
+/// Policies, and a subset by labels that the canary's pods need not have.
+fn destination_rule(host: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"team": "users-label"}},
+        "spec": {
+            "host": host,
+            "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 100}}},
+            "subsets": [{
+                "name": "v1", "labels": {"version": "v1"},
+                "trafficPolicy": {"loadBalancer": {"simple": "LEAST_REQUEST"}},
+            }],
+        },
+    })
+}
+
+fn with_subset() -> Value {
+    let mut object = plain();
+    object["apiVersion"] = json!("networking.istio.io/v1");
+    object["kind"] = json!("VirtualService");
+    object["spec"]["http"][0]["route"][0]["destination"]["subset"] = json!("v1");
+    object
+}
+
+#[test]
+fn a_destination_rule_holds_for_the_canary_too() {
+    let with_rule = Names {
+        destination_rule: Some(destination_rule("web.shop.svc.cluster.local")),
+        ..names()
+    };
+    let by = Split::by_weight(weight(20));
+    let (provider, object) = (Provider::VirtualService, with_subset());
+    let route = render(provider, &object, &with_rule, &by).expect("its subset is known");
+    let mut objects = vec![route];
+    objects.extend(own(provider, &object, &with_rule, &by).expect("it can be copied"));
+    insta::assert_json_snapshot!("virtual_service_subset", objects);
+    let found = renderer(provider).expect("it is supported");
+    let target = found.own_targets(&target(), &with_rule);
+    assert_eq!(
+        target
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>(),
+        [objects[1]["metadata"]["name"].as_str().expect("a name")]
+    );
+    assert!(found.names_own(), "routes name its subsets");
+    let none = own(provider, &object, &with_rule, &Split::default());
+    assert_eq!(none, Ok(Vec::new()), "it is taken away whole");
+}
+
+fn target() -> bellwether_api::reference::ObjectRef {
+    bellwether_api::reference::ObjectRef {
+        api_version: "networking.istio.io/v1".into(),
+        kind: "VirtualService".into(),
+        namespace: Some("shop".into()),
+        name: "web".into(),
+    }
+}
+
+#[test]
+fn a_destination_rule_of_another_host_or_without_the_subset_is_refused() {
+    let by = Split::by_weight(weight(20));
+    let other = Names {
+        destination_rule: Some(destination_rule("other")),
+        ..names()
+    };
+    let refused = own(Provider::VirtualService, &plain(), &other, &by);
+    assert!(
+        matches!(refused, Err(RenderError::Unsplittable { .. })),
+        "{refused:?}"
+    );
+    let mut rule = destination_rule("web");
+    rule["spec"]["subsets"][0]["name"] = json!("v2");
+    let without = Names {
+        destination_rule: Some(rule),
+        ..names()
+    };
+    let refused = render(Provider::VirtualService, &with_subset(), &without, &by);
+    assert!(
+        matches!(refused, Err(RenderError::Unsplittable { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn golden() {
     ] {
         let objects = rendered(Provider::Nginx, &ingress(), &split);
         assert_eq!(objects[0], ingress(), "the user's Ingress is never changed");
-        insta::assert_json_snapshot!(format!("nginx_{name}"), objects[1]);
+        insta::assert_json_snapshot!(format!("nginx_{name}"), objects);
     }
 }
 

@@ -36,7 +36,7 @@ fn what_holds_for_every_provider() {
 fn golden() {
     let by = Split::by_weight(weight(20));
     let objects = rendered(Provider::Skipper, &ingress(), &by);
-    insta::assert_json_snapshot!("skipper_weight", objects[0]);
+    insta::assert_json_snapshot!("skipper_weight", objects);
 }
 
 #[test]

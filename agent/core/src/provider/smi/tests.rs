@@ -23,5 +23,5 @@ fn what_holds_for_every_provider() {
 fn golden() {
     let by = Split::by_weight(weight(20));
     let objects = rendered(Provider::TrafficSplit, &traffic_split(), &by);
-    insta::assert_json_snapshot!("traffic_split_weight", objects[0]["spec"]);
+    insta::assert_json_snapshot!("traffic_split_weight", objects);
 }
