@@ -3,6 +3,7 @@
 //! A decision is saved in the RolloutTrack before anything follows from it, and what the cluster is
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
+mod adopted;
 mod begin;
 mod canary;
 mod objects;
@@ -14,9 +15,11 @@ mod scene;
 mod track;
 mod views;
 
+pub use adopted::{as_users, captured, disown, patch_workload, undo, workload_view};
 pub use begin::{refusals, remove_left_track, template_changes};
 pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
 pub use run::{Measured, Run, RunError, Tick};
 pub use saved::latest_saved;
+pub use scene::{Live, Scene};
 pub use views::is_deleting;

@@ -16,6 +16,7 @@ mod plan;
 mod progress;
 mod queue;
 mod removal;
+mod standing;
 mod start;
 mod state;
 mod sweep;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use crate::app::App;
 
 pub use error::LoopError;
+pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};
 pub use view::{action_view, run_summaries, run_view};
 
@@ -34,6 +36,7 @@ pub use view::{action_view, run_summaries, run_view};
 pub fn spawn(app: Arc<App>) {
     let tasks = app.tasks.clone();
     tasks.spawn(plan::run(Arc::clone(&app)));
+    tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

@@ -7,7 +7,7 @@ use bellwether_agent_core::{
     machine::{Observations, RouteView, ServiceView},
     provider::{RouteObservation, Split, own, render, renderer},
     selection::selects,
-    settled::TemplateVersion,
+    settled::{DeploymentView, TemplateVersion},
 };
 use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
 use serde_json::Value;
@@ -24,6 +24,8 @@ const MAX_NAMED: usize = 5;
 
 /// What the shell knows beside the live objects.
 pub struct Seen<'a> {
+    /// The workload, where it is another than what is live shows; absent = it is not.
+    pub workload: Option<DeploymentView>,
     /// The bundle that comes in.
     pub bundle: &'a Bundle,
     /// Objects that somebody changed although the run holds them.
@@ -71,7 +73,10 @@ impl Run {
             fresh: true,
             workload: workload
                 .filter(|object| !views::is_deleting(object))
-                .map(|object| views::deployment(object, template)),
+                .map(|object| {
+                    let seen = seen.workload.clone();
+                    seen.unwrap_or_else(|| views::deployment(object, template))
+                }),
             replica_sets: live
                 .replica_sets
                 .iter()

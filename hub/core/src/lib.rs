@@ -14,4 +14,5 @@ pub mod placement;
 pub mod plan;
 pub mod release;
 pub mod run;
+pub mod standing;
 pub mod view;

@@ -31,7 +31,7 @@ use crate::{
 /// Shortest pause between two passes that nothing woke.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Decisions in one pass; more wait for the next, so that other applications get their turn.
-const MAX_DECISIONS: usize = 16;
+pub(super) const MAX_DECISIONS: usize = 16;
 
 impl Unit {
     /// Drives the runs of a bundle.
@@ -85,7 +85,11 @@ impl Unit {
         Ok(Pass::again())
     }
 
-    async fn open_runs(&mut self, unit: &SyncUnit, versions: &Versions) -> Result<(), PassError> {
+    pub(super) async fn open_runs(
+        &mut self,
+        unit: &SyncUnit,
+        versions: &Versions,
+    ) -> Result<(), PassError> {
         let of = run_of(&versions.new);
         self.runs
             .retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
@@ -234,6 +238,7 @@ impl Unit {
             }
             let ports = run.scene.ports(&live, &run.rollout);
             let seen = rollout::Seen {
+                workload: None,
                 bundle: &versions.new,
                 edited: &edited,
                 delivered: &delivered,
@@ -287,7 +292,7 @@ impl Unit {
         Ok(true)
     }
 
-    async fn take_over_events(&self) -> Result<(), PassError> {
+    pub(super) async fn take_over_events(&self) -> Result<(), PassError> {
         self.remember(|unit| {
             for run in self.runs.values() {
                 events::carry_over(unit, &run.rollout.name, run.of, run.events());
@@ -297,7 +302,7 @@ impl Unit {
         Ok(())
     }
 
-    fn next_wake(&self) -> Option<Duration> {
+    pub(super) fn next_wake(&self) -> Option<Duration> {
         let now = self.shell.clock.now();
         self.runs
             .values()
@@ -401,7 +406,7 @@ fn but_frozen<'a>(wanted: &'a [Wanted], held_back: &BTreeSet<ObjectRef>) -> Cow<
     wanted.iter().map(freeze).collect()
 }
 
-fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
+pub(super) fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
     let check = measured.check;
     Sample {
         key: key.to_owned(),
@@ -422,7 +427,7 @@ fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
 }
 
 /// Tells whether a failure is the template's own fault, so that it is not tried again by itself.
-fn marks_template(reason: FailureReason) -> bool {
+pub(super) fn marks_template(reason: FailureReason) -> bool {
     matches!(
         reason,
         FailureReason::FailedChecks

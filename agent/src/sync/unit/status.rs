@@ -18,7 +18,11 @@ impl Unit {
         let Some(unit) = self.shell.desired.unit(&self.key) else {
             return;
         };
-        self.shell.reports.publish(&self.key, &self.status(&unit));
+        let status = match &self.adopted {
+            Some(adopted) => self.adopted_status(&unit, adopted),
+            None => self.status(&unit),
+        };
+        self.shell.reports.publish(&self.key, &status);
     }
 
     fn status(&self, unit: &SyncUnit) -> UnitStatus {
@@ -85,7 +89,7 @@ impl Unit {
         }
     }
 
-    fn executed(&self) -> Vec<ExecutedCommand> {
+    pub(super) fn executed(&self) -> Vec<ExecutedCommand> {
         self.runs
             .values()
             .flat_map(|run| run.executed().to_vec())
@@ -108,7 +112,7 @@ impl Unit {
         self.warnings.iter().cloned().chain(drift).collect()
     }
 
-    fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
+    pub(super) fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
         let mut waits = self.waiting_on.clone();
         waits.extend(
             rollouts
