@@ -20,17 +20,27 @@ fn examples_of_strategies_can_be_applied() {
     for entry in fs::read_dir(&directory).expect("the pages") {
         let path = entry.expect("a page").path();
         let name = path.display().to_string();
-        let examples = examples(&fs::read_to_string(&path).expect("a page is text"));
-        assert!(!examples.is_empty(), "{name} has no example");
-        for example in examples {
-            let loaded = load(&name, example.as_bytes());
-            let loaded = loaded.unwrap_or_else(|errors| {
-                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                panic!("{}", errors.join("\n"))
-            });
-            assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
-        }
+        examples_can_be_applied(&name, &path);
         pages += 1;
     }
     assert!(pages >= 4, "one page a strategy, {pages} were found");
+}
+
+#[test]
+fn the_example_of_a_workload_of_somebody_else_can_be_applied() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/adopted-workloads.md");
+    examples_can_be_applied("adopted-workloads.md", &page);
+}
+
+fn examples_can_be_applied(name: &str, page: &Path) {
+    let examples = examples(&fs::read_to_string(page).expect("a page is text"));
+    assert!(!examples.is_empty(), "{name} has no example");
+    for example in examples {
+        let loaded = load(name, example.as_bytes());
+        let loaded = loaded.unwrap_or_else(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            panic!("{}", errors.join("\n"))
+        });
+        assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+    }
 }

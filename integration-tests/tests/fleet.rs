@@ -2,6 +2,8 @@
 //! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
+#[path = "fleet/adopted.rs"]
+mod adopted;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/control.rs"]
@@ -32,6 +34,7 @@ pub type Case = suite::Case<scene::Scene>;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
+        adopted::CASES,
         canary::CASES,
         failures::CASES,
         deletion::CASES,
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let alone = [
+        adopted::UNDER_TRAFFIC,
         canary::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         outages::CASES,

@@ -319,7 +319,5 @@ pub async fn undo(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), 
         namespace: Some(namespace.to_owned()),
         name: name.to_owned(),
     };
-    let patch = json!({"spec": {"replicas": 0}});
-    cluster.merge(&target, &patch).await?;
-    Ok(())
+    cluster.scale(&target, 0).await
 }

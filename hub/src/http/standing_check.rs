@@ -132,7 +132,7 @@ impl Held {
                     "an application is called {name:?} too; what is said to the \
                      one must not reach the other"
                 );
-                error(FieldPath::root().key("metadata").key("name"), message, None);
+                error(FieldPath::metadata("name"), message, None);
             }
             if self.delivers(application, spec) {
                 let message = format!(
@@ -155,7 +155,7 @@ impl Held {
             let same_name = key.namespace == namespace && key.name == object.metadata.name;
             let (path, message) = if same_name {
                 (
-                    FieldPath::root().key("metadata").key("name"),
+                    FieldPath::metadata("name"),
                     format!(
                         "a rollout without an application is called {:?} too",
                         key.name

@@ -26,7 +26,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Pass, PassError, RunOf, Unit, interests, wait};
-use crate::{desired::ContentError, rollout, sync::events::News};
+use crate::{
+    desired::ContentError,
+    rollout,
+    sync::{events::News, watch::Dirty},
+};
 
 /// How soon a change of ours is looked at again that nothing may tell of.
 const SOON: Duration = Duration::from_millis(300);
@@ -72,6 +76,7 @@ impl Unit {
                 .drive_adopted(unit, grant.as_deref(), running, previous)
                 .await;
         }
+        self.dirty = Dirty::default();
         match grant {
             Some(grant) => self.rest(unit, &grant).await,
             None => self.let_workload_go(unit).await,

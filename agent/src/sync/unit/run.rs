@@ -31,7 +31,7 @@ use crate::{
 /// Shortest pause between two passes that nothing woke.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Decisions in one pass; more wait for the next, so that other applications get their turn.
-pub(super) const MAX_DECISIONS: usize = 16;
+const MAX_DECISIONS: usize = 16;
 
 impl Unit {
     /// Drives the runs of a bundle.

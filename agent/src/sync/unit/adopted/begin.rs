@@ -68,7 +68,8 @@ impl Unit {
         if let Some(missing) = missing(&new, &rollout, &live) {
             return Ok(waiting("RouteMissing", missing, LATER));
         }
-        put(&mut new, captured(&new, &rollout, &live));
+        let objects = captured(&new, &rollout, &live);
+        put(&mut new, objects);
         if let Some(why) = refusal(&new, &rollout, &template) {
             self.refuse(unit, &failed, &why).await?;
             return Ok(Pass::default());

@@ -12,14 +12,14 @@ use bellwether_api::{
 };
 
 use super::{
-    super::run::{MAX_DECISIONS, marks_template, sample},
+    super::run::{marks_template, sample},
     Pass, PassError, Unit, memory,
 };
 use crate::{
     clock::wall,
     rollout::{self, Live, Run, Tick, Versions},
     sync::{
-        cluster::{Cluster, reference},
+        cluster::reference,
         events::{self, News},
         watch::Dirty,
     },
@@ -45,22 +45,26 @@ impl Unit {
             return Ok(Pass::again());
         };
         self.listen(run.interests());
+        let handed_back = run.is_over();
         let driven = self.decide_adopted(grant, &versions, &mut run).await;
         self.runs.insert(name, run);
         self.take_over_events().await?;
+        let over = self.runs.values().all(Run::is_over);
         if !driven? {
             return Ok(Pass {
                 wake_in: self.next_wake(),
                 ..Pass::default()
             });
         }
-        if self.runs.values().all(Run::is_over) {
+        // What a run held is let go of once more before it counts as over.
+        if over && handed_back {
             self.finish_adopted(grant, digest, &versions).await?;
         }
         Ok(Pass::again())
     }
 
-    /// Decides until nothing moves any more; gives whether there is more to do at once.
+    /// Makes the cluster what the run wants and decides on what is live then; gives whether there is
+    /// more to do at once.
     async fn decide_adopted(
         &mut self,
         grant: Option<&StandingGrant>,
@@ -69,44 +73,36 @@ impl Unit {
     ) -> Result<bool, PassError> {
         let cluster = Arc::clone(&self.shell.cluster);
         let dirty = std::mem::take(&mut self.dirty);
-        for _ in 0..MAX_DECISIONS {
-            let mut live = run.scene.look(&cluster).await?;
-            let end = ending(grant, versions, run, &live);
-            run.refresh(&versions.new, command(grant, versions), end)
-                .await?;
-            let mut users = as_users(run, versions, &live);
-            let laying = run.lay(&cluster, &users, &live, &dirty).await?;
-            if laying.wrote {
-                live = run.scene.look(&cluster).await?;
-                users = as_users(run, versions, &live);
-            }
-            let workload = run.scene.workload.clone();
-            self.note_workload(&workload, live.workload.as_ref());
-            if run.is_over() {
-                run.hand_back(&cluster, &versions.old, &live).await?;
-                return Ok(true);
-            }
-            let tick = self
-                .tick(&cluster, versions, &users, run, &live, &laying.carried)
-                .await?;
-            if tick == Tick::Same && !laying.wrote {
-                return Ok(false);
-            }
-            self.publish();
+        let mut live = run.scene.look(&cluster).await?;
+        let end = ending(grant, versions, run, &live);
+        run.refresh(&versions.new, command(grant, versions), end)
+            .await?;
+        let mut users = as_users(run, versions, &live);
+        let laying = run.lay(&cluster, &users, &live, &dirty).await?;
+        if laying.wrote {
+            live = run.scene.look(&cluster).await?;
+            users = as_users(run, versions, &live);
         }
-        Ok(true)
+        let workload = run.scene.workload.clone();
+        self.note_workload(&workload, live.workload.as_ref());
+        if run.is_over() {
+            run.hand_back(&cluster, &versions.old, &live).await?;
+            return Ok(true);
+        }
+        let tick = self
+            .tick(versions, &users, run, &live, &laying.carried)
+            .await?;
+        Ok(tick == Tick::Moved || laying.wrote)
     }
 
     async fn tick(
         &self,
-        cluster: &Cluster,
         versions: &Versions,
         users: &Versions,
         run: &mut Run,
         live: &Live,
         carried: &BTreeSet<ObjectRef>,
     ) -> Result<Tick, PassError> {
-        let _ = cluster;
         let [new, old] = run.templates(versions);
         let held = Held {
             rollout: &run.rollout.name,
