@@ -5,8 +5,11 @@ use std::{path::Path, time::Duration};
 use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use prometheus_client::metrics::counter::Counter;
+use tower::util::MapRequestLayer;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +26,11 @@ pub enum ConnectError {
 }
 
 /// Connects with a kubeconfig, or with what the process finds: its service account in a pod.
+/// `requests` counts what is sent.
 ///
 /// # Errors
 /// No way in is found, or the client cannot be made; nothing is dialled yet.
-pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+pub async fn client(kubeconfig: Option<&Path>, requests: Counter) -> Result<Client, ConnectError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let read = Kubeconfig::read_from(path)?;
@@ -40,5 +44,9 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     // A watch says something at least every 50 s, when it ends: silence beyond is a dead peer.
     config.read_timeout = Some(Duration::from_secs(60));
     config.write_timeout = Some(Duration::from_secs(30));
-    Ok(Client::try_from(config)?)
+    let count = MapRequestLayer::new(move |request| {
+        requests.inc();
+        request
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
 }

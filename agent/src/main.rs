@@ -57,7 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         figures.clone(),
         shutdown.clone(),
     ));
-    let client = connect::client(config.kubeconfig.as_deref())
+    let client = connect::client(config.kubeconfig.as_deref(), figures.api_requests.clone())
         .await
         .context("failed to reach the cluster's API server")?;
     let desired = Desired::load(client.clone(), &config.namespace)

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-pub use figures::Figures;
+pub use figures::{Figures, Share};
 pub use health_server::{HealthServerError, Readiness, listen, serve};
 
 /// Starts logging; `RUST_LOG` chooses what, `info` unless set.

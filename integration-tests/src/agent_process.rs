@@ -189,6 +189,12 @@ impl AgentProcess {
         http_status(&format!("http://{}/readyz", self.health)) == Some(200)
     }
 
+    /// Where the agent tells its figures, in the Prometheus text format.
+    #[must_use]
+    pub fn figures_url(&self) -> String {
+        format!("http://{}/metrics", self.health)
+    }
+
     /// The agent's process id.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! One run of one governed workload, while the agent lives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bellwether_agent_core::{
     canary_copy::CanaryCopyError,
@@ -90,6 +93,8 @@ pub struct Run {
     canary: Canary,
     pub(super) own_routes: OwnRoutes,
     measured: Vec<Measured>,
+    /// How late the last check began.
+    lateness: Option<Duration>,
 }
 
 /// One check of one metric, for people to look at.
@@ -171,6 +176,7 @@ impl Run {
             canary: Canary::default(),
             own_routes: OwnRoutes::default(),
             measured: Vec::new(),
+            lateness: None,
         })
     }
 
@@ -283,6 +289,11 @@ impl Run {
             .status
             .as_ref()
             .map_or(&[], |status| status.events.as_slice())
+    }
+
+    /// How late a check began that began since the last call.
+    pub const fn take_lateness(&mut self) -> Option<Duration> {
+        self.lateness.take()
     }
 
     /// Takes the checks that were made since the last call.
@@ -457,6 +468,10 @@ impl Run {
             port: seen.service_port,
             probe: self.probe.as_ref(),
         };
+        self.lateness = self.check_due_at().map(|due| {
+            let late = now.duration_since(due);
+            Duration::try_from(late).unwrap_or_default()
+        });
         let measurement = Measurement::new(&subject, request.clone(), now);
         let (meter, poke) = (seen.meter.clone(), std::sync::Arc::clone(seen.poke));
         let task = tokio::spawn(async move {
@@ -466,6 +481,18 @@ impl Run {
         });
         if let Some((_, old)) = self.measuring.replace((request.clone(), task)) {
             old.abort();
+        }
+    }
+
+    /// When the check that is asked for was due; absent = the step had not come to its checks before.
+    const fn check_due_at(&self) -> Option<Timestamp> {
+        match &self.state.stage {
+            Stage::Step {
+                part:
+                    StepPart::Analysing { next_check_at, .. } | StepPart::Gate { next_check_at, .. },
+                ..
+            } => Some(*next_check_at),
+            _ => None,
         }
     }
 

@@ -39,6 +39,7 @@ use crate::{
     clock::wall,
     desired::{ContentError, StoreError},
     rollout::{Run, RunError},
+    telemetry::Share,
 };
 
 /// Longest pause after a pass that failed.
@@ -97,6 +98,7 @@ pub struct Unit {
     keeper: Keeper,
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
+    counted_runs: Share,
     dirty: Dirty,
     full_pass_at: Instant,
     plain_deadline_at: Option<Instant>,
@@ -104,6 +106,8 @@ pub struct Unit {
     warnings: Vec<String>,
     drifted: Vec<ObjectRef>,
     surplus: BTreeSet<ObjectRef>,
+    /// What was deleted, and is still there.
+    leaving: Vec<String>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -120,6 +124,7 @@ impl Unit {
         Self {
             key: text,
             adopted,
+            counted_runs: Share::of(shell.figures.runs.clone()),
             shell,
             application,
             poke,
@@ -133,6 +138,7 @@ impl Unit {
             warnings: Vec::new(),
             drifted: Vec::new(),
             surplus: BTreeSet::new(),
+            leaving: Vec::new(),
             namespace_known: None,
             tracks_removed: false,
         }

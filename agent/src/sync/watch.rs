@@ -46,6 +46,16 @@ impl WatchKey {
             name: by_name.then(|| object.name.clone()),
         }
     }
+
+    /// The object of that name that the watch sees.
+    fn object(&self, name: &str) -> ObjectRef {
+        ObjectRef {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// Which objects of a watch wake a unit.
@@ -124,6 +134,23 @@ struct Listener {
     poke: Arc<Poke>,
 }
 
+impl Listener {
+    /// Has the unit look once more at what it did not listen to `before`. A watch that is open already
+    /// tells nobody what happened between the unit's last look and now.
+    fn catch_up(&self, key: &WatchKey, before: Option<&Wants>) {
+        match (&self.wants, before) {
+            (_, Some(Wants::Any)) => {}
+            (Wants::Any, _) => self.poke.wake(),
+            (Wants::Names(names), before) => {
+                let known = |name: &String| matches!(before, Some(Wants::Names(known)) if known.contains(name));
+                for name in names.iter().filter(|name| !known(name)) {
+                    self.poke.touch(key.object(name));
+                }
+            }
+        }
+    }
+}
+
 type Entries = Arc<Mutex<BTreeMap<WatchKey, Entry>>>;
 
 impl Watches {
@@ -153,14 +180,19 @@ impl Watches {
                 wants,
                 poke: Arc::clone(poke),
             };
+            let open = entries.contains_key(&key);
             let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
                 task: tokio::spawn(watch(
                     Arc::clone(&self.cluster),
-                    key,
+                    key.clone(),
                     Arc::clone(&self.entries),
                 )),
                 listeners: BTreeMap::new(),
             });
+            let before = entry.listeners.get(unit).map(|known| &known.wants);
+            if open {
+                listener.catch_up(&key, before);
+            }
             entry.listeners.insert(unit.to_owned(), listener);
         }
     }
@@ -257,12 +289,7 @@ fn touch_all(entries: &Entries, key: &WatchKey) {
             Wants::Any => listener.poke.wake(),
             Wants::Names(names) => {
                 for name in names {
-                    listener.poke.touch(ObjectRef {
-                        api_version: key.api_version.clone(),
-                        kind: key.kind.clone(),
-                        namespace: key.namespace.clone(),
-                        name: name.clone(),
-                    });
+                    listener.poke.touch(key.object(name));
                 }
             }
         }
@@ -271,4 +298,58 @@ fn touch_all(entries: &Entries, key: &WatchKey) {
 
 fn lock(entries: &Mutex<BTreeMap<WatchKey, Entry>>) -> MutexGuard<'_, BTreeMap<WatchKey, Entry>> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> WatchKey {
+        WatchKey {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: None,
+        }
+    }
+
+    fn names(names: &[&str]) -> Wants {
+        Wants::Names(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    /// The names that are looked at when a unit listens to `now` after `before`; absent = it is not
+    /// even woken.
+    fn looked_at(now: Wants, before: Option<&Wants>) -> Option<Vec<String>> {
+        let listener = Listener {
+            wants: now,
+            poke: Arc::default(),
+        };
+        listener.catch_up(&key(), before);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let woken = runtime.block_on(async {
+            tokio::time::timeout(std::time::Duration::from_secs(1), listener.poke.woken()).await
+        });
+        woken.ok()?;
+        let dirty = listener.poke.take();
+        Some(dirty.objects.into_iter().map(|one| one.name).collect())
+    }
+
+    #[test]
+    fn what_joins_an_open_watch_is_looked_at_once_more() {
+        let both = names(&["api", "web"]);
+        let said = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(looked_at(both.clone(), None), said(&["api", "web"]));
+        assert_eq!(
+            looked_at(both.clone(), Some(&names(&["web"]))),
+            said(&["api"])
+        );
+        assert_eq!(looked_at(both.clone(), Some(&both)), None);
+        assert_eq!(looked_at(Wants::Any, None), said(&[]));
+        assert_eq!(looked_at(Wants::Any, Some(&both)), said(&[]));
+        assert_eq!(looked_at(Wants::Any, Some(&Wants::Any)), None);
+    }
 }

@@ -4,9 +4,51 @@ use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+/// Upper bounds of what is counted of late checks, in seconds: a tenth of the shortest interval, which
+/// is 1 s, and its multiples.
+const LATENESS_BOUNDS_S: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// How late checks began, in seconds.
+#[derive(Clone, Debug)]
+pub struct Lateness(pub Histogram);
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self(Histogram::new(LATENESS_BOUNDS_S))
+    }
+}
+
+/// One unit's part of a gauge that counts what all of them have; it goes with the unit.
+#[derive(Debug, Default)]
+pub struct Share {
+    gauge: Gauge,
+    counted: i64,
+}
+
+impl Share {
+    /// Takes part in `gauge`, with nothing yet.
+    #[must_use]
+    pub const fn of(gauge: Gauge) -> Self {
+        Self { gauge, counted: 0 }
+    }
+
+    /// Sets what this part has.
+    pub fn set(&mut self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.gauge.inc_by(count - self.counted);
+        self.counted = count;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
 
 /// The agent's figures; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +63,10 @@ pub struct Figures {
     pub decisions: Counter,
     /// Checks of metrics.
     pub checks: Counter,
+    /// How late checks began.
+    pub check_lateness: Lateness,
+    /// Requests to the cluster's API server, watches included.
+    pub api_requests: Counter,
     /// Units that the hub wants here.
     pub units: Gauge,
     /// Runs under way.
@@ -51,6 +97,16 @@ impl Figures {
         );
         registry.register("decisions", "Decisions of runs", self.decisions.clone());
         registry.register("checks", "Checks of metrics", self.checks.clone());
+        registry.register(
+            "check_lateness_seconds",
+            "How late checks began",
+            self.check_lateness.0.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests to the cluster's API server",
+            self.api_requests.clone(),
+        );
         registry.register("units", "Units that the hub wants here", self.units.clone());
         registry.register("runs", "Runs under way", self.runs.clone());
         registry.register("watches", "Open watches", self.watches.clone());
@@ -84,5 +140,18 @@ mod tests {
         let text = figures.text();
         assert!(text.contains("bellwether_agent_passes_total 3\n"), "{text}");
         assert!(text.contains("bellwether_agent_units 2\n"), "{text}");
+    }
+
+    #[test]
+    fn shares_of_a_gauge_add_up_and_go_with_their_unit() {
+        let figures = Figures::default();
+        let mut one = Share::of(figures.runs.clone());
+        let mut other = Share::of(figures.runs.clone());
+        one.set(3);
+        other.set(2);
+        other.set(1);
+        assert_eq!(figures.runs.get(), 4);
+        drop(one);
+        assert_eq!(figures.runs.get(), 1);
     }
 }

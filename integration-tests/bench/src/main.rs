@@ -3,8 +3,10 @@
 //!
 //! Two stages. One hub on loopback with simulated agents that speak the real protocol: P1 memory,
 //! P2 delivery, P9 the hub's start. One hub with a lab of clusters and the real agent: P3 apply,
-//! P7 the agent's memory, P9 the agent's start, P10 rollback.
+//! P7 the agent's memory, P9 the agent's start, many
+//! rollouts at once, P10 rollback.
 
+mod agent_figures;
 mod api;
 mod conditions;
 mod hub;

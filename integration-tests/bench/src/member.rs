@@ -62,6 +62,11 @@ impl Member {
         self.agent.is_ready()
     }
 
+    /// Where the agent tells its figures.
+    pub fn figures_url(&self) -> String {
+        self.agent.figures_url()
+    }
+
     /// The agent's process id.
     ///
     /// # Errors

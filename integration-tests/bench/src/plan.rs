@@ -26,6 +26,9 @@ pub struct Plan {
     /// Workloads of P7
     #[arg(long, default_value_t = 200)]
     pub workloads: usize,
+    /// Rollouts of one cluster that are under way at once
+    #[arg(long, default_value_t = 500)]
+    pub rollouts: usize,
     /// How often each measurement is made
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
@@ -67,6 +70,8 @@ pub enum Measure {
     P9,
     /// Failing sample → route patched
     P10,
+    /// Many rollouts in one cluster
+    Rollouts,
 }
 
 impl Plan {

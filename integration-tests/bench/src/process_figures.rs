@@ -31,6 +31,12 @@ pub fn peak_rss_kib(pid: u32) -> Result<u64> {
     field_kib(pid, "status", "VmHWM:")
 }
 
+/// An amount of memory for people.
+#[expect(clippy::cast_precision_loss, reason = "memory in KiB fits 52 bits")]
+pub fn mib(kib: u64) -> String {
+    format!("{:.1} MiB", kib as f64 / 1_024.0)
+}
+
 fn field_kib(pid: u32, file: &str, field: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;

@@ -1,7 +1,8 @@
-//! One hub with a lab of clusters and the real agent: P3, P7, P9's agent and P10.
+//! One hub with a lab of clusters and the real agent: P3, P7, P9's agent, many rollouts, P10.
 
 mod apply;
 mod rollback;
+mod rollouts;
 mod start;
 mod workloads;
 
@@ -67,7 +68,7 @@ struct Stage<'a> {
 /// # Errors
 /// When something does not start or breaks; what was measured before is in the report.
 pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    let process = [Measure::P3, Measure::P7, Measure::P9]
+    let process = [Measure::P3, Measure::P7, Measure::P9, Measure::Rollouts]
         .iter()
         .any(|one| plan.wants(*one));
     let pod = plan.wants(Measure::P10);
@@ -97,6 +98,9 @@ pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         }
         if plan.wants(Measure::P3) {
             apply::measure(&stage, &member, report).await?;
+        }
+        if plan.wants(Measure::Rollouts) {
+            rollouts::measure(&stage, &member, report).await?;
         }
         member.stop()?;
     }

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use bellwether_api::view::RunPhase;
-use bellwether_integration_tests::suite::Case;
+use bellwether_integration_tests::{suite::Case, wait::until};
+use serde_json::{Value, json};
 
 use crate::{
     parcel::Parcel,
@@ -141,10 +142,34 @@ fn dropped(members: &Members) -> Result<()> {
         "{said}"
     );
     members.assert_items(&names, &parcel.name, 9)?;
+    // Somebody else's finalizer keeps one of them, in one cluster.
+    let held = format!("{}-8", parcel.name);
+    let hold = |finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        let cluster = members.cluster(names[0])?;
+        cluster.patch("v1", "ConfigMap", &members.name, &held, &patch)
+    };
+    hold(json!(["example.com/hold"]))?;
     let allowed = smaller.annotated("bellwether.dev/allow-prune", "7");
     members.cli.apply(&allowed.documents())?;
     members.wait_ended(&parcel.name, 2, RunPhase::Succeeded, LIMIT)?;
-    members.assert_items(&names, &parcel.name, 2)
+    // What the release lacks goes after it succeeded.
+    for cluster in &names[1..] {
+        members.wait_items(cluster, &parcel.name, 2)?;
+    }
+    members.wait_items(names[0], &parcel.name, 3)?;
+    let told = || -> Result<bool> {
+        let tree = members.cli.run(&["tree", "application", &parcel.name])?;
+        Ok(tree.contains("something holds it") && tree.contains(&held))
+    };
+    until(LIMIT, "the tree to name what is held", || {
+        Ok(told()?.then_some(()))
+    })?;
+    hold(Value::Null)?;
+    members.wait_items(names[0], &parcel.name, 2)?;
+    until(LIMIT, "the tree to forget it", || {
+        Ok((!told()?).then_some(()))
+    })
 }
 
 fn counted(members: &Members) -> Result<()> {

@@ -206,7 +206,7 @@ impl Unit {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
         let wanted = targets(&wanted);
-        let going = self.part_with_surplus(unit, &bundle, &wanted).await?;
+        self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
             && self.keeper.health() == Health::Healthy;
@@ -215,7 +215,7 @@ impl Unit {
             return Ok(Pass::again());
         }
         Ok(Pass {
-            wake_in: going.then_some(TERMINATING_PAUSE),
+            wake_in: (!self.leaving.is_empty()).then_some(TERMINATING_PAUSE),
             ..Pass::default()
         })
     }

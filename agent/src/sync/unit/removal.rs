@@ -115,18 +115,19 @@ impl Unit {
         // The namespace may have gone too, and a track of the same name is another run's.
         self.namespace_known = None;
         self.tracks_removed = false;
+        self.leaving.clear();
         self.listen(BTreeMap::new());
         Ok(Pass::again())
     }
 
-    /// Parts with what the held bundle does not want; tells whether something is still on its way.
+    /// Parts with what the held bundle does not want; returns what is still on its way.
     /// What was adopted by a release that was taken back is let go of also where nothing is pruned.
     pub(super) async fn part_with_surplus(
         &mut self,
         unit: &SyncUnit,
         bundle: &Bundle,
         wanted: &BTreeSet<ObjectRef>,
-    ) -> Result<bool, PassError> {
+    ) -> Result<Vec<String>, PassError> {
         let next = Some(bundle.revision);
         let (parts, stays): (Vec<HeldObject>, Vec<HeldObject>) = unit
             .objects
@@ -142,7 +143,7 @@ impl Unit {
             News::info("Pruned", message)
         });
         self.tell_parted(run_of(bundle), &parted, pruned).await?;
-        Ok(!parted.going().is_empty())
+        Ok(parted.going())
     }
 
     /// Parts with objects, users of others first: routes go before Services, and Services before what
@@ -231,12 +232,10 @@ fn removal_wait(going: &[String], granted: bool) -> WaitReason {
     } else {
         ""
     };
-    wait(
-        "ObjectsTerminating",
-        format!(
-            "{} objects are still there: {}{next}",
-            going.len(),
-            going[..going.len().min(3)].join(", ")
-        ),
-    )
+    let message = format!(
+        "{} objects are still there: {}{next}",
+        going.len(),
+        some_of(going)
+    );
+    wait("ObjectsTerminating", message)
 }

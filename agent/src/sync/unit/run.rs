@@ -110,10 +110,7 @@ impl Unit {
             // Another process may have applied anything since: nothing that was seen counts.
             self.keeper.forget();
         }
-        self.shell
-            .figures
-            .runs
-            .set(i64::try_from(self.runs.len()).unwrap_or(i64::MAX));
+        self.counted_runs.set(self.runs.len());
         Ok(())
     }
 
@@ -265,6 +262,13 @@ impl Unit {
                 }
                 moved = true;
             }
+            if let Some(late) = run.take_lateness() {
+                self.shell
+                    .figures
+                    .check_lateness
+                    .0
+                    .observe(late.as_secs_f64());
+            }
             moved |= tick == Tick::Moved;
             for measured in run.take_measured() {
                 self.shell.figures.checks.inc();
@@ -362,7 +366,7 @@ impl Unit {
             run.close().await?;
         }
         self.runs.clear();
-        self.shell.figures.runs.set(0);
+        self.counted_runs.set(0);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use bellwether_api::{
     sync_record::{HeldObject, SyncUnit},
 };
 
-use super::{Unit, wait};
+use super::{Unit, adoption::some_of, wait};
 
 impl Unit {
     /// Says how far the unit is.
@@ -109,7 +109,12 @@ impl Unit {
             .iter()
             .take(10)
             .map(|object| format!("{object} was changed by somebody else"));
-        self.warnings.iter().cloned().chain(drift).collect()
+        let leaving = (!self.leaving.is_empty()).then(|| {
+            let some = some_of(&self.leaving);
+            format!("deleted, and still there because something holds it: {some}")
+        });
+        let told = self.warnings.iter().cloned();
+        told.chain(drift).chain(leaving).collect()
     }
 
     pub(super) fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {

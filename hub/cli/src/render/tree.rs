@@ -2,13 +2,13 @@
 
 use bellwether_api::{
     call::{Item, UnitView},
-    status::Health,
+    status::{Health, UnitStatus},
 };
 use jiff::Timestamp;
 
 use super::{
     span::ago,
-    style::{Style, health_word, mood_of},
+    style::{Mood, Style, health_word, mood_of},
 };
 
 /// Draws an application in its clusters.
@@ -100,7 +100,28 @@ fn objects(unit: &UnitView, indent: &str, style: Style) -> String {
             branch(true, style)
         ));
     }
+    if fresh {
+        text.push_str(&notes(status, indent, style));
+    }
     text
+}
+
+/// What the agent wants a human to know beside the objects.
+fn notes(status: &UnitStatus, indent: &str, style: Style) -> String {
+    let stays = status
+        .orphans
+        .iter()
+        .map(|object| format!("{object} is in no release any more, and stays"));
+    let waits = status
+        .waiting_on
+        .iter()
+        .map(|wait| format!("waits: {}: {}", wait.reason, wait.message));
+    let warnings = status.warnings.iter().cloned().chain(stays);
+    let line = |mood, note: String| format!("{indent}{}\n", style.paint(mood, &note));
+    warnings
+        .map(|note| line(Mood::Warn, format!("! {note}")))
+        .chain(waits.map(|note| line(Mood::Busy, note)))
+        .collect()
 }
 
 /// Draws a fleet with its members.
@@ -189,8 +210,8 @@ mod tests {
                 waiting_on: Vec::new(),
                 events: Vec::new(),
                 executed: Vec::new(),
-                orphans: Vec::new(),
-                warnings: Vec::new(),
+                orphans: vec![object("ConfigMap", Health::Healthy, "").object],
+                warnings: vec!["v1/Secret shop/web was changed by somebody else".into()],
             }),
         }
     }

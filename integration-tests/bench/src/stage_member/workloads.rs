@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Stage;
 use crate::{
     member::{Member, NAMESPACE},
-    process_figures::{cpu_of_threads, peak_rss_kib, pss_kib, rss_kib, threads},
+    process_figures::{cpu_of_threads, mib, peak_rss_kib, pss_kib, rss_kib, threads},
     report::Report,
 };
 
@@ -96,11 +96,6 @@ async fn idle(
         ),
     );
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "memory in KiB fits 52 bits")]
-fn mib(kib: u64) -> String {
-    format!("{:.1} MiB", kib as f64 / 1_024.0)
 }
 
 fn application(first: usize, end: usize) -> String {

@@ -135,6 +135,10 @@ impl Unit {
         };
         self.shell.figures.decisions.inc();
         let tick = run.decide(live, seen, self.shell.clock.now()).await?;
+        if let Some(late) = run.take_lateness() {
+            let lateness = &self.shell.figures.check_lateness.0;
+            lateness.observe(late.as_secs_f64());
+        }
         for measured in run.take_measured() {
             self.shell.figures.checks.inc();
             self.shell.samples.push(sample(&self.key, run, measured));
@@ -190,7 +194,7 @@ impl Unit {
             run.close().await?;
         }
         self.runs.clear();
-        self.shell.figures.runs.set(0);
+        self.counted_runs.set(0);
         self.dirty = Dirty::default();
         Ok(())
     }
