@@ -162,42 +162,10 @@ impl Unit {
         grant: &StandingGrant,
         looked: &Looked,
     ) -> Result<Pass, PassError> {
-        let Looked {
-            target,
-            live,
-            sight,
-        } = looked;
-        let cluster = Arc::clone(&self.shell.cluster);
-        match look(sight, memory::is_known(unit)) {
-            Look::Catch => {
-                // Before anything else: every moment may make a pod.
-                if let Some(patch) = pause(sight, &grant.rollout.name) {
-                    rollout::patch_workload(&cluster, target, live, &patch).await?;
-                    let message =
-                        format!("{target} changed: it is paused, and its update is taken over");
-                    self.tell(NO_RUN, about(target, "TakenOver", message), |_| {})
-                        .await?;
-                }
-                Ok(Pass::again())
-            }
-            Look::Undo { replica_set } => {
-                let namespace = target.namespace.clone().unwrap_or_default();
-                rollout::undo(&cluster, &namespace, &replica_set).await?;
-                let message =
-                    format!("pods of ReplicaSet {replica_set} were made before the pause; they go");
-                self.tell(NO_RUN, about(target, "PodsTakenBack", message), |_| {})
-                    .await?;
-                Ok(waiting(
-                    "Settling",
-                    format!("{target} takes pods back"),
-                    SOON,
-                ))
-            }
-            Look::Settling => Ok(waiting(
-                "Settling",
-                format!("{target} is not seen as paused yet, or pods of another version end"),
-                SOON,
-            )),
+        let target = &looked.target;
+        match look(&looked.sight, memory::is_known(unit)) {
+            Look::Catch => self.catch(grant, looked).await,
+            Look::Undo { replica_set } => self.take_back(target, &replica_set).await,
             Look::Stands => self.begin_adopted(unit, grant, looked).await,
             Look::Release => {
                 self.free(looked).await?;
@@ -212,39 +180,65 @@ impl Unit {
                     "Bypassed: pods of the new version of {target} serve already; the update goes \
                      on without its Rollout"
                 );
-                self.settle_on(
-                    unit,
-                    UnitOutcome::Succeeded,
-                    &why,
-                    "Bypassed",
-                    Severity::Warn,
-                )
-                .await?;
-                Ok(Pass::default())
+                self.leave_alone(unit, &why, "Bypassed", Severity::Warn)
+                    .await
             }
             Look::PausedByOthers => {
                 let why = format!("WorkloadPaused: {target} was paused by whoever writes it");
-                self.settle_on(
-                    unit,
-                    UnitOutcome::Succeeded,
-                    &why,
-                    "WorkloadPaused",
-                    Severity::Info,
-                )
-                .await?;
+                self.leave_alone(unit, &why, "WorkloadPaused", Severity::Info)
+                    .await
+            }
+            Look::Rest => {
+                rollout::disown(&self.shell.cluster, target, &looked.live, None).await?;
+                self.remember(memory::at_rest).await?;
                 Ok(Pass::default())
             }
+            Look::Settling => Ok(waiting(
+                "Settling",
+                format!("{target} is not seen as paused yet, or pods of another version end"),
+                SOON,
+            )),
             Look::NotSettled => Ok(waiting(
                 "NotSettled",
                 format!("{target} changes; it is governed once it stands still"),
                 LATER,
             )),
-            Look::Rest => {
-                rollout::disown(&cluster, target, live, None).await?;
-                self.remember(memory::at_rest).await?;
-                Ok(Pass::default())
-            }
         }
+    }
+
+    /// Pauses a workload that carries a new template. Before anything else: every moment may make a pod.
+    async fn catch(&self, grant: &StandingGrant, looked: &Looked) -> Result<Pass, PassError> {
+        let target = &looked.target;
+        if let Some(patch) = pause(&looked.sight, &grant.rollout.name) {
+            rollout::patch_workload(&self.shell.cluster, target, &looked.live, &patch).await?;
+            let message = format!("{target} changed: it is paused, and its update is taken over");
+            self.tell(NO_RUN, about(target, "TakenOver", message), |_| {})
+                .await?;
+        }
+        Ok(Pass::again())
+    }
+
+    /// Takes back pods that were made before the pause.
+    async fn take_back(&self, target: &ObjectRef, set: &str) -> Result<Pass, PassError> {
+        let namespace = target.namespace.clone().unwrap_or_default();
+        rollout::undo(&self.shell.cluster, &namespace, set).await?;
+        let message = format!("pods of ReplicaSet {set} were made before the pause; they go");
+        self.tell(NO_RUN, about(target, "PodsTakenBack", message), |_| {})
+            .await?;
+        let why = format!("{target} takes pods back");
+        Ok(waiting("Settling", why, SOON))
+    }
+
+    async fn leave_alone(
+        &self,
+        unit: &SyncUnit,
+        why: &str,
+        word: &'static str,
+        severity: Severity,
+    ) -> Result<Pass, PassError> {
+        self.settle_on(unit, UnitOutcome::Succeeded, why, word, severity)
+            .await?;
+        Ok(Pass::default())
     }
 
     /// Lets a held workload go on with the template that it has.
@@ -255,7 +249,8 @@ impl Unit {
             sight,
         } = looked;
         if let Some(mut patch) = release(sight) {
-            if let Some(spec) = patch["spec"].as_object_mut() {
+            // What serves already stays: only the pause goes.
+            if let Some(spec) = patch.get_mut("spec").and_then(Value::as_object_mut) {
                 spec.remove("template");
             }
             rollout::patch_workload(&self.shell.cluster, target, live, &patch).await?;
@@ -286,7 +281,11 @@ impl Unit {
         }
         let news = News::info("Removed", "nothing is governed any more");
         self.tell(NO_RUN, news, memory::let_go).await?;
-        Ok(Pass::default())
+        // The plan may name another workload by now.
+        Ok(Pass {
+            again: unit.digest.is_some(),
+            ..Pass::default()
+        })
     }
 
     /// Remembers how a workload is held, and tells of it once.

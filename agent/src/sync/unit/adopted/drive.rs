@@ -11,10 +11,8 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::{
-    super::run::{marks_template, sample},
-    Pass, PassError, Unit, memory,
-};
+use super::super::run::{marks_template, sample};
+use super::{Pass, PassError, Unit, memory};
 use crate::{
     clock::wall,
     rollout::{self, Live, Run, Tick, Versions},

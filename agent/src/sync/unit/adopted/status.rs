@@ -5,7 +5,7 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::{super::Unit, Adopted};
+use super::{Adopted, Unit};
 
 impl Unit {
     pub(in super::super) fn adopted_status(
