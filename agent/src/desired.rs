@@ -18,6 +18,7 @@ use bellwether_api::{
     bundle::{Bundle, UnitKey},
     command::Command,
     reference::NamespacedName,
+    standing_grant::StandingGrant,
     sync_record::SyncUnit,
 };
 use tokio::sync::{Mutex, watch};
@@ -285,6 +286,14 @@ impl Desired {
     /// # Errors
     /// It is not stored, or cannot be read.
     pub async fn bundle(&self, digest: &str) -> Result<Bundle, ContentError> {
+        self.content(digest).await
+    }
+
+    /// Reads a stored grant for a workload that somebody else delivers.
+    ///
+    /// # Errors
+    /// It is not stored, or cannot be read.
+    pub async fn grant(&self, digest: &str) -> Result<StandingGrant, ContentError> {
         self.content(digest).await
     }
 

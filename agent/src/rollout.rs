@@ -3,13 +3,14 @@
 //! A decision is saved in the RolloutTrack before anything follows from it, and what the cluster is
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
+mod adopted;
 mod begin;
 mod calls;
 mod canary;
+mod config;
+mod in_place;
 mod jobs;
 mod loads;
-mod in_place;
-mod config;
 mod objects;
 mod observe;
 mod own_routes;
@@ -20,11 +21,13 @@ mod telling;
 mod track;
 mod views;
 
+pub use adopted::{as_users, captured, disown, patch_workload, undo, workload_view};
 pub use begin::{refusals, remove_left_track, template_changes};
 pub use config::hold_config;
 pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
 pub use run::{Measured, Run, RunError, Tick};
 pub use saved::latest_saved;
+pub use scene::{Live, Scene};
 pub use telling::Notes;
 pub use views::{is_deleting, targets};

@@ -78,6 +78,8 @@ pub enum UnitKey {
     Application(NamespacedName),
     /// `command/<namespace>/<name>`: a [`crate::command::Command`] for the application's run.
     Command(NamespacedName),
+    /// `rollout/<namespace>/<name>`: a [`crate::standing_grant::StandingGrant`].
+    Rollout(NamespacedName),
 }
 
 impl std::fmt::Display for UnitKey {
@@ -85,6 +87,7 @@ impl std::fmt::Display for UnitKey {
         match self {
             Self::Application(name) => write!(f, "application/{name}"),
             Self::Command(name) => write!(f, "command/{name}"),
+            Self::Rollout(name) => write!(f, "rollout/{name}"),
         }
     }
 }
@@ -119,6 +122,7 @@ impl std::str::FromStr for UnitKey {
         match kind {
             "application" => Ok(Self::Application(target)),
             "command" => Ok(Self::Command(target)),
+            "rollout" => Ok(Self::Rollout(target)),
             _ => Err(fail()),
         }
     }

@@ -12,12 +12,15 @@ pub use crate::{
         Canary, Instances, InstancesMode, Manual, SessionAffinity, Step, Strategy, StrategyKind,
     },
 };
-use crate::{duration::Dur, hooks::Hook, traffic::Traffic, workload_adapter::WorkloadAdapter};
+use crate::{
+    application::Destination, duration::Dur, hooks::Hook, traffic::Traffic,
+    workload_adapter::WorkloadAdapter,
+};
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
 ///
 /// The same fields stand inline under `components[].rollout` of an Application, without
-/// `application` and `component`.
+/// `application`, `component` and `destination`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "bellwether.dev",
@@ -36,6 +39,10 @@ pub struct RolloutSpec {
     /// The component that renders the workload; absent = the one that does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
+    /// The clusters whose workload it governs, where the hub does not deliver that; only without
+    /// `application`. Whoever changes the workload's pod template there starts a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
     /// The workload that changes.
     pub workload: WorkloadRef,
     /// The Service that clients use; absent = no traffic is split.
@@ -129,7 +136,8 @@ pub struct WorkloadRef {
     /// The kind: `Deployment`; with `strategy.batch` `StatefulSet`, `CloneSet`, or any kind that has
     /// an `adapter`.
     pub kind: String,
-    /// The namespace in the member cluster; absent = the application's target namespace.
+    /// The namespace in the member cluster; absent = the application's target namespace. Required
+    /// where there is no application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The name.

@@ -3,6 +3,7 @@
 //! Every check reports all that it finds. A `Validated…` type can only be made here, so that
 //! whoever takes one needs no check of its own.
 
+mod adopted;
 mod analysis;
 mod application;
 mod documents;
@@ -21,6 +22,7 @@ mod strategy;
 mod traffic;
 mod waves;
 
+pub use adopted::governs_same;
 pub use analysis::resolved;
 pub use application::{ValidatedApplication, application};
 pub use documents::documents;

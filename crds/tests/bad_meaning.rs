@@ -593,7 +593,7 @@ spec:
         errors(&rollout.replace("APPLICATION\n", "\n")),
         [
             "in.yaml:4:1 spec.application: a Rollout that stands alone names the application that \
-          renders its workload"
+          renders its workload, or the destination whose clusters have it already"
         ]
     );
     // Alone it is right; beside its application it is compared with what that renders.
@@ -792,4 +792,59 @@ fn hooks() {
             "17:76 spec.components[0].rollout.hooks[2].hmacSecretRef.key: name the key of the Secret",
         ],
     );
+}
+
+#[test]
+fn a_rollout_of_somebody_elses_workload_says_where_and_asks_for_no_more_than_that() {
+    let rollout = |more: &str| {
+        format!(
+            "apiVersion: bellwether.dev/v1alpha1
+kind: Rollout
+metadata: {{name: shop-web, namespace: default}}
+spec:
+  workload: {{apiVersion: apps/v1, kind: Deployment, name: web, namespace: shop}}
+  strategy: {{canary: {{stepWeight: 10}}}}
+  analysis: {{metrics: [{{name: request-success-rate, range: {{min: \"99\"}}}}]}}
+{more}"
+        )
+    };
+    let errors = |text: &str| -> Vec<String> {
+        let errors = load("in.yaml", text.as_bytes()).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    };
+    let good = rollout("  destination: {clusters: [eu-1]}\n");
+    assert_eq!(errors(&good), Vec::<String>::new());
+    let cases = [
+        (
+            rollout("  destination: {}\n"),
+            "in.yaml:8:3 spec.destination: set at least one of fleet, selector, clusters",
+        ),
+        (
+            rollout("  application: shop\n  destination: {clusters: [eu-1]}\n"),
+            "in.yaml:9:3 spec.destination: leave it out: the application says which clusters get \
+             the workload",
+        ),
+        (
+            good.replace(", namespace: shop", ""),
+            "in.yaml:5:3 spec.workload.namespace: say where the workload lies: there is no \
+             application to tell",
+        ),
+        (
+            rollout("  destination: {clusters: [eu-1]}\n  onDeletion: Complete\n"),
+            "in.yaml:9:3 spec.onDeletion: Complete is not supported for workloads that the hub does \
+             not deliver; use Rollback",
+        ),
+        (
+            rollout("  destination: {clusters: [eu-1]}\n  instances: {mode: FixedTotal}\n"),
+            "in.yaml:9:15 spec.instances.mode: FixedTotal is not supported for workloads that the \
+             hub does not deliver: their size is whoever's who writes them; use Surge",
+        ),
+        (
+            rollout("  destination: {clusters: [eu-1]}\n  component: web\n"),
+            "in.yaml:9:3 spec.component: leave it out: without an application there are no components",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(errors(&text), [expected]);
+    }
 }

@@ -43,3 +43,9 @@ fn examples_of_strategies_can_be_applied() {
     }
     assert!(pages >= 4, "one page a strategy, {pages} were found");
 }
+
+#[test]
+fn the_example_of_a_workload_of_somebody_else_can_be_applied() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/adopted-workloads.md");
+    can_be_applied(&page);
+}

@@ -25,6 +25,8 @@ mod references;
 mod routes;
 mod runs;
 mod server;
+mod standing;
+mod standing_check;
 mod stream;
 mod tokens;
 mod watch;

@@ -19,6 +19,7 @@ mod progress;
 mod queue;
 mod removal;
 mod rollback;
+mod standing;
 mod start;
 mod state;
 mod sweep;
@@ -31,6 +32,7 @@ use crate::app::App;
 
 pub use error::LoopError;
 pub use rollback::stays;
+pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};
 pub use view::{action_view, run_summaries, run_view};
 
@@ -38,6 +40,7 @@ pub use view::{action_view, run_summaries, run_view};
 pub fn spawn(app: Arc<App>) {
     let tasks = app.tasks.clone();
     tasks.spawn(plan::run(Arc::clone(&app)));
+    tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

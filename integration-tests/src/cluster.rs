@@ -188,6 +188,24 @@ impl Member {
         Ok(serde_json::to_value(applied)?)
     }
 
+    /// Applies an object server-side as `manager`, as a GitOps applier does: it takes fields over.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn apply(&self, manager: &str, object: &Value) -> Result<()> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let api = self.api(
+            text("/apiVersion").context("apiVersion")?,
+            text("/kind").context("kind")?,
+            text("/metadata/namespace").context("namespace")?,
+        )?;
+        let name = text("/metadata/name").context("name")?;
+        let parameters = PatchParams::apply(manager).force();
+        self.runtime
+            .block_on(api.patch(name, &parameters, &Patch::Apply(object)))?;
+        Ok(())
+    }
+
     /// Creates an object.
     ///
     /// # Errors

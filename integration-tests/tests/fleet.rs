@@ -2,10 +2,12 @@
 //! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
-#[path = "fleet/batches.rs"]
-mod batches;
+#[path = "fleet/adopted.rs"]
+mod adopted;
 #[path = "fleet/autoscaling.rs"]
 mod autoscaling;
+#[path = "fleet/batches.rs"]
+mod batches;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/configuration.rs"]
@@ -22,10 +24,10 @@ mod hooks;
 mod outages;
 #[path = "fleet/ownership.rs"]
 mod ownership;
-#[path = "fleet/rollback.rs"]
-mod rollback;
 #[path = "fleet/promotion.rs"]
 mod promotion;
+#[path = "fleet/rollback.rs"]
+mod rollback;
 #[path = "fleet/scene.rs"]
 mod scene;
 #[path = "fleet/strategies.rs"]
@@ -44,6 +46,7 @@ pub type Case = suite::Case<scene::Scene>;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
+        adopted::CASES,
         canary::CASES,
         failures::CASES,
         deletion::CASES,
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let alone = [
+        adopted::UNDER_TRAFFIC,
         canary::UNDER_TRAFFIC,
         rollback::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,

@@ -7,6 +7,7 @@ use bellwether_api::{
     command::Command,
     reference::NamespacedName,
     root::Root,
+    standing_grant::StandingGrant,
     status::UnitOutcome,
     sync_record::SyncUnit,
 };
@@ -241,6 +242,7 @@ fn inspect(
             }
             Err(error) => Some(format!("the command cannot be read: {error}")),
         },
+        Ok(UnitKey::Rollout(rollout)) => read_grant(content, &rollout).err(),
         Err(error) => Some(error.to_string()),
     };
     if refusal.is_none() {
@@ -273,6 +275,15 @@ fn read_bundle(content: &[u8], application: &NamespacedName) -> Result<(), Strin
         if !named {
             return Err("an object of the bundle lacks apiVersion, kind or name".to_owned());
         }
+    }
+    Ok(())
+}
+
+fn read_grant(content: &[u8], rollout: &NamespacedName) -> Result<(), String> {
+    let grant: StandingGrant = serde_json::from_slice(content)
+        .map_err(|error| format!("the grant cannot be read: {error}"))?;
+    if grant.rollout != *rollout {
+        return Err(format!("the grant is of rollout {}", grant.rollout));
     }
     Ok(())
 }

@@ -107,8 +107,8 @@ fn is_finished(key: &str, unit: &SyncUnit) -> bool {
     match (key.parse::<UnitKey>(), &unit.digest) {
         // Commands are taken in when they are stored.
         (Ok(UnitKey::Command(_)) | Err(_), _) => true,
-        (Ok(UnitKey::Application(_)), None) => unit.objects.is_empty(),
-        (Ok(UnitKey::Application(_)), Some(_)) => {
+        (Ok(UnitKey::Application(_) | UnitKey::Rollout(_)), None) => unit.objects.is_empty(),
+        (Ok(UnitKey::Application(_) | UnitKey::Rollout(_)), Some(_)) => {
             !unit.removing
                 && matches!(
                     unit.outcome,

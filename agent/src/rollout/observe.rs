@@ -7,7 +7,7 @@ use bellwether_agent_core::{
     machine::{Observations, RouteView, ServiceView},
     provider::{RouteObservation, Split, own, render, renderer},
     selection::selects,
-    settled::TemplateVersion,
+    settled::{DeploymentView, TemplateVersion},
 };
 use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
 use serde_json::Value;
@@ -30,6 +30,8 @@ const MAX_NAMED: usize = 5;
 
 /// What the shell knows beside the live objects.
 pub struct Seen<'a> {
+    /// The workload, where it is another than what is live shows; absent = it is not.
+    pub workload: Option<DeploymentView>,
     /// The bundle that comes in.
     pub bundle: &'a Bundle,
     /// Objects that somebody changed although the run holds them.
@@ -85,9 +87,10 @@ impl Run {
             fresh: true,
             workload: workload
                 .filter(|object| !views::is_deleting(object))
-                .map(|object| match &scene.adapter {
-                    Some(adapter) => in_place::workload(object, adapter, template),
-                    None => views::deployment(object, template),
+                .map(|object| match (&seen.workload, &scene.adapter) {
+                    (Some(workload), _) => workload.clone(),
+                    (None, Some(adapter)) => in_place::workload(object, adapter, template),
+                    (None, None) => views::deployment(object, template),
                 }),
             in_place: workload
                 .filter(|object| !views::is_deleting(object))

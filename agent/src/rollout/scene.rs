@@ -13,8 +13,8 @@ use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     reference::ObjectRef,
     rollout::PortRef,
-    workload_adapter::WorkloadAdapter,
     traffic::Traffic,
+    workload_adapter::WorkloadAdapter,
 };
 use futures::future::try_join_all;
 use serde_json::Value;

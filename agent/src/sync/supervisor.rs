@@ -1,8 +1,9 @@
-//! One task per application, woken when what is wanted of it changes.
+//! One task per application, and per Rollout of a workload that somebody else delivers, woken when what
+//! is wanted of it changes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bellwether_api::{bundle::UnitKey, command::Command, reference::NamespacedName};
+use bellwether_api::{bundle::UnitKey, command::Command};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -29,12 +30,12 @@ struct Running {
 /// Works on all applications until `shutdown`, and returns when every task has stopped.
 pub async fn run(shell: Arc<Shell>, shutdown: CancellationToken) {
     let mut changes = shell.desired.subscribe();
-    let mut running: BTreeMap<NamespacedName, Running> = BTreeMap::new();
+    let mut running: BTreeMap<UnitKey, Running> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     loop {
         changes.mark_unchanged();
-        for (application, wish) in wishes(&shell) {
-            match running.get_mut(&application) {
+        for (key, wish) in wishes(&shell) {
+            match running.get_mut(&key) {
                 Some(unit) if unit.wish == wish => {}
                 Some(unit) => {
                     unit.wish = wish;
@@ -42,10 +43,9 @@ pub async fn run(shell: Arc<Shell>, shutdown: CancellationToken) {
                 }
                 None => {
                     let poke = Arc::new(Poke::default());
-                    let unit =
-                        Unit::new(Arc::clone(&shell), application.clone(), Arc::clone(&poke));
+                    let unit = Unit::new(Arc::clone(&shell), key.clone(), Arc::clone(&poke));
                     let task = tasks.spawn(unit.work(shutdown.clone())).id();
-                    running.insert(application, Running { task, poke, wish });
+                    running.insert(key, Running { task, poke, wish });
                 }
             }
         }
@@ -69,23 +69,26 @@ pub async fn run(shell: Arc<Shell>, shutdown: CancellationToken) {
     while tasks.join_next().await.is_some() {}
 }
 
-fn wishes(shell: &Shell) -> BTreeMap<NamespacedName, Wish> {
+fn wishes(shell: &Shell) -> BTreeMap<UnitKey, Wish> {
     shell
         .desired
         .units()
         .into_iter()
-        .filter_map(|(key, unit)| match key.parse() {
-            Ok(UnitKey::Application(application)) => {
-                let command = shell.desired.command(&application);
-                let wish = Wish {
-                    generation: unit.generation,
-                    digest: unit.digest,
-                    orphan: unit.orphan,
-                    command,
-                };
-                Some((application, wish))
-            }
-            _ => None,
+        .filter_map(|(key, unit)| {
+            let key: UnitKey = key.parse().ok()?;
+            let command = match &key {
+                UnitKey::Application(application) => shell.desired.command(application),
+                // Its commands come with the grant itself.
+                UnitKey::Rollout(_) => None,
+                UnitKey::Command(_) => return None,
+            };
+            let wish = Wish {
+                generation: unit.generation,
+                digest: unit.digest,
+                orphan: unit.orphan,
+                command,
+            };
+            Some((key, wish))
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! One application: a task that works towards its goal and says how far it is.
 
+mod adopted;
 mod adoption;
 mod begin;
 mod memory;
@@ -23,6 +24,7 @@ use bellwether_api::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use adopted::Adopted;
 use adoption::OriginalsError;
 
 use super::{
@@ -84,10 +86,13 @@ impl Pass {
     }
 }
 
-/// The task of one application.
+/// The task of one application, or of one Rollout of a workload that somebody else delivers.
 pub struct Unit {
     shell: Arc<Shell>,
     key: String,
+    /// What is known of a workload that somebody else delivers; absent = the unit is an application.
+    adopted: Option<Adopted>,
+    /// The application; of a Rollout without one the Rollout itself.
     application: NamespacedName,
     poke: Arc<Poke>,
     keeper: Keeper,
@@ -109,11 +114,17 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Makes the task of an application; `poke` wakes it.
+    /// Makes the task of an application, or of a Rollout without one; `poke` wakes it.
     #[must_use]
-    pub fn new(shell: Arc<Shell>, application: NamespacedName, poke: Arc<Poke>) -> Self {
+    pub fn new(shell: Arc<Shell>, key: UnitKey, poke: Arc<Poke>) -> Self {
+        let adopted = matches!(key, UnitKey::Rollout(_)).then(Adopted::default);
+        let text = key.to_string();
+        let (UnitKey::Application(application)
+        | UnitKey::Command(application)
+        | UnitKey::Rollout(application)) = key;
         Self {
-            key: UnitKey::Application(application.clone()).to_string(),
+            key: text,
+            adopted,
             counted_runs: Share::of(shell.figures.runs.clone()),
             shell,
             application,
@@ -212,8 +223,11 @@ impl Unit {
         while let Some((of, news)) = self.notes.take() {
             self.tell(of, news, |_| {}).await?;
         }
-        let goal = goal(&unit);
         self.forget_bundles(&unit);
+        if self.adopted.is_some() {
+            return self.pass_adopted(&unit).await;
+        }
+        let goal = goal(&unit);
         match goal {
             Goal::Nothing => {
                 self.listen(BTreeMap::new());

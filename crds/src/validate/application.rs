@@ -52,7 +52,7 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     findings
 }
 
-fn destination(findings: &mut Findings, path: &FieldPath, destination: &Destination) {
+pub(super) fn destination(findings: &mut Findings, path: &FieldPath, destination: &Destination) {
     let Destination {
         fleet,
         selector,

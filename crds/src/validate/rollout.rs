@@ -1,7 +1,7 @@
 //! Checks of a rollout's own fields.
 
 use super::{
-    analysis,
+    adopted, analysis,
     finding::{Finding, Findings, Validated},
     hooks, in_place, names, strategy, traffic,
 };
@@ -37,13 +37,21 @@ pub(super) fn check(object: &Object<RolloutSpec>) -> Findings {
     let mut findings = Findings::default();
     names::metadata(&mut findings, Kind::Rollout, &object.metadata);
     let path = FieldPath::spec();
-    match &object.spec.application {
-        Some(application) => {
+    match (&object.spec.application, &object.spec.destination) {
+        (Some(application), None) => {
             names::name(&mut findings, &path.key("application"), application);
         }
-        None => findings.error(
+        (None, Some(destination)) => {
+            adopted::check(&mut findings, &path, &object.spec, destination);
+        }
+        (Some(_), Some(_)) => findings.error(
+            &path.key("destination"),
+            "leave it out: the application says which clusters get the workload",
+        ),
+        (None, None) => findings.error(
             &path.key("application"),
-            "a Rollout that stands alone names the application that renders its workload",
+            "a Rollout that stands alone names the application that renders its workload, or the \
+             destination whose clusters have it already",
         ),
     }
     if let Some(component) = &object.spec.component {
@@ -55,11 +63,12 @@ pub(super) fn check(object: &Object<RolloutSpec>) -> Findings {
 
 /// Checks a rollout that stands in a component.
 pub(super) fn inline(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
-    for (field, value) in [
-        ("application", &rollout.application),
-        ("component", &rollout.component),
+    for (field, is_set) in [
+        ("application", rollout.application.is_some()),
+        ("component", rollout.component.is_some()),
+        ("destination", rollout.destination.is_some()),
     ] {
-        if value.is_some() {
+        if is_set {
             findings.error(
                 &path.key(field),
                 "leave it out here: the rollout belongs to the component that it stands in",

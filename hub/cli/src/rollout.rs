@@ -147,7 +147,8 @@ async fn answered(client: &Client, action: ActionView) -> anyhow::Result<ActionV
 fn refused(action: &ActionView) -> Option<Code> {
     let result = action.result.as_ref()?;
     let code = match result["outcome"].as_str()? {
-        "Executed" => return None,
+        // A run of a cluster's own answers there.
+        "Executed" | "Sent" => return None,
         "Conflict" | "Stale" => Code::Conflict,
         _ => Code::Error,
     };

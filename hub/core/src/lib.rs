@@ -15,4 +15,5 @@ pub mod plan;
 pub mod release;
 pub mod rollback;
 pub mod run;
+pub mod standing;
 pub mod view;

@@ -26,6 +26,7 @@ use super::{
     problem::{ApiError, ApiResult},
     reason::reason,
     runs::{application_of, newest},
+    standing,
 };
 use crate::{app::App, loops::action_view};
 
@@ -121,6 +122,11 @@ async fn store(
     reason(Some(&request.reason))?;
     let set = request.set().map_err(invalid)?;
     let to_revision = request.goes_back_to().map_err(invalid)?;
+    if let Some(record) = standing::find(&app, &application).await? {
+        let by = &caller.principal.name;
+        let view = standing::act(&app, &record, &request, set, by).await?;
+        return Ok((StatusCode::ACCEPTED, HeaderMap::new(), Json(view)));
+    }
     let view = newest(&app, &application).await?;
     let run = run_meant(&app, &application, &view, &request).await?;
     let cluster = match &request.cluster {

@@ -29,7 +29,7 @@ use super::{
     problem::{ApiError, ApiResult},
     reason::reason,
     redact::is_redacted,
-    references,
+    references, standing_check,
 };
 use crate::{app::App, clock::wall};
 
@@ -149,6 +149,7 @@ pub async fn apply_documents(
     result.objects = written.into_iter().map(|(_, object)| object).collect();
     let mut checked = references::check(&mut tx, &documents, default_namespace).await?;
     metric_templates::check(&mut tx, caller, &documents, default_namespace, &mut checked).await?;
+    standing_check::check(&mut tx, &documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));
     }

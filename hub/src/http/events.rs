@@ -20,6 +20,7 @@ use super::{
     extract::{Path, Query},
     problem::{ApiError, ApiResult},
     runs::application_of,
+    standing,
 };
 use crate::app::App;
 
@@ -71,7 +72,11 @@ pub async fn run_events(
 ) -> ApiResult<Json<EventList>> {
     caller.may(Verb::List, Kind::Event, Some(&namespace))?;
     let application = application_of(&app, &namespace, &name).await?;
-    page(&app, EventFilter::Application(application), query).await
+    let filter = match standing::find(&app, &application).await? {
+        Some(_) => EventFilter::Rollout(application),
+        None => EventFilter::Application(application),
+    };
+    page(&app, filter, query).await
 }
 
 async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Json<EventList>> {
@@ -127,7 +132,9 @@ fn cursor(text: &str) -> ApiResult<EventCursor> {
 
 fn shown(row: EventRow) -> EventView {
     let (namespace, application) = match row.key.parse() {
-        Ok(UnitKey::Application(name) | UnitKey::Command(name)) => (name.namespace, name.name),
+        Ok(UnitKey::Application(name) | UnitKey::Command(name) | UnitKey::Rollout(name)) => {
+            (name.namespace, name.name)
+        }
         Err(_) => (String::new(), row.key),
     };
     EventView {

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{problem::ApiResult, redact::redact};
+use super::{problem::ApiResult, redact::redact, standing};
 use crate::{
     app::App,
     grpc::clock,
@@ -224,7 +224,11 @@ pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> 
         RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
     };
     let Some(name) = application else {
-        return Ok(item(record, Value::Null));
+        let status = standing::status(app, scene, record).await?;
+        return Ok(item(
+            record,
+            status.map_or(Value::Null, |status| json!(status)),
+        ));
     };
     let name = NamespacedName {
         namespace: record.key.namespace.clone(),
@@ -383,8 +387,20 @@ pub async fn units(
     scene: &Scene,
     name: &NamespacedName,
 ) -> Result<Vec<UnitView>, StoreError> {
-    let holders = desired::holders(store, &format!("application/{name}")).await?;
-    let mut statuses: BTreeMap<Uuid, UnitStatus> = status::list_for_application(store, name)
+    units_of(store, scene, &format!("application/{name}")).await
+}
+
+/// Shows a unit in every cluster that holds it or spoke of it.
+///
+/// # Errors
+/// The database fails.
+pub async fn units_of(
+    store: &Store,
+    scene: &Scene,
+    key: &str,
+) -> Result<Vec<UnitView>, StoreError> {
+    let holders = desired::holders(store, key).await?;
+    let mut statuses: BTreeMap<Uuid, UnitStatus> = status::list_for_unit(store, key)
         .await?
         .into_iter()
         .filter_map(|row| Some((row.cluster, serde_json::from_value(row.detail).ok()?)))

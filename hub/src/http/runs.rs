@@ -28,9 +28,9 @@ use uuid::Uuid;
 use super::{
     auth::Caller,
     extract::{Path, Query},
-    items::{Scene, application_spec, units},
+    items::{Scene, application_spec, units, units_of},
     problem::{ApiError, ApiResult},
-    stream,
+    standing, stream,
     why::why,
 };
 use crate::{
@@ -73,9 +73,13 @@ pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult
     }
     if let Some(record) = records::get(&app.store, &key(RecordKind::Rollout)).await?
         && let Ok(spec) = serde_json::from_value::<RolloutSpec>(record.spec)
-        && let Some(application) = spec.application
     {
-        return Ok(found(application));
+        match (spec.application, spec.destination) {
+            (Some(application), _) => return Ok(found(application)),
+            // It has none: what is meant is the Rollout itself.
+            (None, Some(_)) => return Ok(found(name.to_owned())),
+            (None, None) => {}
+        }
     }
     let options = ListOptions {
         kind: RecordKind::Application,
@@ -104,6 +108,10 @@ pub async fn application_of(app: &App, namespace: &str, name: &str) -> ApiResult
 /// 404 when there is nothing to show.
 pub async fn newest(app: &App, application: &NamespacedName) -> ApiResult<RunView> {
     let now = app.clock.now();
+    if let Some(record) = standing::find(app, application).await? {
+        let scene = Scene::load(app).await?;
+        return standing::run_view(app, &scene, &record).await;
+    }
     if let Some(pending) = pending(app, application, now).await? {
         return Ok(pending);
     }
@@ -298,9 +306,11 @@ pub async fn run_clusters(
 ) -> ApiResult<Json<UnitList>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
     let scene = Scene::load(&app).await?;
-    Ok(Json(UnitList {
-        items: units(&app.store, &scene, &application).await?,
-    }))
+    let items = match standing::find(&app, &application).await? {
+        Some(_) => units_of(&app.store, &scene, &standing::key_of(&application)).await?,
+        None => units(&app.store, &scene, &application).await?,
+    };
+    Ok(Json(UnitList { items }))
 }
 
 /// Explains why a run does not move, and what ends that.

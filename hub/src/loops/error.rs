@@ -1,5 +1,9 @@
 use bellwether_api::reference::NamespacedName;
-use bellwether_hub_core::{placement::PlacementError, plan::PlanError, release::ReleaseError};
+use bellwether_hub_core::{
+    placement::PlacementError,
+    plan::PlanError,
+    release::{ReleaseError, TemplateError},
+};
 use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
 
 /// Why one turn of a loop did not do all of its work.
@@ -42,6 +46,15 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: Box<ReleaseError>,
+    },
+    /// A metric of a Rollout without an application names a template that cannot be used.
+    #[error("failed to grant rollout {rollout}")]
+    Template {
+        /// The Rollout.
+        rollout: NamespacedName,
+        /// Why.
+        #[source]
+        source: Box<TemplateError>,
     },
     /// The waves cannot be frozen.
     #[error("failed to plan {application}")]

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Annotation of an Application that allows taking it away from so many clusters at once.
-const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
+pub(super) const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
 /// Annotation of an Application that allows a release to delete so many of its objects at once.
 const ALLOW_PRUNE: &str = "bellwether.dev/allow-prune";
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use bellwether_api::{
-    application::ApplicationSpec,
+    application::{ApplicationSpec, Destination},
     cluster::ClusterSpec,
     fleet::{FleetDefaults, FleetSpec},
     reference::NamespacedName,
@@ -229,17 +229,25 @@ impl World {
     }
 
     pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
-        place(&spec.destination, self.fleet(spec), &self.clusters.list)
+        self.place_at(&spec.destination)
+    }
+
+    pub fn place_at(&self, destination: &Destination) -> Result<Placement, PlacementError> {
+        place(destination, self.fleet(destination), &self.clusters.list)
     }
 
     pub fn fleet_defaults(&self, spec: &ApplicationSpec) -> FleetDefaults {
-        self.fleet(spec)
+        self.defaults_at(&spec.destination)
+    }
+
+    pub fn defaults_at(&self, destination: &Destination) -> FleetDefaults {
+        self.fleet(destination)
             .map(|fleet| fleet.defaults.clone())
             .unwrap_or_default()
     }
 
-    fn fleet(&self, spec: &ApplicationSpec) -> Option<&FleetSpec> {
-        spec.destination
+    fn fleet(&self, destination: &Destination) -> Option<&FleetSpec> {
+        destination
             .fleet
             .as_ref()
             .and_then(|name| self.fleets.get(name))

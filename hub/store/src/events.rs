@@ -45,6 +45,8 @@ pub enum EventFilter {
     Run(Uuid),
     /// Of one application, over all its runs.
     Application(NamespacedName),
+    /// Of one Rollout without an application, over all its runs.
+    Rollout(NamespacedName),
     /// Of one cluster.
     Cluster(Uuid),
     /// All.

@@ -24,6 +24,7 @@ pub mod records;
 pub mod releases;
 pub mod runs;
 pub mod sessions;
+pub mod standing;
 pub mod status;
 pub mod tailer;
 pub mod testing;

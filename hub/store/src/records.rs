@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{StoreError, blobs::Secrecy};
 
-pub use read::{get, list, list_all, list_in, lock, rollouts_of, rollouts_of_in};
+pub use read::{get, list, list_all, list_in, lock, rollouts_of, rollouts_of_in, standing_in};
 pub use removal::{forget_removals, last_removal, note_removal};
 pub use write::{apply, delete};
 

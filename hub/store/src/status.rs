@@ -217,14 +217,22 @@ pub async fn list_for_application(
     store: &Store,
     application: &NamespacedName,
 ) -> Result<Vec<StatusRow>, StoreError> {
+    list_for_unit(store, &format!("application/{application}")).await
+}
+
+/// The latest reports of one unit, by cluster.
+///
+/// # Errors
+/// The database fails.
+pub async fn list_for_unit(store: &Store, key: &str) -> Result<Vec<StatusRow>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT cluster, key, epoch, seq, detail, received_at_ms FROM status
          WHERE key = $1 ORDER BY cluster",
     )
-    .bind(format!("application/{application}"))
+    .bind(key)
     .fetch_all(&store.pool)
     .await
-    .doing("list an application's status")?;
+    .doing("list a unit's status")?;
     rows.into_iter().map(Row::into_status).collect()
 }
 

@@ -9,4 +9,5 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod standing;
 mod watching;

@@ -70,7 +70,9 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
     }
     let scalers = scalers(turn);
     (!scalers.is_empty()).then(|| {
-        format!("{scalers} scales {workload}; batches of workloads with an autoscaler are not supported")
+        format!(
+            "{scalers} scales {workload}; batches of workloads with an autoscaler are not supported"
+        )
     })
 }
 

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::overlay::InPlaceWant;
 use crate::{
-    hooks::HookOutcome,
     autoscaling::AutoscalerView,
+    hooks::HookOutcome,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, ReplicaSetView},
 };

@@ -4,7 +4,7 @@ use bellwether_api::reference::ObjectRef;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{Cluster, ClusterError, SYNC_MANAGER, merge::gone_is_none, within};
+use super::{Cluster, ClusterError, ROLLOUT_MANAGER, SYNC_MANAGER, merge::gone_is_none, within};
 
 impl Cluster {
     /// Merges a patch into an object if it still is exactly `live`, and gives what came out; absent =
@@ -24,6 +24,37 @@ impl Cluster {
             .cloned()
             .unwrap_or_default();
         gone_is_none(self.patch(SYNC_MANAGER, object, &patch).await)
+    }
+
+    /// Sets the size of a workload, by its scale alone; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn scale(&self, object: &ObjectRef, replicas: u32) -> Result<(), ClusterError> {
+        let api = self
+            .api(
+                &object.api_version,
+                &object.kind,
+                object.namespace.as_deref(),
+            )
+            .await?;
+        let params = PatchParams {
+            field_manager: Some(ROLLOUT_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let name = object.to_string();
+        match within(
+            "scale",
+            &name,
+            api.patch_scale(&object.name, &params, &patch),
+        )
+        .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists the metadata of the pods with these labels that have not ended.

@@ -136,7 +136,7 @@ impl Unit {
     }
 
     /// Objects of all other applications.
-    fn taken(&self) -> BTreeMap<ObjectRef, String> {
+    pub(super) fn taken(&self) -> BTreeMap<ObjectRef, String> {
         self.shell
             .desired
             .units()

@@ -85,7 +85,11 @@ impl Unit {
         Ok(Pass::again())
     }
 
-    async fn open_runs(&mut self, unit: &SyncUnit, versions: &Versions) -> Result<(), PassError> {
+    pub(super) async fn open_runs(
+        &mut self,
+        unit: &SyncUnit,
+        versions: &Versions,
+    ) -> Result<(), PassError> {
         let of = run_of(&versions.new);
         self.runs
             .retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
@@ -234,6 +238,7 @@ impl Unit {
             }
             let ports = run.scene.ports(&live, &run.rollout);
             let seen = rollout::Seen {
+                workload: None,
                 bundle: &versions.new,
                 edited: &edited,
                 delivered: &delivered,
@@ -316,7 +321,7 @@ impl Unit {
         Ok(true)
     }
 
-    async fn take_over_events(&self) -> Result<(), PassError> {
+    pub(super) async fn take_over_events(&self) -> Result<(), PassError> {
         self.remember(|unit| {
             for run in self.runs.values() {
                 events::carry_over(unit, &run.rollout.name, run.of, run.events());
@@ -326,7 +331,7 @@ impl Unit {
         Ok(())
     }
 
-    fn next_wake(&self) -> Option<Duration> {
+    pub(super) fn next_wake(&self) -> Option<Duration> {
         let now = self.shell.clock.now();
         self.runs
             .values()
@@ -430,7 +435,7 @@ fn but_frozen<'a>(wanted: &'a [Wanted], held_back: &BTreeSet<ObjectRef>) -> Cow<
     wanted.iter().map(freeze).collect()
 }
 
-fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
+pub(super) fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
     let check = measured.check;
     Sample {
         key: key.to_owned(),
@@ -451,7 +456,7 @@ fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
 }
 
 /// Tells whether a failure is the template's own fault, so that it is not tried again by itself.
-fn marks_template(reason: FailureReason) -> bool {
+pub(super) fn marks_template(reason: FailureReason) -> bool {
     matches!(
         reason,
         FailureReason::FailedChecks

@@ -19,7 +19,11 @@ impl Unit {
         let Some(unit) = self.shell.desired.unit(&self.key) else {
             return;
         };
-        self.shell.reports.publish(&self.key, &self.status(&unit));
+        let status = match &self.adopted {
+            Some(adopted) => self.adopted_status(&unit, adopted),
+            None => self.status(&unit),
+        };
+        self.shell.reports.publish(&self.key, &status);
     }
 
     fn status(&self, unit: &SyncUnit) -> UnitStatus {
@@ -86,7 +90,7 @@ impl Unit {
         }
     }
 
-    fn executed(&self) -> Vec<ExecutedCommand> {
+    pub(super) fn executed(&self) -> Vec<ExecutedCommand> {
         let of_run = |(name, run): (&String, &Run)| {
             let mut executed = run.executed().to_vec();
             for one in &mut executed {
@@ -118,7 +122,7 @@ impl Unit {
         told.chain(drift).chain(leaving).collect()
     }
 
-    fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
+    pub(super) fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
         let mut waits = self.waiting_on.clone();
         waits.extend(
             rollouts

@@ -207,6 +207,10 @@ pub fn rules(kinds: &[Resource]) -> Vec<Value> {
             .into_iter()
             .map(|(group, plurals)| rule(&group, &plurals, &read)),
     );
+    if kinds.contains(&resource("apps", "deployments")) {
+        // Of a Deployment that somebody else writes, pods may be made before it is paused.
+        rules.push(rule("apps", &["replicasets/scale".to_owned()], &["patch"]));
+    }
     rules
 }
 

@@ -184,7 +184,9 @@ fn read_status(unit: &wire::UnitStatus) -> Result<UnitStatus, String> {
     let detail: UnitStatus =
         serde_json::from_slice(&unit.detail_json).map_err(|error| error.to_string())?;
     match key {
-        UnitKey::Application(name) if name == detail.application => Ok(detail),
+        UnitKey::Application(name) | UnitKey::Rollout(name) if name == detail.application => {
+            Ok(detail)
+        }
         _ => Err("its key and its application differ".to_owned()),
     }
 }

@@ -122,8 +122,14 @@ impl Looker {
         }
         self.applications.extend(self.runs.poll().await?);
         for key in self.statuses.poll_keys().await? {
-            if let Ok(UnitKey::Application(application)) = key.parse() {
-                self.applications.insert(application);
+            match key.parse() {
+                Ok(UnitKey::Application(application)) => {
+                    self.applications.insert(application);
+                }
+                Ok(UnitKey::Rollout(rollout)) => {
+                    self.rollouts.insert(rollout);
+                }
+                _ => {}
             }
         }
         for change in self.links.poll().await? {

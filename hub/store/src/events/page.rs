@@ -52,6 +52,7 @@ pub async fn page(
     let (run, key, cluster) = match filter {
         EventFilter::Run(run) => (Some(*run), None, None),
         EventFilter::Application(name) => (None, Some(format!("application/{name}")), None),
+        EventFilter::Rollout(name) => (None, Some(format!("rollout/{name}")), None),
         EventFilter::Cluster(cluster) => (None, None, Some(*cluster)),
         EventFilter::All => (None, None, None),
     };

@@ -196,6 +196,25 @@ pub async fn rollouts_of_in(
     rollouts_from(&mut *tx.inner, &tx.cipher, application).await
 }
 
+/// The Rollouts without an application, as the transaction sees them, by name.
+///
+/// # Errors
+/// The database fails.
+pub async fn standing_in(tx: &mut Tx) -> Result<Vec<Record>, StoreError> {
+    let rows: Vec<RecordRow> = sqlx::query_as(
+        "SELECT kind, namespace, name, uid, generation, resource_version, labels, annotations, spec,
+            sealed_spec, created_at_ms, updated_at_ms, created_by, updated_by, reason
+         FROM record WHERE kind = 'Rollout' AND spec ->> 'application' IS NULL
+           AND spec ? 'destination' ORDER BY namespace, name",
+    )
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("list the rollouts without an application")?;
+    rows.into_iter()
+        .map(|row| row.into_record(&tx.cipher))
+        .collect()
+}
+
 async fn rollouts_from(
     executor: impl PgExecutor<'_>,
     cipher: &BlobCipher,

@@ -1,0 +1,169 @@
+//! What a run wants of a Deployment whose template somebody else writes.
+//!
+//! The live template is the new one from the first moment; `paused` keeps the pods of the old one. So
+//! "the old template" of an overlay means: paused, with no pod of the new one.
+
+use serde_json::{Value, json};
+
+use super::sight::{HELD_ANNOTATION, Sight, WRITTEN_ANNOTATION};
+use crate::{
+    machine::Overlay,
+    merge_patch::replacing,
+    settled::{DeploymentView, TemplateVersion},
+};
+
+/// The two templates of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The Rollout's name.
+    pub rollout: &'a str,
+    /// The template that comes in.
+    pub new: &'a Value,
+    /// The template that ran before.
+    pub old: &'a Value,
+}
+
+/// What is to be written so that the workload is as the run wants it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkloadHold {
+    /// A merge patch of the Deployment; absent = it is as it should be.
+    pub patch: Option<Value>,
+    /// A ReplicaSet of the new template that must have no pods; absent = there is none.
+    pub undo: Option<String>,
+}
+
+/// Tells what the workload lacks of what a run wants. A template that is neither of the two is held
+/// off too: the run ends, and the next one begins with it.
+#[must_use]
+pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> WorkloadHold {
+    let patched = |patch| WorkloadHold { patch, undo: None };
+    let name = held.rollout;
+    let is_old = sight.template == *held.old;
+    match overlay.template {
+        TemplateVersion::New if sight.template == *held.new => {
+            patched(paused(sight, name, overlay.paused))
+        }
+        TemplateVersion::Old if is_old && overlay.paused && sight.written.is_some() => patched(
+            sight
+                .written
+                .as_ref()
+                .map(|written| given_back(sight, name, written)),
+        ),
+        TemplateVersion::Old if is_old => patched(paused(sight, name, overlay.paused)),
+        TemplateVersion::Old if !overlay.paused && serves_others(sight) => {
+            patched(Some(put_back(sight, held.old)))
+        }
+        // Whatever it carries, no pod of it may be made before the run is back.
+        _ => WorkloadHold {
+            patch: paused(sight, name, true),
+            undo: sight
+                .current
+                .as_ref()
+                .filter(|set| set.wanted > 0 && !sight.others.is_empty())
+                .map(|set| set.name.clone()),
+        },
+    }
+}
+
+/// Pods of more than the old version are there: only a rolling update takes them back without a gap.
+fn serves_others(sight: &Sight) -> bool {
+    sight.current_ready() > 0 || sight.others.len() > 1
+}
+
+fn put_back(sight: &Sight, old: &Value) -> Value {
+    let written = sight.template.to_string();
+    json!({
+        "metadata": {"annotations": {HELD_ANNOTATION: null, WRITTEN_ANNOTATION: written}},
+        "spec": {"paused": null, "template": replacing(&sight.template, old)},
+    })
+}
+
+fn given_back(sight: &Sight, rollout: &str, written: &Value) -> Value {
+    json!({
+        "metadata": {"annotations": {HELD_ANNOTATION: rollout, WRITTEN_ANNOTATION: null}},
+        "spec": {"paused": true, "template": replacing(&sight.template, written)},
+    })
+}
+
+/// The merge patch that pauses a workload for a Rollout; absent = it is.
+#[must_use]
+pub fn pause(sight: &Sight, rollout: &str) -> Option<Value> {
+    paused(sight, rollout, true)
+}
+
+fn paused(sight: &Sight, rollout: &str, wanted: bool) -> Option<Value> {
+    let marked = sight.held_by.as_deref() == Some(rollout);
+    // A pause without our mark is somebody else's.
+    let due = if wanted {
+        !(sight.paused && marked)
+    } else {
+        sight.held_by.is_some()
+    };
+    due.then(|| {
+        let (mark, pause) = if wanted {
+            (json!(rollout), json!(true))
+        } else {
+            (Value::Null, Value::Null)
+        };
+        json!({
+            "metadata": {"annotations": {HELD_ANNOTATION: mark}},
+            "spec": {"paused": pause},
+        })
+    })
+}
+
+/// The merge patch that takes every trace of a Rollout off a workload, with the template that its pods
+/// have: whatever was held off stays off, and the workload is its owner's again. Absent = there is no
+/// trace.
+#[must_use]
+pub fn release(sight: &Sight) -> Option<Value> {
+    if sight.held_by.is_none() && sight.written.is_none() {
+        return None;
+    }
+    let mut patch = json!({"metadata": {"annotations": {
+        HELD_ANNOTATION: null, WRITTEN_ANNOTATION: null,
+    }}});
+    if sight.held_by.is_some() {
+        patch["spec"]["paused"] = Value::Null;
+    }
+    let stable = sight.others.first().filter(|_| sight.current_pods() == 0);
+    if let Some(stable) = stable {
+        patch["spec"]["template"] = replacing(&sight.template, &stable.template);
+    }
+    Some(patch)
+}
+
+/// What a decision is to see of the workload, `view` being what it is. A workload that is held stands
+/// on the version before, however its spec reads.
+#[must_use]
+pub fn decision_view(
+    sight: &Sight,
+    held: Held<'_>,
+    overlay: &Overlay,
+    view: DeploymentView,
+) -> DeploymentView {
+    let template = match overlay.template {
+        TemplateVersion::New if sight.template == *held.new => TemplateVersion::New,
+        TemplateVersion::Old if sight.template == *held.old => TemplateVersion::Old,
+        _ if sight.is_held() && sight.current_pods() == 0 => {
+            return standing(sight, overlay, view);
+        }
+        _ => TemplateVersion::Other,
+    };
+    DeploymentView { template, ..view }
+}
+
+fn standing(sight: &Sight, overlay: &Overlay, view: DeploymentView) -> DeploymentView {
+    let stable = sight.others.first();
+    DeploymentView {
+        template: match overlay.template {
+            TemplateVersion::Old => TemplateVersion::Old,
+            _ => TemplateVersion::Other,
+        },
+        // It is paused for as long as it is held; what is asked is whether the run wants that too.
+        paused: overlay.paused,
+        updated: stable.map_or(0, |set| set.there),
+        revision: stable.map(|set| set.revision.clone()).unwrap_or_default(),
+        ..view
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether an update of a workload is taken over, while no run is under way.
+
+use super::sight::Sight;
+
+/// What is to be done about a workload that no run governs at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It stands on its own template, or nobody's pods could be compared: it is not touched.
+    Rest,
+    /// It changes, and was never seen standing: what it becomes is where everything begins.
+    NotSettled,
+    /// Whoever writes it has paused it themselves.
+    PausedByOthers,
+    /// It carries a new template of which no pod serves: it is paused at once.
+    Catch,
+    /// Pods of the new template were made before the pause, and none of them serves: they are
+    /// taken back.
+    Undo {
+        /// Their ReplicaSet.
+        replica_set: String,
+    },
+    /// The pause is not seen by the Deployment's controller yet, or pods still end.
+    Settling,
+    /// Pods of the new template serve already: the update goes on as Kubernetes does it.
+    Bypassed,
+    /// It is paused, and all its pods are of the version before: a run may begin.
+    Stands,
+    /// It is paused for a version that is no other than that of its pods: it is let go.
+    Release,
+}
+
+/// Tells what is to be done. `known` = it was seen standing before.
+#[must_use]
+pub fn look(sight: &Sight, known: bool) -> Look {
+    let held = sight.held_by.is_some();
+    if sight.others.is_empty() {
+        // Nothing was there before the pods that there are, or nothing is left of it.
+        return if held { Look::Release } else { Look::Rest };
+    }
+    if sight.paused && !held {
+        return Look::PausedByOthers;
+    }
+    if !known && !held {
+        return Look::NotSettled;
+    }
+    if sight.current_ready() > 0 || sight.others.len() > 1 && !held {
+        return Look::Bypassed;
+    }
+    if !sight.paused {
+        return Look::Catch;
+    }
+    match &sight.current {
+        Some(set) if set.wanted > 0 => Look::Undo {
+            replica_set: set.name.clone(),
+        },
+        Some(set) if set.there > 0 => Look::Settling,
+        _ if sight.others.len() > 1 || !sight.is_observed => Look::Settling,
+        _ => Look::Stands,
+    }
+}

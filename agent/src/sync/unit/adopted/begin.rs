@@ -1,0 +1,221 @@
+//! Runs that begin with a change that somebody made in the cluster.
+
+use std::sync::Arc;
+
+use bellwether_agent_core::template_digest::template_digest;
+use bellwether_api::{
+    application::SyncPolicy,
+    bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
+    standing_grant::StandingGrant,
+    status::{Severity, UnitOutcome},
+    sync_record::SyncUnit,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{LATER, Looked, Pass, PassError, RunOf, SOON, Unit, about, memory, waiting};
+use crate::{
+    clock::wall,
+    desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
+    rollout::{self, Live, Scene},
+    sync::{events, goal::TemplateChange},
+};
+
+impl Unit {
+    /// Begins a run with a workload that is held, unless its template failed before.
+    pub(super) async fn begin_adopted(
+        &mut self,
+        unit: &SyncUnit,
+        grant: &StandingGrant,
+        looked: &Looked,
+    ) -> Result<Pass, PassError> {
+        let template = template_digest(&looked.live, &[]);
+        let failed = memory::failed_name(&template, grant.retries);
+        if unit.failed_templates.contains(&failed) {
+            if unit.outcome != Some(UnitOutcome::Failed) {
+                let why = format!(
+                    "the template of {} failed here before: it stays paused with the pods of the \
+                     version before; change it, or retry",
+                    looked.target
+                );
+                self.settle_on(
+                    unit,
+                    UnitOutcome::Failed,
+                    &why,
+                    "FailedRevisionHeld",
+                    Severity::Error,
+                )
+                .await?;
+            }
+            return Ok(Pass::default());
+        }
+        let Some(stable) = looked.sight.others.first() else {
+            return Ok(Pass::again());
+        };
+        let mut new = self.bundle_of(unit, grant, &template).await;
+        let Some(rollout) = new.rollouts.first().cloned() else {
+            return Ok(Pass::default());
+        };
+        let live = Scene::of(&new, &rollout).look(&self.shell.cluster).await?;
+        // A change in between is looked at first.
+        let unchanged = live
+            .workload
+            .as_ref()
+            .is_some_and(|now| now.pointer("/spec/template") == Some(&looked.sight.template));
+        if !unchanged {
+            return Ok(Pass::again());
+        }
+        if let Some(missing) = missing(&new, &rollout, &live) {
+            return Ok(waiting("RouteMissing", missing, LATER));
+        }
+        let objects = captured(&new, &rollout, &live);
+        put(&mut new, objects);
+        if let Some(why) = refusal(&new, &rollout, &template) {
+            self.refuse(unit, &failed, &why).await?;
+            return Ok(Pass::default());
+        }
+        let mut old = new.clone();
+        old.revision = new.revision.saturating_sub(1);
+        retemplate(&mut old, &stable.template);
+        self.store_run(unit, &new, &old, &failed, looked).await
+    }
+
+    /// What a run is made of, but for its objects.
+    async fn bundle_of(
+        &mut self,
+        unit: &SyncUnit,
+        grant: &StandingGrant,
+        template: &str,
+    ) -> Bundle {
+        let last = match &unit.applied_digest {
+            Some(digest) => self.bundle(digest).await.map_or(0, |last| last.revision),
+            None => 0,
+        };
+        Bundle {
+            application: grant.rollout.clone(),
+            release: template.to_owned(),
+            revision: last + 1,
+            run: Uuid::now_v7(),
+            attempt: 1,
+            mode: BundleMode::Rollout,
+            target_namespace: grant.spec.workload.namespace.clone().unwrap_or_default(),
+            create_namespace: false,
+            components: Vec::new(),
+            rollouts: vec![BundleRollout {
+                name: grant.rollout.name.clone(),
+                spec: grant.spec.clone(),
+            }],
+            sync: SyncPolicy::default(),
+            metrics: grant.metrics.clone(),
+        }
+    }
+
+    /// Remembers that a template cannot be brought in as the plan says.
+    async fn refuse(&self, unit: &SyncUnit, failed: &str, why: &str) -> Result<(), PassError> {
+        self.settle_on(unit, UnitOutcome::Failed, why, "Refused", Severity::Error)
+            .await?;
+        self.remember(|unit| memory::mark(unit, failed)).await?;
+        Ok(())
+    }
+
+    /// Stores what a run begins from and what it brings in; with that the run has begun.
+    async fn store_run(
+        &mut self,
+        unit: &SyncUnit,
+        new: &Bundle,
+        old: &Bundle,
+        failed: &str,
+        looked: &Looked,
+    ) -> Result<Pass, PassError> {
+        let (Some(new_blob), Some(old_blob)) = (packed(new), packed(old)) else {
+            let why = format!(
+                "what belongs to {} is more than the {MAX_PACKED_BYTES} bytes that can be stored",
+                looked.target
+            );
+            self.refuse(unit, failed, &why).await?;
+            return Ok(Pass::default());
+        };
+        let (digest, previous) = (hex::encode(new_blob.digest), hex::encode(old_blob.digest));
+        let desired = self.shell.desired.clone();
+        desired
+            .update_naming(&self.key, &old_blob, |unit| {
+                unit.applied_digest = Some(previous.clone());
+            })
+            .await?;
+        let of = RunOf {
+            run: new.run,
+            attempt: new.attempt,
+        };
+        let message = format!(
+            "change {} of {} comes in by its rollout",
+            new.revision, looked.target
+        );
+        let news = about(&looked.target, "RolloutStarted", message);
+        let at = wall();
+        desired
+            .update_naming(&self.key, &new_blob, |unit| {
+                memory::begin(unit, &digest, &previous);
+                events::push(unit, of, at, &news);
+            })
+            .await?;
+        self.bundles.insert(digest, Arc::new(new.clone()));
+        self.bundles.insert(previous, Arc::new(old.clone()));
+        Ok(Pass {
+            wake_in: Some(SOON),
+            ..Pass::again()
+        })
+    }
+}
+
+fn captured(bundle: &Bundle, rollout: &BundleRollout, live: &Live) -> Vec<Value> {
+    // Which Services select the workload's pods is known by its labels, which come with it.
+    let mut seen = bundle.clone();
+    put(&mut seen, live.workload.iter().cloned().collect());
+    rollout::captured(&Scene::of(&seen, rollout), live)
+}
+
+fn put(bundle: &mut Bundle, objects: Vec<Value>) {
+    bundle.components = vec![BundleComponent {
+        name: "live".to_owned(),
+        objects,
+    }];
+}
+
+fn missing(bundle: &Bundle, rollout: &BundleRollout, live: &Live) -> Option<String> {
+    let scene = Scene::of(bundle, rollout);
+    let route = scene
+        .routes
+        .iter()
+        .zip(&live.routes)
+        .find(|(_, found)| found.is_none())?;
+    Some(format!("{} does not exist", route.0.target))
+}
+
+fn refusal(bundle: &Bundle, rollout: &BundleRollout, template: &str) -> Option<String> {
+    let changes = [TemplateChange {
+        rollout: rollout.name.clone(),
+        digest: template.to_owned(),
+    }];
+    rollout::refusals(bundle, &changes).into_iter().next()
+}
+
+/// Gives the workload of a captured bundle another template.
+fn retemplate(bundle: &mut Bundle, template: &Value) {
+    let workload = bundle
+        .components
+        .iter_mut()
+        .flat_map(|component| &mut component.objects)
+        .next();
+    if let Some(workload) = workload {
+        workload["spec"]["template"] = template.clone();
+    }
+}
+
+fn packed(bundle: &Bundle) -> Option<CommitBlob> {
+    let bytes = serde_json::to_vec(bundle).ok()?;
+    let zstd = pack(&bytes).ok()?;
+    (zstd.len() <= MAX_PACKED_BYTES).then(|| CommitBlob {
+        digest: digest_of(&bytes),
+        zstd,
+    })
+}

@@ -1,0 +1,80 @@
+//! What is reported of a workload that somebody else delivers.
+
+use bellwether_api::{
+    status::{Health, Phase, TrackSummary, UnitOutcome, UnitStatus},
+    sync_record::SyncUnit,
+};
+
+use super::{Adopted, Unit};
+
+impl Unit {
+    pub(in super::super) fn adopted_status(
+        &self,
+        unit: &SyncUnit,
+        adopted: &Adopted,
+    ) -> UnitStatus {
+        let rollouts: Vec<TrackSummary> = if unit.running_digest.is_some() {
+            self.runs
+                .values()
+                .filter_map(|run| run.summary().cloned())
+                .collect()
+        } else {
+            unit.finished_rollouts.clone()
+        };
+        let outcome = outcome(unit, &rollouts);
+        // After a run its change is still what was looked at last.
+        let change = unit
+            .running_digest
+            .as_ref()
+            .or(unit.applied_digest.as_ref());
+        let change = change.and_then(|digest| self.bundles.get(digest));
+        let acked = self.shell.reports.acked_event(&self.key);
+        let health = adopted
+            .workload
+            .as_ref()
+            .map_or(Health::Unknown, |workload| workload.health);
+        UnitStatus {
+            application: self.application.clone(),
+            digest: unit.digest.clone().unwrap_or_default(),
+            generation: unit.generation,
+            run: change.map_or_else(uuid::Uuid::nil, |change| change.run),
+            attempt: change.map_or(0, |change| change.attempt),
+            release: change
+                .map(|change| change.release.clone())
+                .unwrap_or_default(),
+            outcome,
+            reason: unit.reason.clone(),
+            applied_release: None,
+            health,
+            objects: adopted.workload.iter().cloned().collect(),
+            object_count: u32::from(adopted.workload.is_some()),
+            waiting_on: self.waits(outcome, &rollouts),
+            rollouts,
+            events: unit
+                .events
+                .iter()
+                .filter(|event| event.seq > acked)
+                .cloned()
+                .collect(),
+            executed: self.executed(),
+            orphans: Vec::new(),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
+    if unit.running_digest.is_none() {
+        return match unit.digest {
+            Some(_) => unit.outcome.unwrap_or(UnitOutcome::Progressing),
+            None if unit.objects.is_empty() => UnitOutcome::Succeeded,
+            None => UnitOutcome::Removing,
+        };
+    }
+    let returns = |track: &TrackSummary| matches!(track.phase, Phase::RollingBack | Phase::Failed);
+    match unit.digest {
+        None => UnitOutcome::Removing,
+        Some(_) if rollouts.iter().any(returns) => UnitOutcome::RollingBack,
+        Some(_) => UnitOutcome::Progressing,
+    }
+}

@@ -1,0 +1,16 @@
+//! Rollouts of workloads that the hub does not deliver: what clusters are granted, what humans say to
+//! their runs, and what is shown of them.
+//!
+//! There is no release and no run of the hub's: whoever changes the workload in a cluster starts a run
+//! there. The grant stands until its record goes; commands travel with it.
+
+mod act;
+mod grant;
+mod view;
+
+pub use act::{Refusal, Said, act};
+pub use grant::{GrantInput, grant};
+pub use view::{StandingCluster, view};
+
+#[cfg(test)]
+mod tests;

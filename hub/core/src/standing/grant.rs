@@ -1,0 +1,53 @@
+use bellwether_api::{
+    fleet::FleetDefaults, reference::NamespacedName, rollout::RolloutSpec,
+    standing_grant::StandingGrant,
+};
+
+use crate::{
+    placement::ClusterFacts,
+    release::{TemplateError, Templates, fill},
+};
+
+/// What a grant is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantInput<'a> {
+    /// The Rollout.
+    pub rollout: &'a NamespacedName,
+    /// Its record's spec.
+    pub spec: &'a RolloutSpec,
+    /// The cluster.
+    pub cluster: &'a ClusterFacts,
+    /// Defaults of the destination's fleet; empty without a fleet.
+    pub fleet: &'a FleetDefaults,
+    /// Every metric template.
+    pub templates: &'a Templates,
+    /// What the cluster is granted now; absent = nothing.
+    pub before: Option<&'a StandingGrant>,
+}
+
+/// Makes what a cluster is granted: the plan with its defaults, and whatever was commanded there.
+///
+/// # Errors
+/// A metric names a template that is missing or does not fit.
+pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
+    let mut spec = input.spec.clone();
+    // Where it goes is the hub's matter: a cluster more changes nothing for the others.
+    spec.destination = None;
+    if spec.traffic.is_empty() && spec.service.is_some() {
+        spec.traffic.clone_from(&input.fleet.traffic);
+    }
+    for metric in &mut spec.analysis.metrics {
+        *metric = fill(metric, &input.rollout.namespace, input.templates)?;
+    }
+    Ok(StandingGrant {
+        rollout: input.rollout.clone(),
+        spec,
+        metrics: input
+            .cluster
+            .metrics
+            .clone()
+            .or_else(|| input.fleet.metrics.clone()),
+        retries: input.before.map_or(0, |before| before.retries),
+        command: input.before.and_then(|before| before.command.clone()),
+    })
+}

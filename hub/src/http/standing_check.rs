@@ -1,0 +1,234 @@
+//! Whether Rollouts without an application fit what the hub holds: one workload has one Rollout, and
+//! nobody else delivers it from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    application::{ApplicationSpec, Destination},
+    document::{Document, FieldPath, closest},
+    fleet::FleetSpec,
+    rollout::RolloutSpec,
+    validate::{fleet_traffic, governs_same, manifests_of},
+};
+use bellwether_hub_core::placement::{ClusterFacts, PlacementError, place};
+use bellwether_store::{
+    StoreError, Tx,
+    clusters::{self, ClusterState},
+    records::{self, RecordKey, RecordKind},
+};
+use uuid::Uuid;
+
+use super::{
+    apply::namespace_of,
+    references::{Checked, finding, specs},
+};
+
+/// What the hub holds, as the transaction sees it.
+struct Held {
+    fleets: BTreeMap<String, FleetSpec>,
+    clusters: Vec<ClusterFacts>,
+    rollouts: Vec<(RecordKey, RolloutSpec)>,
+    applications: Vec<(RecordKey, ApplicationSpec)>,
+}
+
+/// Checks every Rollout without an application against the others and against the applications,
+/// where one of the two is written.
+///
+/// # Errors
+/// The database fails.
+pub async fn check(
+    tx: &mut Tx,
+    documents: &[Document],
+    default_namespace: &str,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let concerns = |one: &Document| matches!(one, Document::Application(_) | Document::Rollout(_));
+    if !documents.iter().any(concerns) {
+        return Ok(());
+    }
+    let rollouts: Vec<(RecordKey, RolloutSpec)> = records::standing_in(tx)
+        .await?
+        .into_iter()
+        .filter_map(|record| Some((record.key, serde_json::from_value(record.spec).ok()?)))
+        .collect();
+    if rollouts.is_empty() {
+        return Ok(());
+    }
+    let fleets = specs::<FleetSpec>(tx, RecordKind::Fleet, None).await?;
+    let held = Held {
+        fleets: fleets
+            .into_iter()
+            .map(|(key, spec)| (key.name, spec))
+            .collect(),
+        clusters: facts(tx).await?,
+        applications: specs(tx, RecordKind::Application, None).await?,
+        rollouts,
+    };
+    for document in documents {
+        let namespace = namespace_of(document, default_namespace);
+        match document {
+            Document::Rollout(object) if object.spec.destination.is_some() => {
+                held.check_rollout(object, &namespace, checked);
+            }
+            Document::Application(object) => {
+                held.check_application(object, &namespace, checked);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Held {
+    fn check_rollout(
+        &self,
+        object: &bellwether_api::document::Object<RolloutSpec>,
+        namespace: &str,
+        checked: &mut Checked,
+    ) {
+        let (spec, name) = (&object.spec, &object.metadata.name);
+        let mut error = |path: FieldPath, message: String, meant: Option<&str>| {
+            checked
+                .errors
+                .push(finding(&object.source, path, message, meant));
+        };
+        let Some(destination) = &spec.destination else {
+            return;
+        };
+        if let Err(failed) = self.placed(destination) {
+            let fleets = self.fleets.keys().map(String::as_str);
+            let meant = match &failed {
+                PlacementError::NoSuchFleet { name } => closest(name, fleets),
+                PlacementError::Empty => None,
+            };
+            let path = FieldPath::spec().key("destination");
+            error(path, failed.to_string(), meant);
+            return;
+        }
+        let fleet = destination
+            .fleet
+            .as_ref()
+            .and_then(|fleet| self.fleets.get(fleet));
+        if let Some(fleet) = fleet {
+            for lack in fleet_traffic(spec, &fleet.defaults.traffic).errors {
+                let message = format!("the fleet's default {}", lack.message);
+                error(FieldPath::spec().key("traffic"), message, None);
+            }
+        }
+        let path = FieldPath::spec().key("workload");
+        for (key, other) in &self.rollouts {
+            let is_self = key.namespace == namespace && key.name == *name;
+            if !is_self && same_workload(spec, other) && self.meet(destination, other) {
+                let message = format!(
+                    "rollout {}/{} governs the same workload in a cluster of both",
+                    key.namespace, key.name
+                );
+                error(path.clone(), message, None);
+            }
+        }
+        for (key, application) in &self.applications {
+            if key.namespace == namespace && key.name == *name {
+                let message = format!(
+                    "an application is called {name:?} too; what is said to the \
+                     one must not reach the other"
+                );
+                error(FieldPath::metadata("name"), message, None);
+            }
+            if self.delivers(application, spec) {
+                let message = format!(
+                    "application {}/{} delivers this workload to a cluster of both; name it in \
+                     spec.application instead of a destination",
+                    key.namespace, key.name
+                );
+                error(path.clone(), message, None);
+            }
+        }
+    }
+
+    fn check_application(
+        &self,
+        object: &bellwether_api::document::Object<ApplicationSpec>,
+        namespace: &str,
+        checked: &mut Checked,
+    ) {
+        for (key, rollout) in &self.rollouts {
+            let same_name = key.namespace == namespace && key.name == object.metadata.name;
+            let (path, message) = if same_name {
+                (
+                    FieldPath::metadata("name"),
+                    format!(
+                        "a rollout without an application is called {:?} too",
+                        key.name
+                    ),
+                )
+            } else if self.delivers(&object.spec, rollout) {
+                (
+                    FieldPath::spec().key("components"),
+                    format!(
+                        "rollout {}/{} governs {} {}, as somebody else delivers it, in a cluster of \
+                         both; delete it first",
+                        key.namespace, key.name, rollout.workload.kind, rollout.workload.name
+                    ),
+                )
+            } else {
+                continue;
+            };
+            checked
+                .errors
+                .push(finding(&object.source, path, message, None));
+        }
+    }
+
+    fn delivers(&self, application: &ApplicationSpec, rollout: &RolloutSpec) -> bool {
+        let renders = manifests_of(application)
+            .iter()
+            .any(|manifest| governs_same(rollout, manifest));
+        renders && self.meet(&application.destination, rollout)
+    }
+
+    /// Tells whether a cluster is in both destinations.
+    fn meet(&self, destination: &Destination, rollout: &RolloutSpec) -> bool {
+        let ours = self.placed(destination).unwrap_or_default();
+        let theirs = rollout
+            .destination
+            .as_ref()
+            .and_then(|destination| self.placed(destination).ok())
+            .unwrap_or_default();
+        !ours.is_disjoint(&theirs)
+    }
+
+    fn placed(&self, destination: &Destination) -> Result<BTreeSet<Uuid>, PlacementError> {
+        let fleet = destination
+            .fleet
+            .as_ref()
+            .and_then(|name| self.fleets.get(name));
+        let placement = place(destination, fleet, &self.clusters)?;
+        Ok(placement.clusters.iter().map(|one| one.id).collect())
+    }
+}
+
+fn same_workload(one: &RolloutSpec, other: &RolloutSpec) -> bool {
+    let place = |spec: &RolloutSpec| {
+        let workload = &spec.workload;
+        (
+            workload.kind.clone(),
+            workload.namespace.clone(),
+            workload.name.clone(),
+        )
+    };
+    place(one) == place(other)
+}
+
+async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
+    let found = clusters::list_in(tx).await?;
+    Ok(found
+        .into_iter()
+        .filter(|cluster| cluster.state != ClusterState::Revoked)
+        .map(|cluster| ClusterFacts {
+            id: cluster.id,
+            name: cluster.name,
+            labels: cluster.labels,
+            metrics: None,
+        })
+        .collect())
+}

@@ -1,0 +1,122 @@
+//! Rollouts of workloads that the hub does not deliver.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Hub, application, eventually, fleet};
+
+fn standing(name: &str, cluster: &str) -> String {
+    format!(
+        "apiVersion: bellwether.dev/v1alpha1
+kind: Rollout
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  destination: {{clusters: [{cluster}]}}
+  workload: {{apiVersion: apps/v1, kind: Deployment, name: web, namespace: default}}
+  strategy: {{canary: {{stepWeight: 10, maxWeight: 50}}}}
+  analysis: {{skip: true}}
+"
+    )
+}
+
+#[tokio::test]
+async fn each_cluster_of_the_destination_is_granted_it_until_it_goes() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    for cluster in ["eu-1", "eu-2"] {
+        hub.announce(cluster, &json!({})).await;
+    }
+    admin.applied(&standing("web", "eu-1")).await;
+    let path = "/api/v1/rollouts/shop/web/status";
+    let view = eventually("the grant", async || {
+        let answer = admin.get(path).await;
+        (answer.status == StatusCode::OK && answer.body["total"] == 1).then_some(answer.body)
+    })
+    .await;
+    let cluster = &view["waves"][0]["clusters"][0];
+    assert_eq!(
+        (&cluster["name"], &cluster["state"]),
+        (&json!("eu-1"), &json!("Unreachable"))
+    );
+    assert_eq!(view["waitingOn"][0]["reason"], "ClusterUnreachable");
+    admin.applied(&standing("web", "eu-2")).await;
+    eventually("the other cluster", async || {
+        let view = admin.get(path).await.body;
+        let clusters = &view["waves"][0]["clusters"];
+        (view["total"] == 1 && clusters[0]["name"] == "eu-2").then_some(())
+    })
+    .await;
+    let deleted = admin.delete("/api/v1/namespaces/shop/rollouts/web").await;
+    assert_eq!(deleted.status, StatusCode::OK, "{deleted:?}");
+    assert_eq!(admin.get(path).await.status, StatusCode::NOT_FOUND);
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn one_workload_has_one_rollout_and_one_who_delivers_it() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    for cluster in ["eu-1", "eu-2"] {
+        hub.announce(cluster, &json!({})).await;
+    }
+    admin.applied(&standing("one", "eu-1")).await;
+    let refused = |answer: &crate::harness::Answer| -> String {
+        assert_eq!(
+            answer.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{answer:?}"
+        );
+        let error = &answer.body["errors"][0];
+        format!("{}: {}", error["path"], error["detail"]).replace('"', "")
+    };
+    let second = refused(&admin.apply(&standing("two", "eu-1")).await);
+    assert!(
+        second.contains("spec.workload") && second.contains("rollout shop/one governs the same"),
+        "{second}"
+    );
+    // In another cluster it is another workload.
+    admin.applied(&standing("two", "eu-2")).await;
+    let shop = [fleet("all"), application("shop", "shop", "all", "web:1")].join("---\n");
+    let delivered = refused(&admin.apply(&shop).await);
+    assert!(
+        delivered.contains("spec.components") && delivered.contains("rollout shop/one governs"),
+        "{delivered}"
+    );
+    let named = standing("three", "nowhere").replace("name: web, ", "name: other, ");
+    let named = admin.applied(&named).await;
+    assert_eq!(named["objects"][0]["result"], "created");
+    let unknown = standing("four", "eu-1").replace("{clusters: [eu-1]}", "{fleet: non}");
+    let unknown = refused(&admin.apply(&unknown).await);
+    assert!(unknown.contains("there is no fleet"), "{unknown}");
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_word_to_nobody_is_refused() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    hub.announce("eu-1", &json!({})).await;
+    admin.applied(&standing("web", "eu-1")).await;
+    let path = "/api/v1/rollouts/shop/web/actions";
+    let say = async |body: serde_json::Value| admin.post(path, &body).await;
+    eventually("the grant", async || {
+        let answer = say(json!({"type": "approve"})).await;
+        let known = answer.detail().contains("eu-1: no run is under way there");
+        (answer.status == StatusCode::CONFLICT && known).then_some(())
+    })
+    .await;
+    let retry = say(json!({"type": "retry"})).await;
+    assert!(
+        retry.detail().contains("no change failed there"),
+        "{retry:?}"
+    );
+    let wave = say(json!({"type": "approve", "wave": "all"})).await;
+    assert_eq!(wave.status, StatusCode::UNPROCESSABLE_ENTITY, "{wave:?}");
+    let nowhere = say(json!({"type": "abort", "cluster": "us-1"})).await;
+    assert_eq!(
+        nowhere.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{nowhere:?}"
+    );
+    hub.running.stop().await;
+}
