@@ -49,6 +49,8 @@ fn names_of_workload_service_and_route_are_independent() {
         replicas: None,
         split: Split::by_weight(Weight::new(25).expect("a weight")),
         canary: Some(CanaryWant { replicas: 1 }),
+        in_place: bellwether_agent_core::machine::InPlaceWant::default(),
+        least_replicas: None,
     };
     let routes = [GovernedRoute {
         provider: Provider::HttpRoute,
@@ -58,12 +60,14 @@ fn names_of_workload_service_and_route_are_independent() {
             apex: "basket".into(),
             canary: canary_name("basket"),
             rules: Vec::new(),
+            destination_rule: None,
         },
     }];
     let governed = Governed {
         workload: &workload,
         old_template: Some(&old),
         routes: &routes,
+        adapter: None,
         overlay: &overlay,
     };
     let held = effective(&objects(), &[governed]);

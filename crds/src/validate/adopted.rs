@@ -34,6 +34,30 @@ pub(super) fn check(
              is whoever's who writes them; use Surge",
         );
     }
+    if rollout.strategy.batch.is_some() {
+        findings.error(
+            &path.key("strategy").key("batch"),
+            "updates in place are not supported for workloads that the hub does not deliver; use \
+             canary",
+        );
+    }
+    for (index, traffic) in rollout.traffic.iter().enumerate() {
+        let at = path.key("traffic").index(index);
+        let istio = traffic.istio.as_ref();
+        if istio.is_some_and(|istio| istio.destination_rule.is_some()) {
+            findings.error(
+                &at.key("istio").key("destinationRule"),
+                "it is not copied for workloads that the hub does not deliver; leave it out",
+            );
+        }
+        if traffic.none.is_some() {
+            findings.error(
+                &at.key("none"),
+                "shares by pods are not supported for workloads that the hub does not deliver; use a \
+                 provider that routes",
+            );
+        }
+    }
     if rollout.on_deletion == OnDeletion::Complete {
         findings.error(
             &path.key("onDeletion"),

@@ -230,6 +230,7 @@ fn answer(app: &App, request: &ActionRequest, by: &str, sent: &[String]) -> Acti
             step: request.step,
             weight: request.weight,
             replicas: request.replicas,
+            to_revision: None,
             reason: request.reason.clone(),
         },
         by: by.to_owned(),

@@ -44,6 +44,12 @@ pub(super) fn conflict(turn: &Turn<'_>) -> Option<String> {
         let names = names.join(" and ");
         return Some(format!("{names} both scale {workload}; leave one"));
     }
+    if turn.grant.plan.destination.is_some() && !names.is_empty() {
+        return Some(format!(
+            "{} scales {workload}, which the hub does not deliver: that is not supported",
+            names[0]
+        ));
+    }
     if turn.by_pods() && !names.is_empty() {
         return Some(format!(
             "{} scales {workload}, whose pods are the share of its traffic; use a provider that routes",

@@ -1,7 +1,7 @@
 //! Requests about one very object, or about its metadata alone.
 
 use bellwether_api::reference::ObjectRef;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, ROLLOUT_MANAGER, SYNC_MANAGER, merge::gone_is_none, within};

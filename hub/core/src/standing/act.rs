@@ -30,6 +30,11 @@ pub enum Refusal {
     /// Nothing failed there.
     #[error("no change failed there")]
     NothingFailed,
+    /// Whoever delivers the workload says what runs.
+    #[error(
+        "the hub makes no releases of a workload that somebody else delivers: deliver the version that is wanted, or abort the run"
+    )]
+    NoReleases,
     /// Too much was said already.
     #[error("{MAX_QUEUED} commands wait there already")]
     Full,
@@ -45,6 +50,9 @@ pub fn act(
     said: Said<'_>,
 ) -> Result<StandingGrant, Refusal> {
     let mut next = grant.clone();
+    if matches!(said.verb, ActionVerb::Rollback | ActionVerb::Finish) {
+        return Err(Refusal::NoReleases);
+    }
     if said.verb == ActionVerb::Retry {
         if status.is_none_or(|status| status.outcome != UnitOutcome::Failed) {
             return Err(Refusal::NothingFailed);
@@ -86,6 +94,7 @@ pub fn act(
         ActionVerb::SetWeight => queue(&mut command, status, Verb::SetWeight, said)?,
         ActionVerb::Resume => queue(&mut command, status, Verb::Resume, said)?,
         ActionVerb::Retry => return Err(Refusal::NothingFailed),
+        ActionVerb::Rollback | ActionVerb::Finish => return Err(Refusal::NoReleases),
     }
     next.command = Some(command);
     Ok(next)

@@ -65,6 +65,7 @@ pub fn view(
             .unwrap_or_default(),
         from_revision: None,
         from_version: String::new(),
+        restores: None,
         state,
         message: String::new(),
         done,

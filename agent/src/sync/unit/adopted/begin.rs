@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellwether_agent_core::template_digest::template_digest;
+use bellwether_agent_core::{template_digest::template_digest, tracked_config::Revision};
 use bellwether_api::{
     application::SyncPolicy,
     bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
@@ -29,7 +29,11 @@ impl Unit {
         grant: &StandingGrant,
         looked: &Looked,
     ) -> Result<Pass, PassError> {
-        let template = template_digest(&looked.live, &[]);
+        let template = template_digest(&Revision {
+            workload: Some(&looked.live),
+            objects: &[],
+            default_namespace: "",
+        });
         let failed = memory::failed_name(&template, grant.retries);
         if unit.failed_templates.contains(&failed) {
             if unit.outcome != Some(UnitOutcome::Failed) {
