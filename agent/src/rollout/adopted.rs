@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
-    adopted::{Held, Sight, laid, without_split, workload_hold},
+    adopted::{HELD_ANNOTATION, Held, Sight, laid, without_split, workload_hold},
     names::HASH_LABEL,
     restore::handing_back,
     selection::selects,
@@ -224,9 +224,7 @@ impl Run {
             .iter()
             .filter(|service| self.state.pinned.contains(&views::name(service)));
         let is_free = |workload: &&Value| {
-            views::string_map(workload, "/metadata/annotations")
-                .get(bellwether_agent_core::adopted::HELD_ANNOTATION)
-                .is_none()
+            !views::string_map(workload, "/metadata/annotations").contains_key(HELD_ANNOTATION)
         };
         let workload = live.workload.iter().filter(is_free);
         let objects = services.chain(live.routes.iter().flatten()).chain(workload);

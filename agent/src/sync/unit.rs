@@ -225,7 +225,8 @@ impl Unit {
         }
         self.forget_bundles(&unit);
         if self.adopted.is_some() {
-            return self.pass_adopted(&unit).await;
+            // On the heap: every unit's passes would need the stack of the deepest one.
+            return Box::pin(self.pass_adopted(&unit)).await;
         }
         let goal = goal(&unit);
         match goal {

@@ -152,9 +152,7 @@ fn suspend_then_rollback(scene: &Scene) -> Result<()> {
 /// The record says v2 still; what runs instead, and why, stands beside it.
 fn reads_as_rolled_back(scene: &Scene) -> Result<()> {
     ensure!(scene.run(&scene.name)?.revision == 4, "a release followed");
-    let shown = scene
-        .cli
-        .json(&["get", "application", &scene.name, "-o", "json"])?;
+    let shown = scene.cli.json(&["get", "application", &scene.name])?;
     let condition = shown["status"]["conditions"]
         .as_array()
         .into_iter()
@@ -184,7 +182,7 @@ fn events_in_order(scene: &Scene) -> Result<()> {
     scene.cluster_state(2, ClusterPhase::Succeeded)?;
     let told = scene
         .cli
-        .json(&["events", &format!("rollout/{}", scene.name), "-o", "json"])?;
+        .json(&["events", &format!("rollout/{}", scene.name)])?;
     let items = told["items"].as_array().context("events")?;
     let own: Vec<&serde_json::Value> = items
         .iter()

@@ -72,13 +72,12 @@ impl Unit {
             None => None,
         };
         if let (Some(running), Some(previous)) = (&unit.running_digest, &unit.applied_digest) {
-            return self
-                .drive_adopted(unit, grant.as_deref(), running, previous)
-                .await;
+            let driven = self.drive_adopted(unit, grant.as_deref(), running, previous);
+            return Box::pin(driven).await;
         }
         self.dirty = Dirty::default();
         match grant {
-            Some(grant) => self.rest(unit, &grant).await,
+            Some(grant) => Box::pin(self.rest(unit, &grant)).await,
             None => self.let_workload_go(unit).await,
         }
     }
@@ -166,7 +165,7 @@ impl Unit {
         match look(&looked.sight, memory::is_known(unit)) {
             Look::Catch => self.catch(grant, looked).await,
             Look::Undo { replica_set } => self.take_back(target, &replica_set).await,
-            Look::Stands => self.begin_adopted(unit, grant, looked).await,
+            Look::Stands => Box::pin(self.begin_adopted(unit, grant, looked)).await,
             Look::Release => {
                 self.free(looked).await?;
                 let message = format!("{target} has the template of its pods again");

@@ -60,7 +60,8 @@ impl Unit {
         let Some(rollout) = new.rollouts.first().cloned() else {
             return Ok(Pass::default());
         };
-        let live = Scene::of(&new, &rollout).look(&self.shell.cluster).await?;
+        let scene = Scene::of(&new, &rollout);
+        let live = Box::pin(scene.look(&self.shell.cluster)).await?;
         // A change in between is looked at first.
         let unchanged = live
             .workload

@@ -44,7 +44,7 @@ impl Unit {
         };
         self.listen(run.interests());
         let handed_back = run.is_over();
-        let driven = self.decide_adopted(grant, &versions, &mut run).await;
+        let driven = Box::pin(self.decide_adopted(grant, &versions, &mut run)).await;
         self.runs.insert(name, run);
         self.take_over_events().await?;
         let over = self.runs.values().all(Run::is_over);
@@ -71,14 +71,14 @@ impl Unit {
     ) -> Result<bool, PassError> {
         let cluster = Arc::clone(&self.shell.cluster);
         let dirty = std::mem::take(&mut self.dirty);
-        let mut live = run.scene.look(&cluster).await?;
+        let mut live = Box::pin(run.scene.look(&cluster)).await?;
         let end = ending(grant, versions, run, &live);
         run.refresh(&versions.new, command(grant, versions), end)
             .await?;
         let mut users = as_users(run, versions, &live);
-        let laying = run.lay(&cluster, &users, &live, &dirty).await?;
+        let laying = Box::pin(run.lay(&cluster, &users, &live, &dirty)).await?;
         if laying.wrote {
-            live = run.scene.look(&cluster).await?;
+            live = Box::pin(run.scene.look(&cluster)).await?;
             users = as_users(run, versions, &live);
         }
         let workload = run.scene.workload.clone();
@@ -87,9 +87,8 @@ impl Unit {
             run.hand_back(&cluster, &versions.old, &live).await?;
             return Ok(true);
         }
-        let tick = self
-            .tick(versions, &users, run, &live, &laying.carried)
-            .await?;
+        let tick = self.tick(versions, &users, run, &live, &laying.carried);
+        let tick = Box::pin(tick).await?;
         Ok(tick == Tick::Moved || laying.wrote)
     }
 

@@ -21,13 +21,14 @@ impl Unit {
         } else {
             unit.finished_rollouts.clone()
         };
-        let outcome = outcome(unit, &rollouts);
-        // After a run its change is still what was looked at last.
-        let change = unit
+        let outcome = outcome(unit, &rollouts, !self.waiting_on.is_empty());
+        // After a run its change is still the one that was brought in last.
+        let last = unit
             .running_digest
             .as_ref()
             .or(unit.applied_digest.as_ref());
-        let change = change.and_then(|digest| self.bundles.get(digest));
+        let last = last.and_then(|digest| self.bundles.get(digest));
+        let running = last.filter(|_| unit.running_digest.is_some());
         let acked = self.shell.reports.acked_event(&self.key);
         let health = adopted
             .workload
@@ -37,9 +38,9 @@ impl Unit {
             application: self.application.clone(),
             digest: unit.digest.clone().unwrap_or_default(),
             generation: unit.generation,
-            run: change.map_or_else(uuid::Uuid::nil, |change| change.run),
-            attempt: change.map_or(0, |change| change.attempt),
-            release: change
+            run: running.map_or_else(uuid::Uuid::nil, |change| change.run),
+            attempt: running.map_or(0, |change| change.attempt),
+            release: last
                 .map(|change| change.release.clone())
                 .unwrap_or_default(),
             outcome,
@@ -63,9 +64,13 @@ impl Unit {
     }
 }
 
-fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary]) -> UnitOutcome {
+/// `waits` = the last look at the workload found something unfinished.
+fn outcome(unit: &SyncUnit, rollouts: &[TrackSummary], waits: bool) -> UnitOutcome {
     if unit.running_digest.is_none() {
         return match unit.digest {
+            Some(_) if waits && unit.outcome == Some(UnitOutcome::Succeeded) => {
+                UnitOutcome::Progressing
+            }
             Some(_) => unit.outcome.unwrap_or(UnitOutcome::Progressing),
             None if unit.objects.is_empty() => UnitOutcome::Succeeded,
             None => UnitOutcome::Removing,
