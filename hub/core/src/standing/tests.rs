@@ -110,6 +110,7 @@ fn a_word_reaches_the_run_that_is_under_way_and_no_other() {
             id,
             outcome: CommandOutcome::Executed,
             message: String::new(),
+            rollout: String::new(),
         })
         .collect();
     let third = act(&second, Some(&running), approve).expect("it runs");
