@@ -95,7 +95,8 @@ fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncPolicy {
-    /// Deletes objects that a release no longer has, adopted ones included.
+    /// Deletes objects that a release no longer has, adopted ones included, once the release has
+    /// succeeded.
     #[serde(default = "default_true")]
     pub prune: bool,
     /// What happens when somebody changes an object in the cluster.
