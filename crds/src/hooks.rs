@@ -150,7 +150,7 @@ pub enum LoadProtocol {
     #[default]
     #[serde(rename = "HTTP1")]
     Http1,
-    /// HTTP/2 without TLS, with prior knowledge (h2c). Not supported yet.
+    /// HTTP/2 without TLS, with prior knowledge (h2c).
     #[serde(rename = "HTTP2")]
     Http2,
 }
