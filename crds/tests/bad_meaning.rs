@@ -724,6 +724,7 @@ fn loads() {
       - {name: much, load: {rate: 5000, concurrency: 0, duration: 0s, url: 'https://web/', method: get}}
       - {type: PreRollout, name: early, load: {headers: {'a b': c}}}
       - {name: cmd, metadata: {cmd: 'hey http://web/'}}
+      - {name: two, load: {protocol: HTTP2}}
       analysis: {metrics:",
         )],
         &[
@@ -739,6 +740,8 @@ fn loads() {
             "17:58 spec.components[0].rollout.hooks[2].load.headers[\"a b\"]: a header has a name of \
              letters, digits and dashes, and a printable value",
             "18:21 spec.components[0].rollout.hooks[3].metadata: nothing is posted for a load",
+            "19:28 spec.components[0].rollout.hooks[4].load.protocol: load over HTTP2 is not supported \
+             by this version of Bellwether; use HTTP1",
         ],
     );
 }

@@ -312,22 +312,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_protocols_carry_method_path_and_headers() {
-        for (protocol, version) in [
-            ("HTTP1", http::Version::HTTP_11),
-            ("HTTP2", http::Version::HTTP_2),
-        ] {
-            let (address, seen) = server().await;
-            let load = load(json!({
-                "rate": 200, "method": "HEAD", "headers": {"x-load": "yes"}, "protocol": protocol,
-            }));
-            let generator = LoadGenerator::start(load, target(&address));
-            until_answered(&generator, 5).await;
-            assert_eq!(generator.counted().1, 0, "{protocol}");
-            let first = seen.lock().expect("no test panics here")[0].clone();
-            let expected = (version, "HEAD".into(), "/cart".into(), Some("yes".into()));
-            assert_eq!(first, expected);
-        }
+    async fn requests_carry_method_path_and_headers() {
+        let (address, seen) = server().await;
+        let load = load(json!({
+            "rate": 200, "method": "HEAD", "headers": {"x-load": "yes"},
+        }));
+        let generator = LoadGenerator::start(load, target(&address));
+        until_answered(&generator, 5).await;
+        assert_eq!(generator.counted().1, 0);
+        let first = seen.lock().expect("no test panics here")[0].clone();
+        let version = http::Version::HTTP_11;
+        let expected = (version, "HEAD".into(), "/cart".into(), Some("yes".into()));
+        assert_eq!(first, expected);
     }
 
     #[tokio::test]
