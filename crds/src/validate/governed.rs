@@ -58,13 +58,7 @@ pub(super) fn check(
     else {
         return;
     };
-    autoscalers(
-        findings,
-        &path.key("instances"),
-        rollout,
-        workload,
-        &manifests,
-    );
+    autoscalers(findings, path, rollout, workload, &manifests);
     fixed_total(findings, &path.key("instances"), rollout, workload);
     if let Some(service) = &rollout.service {
         let at = path.key("service");
