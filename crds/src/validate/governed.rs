@@ -59,13 +59,7 @@ pub(super) fn check(
     else {
         return;
     };
-    autoscalers(
-        findings,
-        &path.key("instances"),
-        rollout,
-        workload,
-        &manifests,
-    );
+    autoscalers(findings, path, rollout, workload, &manifests);
     fixed_total(findings, &path.key("instances"), rollout, workload);
     in_place::governed(findings, &path.key("workload"), rollout, workload);
     if let Some(service) = &rollout.service {

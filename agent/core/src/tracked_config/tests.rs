@@ -114,6 +114,16 @@ fn objects_without_a_namespace_lie_in_the_target_namespace() {
     assert_eq!((count("shop"), count("other")), (1, 0));
 }
 
+/// What it shows; the old workload and the object in it, the new ones; whether that is a change.
+type Case<'a> = (
+    &'a str,
+    &'a Value,
+    Option<&'a Value>,
+    &'a Value,
+    Option<&'a Value>,
+    bool,
+);
+
 #[test]
 fn contents_that_differ_are_changes() {
     let deployment = deployment();
@@ -128,7 +138,7 @@ fn contents_that_differ_are_changes() {
     let mut untracked = two.clone();
     untracked["metadata"]["annotations"] = json!({TRACK_CONFIG_ANNOTATION: "disabled"});
     let (uses, not): (&Value, &Value) = (&deployment, &plain);
-    let cases: [(&str, &Value, Option<&Value>, &Value, Option<&Value>, bool); 10] = [
+    let cases: [Case<'_>; 10] = [
         ("changed", uses, Some(&one), uses, Some(&two), true),
         ("the same", uses, Some(&one), uses, Some(&one), false),
         (
