@@ -251,8 +251,12 @@ fn foreign_applier(scene: &Scene) -> Result<()> {
     let applier = Applier::start(scene.member(0)?, &shop);
     let before = own_pods(scene, &member, "v1")?;
     let traffic = scene.traffic(&["c1"], 220)?;
-    let watch = RunWatch::start(&scene.cli, "default", &rollout_name(scene))?;
     applier.set(&shop.version("v2"));
+    // At rest there is no run to watch: the watch would end at once.
+    wait_for(scene, "the change to be taken over", |view| {
+        view.state == RunPhase::Progressing
+    })?;
+    let watch = RunWatch::start(&scene.cli, "default", &rollout_name(scene))?;
     at_weight(scene, 20)?;
     assert_held(scene, &member, "v2")?;
     let testing = own_pods(scene, &member, "v1")?;
@@ -483,7 +487,9 @@ fn deleted(scene: &Scene) -> Result<()> {
         let live = deployment(scene, &member)?;
         let free =
             live["spec"]["paused"].is_null() && live["metadata"]["annotations"][HELD].is_null();
-        Ok(free.then_some(()))
+        // Its fields are handed back once they are as they were.
+        let ours = live["metadata"]["managedFields"].to_string();
+        Ok((free && !ours.contains("bellwether")).then_some(()))
     })?;
     scene.assert_restored(&member, &shop)?;
     // Without a Rollout Kubernetes rolls as ever.
