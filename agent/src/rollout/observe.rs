@@ -92,6 +92,7 @@ impl Run {
                     (None, Some(adapter)) => in_place::workload(object, adapter, template),
                     (None, None) => views::deployment(object, template),
                 }),
+            delivered_by_others: seen.workload.is_some(),
             in_place: workload
                 .filter(|object| !views::is_deleting(object))
                 .zip(scene.adapter.as_ref())

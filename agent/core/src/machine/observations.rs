@@ -39,6 +39,8 @@ pub struct Observations {
     pub canary_endpoints: Endpoints,
     /// One entry for each route that the plan names, found or not.
     pub routes: Vec<RouteView>,
+    /// Whether somebody else delivers the workload, so that its size is nobody's here.
+    pub delivered_by_others: bool,
     /// HorizontalPodAutoscalers and ScaledObjects that target the workload, without those that a
     /// ScaledObject makes.
     pub autoscalers: Vec<AutoscalerView>,

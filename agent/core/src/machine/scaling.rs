@@ -44,7 +44,7 @@ pub(super) fn conflict(turn: &Turn<'_>) -> Option<String> {
         let names = names.join(" and ");
         return Some(format!("{names} both scale {workload}; leave one"));
     }
-    if turn.grant.plan.destination.is_some() && !names.is_empty() {
+    if turn.seen.delivered_by_others && !names.is_empty() {
         return Some(format!(
             "{} scales {workload}, which the hub does not deliver: that is not supported",
             names[0]

@@ -158,4 +158,9 @@ fn autoscalers_that_cannot_be_driven_beside_refuse_the_run_by_name() {
         });
     });
     assert!(message.contains("ScaledObject/web"), "{message}");
+    let message = refused(&|cluster| cluster.extra.delivered_by_others = true);
+    assert!(
+        message.contains("HorizontalPodAutoscaler/web") && message.contains("does not deliver"),
+        "{message}"
+    );
 }
