@@ -64,7 +64,8 @@ impl Scaled {
         let base = start.max(now).min(most);
         Self {
             base,
-            whole: base.min(needed),
+            // Scaled to nothing while the canary has everything, it cannot take anything back.
+            whole: base.min(needed).max(u32::from(gone > Weight::ZERO)),
             least: autoscaler.min.min(most),
         }
     }
@@ -105,7 +106,7 @@ mod tests {
             ("a human lowered the maximum", 10, 4, 20, (2, 4), 4, 4),
             ("scaled beyond the maximum", 5, 9, 0, (2, 6), 9, 9),
             ("rounded up", 4, 3, 10, (1, 20), 4, 4),
-            ("scaled to nothing", 4, 0, 50, (0, 20), 4, 0),
+            ("scaled to nothing", 4, 0, 50, (0, 20), 4, 1),
         ] {
             let sizes = scaled(start, now, gone, bounds);
             assert_eq!((sizes.base, sizes.whole), (base, whole), "{what}");

@@ -31,7 +31,7 @@ const MAX_WHY: usize = 200;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TestJob {
     object: Value,
-    label: String,
+    owner: String,
     lasts: Duration,
 }
 
@@ -45,8 +45,7 @@ impl TestJob {
         track: &RolloutTrack,
     ) -> Option<Self> {
         let job = hook.job.as_ref()?;
-        let call = format!("{} {} {}", scene.label, request.hook, request.call);
-        let digest = hex::encode(&Sha256::digest(call.as_bytes())[..5]);
+        let of = track.metadata.name.as_deref().unwrap_or_default();
         let deadline_s = hook.timeout.as_signed().as_secs().max(1);
         let mut template = job.template.clone();
         if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
@@ -57,7 +56,7 @@ impl TestJob {
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {
-                "name": cut(&format!("hook-{digest}-{}", hook.name)),
+                "name": name_of(&scene.label, request, of),
                 "namespace": scene.namespace,
                 "labels": {RUN_LABEL: scene.label},
             },
@@ -70,7 +69,7 @@ impl TestJob {
         });
         Some(Self {
             object: owned(object, track),
-            label: scene.label.clone(),
+            owner: track.metadata.uid.clone().unwrap_or_default(),
             lasts: Duration::from_secs(deadline_s.unsigned_abs()) + GRACE,
         })
     }
@@ -123,8 +122,19 @@ impl TestJob {
     }
 
     fn is_own(&self, live: &Value) -> bool {
-        views::string_map(live, "/metadata/labels").get(RUN_LABEL) == Some(&self.label)
+        let owners = live
+            .pointer("/metadata/ownerReferences")
+            .and_then(Value::as_array);
+        let mut owners = owners.into_iter().flatten();
+        owners.any(|owner| owner["uid"] == self.owner.as_str())
     }
+}
+
+/// The name of the Job of a call by the track `of`. Rollouts of one release share the label of its run.
+fn name_of(run: &str, request: &HookRequest, of: &str) -> String {
+    let call = format!("{run} {of} {} {}", request.hook, request.call);
+    let digest = hex::encode(&Sha256::digest(call.as_bytes())[..5]);
+    cut(&format!("hook-{digest}-{}", request.hook))
 }
 
 /// How a Job ended; absent = it has not.
@@ -160,6 +170,18 @@ fn failed(why: &str) -> HookOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rollouts_of_one_release_have_jobs_of_their_own() {
+        let request = |call| HookRequest {
+            hook: "smoke".into(),
+            call,
+        };
+        let name = |rollout: &str, call| name_of("run-1", &request(call), rollout);
+        assert_eq!(name("web", 0), name("web", 0), "it is found again");
+        let others = [name("api", 0), name("web", 1)];
+        assert!(!others.contains(&name("web", 0)), "{others:?}");
+    }
 
     #[test]
     fn a_job_passes_when_it_completes_and_fails_when_it_fails() {

@@ -18,7 +18,7 @@ use super::{
     decision::HookRequest,
     hook_memory::{Approved, Round},
     rollback,
-    stage::{Failure, Stage},
+    stage::{Failure, PromotionPart, Stage},
     steps,
     turn::Turn,
 };
@@ -334,7 +334,13 @@ pub(super) fn watch(turn: &mut Turn<'_>) {
     let kind = HookKind::Rollback;
     let tests = matches!(
         turn.state.stage,
-        Stage::Initializing | Stage::Pausing | Stage::Pinning | Stage::Step { .. }
+        Stage::Initializing
+            | Stage::Pausing
+            | Stage::Pinning
+            | Stage::Step { .. }
+            | Stage::Promoting {
+                part: PromotionPart::Gathering
+            }
     );
     let suspended = commands::suspended_by(turn.grant).is_some();
     if !tests || suspended || !configured(turn, kind) {

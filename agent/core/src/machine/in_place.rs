@@ -68,6 +68,14 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
     if turn.splits_traffic() {
         return Some("traffic of an update in place is not split by this agent".to_owned());
     }
+    let others = &turn.seen.config_held_by;
+    if !others.is_empty() {
+        return Some(format!(
+            "{} changes configuration of {workload} too, which has one copy for both; release them \
+             one after the other, or set trigger.trackConfig to false",
+            others.join(", ")
+        ));
+    }
     let scalers = scalers(turn);
     (!scalers.is_empty()).then(|| {
         format!(

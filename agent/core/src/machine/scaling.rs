@@ -1,6 +1,6 @@
 //! Runs of workloads that an autoscaler sizes.
 
-use bellwether_api::strategy::InstancesMode;
+use bellwether_api::{number::Weight, strategy::InstancesMode};
 
 use super::turn::Turn;
 use crate::{
@@ -11,12 +11,20 @@ use crate::{
 /// The sizes of both versions, anew; `None` = no autoscaler sizes the workload.
 pub(super) fn scaled(turn: &Turn<'_>, workload: &DeploymentView) -> Option<Scaled> {
     let autoscaler = turn.seen.autoscalers.first()?;
+    if turn.seen.delivered_by_others {
+        return None;
+    }
     let start = turn.state.stable.as_ref().map(|stable| stable.replicas);
     let load = Load {
         start: start.unwrap_or(workload.replicas),
         now: workload.replicas,
-        // Written is as good as carried: nobody knows when the gateway takes it over.
-        gone: turn.state.weight.max(turn.state.weight_in_force),
+        // Written is as good as carried: nobody knows when the gateway takes it over. What matches
+        // take is not known at all.
+        gone: if turn.state.matches.is_empty() {
+            turn.state.weight.max(turn.state.weight_in_force)
+        } else {
+            Weight::FULL
+        },
     };
     Some(Scaled::of(load, autoscaler))
 }
@@ -47,6 +55,14 @@ pub(super) fn conflict(turn: &Turn<'_>) -> Option<String> {
     if turn.seen.delivered_by_others && !names.is_empty() {
         return Some(format!(
             "{} scales {workload}, which the hub does not deliver: that is not supported",
+            names[0]
+        ));
+    }
+    let canary = turn.grant.plan.strategy.canary.as_ref();
+    if canary.is_some_and(|canary| canary.manual.is_some()) && !names.is_empty() {
+        return Some(format!(
+            "{} scales {workload}, and may have taken the pods that a weight set lower by hand needs; \
+             use steps instead of canary.manual",
             names[0]
         ));
     }

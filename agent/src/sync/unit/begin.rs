@@ -1,6 +1,9 @@
 //! Bundles that are looked at for the first time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bellwether_api::{
     bundle::Bundle,
@@ -9,7 +12,7 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::{Pass, PassError, Unit, memory, run_of, targets};
+use super::{Pass, PassError, Unit, Wanted, memory, run_of, targets, wait};
 use crate::{
     desired::chain,
     rollout,
@@ -20,6 +23,9 @@ use crate::{
     },
 };
 
+/// How long until a unit that goes is looked at again.
+const HOLDER_PAUSE: Duration = Duration::from_secs(1);
+
 impl Unit {
     /// Looks at a bundle for the first time and decides how it comes in.
     pub(super) async fn begin(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
@@ -27,6 +33,16 @@ impl Unit {
         let of = run_of(&bundle);
         let wanted = self.wanted(&bundle).await?;
         let taken = self.taken();
+        if let Some(key) = self.leaving_holder(&wanted, &taken) {
+            return Ok(Pass {
+                waiting_on: vec![wait(
+                    "HeldByAnother",
+                    format!("{key} lets its objects go first"),
+                )],
+                wake_in: Some(HOLDER_PAUSE),
+                ..Pass::default()
+            });
+        }
         let admission = Admission {
             cluster: &self.shell.cluster,
             access: &self.shell.access,
@@ -69,6 +85,20 @@ impl Unit {
             self.try_metrics(&bundle).await?;
         }
         Ok(Pass::again())
+    }
+
+    /// A unit that goes and still holds what this one wants.
+    fn leaving_holder(
+        &self,
+        wanted: &[Wanted],
+        taken: &BTreeMap<ObjectRef, String>,
+    ) -> Option<String> {
+        let goes = |key: &&String| {
+            let unit = self.shell.desired.unit(key);
+            unit.is_some_and(|unit| unit.digest.is_none())
+        };
+        let mut holders = wanted.iter().filter_map(|want| taken.get(&want.target));
+        holders.find(goes).cloned()
     }
 
     /// Says at once if the checks of a bundle could not be read.

@@ -121,10 +121,13 @@ fn queue(
     if command.queue.len() >= MAX_QUEUED {
         return Err(Refusal::Full);
     }
+    // Said twice, or too late, it must not speak of a step that nobody has seen.
+    let stands_at = status.rollouts.first().and_then(|track| track.step);
+    let of_step = matches!(verb, Verb::Approve | Verb::Skip);
     command.queue.push(QueuedCommand {
         id,
         verb,
-        step: said.step,
+        step: said.step.or(stands_at.filter(|_| of_step)),
         // The agent alone counts changes; the run is named.
         revision: 0,
         by: said.by.to_owned(),

@@ -5,7 +5,7 @@ use bellwether_api::{
     reference::NamespacedName,
     rollout::RolloutSpec,
     standing_grant::StandingGrant,
-    status::{UnitOutcome, UnitStatus},
+    status::{TrackSummary, UnitOutcome, UnitStatus},
     view::{ClusterPhase, RunPhase},
 };
 use jiff::Timestamp;
@@ -65,6 +65,16 @@ fn status(outcome: UnitOutcome, run: u128) -> UnitStatus {
     .expect("a status")
 }
 
+fn at_step(step: u32) -> TrackSummary {
+    serde_json::from_value(json!({
+        "name": "shop-web", "phase": "Paused", "step": step, "steps": 2, "weight": 50,
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web"},
+        "observedWeight": 50, "stable": {"ready": 5, "desired": 5}, "canary": {"ready": 3, "desired": 3},
+        "failedChecks": 0, "failureThreshold": 1, "checks": [], "waitingOn": [],
+    }))
+    .expect("a summary")
+}
+
 fn say(verb: ActionVerb) -> Said<'static> {
     Said {
         verb,
@@ -97,6 +107,7 @@ fn a_word_reaches_the_run_that_is_under_way_and_no_other() {
     let at_rest = status(UnitOutcome::Succeeded, 7);
     assert_eq!(act(&grant, Some(&at_rest), approve), Err(Refusal::NoRun));
     let mut running = status(UnitOutcome::Progressing, 7);
+    running.rollouts = vec![at_step(0)];
     let first = act(&grant, Some(&running), approve).expect("it runs");
     let second = act(&first, Some(&running), approve).expect("it runs");
     let ids = |grant: &StandingGrant| -> Vec<u64> {
@@ -104,6 +115,12 @@ fn a_word_reaches_the_run_that_is_under_way_and_no_other() {
         queue.iter().map(|one| one.id).collect()
     };
     assert_eq!(ids(&second), [1, 2]);
+    let queue = &second.command.as_ref().expect("a command").queue;
+    let stands_at = running.rollouts.first().and_then(|track| track.step);
+    assert!(
+        stands_at.is_some() && queue.iter().all(|one| one.step == stands_at),
+        "said twice, it opens one gate: {queue:?}"
+    );
     running.executed = (1..=2)
         .map(|id| ExecutedCommand {
             source: CommandSource::Hub,

@@ -301,6 +301,15 @@ proptest! {
     }
 }
 
+#[test]
+fn configuration_that_another_rollout_tests_is_not_changed_in_place() {
+    let mut workload = Workload::new(&json!([{"replicas": 1}, {"replicas": 4}]), 4);
+    workload.extra.config_held_by = vec!["shop-web".into()];
+    workload.finish();
+    assert_eq!(failure(&workload), FailureReason::Refused);
+    assert_eq!(workload.count(New), 0);
+}
+
 fn scaler() -> crate::autoscaling::AutoscalerView {
     crate::autoscaling::AutoscalerView {
         kind: "HorizontalPodAutoscaler".into(),

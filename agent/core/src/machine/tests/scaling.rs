@@ -124,6 +124,27 @@ fn a_load_that_fell_does_not_hold_the_run() {
 }
 
 #[test]
+fn what_matches_take_may_be_everything() {
+    let steps = json!([{"weight": 0, "replicas": 5, "advance": "Manual",
+        "match": [{"headers": [{"name": "x-user", "exact": "insider"}]}]}]);
+    let mut cluster = of_five(json!({"steps": steps}), 1, 20);
+    cluster.until(in_step(0));
+    assert!(
+        !cluster.state.matches.is_empty(),
+        "{:?}",
+        cluster.state.stage
+    );
+    // Its requests are gone, and so are its pods.
+    cluster.replicas = 2;
+    cluster.tick(1);
+    abort(&mut cluster, AbortCause::Manual);
+    cluster.tick(1);
+    assert_eq!(cluster.replicas, 5, "its pods come before its requests");
+    cluster.finish();
+    cluster.assert_clean("old");
+}
+
+#[test]
 fn autoscalers_that_cannot_be_driven_beside_refuse_the_run_by_name() {
     let refused = |change: &dyn Fn(&mut Cluster)| {
         let mut cluster = of_five(json!({"weights": [50]}), 1, 10);
@@ -158,6 +179,10 @@ fn autoscalers_that_cannot_be_driven_beside_refuse_the_run_by_name() {
         });
     });
     assert!(message.contains("ScaledObject/web"), "{message}");
+    let message = refused(&|cluster| {
+        *cluster = of_five(json!({"manual": {"weight": 90}}), 1, 10);
+    });
+    assert!(message.contains("canary.manual"), "{message}");
     let message = refused(&|cluster| cluster.extra.delivered_by_others = true);
     assert!(
         message.contains("HorizontalPodAutoscaler/web") && message.contains("does not deliver"),
