@@ -14,6 +14,7 @@ use bellwether_agent_core::{
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     command::{AbortCause, Command, ExecutedCommand},
+    reference::ObjectRef,
     status::{CheckResult, FailureReason, TrackSummary},
     track::RolloutTrack,
 };
@@ -345,20 +346,25 @@ impl Run {
             };
             (key, Wants::Any)
         };
+        // Every run saves its own all the time: another's is no reason to look.
+        let track = ObjectRef {
+            api_version: "bellwether.dev/v1alpha1".to_owned(),
+            kind: "RolloutTrack".to_owned(),
+            namespace: self.track.metadata.namespace.clone(),
+            name: self.track.metadata.name.clone().unwrap_or_default(),
+        };
+        let own_track = Wants::Names([track.name.clone()].into());
+        let own_track = (WatchKey::of(&track), own_track);
         if self.scene.adapter.is_some() {
             let workload = &self.scene.workload;
-            return [
-                any(&workload.api_version, &workload.kind),
-                any("bellwether.dev/v1alpha1", "RolloutTrack"),
-            ]
-            .into();
+            return [any(&workload.api_version, &workload.kind), own_track].into();
         }
         let mut interests: BTreeMap<WatchKey, Wants> = [
             any("apps/v1", "Deployment"),
             any("apps/v1", "ReplicaSet"),
             any("v1", "Service"),
             any("discovery.k8s.io/v1", "EndpointSlice"),
-            any("bellwether.dev/v1alpha1", "RolloutTrack"),
+            own_track,
         ]
         .into();
         interests.extend(

@@ -67,6 +67,20 @@ pub enum Wants {
     Names(BTreeSet<String>),
 }
 
+impl Wants {
+    /// What wakes for either reason.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Names(mut names), Self::Names(more)) => {
+                names.extend(more);
+                Self::Names(names)
+            }
+            _ => Self::Any,
+        }
+    }
+}
+
 /// How a unit is woken, and what for.
 #[derive(Default)]
 pub struct Poke {
@@ -339,6 +353,13 @@ mod tests {
         woken.ok()?;
         let dirty = listener.poke.take();
         Some(dirty.objects.into_iter().map(|one| one.name).collect())
+    }
+
+    #[test]
+    fn names_add_up_and_any_is_any() {
+        assert_eq!(names(&["api"]).or(names(&["web"])), names(&["api", "web"]));
+        assert_eq!(names(&["api"]).or(Wants::Any), Wants::Any);
+        assert_eq!(Wants::Any.or(names(&["api"])), Wants::Any);
     }
 
     #[test]

@@ -280,7 +280,11 @@ impl Unit {
         let kept = kept?;
         let mut listened = interests(wanted.iter().map(|want| &want.target));
         for (key, wants) in self.runs.values().flat_map(Run::interests) {
-            // A run is woken by every object of the kinds that it looks at.
+            // A run is woken by every object of most kinds that it looks at.
+            let wants = match listened.remove(&key) {
+                Some(known) => known.or(wants),
+                None => wants,
+            };
             listened.insert(key, wants);
         }
         self.listen(listened);
