@@ -1,6 +1,6 @@
 //! One real cluster whose gateway follows its routes only every two seconds, Traefik's default.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::view::RunPhase;
@@ -13,6 +13,8 @@ use bellwether_integration_tests::{
     wait::until,
     weights::{RunWatch, spans_in_force, weights_in_order},
 };
+
+use jiff::Timestamp;
 
 use crate::{providers, scene::Scene};
 
@@ -121,9 +123,15 @@ fn default_throttle(scene: &Scene) -> Result<()> {
     let seconds = traffic.stop()?;
     let looks = watch.stop();
     let all = tally(&seconds, None, 0, i64::MAX);
+    let failed = seconds
+        .iter()
+        .filter(|second| !(200..300).contains(&second.status));
+    let failed_at: BTreeSet<Timestamp> = failed
+        .filter_map(|second| Timestamp::from_millisecond(second.t).ok())
+        .collect();
     ensure!(
         all.total > 5_000 && all.failed == 0,
-        "requests failed: {all:?}"
+        "requests failed: {all:?}, in the seconds {failed_at:?}"
     );
     let weights = weights_in_order(&looks, "c1");
     ensure!(weights == [20, 40, 60], "weights: {weights:?}");
