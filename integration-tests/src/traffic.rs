@@ -14,7 +14,12 @@ use serde::Deserialize;
 use crate::{
     lab::{Lab, lab_command},
     process::OwnedProcess,
+    request::answering_version,
+    wait::until,
 };
+
+/// How long a data plane may take to serve what was installed.
+const SERVED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Running traffic.
 #[derive(Debug)]
@@ -76,15 +81,17 @@ impl Traffic {
     /// Starts `rate` requests a second to each of `clusters` for `host`, half on kept connections.
     ///
     /// # Errors
-    /// When the generator cannot be started.
+    /// As [`Self::start_through`].
     pub fn start(lab: &Lab, clusters: &[&str], host: &str, rate: u32, out: &Path) -> Result<Self> {
         Self::start_through("gateway", lab, clusters, host, rate, out)
     }
 
-    /// Starts traffic through a data plane by its name in the lab: `gateway` or `nginx`.
+    /// Starts traffic through a data plane by its name in the lab: `gateway` or `nginx`, once it serves
+    /// `host`. It may follow what was installed just now only seconds later, and no rollout is to blame
+    /// for what it answers until then.
     ///
     /// # Errors
-    /// When the generator cannot be started.
+    /// When `host` is not served within a minute, or the generator cannot be started.
     pub fn start_through(
         data_plane: &str,
         lab: &Lab,
@@ -93,6 +100,16 @@ impl Traffic {
         rate: u32,
         out: &Path,
     ) -> Result<Self> {
+        for name in clusters {
+            let cluster = lab.cluster(name)?;
+            let url = match data_plane {
+                "nginx" => &cluster.nginx_url,
+                _ => &cluster.gateway_url,
+            };
+            until(SERVED_LIMIT, &format!("{name} to serve {host}"), || {
+                Ok(answering_version(url, host, &[]).ok())
+            })?;
+        }
         let clusters = clusters.join(",");
         let rate = rate.to_string();
         let file = out.to_str().context("paths are UTF-8")?;
