@@ -127,10 +127,12 @@ impl Unit {
     async fn look_at(&mut self, target: &ObjectRef) -> Result<Option<Looked>, PassError> {
         let cluster = Arc::clone(&self.shell.cluster);
         let namespace = target.namespace.as_deref();
-        let (live, sets) = tokio::try_join!(
-            cluster.get(target),
-            cluster.list(&target.api_version, "ReplicaSet", namespace, None)
-        )?;
+        // In this order: a ReplicaSet that is newer than the template beside it would look like one of
+        // the version before.
+        let sets = cluster
+            .list(&target.api_version, "ReplicaSet", namespace, None)
+            .await?;
+        let live = cluster.get(target).await?;
         let live = live.filter(|live| !rollout::is_deleting(live));
         self.note_workload(target, live.as_ref());
         Ok(live.map(|live| Looked {
