@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use bellwether_api::reference::ObjectRef;
 use futures::future::try_join;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER, within};
+use super::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER};
 use crate::rollout::targets;
 
 /// Field manager of `spec.replicas` between its last writer and the autoscaler's first write. A field
@@ -112,29 +111,11 @@ impl Cluster {
         if size.is_none_or(|size| size >= u64::from(least)) {
             return Ok(());
         }
-        let api = self
-            .api(
-                &target.api_version,
-                &target.kind,
-                target.namespace.as_deref(),
-            )
-            .await?;
-        let params = PatchParams {
-            field_manager: Some(SYNC_MANAGER.into()),
-            ..PatchParams::default()
-        };
         let patch = json!({
             "metadata": {"resourceVersion": live.pointer("/metadata/resourceVersion")},
             "spec": {"replicas": least},
         });
-        let name = target.to_string();
-        match within(
-            "patch",
-            &name,
-            api.patch(&target.name, &params, &Patch::Merge(&patch)),
-        )
-        .await
-        {
+        match self.patch(SYNC_MANAGER, target, &patch).await {
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Ok(()),

@@ -25,6 +25,7 @@ use crate::{
         events::{self, News},
         foreign,
         keep::{Care, FirstLook, Wanted},
+        shell::Shell,
     },
 };
 
@@ -274,18 +275,8 @@ impl Unit {
                 let target = &run.scene.workload;
                 self.shell.cluster.grow(target, workload, least).await?;
             }
-            if let Some(late) = run.take_lateness() {
-                self.shell
-                    .figures
-                    .check_lateness
-                    .0
-                    .observe(late.as_secs_f64());
-            }
             moved |= tick == Tick::Moved;
-            for measured in run.take_measured() {
-                self.shell.figures.checks.inc();
-                self.shell.samples.push(sample(&self.key, run, measured));
-            }
+            hand_on_checks(&self.shell, &self.key, run);
         }
         Ok(moved)
     }
@@ -435,7 +426,18 @@ fn but_frozen<'a>(wanted: &'a [Wanted], held_back: &BTreeSet<ObjectRef>) -> Cow<
     wanted.iter().map(freeze).collect()
 }
 
-pub(super) fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
+/// Counts the checks that a run has made, and has their samples sent to the hub.
+pub(super) fn hand_on_checks(shell: &Shell, key: &str, run: &mut Run) {
+    if let Some(late) = run.take_lateness() {
+        shell.figures.check_lateness.0.observe(late.as_secs_f64());
+    }
+    for measured in run.take_measured() {
+        shell.figures.checks.inc();
+        shell.samples.push(sample(key, run, measured));
+    }
+}
+
+fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
     let check = measured.check;
     Sample {
         key: key.to_owned(),

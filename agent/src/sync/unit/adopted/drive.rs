@@ -11,7 +11,7 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::super::run::{marks_template, sample};
+use super::super::run::{hand_on_checks, marks_template};
 use super::{Pass, PassError, Unit, memory};
 use crate::{
     clock::wall,
@@ -136,14 +136,7 @@ impl Unit {
         };
         self.shell.figures.decisions.inc();
         let tick = run.decide(live, seen, self.shell.clock.now()).await?;
-        if let Some(late) = run.take_lateness() {
-            let lateness = &self.shell.figures.check_lateness.0;
-            lateness.observe(late.as_secs_f64());
-        }
-        for measured in run.take_measured() {
-            self.shell.figures.checks.inc();
-            self.shell.samples.push(sample(&self.key, run, measured));
-        }
+        hand_on_checks(&self.shell, &self.key, run);
         Ok(tick)
     }
 
