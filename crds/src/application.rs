@@ -4,7 +4,13 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Dur, number::IntOrPercent, rollout::RolloutSpec, selector::Selector};
+use crate::{
+    duration::Dur,
+    number::IntOrPercent,
+    rollout::RolloutSpec,
+    selector::Selector,
+    source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
+};
 
 /// What runs on which clusters, and in which waves a new release reaches them.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,9 +85,32 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "objects_schema")]
     pub manifests: Option<Vec<serde_json::Value>>,
+    /// A Helm chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<HelmSource>,
+    /// A folder of manifests in a Git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
+    /// A folder of manifests in an OCI artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSource>,
+    /// A kustomization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<KustomizeSource>,
     /// How the component's workload changes; `application` and `component` are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
+}
+
+impl Component {
+    /// Returns what the hub renders the component from; absent = its objects are written inline.
+    #[must_use]
+    pub fn rendered_source(&self) -> Option<RenderedSource<'_>> {
+        let helm = self.helm.as_ref().map(RenderedSource::Helm);
+        helm.or_else(|| self.git.as_ref().map(RenderedSource::Git))
+            .or_else(|| self.oci.as_ref().map(RenderedSource::Oci))
+            .or_else(|| self.kustomize.as_ref().map(RenderedSource::Kustomize))
+    }
 }
 
 fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -95,6 +124,13 @@ fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncPolicy {
+    /// How often sources are looked at for something new; 5m unless set. `0s` = never: the source is
+    /// fetched when the component's source changes.
+    #[serde(
+        default = "default_interval",
+        skip_serializing_if = "is_default_interval"
+    )]
+    pub interval: Dur,
     /// Deletes objects that a release no longer has, adopted ones included, once the release has
     /// succeeded.
     #[serde(default = "default_true")]
@@ -108,9 +144,19 @@ pub struct SyncPolicy {
     pub adopt: AdoptPolicy,
 }
 
+fn default_interval() -> Dur {
+    Dur::from_secs(300)
+}
+
+// What was written before there were sources stays the same text, and the same release.
+fn is_default_interval(interval: &Dur) -> bool {
+    *interval == default_interval()
+}
+
 impl Default for SyncPolicy {
     fn default() -> Self {
         Self {
+            interval: default_interval(),
             prune: true,
             drift: DriftPolicy::default(),
             adopt: AdoptPolicy::default(),

@@ -25,6 +25,7 @@ pub mod rollout;
 pub mod root;
 pub mod schema;
 pub mod selector;
+pub mod source;
 pub mod standing_grant;
 pub mod status;
 pub mod steady;

@@ -18,13 +18,14 @@ mod metric_template;
 mod names;
 mod rollout;
 mod routes;
+mod sources;
 mod strategy;
 mod traffic;
 mod waves;
 
 pub use adopted::governs_same;
 pub use analysis::resolved;
-pub use application::{ValidatedApplication, application};
+pub use application::{ValidatedApplication, application, rendered};
 pub use documents::documents;
 pub use finding::{Finding, Findings, Validated};
 pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet};

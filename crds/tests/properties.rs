@@ -185,6 +185,10 @@ fn component() -> impl Strategy<Value = Component> {
             name,
             target_namespace,
             manifests,
+            helm: None,
+            git: None,
+            oci: None,
+            kustomize: None,
             rollout,
         })
 }
@@ -254,6 +258,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
         Just(AdoptPolicy::Always)
     ];
     let sync = (any::<bool>(), drift, adopt).prop_map(|(prune, drift, adopt)| SyncPolicy {
+        interval: bellwether_api::duration::Dur::from_secs(300),
         prune,
         drift,
         adopt,

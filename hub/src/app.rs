@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     grpc::{self, Sessions},
     pki::{Pki, PkiError, PkiOptions},
+    rendering::{Limits, NoSources, Renderer, Renderings},
     telemetry::{Metrics, chain},
 };
 
@@ -31,6 +32,8 @@ pub struct App {
     pub pki: Pki,
     /// Agents that are connected to this hub now.
     pub sessions: Sessions,
+    /// Fetches and renders what components are made of.
+    pub renderings: Arc<Renderings>,
     /// Wakes the loops before their timers do.
     pub pokes: Pokes,
     /// What the operator set.
@@ -188,7 +191,10 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
             return Err(StartError::Store(Box::new(error)));
         }
     };
+    let renderer = Renderer::new(config.renderer.clone(), Limits::default());
+    let renderings = Renderings::new(store.clone(), clock, renderer, Box::new(NoSources));
     let app = Arc::new(App {
+        renderings: Arc::new(renderings),
         sessions: Sessions::default(),
         pokes: Pokes::default(),
         shutdown: CancellationToken::new(),

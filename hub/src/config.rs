@@ -47,6 +47,9 @@ pub struct Config {
     /// How long a cluster's certificate is valid; renewed at half of it
     #[arg(long, env = "BELLWETHER_CERTIFICATE_LIFETIME", default_value = "24h")]
     pub certificate_lifetime: Dur,
+    /// The program that renders charts and kustomizations [default: bellwether-renderer beside this one]
+    #[arg(long, env = "BELLWETHER_RENDERER", value_name = "FILE")]
+    pub renderer: Option<PathBuf>,
     /// How log lines look
     #[arg(long, env = "BELLWETHER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod queue;
 mod removal;
+mod rendered;
 mod rollback;
 mod standing;
 mod start;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 
-pub use error::LoopError;
+pub use error::{LoopError, RENDERING};
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};
@@ -39,6 +40,9 @@ pub use view::{action_view, run_summaries, run_view};
 /// Starts every loop; each ends when the app shuts down.
 pub fn spawn(app: Arc<App>) {
     let tasks = app.tasks.clone();
+    let told = Arc::clone(&app);
+    app.renderings
+        .spawn(&tasks, &app.shutdown, move || told.pokes.plan.notify_one());
     tasks.spawn(plan::run(Arc::clone(&app)));
     tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
@@ -54,5 +58,18 @@ pub async fn plan_once(
     replica: uuid::Uuid,
     now: jiff::Timestamp,
 ) -> Result<(), LoopError> {
-    plan::once(store, replica, now).await
+    plan::once(store, None, replica, now).await
+}
+
+/// As [`plan_once`], for applications whose components are rendered: what that takes is asked for.
+///
+/// # Errors
+/// As [`plan_once`].
+pub async fn plan_once_with(
+    store: &bellwether_store::Store,
+    renderings: &crate::rendering::Renderings,
+    replica: uuid::Uuid,
+    now: jiff::Timestamp,
+) -> Result<(), LoopError> {
+    plan::once(store, Some(renderings), replica, now).await
 }

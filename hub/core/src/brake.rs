@@ -88,6 +88,7 @@ mod tests {
                 name: "web".to_owned(),
                 target_namespace: None,
                 objects: names.map(object).collect(),
+                rendered: None,
             }],
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),

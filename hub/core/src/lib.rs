@@ -12,6 +12,8 @@ pub mod check;
 pub mod clock;
 pub mod placement;
 pub mod plan;
+pub mod recipe;
+pub mod records;
 pub mod release;
 pub mod rollback;
 pub mod run;

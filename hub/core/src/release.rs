@@ -15,6 +15,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::recipe::RenderedFrom;
+
 pub use written::Written;
 
 pub use templates::{TemplateError, Templates, fill, find};
@@ -60,8 +62,12 @@ pub struct ReleaseComponent {
     pub name: String,
     /// Namespace for objects that name none; absent = the release's.
     pub target_namespace: Option<String>,
-    /// The objects, as written.
+    /// The objects, as written. Of a rendered component, every object that some cluster gets: what
+    /// each gets is rendered for it.
     pub objects: Vec<Value>,
+    /// What the objects are rendered from; absent = they were written inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<RenderedFrom>,
 }
 
 /// One governed workload of a release.
@@ -176,6 +182,7 @@ pub fn content(
                 .flatten()
                 .map(normalised)
                 .collect(),
+            rendered: None,
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {
@@ -198,7 +205,11 @@ pub fn content(
         create_namespace: spec.create_namespace,
         components,
         rollouts,
-        sync: spec.sync.clone(),
+        sync: SyncPolicy {
+            // It says when sources are looked at, not how objects are kept.
+            interval: SyncPolicy::default().interval,
+            ..spec.sync.clone()
+        },
     })
 }
 
@@ -295,7 +306,53 @@ impl ReleaseContent {
     /// Returns the content's digest: hex SHA-256 over its canonical JSON.
     #[must_use]
     pub fn digest(&self) -> String {
-        hex::encode(Sha256::digest(canonical_json(self)))
+        hex::encode(Sha256::digest(canonical_json(&self.as_asked())))
+    }
+
+    /// The content without what follows from the rest of it: a cluster of another version is no
+    /// other release.
+    fn as_asked(&self) -> Self {
+        let mut asked = self.clone();
+        for component in &mut asked.components {
+            if component.rendered.is_some() {
+                component.objects.clear();
+            }
+        }
+        asked
+    }
+
+    /// Notes what components were rendered from, by their names.
+    #[must_use]
+    pub fn with_rendered(mut self, mut rendered: BTreeMap<String, RenderedFrom>) -> Self {
+        for component in &mut self.components {
+            component.rendered = rendered.remove(&component.name);
+        }
+        self
+    }
+
+    /// Tells whether a component is rendered for each cluster.
+    #[must_use]
+    pub fn is_rendered(&self) -> bool {
+        self.components
+            .iter()
+            .any(|component| component.rendered.is_some())
+    }
+
+    /// Returns the content as one cluster gets it: with these objects, by component.
+    #[must_use]
+    pub fn for_cluster(&self, objects: &BTreeMap<String, Vec<Value>>) -> Self {
+        let mut content = self.clone();
+        for component in &mut content.components {
+            if component.rendered.is_some() {
+                component.objects = objects
+                    .get(&component.name)
+                    .into_iter()
+                    .flatten()
+                    .map(normalised)
+                    .collect();
+            }
+        }
+        content
     }
 
     /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
@@ -326,7 +383,8 @@ impl ReleaseContent {
     /// Compares with what the records say now.
     #[must_use]
     pub fn change_to(&self, next: &Self) -> Change {
-        if self == next {
+        let (asked, next) = (self.as_asked(), &next.as_asked());
+        if asked == *next {
             return Change::None;
         }
         let without_rollouts = |content: &Self| Self {
@@ -338,7 +396,7 @@ impl ReleaseContent {
                 .rollouts
                 .iter()
                 .all(|rollout| self.rollouts.contains(rollout))
-            && without_rollouts(self) == without_rollouts(next);
+            && without_rollouts(&asked) == without_rollouts(next);
         if only_removed {
             Change::RolloutsRemoved
         } else {

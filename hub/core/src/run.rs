@@ -26,6 +26,7 @@ pub use decision::{
 pub use gate::GateVerdict;
 pub use input::{
     ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, RunFacts, Supersession,
+    Unrendered,
 };
 pub use state::{Approval, Ending, GateState, RunState, RunStatus, Stop, WavePhase, WaveState};
 

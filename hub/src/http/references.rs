@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::ApplicationSpec,
+    application::{ApplicationSpec, Component},
     call::ProblemItem,
     document::{Document, DocumentError, FieldPath, Source, closest},
     fleet::FleetSpec,
@@ -183,8 +183,10 @@ impl Subject<'_> {
                 spec: spec.clone(),
             })
             .collect();
-        // What `governed` has named is not said a second time.
-        if broken {
+        // What `governed` has named is not said a second time, and what is rendered is checked once
+        // it is.
+        let rendered = |component: &Component| component.rendered_source().is_some();
+        if broken || self.spec.components.iter().any(rendered) {
             return;
         }
         let components = FieldPath::spec().key("components");

@@ -16,13 +16,17 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::rendering::Renderings;
+
 use super::{
     LoopError,
     facts::{Wanted, holders, statuses, wanted},
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
-    removal, rollback,
+    removal,
+    rendered::{self, Preparation, RenderedRelease, Sources},
+    rollback,
     start::{self, Making, Next},
     world::World,
 };
@@ -43,6 +47,8 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub store: &'a Store,
+    /// Where objects are rendered; absent = nowhere.
+    pub renderings: Option<&'a Renderings>,
     pub world: &'a World,
     pub fence: &'a Fence,
     pub application: &'a NamespacedName,
@@ -55,6 +61,7 @@ pub(super) struct Known {
     pub placement: Placement,
     /// What is known of every cluster that has to do with it.
     pub clusters: Arc<[ClusterSeen]>,
+    pub sources: Sources,
 }
 
 /// Looks at one application: releases what its records say, moves its run on, takes it away from
@@ -82,19 +89,37 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let (members, held) = shrink(look, &wanted, &placement, &holders).await?;
     let statuses = statuses(store, application).await?;
     let concerned = latest.iter().flat_map(Loaded::concerned);
-    let clusters = look
+    let mut clusters = look
         .world
-        .seen(look.now, &members, concerned, &holders, statuses)
-        .into();
+        .seen(look.now, &members, concerned, &holders, statuses);
+    let is_rendered = |latest: &&Loaded| {
+        let mut components = wanted.spec.components.iter();
+        latest.plan.rollback || components.any(|one| one.rendered_source().is_some())
+    };
+    if let Some(latest) = latest.as_ref().filter(is_rendered) {
+        rendered::mark(look.sight(), latest, &mut clusters).await?;
+    }
+    let placed: Vec<(Uuid, String)> = placement
+        .clusters
+        .iter()
+        .map(|cluster| (cluster.id, cluster.name.clone()))
+        .collect();
     let known = Known {
+        sources: rendered::prepare(look, &wanted, &placed).await?,
         wanted,
         placement,
-        clusters,
+        clusters: clusters.into(),
     };
     let outcome = advance(look, &known, latest).await?;
+    let complaint = || {
+        let complaint = known.sources.complaint.as_ref();
+        complaint.map(|complaint| complaint.error(look))
+    };
+    let wakes = [outcome.wake_at, known.sources.wake_at];
     Ok(Outcome {
-        held: outcome.held.or(held),
-        ..outcome
+        held: outcome.held.or(held).or_else(complaint),
+        wake_at: wakes.into_iter().flatten().min(),
+        changed: outcome.changed,
     })
 }
 
@@ -158,11 +183,16 @@ async fn advance(
             plan,
             previous,
         }) => {
+            let rendered = match &known.sources.preparation {
+                Preparation::Ready(prepared) => prepared.release.clone(),
+                Preparation::Inline | Preparation::Held(_) => RenderedRelease::default(),
+            };
             let making = Making {
                 content: *content,
                 plan: *plan,
                 previous,
                 restored: None,
+                rendered,
             };
             start::make(look, known, making, turn.as_ref()).await
         }
@@ -199,6 +229,7 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
         .collect();
     Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
@@ -252,6 +283,7 @@ async fn delete(
     }
     let turn = latest.map(|loaded| Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: bellwether_api::fleet::FleetDefaults::default(),

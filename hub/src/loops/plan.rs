@@ -21,7 +21,7 @@ use super::{
     queue::Queue,
     world::World,
 };
-use crate::{app::App, clock::Clock};
+use crate::{app::App, clock::Clock, rendering::Renderings};
 
 /// The name of this loop in `/readyz`.
 const NAME: &str = "plan";
@@ -63,7 +63,12 @@ pub(super) async fn run(app: Arc<App>) {
 }
 
 /// One turn over everything, from nothing.
-pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result<(), LoopError> {
+pub(super) async fn once(
+    store: &Store,
+    renderings: Option<&Renderings>,
+    replica: Uuid,
+    now: Timestamp,
+) -> Result<(), LoopError> {
     let mut planner = Planner::new(store.clone(), replica, Clock::begin(now), None);
     let mut first = None;
     planner.shards.renew(store, now).await?;
@@ -77,6 +82,7 @@ pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result
             continue;
         };
         let look = Look {
+            renderings,
             store,
             world: planner.gatherer.world(),
             fence: &fence,
@@ -261,7 +267,18 @@ impl Planner {
         {
             self.wake.insert(application.clone(), now + RETRY);
         }
+        if let Some(after) = error.retry_after()
+            && let Ok(at) = now.saturating_add(after)
+        {
+            let wake = self.wake.entry(application.clone()).or_insert(at);
+            *wake = at.min(*wake);
+        }
         let text = error.chain();
+        if matches!(error, LoopError::Rendering { .. }) {
+            tracing::debug!(application = %application, "{text}");
+            self.errors.insert(application, text);
+            return;
+        }
         let known = self.errors.insert(application.clone(), text.clone());
         if known.as_ref() != Some(&text) {
             tracing::warn!(application = %application, error = %text, "planning failed");
@@ -298,6 +315,7 @@ async fn look(
     deliver: Option<Arc<App>>,
 ) -> Looked {
     let look = Look {
+        renderings: deliver.as_deref().map(|app| &*app.renderings),
         store: &store,
         world: &world,
         fence: &fence,

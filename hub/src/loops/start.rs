@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use bellwether_api::view::RunPhase;
+use bellwether_api::{validate, view::RunPhase};
 use bellwether_hub_core::{
     brake::dropped_objects,
     plan::{DrivenByHand, Plan, PlanInput, freeze},
@@ -11,6 +11,7 @@ use bellwether_store::{
     Digest, Tx,
     blobs::Secrecy,
     releases::{self, Created, NewRelease, NewRestores, Release as StoredRelease},
+    renderings,
     runs::{self, FIRST_VERSION, NewRun, Run, RunCluster},
 };
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    rendered::{self, Preparation, RenderedRelease, Sent},
     rollback::{self, Restored},
 };
 
@@ -63,12 +65,23 @@ pub(super) async fn compare(
     {
         return Ok(Next::Nothing);
     }
-    let content = content(&application.name, &wanted.spec, &wanted.rollouts)
+    let (spec, rollouts) = match &known.sources.preparation {
+        Preparation::Inline => (&wanted.spec, &wanted.rollouts),
+        Preparation::Ready(prepared) => (&prepared.spec, &prepared.rollouts),
+        // Without clusters there is nobody to render for.
+        Preparation::Held(_) if placement.clusters.is_empty() => return Ok(Next::Nothing),
+        Preparation::Held(held) => return Err(held.error(look)),
+    };
+    let content = content(&application.name, spec, rollouts)
         .and_then(|content| content.with_templates(&application.namespace, world.templates()))
         .map_err(|source| LoopError::Release {
             application: application.clone(),
             source: Box::new(source),
         })?;
+    let content = match &known.sources.preparation {
+        Preparation::Ready(prepared) => content.with_rendered(prepared.from.clone()),
+        Preparation::Inline | Preparation::Held(_) => content,
+    };
     let digest = content.digest();
     if latest.is_some_and(|latest| latest.release.digest.to_string() == digest) {
         return Ok(Next::Nothing);
@@ -93,6 +106,7 @@ pub(super) async fn compare(
             Change::Content => {}
         }
     }
+    refuse_rendered(look, known)?;
     if placement.clusters.is_empty() {
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
@@ -124,6 +138,33 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+/// Checks what was rendered as what is written inline is checked when it is applied.
+fn refuse_rendered(look: Look<'_>, known: &Known) -> Result<(), LoopError> {
+    let Preparation::Ready(prepared) = &known.sources.preparation else {
+        return Ok(());
+    };
+    let own = validate::rendered(&prepared.spec).errors;
+    let governed = prepared
+        .rollouts
+        .iter()
+        .flat_map(|rollout| validate::governed(&rollout.spec, &prepared.spec).errors);
+    let found: Vec<String> = own
+        .into_iter()
+        .chain(governed)
+        .map(|finding| format!("{}: {}", finding.path, finding.message))
+        .collect();
+    match found.as_slice() {
+        [] => Ok(()),
+        [first, rest @ ..] => Err(LoopError::Refused {
+            application: look.application.clone(),
+            message: match rest.len() {
+                0 => first.clone(),
+                more => format!("{first} (and {more} more)"),
+            },
+        }),
+    }
 }
 
 /// Refuses a release that would delete many of the application's objects at once. Clusters may
@@ -165,6 +206,8 @@ pub(super) struct Making {
     pub previous: Option<Uuid>,
     /// Set when a human asked for it; absent = it is what the records say.
     pub restored: Option<Restored>,
+    /// What is rendered of it.
+    pub rendered: RenderedRelease,
 }
 
 /// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
@@ -175,6 +218,7 @@ pub(super) async fn make(
     making: Making,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Outcome, LoopError> {
+    let sent = to_send(look, known, &making).await?;
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
@@ -198,12 +242,13 @@ pub(super) async fn make(
     let own = |grant: &Grant| grant.release == GrantRelease::This;
     let mut wake_at = None;
     if settled && decision.grants.iter().all(own) {
-        let contents = Contents::own(Release {
+        let own = Release {
             id: release.id,
             revision: release.revision,
             digest: release.digest.to_string(),
             content: making.content,
-        });
+        };
+        let contents = Contents::own(own, sent);
         progress::save(&mut tx, &turn, &contents, &decision, now).await?;
         wake_at = decision.wake_at;
     }
@@ -220,6 +265,34 @@ pub(super) async fn make(
         wake_at,
         held: None,
     })
+}
+
+/// What each cluster would be sent of the release. It is read before the transaction begins, which
+/// never waits for a second connection.
+async fn to_send(
+    look: Look<'_>,
+    known: &Known,
+    making: &Making,
+) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
+    let unrendered = &making.rendered.unrendered;
+    let clusters: Vec<Uuid> = known
+        .placement
+        .clusters
+        .iter()
+        .map(|cluster| cluster.id)
+        .filter(|id| !unrendered.contains_key(id))
+        .collect();
+    if !making.content.is_rendered() {
+        return Ok(BTreeMap::new());
+    }
+    let to_be = Release {
+        id: Uuid::nil(),
+        revision: 0,
+        digest: String::new(),
+        content: making.content.clone(),
+    };
+    let settled = &making.rendered.facts;
+    rendered::sent(look.sight(), &to_be, &clusters, settled).await
 }
 
 async fn create_release(
@@ -265,7 +338,12 @@ async fn create_release(
         }),
     };
     match releases::create(tx, &new, now).await? {
-        Created::New(release) => Ok(release),
+        Created::New(release) => {
+            let rendered = &making.rendered;
+            renderings::note_recipes(tx, release.id, &rendered.recipes).await?;
+            renderings::note_facts(tx, release.id, &rendered.facts).await?;
+            Ok(release)
+        }
         // Another hub made it meanwhile.
         Created::Unchanged(_) => Err(LoopError::Conflict),
     }
@@ -311,8 +389,11 @@ async fn create_run<'a>(
         updated_at: now,
         finished_at: None,
     };
+    let mut clusters_seen = known.clusters.to_vec();
+    rendered::set(&mut clusters_seen, making.rendered.unrendered.clone());
     Ok(Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
@@ -322,7 +403,7 @@ async fn create_run<'a>(
             state,
             release: release.clone(),
         },
-        clusters: Arc::clone(&known.clusters),
+        clusters: clusters_seen.into(),
         joiners: Vec::new(),
         suspended_by_spec: known.wanted.is_suspended(),
         completes: Vec::new(),

@@ -22,6 +22,7 @@ pub mod planning;
 pub mod postgres;
 pub mod records;
 pub mod releases;
+pub mod renderings;
 pub mod runs;
 pub mod sessions;
 pub mod standing;

@@ -77,6 +77,18 @@ pub struct ClusterSeen {
     pub desired: Option<String>,
     /// What its agent reported last of the application; absent = nothing.
     pub status: Option<UnitStatus>,
+    /// Why the release cannot be sent to it, though it may be heard; absent = it can.
+    pub unrendered: Option<Unrendered>,
+}
+
+/// Why a release has no objects for a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unrendered {
+    /// They are being rendered.
+    Pending,
+    /// They cannot be rendered for this cluster, for this reason: it counts as one that cannot be
+    /// reached.
+    Failed(String),
 }
 
 /// Whether a cluster can be spoken to.

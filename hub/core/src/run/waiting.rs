@@ -6,7 +6,7 @@ use super::{
     cluster::{ClusterPhase, ClusterRun},
     decide::Turn,
     gate::{self, GateVerdict, Side},
-    input::Reach,
+    input::{Reach, Unrendered},
     state::{RunStatus, Stop, WavePhase},
 };
 
@@ -233,6 +233,15 @@ impl Waits<'_, '_> {
                         on,
                         seen.and_then(|seen| seen.last_heard),
                     );
+                } else if let Some(why) = seen.and_then(|seen| seen.unrendered.as_ref()) {
+                    let (reason, message) = match why {
+                        Unrendered::Pending => (
+                            "Rendering",
+                            format!("{name}: its objects are being rendered"),
+                        ),
+                        Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
+                    };
+                    self.push(reason, message, on, None);
                 } else if seen.is_some_and(|seen| {
                     seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
                 }) {

@@ -7,7 +7,7 @@ use super::{
     cluster::ClusterPhase,
     decide::Turn,
     gate::{self, GateVerdict, Side},
-    input::Reach,
+    input::{Reach, Unrendered},
     state::{Ending, RunStatus, WavePhase},
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Tally {
     pub failed: u32,
     /// Of those, the ones that are not back yet.
     pub returning: u32,
-    /// Never granted and unreachable.
+    /// Never granted, and unreachable or without objects that could be sent.
     pub unreachable: u32,
     /// Slots taken.
     pub in_flight: u32,
@@ -42,6 +42,9 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
         if cluster.phase == ClusterPhase::Waiting {
             match turn.reach(*id) {
                 Reach::Unreachable => tally.unreachable += 1,
+                _ if matches!(turn.seen[id].unrendered, Some(Unrendered::Failed(_))) => {
+                    tally.unreachable += 1;
+                }
                 // What another run left between two versions takes a slot of this one.
                 _ if turn.seen[id]
                     .is_busy_elsewhere(turn.input.run.id, turn.input.plan.governed) =>

@@ -229,6 +229,7 @@ impl Hub {
                     last_heard: heard.map(|heard| started.map_or(heard, |at| heard.max(at))),
                     desired: unit.map(|digest| digest.to_string()),
                     status: database.statuses.get(id).map(|row| row.status.clone()),
+                    unrendered: None,
                 }
             })
             .collect()

@@ -152,6 +152,7 @@ impl Fleet {
                     .map(digest)
                     .or_else(|| member.status.as_ref().map(|status| status.digest.clone())),
                 status: member.status.clone(),
+                unrendered: None,
             })
             .collect()
     }
