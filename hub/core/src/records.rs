@@ -53,11 +53,11 @@ const STEERING: &[(&str, &str)] = &[
     ("rollouts.kruise.io", "BatchRelease"),
 ];
 
-/// Takes the records out of rendered objects.
+/// Takes the records out of the rendered objects of an application.
 ///
 /// # Errors
 /// The first record that cannot be used.
-pub fn take(objects: &[Value]) -> Result<Found, RecordError> {
+pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> {
     let mut found = Found::default();
     for object in objects {
         let text = |pointer: &str| {
@@ -68,9 +68,8 @@ pub fn take(objects: &[Value]) -> Result<Found, RecordError> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         match (group, kind) {
             ("bellwether.dev", "Rollout") => {
-                found
-                    .rollouts
-                    .push(rollout(text("/metadata/name"), object)?);
+                let name = text("/metadata/name");
+                found.rollouts.push(rollout(application, name, object)?);
             }
             ("bellwether.dev", _) => {
                 return Err(foreign(object, "apply it to the hub itself"));
@@ -100,11 +99,18 @@ fn foreign(object: &Value, instead: &'static str) -> RecordError {
     }
 }
 
-fn rollout(name: &str, object: &Value) -> Result<RolloutRecord, RecordError> {
+fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecord, RecordError> {
     let invalid = |why: String| RecordError::Invalid {
         name: name.to_owned(),
         why,
     };
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        && !spec.contains_key("destination")
+    {
+        // A chart does not know which application it is part of.
+        spec.insert("application".to_owned(), Value::from(application));
+    }
     // Through the documents' own reader, which says what was probably meant.
     let bytes = object.to_string();
     let loaded =

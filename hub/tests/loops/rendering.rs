@@ -210,7 +210,7 @@ async fn a_chart_reaches_a_cluster_as_objects_rendered_for_it() {
     let version = |object: &Value| object["data"]["kubernetes"].clone();
     let canary = stage.object("canary-1", "ConfigMap", "web").await;
     let prod = stage.object("prod-1", "ConfigMap", "web").await;
-    assert_eq!(version(&canary), "v1.33.0");
+    assert_eq!(version(&canary), "v1.33");
     assert_eq!(version(&prod), "v1.31.4");
 }
 
@@ -242,16 +242,32 @@ async fn a_chart_that_does_not_render_names_file_and_line_and_the_old_release_st
         2,
         "everybody keeps revision 1"
     );
+}
 
-    stage
-        .apply(chart(|helm| {
-            helm["values"] = json!({"replicaCount": "many"})
-        }))
-        .await;
-    let error = stage.settle().await.expect_err("held").chain();
+#[tokio::test]
+async fn a_version_that_means_other_files_is_said_and_what_was_fetched_first_stays() {
+    let shelf = Shelf::with_chart();
+    let mut stage = Stage::new(&shelf).await;
+    stage.apply(chart(|_| {})).await;
+    stage.settle().await.expect("released");
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+    shelf.put("templates/NOTES.txt", "replaced");
+    stage.fleet.wait(301).await;
+    let error = stage.settle().await.expect_err("said").chain();
     assert!(
-        error.contains("TagMoved"),
-        "the version means other files now: {error}"
+        error.contains("TagMoved") && error.contains("1.0.0"),
+        "{error}"
+    );
+    assert!(stage.fleet.granted(2).await.is_empty());
+    stage
+        .apply(chart(|helm| helm["values"] = json!({"replicaCount": 4})))
+        .await;
+    stage.settle().await.expect_err("still said");
+    assert_eq!(
+        stage.fleet.granted(2).await.len(),
+        2,
+        "with the files as they were"
     );
 }
 
@@ -346,7 +362,7 @@ async fn a_cluster_that_changes_is_no_new_release_and_goes_back_to_what_it_had()
     stage.settle().await.expect("restored");
     let map = stage.object("prod-1", "ConfigMap", "web").await;
     assert_eq!(
-        map["data"]["kubernetes"], "v1.33.0",
+        map["data"]["kubernetes"], "v1.33",
         "what it had of revision 1"
     );
     assert_eq!(
@@ -453,7 +469,7 @@ async fn a_rollout_in_a_chart_becomes_the_plan_of_its_workload() {
     let shelf = Shelf::with_chart();
     shelf.put(
         "templates/rollout.yaml",
-        "apiVersion: bellwether.dev/v1alpha1\nkind: Rollout\nmetadata:\n  name: web\nspec:\n  workload: {apiVersion: apps/v1, kind: Deployment, name: web}\n  strategy: {canary: {weights: [20, 50]}}\n  traffic: [{none: {}}]\n",
+        "apiVersion: bellwether.dev/v1alpha1\nkind: Rollout\nmetadata:\n  name: web\nspec:\n  workload: {apiVersion: apps/v1, kind: Deployment, name: web}\n  strategy: {canary: {weights: [20, 50]}}\n",
     );
     let stage = Stage::new(&shelf).await;
     stage.apply(chart(|_| {})).await;
@@ -486,7 +502,7 @@ async fn a_kustomization_is_built_with_what_the_component_lays_over_it() {
         let mut component = json!({"name": "web", "kustomize": {
             "git": {"url": "https://git.example/shop", "tag": "v1"}, "path": "prod",
             "images": [{"name": "shop", "newTag": "v2"}],
-            "patches": [{"patch": "[{op: add, path: /spec/replicas, value: 4}]",
+            "patches": [{"patch": "- {op: add, path: /spec/replicas, value: 4}",
                          "target": {"kind": "Deployment"}}],
         }});
         change(&mut component["kustomize"]);

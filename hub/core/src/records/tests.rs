@@ -11,7 +11,6 @@ fn rollout(strategy: Value) -> Value {
         "apiVersion": "bellwether.dev/v1alpha1", "kind": "Rollout",
         "metadata": {"name": "shop-web"},
         "spec": {
-            "application": "shop",
             "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             "strategy": strategy,
         },
@@ -21,7 +20,7 @@ fn rollout(strategy: Value) -> Value {
 #[test]
 fn a_rollout_among_the_objects_becomes_a_plan() {
     let plan = rollout(json!({"canary": {"weights": [20, 50]}}));
-    let found = take(&[map(), plan]).expect("found");
+    let found = take("shop", &[map(), plan]).expect("found");
     assert_eq!(found.objects, vec![map()]);
     assert_eq!(found.rollouts.len(), 1);
     assert_eq!(found.rollouts[0].name, "shop-web");
@@ -30,7 +29,8 @@ fn a_rollout_among_the_objects_becomes_a_plan() {
 
 #[test]
 fn a_wrong_rollout_names_its_field() {
-    let error = take(&[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
+    let error =
+        take("shop", &[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
     let text = error.to_string();
     assert!(
         text.contains("shop-web") && text.contains("weights"),
@@ -48,14 +48,18 @@ fn records_of_others_are_refused_by_name() {
         let record = json!({
             "apiVersion": api_version, "kind": kind, "metadata": {"name": "web"},
         });
-        let text = take(&[map(), record]).expect_err("refused").to_string();
+        let text = take("shop", &[map(), record])
+            .expect_err("refused")
+            .to_string();
         assert!(text.contains(kind) && text.contains("web"), "{text}");
     }
     let other = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
     });
     assert_eq!(
-        take(std::slice::from_ref(&other)).expect("kept").objects,
+        take("shop", std::slice::from_ref(&other))
+            .expect("kept")
+            .objects,
         vec![other]
     );
 }

@@ -234,7 +234,7 @@ async fn collect(
             match rendered.get(&(source.recipe, *facts)) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match take(&rendering.objects) {
+                    match take(&look.application.name, &rendering.objects) {
                         Ok(found) => {
                             components.insert(name.clone(), found);
                         }

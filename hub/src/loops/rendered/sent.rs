@@ -204,8 +204,8 @@ pub async fn sent(
                         return Err(waits(format!("component {component:?} is being rendered")));
                     };
                     let rendering = renderings.read(*content).await?;
-                    let taken =
-                        take(&rendering.objects).map_err(|error| waits(error.to_string()))?;
+                    let taken = take(&sight.application.name, &rendering.objects)
+                        .map_err(|error| waits(error.to_string()))?;
                     objects.insert(component.to_owned(), taken.objects);
                 }
                 let content = Arc::new(release.content.for_cluster(&objects));
