@@ -14,6 +14,7 @@ use crate::{
     oci::{ChartReference, Oci},
     request::{parse_range, parse_url},
     settings::Limits,
+    sources::aside,
     version::parse_version,
 };
 
@@ -69,13 +70,13 @@ impl Charts<'_> {
                 let (manifest, archive) = self.oci(&chart).chart(&chart).await?;
                 check_digest(wanted.chart, &archive, sha256.as_deref())?;
                 let revision = format!("{version}@{manifest}");
-                chart_of(&archive, revision, self.limits)
+                self.unpack(archive, revision).await
             }
             Place::Archive { url, sha256 } => {
                 let archive = self.archive(wanted, &url).await?;
                 let found = check_digest(wanted.chart, &archive, sha256.as_deref())?;
                 let revision = format!("{version}@sha256:{found}");
-                chart_of(&archive, revision, self.limits)
+                self.unpack(archive, revision).await
             }
         }
     }
@@ -99,6 +100,14 @@ impl Charts<'_> {
                 Ok(format!("{version}@sha256:{found}"))
             }
         }
+    }
+
+    async fn unpack(&self, archive: Bytes, revision: String) -> Result<Artifact, SourceError> {
+        let limits = self.limits.clone();
+        aside("unpack a chart", move || {
+            chart_of(&archive, revision, &limits)
+        })
+        .await
     }
 
     /// Credentials are for the repository's own host: a chart that its index has elsewhere is public.
@@ -170,13 +179,9 @@ impl Charts<'_> {
         };
         let body = self.http.get(get).await?.success(&what)?;
         let limit = self.limits.index_bytes;
-        let read = tokio::task::spawn_blocking(move || index::read(&body, limit));
-        read.await
-            .map_err(|error| SourceError::Local {
-                doing: "read an index",
-                source: std::io::Error::other(error),
-            })?
-            .map_err(|why| SourceError::Malformed { what, why })
+        let read =
+            move || index::read(&body, limit).map_err(|why| SourceError::Malformed { what, why });
+        aside("read an index", read).await
     }
 
     async fn archive(&self, wanted: Wanted<'_>, url: &Url) -> Result<Bytes, SourceError> {

@@ -10,10 +10,10 @@ use reqwest::Url;
 
 use crate::{
     Artifact, Credentials, OciReference, SourceError, VersionRange,
-    artifact::Tree,
     http::Http,
     request::{parse_path, parse_range, parse_url},
     settings::Limits,
+    sources::aside,
 };
 
 use manifest::{Manifest, is_digest};
@@ -121,32 +121,16 @@ impl Oci<'_> {
         let mut bytes: u64 = 0;
         for layer in layers::wanted(&manifest)? {
             bytes = bytes.saturating_add(layer.descriptor.size);
-            if bytes > self.limits.archive_bytes {
-                return Err(SourceError::TooLarge {
-                    what: format!("the artifact at {}", registry.name()),
-                    limit: format!("{} bytes", self.limits.archive_bytes),
-                });
-            }
-            blobs.push((layer, registry.blob(layer.descriptor).await?));
+            self.refuse_large(&registry, bytes)?;
+            blobs.push(registry.blob(layer.descriptor).await?);
         }
         let path = parse_path(wanted.path, self.limits)?;
         let revision = revision_of(name, &digest);
-        if let [(layer, archive)] = blobs.as_slice()
-            && layer.is_chart()
-        {
-            if !path.is_empty() {
-                return Err(SourceError::Invalid {
-                    field: "path",
-                    why: "the artifact is a Helm chart, which is taken whole".to_owned(),
-                });
-            }
-            return crate::helm::chart_of(archive, revision, self.limits);
-        }
-        let mut tree = Tree::new(self.limits);
-        for (layer, blob) in &blobs {
-            layers::add(layer, blob, self.limits, &mut tree)?;
-        }
-        tree.into_artifact(revision, &path)
+        let limits = self.limits.clone();
+        aside("unpack an artifact", move || {
+            layers::unpack(&manifest, &blobs, revision, &path, &limits)
+        })
+        .await
     }
 
     /// Returns the revision that a fetch would have.
@@ -168,12 +152,7 @@ impl Oci<'_> {
         if !layer.is_chart() {
             return Err(no_chart(&registry));
         }
-        if layer.descriptor.size > self.limits.archive_bytes {
-            return Err(SourceError::TooLarge {
-                what: format!("the chart at {}", registry.name()),
-                limit: format!("{} bytes", self.limits.archive_bytes),
-            });
-        }
+        self.refuse_large(&registry, layer.descriptor.size)?;
         Ok((digest, registry.blob(layer.descriptor).await?))
     }
 
@@ -192,6 +171,16 @@ impl Oci<'_> {
     ) -> Result<String, SourceError> {
         let registry = self.registry(&chart.url)?;
         Ok(untagged(&highest(&registry, range).await?))
+    }
+
+    fn refuse_large(&self, registry: &Registry<'_>, bytes: u64) -> Result<(), SourceError> {
+        if bytes <= self.limits.archive_bytes {
+            return Ok(());
+        }
+        Err(SourceError::TooLarge {
+            what: format!("the artifact at {}", registry.name()),
+            limit: format!("{} bytes", self.limits.archive_bytes),
+        })
     }
 
     fn registry(&self, url: &Url) -> Result<Registry<'_>, SourceError> {

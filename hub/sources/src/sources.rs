@@ -227,3 +227,15 @@ impl Sources {
         }
     }
 }
+
+/// Does work that takes a processor for a while where it holds nobody up.
+pub(crate) async fn aside<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| SourceError::Local {
+        doing,
+        source: std::io::Error::other(error),
+    })?
+}

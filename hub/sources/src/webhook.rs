@@ -137,7 +137,7 @@ mod tests {
             wrong
         );
         assert_eq!(
-            verify_github(&secret, &header[..60], b"Hello, World!"),
+            verify_github(&secret, &header[..61], b"Hello, World!"),
             wrong
         );
         for header in ["", "sha1=00", "sha256=zz", "757107ea"] {

@@ -92,7 +92,6 @@ fn links_devices_and_pipes_are_refused_by_name() {
         (EntryType::Char, "it is a device"),
         (EntryType::Block, "it is a device"),
         (EntryType::Fifo, "it is a pipe"),
-        (EntryType::GNUSparse, "it is a sparse file"),
         (EntryType::new(b'V'), "it is neither a file nor a directory"),
     ] {
         let error = refusal(&[("fine", EntryType::Regular, b"x"), ("bad", kind, b"")]);

@@ -223,7 +223,7 @@ impl Git<'_> {
             .command(arguments)
             .spawn()
             .map_err(|source| SourceError::Local {
-                doing: "run git by prlimit; the packages git and util-linux have them",
+                doing: "run git, with env of coreutils and prlimit of util-linux",
                 source,
             })?;
         let group = Group::of(&child);
@@ -255,7 +255,6 @@ impl Git<'_> {
         let complaint = String::from_utf8_lossy(&said.complaint);
         Err(failure::read(
             &self.session.credentials.hide(&complaint),
-            said.status,
             &self.session.location,
             self.limits,
         ))
@@ -263,9 +262,10 @@ impl Git<'_> {
 
     fn command(&self, arguments: &[&OsStr]) -> Command {
         let session = self.session;
-        let mut command = Command::new("prlimit");
+        // A file that may not grow fails its write, which `git` says; the signal would end it silently.
+        let mut command = Command::new("env");
         command
-            .arg("--core=0")
+            .args(["--ignore-signal=XFSZ", "prlimit", "--core=0"])
             .arg(format!("--fsize={}", self.limits.git_pack_bytes))
             .arg(format!("--as={MEMORY_BYTES}"))
             .args(["--", "git"])

@@ -1,9 +1,5 @@
 //! What `git` means when it fails.
 
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
-
-use nix::sys::signal::Signal;
-
 use super::location::Location;
 use crate::{SourceError, settings::Limits};
 
@@ -11,17 +7,11 @@ use crate::{SourceError, settings::Limits};
 const MAX_WORDS: usize = 200;
 
 /// Reads a failure from what `git` complained about, in the C locale.
-pub(super) fn read(
-    complaint: &str,
-    status: ExitStatus,
-    location: &Location,
-    limits: &Limits,
-) -> SourceError {
+pub(super) fn read(complaint: &str, location: &Location, limits: &Limits) -> SourceError {
     let says = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
     let host = location.host_and_port();
     let what = location.shown().to_owned();
-    let too_large = status.signal() == Some(Signal::SIGXFSZ as i32);
-    if too_large || says(&["died of signal 25", "File too large"]) {
+    if says(&["File too large"]) {
         return SourceError::TooLarge {
             what,
             limit: format!("{} bytes of a pack", limits.git_pack_bytes),
@@ -170,8 +160,7 @@ mod tests {
 
     fn reason(complaint: &str) -> SourceError {
         let location = Location::parse("https://git.example/a").expect("a location");
-        let failed = ExitStatus::from_raw(128 << 8);
-        read(complaint, failed, &location, &Limits::default())
+        read(complaint, &location, &Limits::default())
     }
 
     #[test]
@@ -214,7 +203,7 @@ mod tests {
                 "Unauthorised",
             ),
             (
-                "error: index-pack died of signal 25\nfatal: fetch-pack: invalid index-pack output",
+                "fatal: write error: File too large\nfatal: fetch-pack: invalid index-pack output",
                 "TooLarge",
             ),
             (
@@ -227,13 +216,5 @@ mod tests {
         ] {
             assert_eq!(reason(complaint).reason(), expected, "{complaint}");
         }
-    }
-
-    #[test]
-    fn a_signal_alone_tells_of_size() {
-        let location = Location::parse("https://git.example/a").expect("a location");
-        let killed = ExitStatus::from_raw(Signal::SIGXFSZ as i32);
-        let error = read("", killed, &location, &Limits::default());
-        assert_eq!(error.reason(), "TooLarge");
     }
 }

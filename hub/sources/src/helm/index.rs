@@ -110,7 +110,7 @@ entries:
         let mut text = "apiVersion: v1\nentries:\n".to_owned();
         for chart in 0..400 {
             text += &format!("  chart-{chart}:\n");
-            for version in 0..100 {
+            for version in 0..60 {
                 text += &format!(
                     "  - version: 1.{version}.0\n    urls: [a.tgz]\n    annotations: {{a: b, c: d, e: f}}\n"
                 );

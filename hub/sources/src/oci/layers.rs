@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::manifest::{Descriptor, Manifest};
 use crate::{
-    SourceError,
-    archive::{Packing, unpack},
+    Artifact, SourceError,
+    archive::{self, Packing},
     artifact::{Tree, clean_path},
+    helm::chart_of,
     settings::Limits,
 };
 
@@ -83,8 +84,34 @@ fn packing(media_type: &str) -> Option<Packing> {
     media_type.ends_with(".tar").then_some(Packing::Tar)
 }
 
-/// Adds what a layer holds to a tree.
-pub(super) fn add(
+/// Makes an artifact of the layers that hold files, whose contents come in the same order.
+pub(super) fn unpack(
+    manifest: &Manifest,
+    blobs: &[Bytes],
+    revision: String,
+    path: &str,
+    limits: &Limits,
+) -> Result<Artifact, SourceError> {
+    let layers = wanted(manifest)?;
+    if let ([layer], [archive]) = (layers.as_slice(), blobs)
+        && layer.is_chart()
+    {
+        if !path.is_empty() {
+            return Err(SourceError::Invalid {
+                field: "path",
+                why: "the artifact is a Helm chart, which is taken whole".to_owned(),
+            });
+        }
+        return chart_of(archive, revision, limits);
+    }
+    let mut tree = Tree::new(limits);
+    for (layer, blob) in layers.iter().zip(blobs) {
+        add(layer, blob, limits, &mut tree)?;
+    }
+    tree.into_artifact(revision, path)
+}
+
+fn add(
     layer: &Layer<'_>,
     blob: &Bytes,
     limits: &Limits,
@@ -92,8 +119,8 @@ pub(super) fn add(
 ) -> Result<(), SourceError> {
     let what = format!("the layer {}", layer.descriptor.digest);
     match layer.kind {
-        Kind::Chart => unpack(&what, blob, Packing::TarGzip, limits, tree),
-        Kind::Archive(packing) => unpack(&what, blob, packing, limits, tree),
+        Kind::Chart => archive::unpack(&what, blob, Packing::TarGzip, limits, tree),
+        Kind::Archive(packing) => archive::unpack(&what, blob, packing, limits, tree),
         Kind::File(title) => tree.add(clean_path(title.as_bytes(), limits)?, blob.clone(), false),
     }
 }
