@@ -1,0 +1,400 @@
+//! Git over HTTP and HTTPS.
+
+use axum::{Router, http::StatusCode, response::Redirect, routing::get};
+use bellwether_sources::{GitReference, Source, SourceRequest};
+
+use super::{
+    http_server::HttpServer,
+    repository::Repository,
+    subject::{paths, subject, subject_with, with},
+};
+
+fn source(server: &HttpServer, reference: GitReference) -> Source {
+    Source::Git {
+        url: server.url("/shop/.git"),
+        reference,
+        path: "deploy".to_owned(),
+    }
+}
+
+fn branch(name: &str) -> GitReference {
+    GitReference::Branch(name.to_owned())
+}
+
+fn tag(name: &str) -> GitReference {
+    GitReference::Tag(name.to_owned())
+}
+
+#[tokio::test]
+async fn a_branch_a_tag_a_range_and_a_commit_are_fetched() {
+    let repository = Repository::new();
+    let first = repository.git(&["rev-parse", "HEAD"]);
+    repository.git(&["tag", "v1.0.0"]);
+    repository.write("deploy/app.yaml", "version: 2\n");
+    let second = repository.commit("two");
+    repository.git(&["tag", "--annotate", "--message", "two", "v1.10.0"]);
+    repository.git(&["tag", "v1.9.0", &first]);
+    repository.git(&["tag", "v2.0.0-rc.1"]);
+    let server = HttpServer::plain(repository.app(None).0).await;
+    let subject = subject();
+    for (reference, revision, version) in [
+        (branch("main"), second.clone(), 2),
+        (tag("v1.0.0"), format!("v1.0.0@{first}"), 1),
+        (tag("v1.10.0"), format!("v1.10.0@{second}"), 2),
+        (
+            GitReference::Semver("^1".to_owned()),
+            format!("v1.10.0@{second}"),
+            2,
+        ),
+        (GitReference::Commit(first.clone()), first.clone(), 1),
+    ] {
+        let request = SourceRequest::new(source(&server, reference.clone()));
+        let artifact = subject.sources.fetch(&request).await.expect("fetched");
+        assert_eq!(artifact.revision, revision, "{reference:?}");
+        assert_eq!(paths(&artifact), ["app.yaml", "run.sh"]);
+        assert_eq!(artifact.files[0].contents, format!("version: {version}\n"));
+        let modes: Vec<bool> = artifact.files.iter().map(|file| file.executable).collect();
+        assert_eq!(modes, [false, true]);
+        let resolved = subject.sources.resolve(&request).await.expect("resolved");
+        assert_eq!(resolved.revision, revision);
+    }
+}
+
+#[tokio::test]
+async fn what_is_cached_is_not_fetched_again_and_a_broken_cache_heals() {
+    let repository = Repository::new();
+    let (app, seen) = repository.app(None);
+    let server = HttpServer::plain(app).await;
+    let subject = subject();
+    let request = SourceRequest::new(source(&server, branch("main")));
+    let first = subject.sources.fetch(&request).await.expect("fetched");
+    let packs = seen.count("POST /shop/.git/git-upload-pack");
+    let again = subject.sources.fetch(&request).await.expect("fetched");
+    assert_eq!(first, again);
+    let listed = seen.count("POST /shop/.git/git-upload-pack") - packs;
+    assert!(
+        listed < packs,
+        "the references are listed, nothing is fetched: {listed} of {packs}"
+    );
+    for pack in walk(&subject.directory.path().join("git")) {
+        if pack
+            .extension()
+            .is_some_and(|it| it == "pack" || it == "idx")
+        {
+            std::fs::remove_file(&pack).expect("removable");
+            std::fs::write(&pack, b"broken").expect("writable");
+        }
+    }
+    let healed = subject.sources.fetch(&request).await.expect("healed");
+    assert_eq!(first, healed);
+}
+
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory").flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => walk(&path),
+            path => vec![path],
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_is_refused_and_a_branch_may_move() {
+    let repository = Repository::new();
+    repository.git(&["tag", "v1"]);
+    let server = HttpServer::plain(repository.app(None).0).await;
+    let subject = subject();
+    let mut by_tag = SourceRequest::new(source(&server, tag("v1")));
+    let mut by_branch = SourceRequest::new(source(&server, branch("main")));
+    for request in [&mut by_tag, &mut by_branch] {
+        let fetched = subject.sources.fetch(request).await.expect("fetched");
+        request.previous = Some(fetched.revision);
+        subject
+            .sources
+            .fetch(request)
+            .await
+            .expect("it has not moved");
+    }
+    repository.write("deploy/app.yaml", "version: 2\n");
+    let second = repository.commit("two");
+    repository.git(&["tag", "--force", "v1"]);
+    let error = subject.refusal(&by_tag).await;
+    assert_eq!(error.reason(), "TagMoved");
+    assert!(error.to_string().contains(&second), "{error}");
+    let moved = subject
+        .sources
+        .fetch(&by_branch)
+        .await
+        .expect("a branch moves");
+    assert_eq!(moved.revision, second);
+}
+
+#[tokio::test]
+async fn a_private_repository_is_opened_over_https_and_its_secret_is_nowhere_else() {
+    let repository = Repository::new();
+    let basic = "Basic Z2l0Omh1bnRlcjI=";
+    for (expected, right, wrong) in [
+        (
+            basic,
+            vec![("username", "git"), ("password", "hunter2")],
+            vec![("username", "git"), ("password", "hunter3")],
+        ),
+        (
+            "Bearer hunter2-token",
+            vec![("bearerToken", "hunter2-token")],
+            vec![("bearerToken", "hunter3-token")],
+        ),
+    ] {
+        let (app, seen) = repository.app(Some(expected));
+        let server = HttpServer::tls(app).await;
+        let ca = server.ca.clone();
+        let subject = subject();
+        let main = source(&server, branch("main"));
+        let mut entries = right.clone();
+        entries.push(("ca.crt", &ca));
+        let artifact = subject.sources.fetch(&with(main.clone(), &entries)).await;
+        artifact.expect("it is opened");
+        assert!(seen.count("git-upload-pack") >= 2);
+        assert_eq!(*seen.leaks.lock().expect("no panic"), Vec::<String>::new());
+        let mut entries = wrong.clone();
+        entries.push(("ca.crt", &ca));
+        for request in [
+            with(main.clone(), &entries),
+            with(main.clone(), &[("ca.crt", &ca)]),
+        ] {
+            let error = subject.refusal(&request).await;
+            assert_eq!(error.reason(), "Unauthorised");
+            assert!(!error.to_string().contains("hunter"), "{error}");
+        }
+        let error = subject.refusal(&with(main, &right)).await;
+        assert_eq!(
+            error.to_string().contains("certificate is not trusted"),
+            true,
+            "{error}"
+        );
+        for file in walk(subject.directory.path()) {
+            let contents = std::fs::read(&file).expect("readable");
+            let text = String::from_utf8_lossy(&contents);
+            assert!(
+                !text.contains("hunter2") && !text.contains("Z2l0Omh1bnRlcjI="),
+                "{file:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn others_do_not_see_a_private_commit_that_is_cached() {
+    let repository = Repository::new();
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    let server = HttpServer::plain(repository.app(Some("Bearer t")).0).await;
+    let subject = subject();
+    let source = source(&server, GitReference::Commit(commit));
+    let fetched = subject
+        .sources
+        .fetch(&with(source.clone(), &[("bearerToken", "t")]))
+        .await;
+    fetched.expect("it is opened");
+    let error = subject
+        .sources
+        .fetch(&SourceRequest::new(source))
+        .await
+        .expect_err("refused");
+    assert_eq!(error.reason(), "Unauthorised");
+}
+
+#[tokio::test]
+async fn links_submodules_and_lfs_are_refused_by_name() {
+    let repository = Repository::new();
+    let server = HttpServer::plain(repository.app(None).0).await;
+    let subject = subject();
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    let at = |name: &str| Source::Git {
+        url: server.url("/shop/.git"),
+        reference: branch("main"),
+        path: name.to_owned(),
+    };
+    repository.write("linked/a.yaml", "a: 1\n");
+    std::os::unix::fs::symlink("/etc/passwd", repository.path().join("linked/passwd"))
+        .expect("a link");
+    let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    repository.write("large/big.bin", lfs);
+    repository.git(&[
+        "update-index",
+        "--add",
+        "--cacheinfo",
+        &format!("160000,{commit},nested/lib"),
+    ]);
+    repository.git(&["add", "linked", "large"]);
+    repository.git(&["commit", "--quiet", "--message", "odd"]);
+    for (path, reason, said) in [
+        (
+            "linked",
+            "UnsafeArchive",
+            "\"passwd\" is refused: it is a symbolic link",
+        ),
+        (
+            "nested",
+            "UnsafeArchive",
+            "\"lib\" is refused: it is a submodule",
+        ),
+        (
+            "large",
+            "Unsupported",
+            "\"big.bin\", which is stored in Git LFS",
+        ),
+        ("nowhere", "NotFound", "\"nowhere\""),
+        ("README.md", "NotFound", "the directory \"README.md\""),
+    ] {
+        let request = SourceRequest::new(at(path));
+        let error = subject.sources.fetch(&request).await.expect_err(path);
+        assert_eq!(error.reason(), reason, "{path}: {error}");
+        assert!(error.to_string().contains(said), "{path}: {error}");
+    }
+    let fine = subject
+        .sources
+        .fetch(&SourceRequest::new(at("deploy")))
+        .await;
+    fine.expect("what is beside it does no harm");
+}
+
+#[tokio::test]
+async fn a_repository_that_is_too_large_is_refused() {
+    let repository = Repository::new();
+    // Nothing that could be compressed.
+    let mut noise = Vec::new();
+    let mut state = 1_u64;
+    while noise.len() < 1 << 20 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        noise.push(state.to_be_bytes()[0]);
+    }
+    repository.write("deploy/noise.bin", &noise);
+    repository.commit("noise");
+    let server = HttpServer::plain(repository.app(None).0).await;
+    let request = SourceRequest::new(source(&server, branch("main")));
+    for (pack, content, said) in [
+        (256 << 10, 64 << 20, "262144 bytes of a pack"),
+        (64 << 20, 256 << 10, "262144 bytes; give a path"),
+    ] {
+        let subject = subject_with(|settings| {
+            settings.limits.git_pack_bytes = pack;
+            settings.limits.content_bytes = content;
+        });
+        let error = subject
+            .sources
+            .fetch(&request)
+            .await
+            .expect_err("too large");
+        assert_eq!(error.reason(), "TooLarge", "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        let left = walk(&subject.directory.path().join("git"));
+        assert_eq!(
+            left,
+            Vec::<std::path::PathBuf>::new(),
+            "nothing of it is kept"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_may_not_be_asked_says_so() {
+    let repository = Repository::new();
+    let server = HttpServer::plain(repository.app(None).0).await;
+    let subject = subject();
+    let at = |url: String| Source::Git {
+        url,
+        reference: branch("main"),
+        path: String::new(),
+    };
+    let other = source(&server, branch("other"));
+    let commit = source(&server, GitReference::Commit("1".repeat(40)));
+    let unused = {
+        let closed = HttpServer::plain(Router::new()).await;
+        closed.address
+    };
+    for (source, reason) in [
+        (other, "NotFound"),
+        (commit, "NotFound"),
+        (at(server.url("/nothing/.git")), "NotFound"),
+        (at(format!("http://{unused}/a")), "Unreachable"),
+        (at("https://nothing.invalid/a".to_owned()), "Unreachable"),
+        (at("http://localhost/a".to_owned()), "InvalidSource"),
+        (at("https://10.0.0.1/a".to_owned()), "AddressRefused"),
+        (
+            at("https://169.254.169.254/latest".to_owned()),
+            "AddressRefused",
+        ),
+        (at("ssh://git@[::1]/a".to_owned()), "AddressRefused"),
+        (
+            at(format!("file://{}", repository.path().display())),
+            "InvalidSource",
+        ),
+    ] {
+        let error = subject
+            .sources
+            .fetch(&SourceRequest::new(source.clone()))
+            .await;
+        let error = error.expect_err("refused");
+        assert_eq!(error.reason(), reason, "{source:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_trouble_is_told_from_absence() {
+    let repository = Repository::new();
+    let (app, seen) = repository.app(None);
+    let hidden = HttpServer::plain(app).await;
+    let target = hidden.url("/shop/.git/info/refs?service=git-upload-pack");
+    let app = Router::new()
+        .route(
+            "/moved/info/refs",
+            get(move || async move { Redirect::permanent(&target) }),
+        )
+        .route(
+            "/down/info/refs",
+            get(|| async { StatusCode::SERVICE_UNAVAILABLE }),
+        )
+        .route("/closed/info/refs", get(|| async { StatusCode::FORBIDDEN }));
+    let server = HttpServer::plain(app).await;
+    let subject = subject();
+    for (path, reason) in [
+        ("/moved", "Redirected"),
+        ("/down", "Unavailable"),
+        ("/closed", "Unauthorised"),
+    ] {
+        let source = Source::Git {
+            url: server.url(path),
+            reference: branch("main"),
+            path: String::new(),
+        };
+        let error = subject.refusal(&SourceRequest::new(source)).await;
+        assert_eq!(error.reason(), reason, "{error}");
+    }
+    assert_eq!(
+        seen.count("info/refs"),
+        0,
+        "nobody went where the redirect led"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up() {
+    let app = Router::new().fallback(|| async {
+        std::future::pending::<()>().await;
+    });
+    let server = HttpServer::plain(app).await;
+    let subject = subject_with(|settings| settings.timeout = std::time::Duration::from_secs(1));
+    let request = SourceRequest::new(source(&server, branch("main")));
+    let error = subject.refusal(&request).await;
+    assert_eq!(error.reason(), "TimedOut");
+    let left: Vec<String> = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
+        .filter(|line| line.contains(&server.address.to_string()))
+        .collect();
+    assert_eq!(left, Vec::<String>::new(), "no process is left behind");
+}
