@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use bellwether_sources::{AddressPolicy, Settings, Sources};
 use bellwether_store::{
     BlobCipher, Store, StoreOptions, leases, meta,
     postgres::{Embedded, EmbeddedConfig},
@@ -15,7 +16,7 @@ use crate::{
     config::Config,
     grpc::{self, Sessions},
     pki::{Pki, PkiError, PkiOptions},
-    rendering::{Limits, NoSources, Renderer, Renderings},
+    rendering::{Limits, Renderer, Renderings},
     telemetry::{Metrics, chain},
 };
 
@@ -113,6 +114,9 @@ pub enum StartError {
     /// The certificate authority cannot be used.
     #[error("failed to open the certificate authority")]
     Pki(#[from] PkiError),
+    /// Nothing can be fetched.
+    #[error("failed to prepare the fetching of sources")]
+    Sources(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The HTTP API did not start.
     #[error("failed to start the HTTP API")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -191,8 +195,9 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
             return Err(StartError::Store(Box::new(error)));
         }
     };
+    let sources = open_sources(&config)?;
     let renderer = Renderer::new(config.renderer.clone(), Limits::default());
-    let renderings = Renderings::new(store.clone(), clock, renderer, Box::new(NoSources));
+    let renderings = Renderings::new(store.clone(), clock, renderer, Box::new(sources));
     let app = Arc::new(App {
         renderings: Arc::new(renderings),
         sessions: Sessions::default(),
@@ -288,6 +293,15 @@ fn open_pki(config: &Config, addresses: &[String]) -> Result<Pki, PkiError> {
             .collect(),
     };
     Pki::open(options, wall())
+}
+
+fn open_sources(config: &Config) -> Result<Sources, StartError> {
+    let mut settings = Settings::new(config.data_dir.join("sources"));
+    settings.addresses = AddressPolicy {
+        allowed_networks: config.source_networks.clone(),
+        plain_http_hosts: config.source_plain_http_hosts.clone(),
+    };
+    Sources::open(settings).map_err(|error| StartError::Sources(Box::new(error)))
 }
 
 async fn open_store(config: &Config) -> Result<(Store, Option<Embedded>), StartError> {

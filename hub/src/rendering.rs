@@ -13,8 +13,7 @@ mod queue;
 mod wire;
 mod work;
 
-pub use artifact::{Artifact, ArtifactFile};
 pub use child::{Limits, Renderer};
 pub use error::{FetchError, RenderError};
-pub use fetch::{Fetch, NoSources, Wanted};
+pub use fetch::{Fetch, Fetched, is_content, source_of};
 pub use queue::{Job, Renderings};

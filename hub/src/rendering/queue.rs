@@ -10,7 +10,7 @@ use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKe
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Fetch, Renderer, Wanted, work};
+use super::{Fetch, Renderer, work};
 use crate::clock::Clock;
 
 /// Jobs that wait; whoever finds the queue full asks again at the next look.
@@ -38,7 +38,7 @@ pub enum Job {
         /// Digest of the source as it is written.
         source: Digest,
         /// The source.
-        wanted: Wanted,
+        wanted: bellwether_sources::Source,
     },
     /// Render a recipe.
     Render {

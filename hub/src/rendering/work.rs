@@ -3,13 +3,14 @@ use bellwether_hub_core::{
     recipe::{Recipe, RenderFacts, Rendering},
     release::is_secret,
 };
+use bellwether_sources::Source;
 use bellwether_store::{
-    Digest,
+    Digest, StoreError,
     blobs::Secrecy,
     renderings::{self, Fetched, NewRendering, Remark, SourceKey},
 };
 
-use super::{FetchError, Job, Renderings, Wanted};
+use super::{Job, Renderings, artifact::stored};
 use crate::telemetry::chain;
 
 /// Does one job. What came of it lies in the database; an error is one of the moment.
@@ -29,47 +30,48 @@ async fn fetch(
     own: &Renderings,
     application: &NamespacedName,
     component: &str,
-    source: Digest,
-    wanted: &Wanted,
+    digest: Digest,
+    source: &Source,
 ) -> Result<(), String> {
     let key = SourceKey {
         application,
         component,
-        source,
+        source: digest,
     };
+    let store = &own.store;
     let now = || own.clock.now();
-    let fetched = own.fetch.fetch(wanted).await.and_then(|artifact| {
-        let hex = artifact.digest.strip_prefix("sha256:").unwrap_or_default();
-        let digest: Digest = hex.parse().map_err(|_| FetchError {
-            reason: "DigestMismatch".to_owned(),
-            message: format!("{:?} is no digest", artifact.digest),
-        })?;
-        Ok((artifact, digest))
-    });
-    let said = |error: &bellwether_store::StoreError| chain(error);
-    let (artifact, digest) = match fetched {
-        Ok(found) => found,
+    let pins = renderings::pins(store, application).await.map_err(said)?;
+    let before = pins
+        .get(component)
+        .filter(|pin| pin.source == digest)
+        .and_then(|pin| pin.fetched.as_ref());
+    let previous = before.map(|before| before.revision.as_str());
+    let artifact = match own.fetch.fetch(source, previous).await {
+        Ok(super::Fetched::New(artifact)) => artifact,
+        Ok(super::Fetched::Same) => {
+            return renderings::note_same(store, &key, now())
+                .await
+                .map_err(said);
+        }
         // It is kept with the source: every hub sees it, and when it was.
         Err(error) => {
-            return renderings::note_failure(&own.store, &key, &error.to_string(), now())
-                .await
-                .map_err(|error| said(&error));
+            let why = error.to_string();
+            let noted = renderings::note_failure(store, &key, &why, now()).await;
+            return noted.map_err(said);
         }
     };
+    let hex = artifact.digest.strip_prefix("sha256:").unwrap_or_default();
     let pinned = Fetched {
         revision: artifact.revision.clone(),
-        artifact: digest,
+        artifact: hex
+            .parse()
+            .map_err(|_| format!("{:?} is no digest", artifact.digest))?,
     };
-    if let Some(moved) = moved(own, &key, wanted, &pinned).await? {
-        return renderings::note_failure(&own.store, &key, &moved, now())
-            .await
-            .map_err(|error| said(&error));
-    }
-    let mut tx = own.store.begin().await.map_err(|error| said(&error))?;
-    renderings::pin(&mut tx, &key, &pinned, &artifact.stored(), now())
+    let mut tx = store.begin().await.map_err(said)?;
+    renderings::pin(&mut tx, &key, &pinned, &stored(&artifact), now())
         .await
-        .map_err(|error| said(&error))?;
-    tx.commit().await.map_err(|error| said(&error))?;
+        .map_err(said)?;
+    tx.commit().await.map_err(said)?;
     tracing::info!(
         application = %application,
         component,
@@ -79,35 +81,11 @@ async fn fetch(
     Ok(())
 }
 
-/// Says that a name which must not move means something else now; absent = it does not.
-async fn moved(
-    own: &Renderings,
-    key: &SourceKey<'_>,
-    wanted: &Wanted,
-    now: &Fetched,
-) -> Result<Option<String>, String> {
-    let Some(name) = wanted.fixed_name() else {
-        return Ok(None);
-    };
-    let pins = renderings::pins(&own.store, key.application)
-        .await
-        .map_err(|error| chain(&error))?;
-    let before = pins
-        .get(key.component)
-        .filter(|pin| pin.source == key.source)
-        .and_then(|pin| pin.fetched.as_ref());
-    Ok(before
-        .filter(|before| before.artifact != now.artifact)
-        .map(|before| {
-            format!(
-                "TagMoved: {name} was moved: it was {} and is {} now; what was fetched first stays",
-                before.revision, now.revision
-            )
-        }))
+fn said(error: StoreError) -> String {
+    chain(&error)
 }
 
 async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Result<(), String> {
-    let said = |error: &bellwether_store::StoreError| chain(error);
     let artifact: Digest = recipe
         .artifact
         .strip_prefix("sha256:")
@@ -116,7 +94,7 @@ async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Resul
         .map_err(|_| format!("{:?} is no digest", recipe.artifact))?;
     let files = renderings::artifact(&own.store, artifact)
         .await
-        .map_err(|error| said(&error))?
+        .map_err(said)?
         .ok_or_else(|| format!("the files of artifact {artifact} are not kept"))?;
     let rendered = match own.renderer.render(&files, recipe, facts).await {
         Ok(rendering) => Ok(rendering),
@@ -133,11 +111,11 @@ async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Resul
         Err(failure) => Err(failure.as_str()),
     };
     let key = (Digest(recipe.digest()), Digest(facts.digest()));
-    let mut tx = own.store.begin().await.map_err(|error| said(&error))?;
+    let mut tx = own.store.begin().await.map_err(said)?;
     renderings::keep(&mut tx, key, kept, own.clock.now())
         .await
-        .map_err(|error| said(&error))?;
-    tx.commit().await.map_err(|error| said(&error))
+        .map_err(said)?;
+    tx.commit().await.map_err(said)
 }
 
 struct Encoded {

@@ -193,6 +193,31 @@ pub async fn note_failure(
     Ok(())
 }
 
+/// Notes that a source still is what it was fetched as.
+///
+/// # Errors
+/// The database fails.
+pub async fn note_same(
+    store: &Store,
+    key: &SourceKey<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE source_pin SET checked_at_ms = $5, failure = ''
+         WHERE namespace = $1 AND application = $2 AND component = $3 AND source = $4
+           AND artifact IS NOT NULL",
+    )
+    .bind(&key.application.namespace)
+    .bind(&key.application.name)
+    .bind(key.component)
+    .bind(key.source.0.as_slice())
+    .bind(ms(now))
+    .execute(&store.pool)
+    .await
+    .doing("write that a source is the same")?;
+    Ok(())
+}
+
 /// The files of an artifact, as [`pin`] was given them; absent when they are not kept.
 ///
 /// # Errors

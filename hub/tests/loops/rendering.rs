@@ -10,13 +10,13 @@ use bellwether_api::status::UnitOutcome;
 use bellwether_hub::{
     clock::Clock,
     loops::{LoopError, plan_once_with},
-    rendering::{Artifact, ArtifactFile, Fetch, FetchError, Limits, Renderer, Renderings, Wanted},
+    rendering::{Fetch, FetchError, Fetched, Limits, Renderer, Renderings},
 };
+use bellwether_sources::{Artifact, ArtifactFile, Source};
 use bellwether_store::records::RecordKind;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::fleet::Fleet;
 
@@ -53,33 +53,42 @@ impl Shelf {
 }
 
 impl Fetch for Shelf {
-    fn fetch<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Artifact, FetchError>> {
+    fn fetch<'a>(
+        &'a self,
+        source: &'a Source,
+        previous: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
-            if let Wanted::Chart { chart, .. } = wanted
+            let failed = |reason: &str, message: String| FetchError {
+                reason: reason.to_owned(),
+                message,
+            };
+            let chart = matches!(source, Source::HelmRepository { .. });
+            if let Source::HelmRepository { chart, .. } = source
                 && chart != "web"
             {
-                return Err(FetchError {
-                    reason: "NotFound".to_owned(),
-                    message: format!("there is no chart {chart:?} in the repository"),
-                });
+                let message = format!("there is no chart {chart:?} in the repository");
+                return Err(failed("NotFound", message));
             }
             let files = self.0.lock().expect("files").clone();
-            let mut hash = Sha256::new();
-            for (path, text) in &files {
-                hash.update(format!("{path}\0{text}\0"));
+            let file = |(path, text): (String, String)| ArtifactFile {
+                path,
+                contents: text.into(),
+                executable: false,
+            };
+            let artifact = Artifact::new(String::new(), files.into_iter().map(file).collect());
+            let revision = format!("1.0.0@{}", artifact.digest);
+            match previous {
+                Some(previous) if previous == revision => Ok(Fetched::Same),
+                Some(previous) if chart => Err(failed(
+                    "TagMoved",
+                    format!("1.0.0 was moved: it was {previous} and is {revision} now"),
+                )),
+                _ => Ok(Fetched::New(Artifact {
+                    revision,
+                    ..artifact
+                })),
             }
-            Ok(Artifact {
-                revision: "1.0.0".to_owned(),
-                digest: format!("sha256:{}", hex::encode(hash.finalize())),
-                files: files
-                    .into_iter()
-                    .map(|(path, text)| ArtifactFile {
-                        path,
-                        contents: text.into(),
-                        executable: false,
-                    })
-                    .collect(),
-            })
         })
     }
 }

@@ -10,6 +10,7 @@ use bellwether_hub_core::{
     release::RolloutRecord,
     run::Unrendered,
 };
+use bellwether_sources::Source as FetchedFrom;
 use bellwether_store::{
     Digest,
     renderings::{self, ReleaseRecipe, Rendered, RenderingKey, SourcePin},
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Sources};
 use crate::{
     loops::{LoopError, application::Look, facts::Wanted},
-    rendering::{Job, Renderings, Wanted as WantedSource},
+    rendering::{Job, Renderings, is_content, source_of},
 };
 
 /// How long a source that could not be fetched is left alone.
@@ -100,8 +101,7 @@ async fn pinned<'a>(
     let pins = renderings::pins(look.store, look.application).await?;
     let mut found = Vec::new();
     for component in components {
-        let (Some(source), Some(wanted)) = (source_digest(component), WantedSource::of(component))
-        else {
+        let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
             continue;
         };
         let source = Digest(source);
@@ -155,18 +155,14 @@ async fn pinned<'a>(
 }
 
 /// When a source is to be looked at; absent = never again as it is written.
-fn due(
-    spec: &ApplicationSpec,
-    wanted: &WantedSource,
-    pin: Option<&SourcePin>,
-) -> Option<Timestamp> {
+fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) -> Option<Timestamp> {
     let Some(pin) = pin else {
         return Some(Timestamp::MIN);
     };
     let interval = spec.sync.interval.as_signed();
     let after = if !pin.failure.is_empty() && pin.fetched.is_none() {
         RETRY_AFTER
-    } else if interval.is_zero() || wanted.is_content() {
+    } else if interval.is_zero() || is_content(wanted) {
         return None;
     } else {
         interval
