@@ -69,7 +69,17 @@ impl Fixture {
     pub fn around(lab: Lab, directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
-        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
+        let hub = Hub::start(
+            &directory.join("hub"),
+            &lab.bridge_address,
+            // Tests serve their sources on this machine.
+            &[
+                "--source-networks",
+                "127.0.0.0/8",
+                "--source-plain-http-hosts",
+                "127.0.0.1",
+            ],
+        )?;
         let cli = Cli::new(&hub)?;
         Ok(Self {
             lab,

@@ -10,6 +10,8 @@ mod autoscaling;
 mod batches;
 #[path = "fleet/canary.rs"]
 mod canary;
+#[path = "fleet/charts.rs"]
+mod charts;
 #[path = "fleet/configuration.rs"]
 mod configuration;
 #[path = "fleet/control.rs"]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let together = [
         adopted::CASES,
         canary::CASES,
+        charts::CASES,
         failures::CASES,
         deletion::CASES,
         control::CASES,
