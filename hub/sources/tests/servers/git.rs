@@ -89,6 +89,39 @@ async fn what_is_cached_is_not_fetched_again_and_a_broken_cache_heals() {
     assert_eq!(first, healed);
 }
 
+#[tokio::test]
+async fn fetches_of_one_repository_at_a_time_do_not_disturb_each_other() {
+    let repository = Repository::new();
+    let mut requests = Vec::new();
+    let server = HttpServer::plain(repository.app(None).0).await;
+    for version in 0..4 {
+        repository.write("deploy/app.yaml", format!("version: {version}\n"));
+        repository.commit("next");
+        let name = format!("v{version}");
+        repository.git(&["tag", &name]);
+        requests.push((version, SourceRequest::new(source(&server, tag(&name)))));
+    }
+    // So little is kept that every fetch evicts what others are done with.
+    let subject = subject_with(|settings| {
+        settings.git_cache_bytes = 1;
+        settings.fetches_per_host = 4;
+    });
+    let fetches = requests.iter().chain(&requests).map(|(version, request)| {
+        let sources = &subject.sources;
+        async move { (version, sources.fetch(request).await) }
+    });
+    for (version, fetched) in futures::future::join_all(fetches).await {
+        let artifact = fetched.expect("fetched");
+        assert_eq!(artifact.files[0].contents, format!("version: {version}\n"));
+    }
+    let left = walk(&subject.directory.path().join("git"));
+    assert_eq!(
+        left,
+        Vec::<std::path::PathBuf>::new(),
+        "more than may be is not kept"
+    );
+}
+
 fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(directory).expect("a directory").flatten();
     entries
