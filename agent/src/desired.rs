@@ -275,6 +275,12 @@ impl Desired {
         self.read().units()
     }
 
+    /// The units whose keys begin so, sorted by key, tombstones and orphans included.
+    #[must_use]
+    pub fn units_under(&self, prefix: &str) -> Vec<SyncUnit> {
+        self.read().units_under(prefix)
+    }
+
     /// The hub's commands for an application's run; absent = there are none.
     #[must_use]
     pub fn command(&self, application: &NamespacedName) -> Option<Command> {
