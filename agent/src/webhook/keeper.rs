@@ -68,6 +68,7 @@ pub async fn run(
     let Some(address) = settings.listen else {
         let message = "this agent was told of no address to serve it at (--webhook-listen)";
         shell.webhook.set(State::out("WebhookOff", message));
+        leave(&client, &settings.namespace).await;
         return;
     };
     let listener = match TcpListener::bind(address).await {
@@ -75,6 +76,7 @@ pub async fn run(
         Err(error) => {
             let message = format!("failed to listen on {address}: {error}");
             shell.webhook.set(State::out("WebhookNotServed", message));
+            leave(&client, &settings.namespace).await;
             return;
         }
     };
@@ -112,6 +114,14 @@ pub async fn run(
     }
     if serving.await.is_err() {
         tracing::error!("the webhook's server died");
+    }
+}
+
+/// Has the API server ask about nothing: an agent before this one may have had it ask.
+async fn leave(client: &kube::Client, namespace: &str) {
+    if let Err(error) = configuration::write(client, namespace, &serde_json::json!([])).await {
+        // Where none is installed, or nothing is allowed, nobody was asked before either.
+        tracing::debug!(error = %chain(&error), "the webhook's configuration was not emptied");
     }
 }
 
