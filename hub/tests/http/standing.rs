@@ -179,9 +179,9 @@ metadata: {name: mesh}
 spec:
   selector: {}
   defaults:
-    traffic: [{istio: {virtualServices: [{name: web}]RULE}}]
+    traffic: [{istio: {virtualServices: [web]RULE}}]
 ";
-    let rule = ", destinationRule: {name: web}";
+    let rule = ", destinationRule: web";
     let web = standing("web", "eu-1")
         .replace("{clusters: [eu-1]}", "{fleet: mesh}")
         .replace(
