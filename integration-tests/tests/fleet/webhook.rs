@@ -1,12 +1,12 @@
 //! The admission webhook: workloads of others are held in the write that changes them. The tests that
 //! take the agent away, or what makes the API server ask it, run alone.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bellwether_api::view::RunPhase;
-use bellwether_integration_tests::{cluster::Member, traffic::tally, wait::until};
+use bellwether_integration_tests::{cluster::Member, manifests::Shop, traffic::tally, wait::until};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub const ALONE: &[Case] = &[
         let_through,
     ),
     (
-        "with_policy_fail_updates_of_governed_templates_alone_are_refused",
+        "with_webhook_policy_fail_updates_of_governed_templates_alone_are_refused",
         "hookfail",
         refused,
     ),
@@ -104,7 +104,12 @@ fn replica_sets(foreign: &Foreign<'_>, version: &str) -> Result<usize> {
 }
 
 fn held_as_written(scene: &Scene) -> Result<()> {
-    let foreign = Foreign::adopt(scene, by_hand(scene), 0)?;
+    let shop = Shop {
+        // Pods that go are sent nothing any more.
+        pre_stop_seconds: 3,
+        ..by_hand(scene)
+    };
+    let foreign = Foreign::adopt(scene, shop, 0)?;
     is_asked(&foreign)?;
     let before = foreign.deployment()?;
     ensure!(
@@ -117,28 +122,25 @@ fn held_as_written(scene: &Scene) -> Result<()> {
     // In the same write: nobody had the time to pause it afterwards.
     foreign.assert_held("v2")?;
     foreign.waits_for_a_human()?;
-    let untouched = |version: &str, pods| -> Result<()> {
-        let managers = foreign.deployment()?["metadata"]["managedFields"].to_string();
-        ensure!(!managers.contains("bellwether"), "paused late: {managers}");
-        ensure!(
-            replica_sets(&foreign, version)? == 0,
-            "a ReplicaSet was made"
-        );
-        ensure!(foreign.own_pods("v1")? == pods, "its pods changed");
-        foreign.assert_held(version)
-    };
-    untouched("v2", pods.clone())?;
+    is_untouched(&foreign, &pods)?;
     // Another change, by somebody at a keyboard.
     let first = scene.run(&foreign.rollout())?.run;
-    let patch = version(&foreign, "v3")?;
-    let namespace = &scene.name;
-    foreign
-        .member
-        .patch("apps/v1", "Deployment", namespace, "web", &patch)?;
+    let second = Shop {
+        environment: vec![("CHANGE".into(), "two".into())],
+        ..foreign.shop.version("v2")
+    };
+    let manifests = second.manifests().into_iter();
+    let mut workloads = manifests.filter(|object| object["kind"] == "Deployment");
+    let containers =
+        workloads.next().context("the Deployment")?["spec"]["template"]["spec"]["containers"]
+            .take();
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    let (member, namespace) = (&foreign.member, &scene.name);
+    member.patch("apps/v1", "Deployment", namespace, "web", &patch)?;
     foreign.wait_for("the newest change to wait for a human", |view| {
         view.state == RunPhase::WaitingApproval && view.run != first
     })?;
-    untouched("v3", pods)?;
+    is_untouched(&foreign, &pods)?;
     let events = foreign.events()?;
     ensure!(
         events.contains("in the write that changed it")
@@ -148,20 +150,30 @@ fn held_as_written(scene: &Scene) -> Result<()> {
     );
     foreign.say(&["approve"])?;
     foreign.in_state(RunPhase::Succeeded)?;
-    foreign.stands("v3", 3)?;
+    foreign.stands("v2", 3)?;
     let counts = tally(&traffic.stop()?, None, 0, i64::MAX);
+    println!("{} requests, {} failed", counts.total, counts.failed);
     ensure!(
         counts.total > 500 && counts.failed == 0,
         "requests failed: {:?} of {}",
         counts.failures,
         counts.total
     );
-    foreign.assert_restored("v3")?;
+    scene.assert_restored(member, &second)?;
     foreign.part()?;
     until(LIMIT, "nothing of it to be asked about", || {
-        let left = webhooks(&foreign.member)?.context("the configuration")?;
+        let left = webhooks(member)?.context("the configuration")?;
         Ok((!left.to_string().contains(&format!("{namespace}/web"))).then_some(()))
     })
+}
+
+/// Fails where anything but the write itself has paused the workload, or a pod of it has changed.
+fn is_untouched(foreign: &Foreign<'_>, pods: &BTreeSet<String>) -> Result<()> {
+    let managers = foreign.deployment()?["metadata"]["managedFields"].to_string();
+    ensure!(!managers.contains("bellwether"), "paused late: {managers}");
+    ensure!(replica_sets(foreign, "v2")? == 0, "a ReplicaSet was made");
+    ensure!(foreign.own_pods("v1")? == *pods, "its pods changed");
+    foreign.assert_held("v2")
 }
 
 fn let_through(scene: &Scene) -> Result<()> {
