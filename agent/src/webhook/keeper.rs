@@ -254,6 +254,7 @@ impl Keeper {
                 .await?;
         }
         self.told = Some(ended.clone());
+        shell.webhook.wake();
         Ok(())
     }
 

@@ -63,6 +63,11 @@ impl Status {
         self.0.subscribe()
     }
 
+    /// Has everybody look again who follows it: there is something to report.
+    pub(super) fn wake(&self) {
+        self.0.send_modify(|_| {});
+    }
+
     /// Notes how it is.
     pub(super) fn set(&self, state: State) {
         self.0.send_if_modified(|held| {
