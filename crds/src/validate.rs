@@ -23,7 +23,7 @@ mod strategy;
 mod traffic;
 mod waves;
 
-pub use adopted::governs_same;
+pub use adopted::{fleet_traffic_of_others, governs_same};
 pub use analysis::resolved;
 pub use application::{ValidatedApplication, application, rendered};
 pub use documents::documents;

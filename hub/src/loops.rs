@@ -2,8 +2,10 @@
 //! poke.
 //!
 //! Loops take no input, are idempotent, and run on a timer and on a poke. Every write is one
-//! transaction, fenced by the lease of the application's shard, so that several hubs may work on
-//! one database. Nothing is retried within a turn: what failed is looked at again in the next.
+//! transaction, so that several hubs may work on one database: what concerns an application is fenced
+//! by the lease of its shard; the grants of a Rollout without one are written under the lock of its
+//! record, as commands to its runs are, by whichever hub comes first. Nothing is retried within a
+//! turn: what failed is looked at again in the next.
 //! Entry point: [`spawn`]; [`run_view`] shows a run as the loops see it.
 
 mod alive;

@@ -20,6 +20,8 @@ mod control;
 mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
+#[path = "fleet/foreign.rs"]
+mod foreign;
 #[path = "fleet/hooks.rs"]
 mod hooks;
 #[path = "fleet/outages.rs"]
@@ -36,6 +38,8 @@ mod scene;
 mod strategies;
 #[path = "fleet/sync.rs"]
 mod sync;
+#[path = "fleet/webhook.rs"]
+mod webhook;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         adopted::CASES,
+        webhook::CASES,
         canary::CASES,
         charts::CASES,
         failures::CASES,
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
         strategies::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         outages::CASES,
+        webhook::ALONE,
     ]
     .concat();
     let all = [together.as_slice(), &alone].concat();

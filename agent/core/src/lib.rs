@@ -5,6 +5,7 @@
 //! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
 //! [`ownership`], [`selection`]) and order ([`apply_order`]).
 
+pub mod admission;
 pub mod adopted;
 pub mod analysis;
 pub mod apply_order;

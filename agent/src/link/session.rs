@@ -384,7 +384,7 @@ fn wrap(message: Message) -> AgentMessage {
 }
 
 fn hello(link: &Link) -> Hello {
-    let held = link.desired.held();
+    let held = link.desired.held_at_first();
     Hello {
         protocol_min: PROTOCOL,
         protocol_max: PROTOCOL,
