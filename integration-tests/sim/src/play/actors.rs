@@ -55,6 +55,7 @@ impl Play {
                 self.mutant,
                 &mut self.counts,
             );
+            self.hubs[index].send_early(&mut self.database)?;
         } else if self.rng.random_bool(0.7) {
             self.hubs[index].commit(&mut self.database, &mut self.judges, &mut self.counts)?;
             self.count_run();
@@ -143,7 +144,7 @@ impl Play {
             .iter_mut()
             .find(|agent| agent.cluster == message.cluster && agent.alive);
         match agent {
-            Some(agent) => agent.receive(message, truth, &mut self.counts),
+            Some(agent) => agent.receive(message, truth, self.mutant, &mut self.counts),
             None => Ok(Vec::new()),
         }
     }

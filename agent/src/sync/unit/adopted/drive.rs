@@ -73,7 +73,8 @@ impl Unit {
         let dirty = std::mem::take(&mut self.dirty);
         let mut live = Box::pin(run.scene.look(&cluster)).await?;
         let end = ending(grant, versions, run, &live);
-        run.refresh(&versions.new, command(grant, versions), end)
+        let now = self.shell.clock.now();
+        run.refresh(&versions.new, command(grant, versions), end, now)
             .await?;
         let mut users = as_users(run, versions, &live);
         let laying = Box::pin(run.lay(&cluster, &users, &live, &dirty)).await?;
