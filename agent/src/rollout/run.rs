@@ -198,7 +198,6 @@ impl Run {
         bundle: &Bundle,
         hub: Option<Command>,
         end: Option<AbortCause>,
-        now: Timestamp,
     ) -> Result<(), RunError> {
         for _ in 0..4 {
             let found = self.tracks.get(&self.rollout.name).await?;
@@ -223,11 +222,11 @@ impl Run {
                 end,
             );
             if track.spec.command == command {
-                self.take_up(track, now);
+                self.take_up(track);
                 return Ok(());
             }
             if let Saved::Done(track) = self.tracks.command(&track, &command).await? {
-                self.take_up(*track, now);
+                self.take_up(*track);
                 return Ok(());
             }
         }
@@ -236,14 +235,22 @@ impl Run {
         })
     }
 
-    fn take_up(&mut self, track: RolloutTrack, now: Timestamp) {
+    fn take_up(&mut self, track: RolloutTrack) {
         let saved = saved_state(&track);
-        if saved.is_some() && saved != self.saved {
-            self.state = state_of(&track, now);
-            self.saved = saved;
-            // What was measured or drawn may belong to what is not the state any more.
+        if let Some(value) = saved.as_ref().filter(|_| saved != self.saved) {
+            // Somebody has looked all the time, so that the time without progress counts as it is.
+            match RunState::from_value(value) {
+                Ok(state) => self.state = state,
+                Err(error) => tracing::error!(
+                    rollout.id = %self.of.run,
+                    error = %crate::desired::chain(&error),
+                    "what somebody else saved cannot be read; the run goes on from what is known"
+                ),
+            }
+            // What was measured may belong to what is not the state any more.
             self.samples = None;
             self.correct_drift = !holds_edit(&track);
+            self.saved = saved;
         }
         self.track = track;
     }

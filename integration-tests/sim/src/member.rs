@@ -15,7 +15,7 @@ use rand::{Rng, rngs::StdRng};
 pub use ordered::Ordered;
 pub use people::{Edit, EditKind};
 pub use scaler::Scaler;
-pub use write::{Part, Wanted};
+pub use write::{Fingerprint, Part, Wanted};
 
 use crate::scenario::{Quality, World};
 
@@ -64,6 +64,8 @@ pub struct Member {
     shared_from: Option<u32>,
     /// Whether every pod of the workload was ready at once since something happened to it.
     stood: bool,
+    /// How often anybody wrote anything here.
+    pub changes: u64,
     excused_until: i64,
     lag: u32,
     next_lag: u32,
@@ -86,6 +88,8 @@ pub struct Canary {
     pub replicas: u32,
     /// Ready pods.
     pub ready: u32,
+    /// The smallest size that the workload has had beside it.
+    pub least: u32,
     generation: i64,
     observed: i64,
 }
@@ -123,6 +127,7 @@ impl Member {
             deleted_by_hand: false,
             shared_from: None,
             stood: false,
+            changes: 0,
             excused_until: 0,
             lag: 0,
             next_lag: 2,
@@ -144,6 +149,7 @@ impl Member {
 
     /// Pods may be missing for a while, and nobody is to blame.
     fn excuse(&mut self) {
+        self.changes += 1;
         self.excused_until = self.excused_until.max(self.clock + RECOVERS);
         self.stood = false;
     }
@@ -172,6 +178,7 @@ impl Member {
         }
         if let Some(canary) = &mut self.canary {
             canary.observed = canary.generation;
+            canary.least = canary.least.min(self.shared_from.unwrap_or(self.replicas));
             if starts(&canary.image) && canary.ready < canary.replicas && rng.random_bool(0.7) {
                 canary.ready += 1;
             }
@@ -225,10 +232,10 @@ impl Member {
         }
     }
 
-    /// The current ReplicaSet has the wanted size; while paused, the only one with pods is resized.
+    /// The current ReplicaSet has the wanted size; while paused, if no other has pods.
     fn size_sets(&mut self, current: usize) {
         let with_pods = self.sets.iter().filter(|set| set.replicas > 0).count();
-        let only = self.sets[current].replicas > 0 && with_pods == 1;
+        let only = with_pods == usize::from(self.sets[current].replicas > 0);
         if !self.paused || only {
             let set = &mut self.sets[current];
             set.replicas = self.replicas;

@@ -3,7 +3,7 @@
 use bellwether_sim::{Mutant, simulate};
 
 /// Seeds in which a mutant must be noticed.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 300;
 
 /// Plays a mutant until `rule` is broken. Others may be before it in other seeds.
 fn is_noticed(mutant: Mutant, rule: &str) {

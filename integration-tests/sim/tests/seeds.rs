@@ -13,7 +13,7 @@ use std::{
 
 use bellwether_sim::{Mutant, Outcome, count::Counts, simulate};
 
-const SEEDS: u64 = 240;
+const SEEDS: u64 = 200;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

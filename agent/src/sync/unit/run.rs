@@ -122,13 +122,12 @@ impl Unit {
         abort: Option<AbortCause>,
     ) -> Result<(), PassError> {
         let hub = self.shell.desired.command(&self.application);
-        let now = self.shell.clock.now();
         // One that failed takes the others back with it: the release runs as a whole or not at all.
         let failed = self.runs.values().any(|run| run.failure().is_some());
         for run in self.runs.values_mut() {
             let end =
                 abort.or((failed && run.failure().is_none()).then_some(AbortCause::RollbackAll));
-            run.refresh(&versions.new, hub.clone(), end, now).await?;
+            run.refresh(&versions.new, hub.clone(), end).await?;
         }
         Ok(())
     }

@@ -103,7 +103,9 @@ impl Agent {
     }
 
     fn put(&mut self, part: Part, want: &Wanted<'_>) {
-        if self.member.write(part, want) {
+        let changed = self.member.write(part, want);
+        self.volatile.known_changes += u64::from(changed);
+        if changed {
             self.volatile.wrote_at = Some(self.member.clock);
         }
     }
@@ -117,6 +119,11 @@ impl Agent {
         mutant: Mutant,
         counts: &mut Counts,
     ) -> Written {
+        if self.volatile.known_changes != self.member.changes {
+            // Somebody else wrote something: everything is looked at again.
+            self.volatile.holds.clear();
+            self.volatile.known_changes = self.member.changes;
+        }
         let mut parts = parts.to_vec();
         parts.shuffle(&mut self.rng);
         let mut all = Written::Done;
@@ -126,11 +133,15 @@ impl Agent {
                 Mutant::ForgetRefusedWrite => part == Part::Config,
                 _ => false,
             };
+            let held = (part, want.fingerprint(part));
+            if self.volatile.holds.contains(&held) {
+                continue;
+            }
+            self.volatile.holds.retain(|(other, _)| *other != part);
             match self.write(part, want, truth, counts) {
-                Written::Done => {}
-                Written::Unknown if trusted => {}
-                Written::Unknown => all = Written::Unknown,
+                Written::Unknown if !trusted => all = Written::Unknown,
                 Written::Died => return Written::Died,
+                _ => self.volatile.holds.push(held),
             }
         }
         all

@@ -68,16 +68,14 @@ impl Agent {
             Some(memory) if memory.saved == saved || mutant == Mutant::KeepOldMemory => {
                 track.state = memory.state.clone();
             }
-            known => {
-                if known.is_some() {
-                    counts.one("fault/track-changed");
-                }
+            // Somebody has looked all the time: what is saved is what is.
+            Some(_) => counts.one("fault/track-changed"),
+            None => {
                 let deadline = track.spec.plan.progress_deadline;
                 track.state = track.state.taken_up(deadline, now);
             }
         }
         self.volatile.memory = Some(Memory {
-            version: track.version,
             state: track.state.clone(),
             saved,
         });
@@ -234,7 +232,7 @@ impl Agent {
         track.state = decision.next.clone();
         track.summary = Some(decision.summary.clone());
         track.corrects = decision.correct_drift;
-        let (saved, version) = (track.clone(), track.version);
+        let saved = track.clone();
         if decision.next.furthest > self.progress.0 {
             self.progress = (decision.next.furthest, truth);
         }
@@ -256,7 +254,6 @@ impl Agent {
             return Ok(false);
         }
         self.volatile.memory = Some(Memory {
-            version,
             state: decision.next.clone(),
             saved: decision.next.clone(),
         });

@@ -22,7 +22,7 @@ use super::{api::Api, calls::Calls, durable::Durable};
 use crate::{
     Mutant,
     count::Counts,
-    member::Member,
+    member::{Fingerprint, Member, Part},
     scenario::{World, application, other_key},
 };
 
@@ -120,6 +120,10 @@ pub struct Volatile {
     pub(super) prepared: Option<Box<Prepared>>,
     /// What a workload that is updated in place was applied with; absent = that is not known.
     pub(super) written: Option<InPlaceWant>,
+    /// What it has written, as far as it knows.
+    pub(super) holds: Vec<(Part, Fingerprint)>,
+    /// The cluster's count of changes when it looked at what it holds last.
+    pub(super) known_changes: u64,
     /// When it changed anything last, by the cluster's own count; absent = it did not.
     pub(super) wrote_at: Option<i64>,
     /// When it decides again although nothing was seen.
@@ -130,10 +134,9 @@ pub struct Volatile {
     pub(super) calls: Calls,
 }
 
-/// What a process remembers of the run, and of which version of its track.
+/// What a process remembers of the run.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
-    pub version: u64,
     pub state: RunState,
     /// What was saved when it was read or written last.
     pub saved: RunState,
@@ -172,6 +175,8 @@ impl Volatile {
             memory: None,
             prepared: None,
             written: None,
+            holds: Vec::new(),
+            known_changes: 0,
             wrote_at: None,
             wake_at: None,
             decided_at: None,

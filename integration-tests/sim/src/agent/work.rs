@@ -29,7 +29,7 @@ use crate::{
 /// How long a plain release may take until it runs.
 const PLAIN_DEADLINE: SignedDuration = SignedDuration::from_secs(150);
 /// Events that are kept for the hub at most; older ones are dropped.
-pub const MAX_EVENTS: usize = 12;
+pub const MAX_EVENTS: usize = 6;
 
 impl Agent {
     /// Works on what it holds, and so does a second process if there is one. `truth` is the time that

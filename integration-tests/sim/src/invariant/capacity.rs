@@ -39,10 +39,11 @@ fn enough_pods(member: &Member) -> Result<(), Broken> {
 /// I2, I4: what the gateway carries, there are pods for, and they are not taken away before it does
 /// not carry it any more.
 fn carried_by_pods(member: &Member) -> Result<(), Broken> {
-    let share =
-        |weight: u8| (member.whole().min(member.replicas) * u32::from(weight)).div_ceil(100);
-    let needed = share(member.carried.percent());
-    let wanted = member.canary.as_ref().map_or(0, |canary| canary.replicas);
+    // A canary that gives its traffic back is not resized any more.
+    let canary = member.canary.as_ref();
+    let size = canary.map_or(member.whole(), |canary| canary.least);
+    let needed = (size * u32::from(member.carried.percent())).div_ceil(100);
+    let wanted = canary.map_or(0, |canary| canary.replicas);
     if wanted < needed {
         let detail = format!(
             "{wanted} canary pods are wanted while the gateway gives them {} %",

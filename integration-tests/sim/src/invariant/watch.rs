@@ -23,6 +23,8 @@ pub struct Watch {
     roots: BTreeMap<Uuid, BTreeMap<u64, Root>>,
     /// The generation at which each agent's holdings were judged last.
     judged: BTreeMap<Uuid, u64>,
+    /// How many events of each agent were judged.
+    told: BTreeMap<Uuid, usize>,
     deletions: Deletions,
 }
 
@@ -50,7 +52,7 @@ impl Watch {
             rises("I17-held", &mut self.held, agent.cluster, now)?;
             self.committed(agent)?;
             granted(database, agent)?;
-            told(database, agent)?;
+            self.told(database, agent)?;
         }
         self.deletions.look(database, agents)?;
         bounds(database, agents)?;
@@ -69,6 +71,24 @@ impl Watch {
         Err(Broken::new("I17-content", detail))
     }
 
+    /// I20: events are kept once each, as they happened.
+    fn told(&mut self, database: &Database, agent: &Agent) -> Result<(), Broken> {
+        let Some(kept) = database.events.get(&agent.cluster) else {
+            return Ok(());
+        };
+        if self.told.insert(agent.cluster, kept.len()) == Some(kept.len()) {
+            return Ok(());
+        }
+        let wrong = kept.values().find(|event| {
+            let place = usize::try_from(event.seq).unwrap_or(0).wrapping_sub(1);
+            agent.happened.get(place) != Some(event)
+        });
+        wrong.map_or(Ok(()), |event| {
+            let detail = format!("{}: event {} is another", agent.cluster, event.seq);
+            Err(Broken::new("I20-events", detail))
+        })
+    }
+
     /// I19: what an agent holds was committed as a whole.
     fn committed(&mut self, agent: &Agent) -> Result<(), Broken> {
         let generation = agent.durable.generation;
@@ -82,8 +102,9 @@ impl Watch {
             return Ok(());
         }
         let detail = format!(
-            "{} holds at generation {generation} what was never committed",
-            agent.cluster
+            "{} holds at generation {generation} what was never committed, known: {}",
+            agent.cluster,
+            committed.is_some()
         );
         Err(Broken::new("I19-held", detail))
     }
@@ -109,9 +130,10 @@ fn granted(database: &Database, agent: &Agent) -> Result<(), Broken> {
     let Some(track) = &agent.durable.track else {
         return Ok(());
     };
-    let known = database.granted.iter().any(|(cluster, run, attempt, _)| {
-        *cluster == agent.cluster && *run == track.spec.run && *attempt == track.spec.attempt
-    });
+    let of = (agent.cluster, track.spec.run, track.spec.attempt);
+    let from = (of.0, of.1, of.2, [0; 32]);
+    let first = database.granted.range(from..).next();
+    let known = first.is_some_and(|(cluster, run, attempt, _)| (*cluster, *run, *attempt) == of);
     if known {
         return Ok(());
     }
@@ -119,22 +141,6 @@ fn granted(database: &Database, agent: &Agent) -> Result<(), Broken> {
         "I18-grant",
         format!("{} runs what nobody granted", agent.cluster),
     ))
-}
-
-/// I20: events are kept once each, as they happened.
-fn told(database: &Database, agent: &Agent) -> Result<(), Broken> {
-    let Some(kept) = database.events.get(&agent.cluster) else {
-        return Ok(());
-    };
-    // What was right before is right still: only the end is new.
-    let wrong = kept.values().rev().take(8).find(|event| {
-        let place = usize::try_from(event.seq).unwrap_or(0).wrapping_sub(1);
-        agent.happened.get(place) != Some(event)
-    });
-    wrong.map_or(Ok(()), |event| {
-        let detail = format!("{}: event {} is another", agent.cluster, event.seq);
-        Err(Broken::new("I20-events", detail))
-    })
 }
 
 /// I8, I14: no more clusters under way in a run's wave than the wave allows, as it really is.

@@ -47,9 +47,56 @@ pub struct Wanted<'a> {
     pub leaves_canary: bool,
 }
 
+/// What one object is to be, to be compared.
+pub type Fingerprint = (String, [u32; 4]);
+
+impl Wanted<'_> {
+    /// What one object is to be.
+    #[must_use]
+    pub fn fingerprint(&self, part: Part) -> Fingerprint {
+        let overlay = self.overlay;
+        let count = |count: Option<u32>| count.map_or(u32::MAX, |count| count);
+        match part {
+            Part::Workload => {
+                let image = match overlay.template {
+                    TemplateVersion::Old => self.old,
+                    TemplateVersion::New => self.new,
+                    TemplateVersion::Other => "",
+                };
+                let counts = [
+                    u32::from(overlay.paused),
+                    count(overlay.replicas),
+                    count(overlay.least_replicas),
+                    count(overlay.in_place.partition),
+                ];
+                (image.to_owned(), counts)
+            }
+            Part::Config => (self.config.to_owned(), [0; 4]),
+            Part::Service => {
+                let pin = overlay.pins.iter().find(|pin| pin.service == SERVICE);
+                (pin.map(|pin| pin.hash.clone()).unwrap_or_default(), [0; 4])
+            }
+            Part::Route => {
+                let weight = u32::from(overlay.route_weight().percent());
+                (String::new(), [weight, 0, 0, 0])
+            }
+            Part::Canary => {
+                let size = count(overlay.canary.map(|canary| canary.replicas));
+                (self.new.to_owned(), [size, 0, 0, 0])
+            }
+        }
+    }
+}
+
 impl Member {
     /// Makes one object what is wanted. Tells whether that changed it.
     pub fn write(&mut self, part: Part, want: &Wanted<'_>) -> bool {
+        let changes = self.put(part, want);
+        self.changes += u64::from(changes);
+        changes
+    }
+
+    fn put(&mut self, part: Part, want: &Wanted<'_>) -> bool {
         let overlay = want.overlay;
         match part {
             Part::Workload => self.write_workload(want),
@@ -132,6 +179,10 @@ impl Member {
                     canary.ready = 0;
                 }
                 canary.generation += i64::from(sized || !right);
+                if !right {
+                    // Its pods are made anew.
+                    self.excuse();
+                }
                 sized || !right
             }
             (none @ None, Some(size)) => {
@@ -139,6 +190,7 @@ impl Member {
                     image: want.new.to_owned(),
                     replicas: size.replicas,
                     ready: 0,
+                    least: self.replicas,
                     generation: 1,
                     observed: 0,
                 });

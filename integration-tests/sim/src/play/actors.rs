@@ -11,6 +11,8 @@ impl Play {
     pub(super) fn actors(&mut self) -> Result<(), Broken> {
         let mut order: Vec<usize> = (0..self.agents.len() + self.hubs.len()).collect();
         order.shuffle(&mut self.rng);
+        // What people wrote is seen before anybody acts on it.
+        self.look()?;
         for actor in order {
             match actor.checked_sub(self.agents.len()) {
                 None => self.agent(actor)?,

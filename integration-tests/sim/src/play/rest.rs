@@ -81,7 +81,8 @@ impl Play {
             .iter()
             .map(|agent| {
                 let track = agent.durable.track.as_ref();
-                let track = track.map(|track| (&track.state.stage, track.waits()));
+                let track =
+                    track.map(|track| (&track.state.stage, track.state.clock, track.waits()));
                 let outcome = agent.status().map(|one| one.outcome);
                 let rests = self.agent_is_at_rest(agent);
                 (agent.cluster, agent.is_heard(), rests, outcome, track)

@@ -73,8 +73,7 @@ impl Unit {
         let dirty = std::mem::take(&mut self.dirty);
         let mut live = Box::pin(run.scene.look(&cluster)).await?;
         let end = ending(grant, versions, run, &live);
-        let now = self.shell.clock.now();
-        run.refresh(&versions.new, command(grant, versions), end, now)
+        run.refresh(&versions.new, command(grant, versions), end)
             .await?;
         let mut users = as_users(run, versions, &live);
         let laying = Box::pin(run.lay(&cluster, &users, &live, &dirty)).await?;
