@@ -139,6 +139,7 @@ impl Member {
         self.image.clear();
         self.config.clear();
         self.sets.clear();
+        self.edit = None;
         self.stood = false;
         self.replicas = self.shared_from.take().unwrap_or(self.replicas);
         if let Some(ordered) = &mut self.ordered {

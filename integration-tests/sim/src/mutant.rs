@@ -44,6 +44,8 @@ pub enum Mutant {
     IgnoreBusy,
     /// The hub takes every cluster for one that was heard just now.
     IgnoreSilence,
+    /// The hub takes a release that is being taken away for one to go back to.
+    RememberRemoved,
     /// The hub saves a run whoever saved it in between.
     IgnoreRunVersion,
     /// The hub sends grants before they are saved.

@@ -254,7 +254,8 @@ impl Agent {
             _ => {
                 // What somebody deleted or changed is made again.
                 let is = (&self.member.image, &self.member.config);
-                if !applied.is_empty() && is != (&applied, &applied) {
+                let drifted = is != (&applied, &applied) || !self.member.is_clean();
+                if !applied.is_empty() && drifted {
                     counts.one("drift/corrected");
                     self.put_plain(&applied, truth, mutant, counts);
                 }

@@ -22,6 +22,10 @@ pub(super) fn clusters(
                 cluster.last_heard = Some(now);
             }
             Mutant::IgnoreBusy => idle(cluster, run),
+            Mutant::RememberRemoved if cluster.desired.is_none() => {
+                let status = cluster.status.as_ref();
+                cluster.desired = status.map(|status| status.digest.clone());
+            }
             _ => {}
         }
     }

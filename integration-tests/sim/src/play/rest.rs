@@ -85,7 +85,15 @@ impl Play {
                     track.map(|track| (&track.state.stage, track.state.clock, track.waits()));
                 let outcome = agent.status().map(|one| one.outcome);
                 let rests = self.agent_is_at_rest(agent);
-                (agent.cluster, agent.is_heard(), rests, outcome, track)
+                let member = (!rests).then_some(&agent.member);
+                (
+                    agent.cluster,
+                    agent.is_heard(),
+                    rests,
+                    outcome,
+                    track,
+                    member,
+                )
             })
             .collect();
         format!(
