@@ -19,6 +19,7 @@ use bellwether_api::{
     track::RolloutTrack,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -87,6 +88,8 @@ pub struct Run {
     tracks: Tracks,
     pub(super) track: RolloutTrack,
     pub(super) state: RunState,
+    /// The state as the track had it when it was read or saved last; absent = it had none.
+    saved: Option<Value>,
     correct_drift: bool,
     summary: Option<TrackSummary>,
     began_at: Timestamp,
@@ -156,15 +159,9 @@ impl Run {
             .as_ref()
             .map_or(now, |created| created.0);
         let state = state_of(&track, now);
-        let held_edit = track.status.as_ref().is_some_and(|status| {
-            status
-                .summary
-                .waiting_on
-                .iter()
-                .any(|wait| wait.reason == "ForeignEdit")
-        });
         Ok(Self {
             scene,
+            correct_drift: !holds_edit(&track),
             rollout: rollout.clone(),
             of: RunOf {
                 run: bundle.run,
@@ -172,9 +169,9 @@ impl Run {
             },
             tracks,
             summary: track.status.as_ref().map(|status| status.summary.clone()),
+            saved: saved_state(&track),
             track,
             state,
-            correct_drift: !held_edit,
             began_at,
             wake_at: None,
             measuring: None,
@@ -190,7 +187,9 @@ impl Run {
         })
     }
 
-    /// Reads the track again and hands on what the hub commands.
+    /// Reads the track again and hands on what the hub commands. A state that another process saved
+    /// meanwhile, or that this one saved without hearing so, is taken up: whoever decided from an
+    /// older one would write over it.
     ///
     /// # Errors
     /// The API server does not answer, or somebody keeps writing the track.
@@ -223,17 +222,37 @@ impl Run {
                 end,
             );
             if track.spec.command == command {
-                self.track = track;
+                self.take_up(track);
                 return Ok(());
             }
             if let Saved::Done(track) = self.tracks.command(&track, &command).await? {
-                self.track = *track;
+                self.take_up(*track);
                 return Ok(());
             }
         }
         Err(RunError::Contended {
             track: self.rollout.name.clone(),
         })
+    }
+
+    fn take_up(&mut self, track: RolloutTrack) {
+        let saved = saved_state(&track);
+        if let Some(value) = saved.as_ref().filter(|_| saved != self.saved) {
+            // Somebody has looked all the time, so that the time without progress counts as it is.
+            match RunState::from_value(value) {
+                Ok(state) => self.state = state,
+                Err(error) => tracing::error!(
+                    rollout.id = %self.of.run,
+                    error = %crate::desired::chain(&error),
+                    "what somebody else saved cannot be read; the run goes on from what is known"
+                ),
+            }
+            // What was measured may belong to what is not the state any more.
+            self.samples = None;
+            self.correct_drift = !holds_edit(&track);
+            self.saved = saved;
+        }
+        self.track = track;
     }
 
     /// Whether the run has passed its tests and is not going back.
@@ -422,7 +441,10 @@ impl Run {
         if changed {
             let status = status_of(&self.track, &decision, wall());
             match self.tracks.save(&self.track, status).await? {
-                Saved::Done(track) => self.track = *track,
+                Saved::Done(track) => {
+                    self.saved = saved_state(&track);
+                    self.track = *track;
+                }
                 // Whatever was written may change the decision: it is made again.
                 Saved::Outdated => return Ok(Tick::Moved),
             }
@@ -633,6 +655,21 @@ impl Drop for Run {
     }
 }
 
+/// The state as a track has it.
+fn saved_state(track: &RolloutTrack) -> Option<Value> {
+    let status = track.status.as_ref();
+    status.map(|status| status.state.clone())
+}
+
+/// Whether the last decision on a track held a human's edit.
+fn holds_edit(track: &RolloutTrack) -> bool {
+    let waits = track
+        .status
+        .iter()
+        .flat_map(|status| &status.summary.waiting_on);
+    waits.into_iter().any(|wait| wait.reason == "ForeignEdit")
+}
+
 fn host_port(address: &str, port: u16) -> String {
     if address.contains(':') {
         format!("[{address}]:{port}")
@@ -640,3 +677,6 @@ fn host_port(address: &str, port: u16) -> String {
         format!("{address}:{port}")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,5 +3,6 @@ mod by_place;
 mod completing;
 pub mod model;
 mod random;
+mod removed;
 mod set_weight;
 mod waves;
