@@ -44,6 +44,10 @@ pub struct WorkloadAdapter {
     /// The pods' label that holds their revision; `controller-revision-hash` unless set.
     #[serde(default = "defaults::revision_label")]
     pub revision_label: String,
+    /// Whether the partition is an ordinal, so that pods below it stay on whatever version they are;
+    /// otherwise it is a number of pods that are not of the template's revision.
+    #[serde(default)]
+    pub by_ordinal: bool,
     /// Whether the controller waits for a pod that never becomes ready before it takes an older
     /// version back: such pods are deleted then.
     #[serde(default)]
@@ -96,6 +100,7 @@ impl WorkloadAdapter {
             updated: None,
             updated_available: None,
             revision_label: defaults::revision_label(),
+            by_ordinal: false,
             waits_for_broken_pods: false,
         }
     }
@@ -116,6 +121,7 @@ impl WorkloadAdapter {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         match (group, kind) {
             ("apps", "StatefulSet") => Some(Self {
+                by_ordinal: true,
                 waits_for_broken_pods: true,
                 ..Self::of_partition("/spec/updateStrategy/rollingUpdate/partition")
             }),

@@ -109,7 +109,10 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         }
         "Service" => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
-                object["spec"]["selector"][HASH_LABEL] = json!(pin.hash);
+                let label = run
+                    .adapter
+                    .map_or(HASH_LABEL, |adapter| &adapter.revision_label);
+                object["spec"]["selector"][label] = json!(pin.hash);
             }
         }
         _ => {}

@@ -5,10 +5,11 @@ use bellwether_agent_core::{
     settled::{DeploymentView, TemplateVersion},
 };
 use bellwether_api::{reference::ObjectRef, workload_adapter::WorkloadAdapter};
+use futures::future::try_join_all;
 use serde_json::Value;
 
 use super::{
-    scene::{Live, Scene},
+    scene::{Live, Scene, get_own},
     views,
 };
 use crate::sync::cluster::{Cluster, ClusterError};
@@ -81,7 +82,11 @@ pub fn view(
         .filter(|pod| !is_ready(pod))
         .map(|pod| (*pod).clone())
         .collect();
+    let label = new
+        .first()
+        .and_then(|pod| views::string_map(pod, "/metadata/labels").remove(&adapter.revision_label));
     InPlaceView {
+        label: label.unwrap_or_default(),
         written,
         partition: object
             .pointer(&adapter.partition)
@@ -172,11 +177,49 @@ impl Scene {
             }
             None => Vec::new(),
         };
+        let mut live = match &self.service {
+            Some(_) => self.look_at_traffic(cluster).await?,
+            None => Live::default(),
+        };
+        live.workload = workload;
+        live.namespace = space;
+        live.own_pods = pods;
+        live.autoscalers = hpas.into_iter().chain(scaled_objects).collect();
+        Ok(live)
+    }
+
+    /// Reads by what requests come to the pods, and whose else those are.
+    async fn look_at_traffic(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
+        let namespace = Some(self.namespace.as_str());
+        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
+        let own_routes = try_join_all(self.own_routes.iter().map(|own| get_own(cluster, own)));
+        let canary_service = async {
+            match &self.canary_service {
+                Some(service) => cluster.get(service).await,
+                None => Ok(None),
+            }
+        };
+        let (routes, own_routes, canary_service, replica_sets, services, slices, stateful, daemon) =
+            tokio::try_join!(
+                routes,
+                own_routes,
+                canary_service,
+                cluster.list("apps/v1", "ReplicaSet", namespace, None),
+                cluster.list("v1", "Service", namespace, None),
+                cluster.list("discovery.k8s.io/v1", "EndpointSlice", namespace, None),
+                cluster.list("apps/v1", "StatefulSet", namespace, None),
+                cluster.list("apps/v1", "DaemonSet", namespace, None),
+            )?;
+        let selected_pods = self.selected_pods(cluster, &services).await?;
         Ok(Live {
-            workload,
-            namespace: space,
-            own_pods: pods,
-            autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
+            canary_service,
+            replica_sets,
+            services,
+            slices,
+            routes,
+            own_routes,
+            selected_pods,
+            stateful_and_daemon_sets: stateful.into_iter().chain(daemon).collect(),
             ..Live::default()
         })
     }

@@ -355,18 +355,19 @@ impl Run {
         };
         let own_track = Wants::Names([track.name.clone()].into());
         let own_track = (WatchKey::of(&track), own_track);
-        if self.scene.adapter.is_some() {
+        let mut interests: BTreeMap<WatchKey, Wants> = if self.scene.adapter.is_some() {
             let workload = &self.scene.workload;
-            return [any(&workload.api_version, &workload.kind), own_track].into();
+            [any(&workload.api_version, &workload.kind), own_track].into()
+        } else {
+            let made = [any("apps/v1", "Deployment"), any("apps/v1", "ReplicaSet")];
+            made.into_iter().chain([own_track]).collect()
+        };
+        if self.scene.adapter.is_none() || self.scene.service.is_some() {
+            interests.extend([
+                any("v1", "Service"),
+                any("discovery.k8s.io/v1", "EndpointSlice"),
+            ]);
         }
-        let mut interests: BTreeMap<WatchKey, Wants> = [
-            any("apps/v1", "Deployment"),
-            any("apps/v1", "ReplicaSet"),
-            any("v1", "Service"),
-            any("discovery.k8s.io/v1", "EndpointSlice"),
-            own_track,
-        ]
-        .into();
         interests.extend(
             self.scene
                 .routes
@@ -596,13 +597,13 @@ impl Run {
         versions: &Versions,
         dirty: &Dirty,
     ) -> Result<(), RunError> {
-        let want = self.overlay().canary;
+        let overlay = self.overlay();
         let in_force = self.state.split_is_in_force();
         self.own_routes
             .remove_unused(cluster, &self.scene, in_force)
             .await?;
         self.canary
-            .hold(cluster, &self.scene, &self.track, versions, want, dirty)
+            .hold(cluster, &self.scene, &self.track, versions, &overlay, dirty)
             .await
     }
 
