@@ -104,7 +104,12 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             }
             if let (Some(partition), Some(adapter)) = (run.overlay.in_place.partition, run.adapter)
             {
-                set(&mut object, &adapter.partition, json!(partition));
+                let held = if adapter.by_node {
+                    json!("OnDelete")
+                } else {
+                    json!(partition)
+                };
+                set(&mut object, &adapter.partition, held);
             }
         }
         "Service" => {

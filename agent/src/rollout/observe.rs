@@ -99,7 +99,11 @@ impl Run {
                 .map(|(object, adapter)| {
                     let written =
                         (seen.applied.contains(&scene.workload)).then(|| self.overlay().in_place);
-                    in_place::view(object, adapter, &live.own_pods, written)
+                    let mut view = in_place::view(object, adapter, &live.own_pods, written);
+                    if view.trouble.is_empty() {
+                        view.trouble = self.blocked.clone().unwrap_or_default();
+                    }
+                    view
                 }),
             replica_sets: live
                 .replica_sets

@@ -18,7 +18,7 @@ use bellwether_api::{
     status::{CheckResult, FailureReason, TrackSummary},
     track::RolloutTrack,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -41,6 +41,9 @@ use crate::{
         watch::{Dirty, Wants, WatchKey},
     },
 };
+
+/// How soon a pod is evicted again that a disruption budget keeps.
+const EVICT_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why a run could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,8 @@ pub struct Run {
     measured: Vec<Measured>,
     /// How late the last check began.
     lateness: Option<Duration>,
+    /// What keeps a pod from going; absent = nothing does.
+    pub(super) blocked: Option<String>,
 }
 
 /// One check of one metric, for people to look at.
@@ -187,6 +192,7 @@ impl Run {
             own_routes: OwnRoutes::default(),
             measured: Vec::new(),
             lateness: None,
+            blocked: None,
         })
     }
 
@@ -607,14 +613,29 @@ impl Run {
             .await
     }
 
-    /// Takes away what keeps a workload that is updated in place from going back. Call it with what
-    /// was decided on.
+    /// Takes away pods of a workload that is updated in place, which nobody else does. Call it with
+    /// what was decided on, once the decision is saved.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub async fn clear_the_way(&self, cluster: &Cluster, live: &Live) -> Result<(), RunError> {
+    pub async fn clear_the_way(
+        &mut self,
+        cluster: &Cluster,
+        live: &Live,
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        let Some(run) = self.state.in_place.as_ref().filter(|_| self.correct_drift) else {
+            return Ok(());
+        };
         let want = self.overlay().in_place;
-        Ok(self.scene.clear_the_way(cluster, live, &want).await?)
+        let scene = &self.scene;
+        self.blocked = scene.clear_the_way(cluster, live, &want, &run.old).await?;
+        if self.blocked.is_some() {
+            // Nothing tells when a budget has room again.
+            let again = now.saturating_add(EVICT_AGAIN).unwrap_or(now);
+            self.wake_at = Some(self.wake_at.map_or(again, |at| at.min(again)));
+        }
+        Ok(())
     }
 
     /// Removes the track of a run that is over.

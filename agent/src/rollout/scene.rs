@@ -140,7 +140,8 @@ impl Scene {
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
     pub async fn look(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
         if self.adapter.is_some() {
-            return self.look_in_place(cluster).await;
+            // Held on the heap: threads of the agent have small stacks.
+            return Box::pin(self.look_in_place(cluster)).await;
         }
         let namespace = Some(self.namespace.as_str());
         let space = ObjectRef {

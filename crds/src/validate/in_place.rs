@@ -59,14 +59,6 @@ pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &Roll
             "a Deployment cannot hold pods back, so that it is not updated in place; use canary \
              with steps that name replicas",
         );
-    } else if workload.kind == "DaemonSet" && workload.adapter.is_none() {
-        findings.error(
-            path,
-            format!(
-                "an update in place of {what} is not supported by this version of Bellwether; \
-                 StatefulSet, CloneSet and kinds with a partition are"
-            ),
-        );
     } else if adapter.is_none() {
         findings.error(
             path,

@@ -104,6 +104,20 @@ fn scalers(turn: &Turn<'_>) -> String {
     names.join(", ")
 }
 
+/// Follows the number of nodes: where each has a pod, nobody else says how many there are. A node that
+/// joins gets a pod of the template, whatever was granted.
+pub(super) fn follow_nodes(turn: &mut Turn<'_>) {
+    let by_node = WorkloadAdapter::of(&turn.grant.plan.workload).is_some_and(|one| one.by_node);
+    let Some(workload) = turn.seen.workload.as_ref().filter(|_| by_node) else {
+        return;
+    };
+    let counted = workload.observed_generation >= workload.generation && workload.replicas > 0;
+    if let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) {
+        run.total = workload.replicas;
+        run.granted = run.granted.min(run.total);
+    }
+}
+
 /// Grants what the step says, once the pods that may be new already are ready.
 pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
     let Some(total) = turn.seen.workload.as_ref().map(|seen| seen.replicas) else {
@@ -204,10 +218,7 @@ fn missing(turn: &Turn<'_>) -> Option<Missing> {
         let message = format!("{held} of {} pods are not held back yet", run.total);
         return Some(("NotWritten", message));
     }
-    let trouble = match view.trouble.as_str() {
-        "" => String::new(),
-        trouble => format!(": {trouble}"),
-    };
+    let trouble = trouble_of(Some(view));
     let granted = run.granted;
     if view.updated < granted {
         let message = format!("{} of {granted} pods are new{trouble}", view.updated);
@@ -224,6 +235,14 @@ fn missing(turn: &Turn<'_>) -> Option<Missing> {
         return Some(("PodsNotReady", message));
     }
     None
+}
+
+/// What is known of why pods are not as they should be, to be appended.
+fn trouble_of(view: Option<&InPlaceView>) -> String {
+    match view.map_or("", |view| view.trouble.as_str()) {
+        "" => String::new(),
+        trouble => format!(": {trouble}"),
+    }
 }
 
 /// The workload as the run wants it, in the words of a controller that has seen it.
@@ -253,6 +272,7 @@ fn written<'a>(
 /// All pods are of the workload's template and ready: their revision and how many they are.
 fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32)> {
     let on = turn.grant.workload.to_string();
+    let trouble = trouble_of(turn.seen.in_place.as_ref());
     let missing = match written(turn, template) {
         Ok((workload, view)) => {
             let counts = [
@@ -264,9 +284,10 @@ fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32
             let short = counts.iter().find(|(_, _, count)| *count != wanted);
             match short {
                 None => return Some((workload.revision.clone(), wanted)),
-                Some((reason, what, count)) => {
-                    (*reason, format!("{count} of {wanted} pods are {what}"))
-                }
+                Some((reason, what, count)) => (
+                    *reason,
+                    format!("{count} of {wanted} pods are {what}{trouble}"),
+                ),
             }
         }
         Err(missing) => missing,
