@@ -53,7 +53,7 @@ fn documents(members: &Members, version: &str, min_available: u32) -> String {
         "apiVersion: bellwether.dev/v1alpha1\nkind: Application\n\
          metadata: {{name: {name}, namespace: default}}\nspec:\n  \
          destination: {{clusters: [{cluster}]}}\n  targetNamespace: {name}\n  \
-         sync: {{drift: Off}}\n  components:\n  \
+         sync: {{drift: \"Off\"}}\n  components:\n  \
          - name: log\n    manifests:\n    - {manifest}\n    - {budget}\n\
          ---\napiVersion: bellwether.dev/v1alpha1\nkind: Rollout\n\
          metadata: {{name: {name}-log, namespace: default}}\nspec:\n  application: {name}\n  \

@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod approvals;
+mod by_node;
 mod by_pods;
 mod commands;
 mod completing;

@@ -77,6 +77,8 @@ pub(super) struct Workload {
     samples: Option<Samples>,
     /// Whether the partition is a number of pods, whichever they are.
     pub(super) by_count: bool,
+    /// Nodes that joined and have the template's version, whatever was granted.
+    joined: u32,
     /// What requests come by.
     pub(super) net: Net,
 }
@@ -134,6 +136,7 @@ impl Workload {
             asked: None,
             samples: None,
             by_count: false,
+            joined: 0,
             net: Net::default(),
         }
     }
@@ -199,7 +202,7 @@ impl Workload {
         self.control();
         let granted = self.state.in_place.as_ref().map_or(0, |run| run.granted);
         assert!(
-            self.count(TemplateVersion::New) <= granted,
+            self.count(TemplateVersion::New) <= granted + self.joined,
             "more pods are new than the {granted} that were granted"
         );
         self.check_requests();
@@ -282,6 +285,26 @@ impl Workload {
     pub(super) fn new_pods(&self) -> Vec<bool> {
         let is_new = |pod: &Pod| pod.version == TemplateVersion::New;
         self.pods.iter().map(is_new).collect()
+    }
+
+    /// A DaemonSet: nodes may join, whose pods are of the template, and leave.
+    pub(super) fn by_node(steps: &Value, nodes: usize) -> Self {
+        let mut workload = Self::new(steps, nodes);
+        "DaemonSet".clone_into(&mut workload.grant.plan.workload.kind);
+        workload.by_count = true;
+        workload
+    }
+
+    pub(super) fn join(&mut self) {
+        self.pods.push(Pod {
+            version: self.template,
+            ready: true,
+        });
+        self.joined += u32::from(self.template == TemplateVersion::New);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.pods.remove(0);
     }
 
     pub(super) fn kill(&mut self, pod: usize) {
