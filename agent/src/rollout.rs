@@ -5,6 +5,7 @@
 
 mod adopted;
 mod begin;
+mod by_node;
 mod calls;
 mod canary;
 mod config;

@@ -6,6 +6,8 @@
 mod adopted;
 #[path = "fleet/autoscaling.rs"]
 mod autoscaling;
+#[path = "fleet/batch_traffic.rs"]
+mod batch_traffic;
 #[path = "fleet/batches.rs"]
 mod batches;
 #[path = "fleet/canary.rs"]
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
+        batch_traffic::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         outages::CASES,
         webhook::ALONE,

@@ -6,6 +6,8 @@
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/daemon_set.rs"]
+mod daemon_set;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/members.rs"]
@@ -48,10 +50,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
     let real = [real::CASES, golden::CASES, providers::CASES].concat();
+    let alone = [members::ALONE, daemon_set::ALONE].concat();
     let cases = Cases {
         real: &real,
         together: &together,
-        alone: members::ALONE,
+        alone: &alone,
     };
     if arguments.list {
         let mut trials = suite::trials(cases.real, None);

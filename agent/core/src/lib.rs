@@ -10,6 +10,7 @@ pub mod adopted;
 pub mod analysis;
 pub mod apply_order;
 pub mod autoscaling;
+pub mod by_node;
 pub mod canary_copy;
 pub mod covers;
 pub mod effective;

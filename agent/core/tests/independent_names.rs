@@ -51,6 +51,7 @@ fn names_of_workload_service_and_route_are_independent() {
         canary: Some(CanaryWant { replicas: 1 }),
         in_place: bellwether_agent_core::machine::InPlaceWant::default(),
         least_replicas: None,
+        new_pods: None,
     };
     let routes = [GovernedRoute {
         provider: Provider::HttpRoute,
@@ -106,6 +107,7 @@ fn each_version_is_measured_by_the_name_that_its_series_carry() {
             port: Some(80),
             route: "entry".into(),
             side: Side::Canary,
+            in_place: false,
         };
         let made = queries(&metric, &target, Dur::from_secs(60), 0).expect("built in");
         assert!(

@@ -119,6 +119,7 @@ impl Measurement {
             .map(|metrics| metrics.gateway_series)
             .unwrap_or_default();
         let (series, route) = SeriesSet::of_traffic(&subject.plan.traffic, gateway);
+        let batch = subject.plan.strategy.batch.as_ref();
         let target = QueryTarget {
             series,
             namespace: subject.namespace.to_owned(),
@@ -126,12 +127,12 @@ impl Measurement {
             service: subject.service.to_owned(),
             port: subject.port,
             route,
-            // Updated in place, the new version has pods of the workload's own name.
-            side: if subject.plan.strategy.batch.is_some() {
+            side: if batch.is_some_and(|batch| !batch.splits()) {
                 Side::Stable
             } else {
                 Side::Canary
             },
+            in_place: batch.is_some(),
         };
         let asked = subject
             .plan

@@ -18,7 +18,7 @@ use bellwether_api::{
     status::{CheckResult, FailureReason, TrackSummary},
     track::RolloutTrack,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -42,6 +42,9 @@ use crate::{
         watch::{Dirty, Wants, WatchKey},
     },
 };
+
+/// How soon a pod is evicted again that a disruption budget keeps.
+const EVICT_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why a run could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +108,8 @@ pub struct Run {
     measured: Vec<Measured>,
     /// How late the last check began.
     lateness: Option<Duration>,
+    /// What keeps a pod from going; absent = nothing does.
+    pub(super) blocked: Option<String>,
 }
 
 /// One check of one metric, for people to look at.
@@ -184,6 +189,7 @@ impl Run {
             own_routes: OwnRoutes::default(),
             measured: Vec::new(),
             lateness: None,
+            blocked: None,
         })
     }
 
@@ -374,18 +380,19 @@ impl Run {
         };
         let own_track = Wants::Names([track.name.clone()].into());
         let own_track = (WatchKey::of(&track), own_track);
-        if self.scene.adapter.is_some() {
+        let mut interests: BTreeMap<WatchKey, Wants> = if self.scene.adapter.is_some() {
             let workload = &self.scene.workload;
-            return [any(&workload.api_version, &workload.kind), own_track].into();
+            [any(&workload.api_version, &workload.kind), own_track].into()
+        } else {
+            let made = [any("apps/v1", "Deployment"), any("apps/v1", "ReplicaSet")];
+            made.into_iter().chain([own_track]).collect()
+        };
+        if self.scene.adapter.is_none() || self.scene.service.is_some() {
+            interests.extend([
+                any("v1", "Service"),
+                any("discovery.k8s.io/v1", "EndpointSlice"),
+            ]);
         }
-        let mut interests: BTreeMap<WatchKey, Wants> = [
-            any("apps/v1", "Deployment"),
-            any("apps/v1", "ReplicaSet"),
-            any("v1", "Service"),
-            any("discovery.k8s.io/v1", "EndpointSlice"),
-            own_track,
-        ]
-        .into();
         interests.extend(
             self.scene
                 .routes
@@ -618,24 +625,39 @@ impl Run {
         versions: &Versions,
         dirty: &Dirty,
     ) -> Result<(), RunError> {
-        let want = self.overlay().canary;
+        let overlay = self.overlay();
         let in_force = self.state.split_is_in_force();
         self.own_routes
             .remove_unused(cluster, &self.scene, in_force)
             .await?;
         self.canary
-            .hold(cluster, &self.scene, &self.track, versions, want, dirty)
+            .hold(cluster, &self.scene, &self.track, versions, &overlay, dirty)
             .await
     }
 
-    /// Takes away what keeps a workload that is updated in place from going back. Call it with what
-    /// was decided on.
+    /// Takes away pods of a workload that is updated in place, which nobody else does. Call it with
+    /// what was decided on, once the decision is saved.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub async fn clear_the_way(&self, cluster: &Cluster, live: &Live) -> Result<(), RunError> {
+    pub async fn clear_the_way(
+        &mut self,
+        cluster: &Cluster,
+        live: &Live,
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        let Some(run) = self.state.in_place.as_ref().filter(|_| self.correct_drift) else {
+            return Ok(());
+        };
         let want = self.overlay().in_place;
-        Ok(self.scene.clear_the_way(cluster, live, &want).await?)
+        let scene = &self.scene;
+        self.blocked = scene.clear_the_way(cluster, live, &want, &run.old).await?;
+        if self.blocked.is_some() {
+            // Nothing tells when a budget has room again.
+            let again = now.saturating_add(EVICT_AGAIN).unwrap_or(now);
+            self.wake_at = Some(self.wake_at.map_or(again, |at| at.min(again)));
+        }
+        Ok(())
     }
 
     /// Removes the track of a run that is over.

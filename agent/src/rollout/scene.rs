@@ -140,7 +140,8 @@ impl Scene {
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
     pub async fn look(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
         if self.adapter.is_some() {
-            return self.look_in_place(cluster).await;
+            // Held on the heap: threads of the agent have small stacks.
+            return Box::pin(self.look_in_place(cluster)).await;
         }
         let namespace = Some(self.namespace.as_str());
         let space = ObjectRef {
@@ -228,6 +229,13 @@ impl Scene {
             .find(|object| service && views::name(object) == target.name)
     }
 
+    /// The label by whose value Services are pinned to one version.
+    #[must_use]
+    pub fn pin_label(&self) -> &str {
+        let adapter = self.adapter.as_ref();
+        adapter.map_or(HASH_LABEL, |adapter| adapter.revision_label.as_str())
+    }
+
     /// The ports of the apex Service that the plan names.
     #[must_use]
     pub fn ports(&self, live: &Live, rollout: &BundleRollout) -> Ports {
@@ -290,7 +298,7 @@ impl Scene {
 
     /// The pods of each Service that is to be pinned and is not yet: what a pin would take the Service
     /// away from is asked before, and costs nothing while a run is under way.
-    async fn selected_pods(
+    pub(super) async fn selected_pods(
         &self,
         cluster: &Cluster,
         services: &[Value],
@@ -298,8 +306,12 @@ impl Scene {
         let mut pods = BTreeMap::new();
         for service in services.iter().filter(|service| !self.is_own(service)) {
             let selector = views::string_map(service, "/spec/selector");
-            let matches = selects(&selector, &self.canary_labels);
-            if !matches || selector.contains_key(HASH_LABEL) {
+            let matches = if self.adapter.is_some() {
+                self.service.as_ref().map(|apex| &apex.name) == Some(&views::name(service))
+            } else {
+                selects(&selector, &self.canary_labels)
+            };
+            if !matches || selector.contains_key(self.pin_label()) {
                 continue;
             }
             let labels: Vec<String> = selector
@@ -322,7 +334,7 @@ impl Scene {
         service: &str,
         selector: &BTreeMap<String, String>,
     ) -> BTreeSet<String> {
-        selection::others_selected(
+        let mut others = selection::others_selected(
             selector,
             Neighbours {
                 own: &[&self.workload.name, &self.canary.name],
@@ -331,7 +343,9 @@ impl Scene {
                 replica_sets: &live.replica_sets,
                 pods: live.selected_pods.get(service).map_or(&[], Vec::as_slice),
             },
-        )
+        );
+        others.remove(&format!("{}/{}", self.workload.kind, self.workload.name));
+        others
     }
 }
 

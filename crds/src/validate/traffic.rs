@@ -107,6 +107,16 @@ fn own_service(findings: &mut Findings, at: &FieldPath, name: &str, rollout: &Ro
 
 /// What is asked of a Service that selects both versions.
 fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
+    if let Some(batch) = &rollout.strategy.batch {
+        if batch.splits() {
+            findings.error(
+                at,
+                "without a router the share of traffic is the share of pods, which a batch sets; \
+                 leave weight and match out",
+            );
+        }
+        return;
+    }
     if rollout.instances.mode != InstancesMode::FixedTotal {
         findings.error(
             at,

@@ -65,12 +65,17 @@ pub struct QueryTarget {
     pub route: String,
     /// Which version.
     pub side: Side,
+    /// Whether pods of both versions are the workload's own: only its Services tell them apart.
+    pub in_place: bool,
 }
 
 impl QueryTarget {
     /// Returns the Deployment of the measured side.
     #[must_use]
     pub fn deployment(&self) -> String {
+        if self.in_place {
+            return self.workload.clone();
+        }
         self.named(&self.workload)
     }
 
@@ -217,6 +222,17 @@ const POD: &str = "-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)";
 pub(super) fn series_of(target: &QueryTarget) -> Option<Series> {
     let set = target.series;
     if set.needs_service() && target.service.is_empty() {
+        return None;
+    }
+    let by_workload = matches!(
+        set,
+        SeriesSet::Istio
+            | SeriesSet::Linkerd
+            | SeriesSet::AppMesh
+            | SeriesSet::Application
+            | SeriesSet::Knative
+    );
+    if by_workload && target.in_place && target.side == Side::Canary {
         return None;
     }
     let matchers = match set {

@@ -220,7 +220,7 @@ impl Unit {
         let mut moved = false;
         let config_held_by = self.config_holders();
         for (name, run) in self.runs.iter_mut().filter(|(_, run)| !run.is_over()) {
-            let live = run.scene.look(&self.shell.cluster).await?;
+            let live = Box::pin(run.scene.look(&self.shell.cluster)).await?;
             let mut edited = BTreeSet::new();
             for want in wanted.iter().filter(|want| want.care != Care::Policy) {
                 let Some(object) = run.scene.live_of(&live, &want.target) else {
@@ -256,7 +256,8 @@ impl Unit {
             };
             self.shell.figures.decisions.inc();
             let tick = run.decide(&live, seen, self.shell.clock.now()).await?;
-            run.clear_the_way(&self.shell.cluster, &live).await?;
+            let now = self.shell.clock.now();
+            run.clear_the_way(&self.shell.cluster, &live, now).await?;
             if !run.holds_edit() && !edited.is_empty() {
                 for want in wanted.iter().filter(|want| edited.contains(&want.target)) {
                     self.keeper.forget_one(&want.target);

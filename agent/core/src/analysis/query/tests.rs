@@ -21,6 +21,7 @@ fn target(series: SeriesSet, side: Side) -> QueryTarget {
         port: Some(80),
         route: "web.in".into(),
         side,
+        in_place: false,
     }
 }
 
