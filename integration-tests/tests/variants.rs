@@ -6,6 +6,8 @@
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/contour.rs"]
+mod contour;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/members.rs"]
@@ -47,7 +49,7 @@ const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
-    let real = [real::CASES, golden::CASES, providers::CASES].concat();
+    let real = [real::CASES, golden::CASES, contour::CASES, providers::CASES].concat();
     let cases = Cases {
         real: &real,
         together: &together,
@@ -98,7 +100,14 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
         LAB,
         usize::from(wants_real),
         if wants_members { CONTROL_PLANE } else { 0 },
-        &["--traefik-throttle", "2s", "--crds", DEFINITIONS, "--nginx"],
+        &[
+            "--traefik-throttle",
+            "2s",
+            "--crds",
+            DEFINITIONS,
+            "--nginx",
+            "--contour",
+        ],
     )?;
     let scene = Scene::new(Fixture::around(lab, directory)?);
     let mut one_by_one = arguments.clone();

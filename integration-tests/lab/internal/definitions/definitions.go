@@ -19,6 +19,9 @@ import (
 // Traefik is the set of Traefik's own kinds: with it, the gateway reads them too.
 const Traefik = "traefik"
 
+// Contour is the set of Contour's own kinds, without which it does not start.
+const Contour = "contour"
+
 // set is where one set comes from. The sum is the one that go.sum would hold: these modules are data here, and a
 // requirement in a go.mod would bring in everything that their programs need.
 type set struct {
@@ -28,7 +31,7 @@ type set struct {
 }
 
 var sets = map[string]set{
-	"contour": {
+	Contour: {
 		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
 		[]string{"examples/contour/01-crds.yaml"},
 	},
