@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 LAB := integration-tests/lab/lab.sh
 
-.PHONY: help demo demo-down test test-unit test-fleet soak bench build install root deps fmt lint generate
+.PHONY: help demo demo-down test test-unit test-fleet contour soak bench build install root deps fmt lint generate
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,11 @@ build: deps
 	@echo "== building Bellwether"
 	@cargo build --workspace --all-targets --locked
 
-test: root build test-unit test-fleet ## Every test, on real clusters and a real Postgres
+# A data plane that only the tests need.
+contour: deps
+	@$(LAB) build --contour
+
+test: root build contour test-unit test-fleet ## Every test, on real clusters and a real Postgres
 
 test-unit:
 	@echo "== tests without clusters"
