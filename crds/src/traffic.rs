@@ -1,6 +1,7 @@
 //! Traffic providers: which objects of the user split requests between two versions.
 
 mod capability;
+mod copied;
 mod demand;
 mod provider;
 mod table;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use capability::Capability;
+pub use copied::CopiedObject;
 pub use demand::{Demand, Lack};
 pub use provider::Provider;
 
@@ -46,10 +48,10 @@ pub struct Traffic {
     /// An Ingress of Skipper, split by its weights annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipper: Option<IngressTraffic>,
-    /// An upstream of Gloo. Not supported by this version.
+    /// Routes of Gloo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gloo: Option<GlooTraffic>,
-    /// A virtual router of AWS App Mesh. Not supported by this version.
+    /// A virtual router of AWS App Mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_mesh: Option<AppMeshTraffic>,
     /// Revisions of Knative. Not supported by this version.
@@ -155,12 +157,21 @@ pub struct KumaTraffic {
     pub mesh_service: String,
 }
 
-/// An upstream of Gloo.
+/// Routes of Gloo: exactly one of `routeTable` and `virtualService`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GlooTraffic {
-    /// The name of the Upstream.
-    pub upstream: String,
+    /// The name of a RouteTable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_table: Option<String>,
+    /// The name of a VirtualService of `gateway.solo.io`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_service: Option<String>,
+    /// The Upstream of the apex Service, where the routes lead to one that you wrote: the run makes
+    /// its like for the canary's Service. Absent = they lead to the Service itself, or to the Upstream
+    /// that Gloo discovers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
 }
 
 /// A virtual router of AWS App Mesh.
@@ -169,6 +180,10 @@ pub struct GlooTraffic {
 pub struct AppMeshTraffic {
     /// The name of the VirtualRouter.
     pub virtual_router: String,
+    /// The VirtualNode of the apex Service: the run makes its like for the canary's. Absent = it has
+    /// the Service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_node: Option<String>,
 }
 
 /// A provider that has nothing to name.
@@ -262,9 +277,10 @@ impl Traffic {
         routes
     }
 
-    fn single(&self) -> [(Provider, Option<&str>); 15] {
+    fn single(&self) -> [(Provider, Option<&str>); 16] {
         let traefik = self.traefik.as_ref();
         let linkerd = self.linkerd.as_ref();
+        let gloo = self.gloo.as_ref();
         [
             (Provider::Nginx, name_of(self.nginx.as_ref())),
             (
@@ -302,8 +318,12 @@ impl Traffic {
             (Provider::Alb, name_of(self.alb.as_ref())),
             (Provider::Skipper, name_of(self.skipper.as_ref())),
             (
-                Provider::Gloo,
-                self.gloo.as_ref().map(|one| one.upstream.as_str()),
+                Provider::GlooRouteTable,
+                gloo.and_then(|one| one.route_table.as_deref()),
+            ),
+            (
+                Provider::GlooVirtualService,
+                gloo.and_then(|one| one.virtual_service.as_deref()),
             ),
             (
                 Provider::AppMesh,

@@ -60,7 +60,7 @@ fn names_of_workload_service_and_route_are_independent() {
             apex: "basket".into(),
             canary: canary_name("basket"),
             rules: Vec::new(),
-            destination_rule: None,
+            copied: None,
         },
     }];
     let governed = Governed {

@@ -43,12 +43,18 @@ pub(super) fn check(
     }
     for (index, traffic) in rollout.traffic.iter().enumerate() {
         let at = path.key("traffic").index(index);
-        let istio = traffic.istio.as_ref();
-        if istio.is_some_and(|istio| istio.destination_rule.is_some()) {
-            findings.error(
-                &at.key("istio").key("destinationRule"),
-                "it is not copied for workloads that the hub does not deliver; leave it out",
+        if let Some(copied) = traffic.copied("web") {
+            let at = (copied.field.split('.')).fold(at.clone(), |path, key| path.key(key));
+            let message = format!(
+                "a {} is not copied for workloads that the hub does not deliver; {}",
+                copied.kind,
+                if traffic.app_mesh.is_some() {
+                    "use another provider"
+                } else {
+                    "leave it out"
+                }
             );
+            findings.error(&at, message);
         }
         if traffic.none.is_some() {
             findings.error(
