@@ -1,5 +1,7 @@
 //! Workload, Service and route are each told by their own name.
 
+use std::collections::BTreeSet;
+
 use bellwether_agent_core::{
     analysis::{QueryTarget, SeriesSet, Side, queries},
     canary_copy::{canary_deployment, canary_service},
@@ -105,6 +107,8 @@ fn each_version_is_measured_by_the_name_that_its_series_carry() {
             service: "basket".into(),
             port: Some(80),
             route: "entry".into(),
+            copied: String::new(),
+            canary_addresses: BTreeSet::new(),
             side: Side::Canary,
         };
         let made = queries(&metric, &target, Dur::from_secs(60), 0).expect("built in");

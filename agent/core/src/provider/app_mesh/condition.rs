@@ -55,9 +55,10 @@ pub(super) fn joined(base: &Value, item: &Match) -> Result<Option<Value>, Render
 
 fn compared(one: &NamedMatch) -> Value {
     match Test::of_named(one) {
-        Test::Exact(value) => json!({"exact": value}),
+        // The API refuses an empty text.
+        Test::Exact(value) if !value.is_empty() => json!({"exact": value}),
         Test::Prefix(value) => json!({"prefix": value}),
-        test @ Test::Regex(_) => json!({"regex": test.whole()}),
+        test => json!({"regex": test.whole()}),
     }
 }
 

@@ -28,8 +28,18 @@ pub(super) fn destinations(route: &Value) -> Vec<Value> {
 
 /// Lets a route lead to these destinations.
 pub(super) fn put(route: &mut Value, to: Vec<Value>) {
-    let single = match to.as_slice() {
-        [one] => one.get("destination").cloned(),
+    // Beside a weight, a destination may have options, which only one of several has room for.
+    let is_plain = |one: &Value| {
+        let mut keys = one.as_object().into_iter().flat_map(|fields| fields.keys());
+        keys.all(|key| key == "destination" || key == "weight")
+    };
+    let mut to = to;
+    let single = match to.as_mut_slice() {
+        [one] if is_plain(one) => one.get("destination").cloned(),
+        [one] => {
+            one["weight"] = json!(1);
+            None
+        }
         _ => None,
     };
     let Some(action) = object(route, "routeAction") else {
