@@ -2,6 +2,7 @@
 
 mod capability;
 mod copied;
+mod create;
 mod demand;
 mod provider;
 mod table;
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 pub use capability::Capability;
 pub use copied::CopiedObject;
+pub use create::{Cors, HeaderChanges, HeaderEdits, HeaderValue, Retries, RouteCreation};
 pub use demand::{Demand, Lack};
 pub use provider::Provider;
 
-/// One traffic provider: exactly one key beside `namespace` and `rules`.
+/// One traffic provider: exactly one key beside `namespace`, `rules` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Traffic {
@@ -68,6 +70,11 @@ pub struct Traffic {
     /// the apex Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleRef>,
+    /// The routes that are named here are part of the release, looking like this, unless the
+    /// application writes them itself; they go when the Rollout goes. Absent = they are there already.
+    /// For HTTPRoutes and for VirtualServices of Istio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<RouteCreation>,
 }
 
 /// Routes of the Kubernetes Gateway API.

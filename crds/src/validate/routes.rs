@@ -37,6 +37,9 @@ pub(super) fn check(
             let found = rendered
                 .iter()
                 .find(|manifest| manifest.name == route.name && manifest.namespace == namespace);
+            if found.is_none() && item.create.is_some() {
+                continue;
+            }
             let Some(found) = found else {
                 let names: Vec<&str> = rendered.iter().map(|route| route.name).collect();
                 let meant = closest(route.name, names).filter(|meant| *meant != route.name);

@@ -1,5 +1,7 @@
 //! Checks of traffic providers, and of what a rollout asks of them.
 
+mod create;
+mod dialect;
 mod union;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,9 @@ use crate::{
 /// Checks a rollout's own providers against what it asks of them.
 pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     list(findings, path, &rollout.traffic);
+    for (index, one) in rollout.traffic.iter().enumerate() {
+        create::check(findings, &path.index(index), one, rollout);
+    }
     asked(findings, path, &rollout.traffic, rollout);
 }
 
@@ -42,6 +47,7 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
             };
             if told.insert(route.provider) {
                 lacking(findings, &at, route.provider, &demand);
+                dialect::check(findings, &at, route.provider, rollout);
                 elsewhere(findings, &at, route.provider, one, rollout);
                 if route.provider == Provider::Kuma {
                     own_service(findings, &at, route.name, rollout);
@@ -55,7 +61,7 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
 }
 
 /// Checks a list of traffic providers.
-pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
     let mut seen = BTreeSet::new();
     for (index, one) in traffic.iter().enumerate() {
         let at = path.index(index);
@@ -80,6 +86,14 @@ pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic
                 findings.error(&at, format!("{kind} {:?} stands here twice", route.name));
             }
         }
+    }
+}
+
+/// Checks a fleet's default providers.
+pub(super) fn of_fleet(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+    list(findings, path, traffic);
+    for (index, one) in traffic.iter().enumerate() {
+        create::of_fleet(findings, &path.index(index), one);
     }
 }
 
