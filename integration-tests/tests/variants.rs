@@ -8,6 +8,8 @@ mod brakes;
 mod clone_set;
 #[path = "variants/contour.rs"]
 mod contour;
+#[path = "variants/created.rs"]
+mod created;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/members.rs"]
@@ -44,12 +46,19 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
+const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
-    let real = [real::CASES, golden::CASES, contour::CASES, providers::CASES].concat();
+    let real = [
+        real::CASES,
+        golden::CASES,
+        contour::CASES,
+        created::CASES,
+        providers::CASES,
+    ]
+    .concat();
     let cases = Cases {
         real: &real,
         together: &together,
