@@ -549,6 +549,19 @@ fn routes_of_other_kinds() {
         "in.yaml:12:26 spec.components[0].rollout.traffic[0].nginx.ingress: Ingress web has no rule \
          whose backend is Service web"
     );
+    let text = APPLICATION.replacen(old, "{gloo: {routeTable: web, upstream: shop-http}}", 1);
+    let leads = |upstream: &str| {
+        let table = format!(
+            "{text}    - apiVersion: gateway.solo.io/v1
+      kind: RouteTable
+      metadata: {{name: web}}
+      spec: {{routes: [{{routeAction: {{single: {{upstream: {{name: {upstream}}}}}}}}}]}}
+"
+        );
+        load("in.yaml", table.as_bytes()).is_ok()
+    };
+    assert!(leads("shop-http") && leads("default-web-80"));
+    assert!(!leads("default-other-80"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn check(
         if let Some(copied) = traffic.copied("web") {
             let at = (copied.field.split('.')).fold(at.clone(), |path, key| path.key(key));
             let message = format!(
-                "a {} is not copied for workloads that the hub does not deliver; {}",
+                "no {} is copied for workloads that the hub does not deliver; {}",
                 copied.kind,
                 if traffic.app_mesh.is_some() {
                     "use another provider"

@@ -32,8 +32,9 @@ fn created(scene: &Scene) -> Result<()> {
         ),
         // Something else, so that no HTTPRoute is written.
         routes: vec![json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "note", "namespace": scene.name}, "data": {"a": "b"},
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "other", "namespace": scene.name},
+            "spec": {"selector": {"app": "other"}, "ports": [{"port": 80}]},
         })],
         strategy: "{canary: {steps: [{weight: 30}]}}".into(),
         ..base

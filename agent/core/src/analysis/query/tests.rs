@@ -131,8 +131,8 @@ const SETS: [(SeriesSet, [&str; 2], &str, &str, &str); 13] = [
     (
         SeriesSet::Gloo,
         [
-            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-canary-[0-9]+_[0-9a-zA-Z-]+\"",
-            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-[0-9]+_[0-9a-zA-Z-]+\"",
+            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-canary-[0-9]+_[0-9a-zA-Z-]+|kube-.+_shop_web-svc-canary_[0-9]+\"",
+            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-[0-9]+_[0-9a-zA-Z-]+|kube-.+_shop_web-svc_[0-9]+\"",
         ],
         "envoy_cluster_upstream_rq",
         "envoy_response_code!~\"5..\"",
@@ -378,6 +378,23 @@ fn the_plans_traffic_tells_set_and_route() {
         SeriesSet::of_traffic(&traffic, GatewaySeries::Traefik),
         (SeriesSet::TraefikGateway, "web".to_owned())
     );
+    for (traffic, set) in [
+        (
+            serde_json::json!({"istio": {"destinationRule": "a", "virtualServices": ["web"]}}),
+            SeriesSet::Istio,
+        ),
+        (
+            serde_json::json!({"gloo": {"upstream": "a", "virtualService": "web"}}),
+            SeriesSet::Gloo,
+        ),
+    ] {
+        let traffic = [serde_json::from_value(traffic).expect("a provider")];
+        assert_eq!(
+            SeriesSet::of_traffic(&traffic, GatewaySeries::Traefik),
+            (set, "web".to_owned()),
+            "the route, not what is copied"
+        );
+    }
     assert_eq!(
         SeriesSet::of_traffic(&[], GatewaySeries::Traefik),
         (SeriesSet::Application, String::new())

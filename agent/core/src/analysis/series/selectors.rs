@@ -154,14 +154,17 @@ fn apisix(target: &QueryTarget) -> String {
     }
 }
 
-/// Envoy's clusters are named `<Upstream>_<namespace>`. An Upstream is the user's, or the run's like of
-/// it, or the one that Gloo discovers for a Service; a Service itself is one whose name begins with
-/// `kube-svc:`, of which Envoy makes `kube-svc_`.
+/// Envoy's clusters are counted as `<Upstream>_<namespace>`, and by newer versions as
+/// `kube-…_<namespace>_<Service>_<port>`. An Upstream is the user's, or the run's like of it, or the one
+/// that Gloo discovers for a Service; a Service itself is one whose name begins with `kube-svc:`, of which
+/// Envoy makes `kube-svc_`.
 fn gloo(target: &QueryTarget) -> String {
-    let discovered = format!(
-        "(kube-svc[:_])?{}-{}-[0-9]+_{ANY}",
+    let (namespace, service) = (
         regex_literal(&target.namespace),
-        regex_literal(&target.backend())
+        regex_literal(&target.backend()),
+    );
+    let discovered = format!(
+        "(kube-svc[:_])?{namespace}-{service}-[0-9]+_{ANY}|kube-.+_{namespace}_{service}_[0-9]+"
     );
     let upstream = match target.side {
         Side::Canary => cut(&format!("{}-{}", target.backend(), target.copied)),
