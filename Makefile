@@ -6,7 +6,7 @@ LAB := integration-tests/lab/lab.sh
 # Where the program that renders is built; `make install` puts the one of its profile elsewhere.
 RENDERER ?= target/debug/bellwether-renderer
 
-.PHONY: help demo demo-down test test-unit test-fleet soak bench build renderer install root deps fmt lint generate
+.PHONY: help demo demo-down test test-unit test-fleet contour soak bench build renderer install root deps fmt lint generate
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,7 +42,11 @@ renderer: ## Build bellwether-renderer (Go) beside the hub in target/
 	@mkdir -p $(dir $(RENDERER))
 	@cd hub/renderer && GOTOOLCHAIN=local CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w' -o "$(abspath $(RENDERER))" .
 
-test: root build test-unit test-fleet ## Every test, on real clusters and a real Postgres
+# A data plane that only the tests need.
+contour: deps
+	@$(LAB) build --contour
+
+test: root build contour test-unit test-fleet ## Every test, on real clusters and a real Postgres
 
 test-unit:
 	@echo "== tests without clusters"

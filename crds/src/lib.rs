@@ -21,6 +21,7 @@ pub mod metric_template;
 pub mod number;
 pub mod query_template;
 pub mod reference;
+pub mod regex;
 pub mod rollout;
 pub mod root;
 pub mod schema;

@@ -453,18 +453,21 @@ fn providers() {
         (
             "{gloo: {upstream: web}}",
             format!(
-                "12:17 {path}.gloo.upstream: gloo is not supported by this version of Bellwether: \
-                 an Upstream is what routes lead to, and says nothing of them; use one of alb, \
-                 apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, none, skipper, traefik"
+                "12:17 {path}.gloo.routeTable: name the RouteTable, or the VirtualService, whose \
+                 routes lead to the Service: an Upstream is what they lead to, and splits nothing"
             ),
+        ),
+        (
+            "{gloo: {routeTable: a, virtualService: b}}",
+            format!("12:17 {path}.gloo: exactly one may be set; write a second item of traffic"),
         ),
         (
             "{knative: {}}",
             format!(
                 "12:17 {path}.knative: knative is not supported by this version of Bellwether: \
                  Knative makes the Deployments of its revisions itself, and splits between them; \
-                 use one of alb, apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, \
-                 none, skipper, traefik"
+                 use one of alb, apisix, appMesh, contour, gatewayApi, gloo, istio, kuma, linkerd, \
+                 nginx, none, skipper, traefik"
             ),
         ),
         (
@@ -510,7 +513,10 @@ fn providers() {
         ),
         (
             "{nginx: {ingress: web}, create: {path: /}}",
-            format!("12:17 {path}.create: not supported by this version of Bellwether"),
+            format!(
+                "12:17 {path}.create: nginx.ingress (Ingress) is not created by this version of \
+                 Bellwether; write it yourself, or use gatewayApi.httpRoutes or istio.virtualServices"
+            ),
         ),
     ] {
         let text = APPLICATION.replacen(old, new, 1);
@@ -544,6 +550,19 @@ fn routes_of_other_kinds() {
         "in.yaml:12:26 spec.components[0].rollout.traffic[0].nginx.ingress: Ingress web has no rule \
          whose backend is Service web"
     );
+    let text = APPLICATION.replacen(old, "{gloo: {routeTable: web, upstream: shop-http}}", 1);
+    let leads = |upstream: &str| {
+        let table = format!(
+            "{text}    - apiVersion: gateway.solo.io/v1
+      kind: RouteTable
+      metadata: {{name: web}}
+      spec: {{routes: [{{routeAction: {{single: {{upstream: {{name: {upstream}}}}}}}}}]}}
+"
+        );
+        load("in.yaml", table.as_bytes()).is_ok()
+    };
+    assert!(leads("shop-http") && leads("default-web-80"));
+    assert!(!leads("default-other-80"));
 }
 
 #[test]

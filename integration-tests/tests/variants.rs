@@ -6,6 +6,10 @@
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/contour.rs"]
+mod contour;
+#[path = "variants/created.rs"]
+mod created;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
 #[path = "variants/golden.rs"]
@@ -44,12 +48,19 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
+const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
-    let real = [real::CASES, golden::CASES, providers::CASES].concat();
+    let real = [
+        real::CASES,
+        golden::CASES,
+        contour::CASES,
+        created::CASES,
+        providers::CASES,
+    ]
+    .concat();
     let alone = [members::ALONE, daemon_set::ALONE].concat();
     let cases = Cases {
         real: &real,
@@ -101,7 +112,14 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
         LAB,
         usize::from(wants_real),
         if wants_members { CONTROL_PLANE } else { 0 },
-        &["--traefik-throttle", "2s", "--crds", DEFINITIONS, "--nginx"],
+        &[
+            "--traefik-throttle",
+            "2s",
+            "--crds",
+            DEFINITIONS,
+            "--nginx",
+            "--contour",
+        ],
     )?;
     let scene = Scene::new(Fixture::around(lab, directory)?);
     let mut one_by_one = arguments.clone();

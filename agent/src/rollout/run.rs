@@ -32,6 +32,7 @@ use super::{
     scene::{Live, Scene},
     telling::Telling,
     track::{Saved, Tracks, belongs_to, command_of, spec_of, state_of, status_of},
+    views,
 };
 use crate::{
     clock::wall,
@@ -422,7 +423,12 @@ impl Run {
         self.aim(&observations, &seen);
         let decision = decide(now, &self.track.spec, &self.state, &observations);
         if let Some(request) = &decision.sample {
-            self.measure(request, &seen, now);
+            self.measure(
+                request,
+                views::addresses(&observations.canary_endpoints, live.canary_service.as_ref()),
+                &seen,
+                now,
+            );
         }
         self.save(decision, live, &seen, now).await
     }
@@ -524,7 +530,13 @@ impl Run {
     }
 
     /// Starts a measurement, unless it is under way or answered already.
-    fn measure(&mut self, request: &SampleRequest, seen: &Seen<'_>, now: Timestamp) {
+    fn measure(
+        &mut self,
+        request: &SampleRequest,
+        canary_addresses: BTreeSet<String>,
+        seen: &Seen<'_>,
+        now: Timestamp,
+    ) {
         let answered = self
             .samples
             .as_ref()
@@ -547,6 +559,7 @@ impl Run {
                 .as_ref()
                 .map_or("", |service| service.name.as_str()),
             port: seen.service_port,
+            canary_addresses,
             probe: self.probe.as_ref(),
         };
         self.lateness = self.check_due_at().map(|due| {

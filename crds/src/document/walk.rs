@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "alerts",
     "allowLocal",
     "canaryQueries",
-    "create",
     "credentialsRef",
     "deletion",
     "dependsOn",

@@ -45,7 +45,7 @@ pub(super) fn check(
     for (index, traffic) in rollout.traffic.iter().enumerate() {
         let at = path.key("traffic").index(index);
         for (field, message) in unsupported(traffic) {
-            let at = field.iter().fold(at.clone(), |at, key| at.key(key));
+            let at = field.split('.').fold(at.clone(), |at, key| at.key(key));
             findings.error(&at, message);
         }
     }
@@ -59,20 +59,29 @@ pub(super) fn check(
 
 /// What traffic asks that is not there for workloads that the hub does not deliver: the field's keys, and
 /// what is wrong.
-fn unsupported(traffic: &Traffic) -> Vec<(&'static [&'static str], &'static str)> {
-    let mut found: Vec<(&'static [&'static str], &'static str)> = Vec::new();
-    let istio = traffic.istio.as_ref();
-    if istio.is_some_and(|istio| istio.destination_rule.is_some()) {
+fn unsupported(traffic: &Traffic) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    // The Service's name is of no account: only whether something would be copied.
+    if let Some(copied) = traffic.copied("web") {
+        let way_out = if traffic.app_mesh.is_some() {
+            "use another provider"
+        } else {
+            "leave it out"
+        };
         found.push((
-            &["istio", "destinationRule"],
-            "it is not copied for workloads that the hub does not deliver; leave it out",
+            copied.field,
+            format!(
+                "no {} is copied for workloads that the hub does not deliver; {way_out}",
+                copied.kind
+            ),
         ));
     }
     if traffic.none.is_some() {
         found.push((
-            &["none"],
+            "none",
             "shares by pods are not supported for workloads that the hub does not deliver; use a \
-             provider that routes",
+             provider that routes"
+                .to_owned(),
         ));
     }
     found
@@ -88,7 +97,7 @@ pub fn fleet_traffic_of_others(rollout: &RolloutSpec, fleet: &[Traffic]) -> Vec<
     fleet
         .iter()
         .flat_map(unsupported)
-        .map(|(field, message)| format!("traffic has {}: {message}", field.join(".")))
+        .map(|(field, message)| format!("traffic has {field}: {message}"))
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! Releases: one immutable revision of what an application runs.
 
+mod created;
 mod templates;
 mod written;
 
@@ -170,7 +171,7 @@ pub fn content(
         .target_namespace
         .clone()
         .unwrap_or_else(|| DEFAULT_TARGET_NAMESPACE.to_owned());
-    let components: Vec<ReleaseComponent> = spec
+    let mut components: Vec<ReleaseComponent> = spec
         .components
         .iter()
         .map(|component| ReleaseComponent {
@@ -200,6 +201,10 @@ pub fn content(
     }
     rollouts.sort_by(|a, b| a.name.cmp(&b.name));
     refuse_conflicts(&rollouts)?;
+    for rollout in &rollouts {
+        let component = rollout.spec.component.as_deref().unwrap_or_default();
+        created::add(&mut components, component, &rollout.spec);
+    }
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,

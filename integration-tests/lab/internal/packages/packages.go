@@ -24,6 +24,7 @@ var needed = [][2]string{
 	{"mount", "/usr/bin/mount"},
 	{"prometheus", "/usr/bin/prometheus"},
 	{"nginx", "/usr/sbin/nginx"},
+	{"python3-pip", "/usr/bin/pip3"},
 	{"postgresql", "/usr/lib/postgresql/*/bin/postgres"},
 	{"openssh-server", "/usr/sbin/sshd"},
 	{"docker-registry", "/usr/bin/docker-registry"},
