@@ -221,7 +221,7 @@ impl Agent {
         track.version += u64::from(meddled);
         let same = (spec.run, spec.attempt) == (track.spec.run, track.spec.attempt);
         let current = same && !track.closed && track.version == version;
-        if !current && !(same && mutant == Mutant::IgnoreTrackVersion) {
+        if !(current || same && mutant == Mutant::IgnoreTrackVersion) {
             counts.one("fault/track-conflict");
             return Ok(true);
         }

@@ -105,6 +105,15 @@ impl Member {
         true
     }
 
+    /// Deletes pods of other versions that are not ready, for which the controller of a workload that
+    /// is updated in order waits for ever.
+    pub fn delete_broken_pods(&mut self) {
+        let image = self.image.clone();
+        if let Some(ordered) = &mut self.ordered {
+            ordered.clear(&image);
+        }
+    }
+
     /// Scales the workload. Tells whether that changed anything.
     pub fn scale_by_hand(&mut self, replicas: u32) -> bool {
         self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas)

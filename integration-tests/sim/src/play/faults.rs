@@ -114,6 +114,10 @@ impl Play {
             self.agents[index].fuse = None;
             self.agents[index].metrics = true;
             self.agents[index].calm = true;
+            if !self.agents[index].durable.is_busy() {
+                // Nobody but a human does that outside of a run.
+                self.agents[index].member.delete_broken_pods();
+            }
             self.restart_agent(index);
         }
     }
