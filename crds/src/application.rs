@@ -4,7 +4,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Dur, number::IntOrPercent, rollout::RolloutSpec, selector::Selector};
+use crate::{
+    duration::Dur, number::IntOrPercent, overrides::Override, rollout::RolloutSpec,
+    selector::Selector,
+};
 
 /// What runs on which clusters, and in which waves a new release reaches them.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +32,9 @@ pub struct ApplicationSpec {
     pub create_namespace: bool,
     /// The parts, each from one source.
     pub components: Vec<Component>,
+    /// What differs from cluster to cluster, applied in this order: later wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
     /// How the agent keeps the objects.
     #[serde(default)]
     pub sync: SyncPolicy,

@@ -16,6 +16,7 @@ mod manifests;
 mod matching;
 mod metric_template;
 mod names;
+mod overrides;
 mod rollout;
 mod routes;
 mod strategy;

@@ -282,6 +282,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 target_namespace: head.1,
                 create_namespace: head.2,
                 components,
+                overrides: Vec::new(),
                 sync,
                 waves,
                 on_failure,

@@ -10,6 +10,8 @@ mod clone_set;
 mod golden;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/overrides.rs"]
+mod overrides;
 #[path = "variants/parcel.rs"]
 mod parcel;
 #[path = "variants/providers.rs"]
@@ -46,7 +48,13 @@ const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
+    let together = [
+        members::TOGETHER,
+        brakes::CASES,
+        clone_set::CASES,
+        overrides::TOGETHER,
+    ]
+    .concat();
     let real = [real::CASES, golden::CASES, providers::CASES].concat();
     let cases = Cases {
         real: &real,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, rollout, waves,
+    governed, manifests, names, overrides, rollout, waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -48,6 +48,7 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     waves::waves(&mut findings, &path.key("waves"), &spec.waves);
     components(&mut findings, &path.key("components"), spec);
     manifests::check(&mut findings, spec);
+    overrides::check(&mut findings, &path.key("overrides"), spec);
     inline_rollouts(&mut findings, &path.key("components"), spec);
     findings
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     application::{ApplicationSpec, SyncPolicy},
     legacy::normalised,
+    overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct ReleaseContent {
     pub rollouts: Vec<ReleaseRollout>,
     /// How the objects are kept.
     pub sync: SyncPolicy,
+    /// What differs from cluster to cluster, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
 }
 
 /// One part of a release.
@@ -127,6 +131,22 @@ pub enum ReleaseError {
         /// The component.
         component: String,
     },
+    /// An override takes a governed workload away.
+    #[error(
+        "failed to make a release: override {name:?} removes {kind}/{workload}, which rollout \
+         {rollout:?} governs; leave the clusters without it out of the destination, or write a \
+         component for them"
+    )]
+    GovernedRemoved {
+        /// The override.
+        name: String,
+        /// The workload's kind.
+        kind: String,
+        /// The workload's name.
+        workload: String,
+        /// The rollout.
+        rollout: String,
+    },
     /// A metric's template is missing or does not fit.
     #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
     Template {
@@ -193,12 +213,14 @@ pub fn content(
     }
     rollouts.sort_by(|a, b| a.name.cmp(&b.name));
     refuse_conflicts(&rollouts)?;
+    refuse_removal(&spec.overrides, &rollouts, &components, &target_namespace)?;
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,
         components,
         rollouts,
         sync: spec.sync.clone(),
+        overrides: spec.overrides.clone(),
     })
 }
 
@@ -285,6 +307,42 @@ fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
                 workload: workload.name.clone(),
                 first: first.to_owned(),
                 second: rollout.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A rollout waits for its workload in every cluster.
+fn refuse_removal(
+    overrides: &[Override],
+    rollouts: &[ReleaseRollout],
+    components: &[ReleaseComponent],
+    target_namespace: &str,
+) -> Result<(), ReleaseError> {
+    for rollout in rollouts {
+        let component = components
+            .iter()
+            .find(|one| Some(one.name.as_str()) == rollout.spec.component.as_deref());
+        let Some(component) = component else { continue };
+        let namespace = component
+            .target_namespace
+            .as_deref()
+            .unwrap_or(target_namespace);
+        let removed = |one: &&Override| {
+            one.concerns(&component.name)
+                && component
+                    .objects
+                    .iter()
+                    .filter(|object| is_workload(object, &rollout.spec.workload))
+                    .any(|object| one.remove.iter().any(|target| target.is(object, namespace)))
+        };
+        if let Some(one) = overrides.iter().find(removed) {
+            return Err(ReleaseError::GovernedRemoved {
+                name: one.name.clone(),
+                kind: rollout.spec.workload.kind.clone(),
+                workload: rollout.spec.workload.name.clone(),
+                rollout: rollout.name.clone(),
             });
         }
     }

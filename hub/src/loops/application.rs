@@ -7,7 +7,7 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     placement::{Placement, Removal},
     plan::PlannedCluster,
-    run::{ClusterSeen, Supersession},
+    run::{ClusterSeen, Decision, Supersession},
 };
 use bellwether_store::{
     Digest, Store,
@@ -217,29 +217,43 @@ async fn progress_run(
     supersession: Option<Supersession>,
     said: Vec<Action>,
 ) -> Result<Outcome, LoopError> {
-    let Some(turn) = turn else {
+    let Some(mut turn) = turn else {
         return Ok(Outcome::default());
     };
     let (own, older): (Vec<_>, Vec<_>) = said
         .into_iter()
         .partition(|action| action.said.run == turn.loaded.run.id);
     progress::answer_older(look, &turn, &older).await?;
-    let decision = turn.decide(supersession, &progress::pending(&own));
-    let changed = decision.is_change(&turn.loaded.state);
-    if changed {
-        let contents = Contents::read(look.store, &turn, &decision).await?;
-        let now = look.fence.now();
-        let mut tx = look.fence.begin(look.store, now).await?;
-        progress::save(&mut tx, &turn, &contents, &decision, now).await?;
-        tx.commit().await?;
-    } else {
-        progress::keep_phase(look, &turn, &decision).await?;
-    }
+    let pending = progress::pending(&own);
+    let mut held = None;
+    let (decision, changed) = loop {
+        let decision = turn.decide(supersession, &pending);
+        match save(look, &turn, &decision).await {
+            Ok(changed) => break (decision, changed),
+            // A cluster that joins and does not fit must not stop the others.
+            Err(error) if turn.leaves_out(&error) => held = Some(error),
+            Err(error) => return Err(error),
+        }
+    };
     Ok(Outcome {
         changed,
         wake_at: decision.wake_at,
-        held: None,
+        held,
     })
+}
+
+/// Saves a decision; tells whether there was anything to save.
+async fn save(look: Look<'_>, turn: &Turn<'_>, decision: &Decision) -> Result<bool, LoopError> {
+    if !decision.is_change(&turn.loaded.state) {
+        progress::keep_phase(look, turn, decision).await?;
+        return Ok(false);
+    }
+    let contents = Contents::read(look.store, turn, decision).await?;
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    progress::save(&mut tx, turn, &contents, decision, now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn delete(

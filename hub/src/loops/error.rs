@@ -1,10 +1,12 @@
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
+    overrides::OverrideError,
     placement::PlacementError,
     plan::PlanError,
     release::{ReleaseError, TemplateError},
 };
 use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
+use uuid::Uuid;
 
 /// Why one turn of a loop did not do all of its work.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,19 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: PlanError,
+    },
+    /// An override does not fit a cluster in which it holds.
+    #[error("failed to make what cluster {name:?} gets of {application}")]
+    Override {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's identity.
+        cluster: Uuid,
+        /// The cluster's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<OverrideError>,
     },
     /// Desired state was not written.
     #[error("failed to write desired state of {application}")]

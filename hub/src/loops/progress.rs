@@ -58,6 +58,15 @@ impl Turn<'_> {
         })
     }
 
+    /// Leaves out the joining cluster that an error is about; tells whether there was one.
+    pub fn leaves_out(&mut self, error: &LoopError) -> bool {
+        let before = self.joiners.len();
+        if let LoopError::Override { cluster, .. } = error {
+            self.joiners.retain(|joiner| joiner.id != *cluster);
+        }
+        self.joiners.len() < before
+    }
+
     pub fn input(&self) -> Input<'_> {
         Input {
             now: self.now,
@@ -275,7 +284,13 @@ async fn write_desired(
             mode: grant.mode,
             cluster,
             fleet: &turn.fleet,
-        });
+        })
+        .map_err(|source| LoopError::Override {
+            application: turn.application.clone(),
+            cluster: grant.cluster,
+            name: cluster.name.clone(),
+            source: Box::new(source),
+        })?;
         let digest = blobs::put(tx, &bundle.bytes, secrecy(bundle.has_secret), now).await?;
         changes.entry(grant.cluster).or_default().push(UnitChange {
             key: format!("application/{}", turn.application),

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     brake::dropped_objects,
+    overrides::try_clusters,
+    placement::Placement,
     plan::{DrivenByHand, Plan, PlanInput, freeze},
     release::{Change, Release, ReleaseContent, content},
     run::{Grant, GrantRelease, RunState, Supersession},
@@ -97,6 +99,7 @@ pub(super) async fn compare(
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
     }
+    refuse_misfit(look, wanted, placement)?;
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
@@ -124,6 +127,21 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+/// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.
+fn refuse_misfit(look: Look<'_>, wanted: &Wanted, placement: &Placement) -> Result<(), LoopError> {
+    for tried in try_clusters(&wanted.spec, &placement.clusters) {
+        if let Err((cluster, source)) = tried {
+            return Err(LoopError::Override {
+                application: look.application.clone(),
+                cluster: cluster.id,
+                name: cluster.name.clone(),
+                source: Box::new(source),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a release that would delete many of the application's objects at once. Clusters may

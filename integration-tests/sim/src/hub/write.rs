@@ -102,7 +102,8 @@ fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Option<Digest
         mode: grant.mode,
         cluster: database.facts.get(&grant.cluster)?,
         fleet: &FleetDefaults::default(),
-    });
+    })
+    .expect("the scenario has no overrides");
     debug_assert!(grant.mode == BundleMode::Plain || grant.release == GrantRelease::This);
     let digest = database.put(&bundle.bytes);
     database
