@@ -135,13 +135,9 @@ fn as_written(
             "{environment}: {service}"
         ),
     }
-    for (object, key) in [
-        (&mut deployment, "replicas"),
-        (&mut service, "clusterIP"),
-        (&mut service, "clusterIPs"),
-    ] {
-        object["spec"][key] = Value::Null;
-    }
+    deployment["spec"]["replicas"] = Value::Null;
+    service["spec"]["clusterIP"] = Value::Null;
+    service["spec"]["clusterIPs"] = Value::Null;
     ingress["spec"]["rules"][0]["host"] = Value::Null;
     Ok([deployment, service, ingress]
         .into_iter()
