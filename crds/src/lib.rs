@@ -26,6 +26,7 @@ pub mod query_template;
 pub mod reference;
 pub mod rollout;
 pub mod root;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod standing_grant;

@@ -26,6 +26,8 @@ mod real;
 mod scene;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/waves.rs"]
+mod waves;
 
 use std::{path::Path, process::ExitCode};
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         overrides::TOGETHER,
+        waves::TOGETHER,
     ]
     .concat();
     let real = [real::CASES, golden::CASES, providers::CASES].concat();

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{finding::Findings, names};
 use crate::{
-    application::{Gate, Wave},
+    application::{Gate, Wave, WindowGate},
     document::FieldPath,
-    number::IntOrPercent,
+    number::{IntOrPercent, Weight},
+    schedule::{ScheduleError, Window},
 };
 
 /// Checks the waves of one application.
@@ -26,12 +27,11 @@ pub(super) fn waves(findings: &mut Findings, path: &FieldPath, waves: &[Wave]) {
                 ),
             );
         }
-        let takes_the_rest = wave.selector.is_none() && wave.clusters.is_empty();
-        if takes_the_rest && index + 1 < waves.len() {
+        if wave.takes_the_rest() && index + 1 < waves.len() {
             findings.error(
                 &at,
                 format!(
-                    "wave {:?} has neither selector nor clusters, which only the last wave may: it \
+                    "wave {:?} has no selector, clusters or percent, which only the last wave may: it \
                      takes every cluster of no earlier wave",
                     wave.name
                 ),
@@ -58,12 +58,35 @@ fn one(findings: &mut Findings, path: &FieldPath, wave: &Wave) {
     if let Some(selector) = &wave.selector {
         names::selector(findings, &path.key("selector"), selector);
     }
+    share(findings, &path.key("percent"), wave);
+    if wave
+        .progress_deadline
+        .is_some_and(|one| one.as_millis() == 0)
+    {
+        findings.error(
+            &path.key("progressDeadline"),
+            "a deadline of 0s has always passed; leave it out",
+        );
+    }
     concurrency(findings, &path.key("maxConcurrent"), wave.max_concurrent);
     if let Some(IntOrPercent::Percent(101..)) = wave.max_failures {
         findings.error(&path.key("maxFailures"), "a share is at most 100%");
     }
     gates(findings, &path.key("before"), &wave.before);
     gates(findings, &path.key("after"), &wave.after);
+}
+
+fn share(findings: &mut Findings, path: &FieldPath, wave: &Wave) {
+    let Some(percent) = wave.percent else { return };
+    if percent == Weight::ZERO {
+        findings.error(path, "a share of 0 takes no cluster; leave the wave out");
+    }
+    if wave.selector.is_some() || !wave.clusters.is_empty() {
+        findings.error(
+            path,
+            "a wave has a share, or a selector and clusters, not both",
+        );
+    }
 }
 
 /// Checks a limit of how many clusters are under way at once.
@@ -77,11 +100,53 @@ pub(super) fn concurrency(findings: &mut Findings, path: &FieldPath, value: Opti
     }
 }
 
+fn window(findings: &mut Findings, path: &FieldPath, window: &WindowGate) {
+    match Window::read(window) {
+        Ok(_) => {}
+        Err(error @ ScheduleError::Schedule { .. }) => {
+            findings.error(&path.key("schedule"), error.to_string());
+        }
+        Err(error @ ScheduleError::Zone { meant, .. }) => findings.error_with(
+            &path.key("timeZone"),
+            error.to_string(),
+            meant.map(str::to_owned),
+        ),
+    }
+    if window.duration.as_millis() == 0 {
+        findings.error(
+            &path.key("duration"),
+            "a window of 0s is never open; use at least 1m",
+        );
+    }
+}
+
 fn gates(findings: &mut Findings, path: &FieldPath, gates: &[Gate]) {
     for (index, gate) in gates.iter().enumerate() {
         let at = path.index(index);
-        if gate.approval.is_some() == gate.soak.is_some() {
-            findings.error(&at, "a gate has exactly one of approval, soak");
+        let kinds = [
+            gate.approval.is_some(),
+            gate.soak.is_some(),
+            gate.window.is_some(),
+            gate.verdicts.is_some(),
+        ];
+        if kinds.iter().filter(|set| **set).count() != 1 {
+            findings.error(
+                &at,
+                "a gate has exactly one of approval, soak, window, verdicts",
+            );
+        }
+        if let Some(window) = &gate.window {
+            self::window(findings, &at.key("window"), window);
+        }
+        if gate
+            .verdicts
+            .as_ref()
+            .is_some_and(|one| one.percent == Weight::ZERO)
+        {
+            findings.error(
+                &at.key("verdicts").key("percent"),
+                "a share of 0 asks for nothing; leave the gate out",
+            );
         }
         if gate.soak.is_some_and(|soak| soak.as_millis() == 0) {
             findings.error(

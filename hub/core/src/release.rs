@@ -6,7 +6,8 @@ mod written;
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::{ApplicationSpec, SyncPolicy},
+    analysis::Metric,
+    application::{ApplicationSpec, SyncPolicy, Wave},
     legacy::normalised,
     overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
@@ -147,6 +148,16 @@ pub enum ReleaseError {
         /// The rollout.
         rollout: String,
     },
+    /// A gate waits for verdicts that nobody gives.
+    #[error(
+        "failed to make a release: a gate of wave {wave:?} waits for checks that passed, and {lack}"
+    )]
+    NoVerdicts {
+        /// The wave.
+        wave: String,
+        /// What is missing.
+        lack: String,
+    },
     /// A metric's template is missing or does not fit.
     #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
     Template {
@@ -213,6 +224,7 @@ pub fn content(
     }
     rollouts.sort_by(|a, b| a.name.cmp(&b.name));
     refuse_conflicts(&rollouts)?;
+    refuse_no_verdicts(&spec.waves, &rollouts)?;
     refuse_removal(&spec.overrides, &rollouts, &components, &target_namespace)?;
     Ok(ReleaseContent {
         target_namespace,
@@ -311,6 +323,32 @@ fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
         }
     }
     Ok(())
+}
+
+/// A gate that can never open is a mistake.
+fn refuse_no_verdicts(waves: &[Wave], rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
+    let asks = |wave: &&Wave| {
+        let mut gates = wave.before.iter().chain(&wave.after);
+        gates.any(|gate| gate.verdicts.is_some())
+    };
+    let Some(wave) = waves.iter().find(asks) else {
+        return Ok(());
+    };
+    let silent = |rollout: &&ReleaseRollout| {
+        let analysis = &rollout.spec.analysis;
+        analysis.skip || !analysis.metrics.iter().any(Metric::decides)
+    };
+    let lack = if rollouts.is_empty() {
+        "the application has no rollout".to_owned()
+    } else if let Some(rollout) = rollouts.iter().find(silent) {
+        format!("rollout {:?} has no metric that decides", rollout.name)
+    } else {
+        return Ok(());
+    };
+    Err(ReleaseError::NoVerdicts {
+        wave: wave.name.clone(),
+        lack,
+    })
 }
 
 /// A rollout waits for its workload in every cluster.

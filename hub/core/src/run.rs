@@ -7,6 +7,7 @@
 mod act;
 mod cluster;
 mod command;
+mod deadline;
 mod decide;
 mod decision;
 mod gate;

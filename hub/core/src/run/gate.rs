@@ -1,4 +1,9 @@
-use bellwether_api::application::Gate;
+use bellwether_api::{
+    application::{Gate, VerdictsGate},
+    number::IntOrPercent,
+    schedule::{Window, WindowState},
+    status::{Phase, Verdict},
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -34,6 +39,20 @@ pub enum GateVerdict {
     Soak {
         /// Until then.
         until: Timestamp,
+    },
+    /// It waits for a window of time.
+    Window {
+        /// When it opens; absent = never.
+        opens: Option<Timestamp>,
+    },
+    /// It waits for canaries that prove the release.
+    Verdicts {
+        /// Clusters in which they did.
+        passed: u32,
+        /// Clusters in which they must.
+        needed: u32,
+        /// Names of those in which they did not.
+        missing: Vec<String>,
     },
     /// Clusters that are not healthy and fresh stop the clock.
     SoakStopped {
@@ -109,6 +128,18 @@ fn verdict(
             };
         }
     }
+    if let Some(window) = &gate.window {
+        // What cannot be read is refused where it is written: whatever it is, it is not open.
+        let opens = match Window::read(window).map(|window| window.state(turn.now())) {
+            Ok(WindowState::Open { .. }) => return GateVerdict::Holds,
+            Ok(WindowState::Closed { opens }) => opens,
+            Err(_) => None,
+        };
+        return GateVerdict::Window { opens };
+    }
+    if let Some(quorum) = &gate.verdicts {
+        return quorum_of(turn, quorum, &proving(turn, wave, side));
+    }
     if let Some(soak) = gate.soak {
         let proving = proving(turn, wave, side);
         if proving.is_empty() {
@@ -135,6 +166,51 @@ fn verdict(
         }
     }
     GateVerdict::Holds
+}
+
+/// Counts the clusters whose canaries proved the release. Nobody is no quorum.
+fn quorum_of(turn: &Turn<'_>, quorum: &VerdictsGate, proving: &[Uuid]) -> GateVerdict {
+    let missing: Vec<String> = proving
+        .iter()
+        .filter(|id| !passed_checks(turn, **id))
+        .map(|id| turn.next.clusters[id].name.clone())
+        .collect();
+    let all = u32::try_from(proving.len()).unwrap_or(u32::MAX);
+    let passed = all.saturating_sub(u32::try_from(missing.len()).unwrap_or(u32::MAX));
+    let needed = IntOrPercent::Percent(quorum.percent.percent().into())
+        .ceil_of(all)
+        .max(1);
+    if passed >= needed {
+        GateVerdict::Holds
+    } else {
+        GateVerdict::Verdicts {
+            passed,
+            needed,
+            missing,
+        }
+    }
+}
+
+/// Tells whether every metric that decides passed its last check in every governed workload there.
+fn passed_checks(turn: &Turn<'_>, id: Uuid) -> bool {
+    let attempt = turn.next.clusters[&id].attempt;
+    let status = turn
+        .seen
+        .get(&id)
+        .and_then(|seen| seen.status_of(turn.input.run.id, attempt));
+    status.is_some_and(|status| {
+        !status.rollouts.is_empty()
+            && status.rollouts.iter().all(|track| {
+                let mut deciding = track
+                    .checks
+                    .iter()
+                    .filter(|check| !check.ignored)
+                    .peekable();
+                track.phase == Phase::Succeeded
+                    && deciding.peek().is_some()
+                    && deciding.all(|check| check.verdict == Verdict::Pass)
+            })
+    })
 }
 
 /// Clusters whose running on is the proof: those of the wave that succeeded; before a wave, those

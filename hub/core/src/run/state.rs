@@ -45,6 +45,7 @@ impl RunState {
             before: vec![GateState::default(); wave.before.len()],
             after: vec![GateState::default(); wave.after.len()],
             suspended: None,
+            progress: None,
         });
         let clusters = plan.clusters().map(|(wave, cluster)| {
             (
@@ -221,6 +222,19 @@ pub struct WaveState {
     /// Set while a human has stopped this wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Stop>,
+    /// The clock of its deadline; absent = it has none, or it stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// When a wave last moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Since when no cluster finished.
+    pub since: Timestamp,
+    /// Clusters that had finished then.
+    pub finished: u32,
 }
 
 /// The phase of a wave.

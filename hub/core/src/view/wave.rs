@@ -161,18 +161,37 @@ fn gate_views(
 const fn kind(gate: &Gate) -> &'static str {
     if gate.approval.is_some() {
         "approval"
+    } else if gate.window.is_some() {
+        "window"
+    } else if gate.verdicts.is_some() {
+        "verdicts"
     } else {
         "soak"
     }
 }
 
+/// A gate as it is written.
+fn written(gate: &Gate) -> String {
+    if let Some(approval) = &gate.approval {
+        return if approval.by.is_empty() {
+            "approval".to_owned()
+        } else {
+            format!("approval by {}", approval.by.join(", "))
+        };
+    }
+    if let Some(window) = &gate.window {
+        let zone = window.time_zone.as_deref().unwrap_or("UTC");
+        return format!("window {} {zone} for {}", window.schedule, window.duration);
+    }
+    if let Some(quorum) = &gate.verdicts {
+        return format!("checks passed in {}%", quorum.percent);
+    }
+    gate.soak
+        .map_or_else(String::new, |soak| format!("soak {soak}"))
+}
+
 fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String {
-    let mut text = match (&gate.approval, gate.soak) {
-        (Some(approval), _) if approval.by.is_empty() => "approval".to_owned(),
-        (Some(approval), _) => format!("approval by {}", approval.by.join(", ")),
-        (None, Some(soak)) => format!("soak {soak}"),
-        (None, None) => String::new(),
-    };
+    let mut text = written(gate);
     match verdict {
         Some(GateVerdict::Approval { given, needed, .. }) => {
             text.push_str(&format!(", {given} of {needed}"));
@@ -181,6 +200,13 @@ fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String 
             let left = until.duration_since(now).as_secs().max(0);
             let left = bellwether_api::duration::Dur::from_secs(left.unsigned_abs());
             text.push_str(&format!(", {left} left"));
+        }
+        Some(GateVerdict::Window { opens: Some(at) }) => {
+            text.push_str(&format!(", opens at {at}"));
+        }
+        Some(GateVerdict::Window { opens: None }) => text.push_str(", never opens again"),
+        Some(GateVerdict::Verdicts { passed, needed, .. }) => {
+            text.push_str(&format!(", {passed} of {needed}"));
         }
         Some(GateVerdict::SoakStopped { clusters }) => {
             text.push_str(&format!(", stopped by {}", clusters.join(", ")));

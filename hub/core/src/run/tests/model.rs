@@ -67,6 +67,7 @@ pub fn wave(name: &str, clusters: std::ops::Range<u128>) -> PlannedWave {
         max_concurrent: 1,
         max_failures: 0,
         unreachable: UnreachablePolicy::Wait,
+        progress_deadline: None,
         before: Vec::new(),
         after: Vec::new(),
     }
@@ -100,8 +101,8 @@ pub fn by_hand(rollout: &str, pods_follow: bool) -> DrivenByHand {
 
 pub fn soak(text: &str) -> Gate {
     Gate {
-        approval: None,
         soak: Some(text.parse().expect("a duration")),
+        ..Gate::default()
     }
 }
 
@@ -109,7 +110,7 @@ pub fn approval(count: u32, by: &[&str]) -> Gate {
     let by = by.iter().map(|&name| name.to_owned()).collect();
     Gate {
         approval: Some(bellwether_api::application::ApprovalGate { by, count }),
-        soak: None,
+        ..Gate::default()
     }
 }
 
