@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    analysis::{Range, TemplateRef},
     duration::Dur,
+    metric_template::SecretKeyRef,
     number::{IntOrPercent, Weight},
     overrides::Override,
     rollout::RolloutSpec,
@@ -227,6 +229,57 @@ pub struct Gate {
     /// waves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdicts: Option<VerdictsGate>,
+    /// A query of a Prometheus that the hub reaches lies within limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricGate>,
+    /// An address that the hub reaches answers with 200, 201 or 202.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalGate>,
+}
+
+/// A query of a Prometheus that the hub reaches. It is asked every 10 seconds while the gate waits; no
+/// value, several values and no answer keep it shut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricGate {
+    /// Base URL of the Prometheus, as the hub reaches it; absent = the template's, then the fleet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// A MetricTemplate of type Prometheus, without secret; excludes `query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRef>,
+    /// The query. `{{ namespace }}` is the target namespace, `{{ target }}` the application,
+    /// `{{ interval }}` the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The limits, inclusive.
+    pub range: Range,
+    /// The window of `{{ interval }}`; 60s unless set.
+    #[serde(default = "default_window")]
+    pub window: Dur,
+}
+
+fn default_window() -> Dur {
+    Dur::from_secs(60)
+}
+
+/// An address that says whether a wave may go on. It is asked every 10 seconds while the gate waits;
+/// redirects are not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalGate {
+    /// The address, `http` or `https`.
+    pub url: String,
+    /// How long an answer may take; 10s unless set.
+    #[serde(default = "default_external_timeout")]
+    pub timeout: Dur,
+    /// Not supported by this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+fn default_external_timeout() -> Dur {
+    Dur::from_secs(10)
 }
 
 /// A window of time that comes again and again, such as working hours.

@@ -50,7 +50,7 @@ fn gates_that_can_never_open_are_refused() {
         ),
         (
             "before: [{}]",
-            ".before[0]: a gate has exactly one of approval, soak, window, verdicts",
+            ".before[0]: exactly one must be set of: approval, external, metric, soak, verdicts, window",
         ),
         (
             "before: [{soak: 1m, verdicts: {}}]",

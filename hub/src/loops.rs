@@ -17,6 +17,7 @@ mod loaded;
 mod plan;
 mod progress;
 mod queue;
+mod readings;
 mod removal;
 mod rollback;
 mod standing;

@@ -1,5 +1,7 @@
 //! The frozen plan of a release: which clusters in which wave, in which order, under which limits.
 
+mod metric_gates;
+
 use std::collections::BTreeMap;
 
 use bellwether_api::{
@@ -14,6 +16,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::placement::ClusterFacts;
+
+pub use metric_gates::{MetricGateError, with_queries};
 
 /// Name of the wave that brings the first release everywhere.
 pub const INSTALL_WAVE: &str = "install";

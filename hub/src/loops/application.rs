@@ -7,7 +7,7 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     placement::{Placement, Removal},
     plan::PlannedCluster,
-    run::{ClusterSeen, Decision, Supersession},
+    run::{ClusterSeen, Decision, Supersession, asked},
 };
 use bellwether_store::{
     Digest, Store,
@@ -22,6 +22,7 @@ use super::{
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
+    readings::Readings,
     removal, rollback,
     start::{self, Making, Next},
     world::World,
@@ -47,6 +48,8 @@ pub(super) struct Look<'a> {
     pub fence: &'a Fence,
     pub application: &'a NamespacedName,
     pub now: Timestamp,
+    /// Who asks gates that need an answer; absent = nobody does, and they wait.
+    pub readings: Option<&'a Arc<Readings>>,
 }
 
 /// What an application's records, clusters and reports say at this look.
@@ -197,12 +200,16 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
             id: cluster.id,
         })
         .collect();
+    let readings = look.readings.map_or_else(Vec::new, |readings| {
+        readings.of(loaded.run.id, &asked(&loaded.plan, &loaded.state))
+    });
     Turn {
         now: look.now,
         application: look.application,
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
         clusters: Arc::clone(&known.clusters),
+        readings,
         loaded,
         joiners,
         suspended_by_spec: known.wanted.is_suspended(),
@@ -274,6 +281,7 @@ async fn delete(
         joiners: Vec::new(),
         suspended_by_spec: false,
         completes: Vec::new(),
+        readings: Vec::new(),
     });
     removal::delete(look, holders, turn.as_ref()).await?;
     Ok(Outcome {

@@ -2,7 +2,7 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     overrides::OverrideError,
     placement::PlacementError,
-    plan::PlanError,
+    plan::{MetricGateError, PlanError},
     release::{ReleaseError, TemplateError},
 };
 use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
@@ -66,6 +66,15 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: PlanError,
+    },
+    /// A metric gate cannot be asked.
+    #[error("failed to plan {application}")]
+    Gate {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: MetricGateError,
     },
     /// An override does not fit a cluster in which it holds.
     #[error("failed to make what cluster {name:?} gets of {application}")]

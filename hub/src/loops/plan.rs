@@ -19,6 +19,7 @@ use super::{
     gather::Gatherer,
     lease::{Fence, Shards},
     queue::Queue,
+    readings::Readings,
     world::World,
 };
 use crate::{app::App, clock::Clock};
@@ -40,6 +41,10 @@ pub(super) async fn run(app: Arc<App>) {
     let started = Some(app.clock.now());
     let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
+    match Readings::new(app.clock) {
+        Ok(readings) => planner.readings = Some(Arc::new(readings)),
+        Err(error) => tracing::error!(%error, "gates that need an answer are not asked"),
+    }
     let mut look_at = Instant::now();
     loop {
         let done = tokio::select! {
@@ -82,6 +87,7 @@ pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result
             fence: &fence,
             application: &application,
             now,
+            readings: None,
         };
         if let Some(error) = process(look)
             .await
@@ -107,6 +113,8 @@ struct Planner {
     store: Store,
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
+    /// Who asks gates that need an answer; absent = nobody does.
+    readings: Option<Arc<Readings>>,
     clock: Clock,
     shards: Shards,
     gatherer: Gatherer,
@@ -126,6 +134,7 @@ impl Planner {
             gatherer: Gatherer::new(store.clone(), started),
             store,
             deliver: None,
+            readings: None,
             clock,
             shards: Shards::new(replica, clock),
             queue: Queue::default(),
@@ -202,6 +211,7 @@ impl Planner {
                 fence,
                 application.clone(),
                 self.deliver.clone(),
+                self.readings.clone(),
             );
             let id = self.looks.spawn(look).id();
             self.looked_at.insert(id, application);
@@ -296,6 +306,7 @@ async fn look(
     fence: Fence,
     application: NamespacedName,
     deliver: Option<Arc<App>>,
+    readings: Option<Arc<Readings>>,
 ) -> Looked {
     let look = Look {
         store: &store,
@@ -303,6 +314,7 @@ async fn look(
         fence: &fence,
         application: &application,
         now: fence.now(),
+        readings: readings.as_ref(),
     };
     let outcome = process(look).await?;
     if outcome.changed

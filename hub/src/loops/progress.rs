@@ -7,7 +7,7 @@ use bellwether_hub_core::{
     release::Release,
     run::{
         ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, GrantRelease, Input,
-        PendingAction, Supersession, decide,
+        PendingAction, Reading, Supersession, decide,
     },
     view,
 };
@@ -43,6 +43,8 @@ pub(super) struct Turn<'a> {
     pub suspended_by_spec: bool,
     /// Rollouts that were deleted and want the run finished.
     pub completes: Vec<String>,
+    /// What was answered to gates that wait.
+    pub readings: Vec<Reading>,
 }
 
 impl Turn<'_> {
@@ -79,6 +81,7 @@ impl Turn<'_> {
             // A rollback ends what was suspended.
             suspended_by_spec: self.suspended_by_spec && !self.loaded.plan.rollback,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: None,
         }
     }

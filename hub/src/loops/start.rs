@@ -5,7 +5,7 @@ use bellwether_hub_core::{
     brake::dropped_objects,
     overrides::try_clusters,
     placement::Placement,
-    plan::{DrivenByHand, Plan, PlanInput, freeze},
+    plan::{DrivenByHand, Plan, PlanInput, freeze, with_queries},
     release::{Change, Release, ReleaseContent, content},
     run::{Grant, GrantRelease, RunState, Supersession},
 };
@@ -109,8 +109,19 @@ pub(super) async fn compare(
         .iter()
         .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
         .collect();
+    let waves = with_queries(
+        &application.name,
+        &application.namespace,
+        &wanted.spec,
+        &world.fleet_defaults(&wanted.spec),
+        world.templates(),
+    )
+    .map_err(|source| LoopError::Gate {
+        application: application.clone(),
+        source,
+    })?;
     let plan = freeze(PlanInput {
-        waves: &wanted.spec.waves,
+        waves: &waves,
         on_failure: wanted.spec.on_failure,
         clusters: &placement.clusters,
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
@@ -344,6 +355,7 @@ async fn create_run<'a>(
         joiners: Vec::new(),
         suspended_by_spec: known.wanted.is_suspended(),
         completes: Vec::new(),
+        readings: Vec::new(),
     })
 }
 

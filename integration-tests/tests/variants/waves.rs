@@ -145,7 +145,8 @@ fn environments(members: &Members) -> Result<()> {
     members.cli.apply(&at("v2"))?;
     let run = until(LIMIT, "uat to wait for its approval", || {
         let run = members.run(&members.name)?;
-        Ok((run.revision == 2 && run.waves[1].state == WavePhase::WaitingApproval).then_some(run))
+        let uat = run.waves.get(1).map(|wave| wave.state);
+        Ok((run.revision == 2 && uat == Some(WavePhase::WaitingApproval)).then_some(run))
     })?;
     let names = |wave: usize| -> Vec<String> {
         let clusters = run.waves[wave].clusters.iter();

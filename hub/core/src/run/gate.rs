@@ -4,15 +4,38 @@ use bellwether_api::{
     schedule::{Window, WindowState},
     status::{Phase, Verdict},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
     cluster::ClusterPhase,
     decide::Turn,
     input::Reach,
-    state::{Approval, GateState, WavePhase},
+    state::{Approval, GateState, KeptReading, ReadingOutcome, RunState, WavePhase},
 };
+use crate::plan::Plan;
+
+/// How long an answer to a gate counts.
+const FRESH_READING: SignedDuration = SignedDuration::from_secs(90);
+/// How long an answer is kept before the same one is noted again.
+const NOTE_AGAIN: SignedDuration = SignedDuration::from_secs(45);
+/// When a gate that was asked is looked at again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// When a gate whose answer is due is looked at again.
+const ASK_SOON: SignedDuration = SignedDuration::from_secs(1);
+
+/// A gate that waits for somebody's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedGate<'a> {
+    /// The index of its wave.
+    pub wave: usize,
+    /// Whether it stands after the wave.
+    pub after: bool,
+    /// Its index on that side.
+    pub index: usize,
+    /// The gate.
+    pub gate: &'a Gate,
+}
 
 /// Which side of a wave a gate stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +76,13 @@ pub enum GateVerdict {
         needed: u32,
         /// Names of those in which they did not.
         missing: Vec<String>,
+    },
+    /// It waits for somebody's answer.
+    Answer {
+        /// What was answered last; absent = nothing, or too long ago.
+        last: Option<ReadingOutcome>,
+        /// When it is asked again at the latest.
+        asked: Timestamp,
     },
     /// Clusters that are not healthy and fresh stop the clock.
     SoakStopped {
@@ -137,6 +167,9 @@ fn verdict(
         };
         return GateVerdict::Window { opens };
     }
+    if gate.metric.is_some() || gate.external.is_some() {
+        return answered(turn, state);
+    }
     if let Some(quorum) = &gate.verdicts {
         return quorum_of(turn, quorum, &proving(turn, wave, side));
     }
@@ -166,6 +199,89 @@ fn verdict(
         }
     }
     GateVerdict::Holds
+}
+
+/// An answer counts while it is fresh: what was well an hour ago proves nothing.
+fn answered(turn: &Turn<'_>, state: &GateState) -> GateVerdict {
+    let now = turn.now();
+    let fresh = state
+        .reading
+        .as_ref()
+        .filter(|kept| now.duration_since(kept.at) <= FRESH_READING);
+    let Some(kept) = fresh else {
+        return GateVerdict::Answer {
+            last: None,
+            asked: now.saturating_add(ASK_SOON).unwrap_or(Timestamp::MAX),
+        };
+    };
+    if matches!(kept.outcome, ReadingOutcome::Passed { .. }) {
+        return GateVerdict::Holds;
+    }
+    GateVerdict::Answer {
+        last: Some(kept.outcome.clone()),
+        asked: now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX),
+    }
+}
+
+/// Takes in what gates were answered. A repeated answer is noted now and then, so that it stays fresh
+/// and a gate that waits for days does not write all the time.
+pub(super) fn keep_readings(turn: &mut Turn<'_>) {
+    for reading in turn.input.readings {
+        let side = if reading.after {
+            Side::After
+        } else {
+            Side::Before
+        };
+        let Some(state) = turn
+            .next
+            .waves
+            .get_mut(reading.wave)
+            .map(|wave| match side {
+                Side::Before => &mut wave.before,
+                Side::After => &mut wave.after,
+            })
+            .and_then(|gates| gates.get_mut(reading.index))
+        else {
+            continue;
+        };
+        let same = state.reading.as_ref().is_some_and(|kept| {
+            std::mem::discriminant(&kept.outcome) == std::mem::discriminant(&reading.outcome)
+                && reading.at.duration_since(kept.at) < NOTE_AGAIN
+        });
+        if !same {
+            state.reading = Some(KeptReading {
+                at: reading.at,
+                outcome: reading.outcome.clone(),
+            });
+        }
+    }
+}
+
+/// Lists the gates that wait for somebody's answer.
+#[must_use]
+pub fn asked<'a>(plan: &'a Plan, state: &RunState) -> Vec<AskedGate<'a>> {
+    let mut asked = Vec::new();
+    for (wave, (planned, held)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        let Some(side) = waiting_side(held.phase) else {
+            continue;
+        };
+        let (gates, states) = match side {
+            Side::Before => (&planned.before, &held.before),
+            Side::After => (&planned.after, &held.after),
+        };
+        for (index, (gate, state)) in gates.iter().zip(states).enumerate() {
+            let asks = gate.metric.is_some() || gate.external.is_some();
+            if asks && state.overridden.is_none() {
+                asked.push(AskedGate {
+                    wave,
+                    after: side == Side::After,
+                    index,
+                    gate,
+                });
+            }
+        }
+    }
+    asked
 }
 
 /// Counts the clusters whose canaries proved the release. Nobody is no quorum.

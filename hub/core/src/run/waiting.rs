@@ -8,7 +8,7 @@ use super::{
     decide::Turn,
     gate::{self, GateVerdict, Side},
     input::Reach,
-    state::{RunStatus, Stop, WavePhase},
+    state::{ReadingOutcome, RunStatus, Stop, WavePhase},
 };
 
 /// Clusters that are named in one sentence; the rest is counted.
@@ -159,8 +159,9 @@ impl Waits<'_, '_> {
                 continue;
             };
             for verdict in gate::verdicts(self.turn, index, side) {
-                if let GateVerdict::Soak { until: at } | GateVerdict::Window { opens: Some(at) } =
-                    verdict
+                if let GateVerdict::Soak { until: at }
+                | GateVerdict::Answer { asked: at, .. }
+                | GateVerdict::Window { opens: Some(at) } = verdict
                 {
                     self.wake(at);
                 }
@@ -282,6 +283,16 @@ impl Waits<'_, '_> {
     }
 }
 
+/// What a gate was answered, as people read it.
+pub(crate) fn answer(last: Option<&ReadingOutcome>) -> String {
+    match last {
+        None => "nothing was answered yet".to_owned(),
+        Some(ReadingOutcome::Passed { value }) => value.clone(),
+        Some(ReadingOutcome::Failed { why }) => why.clone(),
+        Some(ReadingOutcome::Unknown { why }) => format!("unknown: {why}"),
+    }
+}
+
 /// Words for what a gate waits for.
 fn gate_wait(name: &str, side: Side, verdict: &GateVerdict) -> Option<WaitReason> {
     let place = match side {
@@ -313,6 +324,11 @@ fn gate_wait(name: &str, side: Side, verdict: &GateVerdict) -> Option<WaitReason
             "Soak",
             format!("wave {name} must stay healthy until {until}"),
             Some(format!("{until}: the soak {place} wave {name} ends")),
+        ),
+        GateVerdict::Answer { last, .. } => wait(
+            "Answer",
+            format!("the gate {place} wave {name}: {}", answer(last.as_ref())),
+            Some("the gate is asked every 10s".to_owned()),
         ),
         GateVerdict::Window { opens: Some(at) } => wait(
             "Window",

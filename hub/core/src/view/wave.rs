@@ -165,9 +165,19 @@ const fn kind(gate: &Gate) -> &'static str {
         "window"
     } else if gate.verdicts.is_some() {
         "verdicts"
+    } else if gate.metric.is_some() {
+        "metric"
+    } else if gate.external.is_some() {
+        "external"
     } else {
         "soak"
     }
+}
+
+/// The host of an address; what follows it may be nobody's business.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
 /// A gate as it is written.
@@ -186,6 +196,18 @@ fn written(gate: &Gate) -> String {
     if let Some(quorum) = &gate.verdicts {
         return format!("checks passed in {}%", quorum.percent);
     }
+    if let Some(metric) = &gate.metric {
+        let limit = match (&metric.range.min, &metric.range.max) {
+            (Some(min), Some(max)) => format!("{min} to {max}"),
+            (Some(min), None) => format!("at least {min}"),
+            (None, Some(max)) => format!("at most {max}"),
+            (None, None) => "anything".to_owned(),
+        };
+        return format!("metric {limit}");
+    }
+    if let Some(external) = &gate.external {
+        return format!("answer of {}", host(&external.url));
+    }
     gate.soak
         .map_or_else(String::new, |soak| format!("soak {soak}"))
 }
@@ -200,6 +222,9 @@ fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String 
             let left = until.duration_since(now).as_secs().max(0);
             let left = bellwether_api::duration::Dur::from_secs(left.unsigned_abs());
             text.push_str(&format!(", {left} left"));
+        }
+        Some(GateVerdict::Answer { last, .. }) => {
+            text.push_str(&format!(", {}", crate::run::answer(last.as_ref())));
         }
         Some(GateVerdict::Window { opens: Some(at) }) => {
             text.push_str(&format!(", opens at {at}"));

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::model::{Fleet, Will, plan, track, wave};
 use crate::{
     plan::PlannedWave,
-    run::{ActionKind, ClusterPhase, RunStatus, WavePhase},
+    run::{ActionKind, ClusterPhase, Reading, ReadingOutcome, RunStatus, WavePhase, asked},
 };
 
 fn gate(value: serde_json::Value) -> Gate {
@@ -190,4 +190,55 @@ fn with_continue_the_next_wave_starts_at_the_deadline() {
         WavePhase::Failed { .. }
     ));
     assert_eq!(fleet.granted(), [1, 2, 3]);
+}
+
+#[test]
+fn an_answer_opens_its_gate_while_it_is_fresh() {
+    let external = gate(json!({"external": {"url": "http://freeze.example"}}));
+    let mut fleet = Fleet::new(plan(vec![PlannedWave {
+        before: vec![external],
+        ..wave("prod", 1..2)
+    }]));
+    let reading = |fleet: &Fleet, outcome: ReadingOutcome| Reading {
+        wave: 0,
+        after: false,
+        index: 0,
+        at: fleet.now,
+        outcome,
+    };
+    let decision = fleet.decide();
+    assert_eq!(decision.waiting_on[0].reason, "Answer");
+    assert!(decision.wake_at.is_some(), "it is looked at again");
+    assert_eq!(asked(&fleet.plan, &fleet.state).len(), 1);
+    for outcome in [
+        ReadingOutcome::Failed {
+            why: "it answered 503".to_owned(),
+        },
+        ReadingOutcome::Unknown {
+            why: "it cannot be reached".to_owned(),
+        },
+    ] {
+        fleet.readings = vec![reading(&fleet, outcome)];
+        fleet.pass(10);
+        assert_eq!(fleet.granted(), [] as [u128; 0]);
+    }
+    let passed = ReadingOutcome::Passed {
+        value: "200".to_owned(),
+    };
+    // One of long ago opens nothing.
+    fleet.readings = vec![reading(&fleet, passed.clone())];
+    fleet.now = fleet
+        .now
+        .saturating_add(jiff::SignedDuration::from_secs(91))
+        .expect("a time");
+    fleet.decide();
+    assert_eq!(fleet.granted(), [] as [u128; 0]);
+    fleet.readings = vec![reading(&fleet, passed)];
+    fleet.decide();
+    assert_eq!(fleet.granted(), [1]);
+    assert_eq!(
+        asked(&fleet.plan, &fleet.state).len(),
+        0,
+        "nobody is asked any more"
+    );
 }

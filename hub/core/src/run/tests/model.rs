@@ -16,7 +16,7 @@ use crate::{
     plan::{DrivenByHand, Plan, PlannedCluster, PlannedWave},
     run::{
         ActionKind, ActionOutcome, ClusterPhase, ClusterSeen, Decision, Grant, GrantRelease, Input,
-        PendingAction, RunFacts, RunState, Supersession, decide,
+        PendingAction, Reading, RunFacts, RunState, Supersession, decide,
     },
 };
 
@@ -51,6 +51,7 @@ pub struct Fleet {
     pub supersession: Option<Supersession>,
     pub suspended_by_spec: bool,
     pub completes: Vec<String>,
+    pub readings: Vec<Reading>,
     pub has_previous: bool,
     pub checker: Checker,
     next_action: u128,
@@ -131,6 +132,7 @@ impl Fleet {
             supersession: None,
             suspended_by_spec: false,
             completes: Vec::new(),
+            readings: Vec::new(),
             has_previous: true,
             checker: Checker::default(),
             next_action: 1,
@@ -177,6 +179,7 @@ impl Fleet {
             actions: &self.actions,
             suspended_by_spec: self.suspended_by_spec,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: self.supersession,
         };
         let decision = decide(&input);
@@ -216,6 +219,7 @@ impl Fleet {
             actions: &[],
             suspended_by_spec: self.suspended_by_spec,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: self.supersession,
         };
         let again = decide(&input);
