@@ -54,7 +54,7 @@ fn gates_that_can_never_open_are_refused() {
         ),
         (
             "before: [{soak: 1m, verdicts: {}}]",
-            ".before[0]: a gate has exactly one of",
+            ".before[0]: exactly one may be set, found soak and verdicts",
         ),
         (
             "after: [{verdicts: {percent: 0}}]",
