@@ -5,8 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    analysis::{Range, TemplateRef},
     duration::Dur,
-    number::IntOrPercent,
+    metric_template::SecretKeyRef,
+    number::{IntOrPercent, Weight},
+    overrides::Override,
     rollout::RolloutSpec,
     selector::Selector,
     source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
@@ -35,6 +38,9 @@ pub struct ApplicationSpec {
     pub create_namespace: bool,
     /// The parts, each from one source.
     pub components: Vec<Component>,
+    /// What differs from cluster to cluster, applied in this order: later wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
     /// How the agent keeps the objects.
     #[serde(default)]
     pub sync: SyncPolicy,
@@ -194,13 +200,17 @@ pub enum AdoptPolicy {
 pub struct Wave {
     /// Unique within the application.
     pub name: String,
-    /// Clusters by label. The last wave may leave selector and clusters out: it then takes every
-    /// cluster of no earlier wave.
+    /// Clusters by label. The last wave may leave selector, clusters and percent out: it then takes
+    /// every cluster of no earlier wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
     /// Clusters by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<String>,
+    /// A share of the destination's clusters, rounded up, of those that no other wave takes by
+    /// selector or name and no earlier one by share. Which ones is the same for every release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<Weight>,
     /// How many clusters may be under way at once; 1 unless set. A share is rounded down, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<IntOrPercent>,
@@ -210,12 +220,25 @@ pub struct Wave {
     /// What an unreachable cluster means.
     #[serde(default)]
     pub unreachable: UnreachablePolicy,
+    /// The wave fails when no cluster of it finishes for this long while some are under way; absent =
+    /// clusters have their own deadlines. It stands still while a human has suspended the run, the wave
+    /// or a cluster, or is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Dur>,
     /// Gates that must hold before the first cluster starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Gate>,
     /// Gates that must hold after the last cluster succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Gate>,
+}
+
+impl Wave {
+    /// Tells whether the wave takes every cluster of no earlier wave.
+    #[must_use]
+    pub const fn takes_the_rest(&self) -> bool {
+        self.selector.is_none() && self.clusters.is_empty() && self.percent.is_none()
+    }
 }
 
 /// What an unreachable cluster means for its wave.
@@ -240,6 +263,92 @@ pub struct Gate {
     /// Every cluster of the wave stays healthy and fresh for this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Dur>,
+    /// The time lies in a window that comes again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowGate>,
+    /// The checks inside the clusters passed: after a wave in its own, before it in those of earlier
+    /// waves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<VerdictsGate>,
+    /// A query of a Prometheus that the hub reaches lies within limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricGate>,
+    /// An address that the hub reaches answers with 200, 201 or 202.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalGate>,
+}
+
+/// A query of a Prometheus that the hub reaches. It is asked every 10 seconds while the gate waits; no
+/// value, several values and no answer keep it shut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricGate {
+    /// Base URL of the Prometheus, as the hub reaches it; absent = the template's, then the fleet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// A MetricTemplate of type Prometheus, without secret; excludes `query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRef>,
+    /// The query. `{{ namespace }}` is the target namespace, `{{ target }}` the application,
+    /// `{{ interval }}` the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The limits, inclusive.
+    pub range: Range,
+    /// The window of `{{ interval }}`; 60s unless set.
+    #[serde(default = "default_window")]
+    pub window: Dur,
+}
+
+fn default_window() -> Dur {
+    Dur::from_secs(60)
+}
+
+/// An address that says whether a wave may go on. It is asked every 10 seconds while the gate waits;
+/// redirects are not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalGate {
+    /// The address, `http` or `https`.
+    pub url: String,
+    /// How long an answer may take; 10s unless set.
+    #[serde(default = "default_external_timeout")]
+    pub timeout: Dur,
+    /// Not supported by this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+fn default_external_timeout() -> Dur {
+    Dur::from_secs(10)
+}
+
+/// A window of time that comes again and again, such as working hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowGate {
+    /// When it opens: minute, hour, day of the month, month and day of the week, as cron writes it.
+    pub schedule: String,
+    /// The time zone of the schedule, such as `Europe/Berlin`; UTC unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// How long it stays open.
+    pub duration: Dur,
+}
+
+/// Clusters whose canaries proved the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerdictsGate {
+    /// The share of clusters in which every metric of every Rollout passed its last check; 100 unless
+    /// set. A cluster with no metrics, with unknown values, or that a human promoted past its checks
+    /// does not count.
+    #[serde(default = "default_quorum")]
+    pub percent: Weight,
+}
+
+fn default_quorum() -> Weight {
+    Weight::FULL
 }
 
 /// A human approves.

@@ -123,8 +123,8 @@ fn waves_and_gates() {
             "7:35 spec.waves[0].maxConcurrent: 0 would never start a cluster; use at least 1",
             "7:53 spec.waves[0].maxFailures: a share is at most 100%",
             "7:81 spec.waves[0].after[0].soak: a soak of 0s waits for nothing; leave it out",
-            "8:5 spec.waves[1]: wave \"two\" has neither selector nor clusters, which only the last \
-             wave may: it takes every cluster of no earlier wave",
+            "8:5 spec.waves[1]: wave \"two\" has no selector, clusters or percent, which only the \
+             last wave may: it takes every cluster of no earlier wave",
             "8:17 spec.waves[1].maxConcurrent: a share is at most 100%",
             "8:68 spec.waves[1].before[0].approval.count: 2 must approve and only 1 may",
             "8:92 spec.waves[1].before[1].approval.count: an approval by nobody is no gate; use at \

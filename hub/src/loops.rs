@@ -19,6 +19,7 @@ mod loaded;
 mod plan;
 mod progress;
 mod queue;
+mod readings;
 mod removal;
 mod rendered;
 mod rollback;

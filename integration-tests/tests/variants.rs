@@ -16,6 +16,8 @@ mod daemon_set;
 mod golden;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/overrides.rs"]
+mod overrides;
 #[path = "variants/parcel.rs"]
 mod parcel;
 #[path = "variants/providers.rs"]
@@ -30,6 +32,8 @@ mod real;
 mod scene;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/waves.rs"]
+mod waves;
 
 use std::{path::Path, process::ExitCode};
 
@@ -52,7 +56,14 @@ const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,trae
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
+    let together = [
+        members::TOGETHER,
+        brakes::CASES,
+        clone_set::CASES,
+        overrides::TOGETHER,
+        waves::TOGETHER,
+    ]
+    .concat();
     let real = [
         real::CASES,
         golden::CASES,

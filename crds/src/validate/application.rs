@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, rollout, sources, waves,
+    governed, manifests, names, overrides, rollout, sources, waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -63,6 +63,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec) {
     components(findings, &path.key("components"), spec);
     sources::interval(findings, &path, spec);
     manifests::check(findings, spec);
+    overrides::check(findings, &path.key("overrides"), spec);
     inline_rollouts(findings, &path.key("components"), spec);
 }
 

@@ -10,6 +10,7 @@ pub mod brake;
 pub mod bundle;
 pub mod check;
 pub mod clock;
+pub mod overrides;
 pub mod placement;
 pub mod plan;
 pub mod recipe;

@@ -7,8 +7,10 @@ mod written;
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::{ApplicationSpec, SyncPolicy},
+    analysis::Metric,
+    application::{ApplicationSpec, SyncPolicy, Wave},
     legacy::normalised,
+    overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,9 @@ pub struct ReleaseContent {
     pub rollouts: Vec<ReleaseRollout>,
     /// How the objects are kept.
     pub sync: SyncPolicy,
+    /// What differs from cluster to cluster, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
 }
 
 /// One part of a release.
@@ -134,6 +139,32 @@ pub enum ReleaseError {
         /// The component.
         component: String,
     },
+    /// An override takes a governed workload away.
+    #[error(
+        "failed to make a release: override {name:?} removes {kind}/{workload}, which rollout \
+         {rollout:?} governs; leave the clusters without it out of the destination, or write a \
+         component for them"
+    )]
+    GovernedRemoved {
+        /// The override.
+        name: String,
+        /// The workload's kind.
+        kind: String,
+        /// The workload's name.
+        workload: String,
+        /// The rollout.
+        rollout: String,
+    },
+    /// A gate waits for verdicts that nobody gives.
+    #[error(
+        "failed to make a release: a gate of wave {wave:?} waits for checks that passed, and {lack}"
+    )]
+    NoVerdicts {
+        /// The wave.
+        wave: String,
+        /// What is missing.
+        lack: String,
+    },
     /// A metric's template is missing or does not fit.
     #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
     Template {
@@ -205,6 +236,8 @@ pub fn content(
         let component = rollout.spec.component.as_deref().unwrap_or_default();
         created::add(&mut components, component, &rollout.spec);
     }
+    refuse_no_verdicts(&spec.waves, &rollouts)?;
+    refuse_removal(&spec.overrides, &rollouts, &components, &target_namespace)?;
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,
@@ -215,6 +248,7 @@ pub fn content(
             interval: SyncPolicy::default().interval,
             ..spec.sync.clone()
         },
+        overrides: spec.overrides.clone(),
     })
 }
 
@@ -301,6 +335,68 @@ fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
                 workload: workload.name.clone(),
                 first: first.to_owned(),
                 second: rollout.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A gate that can never open is a mistake.
+fn refuse_no_verdicts(waves: &[Wave], rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
+    let asks = |wave: &&Wave| {
+        let mut gates = wave.before.iter().chain(&wave.after);
+        gates.any(|gate| gate.verdicts.is_some())
+    };
+    let Some(wave) = waves.iter().find(asks) else {
+        return Ok(());
+    };
+    let silent = |rollout: &&ReleaseRollout| {
+        let analysis = &rollout.spec.analysis;
+        analysis.skip || !analysis.metrics.iter().any(Metric::decides)
+    };
+    let lack = if rollouts.is_empty() {
+        "the application has no rollout".to_owned()
+    } else if let Some(rollout) = rollouts.iter().find(silent) {
+        format!("rollout {:?} has no metric that decides", rollout.name)
+    } else {
+        return Ok(());
+    };
+    Err(ReleaseError::NoVerdicts {
+        wave: wave.name.clone(),
+        lack,
+    })
+}
+
+/// A rollout waits for its workload in every cluster.
+fn refuse_removal(
+    overrides: &[Override],
+    rollouts: &[ReleaseRollout],
+    components: &[ReleaseComponent],
+    target_namespace: &str,
+) -> Result<(), ReleaseError> {
+    for rollout in rollouts {
+        let component = components
+            .iter()
+            .find(|one| Some(one.name.as_str()) == rollout.spec.component.as_deref());
+        let Some(component) = component else { continue };
+        let namespace = component
+            .target_namespace
+            .as_deref()
+            .unwrap_or(target_namespace);
+        let removed = |one: &&Override| {
+            one.concerns(&component.name)
+                && component
+                    .objects
+                    .iter()
+                    .filter(|object| is_workload(object, &rollout.spec.workload))
+                    .any(|object| one.remove.iter().any(|target| target.is(object, namespace)))
+        };
+        if let Some(one) = overrides.iter().find(removed) {
+            return Err(ReleaseError::GovernedRemoved {
+                name: one.name.clone(),
+                kind: rollout.spec.workload.kind.clone(),
+                workload: rollout.spec.workload.name.clone(),
+                rollout: rollout.name.clone(),
             });
         }
     }

@@ -7,7 +7,7 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     placement::{Placement, Removal},
     plan::PlannedCluster,
-    run::{ClusterSeen, Supersession},
+    run::{ClusterSeen, Decision, Supersession, asked},
 };
 use bellwether_store::{
     Digest, Store,
@@ -24,6 +24,7 @@ use super::{
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
+    readings::Readings,
     removal,
     rendered::{self, Preparation, RenderedRelease, Sources},
     rollback,
@@ -53,6 +54,8 @@ pub(super) struct Look<'a> {
     pub fence: &'a Fence,
     pub application: &'a NamespacedName,
     pub now: Timestamp,
+    /// Who asks gates that need an answer; absent = nobody does, and they wait.
+    pub readings: Option<&'a Arc<Readings>>,
 }
 
 /// What an application's records, clusters and reports say at this look.
@@ -227,6 +230,9 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
             id: cluster.id,
         })
         .collect();
+    let readings = look.readings.map_or_else(Vec::new, |readings| {
+        readings.of(loaded.run.id, &asked(&loaded.plan, &loaded.state))
+    });
     Turn {
         now: look.now,
         renderings: look.renderings,
@@ -234,6 +240,7 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
         clusters: Arc::clone(&known.clusters),
+        readings,
         loaded,
         joiners,
         suspended_by_spec: known.wanted.is_suspended(),
@@ -248,29 +255,43 @@ async fn progress_run(
     supersession: Option<Supersession>,
     said: Vec<Action>,
 ) -> Result<Outcome, LoopError> {
-    let Some(turn) = turn else {
+    let Some(mut turn) = turn else {
         return Ok(Outcome::default());
     };
     let (own, older): (Vec<_>, Vec<_>) = said
         .into_iter()
         .partition(|action| action.said.run == turn.loaded.run.id);
     progress::answer_older(look, &turn, &older).await?;
-    let decision = turn.decide(supersession, &progress::pending(&own));
-    let changed = decision.is_change(&turn.loaded.state);
-    if changed {
-        let contents = Contents::read(look.store, &turn, &decision).await?;
-        let now = look.fence.now();
-        let mut tx = look.fence.begin(look.store, now).await?;
-        progress::save(&mut tx, &turn, &contents, &decision, now).await?;
-        tx.commit().await?;
-    } else {
-        progress::keep_phase(look, &turn, &decision).await?;
-    }
+    let pending = progress::pending(&own);
+    let mut held = None;
+    let (decision, changed) = loop {
+        let decision = turn.decide(supersession, &pending);
+        match save(look, &turn, &decision).await {
+            Ok(changed) => break (decision, changed),
+            // A cluster that joins and does not fit must not stop the others.
+            Err(error) if turn.leaves_out(&error) => held = Some(error),
+            Err(error) => return Err(error),
+        }
+    };
     Ok(Outcome {
         changed,
         wake_at: decision.wake_at,
-        held: None,
+        held,
     })
+}
+
+/// Saves a decision; tells whether there was anything to save.
+async fn save(look: Look<'_>, turn: &Turn<'_>, decision: &Decision) -> Result<bool, LoopError> {
+    if !decision.is_change(&turn.loaded.state) {
+        progress::keep_phase(look, turn, decision).await?;
+        return Ok(false);
+    }
+    let contents = Contents::read(look.store, turn, decision).await?;
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    progress::save(&mut tx, turn, &contents, decision, now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn delete(
@@ -292,6 +313,7 @@ async fn delete(
         joiners: Vec::new(),
         suspended_by_spec: false,
         completes: Vec::new(),
+        readings: Vec::new(),
     });
     removal::delete(look, holders, turn.as_ref()).await?;
     Ok(Outcome {

@@ -1,11 +1,13 @@
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
+    overrides::OverrideError,
     placement::PlacementError,
-    plan::PlanError,
+    plan::{MetricGateError, PlanError},
     release::{ReleaseError, TemplateError},
 };
 use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
 use jiff::SignedDuration;
+use uuid::Uuid;
 
 /// How [`LoopError::Rendering`] begins: it is no failure.
 pub const RENDERING: &str = "waits to release ";
@@ -94,6 +96,28 @@ pub enum LoopError {
         application: NamespacedName,
         /// What is wrong.
         message: String,
+    },
+    /// A metric gate cannot be asked.
+    #[error("failed to plan {application}")]
+    Gate {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: MetricGateError,
+    },
+    /// An override does not fit a cluster in which it holds.
+    #[error("failed to make what cluster {name:?} gets of {application}")]
+    Override {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's identity.
+        cluster: Uuid,
+        /// The cluster's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<OverrideError>,
     },
     /// Desired state was not written.
     #[error("failed to write desired state of {application}")]

@@ -19,6 +19,7 @@ use super::{
     gather::Gatherer,
     lease::{Fence, Shards},
     queue::Queue,
+    readings::Readings,
     world::World,
 };
 use crate::{app::App, clock::Clock, rendering::Renderings};
@@ -40,6 +41,10 @@ pub(super) async fn run(app: Arc<App>) {
     let started = Some(app.clock.now());
     let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
+    match Readings::new(app.clock) {
+        Ok(readings) => planner.readings = Some(Arc::new(readings)),
+        Err(error) => tracing::error!(%error, "gates that need an answer are not asked"),
+    }
     let mut look_at = Instant::now();
     loop {
         let done = tokio::select! {
@@ -88,6 +93,7 @@ pub(super) async fn once(
             fence: &fence,
             application: &application,
             now,
+            readings: None,
         };
         if let Some(error) = process(look)
             .await
@@ -113,6 +119,8 @@ struct Planner {
     store: Store,
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
+    /// Who asks gates that need an answer; absent = nobody does.
+    readings: Option<Arc<Readings>>,
     clock: Clock,
     shards: Shards,
     gatherer: Gatherer,
@@ -132,6 +140,7 @@ impl Planner {
             gatherer: Gatherer::new(store.clone(), started),
             store,
             deliver: None,
+            readings: None,
             clock,
             shards: Shards::new(replica, clock),
             queue: Queue::default(),
@@ -208,6 +217,7 @@ impl Planner {
                 fence,
                 application.clone(),
                 self.deliver.clone(),
+                self.readings.clone(),
             );
             let id = self.looks.spawn(look).id();
             self.looked_at.insert(id, application);
@@ -313,6 +323,7 @@ async fn look(
     fence: Fence,
     application: NamespacedName,
     deliver: Option<Arc<App>>,
+    readings: Option<Arc<Readings>>,
 ) -> Looked {
     let look = Look {
         renderings: deliver.as_deref().map(|app| &*app.renderings),
@@ -321,6 +332,7 @@ async fn look(
         fence: &fence,
         application: &application,
         now: fence.now(),
+        readings: readings.as_ref(),
     };
     let outcome = process(look).await?;
     if outcome.changed

@@ -7,7 +7,7 @@ use bellwether_hub_core::{
     release::Release,
     run::{
         ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, GrantRelease, Input,
-        PendingAction, Supersession, decide,
+        PendingAction, Reading, Supersession, decide,
     },
     view,
 };
@@ -47,6 +47,8 @@ pub(super) struct Turn<'a> {
     pub suspended_by_spec: bool,
     /// Rollouts that were deleted and want the run finished.
     pub completes: Vec<String>,
+    /// What was answered to gates that wait.
+    pub readings: Vec<Reading>,
 }
 
 impl Turn<'_> {
@@ -62,6 +64,15 @@ impl Turn<'_> {
         })
     }
 
+    /// Leaves out the joining cluster that an error is about; tells whether there was one.
+    pub fn leaves_out(&mut self, error: &LoopError) -> bool {
+        let before = self.joiners.len();
+        if let LoopError::Override { cluster, .. } = error {
+            self.joiners.retain(|joiner| joiner.id != *cluster);
+        }
+        self.joiners.len() < before
+    }
+
     pub fn input(&self) -> Input<'_> {
         Input {
             now: self.now,
@@ -74,6 +85,7 @@ impl Turn<'_> {
             // A rollback ends what was suspended.
             suspended_by_spec: self.suspended_by_spec && !self.loaded.plan.rollback,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: None,
         }
     }
@@ -310,7 +322,13 @@ async fn write_desired(
             mode: grant.mode,
             cluster,
             fleet: &turn.fleet,
-        });
+        })
+        .map_err(|source| LoopError::Override {
+            application: turn.application.clone(),
+            cluster: grant.cluster,
+            name: cluster.name.clone(),
+            source: Box::new(source),
+        })?;
         let digest = blobs::put(tx, &bundle.bytes, secrecy(bundle.has_secret), now).await?;
         changes.entry(grant.cluster).or_default().push(UnitChange {
             key: format!("application/{}", turn.application),

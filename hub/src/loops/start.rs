@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{validate, view::RunPhase};
+use bellwether_api::{application::ApplicationSpec, validate, view::RunPhase};
 use bellwether_hub_core::{
     brake::dropped_objects,
-    plan::{DrivenByHand, Plan, PlanInput, freeze},
+    overrides::try_clusters,
+    placement::Placement,
+    plan::{DrivenByHand, Plan, PlanInput, freeze, with_queries},
     release::{Change, Release, ReleaseContent, content},
     run::{Grant, GrantRelease, RunState, Supersession},
 };
@@ -111,6 +113,7 @@ pub(super) async fn compare(
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
     }
+    refuse_misfit(look, spec, placement)?;
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
@@ -120,8 +123,19 @@ pub(super) async fn compare(
         .iter()
         .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
         .collect();
+    let waves = with_queries(
+        &application.name,
+        &application.namespace,
+        &wanted.spec,
+        &world.fleet_defaults(&wanted.spec),
+        world.templates(),
+    )
+    .map_err(|source| LoopError::Gate {
+        application: application.clone(),
+        source,
+    })?;
     let plan = freeze(PlanInput {
-        waves: &wanted.spec.waves,
+        waves: &waves,
         on_failure: wanted.spec.on_failure,
         clusters: &placement.clusters,
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
@@ -165,6 +179,25 @@ fn refuse_rendered(look: Look<'_>, known: &Known) -> Result<(), LoopError> {
             },
         }),
     }
+}
+
+/// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.
+fn refuse_misfit(
+    look: Look<'_>,
+    spec: &ApplicationSpec,
+    placement: &Placement,
+) -> Result<(), LoopError> {
+    for tried in try_clusters(spec, &placement.clusters) {
+        if let Err((cluster, source)) = tried {
+            return Err(LoopError::Override {
+                application: look.application.clone(),
+                cluster: cluster.id,
+                name: cluster.name.clone(),
+                source: Box::new(source),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a release that would delete many of the application's objects at once. Clusters may
@@ -407,6 +440,7 @@ async fn create_run<'a>(
         joiners: Vec::new(),
         suspended_by_spec: known.wanted.is_suspended(),
         completes: Vec::new(),
+        readings: Vec::new(),
     })
 }
 

@@ -90,6 +90,7 @@ pub async fn run_view(
         joiners: Vec::new(),
         suspended_by_spec,
         completes: Vec::new(),
+        readings: Vec::new(),
     };
     Ok(Some(build(&ViewInput {
         application,

@@ -1,6 +1,7 @@
 mod actions;
 mod by_place;
 mod completing;
+mod gates;
 pub mod model;
 mod random;
 mod removed;

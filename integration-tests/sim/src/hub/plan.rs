@@ -369,6 +369,7 @@ fn input<'a>(run: &'a RunRow, now: Timestamp, seen: &'a Seen) -> Input<'a> {
         actions: &seen.actions,
         suspended_by_spec: false,
         completes: &[],
+        readings: &[],
         supersession: seen.supersession,
     }
 }

@@ -119,7 +119,8 @@ fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Result<Option
         mode: grant.mode,
         cluster,
         fleet: &FleetDefaults::default(),
-    });
+    })
+    .expect("the scenario has no overrides");
     debug_assert!(grant.mode == BundleMode::Plain || grant.release == GrantRelease::This);
     let digest = database.put(&bundle.bytes);
     database
