@@ -274,6 +274,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_name_that_is_accepted_stays_within_its_root(name in "[./\\\\a:]{0,12}") {
+            if let Ok(clean) = clean_path(name.as_bytes(), &Limits::default()) {
+                let root = std::path::Path::new("/root");
+                let joined = root.join(&clean);
+                let is_plain = |part| matches!(part, std::path::Component::Normal(_));
+                let plain = joined.components().skip(1).all(is_plain);
+                proptest::prop_assert!(joined.starts_with(root) && plain, "{} of {}", clean, name);
+            }
+        }
+    }
+
     #[test]
     fn twins_and_files_that_are_directories_are_refused_by_name() {
         let limits = Limits::default();

@@ -2,7 +2,7 @@
 
 /// Why a source could not be fetched or resolved.
 ///
-/// No message holds a credential, a query string or the name of a local file.
+/// No message holds a credential or the query of a URL, which may be a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The source itself is not valid: nothing was asked.

@@ -49,8 +49,8 @@ struct Target {
     /// The tag that it was chosen by, for revisions.
     tag: Option<String>,
     commit: String,
-    /// What the server calls by a name: the commit, or a tag's own object.
-    advertised: String,
+    /// What the server calls by a name: the commit, or a tag's own object; none if it may call it by none.
+    advertised: Option<String>,
 }
 
 impl Target {
@@ -101,40 +101,36 @@ impl GitStore {
         let target = self.target(&session, wanted.reference).await?;
         let key = cache::key(wanted.url, credentials, &target.commit);
         let repository = self.cache.repository(key).await?;
-        let git = session.git(&self.limits);
-        let read = async {
-            self.bring(&git, repository.path(), &session, &target)
-                .await?;
-            let revision = target.revision();
-            let within = tree::Within {
-                commit: &target.commit,
-                path: &path,
-            };
-            tree::read(&git, repository.path(), within, revision, &self.limits).await
-        };
-        let mut result = read.await;
+        let bring = || self.bring_and_read(&session, repository.path(), &target, &path);
+        let mut result = bring().await;
         if result.as_ref().is_err_and(is_broken) && repository.was_there() {
             // A process that was killed may have left half of something. Nothing in a cache is precious.
             repository.clear()?;
-            self.bring(&git, repository.path(), &session, &target)
-                .await?;
-            let within = tree::Within {
-                commit: &target.commit,
-                path: &path,
-            };
-            let revision = target.revision();
-            result = tree::read(&git, repository.path(), within, revision, &self.limits).await;
+            result = bring().await;
         }
-        if result
-            .as_ref()
-            .is_err_and(|error| !matches!(error, SourceError::NotFound { .. }))
-        {
+        if result.as_ref().is_err_and(|error| !is_absence(error)) {
             // Nor is what a refused fetch has brought.
             repository.clear()?;
         }
         drop(repository);
         self.cache.evict()?;
         result
+    }
+
+    async fn bring_and_read(
+        &self,
+        session: &Session,
+        repository: &Path,
+        target: &Target,
+        path: &str,
+    ) -> Result<Artifact, SourceError> {
+        let git = session.git(&self.limits);
+        self.bring(&git, repository, session, target).await?;
+        let within = tree::Within {
+            commit: &target.commit,
+            path,
+        };
+        tree::read(&git, repository, within, target.revision(), &self.limits).await
     }
 
     /// Returns the revision that a fetch would have.
@@ -168,24 +164,27 @@ impl GitStore {
         session: &Session,
         reference: &GitReference,
     ) -> Result<Target, SourceError> {
-        let plain = |commit: String| Target {
-            tag: None,
-            advertised: commit.clone(),
-            commit,
-        };
         let not_found = |what: String| SourceError::NotFound {
             what: format!("{what} in {}", session.shown()),
         };
         let git = session.git(&self.limits);
         match reference {
-            GitReference::Commit(commit) => Ok(plain(commit.clone())),
+            GitReference::Commit(commit) => Ok(Target {
+                tag: None,
+                commit: commit.clone(),
+                advertised: None,
+            }),
             GitReference::Branch(branch) => {
                 let name = format!("refs/heads/{branch}");
                 let refs = Refs::ask(&git, session, &[&name]).await?;
                 let commit = refs
                     .get(&name)
                     .ok_or_else(|| not_found(format!("the branch {branch}")))?;
-                Ok(plain(commit.to_owned()))
+                Ok(Target {
+                    tag: None,
+                    commit: commit.to_owned(),
+                    advertised: Some(commit.to_owned()),
+                })
             }
             GitReference::Tag(tag) => {
                 let name = format!("refs/tags/{tag}");
@@ -235,13 +234,14 @@ impl GitStore {
         if tree::has_commit(git, repository, &target.commit).await? {
             return Ok(());
         }
-        let refspec = format!("{}:refs/bellwether/{}", target.advertised, target.commit);
+        let asked = target.advertised.as_ref().unwrap_or(&target.commit);
+        let refspec = format!("{asked}:refs/bellwether/{}", target.commit);
         let shallow = session
             .fetch(git, repository, &["--depth=1"], &[&refspec])
             .await;
         match shallow {
             // Some servers hand out only what has a name: then all of that is fetched.
-            Err(SourceError::NotFound { .. }) if target.tag.is_none() => {
+            Err(SourceError::NotFound { .. }) if target.advertised.is_none() => {
                 let all = [
                     "+refs/heads/*:refs/bellwether/heads/*",
                     "+refs/tags/*:refs/bellwether/tags/*",
@@ -259,6 +259,11 @@ impl GitStore {
             what: format!("the commit {} in {}", target.commit, session.shown()),
         })
     }
+}
+
+/// Tells whether a fetch went well and what was wanted is not there.
+fn is_absence(error: &SourceError) -> bool {
+    matches!(error, SourceError::NotFound { .. })
 }
 
 /// Tells whether a failure may come from what is cached.

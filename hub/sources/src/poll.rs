@@ -34,8 +34,9 @@ fn jittered(wait_ms: u64, spread: u64) -> u64 {
     let tenth = wait_ms / 10;
     // Neighbouring numbers are far apart afterwards (Fibonacci hashing).
     let scattered = spread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let offset = scattered * (2 * tenth + 1) >> 32;
-    wait_ms - tenth + offset
+    let offset = (u128::from(scattered) * (2 * u128::from(tenth) + 1)) >> 32;
+    let offset = u64::try_from(offset).expect("it is at most twice a tenth");
+    (wait_ms - tenth).saturating_add(offset)
 }
 
 #[cfg(test)]
@@ -79,6 +80,18 @@ mod tests {
         let on_push = PollSchedule { interval_ms: 0 };
         assert_eq!(on_push.wait_ms(0, 7), None);
         assert!(on_push.wait_ms(1, 7).is_some_and(|wait| wait <= 11_000));
+    }
+
+    #[test]
+    fn an_interval_of_any_length_is_waited_for() {
+        let never = PollSchedule {
+            interval_ms: u64::MAX,
+        };
+        assert!(
+            never
+                .wait_ms(0, u64::MAX)
+                .is_some_and(|wait| wait > u64::MAX / 2)
+        );
     }
 
     #[test]

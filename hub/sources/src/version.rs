@@ -173,6 +173,13 @@ struct Partial {
 
 impl Partial {
     fn parse(text: &str) -> Option<Self> {
+        let partial = Self::parse_any(text)?;
+        // Every part has a next one.
+        let parts = [partial.major, partial.minor, partial.patch];
+        (!parts.contains(&Some(u64::MAX))).then_some(partial)
+    }
+
+    fn parse_any(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
         if let Ok(version) = Version::parse(text) {
             return Some(Self {
@@ -323,6 +330,28 @@ mod tests {
             }
             for version in outside {
                 assert!(!matches(range, version), "{version} is not in {range}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_exact_version_holds_itself_and_a_caret_nothing_lower(
+            major: u64, minor: u64, patch: u64, other in "[0-9.*x<>=!^~ |,v-]{0,16}",
+        ) {
+            let version = Version::new(major, minor, patch);
+            for operator in ["", "^", "~", ">=", "<="] {
+                if let Ok(range) = format!("{operator}{version}").parse::<VersionRange>() {
+                    proptest::prop_assert!(range.matches(&version), "{range}");
+                }
+            }
+            if let Ok(range) = format!("^{version}").parse::<VersionRange>() {
+                let lower = Version::new(major, minor, patch.saturating_sub(1));
+                proptest::prop_assert!(lower == version || !range.matches(&lower));
+            }
+            // Whatever is written, it is a range or none.
+            if let Ok(range) = other.parse::<VersionRange>() {
+                range.matches(&version);
             }
         }
     }

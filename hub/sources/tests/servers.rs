@@ -4,6 +4,8 @@
 mod charts;
 #[path = "servers/git.rs"]
 mod git;
+#[path = "servers/git_refusals.rs"]
+mod git_refusals;
 #[path = "servers/git_ssh.rs"]
 mod git_ssh;
 #[path = "servers/helm.rs"]

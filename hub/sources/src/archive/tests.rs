@@ -161,3 +161,23 @@ fn what_is_no_archive_is_said_to_be_none() {
         assert_eq!(error.reason(), "Malformed", "{error}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_is_an_archive_or_none(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2048),
+        at in 0_usize..1024,
+    ) {
+        let limits = Limits::default();
+        let _ = unpacked(&bytes, Packing::Tar, &limits);
+        let _ = unpacked(&bytes, Packing::TarGzip, &limits);
+        // And one byte of a good one changed.
+        let mut good = archive(&[("dir/a", EntryType::Regular, b"contents")]);
+        good[at] ^= bytes.first().copied().unwrap_or(1);
+        if let Ok(artifact) = unpacked(&good, Packing::Tar, &limits) {
+            for file in artifact.files {
+                proptest::prop_assert!(!file.path.starts_with('/') && !file.path.contains(".."));
+            }
+        }
+    }
+}

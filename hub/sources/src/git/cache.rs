@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -78,7 +79,10 @@ impl Cache {
             source,
         };
         let (repositories, scratch) = (directory.join("git"), directory.join("scratch"));
-        fs::create_dir_all(directory).map_err(local)?;
+        // Private repositories are for nobody else on this machine.
+        let mut own = DirBuilder::new();
+        own.recursive(true).mode(0o700);
+        own.create(directory).map_err(local)?;
         let lock = File::create(directory.join("lock")).map_err(local)?;
         lock.try_lock().map_err(|_| {
             local(io::Error::new(
@@ -87,8 +91,8 @@ impl Cache {
             ))
         })?;
         remove(&scratch)?;
-        fs::create_dir_all(&scratch).map_err(local)?;
-        fs::create_dir_all(&repositories).map_err(local)?;
+        own.create(&scratch).map_err(local)?;
+        own.create(&repositories).map_err(local)?;
         let cache = Self {
             known: Mutex::new(find(&repositories).map_err(local)?),
             repositories,
@@ -267,6 +271,18 @@ mod tests {
         );
         let b = cache.repository("b".to_owned()).await.expect("a turn");
         assert!(!b.was_there() && !half.exists());
+    }
+
+    #[test]
+    fn what_is_kept_is_for_this_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let _cache = Cache::open(&directory.path().join("new"), 1000).expect("a cache");
+        for name in ["new", "new/git", "new/scratch"] {
+            let metadata = fs::metadata(directory.path().join(name)).expect("a directory");
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o700, "{name}");
+        }
     }
 
     #[test]

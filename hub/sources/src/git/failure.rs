@@ -11,6 +11,17 @@ pub(super) fn read(complaint: &str, location: &Location, limits: &Limits) -> Sou
     let says = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
     let host = location.host_and_port();
     let what = location.shown().to_owned();
+    if says(&[
+        "env: ",
+        "prlimit: failed",
+        "ssh: not found",
+        "cannot run ssh",
+    ]) {
+        return SourceError::Local {
+            doing: "run git, with env of coreutils, prlimit of util-linux and ssh",
+            source: std::io::Error::other(last_words(complaint)),
+        };
+    }
     if says(&["File too large"]) {
         return SourceError::TooLarge {
             what,
@@ -211,6 +222,14 @@ mod tests {
                 "NotFound",
             ),
             ("fatal: the remote end hung up unexpectedly", "Unreachable"),
+            (
+                "sh: 1: ssh: not found\nfatal: Could not read from remote repository.",
+                "FetchFailed",
+            ),
+            (
+                "prlimit: failed to execute git: No such file or directory",
+                "FetchFailed",
+            ),
             ("fatal: bad object 00", "Malformed"),
             ("", "Malformed"),
         ] {

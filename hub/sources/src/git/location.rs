@@ -1,5 +1,7 @@
 //! Where a Git repository is.
 
+use std::net::Ipv6Addr;
+
 use reqwest::Url;
 
 use crate::{SourceError, http::host_of, request::parse_url};
@@ -52,7 +54,8 @@ impl Location {
             .trim_end_matches(']')
             .to_owned();
         let user = url.username();
-        if host.starts_with('-') || user.starts_with('-') || !is_name(user) {
+        let is_host = is_name(&host) || host.parse::<Ipv6Addr>().is_ok();
+        if !is_host || host.starts_with('-') || user.starts_with('-') || !is_name(user) {
             return Err(not_valid("its user or host is none"));
         }
         if url.path().trim_matches('/').is_empty() {
@@ -164,6 +167,8 @@ mod tests {
             "git@-oProxyCommand=x:a",
             "ssh://-oProxyCommand=x/a",
             "ssh://-x@git.example/a",
+            "ssh://git@$(x)/a",
+            "ssh://git@a;x/a",
             "git@git.example:",
             "git@git.example:-x",
             "https://git.example",

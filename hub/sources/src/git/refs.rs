@@ -61,7 +61,7 @@ impl Refs {
         Some(Target {
             tag: Some(tag.to_owned()),
             commit: commit.to_owned(),
-            advertised: advertised.to_owned(),
+            advertised: Some(advertised.to_owned()),
         })
     }
 }
@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(refs.get("refs/heads/main"), Some(a.as_str()));
         assert_eq!(refs.tags().collect::<Vec<_>>(), ["v0", "v1"]);
         let v1 = refs.tag("v1").expect("v1");
-        assert_eq!((v1.commit.as_str(), v1.advertised.as_str()), (&*c, &*b));
+        assert_eq!(
+            (v1.commit.as_str(), v1.advertised.as_deref()),
+            (&*c, Some(&*b))
+        );
         assert_eq!(v1.revision(), format!("v1@{c}"));
         assert_eq!(refs.tag("v0").expect("v0").commit, a);
         assert_eq!(refs.tag("v2"), None);

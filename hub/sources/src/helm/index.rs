@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_saphyr::Options;
+use serde_saphyr::{Options, options::DuplicateKeyPolicy};
 
 use crate::{SourceError, request::parse_range, version::parse_version};
 
@@ -30,6 +30,8 @@ struct Index {
 pub(super) fn read(bytes: &[u8], limit_bytes: u64) -> Result<Entries, String> {
     let mut options = Options::default();
     options.with_snippet = false;
+    // As Helm reads them.
+    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
     if let Some(budget) = &mut options.budget {
         // The indexes of large repositories have millions of nodes; their size bounds them.
         budget.max_events = 20_000_000;
@@ -72,7 +74,7 @@ entries:
   - {name: web, version: v1.10.0, urls: ["https://cdn.example/web.tgz"]}
   - {name: web, version: 2.0.0-rc.1, urls: []}
   other:
-  - {name: other, created: 2026-01-01T00:00:00Z}
+  - {name: other, created: 2026-01-01T00:00:00Z, annotations: {a: b, a: c}}
 "#;
 
     #[test]

@@ -80,6 +80,19 @@ mod tests {
         read(&headers)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_a_challenge_or_none(text in "(Bearer |Basic |)[a-z=\", é]{0,24}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.append(WWW_AUTHENTICATE, value);
+            }
+            if let Some(Challenge::Bearer { realm, .. }) = read(&headers) {
+                proptest::prop_assert!(text.contains("realm") && text.contains(&realm));
+            }
+        }
+    }
+
     #[test]
     fn challenges_of_real_registries_are_read() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;

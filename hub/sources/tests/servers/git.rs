@@ -1,6 +1,5 @@
 //! Git over HTTP and HTTPS.
 
-use axum::{Router, http::StatusCode, response::Redirect, routing::get};
 use bellwether_sources::{GitReference, Source, SourceRequest};
 
 use super::{
@@ -9,7 +8,7 @@ use super::{
     subject::{paths, subject, subject_with, with},
 };
 
-fn source(server: &HttpServer, reference: GitReference) -> Source {
+pub fn source(server: &HttpServer, reference: GitReference) -> Source {
     Source::Git {
         url: server.url("/shop/.git"),
         reference,
@@ -17,7 +16,7 @@ fn source(server: &HttpServer, reference: GitReference) -> Source {
     }
 }
 
-fn branch(name: &str) -> GitReference {
+pub fn branch(name: &str) -> GitReference {
     GitReference::Branch(name.to_owned())
 }
 
@@ -89,7 +88,40 @@ async fn what_is_cached_is_not_fetched_again_and_a_broken_cache_heals() {
     assert_eq!(first, healed);
 }
 
-fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+#[tokio::test]
+async fn fetches_of_one_repository_at_a_time_do_not_disturb_each_other() {
+    let repository = Repository::new();
+    let mut requests = Vec::new();
+    let server = HttpServer::plain(repository.app(None).0).await;
+    for version in 0..4 {
+        repository.write("deploy/app.yaml", format!("version: {version}\n"));
+        repository.commit("next");
+        let name = format!("v{version}");
+        repository.git(&["tag", &name]);
+        requests.push((version, SourceRequest::new(source(&server, tag(&name)))));
+    }
+    // So little is kept that every fetch evicts what others are done with.
+    let subject = subject_with(|settings| {
+        settings.git_cache_bytes = 1;
+        settings.fetches_per_host = 4;
+    });
+    let fetches = requests.iter().chain(&requests).map(|(version, request)| {
+        let sources = &subject.sources;
+        async move { (version, sources.fetch(request).await) }
+    });
+    for (version, fetched) in futures::future::join_all(fetches).await {
+        let artifact = fetched.expect("fetched");
+        assert_eq!(artifact.files[0].contents, format!("version: {version}\n"));
+    }
+    let left = walk(&subject.directory.path().join("git"));
+    assert_eq!(
+        left,
+        Vec::<std::path::PathBuf>::new(),
+        "more than may be is not kept"
+    );
+}
+
+pub fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(directory).expect("a directory").flatten();
     entries
         .flat_map(|entry| match entry.path() {
@@ -168,11 +200,8 @@ async fn a_private_repository_is_opened_over_https_and_its_secret_is_nowhere_els
             assert!(!error.to_string().contains("hunter"), "{error}");
         }
         let error = subject.refusal(&with(main, &right)).await;
-        assert_eq!(
-            error.to_string().contains("certificate is not trusted"),
-            true,
-            "{error}"
-        );
+        let said = "certificate is not trusted";
+        assert!(error.to_string().contains(said), "{error}");
         for file in walk(subject.directory.path()) {
             let contents = std::fs::read(&file).expect("readable");
             let text = String::from_utf8_lossy(&contents);
@@ -257,144 +286,4 @@ async fn links_submodules_and_lfs_are_refused_by_name() {
         .fetch(&SourceRequest::new(at("deploy")))
         .await;
     fine.expect("what is beside it does no harm");
-}
-
-#[tokio::test]
-async fn a_repository_that_is_too_large_is_refused() {
-    let repository = Repository::new();
-    // Nothing that could be compressed.
-    let mut noise = Vec::new();
-    let mut state = 1_u64;
-    while noise.len() < 1 << 20 {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        noise.push(state.to_be_bytes()[0]);
-    }
-    repository.write("deploy/noise.bin", &noise);
-    repository.commit("noise");
-    let server = HttpServer::plain(repository.app(None).0).await;
-    let request = SourceRequest::new(source(&server, branch("main")));
-    for (pack, content, said) in [
-        (256 << 10, 64 << 20, "262144 bytes of a pack"),
-        (64 << 20, 256 << 10, "262144 bytes; give a path"),
-    ] {
-        let subject = subject_with(|settings| {
-            settings.limits.git_pack_bytes = pack;
-            settings.limits.content_bytes = content;
-        });
-        let error = subject
-            .sources
-            .fetch(&request)
-            .await
-            .expect_err("too large");
-        assert_eq!(error.reason(), "TooLarge", "{error}");
-        assert!(error.to_string().contains(said), "{error}");
-        let left = walk(&subject.directory.path().join("git"));
-        assert_eq!(
-            left,
-            Vec::<std::path::PathBuf>::new(),
-            "nothing of it is kept"
-        );
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_there_or_may_not_be_asked_says_so() {
-    let repository = Repository::new();
-    let server = HttpServer::plain(repository.app(None).0).await;
-    let subject = subject();
-    let at = |url: String| Source::Git {
-        url,
-        reference: branch("main"),
-        path: String::new(),
-    };
-    let other = source(&server, branch("other"));
-    let commit = source(&server, GitReference::Commit("1".repeat(40)));
-    let unused = {
-        let closed = HttpServer::plain(Router::new()).await;
-        closed.address
-    };
-    for (source, reason) in [
-        (other, "NotFound"),
-        (commit, "NotFound"),
-        (at(server.url("/nothing/.git")), "NotFound"),
-        (at(format!("http://{unused}/a")), "Unreachable"),
-        (at("https://nothing.invalid/a".to_owned()), "Unreachable"),
-        (at("http://localhost/a".to_owned()), "InvalidSource"),
-        (at("https://10.0.0.1/a".to_owned()), "AddressRefused"),
-        (
-            at("https://169.254.169.254/latest".to_owned()),
-            "AddressRefused",
-        ),
-        (at("ssh://git@[::1]/a".to_owned()), "AddressRefused"),
-        (
-            at(format!("file://{}", repository.path().display())),
-            "InvalidSource",
-        ),
-    ] {
-        let error = subject
-            .sources
-            .fetch(&SourceRequest::new(source.clone()))
-            .await;
-        let error = error.expect_err("refused");
-        assert_eq!(error.reason(), reason, "{source:?}: {error}");
-    }
-}
-
-#[tokio::test]
-async fn a_redirect_is_not_followed_and_trouble_is_told_from_absence() {
-    let repository = Repository::new();
-    let (app, seen) = repository.app(None);
-    let hidden = HttpServer::plain(app).await;
-    let target = hidden.url("/shop/.git/info/refs?service=git-upload-pack");
-    let app = Router::new()
-        .route(
-            "/moved/info/refs",
-            get(move || async move { Redirect::permanent(&target) }),
-        )
-        .route(
-            "/down/info/refs",
-            get(|| async { StatusCode::SERVICE_UNAVAILABLE }),
-        )
-        .route("/closed/info/refs", get(|| async { StatusCode::FORBIDDEN }));
-    let server = HttpServer::plain(app).await;
-    let subject = subject();
-    for (path, reason) in [
-        ("/moved", "Redirected"),
-        ("/down", "Unavailable"),
-        ("/closed", "Unauthorised"),
-    ] {
-        let source = Source::Git {
-            url: server.url(path),
-            reference: branch("main"),
-            path: String::new(),
-        };
-        let error = subject.refusal(&SourceRequest::new(source)).await;
-        assert_eq!(error.reason(), reason, "{error}");
-    }
-    assert_eq!(
-        seen.count("info/refs"),
-        0,
-        "nobody went where the redirect led"
-    );
-}
-
-#[tokio::test]
-async fn a_server_that_hangs_is_given_up() {
-    let app = Router::new().fallback(|| async {
-        std::future::pending::<()>().await;
-    });
-    let server = HttpServer::plain(app).await;
-    let subject = subject_with(|settings| settings.timeout = std::time::Duration::from_secs(1));
-    let request = SourceRequest::new(source(&server, branch("main")));
-    let error = subject.refusal(&request).await;
-    assert_eq!(error.reason(), "TimedOut");
-    let left: Vec<String> = std::fs::read_dir("/proc")
-        .expect("/proc")
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
-        .filter(|line| line.contains(&server.address.to_string()))
-        .collect();
-    assert_eq!(left, Vec::<String>::new(), "no process is left behind");
 }

@@ -19,13 +19,16 @@ use super::{
     subject::{paths, subject, subject_with, with},
 };
 
+/// A path that was asked for, and the credentials that came with it.
+type Asked = (String, Option<String>);
+
 /// What a server has by path, whom it wants to see, and whom it has seen.
 #[derive(Clone, Default)]
 struct Shelf {
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     redirects: Arc<Mutex<BTreeMap<String, String>>>,
     wanted: Option<&'static str>,
-    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    seen: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Shelf {
