@@ -34,7 +34,7 @@ fn every_kind_of_source_is_accepted() {
         "helm: {repository: 'oci://registry.example/charts', chart: web, version: ~1.2, values: {a: {b: [1]}}}",
         "helm: {git: {url: 'https://git.example/web', tag: v1, path: charts/web}, hooks: false}",
         "git: {url: 'https://git.example/web', branch: main, path: deploy}",
-        "git: {url: 'https://git.example/web', commit: 0123456789012345678901234567890123456789}",
+        "git: {url: 'https://git.example/web', commit: 0123456789abcdef0123456789abcdef01234567}",
         "oci: {url: 'oci://registry.example/web', semver: ^1}",
         "kustomize: {git: {url: 'https://git.example/web', semver: ^1}, path: prod, \
          images: [{name: web, newTag: v2}]}",
@@ -90,9 +90,9 @@ fn addresses_are_of_schemes_that_are_fetched_and_hold_no_secret() {
     check(
         "oci: {url: 'https://r.example/a', digest: 'sha256:12', path: ../up}",
         &[
+            r#"oci.url: "https://r.example/a" is no address; use oci://…"#,
             "oci.digest: a digest is sha256: and 64 hexadecimal digits",
             "oci.path: a folder is named from the root of its source, without ..",
-            r#"oci.url: "https://r.example/a" is no address; use oci://…"#,
         ],
     );
 }

@@ -6,7 +6,7 @@ use bellwether_hub_core::{
     release::{Change, ReleaseContent, RolloutRecord, content},
 };
 use bellwether_store::{
-    Digest,
+    Digest, pins,
     releases::{self, Release},
     renderings,
 };
@@ -33,7 +33,7 @@ pub async fn is_released(
     rollouts: &[RolloutRecord],
     released: &Release,
 ) -> ApiResult<bool> {
-    let pins = renderings::pins(&app.store, application).await?;
+    let pins = pins::list(&app.store, application).await?;
     let recipes: BTreeMap<String, Digest> = renderings::recipes(&app.store, released.id)
         .await?
         .into_iter()

@@ -3,6 +3,7 @@
 //! Nothing is fetched or rendered here: what is missing is asked for, and the look goes on without.
 
 mod prepare;
+mod release;
 mod sent;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub(super) use prepare::prepare;
+pub(super) use release::{refuse_rendered, to_send};
 pub(super) use sent::{FactsDigests, Sent, sent, unrendered};
 
 use super::{LoopError, application::Look, loaded::Loaded, world::World};

@@ -12,6 +12,7 @@ use bellwether_hub_core::{
 use bellwether_store::{
     Store, Tx,
     actions::{self, Action, ActionType},
+    pins,
     releases::{self, Release as StoredRelease},
     renderings, runs,
 };
@@ -81,7 +82,7 @@ async fn artifacts(
     store: &Store,
     application: &NamespacedName,
 ) -> Result<BTreeMap<String, String>, LoopError> {
-    let pins = renderings::pins(store, application).await?;
+    let pins = pins::list(store, application).await?;
     let fetched = pins.into_iter().filter_map(|(component, pin)| {
         let fetched = pin.fetched?;
         Some((component, fetched.artifact.to_string()))

@@ -1,6 +1,4 @@
-use std::collections::BTreeMap;
-
-use bellwether_api::{application::ApplicationSpec, validate, view::RunPhase};
+use bellwether_api::{application::ApplicationSpec, view::RunPhase};
 use bellwether_hub_core::{
     brake::dropped_objects,
     overrides::try_clusters,
@@ -26,7 +24,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
-    rendered::{self, Preparation, RenderedRelease, Sent},
+    rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
 };
 
@@ -108,7 +106,7 @@ pub(super) async fn compare(
             Change::Content => {}
         }
     }
-    refuse_rendered(look, known)?;
+    rendered::refuse_rendered(look, known)?;
     if placement.clusters.is_empty() {
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
@@ -152,33 +150,6 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
-}
-
-/// Checks what was rendered as what is written inline is checked when it is applied.
-fn refuse_rendered(look: Look<'_>, known: &Known) -> Result<(), LoopError> {
-    let Preparation::Ready(prepared) = &known.sources.preparation else {
-        return Ok(());
-    };
-    let own = validate::rendered(&prepared.spec).errors;
-    let governed = prepared
-        .rollouts
-        .iter()
-        .flat_map(|rollout| validate::governed(&rollout.spec, &prepared.spec).errors);
-    let found: Vec<String> = own
-        .into_iter()
-        .chain(governed)
-        .map(|finding| format!("{}: {}", finding.path, finding.message))
-        .collect();
-    match found.as_slice() {
-        [] => Ok(()),
-        [first, rest @ ..] => Err(LoopError::Refused {
-            application: look.application.clone(),
-            message: match rest.len() {
-                0 => first.clone(),
-                more => format!("{first} (and {more} more)"),
-            },
-        }),
-    }
 }
 
 /// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.
@@ -251,7 +222,7 @@ pub(super) async fn make(
     making: Making,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Outcome, LoopError> {
-    let sent = to_send(look, known, &making).await?;
+    let sent = rendered::to_send(look, known, &making).await?;
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
@@ -298,34 +269,6 @@ pub(super) async fn make(
         wake_at,
         held: None,
     })
-}
-
-/// What each cluster would be sent of the release. It is read before the transaction begins, which
-/// never waits for a second connection.
-async fn to_send(
-    look: Look<'_>,
-    known: &Known,
-    making: &Making,
-) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
-    let unrendered = &making.rendered.unrendered;
-    let clusters: Vec<Uuid> = known
-        .placement
-        .clusters
-        .iter()
-        .map(|cluster| cluster.id)
-        .filter(|id| !unrendered.contains_key(id))
-        .collect();
-    if !making.content.is_rendered() {
-        return Ok(BTreeMap::new());
-    }
-    let to_be = Release {
-        id: Uuid::nil(),
-        revision: 0,
-        digest: String::new(),
-        content: making.content.clone(),
-    };
-    let settled = &making.rendered.facts;
-    rendered::sent(look.sight(), &to_be, &clusters, settled).await
 }
 
 async fn create_release(

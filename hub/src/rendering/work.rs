@@ -7,7 +7,8 @@ use bellwether_sources::Source;
 use bellwether_store::{
     Digest, StoreError,
     blobs::Secrecy,
-    renderings::{self, Fetched, NewRendering, Remark, SourceKey},
+    pins::{self, Fetched, SourceKey},
+    renderings::{self, NewRendering, Remark},
 };
 
 use super::{Job, Renderings, artifact::stored};
@@ -40,8 +41,8 @@ async fn fetch(
     };
     let store = &own.store;
     let now = || own.clock.now();
-    let pins = renderings::pins(store, application).await.map_err(said)?;
-    let before = pins
+    let known = pins::list(store, application).await.map_err(said)?;
+    let before = known
         .get(component)
         .filter(|pin| pin.source == digest)
         .and_then(|pin| pin.fetched.as_ref());
@@ -49,14 +50,12 @@ async fn fetch(
     let artifact = match own.fetch.fetch(source, previous).await {
         Ok(super::Fetched::New(artifact)) => artifact,
         Ok(super::Fetched::Same) => {
-            return renderings::note_same(store, &key, now())
-                .await
-                .map_err(said);
+            return pins::note_same(store, &key, now()).await.map_err(said);
         }
         // It is kept with the source: every hub sees it, and when it was.
         Err(error) => {
             let why = error.to_string();
-            let noted = renderings::note_failure(store, &key, &why, now()).await;
+            let noted = pins::note_failure(store, &key, &why, now()).await;
             return noted.map_err(said);
         }
     };
@@ -68,7 +67,7 @@ async fn fetch(
             .map_err(|_| format!("{:?} is no digest", artifact.digest))?,
     };
     let mut tx = store.begin().await.map_err(said)?;
-    renderings::pin(&mut tx, &key, &pinned, &stored(&artifact), now())
+    pins::write(&mut tx, &key, &pinned, &stored(&artifact), now())
         .await
         .map_err(said)?;
     tx.commit().await.map_err(said)?;
@@ -92,7 +91,7 @@ async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Resul
         .unwrap_or_default()
         .parse()
         .map_err(|_| format!("{:?} is no digest", recipe.artifact))?;
-    let files = renderings::artifact(&own.store, artifact)
+    let files = pins::artifact(&own.store, artifact)
         .await
         .map_err(said)?
         .ok_or_else(|| format!("the files of artifact {artifact} are not kept"))?;

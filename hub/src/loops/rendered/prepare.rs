@@ -13,7 +13,8 @@ use bellwether_hub_core::{
 use bellwether_sources::Source as FetchedFrom;
 use bellwether_store::{
     Digest,
-    renderings::{self, ReleaseRecipe, Rendered, RenderingKey, SourcePin},
+    pins::{self, SourcePin},
+    renderings::{self, ReleaseRecipe, Rendered, RenderingKey},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -23,6 +24,7 @@ use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Sources}
 use crate::{
     loops::{LoopError, application::Look, facts::Wanted},
     rendering::{Job, Renderings, is_content, source_of},
+    telemetry::chain,
 };
 
 /// How long a source that could not be fetched is left alone.
@@ -76,7 +78,8 @@ pub async fn prepare(
             return Ok(sources);
         }
     };
-    let classes = match classes(look, renderings, clusters).await {
+    let first = &rendered[0].name;
+    let classes = match classes(look, renderings, clusters, first).await {
         Ok(classes) => classes,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
@@ -98,7 +101,7 @@ async fn pinned<'a>(
     components: &[&'a Component],
     sources: &mut Sources,
 ) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
-    let pins = renderings::pins(look.store, look.application).await?;
+    let pins = pins::list(look.store, look.application).await?;
     let mut found = Vec::new();
     for component in components {
         let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
@@ -171,17 +174,19 @@ fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) ->
 }
 
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
+/// `first` is the component that fails where nothing can be rendered.
 async fn classes(
     look: Look<'_>,
     renderings: &Renderings,
     clusters: &[(Uuid, String)],
+    first: &str,
 ) -> Result<BTreeMap<Digest, Class>, Held> {
     let version = renderings
         .renderer_version()
         .await
         .map_err(|error| Held::Failed {
-            component: String::new(),
-            message: crate::telemetry::chain(&error),
+            component: first.to_owned(),
+            message: chain(&error),
         })?;
     let mut classes: BTreeMap<Digest, Class> = BTreeMap::new();
     let mut digests = FactsDigests::new(version);
