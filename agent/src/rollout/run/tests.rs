@@ -75,16 +75,12 @@ async fn what_another_process_saved_is_taken_up() {
 
     let saved = state(Stage::Pinning).to_value();
     *server.lock().expect("no test panics here") = track(2, Some(&saved));
-    run.refresh(&bundle, None, None, now)
-        .await
-        .expect("a track");
+    run.refresh(&bundle, None, None).await.expect("a track");
     assert_eq!(run.state.stage, Stage::Pinning, "what is saved is what is");
 
     // Somebody who writes anything else of the track changes nothing of the run.
     run.state = state(Stage::Pausing);
     *server.lock().expect("no test panics here") = track(3, Some(&saved));
-    run.refresh(&bundle, None, None, now)
-        .await
-        .expect("a track");
+    run.refresh(&bundle, None, None).await.expect("a track");
     assert_eq!(run.state.stage, Stage::Pausing);
 }
