@@ -20,12 +20,18 @@ mod deletion;
 mod failures;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/metrics_address.rs"]
+mod metrics_address;
+#[path = "fleet/not_found.rs"]
+mod not_found;
 #[path = "fleet/outages.rs"]
 mod outages;
 #[path = "fleet/ownership.rs"]
 mod ownership;
 #[path = "fleet/promotion.rs"]
 mod promotion;
+#[path = "fleet/quickstart.rs"]
+mod quickstart;
 #[path = "fleet/rollback.rs"]
 mod rollback;
 #[path = "fleet/scene.rs"]
@@ -65,6 +71,9 @@ fn main() -> ExitCode {
     let alone = [
         adopted::UNDER_TRAFFIC,
         canary::UNDER_TRAFFIC,
+        quickstart::UNDER_TRAFFIC,
+        not_found::UNDER_TRAFFIC,
+        metrics_address::ALONE,
         rollback::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,

@@ -25,7 +25,7 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::emptying::Emptying;
+use super::{emptying::Emptying, metrics_places::MetricsPlaces};
 
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ pub(super) struct World {
 #[derive(Clone, Debug, Default)]
 struct Clusters {
     /// By name.
-    list: Vec<ClusterFacts>,
+    list: Arc<[ClusterFacts]>,
     places: HashMap<Uuid, usize>,
 }
 
@@ -63,7 +63,10 @@ impl Clusters {
             .enumerate()
             .map(|(place, cluster)| (cluster.id, place))
             .collect();
-        Self { list, places }
+        Self {
+            list: list.into(),
+            places,
+        }
     }
 }
 
@@ -226,6 +229,14 @@ impl World {
     pub fn cluster(&self, id: Uuid) -> Option<&ClusterFacts> {
         let place = self.clusters.places.get(&id)?;
         self.clusters.list.get(*place)
+    }
+
+    /// Where the metrics of every cluster are read.
+    pub fn metrics_places(&self) -> MetricsPlaces {
+        MetricsPlaces {
+            clusters: Arc::clone(&self.clusters.list),
+            fleets: Arc::clone(&self.fleets),
+        }
     }
 
     pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
