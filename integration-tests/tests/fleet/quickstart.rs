@@ -80,7 +80,7 @@ fn whole_life(scene: &Scene) -> Result<()> {
     let last = shop(scene, &double, "/third").version("v4");
     let looks = promoted(scene, &last, &before)?;
     let ended_ms = now_ms();
-    let after = pods(scene, "v4")?;
+    let after = alone(scene, "v4", last.replicas)?;
     without_rollout(scene, &last, &after)?;
     let seconds = traffic.stop()?;
     shares(&looks, &seconds)?;
@@ -100,6 +100,16 @@ fn pods(scene: &Scene, version: &str) -> Result<Vec<BTreeSet<String>>> {
     (0..CLUSTERS.len())
         .map(|index| scene.member(index)?.pod_uids(&scene.name, &image))
         .collect()
+}
+
+/// Waits until the workload's pods are all that run `version`: those of a canary end a little later.
+fn alone(scene: &Scene, version: &str, replicas: u32) -> Result<Vec<BTreeSet<String>>> {
+    let what = "the canary's pods to end";
+    until(Duration::from_secs(60), what, || {
+        let pods = pods(scene, version)?;
+        let alone = pods.iter().all(|one| one.len() == replicas as usize);
+        Ok(alone.then_some(pods))
+    })
 }
 
 fn installed(scene: &Scene, shop: &Shop) -> Result<()> {
