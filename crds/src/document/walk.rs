@@ -32,6 +32,7 @@ const LATER: &[&str] = &[
     "hooks",
     "ignore",
     "kustomize",
+    "notify",
     "oci",
     "overrides",
     "placement",
