@@ -254,9 +254,20 @@ mod tests {
     use hyper_util::server::conn::auto;
     use serde_json::json;
 
-    use super::*;
+    use super::{Arc, Duration, Load, LoadGenerator, LoadTarget, TokioExecutor, TokioIo};
 
-    type Seen = Arc<Mutex<Vec<(http::Version, String, String, Option<String>)>>>;
+    /// What was requested.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Request {
+        version: http::Version,
+        method: String,
+        path: String,
+        /// As HTTP/2 names it.
+        host: Option<String>,
+        header: Option<String>,
+    }
+
+    type Seen = Arc<Mutex<Vec<Request>>>;
 
     /// A server of both protocols that notes what was requested.
     async fn server() -> (String, Seen) {
@@ -269,19 +280,19 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let notes = Arc::clone(&notes);
-                let service = service_fn(move |request: Request<Incoming>| {
+                let service = service_fn(move |request: http::Request<Incoming>| {
                     let path = request.uri().path().to_owned();
                     let header = request
                         .headers()
                         .get("x-load")
                         .map(|value| value.to_str().expect("a text").to_owned());
-                    let method = request.method().to_string();
-                    notes.lock().expect("no test panics here").push((
-                        request.version(),
-                        method,
+                    notes.lock().expect("no test panics here").push(Request {
+                        version: request.version(),
+                        method: request.method().to_string(),
                         path,
+                        host: request.uri().host().map(str::to_owned),
                         header,
-                    ));
+                    });
                     async { Ok::<_, Infallible>(http::Response::new("hello".to_owned())) }
                 });
                 tokio::spawn(async move {
@@ -321,9 +332,60 @@ mod tests {
         until_answered(&generator, 5).await;
         assert_eq!(generator.counted().1, 0);
         let first = seen.lock().expect("no test panics here")[0].clone();
-        let version = http::Version::HTTP_11;
-        let expected = (version, "HEAD".into(), "/cart".into(), Some("yes".into()));
+        let expected = Request {
+            version: http::Version::HTTP_11,
+            method: "HEAD".into(),
+            path: "/cart".into(),
+            host: None,
+            header: Some("yes".into()),
+        };
         assert_eq!(first, expected);
+    }
+
+    /// Over one connection, on which HTTP/2 is spoken from the first byte on.
+    #[tokio::test]
+    async fn requests_go_over_http2_where_that_is_asked_for() {
+        let (address, seen) = server().await;
+        let load = load(json!({
+            "rate": 200, "concurrency": 1, "protocol": "HTTP2",
+            "headers": {"x-load": "yes", "Host": "shop.example"},
+        }));
+        let generator = LoadGenerator::start(load, target(&address));
+        until_answered(&generator, 20).await;
+        assert_eq!(generator.counted().1, 0);
+        let seen = seen.lock().expect("no test panics here").clone();
+        let expected = Request {
+            version: http::Version::HTTP_2,
+            method: "GET".into(),
+            path: "/cart".into(),
+            host: Some("shop.example".into()),
+            header: Some("yes".into()),
+        };
+        assert!(seen.iter().all(|one| *one == expected), "{seen:?}");
+    }
+
+    /// A server that speaks HTTP/1.1 alone is no server of HTTP/2: nothing is answered.
+    #[tokio::test]
+    async fn http2_to_a_server_without_it_fails() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = service_fn(|_: http::Request<Incoming>| async {
+                    Ok::<_, Infallible>(http::Response::new("hello".to_owned()))
+                });
+                let server = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        let load = load(json!({"rate": 50, "protocol": "HTTP2"}));
+        let generator = LoadGenerator::start(load, target(&address));
+        while generator.counted().1 < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(generator.counted().0, 0);
     }
 
     #[tokio::test]
