@@ -20,6 +20,8 @@ mod deletion;
 mod failures;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/live_state.rs"]
+mod live_state;
 #[path = "fleet/metrics_address.rs"]
 mod metrics_address;
 #[path = "fleet/not_found.rs"]
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         sync::CASES,
         ownership::CASES,
         rollback::CASES,
+        live_state::CASES,
         hooks::CASES,
         configuration::CASES,
         autoscaling::CASES,

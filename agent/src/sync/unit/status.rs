@@ -62,7 +62,7 @@ impl Unit {
                 .collect(),
             executed: self.executed(),
             orphans: self.orphans(unit),
-            warnings: self.all_warnings(),
+            warnings: self.all_warnings(unit),
         }
     }
 
@@ -108,7 +108,7 @@ impl Unit {
         self.surplus.iter().cloned().collect()
     }
 
-    fn all_warnings(&self) -> Vec<String> {
+    fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
         let drift = self
             .drifted
             .iter()
@@ -119,7 +119,11 @@ impl Unit {
             format!("deleted, and still there because something holds it: {some}")
         });
         let told = self.warnings.iter().cloned();
-        told.chain(drift).chain(leaving).collect()
+        let brought_back = self.brought_back(unit);
+        told.chain(drift)
+            .chain(brought_back)
+            .chain(leaving)
+            .collect()
     }
 
     pub(super) fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
