@@ -36,7 +36,7 @@ pub fn live_state(written: &Value, live: &Value, sized_by_others: bool) -> Optio
         if matches!(key.as_str(), "apiVersion" | "kind" | "status") {
             continue;
         }
-        let own = owned.get(&format!("f:{key}"));
+        let own = owned.get(format!("f:{key}"));
         let is = live.get(key).unwrap_or(&Value::Null);
         if key == "metadata" {
             for part in ["labels", "annotations"] {

@@ -53,22 +53,7 @@ impl Unit {
             .buffered(LOOKED_AT_ONCE)
             .try_collect()
             .await?;
-        let mut changed = Vec::new();
-        let mut fields = BTreeSet::new();
-        for ((written, held), state) in objects(&written).zip(objects(&held)).zip(looked) {
-            let was_brought_back = held != written;
-            if was_brought_back {
-                fields.extend(known.into_iter().flat_map(|known| known.fields.clone()));
-            }
-            if let Some(state) = state {
-                let at = reference(written).map(|object| object.to_string());
-                let at = at.unwrap_or_default();
-                fields.extend(state.fields.iter().map(|field| format!("{at} {field}")));
-                changed.push(state.object);
-            } else if was_brought_back {
-                changed.push(held.clone());
-            }
-        }
+        let (changed, fields) = differing(&written, &held, looked, known);
         let kept = match kept(applied, &written, &changed, fields) {
             Ok(kept) => kept,
             Err(error) => {
@@ -185,6 +170,33 @@ fn objects(bundle: &Bundle) -> impl Iterator<Item = &Value> {
         .components
         .iter()
         .flat_map(|component| &component.objects)
+}
+
+/// The objects that are not as `written`, because others changed them now or because of what is
+/// `known` of before, which `held` has; and their fields.
+fn differing(
+    written: &Bundle,
+    held: &Bundle,
+    looked: Vec<Option<LiveState>>,
+    known: Option<&KeptLiveState>,
+) -> (Vec<Value>, BTreeSet<String>) {
+    let mut changed = Vec::new();
+    let mut fields = BTreeSet::new();
+    for ((written, held), state) in objects(written).zip(objects(held)).zip(looked) {
+        let was_brought_back = held != written;
+        if was_brought_back {
+            fields.extend(known.into_iter().flat_map(|known| known.fields.clone()));
+        }
+        if let Some(state) = state {
+            let at = reference(written).map(|object| object.to_string());
+            let at = at.unwrap_or_default();
+            fields.extend(state.fields.iter().map(|field| format!("{at} {field}")));
+            changed.push(state.object);
+        } else if was_brought_back {
+            changed.push(held.clone());
+        }
+    }
+    (changed, fields)
 }
 
 /// What is to be kept, and its content; `None` = there is nothing.
