@@ -190,11 +190,13 @@ impl Check<'_, '_> {
                 &path.key("name"),
                 "write the image without its tag and digest",
             );
-        } else if self.all_known && !self.concerned.iter().any(|manifest| {
-            images_of(manifest.object)
-                .iter()
-                .any(|written| name_of(written) == image.name)
-        }) {
+        } else if self.all_known
+            && !self.concerned.iter().any(|manifest| {
+                images_of(manifest.object)
+                    .iter()
+                    .any(|written| name_of(written) == image.name)
+            })
+        {
             let written: Vec<&str> = self
                 .concerned
                 .iter()

@@ -197,7 +197,8 @@ spec:
         "{refused:?}"
     );
     assert!(
-        error.contains("spec.traffic") && error.contains("istio.destinationRule: no DestinationRule is copied"),
+        error.contains("spec.traffic")
+            && error.contains("istio.destinationRule: no DestinationRule is copied"),
         "{error}"
     );
     // Nor may the fleet begin to give it later.
