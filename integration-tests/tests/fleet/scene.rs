@@ -198,11 +198,21 @@ impl Scene {
             // The comparison is of what is written down; no pods are needed for it.
             copy["spec"]["replicas"] = 0.into();
         }
-        member.create(&copy)?;
-        let fresh = member
-            .get(api_version(kind), kind, &fresh_namespace, name)?
-            .context("it was just created")?;
-        member.delete(api_version(kind), kind, &fresh_namespace, name)?;
+        let routes = matches!(
+            kind,
+            "HTTPRoute" | "Ingress" | "HTTPProxy" | "IngressRoute" | "IngressRouteTCP"
+        );
+        let fresh = if routes {
+            // A second route of the host, to a Service that is not there, would take its requests.
+            member.apply_dry(&copy)?
+        } else {
+            member.create(&copy)?;
+            let fresh = member
+                .get(api_version(kind), kind, &fresh_namespace, name)?
+                .context("it was just created")?;
+            member.delete(api_version(kind), kind, &fresh_namespace, name)?;
+            fresh
+        };
         let (mut fresh, live_plain) = (plain(&fresh), plain(live));
         if runs_pods {
             fresh["spec"]["replicas"] = written["spec"]["replicas"].clone();
