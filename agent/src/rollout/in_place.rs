@@ -8,6 +8,7 @@ use bellwether_api::{reference::ObjectRef, workload_adapter::WorkloadAdapter};
 use serde_json::Value;
 
 use super::{
+    reading::Reading,
     scene::{Live, Scene},
     views,
 };
@@ -149,23 +150,17 @@ impl Scene {
     ///
     /// # Errors
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
-    pub(super) async fn look_in_place(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
-        let namespace = Some(self.namespace.as_str());
-        let space = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: None,
-            name: self.namespace.clone(),
-        };
-        let (workload, space, hpas, scaled_objects) = tokio::try_join!(
+    pub(super) async fn look_in_place(&self, reading: &Reading<'_>) -> Result<Live, ClusterError> {
+        let cluster = reading.cluster;
+        let (workload, space, autoscalers) = tokio::try_join!(
             cluster.get(&self.workload),
-            cluster.get(&space),
-            cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
-            cluster.list("keda.sh/v1alpha1", "ScaledObject", namespace, None),
+            reading.namespace(&self.namespace),
+            self.autoscalers(reading),
         )?;
         let pods = match &workload {
             Some(workload) => {
                 let selector = pod_selector(workload);
+                let namespace = Some(self.namespace.as_str());
                 cluster
                     .list("v1", "Pod", namespace, selector.as_deref())
                     .await?
@@ -176,7 +171,7 @@ impl Scene {
             workload,
             namespace: space,
             own_pods: pods,
-            autoscalers: hpas.into_iter().chain(scaled_objects).collect(),
+            autoscalers,
             ..Live::default()
         })
     }
