@@ -245,7 +245,7 @@ impl Unit {
                 digest,
                 previous,
                 abort,
-            } => self.drive(&unit, &digest, &previous, abort).await,
+            } => Box::pin(self.drive(&unit, &digest, &previous, abort)).await,
         }
     }
 

@@ -95,7 +95,8 @@ impl Run {
             Stage::Initializing | Stage::Pausing | Stage::Pinning
         );
         let pinned = &self.state.pinned;
-        self.scene.look(reading, Known { pinned, begins }).await
+        // On the heap: it reads many things at once.
+        Box::pin(self.scene.look(reading, Known { pinned, begins })).await
     }
 
     fn collect(&mut self) {

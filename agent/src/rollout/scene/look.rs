@@ -103,14 +103,20 @@ impl Scene {
         }
         let cluster = reading.cluster;
         let namespace = Some(self.namespace.as_str());
-        let pods_of_run = format!("{RUN_LABEL}={}", self.label);
+        // Runs of one release have the label in common.
+        let own_pods = [
+            Some(format!("{RUN_LABEL}={}", self.label)),
+            self.pod_labels.clone(),
+        ];
+        let own_pods: Vec<String> = own_pods.into_iter().flatten().collect();
+        let own_pods = own_pods.join(",");
         // Before the workload: a ReplicaSet that is newer than the template beside it would look like
         // one of another version.
         let (replica_sets, services, slices, canary_pods) = tokio::try_join!(
             cluster.list(APPS, "ReplicaSet", namespace, self.pod_labels.as_deref()),
             reading.list("v1", "Service", &self.namespace),
             self.slices(cluster),
-            cluster.list("v1", "Pod", namespace, Some(&pods_of_run)),
+            cluster.list("v1", "Pod", namespace, Some(&own_pods)),
         )?;
         let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
         let own_routes = try_join_all(self.own_routes.iter().map(|own| get_own(cluster, own)));

@@ -51,13 +51,13 @@ impl Unit {
         for _ in 0..MAX_DECISIONS {
             self.note_changes().await?;
             self.command_runs(&versions, abort).await?;
-            let held = self.hold_runs(&versions, of.clone()).await?;
+            let held = Box::pin(self.hold_runs(&versions, of.clone())).await?;
             // One object that is refused must not keep the run from its deadline, an abort, or from
             // taking the weight away: the decision is made on what is live, then the refusal told.
-            let moved = self.decide_runs(&versions).await?;
+            let moved = Box::pin(self.decide_runs(&versions)).await?;
             self.take_over_events().await?;
             if self.runs.values().all(Run::is_over) {
-                return self.end_runs(digest, &versions).await;
+                return Box::pin(self.end_runs(digest, &versions)).await;
             }
             held?;
             if !moved {

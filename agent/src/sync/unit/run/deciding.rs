@@ -70,7 +70,7 @@ impl Round<'_> {
         let counted = run.count(&self.seen(&NOTHING, held_by), now).await?;
         let tick = match counted {
             Some(tick) => tick,
-            None => self.decide_on_live(run, held_by).await?,
+            None => Box::pin(self.decide_on_live(run, held_by)).await?,
         };
         hand_on_checks(self.shell, self.key, run);
         Ok(tick)
@@ -86,7 +86,8 @@ impl Round<'_> {
         let live = run.look(&self.reading).await?;
         let edited = self.edited(run, &live).await?;
         let now = self.shell.clock.now();
-        let mut tick = run.decide(&live, self.seen(&edited, held_by), now).await?;
+        let seen = self.seen(&edited, held_by);
+        let mut tick = Box::pin(run.decide(&live, seen, now)).await?;
         run.clear_the_way(cluster, &live).await?;
         if !run.holds_edit() && !edited.is_empty() {
             self.write_back(run, &live, &edited).await?;
