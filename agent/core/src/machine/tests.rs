@@ -15,6 +15,7 @@ mod paths;
 mod promises;
 mod refusals;
 mod resume;
+mod rhythm;
 mod rules;
 mod scaling;
 mod sharing;

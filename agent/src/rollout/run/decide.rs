@@ -104,7 +104,7 @@ impl Run {
         self.calls.collect();
     }
 
-    /// Has what a decision asks for measured, saves it, and does what follows.
+    /// Saves a decision, and has what follows done.
     async fn take(
         &mut self,
         mut decision: Decision,
@@ -112,8 +112,6 @@ impl Run {
         seen: &Seen<'_>,
         now: Timestamp,
     ) -> Result<Tick, RunError> {
-        self.aim(look, seen);
-        self.measure(&decision, look, seen);
         decision.summary.name.clone_from(&self.rollout.name);
         let before = self.bearing();
         let changed = decision.next != self.state
@@ -133,6 +131,8 @@ impl Run {
                 seen.poke.wrote(self.track_ref(), version);
             }
         }
+        self.aim(look, seen);
+        self.measure(&decision, look, seen);
         self.follow(&decision, seen);
         self.load(&decision, look.canary_address.as_deref(), now);
         for happening in &decision.events {

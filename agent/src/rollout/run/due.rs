@@ -48,6 +48,11 @@ impl Run {
         self.last_look = None;
     }
 
+    /// Has the next decision made on what is live.
+    pub fn forget_look(&mut self) {
+        self.last_look = None;
+    }
+
     /// When to decide again although nothing was observed.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {

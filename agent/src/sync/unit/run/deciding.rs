@@ -56,6 +56,10 @@ impl Unit {
                 moved |= round.decide(run, held_by).await? == Tick::Moved;
             }
         }
+        if !laid.held {
+            // It is listened to what was held: no watch may tell of what was refused.
+            self.runs.values_mut().for_each(Run::forget_look);
+        }
         if !moved {
             self.laid = Some(laid);
         }

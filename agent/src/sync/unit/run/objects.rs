@@ -27,7 +27,7 @@ pub(in crate::sync::unit) struct Laid {
     /// Those that the cluster has as they are wanted.
     pub(super) applied: BTreeSet<ObjectRef>,
     /// Nothing of it was refused.
-    held: bool,
+    pub(super) held: bool,
     /// Whatever a Service may select besides is listened to.
     neighbours: bool,
 }
