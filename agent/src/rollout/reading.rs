@@ -21,9 +21,14 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 pub struct Reading<'a> {
     /// The member cluster.
     pub cluster: &'a Cluster,
-    lists: Mutex<BTreeMap<(String, String), Shared<Arc<Vec<Value>>>>>,
-    spaces: Mutex<BTreeMap<String, Shared<Option<Value>>>>,
+    /// By kind and namespace.
+    lists: Known<(String, String), Arc<Vec<Value>>>,
+    /// By name.
+    spaces: Known<String, Option<Value>>,
 }
+
+/// What was read, by what it was asked by.
+type Known<K, T> = Mutex<BTreeMap<K, Shared<T>>>;
 
 struct Shared<T> {
     read_at: Instant,
@@ -84,18 +89,13 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn shared<K: Ord, T: Clone>(kept: &Mutex<BTreeMap<K, Shared<T>>>, key: &K) -> Option<T> {
+fn shared<K: Ord, T: Clone>(kept: &Known<K, T>, key: &K) -> Option<T> {
     let kept = lock(kept);
     let known = kept.get(key)?;
     (known.read_at.elapsed() < SHARED_FOR).then(|| known.found.clone())
 }
 
-fn share<K: Ord, T: Clone>(
-    kept: &Mutex<BTreeMap<K, Shared<T>>>,
-    key: K,
-    read_at: Instant,
-    found: &T,
-) {
+fn share<K: Ord, T: Clone>(kept: &Known<K, T>, key: K, read_at: Instant, found: &T) {
     let found = found.clone();
     lock(kept).insert(key, Shared { read_at, found });
 }

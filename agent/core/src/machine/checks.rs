@@ -117,7 +117,7 @@ pub(super) fn check(
 fn planned(turn: &Turn<'_>, since: Timestamp, due: Timestamp) -> Option<PlannedCheck> {
     let measures = !turn.grant.plan.analysis.metrics.is_empty();
     let alone = measures && !hooking::configured(turn, HookKind::Rollout);
-    alone.then(|| PlannedCheck {
+    alone.then_some(PlannedCheck {
         request: SampleRequest {
             check: turn.state.check,
             in_force_since: since,
