@@ -3,8 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 LAB := integration-tests/lab/lab.sh
+# Where the program that renders is built; `make install` puts the one of its profile elsewhere.
+RENDERER ?= target/debug/bellwether-renderer
 
-.PHONY: help demo demo-down test test-unit test-fleet soak bench build install root deps fmt lint generate
+.PHONY: help demo demo-down test test-unit test-fleet contour soak bench build renderer install root deps fmt lint generate
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,13 +35,24 @@ build: deps
 	@$(LAB) build
 	@echo "== building Bellwether"
 	@cargo build --workspace --all-targets --locked
+	@$(MAKE) --no-print-directory renderer
 
-test: root build test-unit test-fleet ## Every test, on real clusters and a real Postgres
+# Cargo does not build Go: the program that the hub renders with is made here, beside the hub.
+renderer: ## Build bellwether-renderer (Go) beside the hub in target/
+	@mkdir -p $(dir $(RENDERER))
+	@cd hub/renderer && GOTOOLCHAIN=local CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w' -o "$(abspath $(RENDERER))" .
+
+# A data plane that only the tests need.
+contour: deps
+	@$(LAB) build --contour
+
+test: root build contour test-unit test-fleet ## Every test, on real clusters and a real Postgres
 
 test-unit:
 	@echo "== tests without clusters"
 	@cargo test --workspace --locked --no-fail-fast -- --quiet
 	@cd integration-tests/lab && GOTOOLCHAIN=local go test ./...
+	@cd hub/renderer && GOTOOLCHAIN=local go test ./...
 
 test-fleet: root
 	@echo "== tests on real clusters"
@@ -50,13 +63,14 @@ PREFIX ?= /usr/local
 PROFILE ?= release
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-install: ## Install bellwether, bellwether-hub and kubectl-bellwether into PREFIX/bin (/usr/local/bin)
+install: ## Install bellwether, bellwether-hub, its renderer and kubectl-bellwether into PREFIX/bin (/usr/local/bin)
 	@cargo build --profile $(PROFILE) --locked -p bellwether -p bellwether-hub
+	@$(MAKE) --no-print-directory renderer RENDERER=$(BUILT)/bellwether-renderer
 	@mkdir -p "$(DESTDIR)$(PREFIX)/bin" && test -w "$(DESTDIR)$(PREFIX)/bin" || \
 	 { echo "cannot write to $(DESTDIR)$(PREFIX)/bin; run as root, or choose another place: make install PREFIX=\$$HOME/.local" >&2; exit 1; }
-	@install -m 0755 $(BUILT)/bellwether $(BUILT)/bellwether-hub "$(DESTDIR)$(PREFIX)/bin/"
+	@install -m 0755 $(BUILT)/bellwether $(BUILT)/bellwether-hub $(BUILT)/bellwether-renderer "$(DESTDIR)$(PREFIX)/bin/"
 	@ln -sf bellwether "$(DESTDIR)$(PREFIX)/bin/kubectl-bellwether"
-	@echo "installed bellwether, bellwether-hub and kubectl-bellwether (a kubectl plugin) in $(DESTDIR)$(PREFIX)/bin"
+	@echo "installed bellwether, bellwether-hub, bellwether-renderer and kubectl-bellwether (a kubectl plugin) in $(DESTDIR)$(PREFIX)/bin"
 
 # SEEDS=400 plays fewer; BELLWETHER_SIM_SEED=7 plays one alone.
 SEEDS ?= 20000

@@ -3,9 +3,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use bellwether_agent_core::provider::SETTLE;
+use bellwether_agent_core::{admission::FailurePolicy, provider::SETTLE};
 use bellwether_api::duration::Dur;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::webhook;
 
 /// The agent of one member cluster.
 #[derive(Debug, Parser)]
@@ -106,14 +108,49 @@ pub struct Config {
     /// programmed.
     #[arg(long, global = true, env = "BELLWETHER_ROUTE_SETTLE_MS")]
     pub route_settle_ms: Option<u64>,
+    /// Where the admission webhook for workloads of others is served; absent = it is not.
+    #[arg(long, global = true, env = "BELLWETHER_WEBHOOK_LISTEN")]
+    pub webhook_listen: Option<SocketAddr>,
+    /// What becomes of an update of such a workload while the agent does not answer.
+    #[arg(
+        long,
+        global = true,
+        env = "BELLWETHER_WEBHOOK_FAILURE_POLICY",
+        value_enum,
+        ignore_case = true,
+        default_value = "ignore"
+    )]
+    pub webhook_failure_policy: WebhookFailure,
 }
 
 impl Config {
+    /// What the admission webhook is told.
+    #[must_use]
+    pub fn webhook(&self) -> webhook::Settings {
+        webhook::Settings {
+            listen: self.webhook_listen,
+            namespace: self.namespace.clone(),
+            failure_policy: match self.webhook_failure_policy {
+                WebhookFailure::Ignore => FailurePolicy::Ignore,
+                WebhookFailure::Fail => FailurePolicy::Fail,
+            },
+        }
+    }
+
     /// How long a data plane may need after its controller said that a route is programmed.
     #[must_use]
     pub fn route_settle(&self) -> Dur {
         self.route_settle_ms.map_or(SETTLE, Dur::from_millis)
     }
+}
+
+/// What becomes of an update that the API server cannot ask about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WebhookFailure {
+    /// It is let through, and held a moment later.
+    Ignore,
+    /// It is refused.
+    Fail,
 }
 
 /// How log lines look.

@@ -97,6 +97,8 @@ struct Inner {
     blobs: BlobStore,
     records: RwLock<Records>,
     commands: RwLock<BTreeMap<NamespacedName, Command>>,
+    /// What an agent before this one could not read, until something was committed by this one.
+    unread: RwLock<plan::Unread>,
     writing: Mutex<()>,
     changed: watch::Sender<u64>,
 }
@@ -118,11 +120,13 @@ impl Desired {
                 blobs,
                 records: RwLock::new(records),
                 commands: RwLock::default(),
+                unread: RwLock::default(),
                 writing: Mutex::default(),
                 changed: watch::Sender::new(0),
             }),
         };
         desired.load_commands().await;
+        desired.note_unread();
         desired.collect_blobs().await;
         Ok(desired)
     }
@@ -150,6 +154,25 @@ impl Desired {
         self.read().held()
     }
 
+    /// What the agent tells the hub at first that it holds: less than that where an agent before this one
+    /// refused what this one may be able to read.
+    #[must_use]
+    pub fn held_at_first(&self) -> Held {
+        let generation = plan::resume_from(&self.read(), &self.unread());
+        Held {
+            generation,
+            ..self.held()
+        }
+    }
+
+    fn note_unread(&self) {
+        let holds = |digest: &str| {
+            shard::digest_bytes(digest).is_some_and(|bytes| self.inner.blobs.holds(&bytes))
+        };
+        let unread = plan::unread(&self.read(), holds);
+        *self.unread() = unread;
+    }
+
     /// Takes note of a session's epoch; it becomes durable with the next commit.
     ///
     /// # Errors
@@ -170,9 +193,10 @@ impl Desired {
     #[must_use]
     pub fn missing(&self, changes: &[Change]) -> Vec<[u8; 32]> {
         let records = self.read();
+        let unread = self.unread();
         let wanted: BTreeSet<[u8; 32]> = changes
             .iter()
-            .filter(|change| !plan::is_known(&records, change))
+            .filter(|change| !plan::is_known(&records, change, &unread))
             .filter_map(|change| change.digest)
             .filter(|digest| !self.inner.blobs.holds(digest))
             .collect();
@@ -188,7 +212,7 @@ impl Desired {
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let writing = self.inner.writing.lock().await;
         let contents = self.read_contents(&commit).await?;
-        let mut planned = plan::plan(&self.read(), &commit, &contents)?;
+        let mut planned = plan::plan(&self.read(), &commit, &contents, &self.unread())?;
         for blob in &commit.blobs {
             if planned.stores.contains(&blob.digest) {
                 self.inner
@@ -210,6 +234,8 @@ impl Desired {
             }
         }
         self.take_commands(planned.commands);
+        // It was sent again, whatever became of it.
+        self.unread().clear();
         let held = self.held();
         // Under the lock: what somebody stores and has not named yet must not be collected.
         self.collect_blobs().await;
@@ -273,6 +299,12 @@ impl Desired {
     #[must_use]
     pub fn units(&self) -> BTreeMap<String, SyncUnit> {
         self.read().units()
+    }
+
+    /// The units whose keys begin so, sorted by key, tombstones and orphans included.
+    #[must_use]
+    pub fn units_under(&self, prefix: &str) -> Vec<SyncUnit> {
+        self.read().units_under(prefix)
     }
 
     /// The hub's commands for an application's run; absent = there are none.
@@ -403,6 +435,13 @@ impl Desired {
     fn write(&self) -> RwLockWriteGuard<'_, Records> {
         self.inner
             .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unread(&self) -> RwLockWriteGuard<'_, plan::Unread> {
+        self.inner
+            .unread
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 //! Data flow: [`link`] keeps the stream to the hub and commits desired state durably through
 //! [`desired`] → [`sync`] applies objects and corrects drift → [`rollout`] runs the step machine of
 //! `bellwether-agent-core` → [`report`] holds the latest status of every unit until the hub has it.
+//! Beside them [`webhook`] holds workloads of others as they are written.
 
 pub mod clock;
 pub mod config;
@@ -17,3 +18,4 @@ pub mod report;
 pub mod rollout;
 pub mod sync;
 pub mod telemetry;
+pub mod webhook;

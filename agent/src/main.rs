@@ -12,7 +12,7 @@ use bellwether_agent::{
     metrics::{KubeSecrets, Meter},
     offline,
     report::Reports,
-    rollout, sync, telemetry,
+    rollout, sync, telemetry, webhook,
 };
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +85,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         config.route_settle(),
     );
     let syncing = tokio::spawn(sync::run(Arc::clone(&shell), shutdown.clone()));
+    let admitting = tokio::spawn(webhook::run(
+        client.clone(),
+        Arc::clone(&shell),
+        config.webhook(),
+        shutdown.clone(),
+    ));
     readiness.set(true);
     let code = match cli.command {
         Some(Command::Offline(what)) => {
@@ -103,6 +109,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     syncing
         .await
         .context("failed to stop the work on applications")?;
+    admitting
+        .await
+        .context("failed to stop the admission webhook")?;
     health
         .await
         .context("failed to stop the health endpoints")?;

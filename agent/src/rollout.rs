@@ -6,6 +6,7 @@
 mod adopted;
 mod asking;
 mod begin;
+mod by_node;
 mod calls;
 mod canary;
 mod config;

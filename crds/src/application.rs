@@ -4,7 +4,16 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Dur, number::IntOrPercent, rollout::RolloutSpec, selector::Selector};
+use crate::{
+    analysis::{Range, TemplateRef},
+    duration::Dur,
+    metric_template::SecretKeyRef,
+    number::{IntOrPercent, Weight},
+    overrides::Override,
+    rollout::RolloutSpec,
+    selector::Selector,
+    source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
+};
 
 /// What runs on which clusters, and in which waves a new release reaches them.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +38,9 @@ pub struct ApplicationSpec {
     pub create_namespace: bool,
     /// The parts, each from one source.
     pub components: Vec<Component>,
+    /// What differs from cluster to cluster, applied in this order: later wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
     /// How the agent keeps the objects.
     #[serde(default)]
     pub sync: SyncPolicy,
@@ -79,9 +91,32 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "objects_schema")]
     pub manifests: Option<Vec<serde_json::Value>>,
+    /// A Helm chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<HelmSource>,
+    /// A folder of manifests in a Git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
+    /// A folder of manifests in an OCI artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciSource>,
+    /// A kustomization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<KustomizeSource>,
     /// How the component's workload changes; `application` and `component` are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
+}
+
+impl Component {
+    /// Returns what the hub renders the component from; absent = its objects are written inline.
+    #[must_use]
+    pub fn rendered_source(&self) -> Option<RenderedSource<'_>> {
+        let helm = self.helm.as_ref().map(RenderedSource::Helm);
+        helm.or_else(|| self.git.as_ref().map(RenderedSource::Git))
+            .or_else(|| self.oci.as_ref().map(RenderedSource::Oci))
+            .or_else(|| self.kustomize.as_ref().map(RenderedSource::Kustomize))
+    }
 }
 
 fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -95,6 +130,13 @@ fn objects_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncPolicy {
+    /// How often sources are looked at for something new; 5m unless set. `0s` = never: the source is
+    /// fetched when the component's source changes.
+    #[serde(
+        default = "default_interval",
+        skip_serializing_if = "is_default_interval"
+    )]
+    pub interval: Dur,
     /// Deletes objects that a release no longer has, adopted ones included, once the release has
     /// succeeded.
     #[serde(default = "default_true")]
@@ -108,9 +150,19 @@ pub struct SyncPolicy {
     pub adopt: AdoptPolicy,
 }
 
+fn default_interval() -> Dur {
+    Dur::from_secs(300)
+}
+
+// What was written before there were sources stays the same text, and the same release.
+fn is_default_interval(interval: &Dur) -> bool {
+    *interval == default_interval()
+}
+
 impl Default for SyncPolicy {
     fn default() -> Self {
         Self {
+            interval: default_interval(),
             prune: true,
             drift: DriftPolicy::default(),
             adopt: AdoptPolicy::default(),
@@ -148,13 +200,17 @@ pub enum AdoptPolicy {
 pub struct Wave {
     /// Unique within the application.
     pub name: String,
-    /// Clusters by label. The last wave may leave selector and clusters out: it then takes every
-    /// cluster of no earlier wave.
+    /// Clusters by label. The last wave may leave selector, clusters and percent out: it then takes
+    /// every cluster of no earlier wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
     /// Clusters by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<String>,
+    /// A share of the destination's clusters, rounded up, of those that no other wave takes by
+    /// selector or name and no earlier one by share. Which ones is the same for every release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<Weight>,
     /// How many clusters may be under way at once; 1 unless set. A share is rounded down, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<IntOrPercent>,
@@ -164,12 +220,25 @@ pub struct Wave {
     /// What an unreachable cluster means.
     #[serde(default)]
     pub unreachable: UnreachablePolicy,
+    /// The wave fails when no cluster of it finishes for this long while some are under way; absent =
+    /// clusters have their own deadlines. It stands still while a human has suspended the run, the wave
+    /// or a cluster, or is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Dur>,
     /// Gates that must hold before the first cluster starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Gate>,
     /// Gates that must hold after the last cluster succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Gate>,
+}
+
+impl Wave {
+    /// Tells whether the wave takes every cluster of no earlier wave.
+    #[must_use]
+    pub const fn takes_the_rest(&self) -> bool {
+        self.selector.is_none() && self.clusters.is_empty() && self.percent.is_none()
+    }
 }
 
 /// What an unreachable cluster means for its wave.
@@ -194,6 +263,92 @@ pub struct Gate {
     /// Every cluster of the wave stays healthy and fresh for this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Dur>,
+    /// The time lies in a window that comes again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowGate>,
+    /// The checks inside the clusters passed: after a wave in its own, before it in those of earlier
+    /// waves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<VerdictsGate>,
+    /// A query of a Prometheus that the hub reaches lies within limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricGate>,
+    /// An address that the hub reaches answers with 200, 201 or 202.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalGate>,
+}
+
+/// A query of a Prometheus that the hub reaches. It is asked every 10 seconds while the gate waits; no
+/// value, several values and no answer keep it shut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricGate {
+    /// Base URL of the Prometheus, as the hub reaches it; absent = the template's, then the fleet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// A MetricTemplate of type Prometheus, without secret; excludes `query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRef>,
+    /// The query. `{{ namespace }}` is the target namespace, `{{ target }}` the application,
+    /// `{{ interval }}` the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The limits, inclusive.
+    pub range: Range,
+    /// The window of `{{ interval }}`; 60s unless set.
+    #[serde(default = "default_window")]
+    pub window: Dur,
+}
+
+fn default_window() -> Dur {
+    Dur::from_secs(60)
+}
+
+/// An address that says whether a wave may go on. It is asked every 10 seconds while the gate waits;
+/// redirects are not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalGate {
+    /// The address, `http` or `https`.
+    pub url: String,
+    /// How long an answer may take; 10s unless set.
+    #[serde(default = "default_external_timeout")]
+    pub timeout: Dur,
+    /// Not supported by this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+fn default_external_timeout() -> Dur {
+    Dur::from_secs(10)
+}
+
+/// A window of time that comes again and again, such as working hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowGate {
+    /// When it opens: minute, hour, day of the month, month and day of the week, as cron writes it.
+    pub schedule: String,
+    /// The time zone of the schedule, such as `Europe/Berlin`; UTC unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// How long it stays open.
+    pub duration: Dur,
+}
+
+/// Clusters whose canaries proved the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerdictsGate {
+    /// The share of clusters in which every metric of every Rollout passed its last check; 100 unless
+    /// set. A cluster with no metrics, with unknown values, or that a human promoted past its checks
+    /// does not count.
+    #[serde(default = "default_quorum")]
+    pub percent: Weight,
+}
+
+fn default_quorum() -> Weight {
+    Weight::FULL
 }
 
 /// A human approves.

@@ -209,6 +209,14 @@ pub struct Batch {
     pub steps: Vec<BatchStep>,
 }
 
+impl Batch {
+    /// Tells whether any step says where requests go, so that a route is needed.
+    #[must_use]
+    pub fn splits(&self) -> bool {
+        self.steps.iter().any(BatchStep::splits)
+    }
+}
+
 /// One step of an update in place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -217,13 +225,13 @@ pub struct BatchStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Pods of the new version after this step, those of earlier steps among them; a share is rounded
-    /// up.
+    /// up. Absent = the share that `weight` is of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
-    /// The share of traffic; absent = the share of pods. Not supported yet.
+    /// The share of traffic. Absent = the share of pods, or none beside a `match`: what matches alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
-    /// Requests that go to the new version whatever the weight. Not supported yet.
+    /// Requests that go to the new version whatever the weight; any item suffices.
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
     /// How the step is left; Manual unless set.
@@ -232,6 +240,28 @@ pub struct BatchStep {
     /// How long `advance: After` stays on the step after its checks pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Dur>,
+}
+
+impl BatchStep {
+    /// Tells whether the step says where requests go; `false` = they go by pods.
+    #[must_use]
+    pub const fn splits(&self) -> bool {
+        self.weight.is_some() || !self.matches.is_empty()
+    }
+
+    /// Pods of the new version after this step; `None` = nothing says how many.
+    #[must_use]
+    pub fn pods(&self) -> Option<IntOrPercent> {
+        let share = self.weight.filter(|weight| *weight > Weight::ZERO);
+        let share = share.map(|weight| IntOrPercent::Percent(weight.percent().into()));
+        self.replicas.or(share)
+    }
+
+    /// Tells whether the step takes every pod, however many they are.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        matches!(self.pods(), Some(IntOrPercent::Percent(100..)))
+    }
 }
 
 /// How many pods each version gets.

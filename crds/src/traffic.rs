@@ -1,6 +1,8 @@
 //! Traffic providers: which objects of the user split requests between two versions.
 
 mod capability;
+mod copied;
+mod create;
 mod demand;
 mod provider;
 mod table;
@@ -9,10 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use capability::Capability;
+pub use copied::CopiedObject;
+pub use create::{Cors, HeaderChanges, HeaderEdits, HeaderValue, Retries, RouteCreation};
 pub use demand::{Demand, Lack};
 pub use provider::Provider;
 
-/// One traffic provider: exactly one key beside `namespace` and `rules`.
+/// One traffic provider: exactly one key beside `namespace`, `rules` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Traffic {
@@ -46,10 +50,10 @@ pub struct Traffic {
     /// An Ingress of Skipper, split by its weights annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipper: Option<IngressTraffic>,
-    /// An upstream of Gloo. Not supported by this version.
+    /// Routes of Gloo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gloo: Option<GlooTraffic>,
-    /// A virtual router of AWS App Mesh. Not supported by this version.
+    /// A virtual router of AWS App Mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_mesh: Option<AppMeshTraffic>,
     /// Revisions of Knative. Not supported by this version.
@@ -66,6 +70,11 @@ pub struct Traffic {
     /// the apex Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleRef>,
+    /// The routes that are named here are part of the release, looking like this, unless the
+    /// application writes them itself; they go when the Rollout goes. Absent = they are there already.
+    /// For HTTPRoutes and for VirtualServices of Istio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<RouteCreation>,
 }
 
 /// Routes of the Kubernetes Gateway API.
@@ -155,12 +164,21 @@ pub struct KumaTraffic {
     pub mesh_service: String,
 }
 
-/// An upstream of Gloo.
+/// Routes of Gloo: exactly one of `routeTable` and `virtualService`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GlooTraffic {
-    /// The name of the Upstream.
-    pub upstream: String,
+    /// The name of a RouteTable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_table: Option<String>,
+    /// The name of a VirtualService of `gateway.solo.io`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_service: Option<String>,
+    /// The Upstream of the apex Service, where the routes lead to one that you wrote: the run makes
+    /// its like for the canary's Service. Absent = they lead to the Service itself, or to the Upstream
+    /// that Gloo discovers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
 }
 
 /// A virtual router of AWS App Mesh.
@@ -169,6 +187,10 @@ pub struct GlooTraffic {
 pub struct AppMeshTraffic {
     /// The name of the VirtualRouter.
     pub virtual_router: String,
+    /// The VirtualNode of the apex Service: the run makes its like for the canary's. Absent = it has
+    /// the Service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_node: Option<String>,
 }
 
 /// A provider that has nothing to name.
@@ -262,9 +284,10 @@ impl Traffic {
         routes
     }
 
-    fn single(&self) -> [(Provider, Option<&str>); 15] {
+    fn single(&self) -> [(Provider, Option<&str>); 16] {
         let traefik = self.traefik.as_ref();
         let linkerd = self.linkerd.as_ref();
+        let gloo = self.gloo.as_ref();
         [
             (Provider::Nginx, name_of(self.nginx.as_ref())),
             (
@@ -302,8 +325,12 @@ impl Traffic {
             (Provider::Alb, name_of(self.alb.as_ref())),
             (Provider::Skipper, name_of(self.skipper.as_ref())),
             (
-                Provider::Gloo,
-                self.gloo.as_ref().map(|one| one.upstream.as_str()),
+                Provider::GlooRouteTable,
+                gloo.and_then(|one| one.route_table.as_deref()),
+            ),
+            (
+                Provider::GlooVirtualService,
+                gloo.and_then(|one| one.virtual_service.as_deref()),
             ),
             (
                 Provider::AppMesh,

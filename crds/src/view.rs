@@ -176,7 +176,7 @@ pub enum WavePhase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateView {
-    /// What kind of gate: `approval` or `soak`.
+    /// What kind of gate: `approval`, `soak`, `window` or `verdicts`.
     pub kind: String,
     /// Whether it stands after the wave; false = before it.
     pub after: bool,

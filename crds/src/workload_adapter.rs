@@ -44,6 +44,15 @@ pub struct WorkloadAdapter {
     /// The pods' label that holds their revision; `controller-revision-hash` unless set.
     #[serde(default = "defaults::revision_label")]
     pub revision_label: String,
+    /// Whether the partition is an ordinal, so that pods below it stay on whatever version they are;
+    /// otherwise it is a number of pods that are not of the template's revision.
+    #[serde(default)]
+    pub by_ordinal: bool,
+    /// Whether the kind has a pod on each node and no partition: held, its controller replaces no pod,
+    /// and the run evicts those that may change. Known of kinds, never written.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub by_node: bool,
     /// Whether the controller waits for a pod that never becomes ready before it takes an older
     /// version back: such pods are deleted then.
     #[serde(default)]
@@ -96,6 +105,8 @@ impl WorkloadAdapter {
             updated: None,
             updated_available: None,
             revision_label: defaults::revision_label(),
+            by_ordinal: false,
+            by_node: false,
             waits_for_broken_pods: false,
         }
     }
@@ -116,8 +127,17 @@ impl WorkloadAdapter {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         match (group, kind) {
             ("apps", "StatefulSet") => Some(Self {
+                by_ordinal: true,
                 waits_for_broken_pods: true,
                 ..Self::of_partition("/spec/updateStrategy/rollingUpdate/partition")
+            }),
+            ("apps", "DaemonSet") => Some(Self {
+                replicas: "/status/desiredNumberScheduled".to_owned(),
+                total: "/status/currentNumberScheduled".to_owned(),
+                ready: "/status/numberReady".to_owned(),
+                available: "/status/numberAvailable".to_owned(),
+                by_node: true,
+                ..Self::of_partition("/spec/updateStrategy/type")
             }),
             ("apps.kruise.io", "CloneSet") => Some(Self {
                 paused: Some("/spec/updateStrategy/paused".to_owned()),
@@ -157,6 +177,9 @@ impl WorkloadAdapter {
     /// Says why a workload, as its manifest has it, cannot be updated in place; `None` = it can.
     #[must_use]
     pub fn unfit(&self, manifest: &Value) -> Option<String> {
+        if self.by_node {
+            return None;
+        }
         if manifest.pointer("/spec/updateStrategy/type") == Some(&Value::from("OnDelete")) {
             return Some(
                 "its updateStrategy is OnDelete, so that its partition holds nothing; use \
@@ -190,6 +213,7 @@ mod tests {
         let known = |api_version, kind| WorkloadAdapter::known(api_version, kind).is_some();
         assert!(known("apps/v1", "StatefulSet"));
         assert!(known("apps.kruise.io/v1alpha1", "CloneSet"));
+        assert!(known("apps/v1", "DaemonSet"));
         assert!(!known("example.dev/v1", "StatefulSet"));
         assert!(!known("apps/v1", "Deployment"));
     }

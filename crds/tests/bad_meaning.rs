@@ -100,7 +100,8 @@ fn destinations_and_components() {
         )],
         &[
             "9:5 spec.components[0].manifests: the component has no objects",
-            "10:5 spec.components[1]: a component has exactly one source: manifests",
+            "10:5 spec.components[1]: a component has exactly one source: manifests, helm, git, oci, \
+             kustomize",
             "11:5 spec.components[2].name: two components are named \"web\"; the first is \
              components[0]",
         ],
@@ -122,8 +123,8 @@ fn waves_and_gates() {
             "7:35 spec.waves[0].maxConcurrent: 0 would never start a cluster; use at least 1",
             "7:53 spec.waves[0].maxFailures: a share is at most 100%",
             "7:81 spec.waves[0].after[0].soak: a soak of 0s waits for nothing; leave it out",
-            "8:5 spec.waves[1]: wave \"two\" has neither selector nor clusters, which only the last \
-             wave may: it takes every cluster of no earlier wave",
+            "8:5 spec.waves[1]: wave \"two\" has no selector, clusters or percent, which only the \
+             last wave may: it takes every cluster of no earlier wave",
             "8:17 spec.waves[1].maxConcurrent: a share is at most 100%",
             "8:68 spec.waves[1].before[0].approval.count: 2 must approve and only 1 may",
             "8:92 spec.waves[1].before[1].approval.count: an approval by nobody is no gate; use at \
@@ -452,18 +453,21 @@ fn providers() {
         (
             "{gloo: {upstream: web}}",
             format!(
-                "12:17 {path}.gloo.upstream: gloo is not supported by this version of Bellwether: \
-                 an Upstream is what routes lead to, and says nothing of them; use one of alb, \
-                 apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, none, skipper, traefik"
+                "12:17 {path}.gloo.routeTable: name the RouteTable, or the VirtualService, whose \
+                 routes lead to the Service: an Upstream is what they lead to, and splits nothing"
             ),
+        ),
+        (
+            "{gloo: {routeTable: a, virtualService: b}}",
+            format!("12:17 {path}.gloo: exactly one may be set; write a second item of traffic"),
         ),
         (
             "{knative: {}}",
             format!(
                 "12:17 {path}.knative: knative is not supported by this version of Bellwether: \
                  Knative makes the Deployments of its revisions itself, and splits between them; \
-                 use one of alb, apisix, contour, gatewayApi, istio, kuma, linkerd, nginx, \
-                 none, skipper, traefik"
+                 use one of alb, apisix, appMesh, contour, gatewayApi, gloo, istio, kuma, linkerd, \
+                 nginx, none, skipper, traefik"
             ),
         ),
         (
@@ -509,7 +513,10 @@ fn providers() {
         ),
         (
             "{nginx: {ingress: web}, create: {path: /}}",
-            format!("12:17 {path}.create: not supported by this version of Bellwether"),
+            format!(
+                "12:17 {path}.create: nginx.ingress (Ingress) is not created by this version of \
+                 Bellwether; write it yourself, or use gatewayApi.httpRoutes or istio.virtualServices"
+            ),
         ),
     ] {
         let text = APPLICATION.replacen(old, new, 1);
@@ -543,6 +550,19 @@ fn routes_of_other_kinds() {
         "in.yaml:12:26 spec.components[0].rollout.traffic[0].nginx.ingress: Ingress web has no rule \
          whose backend is Service web"
     );
+    let text = APPLICATION.replacen(old, "{gloo: {routeTable: web, upstream: shop-http}}", 1);
+    let leads = |upstream: &str| {
+        let table = format!(
+            "{text}    - apiVersion: gateway.solo.io/v1
+      kind: RouteTable
+      metadata: {{name: web}}
+      spec: {{routes: [{{routeAction: {{single: {{upstream: {{name: {upstream}}}}}}}}}]}}
+"
+        );
+        load("in.yaml", table.as_bytes()).is_ok()
+    };
+    assert!(leads("shop-http") && leads("default-web-80"));
+    assert!(!leads("default-other-80"));
 }
 
 #[test]

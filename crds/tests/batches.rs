@@ -35,6 +35,7 @@ fn check(workload: &str, strategy: &str, lines: &str, expected: &[&str]) {
 fn kinds_that_hold_pods_back_are_accepted() {
     for workload in [
         STATEFUL_SET,
+        "{apiVersion: apps/v1, kind: DaemonSet, name: db}",
         "{apiVersion: apps.kruise.io/v1alpha1, kind: CloneSet, name: db}",
         "{apiVersion: example.dev/v1, kind: Shard, name: db, adapter: {partition: /spec/held}}",
         "{apiVersion: example.dev/v1, kind: Shard, name: db, adapter: {partition: /spec/update/held, \
@@ -64,11 +65,11 @@ fn kinds_that_do_not_are_refused_by_name() {
     );
     check(
         "{apiVersion: apps/v1, kind: DaemonSet, name: db}",
-        STEPS,
+        "{canary: {stepWeight: 10}}",
         "",
         &[
-            "workload: an update in place of DaemonSet db (apps/v1) is not supported by this \
-             version of Bellwether; StatefulSet, CloneSet and kinds with a partition are",
+            "workload: a rollout of DaemonSet db (apps/v1) with a copy beside it is not supported \
+             by this version of Bellwether; use strategy.batch, which updates it in place",
         ],
     );
     check(
@@ -134,8 +135,6 @@ fn adapters_point_into_the_object() {
 fn steps_grow_and_count_pods_alone() {
     let at = "strategy.batch.steps";
     let steps = |steps: &str| format!("{{batch: {{steps: [{steps}]}}}}");
-    let split = "traffic of a batch is not split by this version of Bellwether; leave it out, or \
-                 use canary with a Deployment";
     for (written, expected) in [
         (
             "{}",
@@ -164,10 +163,12 @@ fn steps_grow_and_count_pods_alone() {
             )],
         ),
         (
-            "{replicas: 4, weight: 10, match: [{method: GET}]}",
+            "{match: [{method: GET}]}",
             vec![
-                format!("{at}[0].weight: {split}"),
-                format!("{at}[0].match: {split}"),
+                format!(
+                    "{at}: a step with weight or match needs a route; set service to the one that clients use"
+                ),
+                format!("{at}[0].replicas: a batch is a number of pods; set replicas"),
             ],
         ),
         (
@@ -204,14 +205,10 @@ fn what_a_batch_does_not_have_is_refused_by_name() {
             "instances.readyThreshold: use a percentage of 1% to 100%",
         ),
         (
-            "  service: {name: db, port: 80}",
-            "service: traffic of a batch is not split by this version of Bellwether; leave service \
-             and traffic out",
-        ),
-        (
             "  analysis: {metrics: [{name: request-success-rate, range: {min: '99'}}]}",
-            "analysis.metrics[0]: request-success-rate measures a copy or its Service, and an \
-             update in place has neither; use a query or a template of your own",
+            "analysis.metrics[0]: request-success-rate measures the new version's Service; give \
+             every step but one of 100% a weight or a match, or use a query or a template of your \
+             own",
         ),
         (
             "  analysis: {metrics: [{name: e, query: up, relative: {max: '5', betterWhen: Lower}}]}",
@@ -229,6 +226,114 @@ fn what_a_batch_does_not_have_is_refused_by_name() {
             "instances.mode: InPlace is what strategy.batch does, and this plan has none; use Surge \
              or FixedTotal",
         ],
+    );
+}
+
+const SPLIT: &str =
+    "  service: {name: db, port: 80}\n  traffic: [{gatewayApi: {httpRoutes: [db]}}]";
+
+#[test]
+fn steps_may_say_where_requests_go() {
+    let steps = |steps: &str| format!("{{batch: {{steps: [{steps}]}}}}");
+    for taken in [
+        "{replicas: 10, match: [{headers: [{name: x-employee, exact: 'true'}]}]}, \
+         {replicas: 50%, weight: 50}, {replicas: 100%}",
+        "{weight: 5}",
+        "{weight: 5, replicas: 20%}, {weight: 100, replicas: 50%}",
+        "{replicas: 1, weight: 0}, {weight: 100}",
+    ] {
+        check(STATEFUL_SET, &steps(taken), SPLIT, &[]);
+        let metrics = "  analysis: {metrics: [{name: request-success-rate, range: {min: '99'}}, \
+                       {name: request-duration, relative: {max: '10'}}]}";
+        check(
+            STATEFUL_SET,
+            &steps(taken),
+            &format!("{SPLIT}\n{metrics}"),
+            &[],
+        );
+    }
+    check(STATEFUL_SET, STEPS, SPLIT, &[]);
+}
+
+#[test]
+fn what_a_batch_cannot_split_is_refused_by_name() {
+    let at = "strategy.batch.steps";
+    let by_turns = "some steps say where requests go, and a step without weight and match leaves it \
+                    to the number of pods; give each but one of 100% a weight or a match, or none";
+    let no_choice = "with every pod new there is no version left to choose; leave it out";
+    for (written, expected) in [
+        (
+            "{replicas: 1}, {replicas: 50%, weight: 50}",
+            vec![format!("{at}[0].weight: {by_turns}")],
+        ),
+        (
+            "{replicas: 1, weight: 10}, {replicas: 50%}, {replicas: 100%}",
+            vec![format!("{at}[1].weight: {by_turns}")],
+        ),
+        (
+            "{replicas: 1, weight: 10}, {replicas: 2, weight: 5}",
+            vec![format!("{at}[1].weight: weights do not fall; 5 follows 10")],
+        ),
+        (
+            "{replicas: 100%, weight: 50, match: [{method: GET}]}",
+            vec![
+                format!("{at}[0].weight: {no_choice}"),
+                format!("{at}[0].match: {no_choice}"),
+            ],
+        ),
+        (
+            "{weight: 20}, {weight: 30, replicas: 10%}",
+            vec![format!(
+                "{at}[1].replicas: steps count all new pods and do not fall; 10% follows 20%"
+            )],
+        ),
+    ] {
+        let strategy = format!("{{batch: {{steps: [{written}]}}}}");
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(STATEFUL_SET, &strategy, SPLIT, &expected);
+    }
+    let split = "{batch: {steps: [{weight: 20}]}}";
+    for (strategy, lines, expected) in [
+        (
+            split,
+            "  service: {name: db, port: 80}\n  traffic: [{none: {}}]".to_owned(),
+            "traffic[0].none: without a router the share of traffic is the share of pods, which a \
+             batch sets; leave weight and match out",
+        ),
+        (
+            "{batch: {steps: [{replicas: 1, match: [{method: GET}]}]}}",
+            "  service: {name: db, port: 80}\n  traffic: [{nginx: {ingress: db}}]".to_owned(),
+            "traffic[0].nginx.ingress: nginx.ingress (Ingress) cannot match the method; it can \
+             match headers exactly",
+        ),
+        (
+            STEPS,
+            format!("{SPLIT}\n  sessionAffinity: {{cookieName: a}}"),
+            "sessionAffinity: only weights draw users by chance; this strategy needs no session \
+             affinity",
+        ),
+        (
+            split,
+            format!(
+                "{SPLIT}\n  analysis: {{metrics: [{{name: cpu, template: {{name: cpu-usage}}, range: {{max: '1'}}}}]}}"
+            ),
+            "analysis.metrics[0]: cpu-usage knows pods by the name of a copy, and an update in \
+             place makes none; use a query or a template of your own",
+        ),
+        (
+            STEPS,
+            "  hooks: [{name: a, type: PreRollout, url: 'http://a.example/'}]".to_owned(),
+            "hooks[0].type: no step has a weight or a match: a PreRollout hook is never called; use \
+             ConfirmRollout or Rollout",
+        ),
+    ] {
+        check(STATEFUL_SET, strategy, &lines, &[expected]);
+    }
+    check(
+        STATEFUL_SET,
+        split,
+        &format!("{SPLIT}\n  hooks: [{{name: a, type: PreRollout, url: 'http://a.example/'}}]"),
+        &[],
     );
 }
 

@@ -49,3 +49,13 @@ fn the_example_of_a_workload_of_somebody_else_can_be_applied() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/adopted-workloads.md");
     can_be_applied(&page);
 }
+
+#[test]
+fn the_example_of_overrides_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/overrides.md"));
+}
+
+#[test]
+fn the_example_of_waves_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/waves.md"));
+}

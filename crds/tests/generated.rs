@@ -38,7 +38,9 @@ fn check(path: &str, schema: &Value) {
     }
     let int_or_string = schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
     let kind = schema.get("type").and_then(Value::as_str);
-    assert!(int_or_string || kind.is_some(), "{path} has no type");
+    // A value of any type is only accepted with this word.
+    let any = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+    assert!(int_or_string || any || kind.is_some(), "{path} has no type");
     assert_ne!(kind, Some("number"), "{path} is a float");
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
         assert!(

@@ -3,7 +3,7 @@
 use bellwether_api::{
     application::{
         AdoptPolicy, ApplicationSpec, ApprovalGate, Component, Destination, DriftPolicy, Gate,
-        OnFailure, SyncPolicy, UnreachablePolicy, Wave,
+        OnFailure, SyncPolicy, UnreachablePolicy, VerdictsGate, Wave, WindowGate,
     },
     document::{Document, load, parse},
     duration::Dur,
@@ -103,11 +103,23 @@ fn gate() -> impl Strategy<Value = Gate> {
     prop_oneof![
         dur().prop_map(|soak| Gate {
             soak: Some(soak),
-            approval: None
+            ..Gate::default()
+        }),
+        (tricky(), option::of(tricky()), dur()).prop_map(|(schedule, time_zone, duration)| Gate {
+            window: Some(WindowGate {
+                schedule,
+                time_zone,
+                duration
+            }),
+            ..Gate::default()
+        }),
+        weight().prop_map(|percent| Gate {
+            verdicts: Some(VerdictsGate { percent }),
+            ..Gate::default()
         }),
         (vec(tricky(), 0..3), any::<u32>()).prop_map(|(by, count)| Gate {
-            soak: None,
-            approval: Some(ApprovalGate { by, count })
+            approval: Some(ApprovalGate { by, count }),
+            ..Gate::default()
         }),
     ]
 }
@@ -118,7 +130,13 @@ fn wave() -> impl Strategy<Value = Wave> {
         Just(UnreachablePolicy::SkipAndCatchUp),
         Just(UnreachablePolicy::Fail)
     ];
-    let limits = (option::of(count()), option::of(count()), unreachable);
+    let limits = (
+        option::of(count()),
+        option::of(count()),
+        unreachable,
+        option::of(weight()),
+        option::of(dur()),
+    );
     (
         tricky(),
         option::of(selector()),
@@ -134,6 +152,8 @@ fn wave() -> impl Strategy<Value = Wave> {
             max_concurrent: limits.0,
             max_failures: limits.1,
             unreachable: limits.2,
+            percent: limits.3,
+            progress_deadline: limits.4,
             before,
             after,
         })
@@ -185,6 +205,10 @@ fn component() -> impl Strategy<Value = Component> {
             name,
             target_namespace,
             manifests,
+            helm: None,
+            git: None,
+            oci: None,
+            kustomize: None,
             rollout,
         })
 }
@@ -254,6 +278,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
         Just(AdoptPolicy::Always)
     ];
     let sync = (any::<bool>(), drift, adopt).prop_map(|(prune, drift, adopt)| SyncPolicy {
+        interval: bellwether_api::duration::Dur::from_secs(300),
         prune,
         drift,
         adopt,
@@ -282,6 +307,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 target_namespace: head.1,
                 create_namespace: head.2,
                 components,
+                overrides: Vec::new(),
                 sync,
                 waves,
                 on_failure,

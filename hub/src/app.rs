@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use bellwether_sources::{AddressPolicy, Settings, Sources};
 use bellwether_store::{
     BlobCipher, Store, StoreOptions, leases, meta,
     postgres::{Embedded, EmbeddedConfig},
@@ -15,6 +16,7 @@ use crate::{
     config::Config,
     grpc::{self, Sessions},
     pki::{Pki, PkiError, PkiOptions},
+    rendering::{Limits, Renderer, Renderings},
     telemetry::{Metrics, chain},
 };
 
@@ -31,6 +33,8 @@ pub struct App {
     pub pki: Pki,
     /// Agents that are connected to this hub now.
     pub sessions: Sessions,
+    /// Fetches and renders what components are made of.
+    pub renderings: Arc<Renderings>,
     /// Wakes the loops before their timers do.
     pub pokes: Pokes,
     /// What the operator set.
@@ -110,6 +114,9 @@ pub enum StartError {
     /// The certificate authority cannot be used.
     #[error("failed to open the certificate authority")]
     Pki(#[from] PkiError),
+    /// Nothing can be fetched.
+    #[error("failed to prepare the fetching of sources")]
+    Sources(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The HTTP API did not start.
     #[error("failed to start the HTTP API")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -188,7 +195,11 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
             return Err(StartError::Store(Box::new(error)));
         }
     };
+    let sources = open_sources(&config)?;
+    let renderer = Renderer::new(config.renderer.clone(), Limits::default());
+    let renderings = Renderings::new(store.clone(), clock, renderer, Box::new(sources));
     let app = Arc::new(App {
+        renderings: Arc::new(renderings),
         sessions: Sessions::default(),
         pokes: Pokes::default(),
         shutdown: CancellationToken::new(),
@@ -282,6 +293,15 @@ fn open_pki(config: &Config, addresses: &[String]) -> Result<Pki, PkiError> {
             .collect(),
     };
     Pki::open(options, wall())
+}
+
+fn open_sources(config: &Config) -> Result<Sources, StartError> {
+    let mut settings = Settings::new(config.data_dir.join("sources"));
+    settings.addresses = AddressPolicy {
+        allowed_networks: config.source_networks.clone(),
+        plain_http_hosts: config.source_plain_http_hosts.clone(),
+    };
+    Sources::open(settings).map_err(|error| StartError::Sources(Box::new(error)))
 }
 
 async fn open_store(config: &Config) -> Result<(Store, Option<Embedded>), StartError> {

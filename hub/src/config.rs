@@ -47,6 +47,25 @@ pub struct Config {
     /// How long a cluster's certificate is valid; renewed at half of it
     #[arg(long, env = "BELLWETHER_CERTIFICATE_LIFETIME", default_value = "24h")]
     pub certificate_lifetime: Dur,
+    /// Private networks that sources may be fetched from, such as 10.1.0.0/16; public addresses always may
+    #[arg(
+        long,
+        env = "BELLWETHER_SOURCE_NETWORKS",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub source_networks: Vec<bellwether_sources::Network>,
+    /// Hosts that sources are fetched from without TLS, as name or name:port
+    #[arg(
+        long,
+        env = "BELLWETHER_SOURCE_PLAIN_HTTP_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub source_plain_http_hosts: Vec<String>,
+    /// The program that renders charts and kustomizations [default: bellwether-renderer beside this one]
+    #[arg(long, env = "BELLWETHER_RENDERER", value_name = "FILE")]
+    pub renderer: Option<PathBuf>,
     /// How log lines look
     #[arg(long, env = "BELLWETHER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -22,6 +22,7 @@ mod problem;
 mod reason;
 mod redact;
 mod references;
+mod rendered;
 mod routes;
 mod runs;
 mod server;

@@ -11,4 +11,5 @@ pub mod grpc;
 pub mod http;
 pub mod loops;
 pub mod pki;
+pub mod rendering;
 pub mod telemetry;

@@ -2,8 +2,10 @@
 //! poke.
 //!
 //! Loops take no input, are idempotent, and run on a timer and on a poke. Every write is one
-//! transaction, fenced by the lease of the application's shard, so that several hubs may work on
-//! one database. Nothing is retried within a turn: what failed is looked at again in the next.
+//! transaction, so that several hubs may work on one database: what concerns an application is fenced
+//! by the lease of its shard; the grants of a Rollout without one are written under the lock of its
+//! record, as commands to its runs are, by whichever hub comes first. Nothing is retried within a
+//! turn: what failed is looked at again in the next.
 //! Entry point: [`spawn`]; [`run_view`] shows a run as the loops see it.
 
 mod alive;
@@ -17,7 +19,9 @@ mod loaded;
 mod plan;
 mod progress;
 mod queue;
+mod readings;
 mod removal;
+mod rendered;
 mod rollback;
 mod standing;
 mod start;
@@ -30,7 +34,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 
-pub use error::LoopError;
+pub use error::{LoopError, RENDERING};
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};
@@ -39,6 +43,9 @@ pub use view::{action_view, run_summaries, run_view};
 /// Starts every loop; each ends when the app shuts down.
 pub fn spawn(app: Arc<App>) {
     let tasks = app.tasks.clone();
+    let told = Arc::clone(&app);
+    app.renderings
+        .spawn(&tasks, &app.shutdown, move || told.pokes.plan.notify_one());
     tasks.spawn(plan::run(Arc::clone(&app)));
     tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
@@ -54,5 +61,18 @@ pub async fn plan_once(
     replica: uuid::Uuid,
     now: jiff::Timestamp,
 ) -> Result<(), LoopError> {
-    plan::once(store, replica, now).await
+    plan::once(store, None, replica, now).await
+}
+
+/// As [`plan_once`], for applications whose components are rendered: what that takes is asked for.
+///
+/// # Errors
+/// As [`plan_once`].
+pub async fn plan_once_with(
+    store: &bellwether_store::Store,
+    renderings: &crate::rendering::Renderings,
+    replica: uuid::Uuid,
+    now: jiff::Timestamp,
+) -> Result<(), LoopError> {
+    plan::once(store, Some(renderings), replica, now).await
 }

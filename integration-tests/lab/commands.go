@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,12 +25,17 @@ import (
 
 func runDeps(context.Context, []string) error { return packages.Install() }
 
-func runBuild(context.Context, []string) error {
+func runBuild(_ context.Context, args []string) error {
+	set := flag.NewFlagSet("lab build", flag.ContinueOnError)
+	contour := set.Bool("contour", false, "build Contour and take Envoy too")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
 	output, err := output()
 	if err != nil {
 		return err
 	}
-	if err := build.All(output); err != nil {
+	if err := build.All(output, *contour); err != nil {
 		return err
 	}
 	log.Progress("everything is built")
@@ -46,9 +52,14 @@ func runUp(ctx context.Context, args []string) error {
 	throttle := set.Duration("traefik-throttle", 100*time.Millisecond, "how long the gateway waits between reloads")
 	crds := set.String("crds", "", "sets of custom resource definitions to install: "+strings.Join(definitions.Names(), ", "))
 	set.BoolVar(&settings.Nginx, "nginx", false, "run nginx-canary-stand-in, a second data plane, in real clusters")
+	set.BoolVar(&settings.Contour, "contour", false, "run Contour and its Envoy, a further data plane, in real clusters")
 	directory := set.String("dir", "", "folder of the lab (default /var/lib/bellwether-lab/NAME)")
 	if err := set.Parse(args); err != nil {
 		return err
+	}
+	if settings.Contour {
+		// Contour does not start without its own kinds.
+		*crds += "," + definitions.Contour
 	}
 	var err error
 	if settings.Definitions, err = definitions.Parse(*crds); err != nil {

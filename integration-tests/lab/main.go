@@ -16,11 +16,13 @@ import (
 const usage = `lab starts Kubernetes clusters on this machine, for tests and demonstrations.
 
   lab deps                                  install the Debian packages that are missing
-  lab build                                 build everything a lab runs (minutes the first time)
+  lab build [--contour]                     build everything a lab runs (minutes the first time)
   lab up --name NAME --real R --control-plane C [--dir DIR] [--kwok-nodes N]
          [--scrape-interval 1s] [--traefik-throttle 100ms]
-         [--crds SET,…]                     definitions to install: contour, gateway-experimental, istio, keda, traefik
+         [--crds SET,…]                     definitions to install: app-mesh, contour, gateway-experimental,
+                                            gloo, istio, keda, traefik
          [--nginx]                          a second data plane: nginx-canary-stand-in
+         [--contour]                        a further data plane: Contour with Envoy
   lab down --name NAME [--keep-logs]
   lab status --name NAME
   lab link cut|heal --name NAME CLUSTER     cut a cluster off from the host, or connect it again
@@ -28,7 +30,7 @@ const usage = `lab starts Kubernetes clusters on this machine, for tests and dem
   lab kubectl --name NAME CLUSTER ARG…
   lab exec --name NAME CLUSTER -- COMMAND…  run a command inside a cluster's network
   lab traffic --name NAME --clusters c1,c2 --host HOST [--path /] --rate N
-         [--through gateway|nginx] [--keepalive on|off|both] --out FILE [--duration D] [--header 'k: v'] [--timeout D]
+         [--through gateway|nginx|contour] [--keepalive on|off|both] --out FILE [--duration D] [--header 'k: v'] [--timeout D]
   lab traffic-report FILE [--from MS --to MS]
 `
 

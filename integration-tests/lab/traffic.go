@@ -41,7 +41,7 @@ func runTraffic(ctx context.Context, args []string) error {
 	var template traffic.Stream
 	clusters := set.String("clusters", "", "clusters to send to, separated by commas")
 	path := set.String("path", "/", "path of the requests")
-	through := set.String("through", "gateway", "data plane to send to: gateway or nginx")
+	through := set.String("through", "gateway", "data plane to send to: gateway, nginx or contour")
 	mode := set.String("keepalive", "both", "on, off, or both: half of the requests each on a new connection")
 	file := set.String("out", "", "file for the account, one JSON object per line")
 	duration := set.Duration("duration", 0, "how long to send (default: until stopped)")
@@ -61,7 +61,7 @@ func runTraffic(ctx context.Context, args []string) error {
 	}
 	address, known := dataPlanes[*through]
 	if !known {
-		return fmt.Errorf("there is no data plane %q: say gateway or nginx", *through)
+		return fmt.Errorf("there is no data plane %q: say gateway, nginx or contour", *through)
 	}
 	targets, streams, err := streamsTo(*name, strings.Split(*clusters, ","), address, *path, template)
 	if err != nil {
@@ -82,6 +82,7 @@ func runTraffic(ctx context.Context, args []string) error {
 var dataPlanes = map[string]func(state.Cluster) string{
 	"gateway": func(c state.Cluster) string { return c.GatewayURL },
 	"nginx":   func(c state.Cluster) string { return c.NginxURL },
+	"contour": func(c state.Cluster) string { return c.ContourURL },
 }
 
 // streamsTo makes one stream per cluster, to its own data plane.

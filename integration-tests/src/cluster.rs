@@ -152,6 +152,37 @@ impl Member {
         Ok(())
     }
 
+    /// Asks what the API server would make of a merge patch, and writes nothing.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn patch_dry(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value> {
+        let api = self.api(api_version, kind, namespace)?;
+        let parameters = PatchParams::default().dry_run();
+        let patched = self
+            .runtime
+            .block_on(api.patch(name, &parameters, &Patch::Merge(patch)))?;
+        Ok(serde_json::to_value(patched)?)
+    }
+
+    /// Deletes a namespace with all that is in it; it takes a while.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn delete_namespace(&self, name: &str) -> Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        self.runtime
+            .block_on(api.delete(name, &DeleteParams::default()))?;
+        Ok(())
+    }
+
     /// Scales a Deployment as an autoscaler would, through its scale subresource.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ use crate::{
 /// The agent's image in the lab.
 pub const AGENT_IMAGE: &str = "bellwether.local/agent:dev";
 
+/// The cluster, from 0, whose API server does not ask the agent before it takes writes.
+pub const WITHOUT_WEBHOOK: usize = 2;
+
 /// A hub with registered clusters.
 #[derive(Debug)]
 pub struct Fixture {
@@ -33,6 +36,7 @@ pub struct Fixture {
     pub cli: Cli,
     /// Where logs and traffic counts go.
     pub directory: PathBuf,
+    namespaces: Vec<String>,
 }
 
 impl Fixture {
@@ -42,20 +46,17 @@ impl Fixture {
     /// # Errors
     /// When any of it does not come up.
     pub fn start(lab_name: &str, directory: &Path, namespaces: &[&str]) -> Result<Self> {
-        let fixture = Self::around(
+        let mut fixture = Self::around(
             Lab::up_with(lab_name, 3, 0, &["--crds", "keda"])?,
             directory,
         )?;
+        fixture.namespaces = namespaces.iter().map(|one| (*one).to_owned()).collect();
         for (index, cluster) in fixture.lab.real().into_iter().enumerate() {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {
                 member.create_namespace(namespace)?;
             }
-            fixture.register(
-                cluster,
-                if index == 0 { "canary" } else { "rest" },
-                namespaces,
-            )?;
+            fixture.register_again(index)?;
         }
         fixture.cli.apply(FLEET)?;
         Ok(fixture)
@@ -69,14 +70,43 @@ impl Fixture {
     pub fn around(lab: Lab, directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
-        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &[])?;
+        let hub = Hub::start(
+            &directory.join("hub"),
+            &lab.bridge_address,
+            // Tests serve their sources on this machine.
+            &[
+                "--source-networks",
+                "127.0.0.0/8",
+                "--source-plain-http-hosts",
+                "127.0.0.1",
+            ],
+        )?;
         let cli = Cli::new(&hub)?;
         Ok(Self {
             lab,
             hub: Mutex::new(hub),
             cli,
             directory: directory.to_owned(),
+            namespaces: Vec::new(),
         })
+    }
+
+    /// Registers a real cluster, from 0, as [`Self::start`] does.
+    ///
+    /// # Errors
+    /// When it does not report in.
+    pub fn register_again(&self, index: usize) -> Result<String> {
+        let clusters = self.lab.real();
+        let cluster = clusters
+            .get(index)
+            .context("the lab has three real clusters")?;
+        let tier = if index == 0 { "canary" } else { "rest" };
+        let flags: &[&str] = match index {
+            WITHOUT_WEBHOOK => &["--admission-webhook", "off"],
+            _ => &[],
+        };
+        let namespaces: Vec<&str> = self.namespaces.iter().map(String::as_str).collect();
+        self.register_with(cluster, tier, &namespaces, flags)
     }
 
     /// Registers one cluster as a user would, and returns what the command printed.

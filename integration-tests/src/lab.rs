@@ -40,6 +40,9 @@ pub struct LabCluster {
     /// Where nginx answers; empty where the lab runs none.
     #[serde(default)]
     pub nginx_url: String,
+    /// Where Contour's Envoy answers once there is an HTTPProxy; empty where the lab runs none.
+    #[serde(default)]
+    pub contour_url: String,
 }
 
 /// Who made one request to an API server.

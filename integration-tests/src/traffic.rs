@@ -86,8 +86,8 @@ impl Traffic {
         Self::start_through("gateway", lab, clusters, host, rate, out)
     }
 
-    /// Starts traffic through a data plane by its name in the lab: `gateway` or `nginx`, once it serves
-    /// `host`. It may follow what was installed just now only seconds later, and no rollout is to blame
+    /// Starts traffic through a data plane by its name in the lab: `gateway`, `nginx` or `contour`, once
+    /// it serves `host`. It may follow what was installed just now only seconds later, and no rollout is to blame
     /// for what it answers until then.
     ///
     /// # Errors
@@ -104,6 +104,7 @@ impl Traffic {
             let cluster = lab.cluster(name)?;
             let url = match data_plane {
                 "nginx" => &cluster.nginx_url,
+                "contour" => &cluster.contour_url,
                 _ => &cluster.gateway_url,
             };
             until(SERVED_LIMIT, &format!("{name} to serve {host}"), || {

@@ -6,10 +6,14 @@
 mod adopted;
 #[path = "fleet/autoscaling.rs"]
 mod autoscaling;
+#[path = "fleet/batch_traffic.rs"]
+mod batch_traffic;
 #[path = "fleet/batches.rs"]
 mod batches;
 #[path = "fleet/canary.rs"]
 mod canary;
+#[path = "fleet/charts.rs"]
+mod charts;
 #[path = "fleet/configuration.rs"]
 mod configuration;
 #[path = "fleet/control.rs"]
@@ -18,6 +22,8 @@ mod control;
 mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
+#[path = "fleet/foreign.rs"]
+mod foreign;
 #[path = "fleet/hooks.rs"]
 mod hooks;
 #[path = "fleet/outages.rs"]
@@ -34,6 +40,8 @@ mod scene;
 mod strategies;
 #[path = "fleet/sync.rs"]
 mod sync;
+#[path = "fleet/webhook.rs"]
+mod webhook;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -47,7 +55,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         adopted::CASES,
+        webhook::CASES,
         canary::CASES,
+        charts::CASES,
         failures::CASES,
         deletion::CASES,
         control::CASES,
@@ -69,8 +79,10 @@ fn main() -> ExitCode {
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
+        batch_traffic::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         outages::CASES,
+        webhook::ALONE,
     ]
     .concat();
     let all = [together.as_slice(), &alone].concat();

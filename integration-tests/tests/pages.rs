@@ -6,8 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Pages whose tables end in a column of tests.
-const PAGES: &[&str] = &["docs/COMPARISON.md", "docs/reference/faults.md"];
+/// Pages whose tables end in a column of tests, and how many rows they have at least.
+const PAGES: &[(&str, usize)] = &[
+    ("docs/COMPARISON.md", 31),
+    ("docs/reference/faults.md", 31),
+    (INVARIANTS, 20),
+];
+/// Says which rule is judged where, and without which guard it breaks.
+const INVARIANTS: &str = "docs/reference/invariants.md";
 /// Folders without sources of ours.
 const SKIPPED: &[&str] = &["target", ".git", ".build"];
 
@@ -109,10 +115,10 @@ fn exists(named: &str, tests: &[Test]) -> bool {
 fn every_test_that_a_page_names_exists() {
     let tests = tests();
     assert!(tests.len() > 500, "only {} tests were found", tests.len());
-    for page in PAGES {
+    for (page, rows) in PAGES {
         let text = fs::read_to_string(root().join(page)).expect("a page");
         let cells = last_cells(&text);
-        assert!(cells.len() > 30, "{page}: only {} rows", cells.len());
+        assert!(cells.len() >= *rows, "{page}: only {} rows", cells.len());
         let mut missing = BTreeSet::new();
         for cell in cells {
             let named: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
@@ -124,6 +130,72 @@ fn every_test_that_a_page_names_exists() {
         }
         assert!(missing.is_empty(), "{page} names no tests: {missing:?}");
     }
+}
+
+/// What stands in backticks, but for tests, which the page's last column names.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn is_rule(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(number, _)| {
+        let digits = number.trim_start_matches(['I', 'R']);
+        digits.len() < number.len() && digits.parse::<u32>().is_ok()
+    })
+}
+
+/// Names of rules that the simulation and the checker of the hub's decisions judge by.
+fn rules_judged() -> BTreeSet<String> {
+    let mut files = vec![root().join("hub/core/src/check.rs")];
+    rust_files(&root().join("integration-tests/sim/src"), &mut files);
+    let texts = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("a source is text"));
+    let literals = texts.flat_map(|text| {
+        let parts: Vec<String> = text
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        parts
+    });
+    literals.filter(|literal| is_rule(literal)).collect()
+}
+
+/// The variants of the enum of guards that can be removed.
+fn mutants() -> BTreeSet<String> {
+    let file = root().join("integration-tests/sim/src/mutant.rs");
+    let text = fs::read_to_string(file).expect("a source is text");
+    let variants = text
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(','));
+    let variants = variants.filter(|name| *name != "None");
+    variants.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_rule_and_mutant_of_the_simulation_is_on_its_page() {
+    let page = fs::read_to_string(root().join(INVARIANTS)).expect("a page");
+    let rows: String = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let quoted = quoted(&rows);
+    let told: BTreeSet<String> = quoted
+        .iter()
+        .filter(|name| is_rule(name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_eq!(told, rules_judged(), "rules on the page, and in the code");
+    let mutants = mutants();
+    assert!(
+        mutants.len() > 20,
+        "only {} mutants were found",
+        mutants.len()
+    );
+    let untold: Vec<&String> = mutants
+        .iter()
+        .filter(|name| !quoted.contains(name.as_str()))
+        .collect();
+    assert!(untold.is_empty(), "{INVARIANTS} does not name {untold:?}");
 }
 
 #[test]

@@ -6,10 +6,18 @@
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/contour.rs"]
+mod contour;
+#[path = "variants/created.rs"]
+mod created;
+#[path = "variants/daemon_set.rs"]
+mod daemon_set;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/overrides.rs"]
+mod overrides;
 #[path = "variants/parcel.rs"]
 mod parcel;
 #[path = "variants/providers.rs"]
@@ -24,6 +32,8 @@ mod real;
 mod scene;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/waves.rs"]
+mod waves;
 
 use std::{path::Path, process::ExitCode};
 
@@ -42,16 +52,31 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "contour,gateway-experimental,istio,traefik";
+const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let together = [members::TOGETHER, brakes::CASES, clone_set::CASES].concat();
-    let real = [real::CASES, golden::CASES, providers::CASES].concat();
+    let together = [
+        members::TOGETHER,
+        brakes::CASES,
+        clone_set::CASES,
+        overrides::TOGETHER,
+        waves::TOGETHER,
+    ]
+    .concat();
+    let real = [
+        real::CASES,
+        golden::CASES,
+        contour::CASES,
+        created::CASES,
+        providers::CASES,
+    ]
+    .concat();
+    let alone = [members::ALONE, daemon_set::ALONE].concat();
     let cases = Cases {
         real: &real,
         together: &together,
-        alone: members::ALONE,
+        alone: &alone,
     };
     if arguments.list {
         let mut trials = suite::trials(cases.real, None);
@@ -98,7 +123,14 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
         LAB,
         usize::from(wants_real),
         if wants_members { CONTROL_PLANE } else { 0 },
-        &["--traefik-throttle", "2s", "--crds", DEFINITIONS, "--nginx"],
+        &[
+            "--traefik-throttle",
+            "2s",
+            "--crds",
+            DEFINITIONS,
+            "--nginx",
+            "--contour",
+        ],
     )?;
     let scene = Scene::new(Fixture::around(lab, directory)?);
     let mut one_by_one = arguments.clone();

@@ -19,9 +19,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bellwether-api",
             "bellwether-hub-core",
             "bellwether-proto",
+            "bellwether-sources",
             "bellwether-store",
         ],
     ),
+    ("bellwether-sources", &[]),
     ("bellwether", &["bellwether-api"]),
     ("bellwether-agent-core", &["bellwether-api"]),
     (

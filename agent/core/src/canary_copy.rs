@@ -87,6 +87,29 @@ pub fn canary_deployment(
 /// # Errors
 /// Fails when the Service has no name or no ports.
 pub fn canary_service(service: &Value, run_label: &str) -> Result<Value, CanaryCopyError> {
+    service_like(service, run_label, json!({RUN_LABEL: run_label}))
+}
+
+/// Builds the Service of the new version's pods where no copy is made, from the apex Service: as
+/// [`canary_service`], but selecting what the apex selects whose label `key` says `revision`.
+///
+/// # Errors
+/// Fails when the Service has no name, selector or ports.
+pub fn revision_service(
+    service: &Value,
+    run_label: &str,
+    (key, revision): (&str, &str),
+) -> Result<Value, CanaryCopyError> {
+    let mut selector = object_at(service, "/spec/selector", "spec.selector")?.clone();
+    selector.insert(key.to_owned(), json!(revision));
+    service_like(service, run_label, Value::Object(selector))
+}
+
+fn service_like(
+    service: &Value,
+    run_label: &str,
+    selector: Value,
+) -> Result<Value, CanaryCopyError> {
     let name = name_of(service)?;
     let ports = service
         .pointer("/spec/ports")
@@ -106,7 +129,7 @@ pub fn canary_service(service: &Value, run_label: &str) -> Result<Value, CanaryC
     let mut spec = Map::new();
     spec.insert("type".to_owned(), json!("ClusterIP"));
     spec.insert("ports".to_owned(), json!(ports));
-    spec.insert("selector".to_owned(), json!({RUN_LABEL: run_label}));
+    spec.insert("selector".to_owned(), selector);
     for key in [
         "sessionAffinity",
         "sessionAffinityConfig",

@@ -104,12 +104,20 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             }
             if let (Some(partition), Some(adapter)) = (run.overlay.in_place.partition, run.adapter)
             {
-                set(&mut object, &adapter.partition, json!(partition));
+                let held = if adapter.by_node {
+                    json!("OnDelete")
+                } else {
+                    json!(partition)
+                };
+                set(&mut object, &adapter.partition, held);
             }
         }
         "Service" => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
-                object["spec"]["selector"][HASH_LABEL] = json!(pin.hash);
+                let label = run
+                    .adapter
+                    .map_or(HASH_LABEL, |adapter| &adapter.revision_label);
+                object["spec"]["selector"][label] = json!(pin.hash);
             }
         }
         _ => {}

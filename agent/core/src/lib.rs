@@ -5,10 +5,12 @@
 //! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
 //! [`ownership`], [`selection`]) and order ([`apply_order`]).
 
+pub mod admission;
 pub mod adopted;
 pub mod analysis;
 pub mod apply_order;
 pub mod autoscaling;
+pub mod by_node;
 pub mod canary_copy;
 pub mod covers;
 pub mod effective;

@@ -43,7 +43,9 @@ pub use observations::{
 };
 pub use overlay::{CanaryWant, InPlaceWant, Overlay, ServicePin};
 pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};
-pub use state::{Answered, Clock, InPlace, ReadStateError, RunState, STATE_VERSION};
+pub use state::{
+    Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, RunState, STATE_VERSION,
+};
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@
 
 pub mod alb;
 pub mod apisix;
+pub mod app_mesh;
 mod arms;
 mod backends;
 pub mod contour;
 mod error;
 pub mod gateway_api;
+pub mod gloo;
 pub mod istio;
 pub mod kuma;
 mod names;
@@ -119,7 +121,10 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::Kuma => &kuma::MeshService,
         Provider::Alb => &alb::Alb,
         Provider::Skipper => &skipper::Skipper,
-        _ => return None,
+        Provider::GlooRouteTable => &gloo::Gloo::RouteTable,
+        Provider::GlooVirtualService => &gloo::Gloo::VirtualService,
+        Provider::AppMesh => &app_mesh::VirtualRouter,
+        Provider::Knative | Provider::None => return None,
     })
 }
 

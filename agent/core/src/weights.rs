@@ -32,6 +32,9 @@ pub struct PlannedStep {
     pub standby: bool,
     /// Whether a human sets its weight and pods while it lasts.
     pub by_hand: bool,
+    /// Whether an update in place leaves the share of traffic to the number of pods: it says nothing
+    /// of where requests go.
+    pub by_pods: bool,
 }
 
 impl PlannedStep {
@@ -49,6 +52,7 @@ impl PlannedStep {
             after: Dur::default(),
             standby: false,
             by_hand: false,
+            by_pods: false,
         }
     }
 
@@ -198,12 +202,14 @@ fn batch_steps(batch: &Batch) -> Vec<PlannedStep> {
         let advance = step.advance.unwrap_or(Advance::Manual);
         PlannedStep {
             name: step.name.clone(),
-            replicas: step.replicas,
+            replicas: step.pods(),
+            matches: step.matches.clone(),
+            by_pods: !step.splits(),
             after: step
                 .after
                 .filter(|_| advance == Advance::After)
                 .unwrap_or_default(),
-            ..PlannedStep::of_weight(Weight::ZERO, advance)
+            ..PlannedStep::of_weight(step.weight.unwrap_or(Weight::ZERO), advance)
         }
     };
     batch.steps.iter().map(step).collect()

@@ -1,5 +1,7 @@
 //! Workload, Service and route are each told by their own name.
 
+use std::collections::BTreeSet;
+
 use bellwether_agent_core::{
     analysis::{QueryTarget, SeriesSet, Side, queries},
     canary_copy::{canary_deployment, canary_service},
@@ -51,6 +53,7 @@ fn names_of_workload_service_and_route_are_independent() {
         canary: Some(CanaryWant { replicas: 1 }),
         in_place: bellwether_agent_core::machine::InPlaceWant::default(),
         least_replicas: None,
+        new_pods: None,
     };
     let routes = [GovernedRoute {
         provider: Provider::HttpRoute,
@@ -60,7 +63,7 @@ fn names_of_workload_service_and_route_are_independent() {
             apex: "basket".into(),
             canary: canary_name("basket"),
             rules: Vec::new(),
-            destination_rule: None,
+            copied: None,
         },
     }];
     let governed = Governed {
@@ -105,7 +108,10 @@ fn each_version_is_measured_by_the_name_that_its_series_carry() {
             service: "basket".into(),
             port: Some(80),
             route: "entry".into(),
+            copied: String::new(),
+            canary_addresses: BTreeSet::new(),
             side: Side::Canary,
+            in_place: false,
         };
         let made = queries(&metric, &target, Dur::from_secs(60), 0).expect("built in");
         assert!(

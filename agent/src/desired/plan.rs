@@ -107,18 +107,55 @@ pub(super) struct Planned {
     pub(super) commands: BTreeMap<NamespacedName, Option<Command>>,
 }
 
+/// Contents that were refused when they came, so that they are not stored: by digest in hex.
+pub(super) type Unread = BTreeSet<String>;
+
+/// Finds the contents that were refused when they came; `holds` tells what is stored.
+pub(super) fn unread(records: &Records, holds: impl Fn(&str) -> bool) -> Unread {
+    records
+        .units()
+        .into_values()
+        .filter(|unit| unit.outcome == Some(UnitOutcome::Refused))
+        .filter_map(|unit| unit.digest)
+        .filter(|digest| !holds(digest))
+        .collect()
+}
+
+/// The generation from which the hub is to send again, so that what an agent before this one could not
+/// read comes once more.
+pub(super) fn resume_from(records: &Records, unread: &Unread) -> u64 {
+    records
+        .units()
+        .into_values()
+        .filter(|unit| is_unread(unit, unread))
+        .map(|unit| unit.generation.saturating_sub(1))
+        .min()
+        .map_or(records.generation, |first| records.generation.min(first))
+}
+
+fn is_unread(unit: &SyncUnit, unread: &Unread) -> bool {
+    unit.outcome == Some(UnitOutcome::Refused)
+        && unit
+            .digest
+            .as_ref()
+            .is_some_and(|digest| unread.contains(digest))
+}
+
 /// Tells whether a change is stored already.
-pub(super) fn is_known(records: &Records, change: &Change) -> bool {
+pub(super) fn is_known(records: &Records, change: &Change, unread: &Unread) -> bool {
     records.unit(&change.key).is_some_and(|unit| {
-        unit.generation == change.generation && unit.digest == change.digest.map(hex::encode)
+        unit.generation == change.generation
+            && unit.digest == change.digest.map(hex::encode)
+            && !is_unread(unit, unread)
     })
 }
 
-/// Plans a commit; `contents` are the unpacked blobs by digest.
+/// Plans a commit; `contents` are the unpacked blobs by digest. What is `unread` is read anew if it comes.
 pub(super) fn plan(
     held: &Records,
     commit: &Commit,
     contents: &BTreeMap<[u8; 32], Vec<u8>>,
+    unread: &Unread,
 ) -> Result<Planned, PlanError> {
     if commit.epoch < held.epoch {
         return Err(PlanError::LowerEpoch {
@@ -140,7 +177,13 @@ pub(super) fn plan(
         commands: BTreeMap::new(),
     };
     for change in &commit.changes {
-        take(&mut planned, change, same_database, commit, contents)?;
+        take(
+            &mut planned,
+            change,
+            same_database,
+            commit,
+            (contents, unread),
+        )?;
     }
     if commit.snapshot {
         mark_orphans(&mut planned.records, commit);
@@ -167,12 +210,16 @@ fn take(
     change: &Change,
     same_database: bool,
     commit: &Commit,
-    contents: &BTreeMap<[u8; 32], Vec<u8>>,
+    (contents, unread): (&BTreeMap<[u8; 32], Vec<u8>>, &Unread),
 ) -> Result<(), PlanError> {
     let held = planned.records.unit(&change.key).cloned();
     let digest = change.digest.map(hex::encode);
+    let again = held
+        .as_ref()
+        .is_some_and(|unit| unit.digest == digest && is_unread(unit, unread));
     if let Some(unit) = &held
         && !unit.orphan
+        && !again
         && (unit.digest == digest || (same_database && change.generation <= unit.generation))
     {
         // The same content at another generation is only a new number.
@@ -194,7 +241,7 @@ fn take(
     let mut unit = held.unwrap_or_else(|| new_unit(&change.key));
     unit.generation = change.generation;
     unit.orphan = false;
-    if unit.digest != digest {
+    if unit.digest != digest || again {
         unit.digest = digest;
         unit.outcome = refusal.as_ref().map(|_| UnitOutcome::Refused);
         unit.reason = refusal.clone().unwrap_or_default();

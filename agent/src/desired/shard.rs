@@ -110,6 +110,18 @@ impl Records {
             .collect()
     }
 
+    pub(super) fn units_under(&self, prefix: &str) -> Vec<SyncUnit> {
+        let mut found: Vec<SyncUnit> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.units.range(prefix.to_owned()..))
+            .filter(|(key, _)| key.starts_with(prefix))
+            .map(|(_, unit)| unit.clone())
+            .collect();
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        found
+    }
+
     pub(super) fn units_mut(&mut self) -> impl Iterator<Item = &mut SyncUnit> {
         self.shards
             .iter_mut()

@@ -43,6 +43,8 @@ pub struct Link {
     pub cluster_uid: String,
     /// API groups with versions that capabilities depend on.
     pub capabilities: Vec<String>,
+    /// Kinds that the cluster serves, as `apps/v1/Deployment`; empty = it does not say.
+    pub api_kinds: Vec<String>,
     /// Milliseconds since the drift loop last went round.
     pub drift_age_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How the link stands, for readiness and metrics.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use kube::{Api, discovery::Discovery};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,8 @@ use crate::{
 
 /// API groups that are told to the hub at most.
 const MAX_CAPABILITIES: usize = 256;
+/// Kinds that are told; the hub takes no more.
+const MAX_KINDS: usize = 2_000;
 
 /// What the agent is told of its hub, and what it works with.
 #[derive(Clone)]
@@ -102,6 +104,7 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         kubernetes_version: facts.kubernetes_version,
         cluster_uid: facts.cluster_uid,
         capabilities: facts.capabilities,
+        api_kinds: facts.api_kinds,
         drift_age_ms: hub.drift_age_ms,
         status: hub.status,
         shutdown: shutdown.clone(),
@@ -121,6 +124,7 @@ struct Facts {
     cluster_uid: String,
     kubernetes_version: String,
     capabilities: Vec<String>,
+    api_kinds: Vec<String>,
 }
 
 async fn read_facts(client: &kube::Client) -> Facts {
@@ -154,5 +158,30 @@ async fn try_read_facts(client: &kube::Client) -> Result<Facts, kube::Error> {
         cluster_uid: system.metadata.uid.unwrap_or_default(),
         kubernetes_version: version.git_version,
         capabilities,
+        api_kinds: read_kinds(client).await,
     })
+}
+
+/// Every kind that the cluster serves. Without them charts that ask for kinds take them for missing,
+/// which is no reason to stay away from the hub.
+async fn read_kinds(client: &kube::Client) -> Vec<String> {
+    let discovery = match Discovery::new(client.clone()).run_aggregated().await {
+        Ok(discovery) => discovery,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "the cluster's kinds are not readable");
+            return Vec::new();
+        }
+    };
+    let mut kinds: Vec<String> = discovery
+        .groups()
+        .flat_map(|group| {
+            let versions = group.versions();
+            versions.flat_map(|version| group.versioned_resources(version))
+        })
+        .map(|(resource, _)| format!("{}/{}", resource.api_version, resource.kind))
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds.truncate(MAX_KINDS);
+    kinds
 }

@@ -384,7 +384,7 @@ fn wrap(message: Message) -> AgentMessage {
 }
 
 fn hello(link: &Link) -> Hello {
-    let held = link.desired.held();
+    let held = link.desired.held_at_first();
     Hello {
         protocol_min: PROTOCOL,
         protocol_max: PROTOCOL,
@@ -395,6 +395,7 @@ fn hello(link: &Link) -> Hello {
         kubernetes_version: link.kubernetes_version.clone(),
         cluster_uid: link.cluster_uid.clone(),
         capabilities: link.capabilities.clone(),
+        api_kinds: link.api_kinds.clone(),
         epoch: held.epoch,
         agent_time_ms: wall().as_millisecond(),
     }

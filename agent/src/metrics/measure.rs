@@ -2,7 +2,7 @@
 
 mod reach;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
     analysis::{
@@ -16,6 +16,7 @@ use bellwether_api::{
     duration::Dur,
     metric_template::{MetricSourceKind, SecretKeyRef},
     rollout::RolloutSpec,
+    traffic::Traffic,
 };
 use jiff::Timestamp;
 
@@ -104,8 +105,19 @@ pub struct Subject<'a> {
     pub service: &'a str,
     /// The Service's port; absent = it cannot be told.
     pub port: Option<u16>,
+    /// Where the canary's pods and its Service are reached; empty = there is no Service.
+    pub canary_addresses: BTreeSet<String>,
     /// What probes; absent = nothing does.
     pub probe: Option<&'a Probe>,
+}
+
+/// The object of the user by which the routes that are measured know the Service; empty = they know the
+/// Service itself.
+fn copied_name(traffic: &[Traffic], service: &str) -> String {
+    let first = traffic.iter().find(|one| !one.routes().is_empty());
+    first
+        .and_then(|one| one.copied(service))
+        .map_or_else(String::new, |copied| copied.name)
 }
 
 impl Measurement {
@@ -119,6 +131,7 @@ impl Measurement {
             .map(|metrics| metrics.gateway_series)
             .unwrap_or_default();
         let (series, route) = SeriesSet::of_traffic(&subject.plan.traffic, gateway);
+        let batch = subject.plan.strategy.batch.as_ref();
         let target = QueryTarget {
             series,
             namespace: subject.namespace.to_owned(),
@@ -126,12 +139,14 @@ impl Measurement {
             service: subject.service.to_owned(),
             port: subject.port,
             route,
-            // Updated in place, the new version has pods of the workload's own name.
-            side: if subject.plan.strategy.batch.is_some() {
+            copied: copied_name(&subject.plan.traffic, subject.service),
+            canary_addresses: subject.canary_addresses.clone(),
+            side: if batch.is_some_and(|batch| !batch.splits()) {
                 Side::Stable
             } else {
                 Side::Canary
             },
+            in_place: batch.is_some(),
         };
         let asked = subject
             .plan

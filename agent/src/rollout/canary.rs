@@ -1,8 +1,8 @@
 //! The canary copy: made, resized and taken away again.
 
 use bellwether_agent_core::{
-    canary_copy::{canary_deployment, canary_service},
-    machine::CanaryWant,
+    canary_copy::{canary_deployment, canary_service, revision_service},
+    machine::{CanaryWant, Overlay},
     tracked_config,
 };
 use bellwether_api::{application::DriftPolicy, reference::ObjectRef, track::RolloutTrack};
@@ -38,21 +38,24 @@ impl Default for Canary {
 }
 
 impl Canary {
-    /// Makes the cluster hold the canary that is wanted; absent = none.
+    /// Makes the cluster hold the canary that is wanted, or the Service of the new version's pods where
+    /// no copy is made.
     pub async fn hold(
         &mut self,
         cluster: &Cluster,
         scene: &Scene,
         track: &RolloutTrack,
         versions: &Versions,
-        want: Option<CanaryWant>,
+        overlay: &Overlay,
         dirty: &Dirty,
     ) -> Result<(), RunError> {
-        let Some(want) = want else {
-            return Ok(self.remove(cluster, scene).await?);
+        let objects = match (overlay.canary, &overlay.new_pods) {
+            (Some(want), _) => copies(scene, versions, want)?,
+            (None, Some(revision)) => of_revision(scene, versions, revision)?,
+            (None, None) => return Ok(self.remove(cluster, scene).await?),
         };
         let mut wanted = Vec::new();
-        for object in copies(scene, versions, want)? {
+        for object in objects {
             let Some(want) = Wanted::new(owned(object, track)) else {
                 continue;
             };
@@ -84,7 +87,8 @@ impl Canary {
         self.keeper.forget();
         let mut gone = true;
         // Its configuration goes last, after the pods that read it.
-        let targets = [Some(scene.canary.clone()), scene.canary_service.clone()]
+        let copy = scene.adapter.is_none().then(|| scene.canary.clone());
+        let targets = [copy, scene.canary_service.clone()]
             .into_iter()
             .flatten()
             .chain(scene.config_copies());
@@ -134,6 +138,19 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
         copy["metadata"]["namespace"] = json!(scene.namespace);
     }
     Ok(copies)
+}
+
+/// The Service of the new version's pods where no copy is made.
+fn of_revision(scene: &Scene, versions: &Versions, revision: &str) -> Result<Vec<Value>, RunError> {
+    let service = scene.service.as_ref();
+    let found = service.and_then(|service| find(&versions.new, service));
+    let (Some(service), Some(adapter)) = (found, &scene.adapter) else {
+        return Ok(Vec::new());
+    };
+    let label = (adapter.revision_label.as_str(), revision);
+    let mut made = revision_service(service, &scene.label, label)?;
+    made["metadata"]["namespace"] = json!(scene.namespace);
+    Ok(vec![made])
 }
 
 /// Adds what ties a copy to its run: the track as owner, so that nothing outlives it.

@@ -8,8 +8,9 @@ use bellwether_api::{reference::ObjectRef, workload_adapter::WorkloadAdapter};
 use serde_json::Value;
 
 use super::{
+    by_node,
     reading::Reading,
-    scene::{Live, Scene},
+    scene::{Known, Live, Scene},
     views,
 };
 use crate::sync::cluster::{Cluster, ClusterError};
@@ -82,12 +83,26 @@ pub fn view(
         .filter(|pod| !is_ready(pod))
         .map(|pod| (*pod).clone())
         .collect();
-    InPlaceView {
-        written,
-        partition: object
+    let partition = if adapter.by_node {
+        // Nothing counts there: its controller holds every pod, and what was let go is evicted.
+        let held = views::text(object, &adapter.partition) == "OnDelete";
+        written
+            .as_ref()
+            .filter(|_| held)
+            .and_then(|want| want.partition)
+    } else {
+        object
             .pointer(&adapter.partition)
             .and_then(Value::as_u64)
-            .and_then(|count| u32::try_from(count).ok()),
+            .and_then(|count| u32::try_from(count).ok())
+    };
+    let label = new
+        .first()
+        .and_then(|pod| views::string_map(pod, "/metadata/labels").remove(&adapter.revision_label));
+    InPlaceView {
+        label: label.unwrap_or_default(),
+        written,
+        partition,
         updated: said(&adapter.updated).unwrap_or(counted(new.len())),
         updated_available: said(&adapter.updated_available)
             .unwrap_or(counted(ready_new).min(available)),
@@ -122,7 +137,7 @@ pub fn pods_in_the_way<'a>(
 }
 
 /// Pods whose controller is the workload, but for those that stop already.
-fn own_pods<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+pub(super) fn own_pods<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a Value> {
     let owner = views::uid(object);
     pods.iter().filter(move |pod| {
         !owner.is_empty() && views::controller_uid(pod) == owner && !views::is_deleting(pod)
@@ -130,7 +145,7 @@ fn own_pods<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a V
 }
 
 /// Some kinds write a revision whole into the label, some without the workload's name before it.
-fn is_of(pod: &Value, adapter: &WorkloadAdapter, revision: &str) -> bool {
+pub(super) fn is_of(pod: &Value, adapter: &WorkloadAdapter, revision: &str) -> bool {
     let labels = views::string_map(pod, "/metadata/labels");
     let Some(label) = labels.get(&adapter.revision_label) else {
         return false;
@@ -141,7 +156,7 @@ fn is_of(pod: &Value, adapter: &WorkloadAdapter, revision: &str) -> bool {
     !label.is_empty() && (label == revision || short)
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(super) fn is_ready(pod: &Value) -> bool {
     views::condition(pod, "Ready").is_some_and(|ready| views::text(ready, "/status") == "True")
 }
 
@@ -150,34 +165,47 @@ impl Scene {
     ///
     /// # Errors
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
-    pub(super) async fn look_in_place(&self, reading: &Reading<'_>) -> Result<Live, ClusterError> {
+    pub(super) async fn look_in_place(
+        &self,
+        reading: &Reading<'_>,
+        known: Known<'_>,
+    ) -> Result<Live, ClusterError> {
         let cluster = reading.cluster;
-        let (workload, space, autoscalers) = tokio::try_join!(
+        let namespace = Some(self.namespace.as_str());
+        let (mut workload, space, autoscalers) = tokio::try_join!(
             cluster.get(&self.workload),
             reading.namespace(&self.namespace),
             self.autoscalers(reading),
         )?;
-        let pods = match &workload {
+        let pods = match &mut workload {
             Some(workload) => {
                 let selector = pod_selector(workload);
-                let namespace = Some(self.namespace.as_str());
+                if self.adapter.as_ref().is_some_and(|adapter| adapter.by_node) {
+                    let kind = "ControllerRevision";
+                    // Not shared: they are of use only if they were read after the workload.
+                    let revisions = cluster.list("apps/v1", kind, namespace, None).await?;
+                    by_node::name_revision(workload, &revisions);
+                }
                 cluster
                     .list("v1", "Pod", namespace, selector.as_deref())
                     .await?
             }
             None => Vec::new(),
         };
-        Ok(Live {
-            workload,
-            namespace: space,
-            own_pods: pods,
-            autoscalers,
-            ..Live::default()
-        })
+        let mut live = match &self.service {
+            Some(_) => Box::pin(self.look_at_traffic(reading, known)).await?,
+            None => Live::default(),
+        };
+        live.workload = workload;
+        live.namespace = space;
+        live.own_pods = pods;
+        live.autoscalers = autoscalers;
+        Ok(live)
     }
 
-    /// Deletes the pods for which the controller would wait for ever; a pod made anew meanwhile is
-    /// left alone.
+    /// Takes away the pods that the run lets go where the controller replaces none, and deletes those
+    /// for which it would wait for ever; a pod made anew meanwhile is left alone. `old` is the revision
+    /// that the run began with. Returns what keeps a pod from going.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
@@ -186,10 +214,15 @@ impl Scene {
         cluster: &Cluster,
         live: &Live,
         want: &InPlaceWant,
-    ) -> Result<(), ClusterError> {
+        old: &str,
+    ) -> Result<Option<String>, ClusterError> {
         let (Some(adapter), Some(workload)) = (&self.adapter, &live.workload) else {
-            return Ok(());
+            return Ok(None);
         };
+        if adapter.by_node {
+            let going = by_node::going(workload, adapter, &live.own_pods, want, old);
+            return Box::pin(self.take_away(cluster, &going)).await;
+        }
         for pod in pods_in_the_way(workload, adapter, &live.own_pods, want) {
             let target = ObjectRef {
                 api_version: "v1".to_owned(),
@@ -199,7 +232,7 @@ impl Scene {
             };
             cluster.delete(&target, Some(&views::uid(pod))).await?;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -347,7 +347,7 @@ mod tests {
                     apex: "web".to_owned(),
                     canary: "web-canary".to_owned(),
                     rules: Vec::new(),
-                    destination_rule: None,
+                    copied: None,
                 },
             };
             (governed, Wanted::new(object).unwrap())

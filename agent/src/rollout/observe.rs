@@ -98,7 +98,11 @@ impl Run {
                 .map(|(object, adapter)| {
                     let written =
                         (seen.applied.contains(&scene.workload)).then(|| self.overlay().in_place);
-                    in_place::view(object, adapter, &live.own_pods, written)
+                    let mut view = in_place::view(object, adapter, &live.own_pods, written);
+                    if view.trouble.is_empty() {
+                        view.trouble = self.blocked.clone().unwrap_or_default();
+                    }
+                    view
                 }),
             replica_sets: live
                 .replica_sets
@@ -150,10 +154,13 @@ impl Run {
             .filter_map(|service| {
                 let name = views::name(service);
                 let mut selector = views::string_map(service, "/spec/selector");
-                let matches = selects(&selector, &scene.canary_labels);
+                // Updated in place, the pods are the workload's own: other Services may have all of
+                // them.
+                let matches = scene.adapter.is_none() && selects(&selector, &scene.canary_labels);
                 if !matches && apex.as_ref() != Some(&name) {
                     return None;
                 }
+                let pin = selector.remove(scene.pin_label());
                 let target = ObjectRef {
                     api_version: "v1".to_owned(),
                     kind: "Service".to_owned(),
@@ -161,8 +168,12 @@ impl Run {
                     name: name.clone(),
                 };
                 let others = scene.others_selected(live, &name, &selector);
+                let headless =
+                    views::text(service, "/spec/clusterIP") == "None" && scene.adapter.is_some();
                 let unpinnable = if !seen.delivered.contains(&target) {
                     "it is not delivered by this application".to_owned()
+                } else if headless {
+                    "it is headless, and its pods find each other by it; name another".to_owned()
                 } else if others.is_empty() {
                     String::new()
                 } else {
@@ -170,7 +181,7 @@ impl Run {
                 };
                 Some(ServiceView {
                     name,
-                    pin: selector.remove("pod-template-hash"),
+                    pin,
                     unpinnable,
                 })
             })

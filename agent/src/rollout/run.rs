@@ -26,6 +26,7 @@ use bellwether_api::{
     track::RolloutTrack,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     calls::Calls,
@@ -40,7 +41,7 @@ use crate::{
     metrics::Probe,
     sync::{cluster::ClusterError, events::RunOf, watch::Poke},
 };
-use checks::Measuring;
+use checks::{Addresses, Measuring};
 use last_look::LastLook;
 
 /// Why a run could not be driven.
@@ -87,9 +88,11 @@ pub struct Run {
     pub of: RunOf,
     tracks: Tracks,
     pub(super) track: RolloutTrack,
-    /// Somebody else may have written the track since it was read.
+    /// Somebody else may have written the track since it was read, or this process without hearing so.
     track_is_old: bool,
     pub(super) state: RunState,
+    /// The state as the track had it when it was read or saved last; absent = it had none.
+    saved: Option<Value>,
     correct_drift: bool,
     summary: Option<TrackSummary>,
     began_at: Timestamp,
@@ -115,6 +118,11 @@ pub struct Run {
     told: u64,
     /// How late the last check began.
     lateness: Option<Duration>,
+    /// What keeps a pod from going; absent = nothing does.
+    pub(super) blocked: Option<String>,
+    canary_addresses: Addresses,
+    /// The state is one that another process saved: what it wants is not known outside yet.
+    taken_up: bool,
 }
 
 /// One check of one metric, for people to look at.
@@ -169,15 +177,9 @@ impl Run {
             .as_ref()
             .map_or(now, |created| created.0);
         let state = state_of(&track, now);
-        let held_edit = track.status.as_ref().is_some_and(|status| {
-            status
-                .summary
-                .waiting_on
-                .iter()
-                .any(|wait| wait.reason == "ForeignEdit")
-        });
         Ok(Self {
             scene,
+            correct_drift: !holds_edit(&track),
             rollout: Arc::new(rollout.clone()),
             of: RunOf {
                 run: bundle.run,
@@ -185,10 +187,10 @@ impl Run {
             },
             tracks,
             summary: track.status.as_ref().map(|status| status.summary.clone()),
+            saved: saved_state(&track),
             track,
             track_is_old: false,
             state,
-            correct_drift: !held_edit,
             began_at,
             wake_at: None,
             decided_at: now,
@@ -207,6 +209,9 @@ impl Run {
             measured: Vec::new(),
             told: 0,
             lateness: None,
+            blocked: None,
+            canary_addresses: Addresses::default(),
+            taken_up: false,
         })
     }
 
@@ -335,3 +340,21 @@ impl Run {
         Ok(self.tracks.remove(&self.rollout.name).await?)
     }
 }
+
+/// The state as a track has it.
+fn saved_state(track: &RolloutTrack) -> Option<Value> {
+    let status = track.status.as_ref();
+    status.map(|status| status.state.clone())
+}
+
+/// Whether the last decision on a track held a human's edit.
+fn holds_edit(track: &RolloutTrack) -> bool {
+    let waits = track
+        .status
+        .iter()
+        .flat_map(|status| &status.summary.waiting_on);
+    waits.into_iter().any(|wait| wait.reason == "ForeignEdit")
+}
+
+#[cfg(test)]
+mod tests;

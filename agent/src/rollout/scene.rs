@@ -1,6 +1,7 @@
 //! What one run has to do with: the names of its objects, and what is live of them.
 
 mod look;
+mod neighbours;
 mod ports;
 mod routes;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     effective::GovernedRoute,
-    names::{RUN_LABEL, canary_name, run_label},
+    names::{HASH_LABEL, RUN_LABEL, canary_name, run_label},
     provider::renderer,
     tracked_config::ConfigChange,
 };
@@ -24,7 +25,7 @@ use crate::sync::cluster::reference;
 
 pub use look::{Known, Live, get_own};
 pub use ports::Ports;
-use routes::{destination_rule, own_targets, routes_of};
+use routes::{copied, own_targets, routes_of};
 
 const APPS: &str = "apps/v1";
 
@@ -98,7 +99,7 @@ impl Scene {
                 .spec
                 .traffic
                 .iter()
-                .filter_map(|traffic| destination_rule(bundle, traffic, &namespace))
+                .filter_map(|traffic| copied(bundle, traffic, &namespace, &service?.name))
                 .collect(),
             named_own_routes: routes
                 .iter()
@@ -140,6 +141,13 @@ impl Scene {
             namespace: Some(self.namespace.clone()),
             name,
         }
+    }
+
+    /// The label by whose value Services are pinned to one version.
+    #[must_use]
+    pub fn pin_label(&self) -> &str {
+        let adapter = self.adapter.as_ref();
+        adapter.map_or(HASH_LABEL, |adapter| adapter.revision_label.as_str())
     }
 
     /// Tells whether a live object was made by this run.

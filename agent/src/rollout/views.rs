@@ -1,6 +1,6 @@
 //! Reads what a decision needs out of live objects; pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     autoscaling::AutoscalerView,
@@ -222,6 +222,18 @@ pub fn endpoints(slices: &[Value], service: &str) -> Endpoints {
     endpoints
 }
 
+/// Where the pods of a Service and the Service itself are reached, ready or not.
+pub fn addresses(endpoints: &Endpoints, service: Option<&Value>) -> BTreeSet<String> {
+    let own = service.and_then(|service| service.pointer("/spec/clusterIPs"));
+    let own = own.and_then(Value::as_array).into_iter().flatten();
+    own.filter_map(Value::as_str)
+        .filter(|address| *address != "None")
+        .map(str::to_owned)
+        .chain(endpoints.ready.iter().cloned())
+        .chain(endpoints.not_ready.iter().cloned())
+        .collect()
+}
+
 /// Tells whether an autoscaler of its namespace targets a workload.
 pub fn targets(autoscaler: &Value, workload: &ObjectRef) -> bool {
     let target = |field: &str| text(autoscaler, &format!("/spec/scaleTargetRef/{field}"));
@@ -286,6 +298,10 @@ mod tests {
         let endpoints = endpoints(&slices, "web");
         assert_eq!(endpoints.ready.iter().collect::<Vec<_>>(), ["10.0.0.1"]);
         assert_eq!(endpoints.not_ready.len(), 2);
+        let service = json!({"spec": {"clusterIPs": ["10.96.0.9", "fd00::9"]}});
+        assert_eq!(addresses(&endpoints, Some(&service)).len(), 5);
+        let headless = json!({"spec": {"clusterIPs": ["None"]}});
+        assert_eq!(addresses(&endpoints, Some(&headless)).len(), 3);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod double;
 mod error;
+mod evict;
 mod exact;
 mod merge;
 mod size;

@@ -18,6 +18,7 @@ use crate::{
     metrics::{KubeSecrets, Meter},
     report::Reports,
     telemetry::Figures,
+    webhook,
 };
 
 /// Units that are worked on at once.
@@ -51,6 +52,8 @@ pub struct Shell {
     pub route_settle: Dur,
     /// Metric samples for people.
     pub samples: SampleOutbox,
+    /// Whether the API server asks before it takes writes to workloads of others.
+    pub webhook: webhook::Status,
     /// Bounds the work at once.
     pub permits: Semaphore,
     looked_at: Mutex<BTreeMap<String, Instant>>,
@@ -82,6 +85,7 @@ impl Shell {
             figures,
             route_settle,
             samples: SampleOutbox::default(),
+            webhook: webhook::Status::default(),
             permits: Semaphore::new(MAX_AT_ONCE),
             looked_at: Mutex::default(),
         })

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bellwether_api::{bundle::UnitKey, command::Command};
+use bellwether_api::{bundle::UnitKey, command::Command, status::UnitOutcome};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,8 @@ struct Wish {
     generation: u64,
     digest: Option<String>,
     orphan: bool,
+    /// One that could not be read is read once more by a newer agent, and is the same otherwise.
+    refused: bool,
     command: Option<Command>,
 }
 
@@ -86,6 +88,7 @@ fn wishes(shell: &Shell) -> BTreeMap<UnitKey, Wish> {
                 generation: unit.generation,
                 digest: unit.digest,
                 orphan: unit.orphan,
+                refused: unit.outcome == Some(UnitOutcome::Refused),
                 command,
             };
             Some((key, wish))

@@ -24,6 +24,8 @@ use bellwether_api::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use adopted::is_known as was_seen_standing;
+
 use adopted::Adopted;
 use adoption::OriginalsError;
 
@@ -154,6 +156,8 @@ impl Unit {
         let mut pause = Duration::from_millis(500);
         let shell = Arc::clone(&self.shell);
         shell.looked_at(&self.key);
+        let mut webhook = shell.webhook.subscribe();
+        let may_be_held = self.adopted.is_some();
         loop {
             let permit = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -180,6 +184,8 @@ impl Unit {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.poke.woken() => {}
+                // What is reported says whether the API server asks.
+                Ok(()) = webhook.changed(), if may_be_held => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }

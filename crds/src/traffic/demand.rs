@@ -44,6 +44,12 @@ impl Demand {
                 demand.mirror(Weight::FULL);
             }
         }
+        for step in strategy.batch.iter().flat_map(|batch| &batch.steps) {
+            if step.weight.is_some() {
+                demand.weights();
+            }
+            demand.matches(&step.matches);
+        }
         if rollout.session_affinity.is_some() {
             demand.affinity();
         }

@@ -35,8 +35,10 @@ pub enum Provider {
     Alb,
     /// Ingress of Skipper.
     Skipper,
-    /// Gloo.
-    Gloo,
+    /// Gloo RouteTable.
+    GlooRouteTable,
+    /// Gloo VirtualService.
+    GlooVirtualService,
     /// AWS App Mesh.
     AppMesh,
     /// Knative.
@@ -73,11 +75,12 @@ const fn facts(
 
 const GATEWAY: &str = "gateway.networking.k8s.io/v1";
 const INGRESS: &str = "networking.k8s.io/v1";
+const GLOO: &str = "gateway.solo.io/v1";
 const TRAEFIK: &str = "traefik.io/v1alpha1";
 
 impl Provider {
     /// Every provider, in the order of tables.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::TcpRoute,
@@ -93,7 +96,8 @@ impl Provider {
         Self::Kuma,
         Self::Alb,
         Self::Skipper,
-        Self::Gloo,
+        Self::GlooRouteTable,
+        Self::GlooVirtualService,
         Self::AppMesh,
         Self::Knative,
         Self::None,
@@ -162,7 +166,13 @@ impl Provider {
             Self::Kuma => facts("kuma.meshService", "v1", "Service", "services"),
             Self::Alb => facts("alb.ingress", INGRESS, "Ingress", "ingresses"),
             Self::Skipper => facts("skipper.ingress", INGRESS, "Ingress", "ingresses"),
-            Self::Gloo => facts("gloo.upstream", "gloo.solo.io/v1", "Upstream", "upstreams"),
+            Self::GlooRouteTable => facts("gloo.routeTable", GLOO, "RouteTable", "routetables"),
+            Self::GlooVirtualService => facts(
+                "gloo.virtualService",
+                GLOO,
+                "VirtualService",
+                "virtualservices",
+            ),
             Self::AppMesh => facts(
                 "appMesh.virtualRouter",
                 "appmesh.k8s.aws/v1beta2",
@@ -190,7 +200,9 @@ impl Provider {
             Self::LinkerdHttpRoute => table::LINKERD_HTTP_ROUTE,
             Self::TrafficSplit | Self::Alb | Self::Skipper | Self::None => table::WEIGHTS,
             Self::Kuma => table::MESH_SERVICE,
-            Self::Gloo | Self::AppMesh | Self::Knative => &[],
+            Self::GlooRouteTable | Self::GlooVirtualService => table::GLOO,
+            Self::AppMesh => table::VIRTUAL_ROUTER,
+            Self::Knative => &[],
         }
     }
 
@@ -216,6 +228,8 @@ impl Provider {
                 | Self::TcpRoute
                 | Self::VirtualService
                 | Self::LinkerdHttpRoute
+                | Self::GlooRouteTable
+                | Self::GlooVirtualService
         )
     }
 

@@ -175,3 +175,41 @@ pub(super) const HTTP_PROXY: &[Capability] = &[
     Mirror,
     MirrorShare,
 ];
+
+pub(super) const GLOO: &[Capability] = &[
+    Weights,
+    HeaderExact,
+    HeaderPrefix,
+    HeaderRegex,
+    CookieExact,
+    CookiePrefix,
+    CookieRegex,
+    QueryExact,
+    QueryPrefix,
+    QueryRegex,
+    PathExact,
+    PathPrefix,
+    PathRegex,
+    Method,
+    AllOf,
+    AnyOf,
+    Mirror,
+    MirrorShare,
+];
+
+pub(super) const VIRTUAL_ROUTER: &[Capability] = &[
+    Weights,
+    HeaderExact,
+    HeaderPrefix,
+    HeaderRegex,
+    CookieExact,
+    CookiePrefix,
+    CookieRegex,
+    QueryExact,
+    PathExact,
+    PathPrefix,
+    PathRegex,
+    Method,
+    AllOf,
+    AnyOf,
+];

@@ -6,6 +6,7 @@ use crate::{
     document::FieldPath,
     rollout::{OnDeletion, RolloutSpec},
     strategy::InstancesMode,
+    traffic::Traffic,
 };
 
 pub(super) fn check(
@@ -43,19 +44,9 @@ pub(super) fn check(
     }
     for (index, traffic) in rollout.traffic.iter().enumerate() {
         let at = path.key("traffic").index(index);
-        let istio = traffic.istio.as_ref();
-        if istio.is_some_and(|istio| istio.destination_rule.is_some()) {
-            findings.error(
-                &at.key("istio").key("destinationRule"),
-                "it is not copied for workloads that the hub does not deliver; leave it out",
-            );
-        }
-        if traffic.none.is_some() {
-            findings.error(
-                &at.key("none"),
-                "shares by pods are not supported for workloads that the hub does not deliver; use a \
-                 provider that routes",
-            );
+        for (field, message) in unsupported(traffic) {
+            let at = field.split('.').fold(at.clone(), |at, key| at.key(key));
+            findings.error(&at, message);
         }
     }
     if rollout.on_deletion == OnDeletion::Complete {
@@ -64,6 +55,50 @@ pub(super) fn check(
             "Complete is not supported for workloads that the hub does not deliver; use Rollback",
         );
     }
+}
+
+/// What traffic asks that is not there for workloads that the hub does not deliver: the field's keys, and
+/// what is wrong.
+fn unsupported(traffic: &Traffic) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    // The Service's name is of no account: only whether something would be copied.
+    if let Some(copied) = traffic.copied("web") {
+        let way_out = if traffic.app_mesh.is_some() {
+            "use another provider"
+        } else {
+            "leave it out"
+        };
+        found.push((
+            copied.field,
+            format!(
+                "no {} is copied for workloads that the hub does not deliver; {way_out}",
+                copied.kind
+            ),
+        ));
+    }
+    if traffic.none.is_some() {
+        found.push((
+            "none",
+            "shares by pods are not supported for workloads that the hub does not deliver; use a \
+             provider that routes"
+                .to_owned(),
+        ));
+    }
+    found
+}
+
+/// What a rollout without an application cannot take from its fleet's default traffic, one sentence each;
+/// empty = it can take all of it, or names its own.
+#[must_use]
+pub fn fleet_traffic_of_others(rollout: &RolloutSpec, fleet: &[Traffic]) -> Vec<String> {
+    if !rollout.traffic.is_empty() || rollout.service.is_none() {
+        return Vec::new();
+    }
+    fleet
+        .iter()
+        .flat_map(unsupported)
+        .map(|(field, message)| format!("traffic has {field}: {message}"))
+        .collect()
 }
 
 /// Tells whether a rollout without an application governs a workload that a manifest renders.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, rollout, waves,
+    governed, manifests, names, overrides, rollout, sources, waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -37,19 +37,34 @@ pub fn application(
 pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     let mut findings = Findings::default();
     names::metadata(&mut findings, Kind::Application, &object.metadata);
-    let (spec, path) = (&object.spec, FieldPath::spec());
-    destination(&mut findings, &path.key("destination"), &spec.destination);
+    check_spec(&mut findings, &object.spec);
+    findings
+}
+
+/// Checks an application whose components were rendered: its spec, with the objects in place of
+/// their sources.
+#[must_use]
+pub fn rendered(spec: &ApplicationSpec) -> Findings {
+    let mut findings = Findings::default();
+    check_spec(&mut findings, spec);
+    findings
+}
+
+fn check_spec(findings: &mut Findings, spec: &ApplicationSpec) {
+    let path = FieldPath::spec();
+    destination(findings, &path.key("destination"), &spec.destination);
     if let Some(namespace) = &spec.target_namespace {
-        names::name(&mut findings, &path.key("targetNamespace"), namespace);
+        names::name(findings, &path.key("targetNamespace"), namespace);
     }
     if spec.history_limit == 0 {
         findings.error(&path.key("historyLimit"), "use at least 1");
     }
-    waves::waves(&mut findings, &path.key("waves"), &spec.waves);
-    components(&mut findings, &path.key("components"), spec);
-    manifests::check(&mut findings, spec);
-    inline_rollouts(&mut findings, &path.key("components"), spec);
-    findings
+    waves::waves(findings, &path.key("waves"), &spec.waves);
+    components(findings, &path.key("components"), spec);
+    sources::interval(findings, &path, spec);
+    manifests::check(findings, spec);
+    overrides::check(findings, &path.key("overrides"), spec);
+    inline_rollouts(findings, &path.key("components"), spec);
 }
 
 pub(super) fn destination(findings: &mut Findings, path: &FieldPath, destination: &Destination) {
@@ -95,13 +110,7 @@ fn one_component(findings: &mut Findings, path: &FieldPath, component: &Componen
     if let Some(namespace) = &component.target_namespace {
         names::name(findings, &path.key("targetNamespace"), namespace);
     }
-    match &component.manifests {
-        None => findings.error(path, "a component has exactly one source: manifests"),
-        Some(objects) if objects.is_empty() => {
-            findings.error(&path.key("manifests"), "the component has no objects");
-        }
-        Some(_) => {}
-    }
+    sources::source(findings, path, component);
 }
 
 fn inline_rollouts(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {

@@ -69,7 +69,7 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
         );
     }
     let defaults = path.key("defaults");
-    traffic::list(
+    traffic::of_fleet(
         &mut findings,
         &defaults.key("traffic"),
         &spec.defaults.traffic,

@@ -54,6 +54,14 @@ pub(super) fn check(
         findings.error_with(&path.key("component"), message, meant);
         return;
     }
+    // What is not rendered yet is checked once it is.
+    if application
+        .components
+        .iter()
+        .any(|known| known.rendered_source().is_some())
+    {
+        return;
+    }
     let manifests = manifests_of(application);
     let Some(workload) = find_workload(findings, path, rollout, &manifests, application, component)
     else {

@@ -10,6 +10,7 @@ use crate::{
     hooks::{Hook, HookKind, HookWhen, JobTarget, Load, LoadProtocol},
     metric_template::SecretKeyRef,
     rollout::RolloutSpec,
+    strategy::Batch,
 };
 
 /// The longest that one call may take: a run stands still meanwhile.
@@ -82,7 +83,8 @@ fn never_called(findings: &mut Findings, path: &FieldPath, kind: HookKind, rollo
 
 /// Refuses what needs a canary's traffic in a plan that updates in place.
 fn without_traffic(findings: &mut Findings, path: &FieldPath, hook: &Hook, rollout: &RolloutSpec) {
-    if rollout.strategy.batch.is_none() {
+    let batch = rollout.strategy.batch.as_ref();
+    if batch.is_none_or(Batch::splits) {
         return;
     }
     let before_traffic = matches!(
@@ -93,13 +95,14 @@ fn without_traffic(findings: &mut Findings, path: &FieldPath, hook: &Hook, rollo
         let kind = hook.kind;
         findings.error(
             &path.key("type"),
-            format!("a batch splits no traffic: a {kind:?} hook is never called; use ConfirmRollout or Rollout"),
+            format!("no step has a weight or a match: a {kind:?} hook is never called; use ConfirmRollout or Rollout"),
         );
     }
     if hook.load().is_some_and(|load| load.url.is_none()) {
         findings.error(
             &path.key("load"),
-            "a batch has no canary Service that could get the load; name a url",
+            "without a weight or a match the new version has no Service that could get the load; name a \
+             url",
         );
     }
 }

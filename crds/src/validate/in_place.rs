@@ -1,5 +1,7 @@
 //! Checks of updates in place: which kinds can be, their batches, and what does not go with them.
 
+mod split;
+
 use std::collections::BTreeSet;
 
 use super::{finding::Findings, manifests::Manifest, names};
@@ -12,6 +14,9 @@ use crate::{
     strategy::{Advance, Batch, BatchStep, Instances, Strategy},
     workload_adapter::WorkloadAdapter,
 };
+
+const WANTS_SPLIT: &str = "give every step but one of 100% a weight or a match, or use a query or a \
+                           template of your own";
 
 /// Checks that the strategy can be had with a workload of this kind.
 pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
@@ -53,14 +58,6 @@ pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &Roll
             path,
             "a Deployment cannot hold pods back, so that it is not updated in place; use canary \
              with steps that name replicas",
-        );
-    } else if workload.kind == "DaemonSet" && workload.adapter.is_none() {
-        findings.error(
-            path,
-            format!(
-                "an update in place of {what} is not supported by this version of Bellwether; \
-                 StatefulSet, CloneSet and kinds with a partition are"
-            ),
         );
     } else if adapter.is_none() {
         findings.error(
@@ -111,6 +108,7 @@ pub(super) fn batch(findings: &mut Findings, path: &FieldPath, plan: &Batch) {
     if plan.steps.is_empty() {
         findings.error(&at, "a batch has at least one step");
     }
+    split::of_steps(findings, &at, &plan.steps);
     let mut seen = BTreeSet::new();
     let mut before = None;
     for (index, step) in plan.steps.iter().enumerate() {
@@ -122,35 +120,23 @@ pub(super) fn batch(findings: &mut Findings, path: &FieldPath, plan: &Batch) {
             }
         }
         one_step(findings, &at, step);
-        if let Some(replicas) = step.replicas {
-            not_falling(findings, &at.key("replicas"), before, replicas);
-            before = Some(replicas);
+        if let Some(pods) = step.pods() {
+            let field = step.replicas.map_or("weight", |_| "replicas");
+            not_falling(findings, &at.key(field), before, pods);
+            before = Some(pods);
         }
     }
 }
 
 fn one_step(findings: &mut Findings, path: &FieldPath, step: &BatchStep) {
     let at = path.key("replicas");
-    match step.replicas {
+    match step.pods() {
         None => findings.error(&at, "a batch is a number of pods; set replicas"),
         Some(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) => {
             findings.error(&at, "a batch has at least 1 pod");
         }
         Some(IntOrPercent::Percent(101..)) => findings.error(&at, "a share is at most 100%"),
         Some(_) => {}
-    }
-    let unsupported = [
-        ("weight", step.weight.is_some()),
-        ("match", !step.matches.is_empty()),
-    ];
-    for (field, set) in unsupported {
-        if set {
-            findings.error(
-                &path.key(field),
-                "traffic of a batch is not split by this version of Bellwether; leave it out, or \
-                 use canary with a Deployment",
-            );
-        }
     }
     let waits = step.advance == Some(Advance::After);
     match step.after {
@@ -204,30 +190,31 @@ pub(super) fn ready_threshold(
 
 /// Checks what the rest of a plan asks for that an update in place does not have.
 pub(super) fn rest(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
-    if rollout.service.is_some() {
-        findings.error(
-            &path.key("service"),
-            "traffic of a batch is not split by this version of Bellwether; leave service and \
-             traffic out",
-        );
-    }
     let at = path.key("analysis").key("metrics");
     for (index, metric) in rollout.analysis.metrics.iter().enumerate() {
         let at = at.index(index);
-        if let Some(message) = unmeasurable(metric) {
+        let why = if split::is_measured(rollout) {
+            split::unmeasurable(metric)
+        } else {
+            unmeasurable(metric)
+        };
+        if let Some(message) = why {
             findings.error(&at, message);
         }
     }
 }
 
-/// Why nothing would be known of a metric; `None` = it can be asked for.
+/// Why nothing would be known of a metric of a plan that gives the new version no requests of its
+/// own; `None` = it can be asked for.
 fn unmeasurable(metric: &Metric) -> Option<String> {
     let probed = metric
         .source
         .as_ref()
         .is_some_and(|source| source.kind == MetricSourceKind::Probe);
     if probed {
-        return Some("a Probe asks the pods of a copy, and an update in place has none".to_owned());
+        return Some(format!(
+            "a Probe asks pods of the new version alone; {WANTS_SPLIT}"
+        ));
     }
     if metric.relative.is_some() {
         return Some(
@@ -236,17 +223,22 @@ fn unmeasurable(metric: &Metric) -> Option<String> {
                 .to_owned(),
         );
     }
-    let built_in = match &metric.template {
-        Some(template) => BUILT_IN_TEMPLATES.contains(&template.name.as_str()),
-        None => metric.query.is_none(),
-    };
-    built_in.then(|| {
+    built_in(metric).map(|_| {
         format!(
-            "{} measures a copy or its Service, and an update in place has neither; use a query or \
-             a template of your own",
+            "{} measures the new version's Service; {WANTS_SPLIT}",
             metric.name
         )
     })
+}
+
+/// The built-in metric or template that a metric is; `None` = it has a query of its own.
+fn built_in(metric: &Metric) -> Option<&str> {
+    match &metric.template {
+        Some(template) => {
+            Some(template.name.as_str()).filter(|name| BUILT_IN_TEMPLATES.contains(name))
+        }
+        None => metric.query.is_none().then_some(metric.name.as_str()),
+    }
 }
 
 /// Checks the workload's manifest.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::finding::Findings;
 use crate::{
     application::{ApplicationSpec, Component},
+    cluster_bound::bound_fields,
     document::FieldPath,
     rollout::{TRACK_CONFIG_ANNOTATION, TRACK_CONFIG_DISABLED},
 };
@@ -161,6 +162,24 @@ fn track_config(findings: &mut Findings, manifest: &Manifest<'_>) {
     }
 }
 
+/// What one cluster gave an object is none of the others' business.
+fn bound(findings: &mut Findings, manifest: &Manifest<'_>) {
+    let fields = bound_fields(manifest.object);
+    if fields.is_empty() {
+        return;
+    }
+    findings.warn(
+        &manifest.path,
+        format!(
+            "{} {}: {} mean something in one cluster alone and are left out; an override sets them \
+             where they are meant",
+            manifest.kind,
+            manifest.name,
+            fields.join(", ")
+        ),
+    );
+}
+
 fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
     let metadata = manifest.path.key("metadata");
     for (value, path) in [
@@ -190,6 +209,7 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
         findings.error(&manifest.path, "write the items of the list one by one");
     }
     track_config(findings, manifest);
+    bound(findings, manifest);
     if manifest.group() == crate::GROUP {
         findings.error(
             &manifest.path.key("apiVersion"),

@@ -4,6 +4,7 @@ use super::finding::Findings;
 use crate::{
     document::FieldPath,
     matching::{Match, NamedMatch, ValueMatch},
+    regex::fault,
 };
 
 const METHODS: [&str; 9] = [
@@ -48,15 +49,26 @@ fn named(findings: &mut Findings, path: &FieldPath, list: &[NamedMatch], what: &
             findings.error(&at.key("name"), message);
         }
         exactly_one(findings, &at, &one.exact, &one.prefix, &one.regex);
+        readable(findings, &at, &one.regex);
     }
 }
 
 fn path_match(findings: &mut Findings, path: &FieldPath, value: &ValueMatch) {
     exactly_one(findings, path, &value.exact, &value.prefix, &value.regex);
+    readable(findings, path, &value.regex);
     for (field, text) in [("exact", &value.exact), ("prefix", &value.prefix)] {
         if text.as_ref().is_some_and(|text| !text.starts_with('/')) {
             findings.error(&path.key(field), "a path begins with /");
         }
+    }
+}
+
+/// What only some data planes read is looked at where it is known which.
+fn readable(findings: &mut Findings, path: &FieldPath, regex: &Option<String>) {
+    let fault = regex.as_deref().and_then(fault);
+    if let Some(fault) = fault.filter(|fault| !fault.is_pcre) {
+        let message = format!("no data plane reads this regular expression: {fault}");
+        findings.error(&path.key("regex"), message);
     }
 }
 

@@ -90,6 +90,13 @@ pub(super) fn metadata(findings: &mut Findings, kind: Kind, metadata: &Metadata)
     }
 }
 
+/// Checks the key of a label or an annotation.
+pub(super) fn metadata_key(findings: &mut Findings, path: &FieldPath, key: &str) {
+    if !is_label_key(key) {
+        findings.error(path, "no valid key of a label or an annotation");
+    }
+}
+
 fn label(findings: &mut Findings, path: &FieldPath, key: &str, value: &str) {
     if !is_label_key(key) {
         findings.error(path, "no valid label key");

@@ -6,7 +6,7 @@ use super::{finding::Findings, manifests::Manifest, traffic};
 use crate::{
     document::{FieldPath, closest},
     rollout::{RolloutSpec, ServiceRef},
-    traffic::Provider,
+    traffic::{Provider, Traffic},
 };
 
 /// Checks every route of a kind that the application renders at all; others are looked for in the
@@ -37,6 +37,9 @@ pub(super) fn check(
             let found = rendered
                 .iter()
                 .find(|manifest| manifest.name == route.name && manifest.namespace == namespace);
+            if found.is_none() && item.create.is_some() {
+                continue;
+            }
             let Some(found) = found else {
                 let names: Vec<&str> = rendered.iter().map(|route| route.name).collect();
                 let meant = closest(route.name, names).filter(|meant| *meant != route.name);
@@ -47,7 +50,7 @@ pub(super) fn check(
                 findings.error_with(&at, message, meant.map(str::to_owned));
                 continue;
             };
-            if !leads_to(route.provider, found, &service.name) {
+            if !leads_to(item, route.provider, found, &service.name) {
                 findings.error(
                     &at,
                     format!(
@@ -61,11 +64,16 @@ pub(super) fn check(
 }
 
 /// Tells whether a route has the Service as a backend.
-fn leads_to(provider: Provider, route: &Manifest<'_>, service: &str) -> bool {
+fn leads_to(item: &Traffic, provider: Provider, route: &Manifest<'_>, service: &str) -> bool {
+    let copied = item.copied(service).map(|copied| copied.name);
     if provider != Provider::HttpRoute {
-        return route
-            .at("/spec")
-            .is_some_and(|spec| mentions(spec, service));
+        let names = |text: &str| {
+            text == service
+                || text.starts_with(&format!("{service}."))
+                || copied.as_deref() == Some(text)
+                || (item.gloo.is_some() && text.contains(&format!("-{service}-")))
+        };
+        return route.at("/spec").is_some_and(|spec| mentions(spec, &names));
     }
     let rules = route.at("/spec/rules").and_then(Value::as_array);
     rules.into_iter().flatten().any(|rule| {
@@ -81,18 +89,16 @@ fn leads_to(provider: Provider, route: &Manifest<'_>, service: &str) -> bool {
 
 /// Tells whether any field that names a backend names the Service. Coarse: the agent's renderers
 /// know the kinds and say exactly what they miss.
-fn mentions(value: &Value, service: &str) -> bool {
+fn mentions(value: &Value, names: &dyn Fn(&str) -> bool) -> bool {
     let is_named = |key: &str, value: &Value| {
         matches!(key, "name" | "serviceName" | "host" | "service")
-            && value
-                .as_str()
-                .is_some_and(|text| text == service || text.starts_with(&format!("{service}.")))
+            && value.as_str().is_some_and(names)
     };
     match value {
         Value::Object(fields) => fields
             .iter()
-            .any(|(key, value)| is_named(key, value) || mentions(value, service)),
-        Value::Array(items) => items.iter().any(|item| mentions(item, service)),
+            .any(|(key, value)| is_named(key, value) || mentions(value, names)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, names)),
         _ => false,
     }
 }

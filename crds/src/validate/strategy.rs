@@ -14,8 +14,8 @@ use crate::{
     number::{IntOrPercent, Weight},
     rollout::RolloutSpec,
     strategy::{
-        AbTest, Advance, AnalysisTraffic, BlueGreen, Canary, Instances, InstancesMode, Manual,
-        SessionAffinity, Step, Strategy, StrategyKind,
+        AbTest, Advance, AnalysisTraffic, Batch, BlueGreen, Canary, Instances, InstancesMode,
+        Manual, SessionAffinity, Step, Strategy, StrategyKind,
     },
 };
 
@@ -387,7 +387,8 @@ fn session_affinity(
     if matches!(
         strategy.set(),
         Some(StrategyKind::AbTest | StrategyKind::BlueGreen)
-    ) {
+    ) || strategy.batch.as_ref().is_some_and(|batch| !batch.splits())
+    {
         findings.error(
             path,
             "only weights draw users by chance; this strategy needs no session affinity",
@@ -402,6 +403,7 @@ fn needs_a_service(findings: &mut Findings, path: &FieldPath, rollout: &RolloutS
     }
     let strategy = path.key("strategy");
     let canary = rollout.strategy.canary.as_ref();
+    let batch = rollout.strategy.batch.as_ref();
     let stepped = |of: fn(&Step) -> bool| canary.is_some_and(|canary| canary.steps.iter().any(of));
     let needs = [
         (
@@ -428,6 +430,11 @@ fn needs_a_service(findings: &mut Findings, path: &FieldPath, rollout: &RolloutS
             strategy.key("canary").key("steps"),
             stepped(|step| !step.matches.is_empty() || step.mirror.is_some()),
             "a step with match or mirror",
+        ),
+        (
+            strategy.key("batch").key("steps"),
+            batch.is_some_and(Batch::splits),
+            "a step with weight or match",
         ),
         (
             path.key("sessionAffinity"),

@@ -1,5 +1,9 @@
 //! Checks of traffic providers, and of what a rollout asks of them.
 
+mod create;
+mod dialect;
+mod union;
+
 use std::collections::BTreeSet;
 
 use super::{finding::Findings, names};
@@ -7,12 +11,15 @@ use crate::{
     document::FieldPath,
     rollout::RolloutSpec,
     strategy::InstancesMode,
-    traffic::{Demand, NamedRoute, Provider, RuleRef, Traffic},
+    traffic::{Demand, NamedRoute, Provider, Traffic},
 };
 
 /// Checks a rollout's own providers against what it asks of them.
 pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     list(findings, path, &rollout.traffic);
+    for (index, one) in rollout.traffic.iter().enumerate() {
+        create::check(findings, &path.index(index), one, rollout);
+    }
     asked(findings, path, &rollout.traffic, rollout);
 }
 
@@ -40,6 +47,7 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
             };
             if told.insert(route.provider) {
                 lacking(findings, &at, route.provider, &demand);
+                dialect::check(findings, &at, route.provider, rollout);
                 elsewhere(findings, &at, route.provider, one, rollout);
                 if route.provider == Provider::Kuma {
                     own_service(findings, &at, route.name, rollout);
@@ -53,12 +61,11 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
 }
 
 /// Checks a list of traffic providers.
-pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
     let mut seen = BTreeSet::new();
     for (index, one) in traffic.iter().enumerate() {
         let at = path.index(index);
-        union(findings, &at, one);
-        rules(findings, &at.key("rules"), &one.rules);
+        union::check(findings, &at, one);
         if let Some(namespace) = &one.namespace {
             names::name(findings, &at.key("namespace"), namespace);
         }
@@ -79,6 +86,14 @@ pub(super) fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic
                 findings.error(&at, format!("{kind} {:?} stands here twice", route.name));
             }
         }
+    }
+}
+
+/// Checks a fleet's default providers.
+pub(super) fn of_fleet(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+    list(findings, path, traffic);
+    for (index, one) in traffic.iter().enumerate() {
+        create::of_fleet(findings, &path.index(index), one);
     }
 }
 
@@ -107,6 +122,16 @@ fn own_service(findings: &mut Findings, at: &FieldPath, name: &str, rollout: &Ro
 
 /// What is asked of a Service that selects both versions.
 fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
+    if let Some(batch) = &rollout.strategy.batch {
+        if batch.splits() {
+            findings.error(
+                at,
+                "without a router the share of traffic is the share of pods, which a batch sets; \
+                 leave weight and match out",
+            );
+        }
+        return;
+    }
     if rollout.instances.mode != InstancesMode::FixedTotal {
         findings.error(
             at,
@@ -128,85 +153,6 @@ fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
             "without a router traffic returns with the pods; leave \
              strategy.canary.stepWeightPromotion out",
         );
-    }
-}
-
-fn union(findings: &mut Findings, at: &FieldPath, traffic: &Traffic) {
-    if let Some(istio) = &traffic.istio
-        && let Some(rule) = &istio.destination_rule
-    {
-        names::name(findings, &at.key("istio").key("destinationRule"), rule);
-    }
-    let set: BTreeSet<&str> = traffic
-        .routes()
-        .iter()
-        .map(|route| top(route.provider))
-        .collect();
-    let empty = [
-        ("gatewayApi", "httpRoutes", traffic.gateway_api.is_some()),
-        ("istio", "virtualServices", traffic.istio.is_some()),
-        ("traefik", "ingressRoute", traffic.traefik.is_some()),
-        ("linkerd", "httpRoute", traffic.linkerd.is_some()),
-    ];
-    let mut named_nothing = false;
-    for (provider, field, is_set) in empty {
-        if is_set && !set.contains(provider) {
-            named_nothing = true;
-            findings.error(&at.key(provider).key(field), "name at least one route");
-        }
-    }
-    if set.is_empty() && !named_nothing {
-        findings.error(at, "exactly one provider must be set, such as gatewayApi");
-    }
-    if set.len() > 1 {
-        let found: Vec<&str> = set.into_iter().collect();
-        let message = format!(
-            "exactly one provider may be set, found {}; write a second item of the list",
-            found.join(" and ")
-        );
-        findings.error(at, message);
-    }
-    let traefik = traffic.traefik.as_ref();
-    let several = [
-        (
-            "traefik",
-            traefik.map_or(0, |one| {
-                [&one.service, &one.ingress_route, &one.ingress_route_tcp]
-                    .into_iter()
-                    .flatten()
-                    .count()
-            }),
-        ),
-        (
-            "linkerd",
-            traffic.linkerd.as_ref().map_or(0, |one| {
-                [&one.http_route, &one.traffic_split]
-                    .into_iter()
-                    .flatten()
-                    .count()
-            }),
-        ),
-    ];
-    for (provider, count) in several {
-        if count > 1 {
-            findings.error(
-                &at.key(provider),
-                "exactly one may be set; write a second item of traffic",
-            );
-        }
-    }
-}
-
-fn rules(findings: &mut Findings, path: &FieldPath, rules: &[RuleRef]) {
-    let mut seen = BTreeSet::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let at = path.index(index);
-        if matches!(rule, RuleRef::Name(name) if name.is_empty()) {
-            findings.error(&at, "a rule's name is empty");
-        }
-        if !seen.insert(rule) {
-            findings.error(&at, format!("rule {rule} stands here twice"));
-        }
     }
 }
 
@@ -259,8 +205,6 @@ fn unsupported(provider: Provider) -> String {
         Provider::Knative => {
             ": Knative makes the Deployments of its revisions itself, and splits between them"
         }
-        Provider::Gloo => ": an Upstream is what routes lead to, and says nothing of them",
-        Provider::AppMesh => ": AWS has ended App Mesh",
         _ => "",
     };
     format!(

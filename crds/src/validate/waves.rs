@@ -1,12 +1,15 @@
 //! Checks of waves and their gates.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{finding::Findings, names};
+use super::{analysis::query_error, finding::Findings, fleet::http_address, names};
 use crate::{
-    application::{Gate, Wave},
+    application::{ExternalGate, Gate, MetricGate, Wave, WindowGate},
     document::FieldPath,
-    number::IntOrPercent,
+    metric_template::MetricSourceKind,
+    number::{IntOrPercent, Weight},
+    query_template,
+    schedule::{ScheduleError, Window},
 };
 
 /// Checks the waves of one application.
@@ -26,12 +29,11 @@ pub(super) fn waves(findings: &mut Findings, path: &FieldPath, waves: &[Wave]) {
                 ),
             );
         }
-        let takes_the_rest = wave.selector.is_none() && wave.clusters.is_empty();
-        if takes_the_rest && index + 1 < waves.len() {
+        if wave.takes_the_rest() && index + 1 < waves.len() {
             findings.error(
                 &at,
                 format!(
-                    "wave {:?} has neither selector nor clusters, which only the last wave may: it \
+                    "wave {:?} has no selector, clusters or percent, which only the last wave may: it \
                      takes every cluster of no earlier wave",
                     wave.name
                 ),
@@ -58,12 +60,35 @@ fn one(findings: &mut Findings, path: &FieldPath, wave: &Wave) {
     if let Some(selector) = &wave.selector {
         names::selector(findings, &path.key("selector"), selector);
     }
+    share(findings, &path.key("percent"), wave);
+    if wave
+        .progress_deadline
+        .is_some_and(|one| one.as_millis() == 0)
+    {
+        findings.error(
+            &path.key("progressDeadline"),
+            "a deadline of 0s has always passed; leave it out",
+        );
+    }
     concurrency(findings, &path.key("maxConcurrent"), wave.max_concurrent);
     if let Some(IntOrPercent::Percent(101..)) = wave.max_failures {
         findings.error(&path.key("maxFailures"), "a share is at most 100%");
     }
     gates(findings, &path.key("before"), &wave.before);
     gates(findings, &path.key("after"), &wave.after);
+}
+
+fn share(findings: &mut Findings, path: &FieldPath, wave: &Wave) {
+    let Some(percent) = wave.percent else { return };
+    if percent == Weight::ZERO {
+        findings.error(path, "a share of 0 takes no cluster; leave the wave out");
+    }
+    if wave.selector.is_some() || !wave.clusters.is_empty() {
+        findings.error(
+            path,
+            "a wave has a share, or a selector and clusters, not both",
+        );
+    }
 }
 
 /// Checks a limit of how many clusters are under way at once.
@@ -77,11 +102,133 @@ pub(super) fn concurrency(findings: &mut Findings, path: &FieldPath, value: Opti
     }
 }
 
+fn metric(findings: &mut Findings, path: &FieldPath, metric: &MetricGate) {
+    if metric.template.is_some() == metric.query.is_some() {
+        findings.error(path, "set exactly one of template, query");
+    }
+    if metric.range.is_open() {
+        findings.error(
+            &path.key("range"),
+            "a range without min and max lets everything pass; set one of them",
+        );
+    }
+    if let Some(address) = &metric.address {
+        reached_by_hub(findings, &path.key("address"), address);
+    }
+    if metric.window.as_millis() == 0 {
+        findings.error(&path.key("window"), "a window of 0s holds nothing");
+    }
+    if let Some(query) = &metric.query {
+        let checked = query_template::check(MetricSourceKind::Prometheus, query, &BTreeMap::new());
+        if let Err(error) = checked {
+            query_error(findings, &path.key("query"), &error);
+        }
+    }
+}
+
+fn external(findings: &mut Findings, path: &FieldPath, external: &ExternalGate) {
+    reached_by_hub(findings, &path.key("url"), &external.url);
+    let at = path.key("timeout");
+    match external.timeout.as_millis() {
+        0 => findings.error(&at, "no answer comes in 0s"),
+        60_001.. => findings.error(&at, "an answer may take at most 60s"),
+        _ => {}
+    }
+    if external.secret_ref.is_some() {
+        findings.error(
+            &path.key("secretRef"),
+            "not supported yet: the hub keeps no secrets for gates",
+        );
+    }
+}
+
+/// The hub calls nobody in the name of a user whom only the hub itself can reach.
+fn reached_by_hub(findings: &mut Findings, path: &FieldPath, address: &str) {
+    http_address(findings, path, address);
+    let host = address
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default())
+        .unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let own = match host.parse::<IpAddr>() {
+        Ok(address) => is_own(address),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    if own {
+        findings.error(
+            path,
+            "the hub does not call itself or addresses of its own link; use an address of your network",
+        );
+    }
+}
+
+/// Tells whether an address means the host itself or its link.
+#[must_use]
+pub fn is_own(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+    }
+}
+
+fn window(findings: &mut Findings, path: &FieldPath, window: &WindowGate) {
+    match Window::read(window) {
+        Ok(_) => {}
+        Err(error @ ScheduleError::Schedule { .. }) => {
+            findings.error(&path.key("schedule"), error.to_string());
+        }
+        Err(error @ ScheduleError::Zone { meant, .. }) => findings.error_with(
+            &path.key("timeZone"),
+            error.to_string(),
+            meant.map(str::to_owned),
+        ),
+    }
+    if window.duration.as_millis() == 0 {
+        findings.error(
+            &path.key("duration"),
+            "a window of 0s is never open; use at least 1m",
+        );
+    }
+}
+
 fn gates(findings: &mut Findings, path: &FieldPath, gates: &[Gate]) {
     for (index, gate) in gates.iter().enumerate() {
         let at = path.index(index);
-        if gate.approval.is_some() == gate.soak.is_some() {
-            findings.error(&at, "a gate has exactly one of approval, soak");
+        let kinds = [
+            gate.approval.is_some(),
+            gate.soak.is_some(),
+            gate.window.is_some(),
+            gate.verdicts.is_some(),
+            gate.metric.is_some(),
+            gate.external.is_some(),
+        ];
+        if kinds.iter().filter(|set| **set).count() != 1 {
+            findings.error(
+                &at,
+                "a gate has exactly one of approval, soak, window, verdicts, metric, external",
+            );
+        }
+        if let Some(metric) = &gate.metric {
+            self::metric(findings, &at.key("metric"), metric);
+        }
+        if let Some(external) = &gate.external {
+            self::external(findings, &at.key("external"), external);
+        }
+        if let Some(window) = &gate.window {
+            self::window(findings, &at.key("window"), window);
+        }
+        if gate
+            .verdicts
+            .as_ref()
+            .is_some_and(|one| one.percent == Weight::ZERO)
+        {
+            findings.error(
+                &at.key("verdicts").key("percent"),
+                "a share of 0 asks for nothing; leave the gate out",
+            );
         }
         if gate.soak.is_some_and(|soak| soak.as_millis() == 0) {
             findings.error(

@@ -30,8 +30,10 @@ use manifests::{Agent, objects};
 
 /// The agent's namespace in a member cluster.
 pub const NAMESPACE: &str = "bellwether-system";
-/// The agent's Deployment and ServiceAccount.
+/// The agent's Deployment and ServiceAccount, and its webhook's configuration.
 pub const AGENT: &str = "bellwether-agent";
+/// The Service by which the API server reaches the agent.
+const WEBHOOK_SERVICE: &str = "bellwether-agent-webhook";
 
 /// Installs the agent and waits for its first heartbeat.
 ///
@@ -47,7 +49,8 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
     }
     let client = client?;
     let kube = member::connect(args.context.as_deref(), args.kubeconfig.as_deref()).await?;
-    let seen = preflight::check(&kube, &args.name).await?;
+    let webhook = args.admission_webhook.failure_policy();
+    let seen = preflight::check(&kube, &args.name, webhook.is_some()).await?;
     let kinds = rights::resolve(&kube, &args.kinds).await?;
     print(&format!(
         "✔ preflight   API {} ms, {}; rights ok; clock skew {:.1} s; {}\n",
@@ -63,11 +66,21 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
     let asked = Timestamp::now();
     let join = join_material(&client, args).await?;
     let agent = agent(args, &join, kinds);
+    if webhook.is_none() {
+        // What is left of an earlier registration would ask an agent that does not answer any more.
+        remove::webhook(&kube).await?;
+    }
     install::install(&kube, &objects(&agent)).await?;
     print(&format!(
         "✔ agent       in ns {NAMESPACE}, pull mode (the hub stores no kubeconfig), namespaced RBAC: {}\n",
         args.namespaces.join(", ")
     ))?;
+    if let Some(policy) = webhook {
+        print(&format!(
+            "✔ webhook     the API server asks the agent about updates of governed workloads of others \
+             ({policy} while it is away)\n"
+        ))?;
+    }
     let waited = wait_for_heartbeat(&client, &kube, args, asked).await?;
     print(&format!(
         "✔ identity    certificate for agent {}, {}, renews itself\n",
@@ -126,6 +139,7 @@ fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>)
         token: join.token.clone(),
         namespaces: args.namespaces.clone(),
         kinds,
+        webhook: args.admission_webhook.failure_policy().map(str::to_owned),
     }
 }
 

@@ -51,7 +51,14 @@ fn keys(content: &ReleaseContent) -> impl Iterator<Item = ObjectKey<'_>> {
             .target_namespace
             .as_deref()
             .unwrap_or(&content.target_namespace);
-        component.objects.iter().map(move |object| {
+        // What an override removes anywhere counts as gone: it leaves the clusters that have it.
+        let stays = move |object: &&Value| {
+            !content.overrides.iter().any(|one| {
+                one.concerns(&component.name)
+                    && one.remove.iter().any(|target| target.is(object, home))
+            })
+        };
+        component.objects.iter().filter(stays).map(move |object| {
             let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
             let group = text("/apiVersion")
                 .and_then(|version| version.split_once('/'))
@@ -88,9 +95,11 @@ mod tests {
                 name: "web".to_owned(),
                 target_namespace: None,
                 objects: names.map(object).collect(),
+                rendered: None,
             }],
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),
+            overrides: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bellwether_api::{
     bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
+    cluster_template::ClusterValues,
     fleet::FleetDefaults,
     reference::NamespacedName,
 };
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
+    overrides::{OverrideError, in_cluster},
     placement::ClusterFacts,
     release::{Release, ReleaseComponent, ReleaseContent, ReleaseRollout},
 };
@@ -48,16 +50,19 @@ pub struct EncodedBundle {
     pub has_secret: bool,
 }
 
-/// Builds what the cluster is sent: every object with its namespace, every rollout with its
-/// defaults, metrics as the cluster and then the fleet says.
-#[must_use]
-pub fn build(input: BundleInput<'_>) -> EncodedBundle {
+/// Builds what the cluster is sent: every object with its overrides and its namespace, every rollout
+/// with its defaults, metrics as the cluster and then the fleet says.
+///
+/// # Errors
+/// An override does not fit what it changes in this cluster.
+pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
     let content = &input.release.content;
     let cluster_kinds = cluster_scoped_kinds(content);
     let components = content
         .components
         .iter()
-        .map(|component| filled(component, content, &cluster_kinds));
+        .map(|component| filled(component, content, input.cluster, &cluster_kinds))
+        .collect::<Result<Vec<BundleComponent>, OverrideError>>()?;
     let rollouts = content
         .rollouts
         .iter()
@@ -71,7 +76,7 @@ pub fn build(input: BundleInput<'_>) -> EncodedBundle {
         mode: input.mode,
         target_namespace: content.target_namespace.clone(),
         create_namespace: content.create_namespace,
-        components: components.collect(),
+        components,
         rollouts: rollouts.collect(),
         sync: content.sync.clone(),
         metrics: input
@@ -82,12 +87,12 @@ pub fn build(input: BundleInput<'_>) -> EncodedBundle {
     };
     let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
     let digest = Sha256::digest(&bytes).into();
-    EncodedBundle {
+    Ok(EncodedBundle {
         bundle,
         bytes,
         digest,
         has_secret: content.has_secret(),
-    }
+    })
 }
 
 fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent) -> &'a str {
@@ -100,11 +105,22 @@ fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent
 fn filled(
     component: &ReleaseComponent,
     content: &ReleaseContent,
+    cluster: &ClusterFacts,
     cluster_kinds: &BTreeSet<(String, String)>,
-) -> BundleComponent {
+) -> Result<BundleComponent, OverrideError> {
     let namespace = namespace_of(component, content);
-    let fill = |object: &Value| {
-        let mut object = object.clone();
+    let values = ClusterValues {
+        name: &cluster.name,
+        labels: &cluster.labels,
+    };
+    let overridden = in_cluster(
+        &content.overrides,
+        values,
+        &component.name,
+        namespace,
+        &component.objects,
+    )?;
+    let fill = |mut object: Value| {
         if !is_cluster_scoped(&object, cluster_kinds)
             && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
         {
@@ -118,10 +134,10 @@ fn filled(
         }
         object
     };
-    BundleComponent {
+    Ok(BundleComponent {
         name: component.name.clone(),
-        objects: component.objects.iter().map(fill).collect(),
-    }
+        objects: overridden.objects.into_iter().map(fill).collect(),
+    })
 }
 
 fn planned(

@@ -95,6 +95,10 @@ impl Checker {
             if !reached && !going_back {
                 return broken("I16-unreachable-granted", grant.cluster.to_string());
             }
+            let unrendered = seen.is_some_and(|seen| seen.unrendered.is_some());
+            if unrendered && grant.release == GrantRelease::This {
+                return broken("I16-unrendered-granted", grant.cluster.to_string());
+            }
             if seen.is_some_and(|seen| seen.is_busy_elsewhere(run, input.plan.governed))
                 && !going_back
             {

@@ -1,17 +1,23 @@
 //! The frozen plan of a release: which clusters in which wave, in which order, under which limits.
 
+mod metric_gates;
+
 use std::collections::BTreeMap;
 
 use bellwether_api::{
     application::{Gate, OnFailure, UnreachablePolicy, Wave},
+    duration::Dur,
     number::IntOrPercent,
     rollout::RolloutSpec,
     strategy::InstancesMode,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::placement::ClusterFacts;
+
+pub use metric_gates::{MetricGateError, with_queries};
 
 /// Name of the wave that brings the first release everywhere.
 pub const INSTALL_WAVE: &str = "install";
@@ -82,6 +88,9 @@ pub struct PlannedWave {
     pub max_failures: u32,
     /// What an unreachable cluster means.
     pub unreachable: UnreachablePolicy,
+    /// How long the wave may be under way without a cluster that finishes; absent = for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Dur>,
     /// Gates before the first grant.
     pub before: Vec<Gate>,
     /// Gates after the last success.
@@ -115,7 +124,9 @@ pub enum PlanError {
         clusters: Vec<String>,
     },
     /// A wave that is not the last takes no cluster by name or label.
-    #[error("failed to plan: wave {wave:?} has neither selector nor clusters; only the last may")]
+    #[error(
+        "failed to plan: wave {wave:?} has no selector, clusters or percent; only the last may"
+    )]
     OpenEnded {
         /// The wave.
         wave: String,
@@ -189,7 +200,7 @@ pub fn assign(
     let mut shared: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
     let mut rest = None;
     for (index, wave) in waves.iter().enumerate() {
-        if wave.selector.is_none() && wave.clusters.is_empty() {
+        if wave.takes_the_rest() {
             if index + 1 != waves.len() {
                 return Err(PlanError::OpenEnded {
                     wave: wave.name.clone(),
@@ -215,6 +226,7 @@ pub fn assign(
             clusters,
         });
     }
+    share_out(waves, clusters, &mut owner);
     let mut members = vec![Vec::new(); waves.len()];
     let mut left_out = Vec::new();
     for cluster in clusters {
@@ -230,6 +242,29 @@ pub fn assign(
     members.iter_mut().for_each(|wave| wave.sort());
     left_out.sort();
     Ok((members, left_out))
+}
+
+/// Gives waves by share their clusters, of those that no wave takes by selector or name. The order is
+/// that of a digest of each cluster's identity: whoever joins or leaves moves few of the others, and
+/// names that sort alike do not all end up in the first wave.
+fn share_out(waves: &[Wave], clusters: &[ClusterFacts], owner: &mut BTreeMap<Uuid, usize>) {
+    let mut free: Vec<Uuid> = clusters
+        .iter()
+        .map(|cluster| cluster.id)
+        .filter(|id| !owner.contains_key(id))
+        .collect();
+    free.sort_by_key(|id| <[u8; 32]>::from(Sha256::digest(id.as_bytes())));
+    let mut free = free.into_iter();
+    let total = u32::try_from(clusters.len()).unwrap_or(u32::MAX);
+    for (index, wave) in waves.iter().enumerate() {
+        let Some(percent) = wave.percent else {
+            continue;
+        };
+        let wanted = IntOrPercent::Percent(percent.percent().into()).ceil_of(total);
+        for id in free.by_ref().take(wanted as usize) {
+            owner.insert(id, index);
+        }
+    }
 }
 
 fn takes(wave: &Wave, cluster: &ClusterFacts) -> bool {
@@ -251,6 +286,7 @@ fn planned(wave: &Wave, clusters: Vec<PlannedCluster>) -> PlannedWave {
             .max_failures
             .map_or(0, |limit| limit.floor_of(total, 0)),
         unreachable: wave.unreachable,
+        progress_deadline: wave.progress_deadline,
         before: wave.before.clone(),
         after: wave.after.clone(),
         clusters,
@@ -265,6 +301,7 @@ fn single(input: PlanInput<'_>) -> Plan {
         max_concurrent: limit.floor_of(count(&clusters), 1),
         max_failures: 0,
         unreachable: UnreachablePolicy::Wait,
+        progress_deadline: None,
         before: Vec::new(),
         after: Vec::new(),
         clusters,
@@ -305,6 +342,7 @@ fn at_once(name: &str, clusters: &[ClusterFacts], governed: bool) -> Plan {
         max_concurrent: count(&clusters).max(1),
         max_failures: 0,
         unreachable: UnreachablePolicy::SkipAndCatchUp,
+        progress_deadline: None,
         before: Vec::new(),
         after: Vec::new(),
         clusters,

@@ -1,19 +1,24 @@
 //! Releases: one immutable revision of what an application runs.
 
+mod created;
 mod templates;
 mod written;
 
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::{ApplicationSpec, SyncPolicy},
+    analysis::Metric,
+    application::{ApplicationSpec, SyncPolicy, Wave},
     legacy::normalised,
+    overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use crate::recipe::RenderedFrom;
 
 pub use written::Written;
 
@@ -50,6 +55,9 @@ pub struct ReleaseContent {
     pub rollouts: Vec<ReleaseRollout>,
     /// How the objects are kept.
     pub sync: SyncPolicy,
+    /// What differs from cluster to cluster, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
 }
 
 /// One part of a release.
@@ -60,8 +68,12 @@ pub struct ReleaseComponent {
     pub name: String,
     /// Namespace for objects that name none; absent = the release's.
     pub target_namespace: Option<String>,
-    /// The objects, as written.
+    /// The objects, as written. Of a rendered component, every object that some cluster gets: what
+    /// each gets is rendered for it.
     pub objects: Vec<Value>,
+    /// What the objects are rendered from; absent = they were written inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<RenderedFrom>,
 }
 
 /// One governed workload of a release.
@@ -127,6 +139,32 @@ pub enum ReleaseError {
         /// The component.
         component: String,
     },
+    /// An override takes a governed workload away.
+    #[error(
+        "failed to make a release: override {name:?} removes {kind}/{workload}, which rollout \
+         {rollout:?} governs; leave the clusters without it out of the destination, or write a \
+         component for them"
+    )]
+    GovernedRemoved {
+        /// The override.
+        name: String,
+        /// The workload's kind.
+        kind: String,
+        /// The workload's name.
+        workload: String,
+        /// The rollout.
+        rollout: String,
+    },
+    /// A gate waits for verdicts that nobody gives.
+    #[error(
+        "failed to make a release: a gate of wave {wave:?} waits for checks that passed, and {lack}"
+    )]
+    NoVerdicts {
+        /// The wave.
+        wave: String,
+        /// What is missing.
+        lack: String,
+    },
     /// A metric's template is missing or does not fit.
     #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
     Template {
@@ -164,7 +202,7 @@ pub fn content(
         .target_namespace
         .clone()
         .unwrap_or_else(|| DEFAULT_TARGET_NAMESPACE.to_owned());
-    let components: Vec<ReleaseComponent> = spec
+    let mut components: Vec<ReleaseComponent> = spec
         .components
         .iter()
         .map(|component| ReleaseComponent {
@@ -176,6 +214,7 @@ pub fn content(
                 .flatten()
                 .map(normalised)
                 .collect(),
+            rendered: None,
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {
@@ -193,12 +232,23 @@ pub fn content(
     }
     rollouts.sort_by(|a, b| a.name.cmp(&b.name));
     refuse_conflicts(&rollouts)?;
+    for rollout in &rollouts {
+        let component = rollout.spec.component.as_deref().unwrap_or_default();
+        created::add(&mut components, component, &rollout.spec);
+    }
+    refuse_no_verdicts(&spec.waves, &rollouts)?;
+    refuse_removal(&spec.overrides, &rollouts, &components, &target_namespace)?;
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,
         components,
         rollouts,
-        sync: spec.sync.clone(),
+        sync: SyncPolicy {
+            // It says when sources are looked at, not how objects are kept.
+            interval: SyncPolicy::default().interval,
+            ..spec.sync.clone()
+        },
+        overrides: spec.overrides.clone(),
     })
 }
 
@@ -291,11 +341,119 @@ fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
     Ok(())
 }
 
+/// A gate that can never open is a mistake.
+fn refuse_no_verdicts(waves: &[Wave], rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
+    let asks = |wave: &&Wave| {
+        let mut gates = wave.before.iter().chain(&wave.after);
+        gates.any(|gate| gate.verdicts.is_some())
+    };
+    let Some(wave) = waves.iter().find(asks) else {
+        return Ok(());
+    };
+    let silent = |rollout: &&ReleaseRollout| {
+        let analysis = &rollout.spec.analysis;
+        analysis.skip || !analysis.metrics.iter().any(Metric::decides)
+    };
+    let lack = if rollouts.is_empty() {
+        "the application has no rollout".to_owned()
+    } else if let Some(rollout) = rollouts.iter().find(silent) {
+        format!("rollout {:?} has no metric that decides", rollout.name)
+    } else {
+        return Ok(());
+    };
+    Err(ReleaseError::NoVerdicts {
+        wave: wave.name.clone(),
+        lack,
+    })
+}
+
+/// A rollout waits for its workload in every cluster.
+fn refuse_removal(
+    overrides: &[Override],
+    rollouts: &[ReleaseRollout],
+    components: &[ReleaseComponent],
+    target_namespace: &str,
+) -> Result<(), ReleaseError> {
+    for rollout in rollouts {
+        let component = components
+            .iter()
+            .find(|one| Some(one.name.as_str()) == rollout.spec.component.as_deref());
+        let Some(component) = component else { continue };
+        let namespace = component
+            .target_namespace
+            .as_deref()
+            .unwrap_or(target_namespace);
+        let removed = |one: &&Override| {
+            one.concerns(&component.name)
+                && component
+                    .objects
+                    .iter()
+                    .filter(|object| is_workload(object, &rollout.spec.workload))
+                    .any(|object| one.remove.iter().any(|target| target.is(object, namespace)))
+        };
+        if let Some(one) = overrides.iter().find(removed) {
+            return Err(ReleaseError::GovernedRemoved {
+                name: one.name.clone(),
+                kind: rollout.spec.workload.kind.clone(),
+                workload: rollout.spec.workload.name.clone(),
+                rollout: rollout.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl ReleaseContent {
     /// Returns the content's digest: hex SHA-256 over its canonical JSON.
     #[must_use]
     pub fn digest(&self) -> String {
-        hex::encode(Sha256::digest(canonical_json(self)))
+        hex::encode(Sha256::digest(canonical_json(&self.as_asked())))
+    }
+
+    /// The content without what follows from the rest of it: a cluster of another version is no
+    /// other release.
+    fn as_asked(&self) -> Self {
+        let mut asked = self.clone();
+        for component in &mut asked.components {
+            if component.rendered.is_some() {
+                component.objects.clear();
+            }
+        }
+        asked
+    }
+
+    /// Notes what components were rendered from, by their names.
+    #[must_use]
+    pub fn with_rendered(mut self, mut rendered: BTreeMap<String, RenderedFrom>) -> Self {
+        for component in &mut self.components {
+            component.rendered = rendered.remove(&component.name);
+        }
+        self
+    }
+
+    /// Tells whether a component is rendered for each cluster.
+    #[must_use]
+    pub fn is_rendered(&self) -> bool {
+        self.components
+            .iter()
+            .any(|component| component.rendered.is_some())
+    }
+
+    /// Returns the content as one cluster gets it: with these objects, by component.
+    #[must_use]
+    pub fn for_cluster(&self, objects: &BTreeMap<String, Vec<Value>>) -> Self {
+        let mut content = self.clone();
+        for component in &mut content.components {
+            if component.rendered.is_some() {
+                component.objects = objects
+                    .get(&component.name)
+                    .into_iter()
+                    .flatten()
+                    .map(normalised)
+                    .collect();
+            }
+        }
+        content
     }
 
     /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
@@ -326,7 +484,8 @@ impl ReleaseContent {
     /// Compares with what the records say now.
     #[must_use]
     pub fn change_to(&self, next: &Self) -> Change {
-        if self == next {
+        let (asked, next) = (self.as_asked(), &next.as_asked());
+        if asked == *next {
             return Change::None;
         }
         let without_rollouts = |content: &Self| Self {
@@ -338,7 +497,7 @@ impl ReleaseContent {
                 .rollouts
                 .iter()
                 .all(|rollout| self.rollouts.contains(rollout))
-            && without_rollouts(self) == without_rollouts(next);
+            && without_rollouts(&asked) == without_rollouts(next);
         if only_removed {
             Change::RolloutsRemoved
         } else {

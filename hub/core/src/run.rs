@@ -7,6 +7,7 @@
 mod act;
 mod cluster;
 mod command;
+mod deadline;
 mod decide;
 mod decision;
 mod gate;
@@ -23,11 +24,16 @@ pub use decision::{
     ActionOutcome, AnsweredAction, ClusterAnswer, CommandChange, Decision, Grant, GrantRelease,
     HubEvent,
 };
-pub use gate::GateVerdict;
+pub use gate::{AskedGate, GateVerdict, asked};
 pub use input::{
-    ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, RunFacts, Supersession,
+    ActionKind, ClusterSeen, FRESH_FOR, Input, PendingAction, Reach, Reading, RunFacts,
+    Supersession, Unrendered,
 };
-pub use state::{Approval, Ending, GateState, RunState, RunStatus, Stop, WavePhase, WaveState};
+pub use state::{
+    Approval, Ending, GateState, KeptReading, ReadingOutcome, RunState, RunStatus, Stop, WavePhase,
+    WaveState,
+};
+pub(crate) use waiting::answer;
 
 #[cfg(test)]
 pub(crate) mod tests;

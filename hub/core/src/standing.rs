@@ -5,12 +5,14 @@
 //! there. The grant stands until its record goes; commands travel with it.
 
 mod act;
+mod condition;
 mod grant;
 mod view;
 
 pub use act::{Refusal, Said, act};
+pub use condition::conditions;
 pub use grant::{GrantInput, grant};
-pub use view::{StandingCluster, view};
+pub use view::{STALLED, StandingCluster, view};
 
 #[cfg(test)]
 mod tests;

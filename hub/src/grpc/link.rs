@@ -39,6 +39,8 @@ use crate::{app::App, clock::wall, pki::ClusterIdentity};
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 const MAX_TEXT_CHARS: usize = 256;
 const MAX_CAPABILITIES: usize = 256;
+/// Kinds that a cluster may serve.
+const MAX_KINDS: usize = 2_000;
 
 /// Opens streams.
 pub(super) struct LinkService {
@@ -86,7 +88,12 @@ impl LinkService {
                 seen_epoch: hello.epoch,
                 agent_version: hello.agent_version.clone(),
                 kubernetes_version: hello.kubernetes_version.clone(),
-                capabilities: hello.capabilities.clone(),
+                capabilities: hello
+                    .capabilities
+                    .iter()
+                    .chain(&hello.api_kinds)
+                    .cloned()
+                    .collect(),
             })
             .await
             .ok_or_else(|| Status::unavailable("the session could not be opened; try again"))?;
@@ -192,8 +199,10 @@ fn check_hello(hello: &Hello) -> Result<Root, Status> {
     let too_long = texts
         .into_iter()
         .chain(&hello.capabilities)
+        .chain(&hello.api_kinds)
         .any(|t| t.len() > MAX_TEXT_CHARS);
-    if too_long || hello.capabilities.len() > MAX_CAPABILITIES {
+    let too_many = hello.capabilities.len() > MAX_CAPABILITIES || hello.api_kinds.len() > MAX_KINDS;
+    if too_long || too_many {
         return Err(Status::invalid_argument(
             "the agent says too much of itself",
         ));

@@ -18,7 +18,7 @@ use bellwether_store::{
     clusters::{self, Cluster, ClusterState},
     desired,
     records::{self, Record, RecordKey, RecordKind},
-    releases, status,
+    releases, renderings, status,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
@@ -29,7 +29,7 @@ use super::{problem::ApiResult, redact::redact, standing};
 use crate::{
     app::App,
     grpc::clock,
-    loops::{run_summaries, stays},
+    loops::{RENDERING, run_summaries, stays},
 };
 
 /// A connected cluster that was not heard from for longer is silent.
@@ -307,9 +307,17 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
         message,
     };
     if let Some(trouble) = super::health::trouble_of(app, name) {
-        return Ok(vec![condition("Stalled", trouble)]);
+        let word = if trouble.starts_with(RENDERING) {
+            "Rendering"
+        } else {
+            "Stalled"
+        };
+        return Ok(vec![condition(word, trouble)]);
     }
     let mut found = Vec::new();
+    for remark in renderings::remarks(&app.store, name).await? {
+        found.push(condition(&remark.kind, remark.message));
+    }
     if let Some(message) = rolled_back(&app.store, name, &spec).await? {
         found.push(condition("RolledBack", message));
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::ApplicationSpec,
+    application::{ApplicationSpec, Component},
     call::ProblemItem,
     document::{Document, DocumentError, FieldPath, Source, closest},
     fleet::FleetSpec,
@@ -13,6 +13,7 @@ use bellwether_api::{
     validate::{Finding, fleet_traffic, governed},
 };
 use bellwether_hub_core::{
+    overrides::try_clusters,
     placement::{ClusterFacts, PlacementCondition, PlacementError, place},
     plan::assign,
     release::{RolloutRecord, content},
@@ -183,10 +184,13 @@ impl Subject<'_> {
                 spec: spec.clone(),
             })
             .collect();
-        // What `governed` has named is not said a second time.
-        if broken {
+        // What `governed` has named is not said a second time, and what is rendered is checked once
+        // it is.
+        let rendered = |component: &Component| component.rendered_source().is_some();
+        if broken || self.spec.components.iter().any(rendered) {
             return;
         }
+        self.check_overrides(held, rollouts, checked);
         let components = FieldPath::spec().key("components");
         match content(&self.name.name, self.spec, &records) {
             Ok(content) => {
@@ -201,6 +205,64 @@ impl Subject<'_> {
             Err(error) => {
                 let error = self.application_error(components, error.to_string(), None);
                 checked.errors.push(error);
+            }
+        }
+    }
+
+    /// Whether the overrides fit the clusters that there are, and what comes of them fits the rollouts.
+    fn check_overrides(
+        &self,
+        held: &Held,
+        rollouts: &[&(String, RolloutSpec)],
+        checked: &mut Checked,
+    ) {
+        let path = FieldPath::spec().key("overrides");
+        let fleet = self.spec.destination.fleet.as_ref();
+        let fleet = fleet.and_then(|name| held.fleets.get(name));
+        let Ok(placement) = place(&self.spec.destination, fleet, &held.clusters) else {
+            return;
+        };
+        for tried in try_clusters(self.spec, &placement.clusters) {
+            match tried {
+                Err((cluster, error)) => {
+                    let index = self
+                        .spec
+                        .overrides
+                        .iter()
+                        .position(|one| one.name == error.name);
+                    let at = index.map_or_else(|| path.clone(), |index| path.index(index));
+                    let cause = std::error::Error::source(&error)
+                        .map_or_else(String::new, |cause| format!(": {cause}"));
+                    let message = format!("in cluster {:?}: {error}{cause}", cluster.name);
+                    checked
+                        .errors
+                        .push(self.application_error(at, message, None));
+                }
+                Ok(there) => {
+                    let inline = there.spec.components.iter().filter_map(|component| {
+                        let rollout = component.rollout.as_ref()?;
+                        Some((
+                            component.name.as_str(),
+                            RolloutSpec {
+                                component: Some(component.name.clone()),
+                                ..rollout.clone()
+                            },
+                        ))
+                    });
+                    let records = rollouts
+                        .iter()
+                        .map(|(name, rollout)| (name.as_str(), rollout.clone()));
+                    for (name, rollout) in inline.chain(records) {
+                        for error in governed(&rollout, &there.spec).errors {
+                            let message = format!(
+                                "in cluster {:?} rollout {name:?} does not fit what the overrides make: {}: {}",
+                                there.cluster.name, error.path, error.message
+                            );
+                            let error = self.application_error(path.clone(), message, None);
+                            checked.errors.push(error);
+                        }
+                    }
+                }
             }
         }
     }

@@ -30,12 +30,12 @@ use super::{
     extract::{Path, Query},
     items::{Scene, application_spec, units, units_of},
     problem::{ApiError, ApiResult},
-    standing, stream,
+    rendered, standing, stream,
     why::why,
 };
 use crate::{
     app::App,
-    loops::{run_summaries, run_view, stays},
+    loops::{RENDERING, run_summaries, run_view, stays},
 };
 
 /// Runs of a history.
@@ -115,7 +115,7 @@ pub async fn newest(app: &App, application: &NamespacedName) -> ApiResult<RunVie
     if let Some(pending) = pending(app, application, now).await? {
         return Ok(pending);
     }
-    run_view(&app.store, application, None, now)
+    run_view(&app.store, Some(&app.renderings), application, None, now)
         .await?
         .ok_or_else(|| ApiError::not_found(format!("application {application} has no run yet")))
 }
@@ -130,8 +130,15 @@ async fn pending(
     let Some(spec) = application_spec(&app.store, application).await? else {
         return Ok(None);
     };
-    let Ok(wanted) = content(&application.name, &spec, &rollouts(app, application).await?) else {
-        return Ok(None);
+    let records = rollouts(app, application).await?;
+    // What is rendered is known once it is.
+    let wanted = if rendered::is_rendered(&spec) {
+        None
+    } else {
+        match content(&application.name, &spec, &records) {
+            Ok(wanted) => Some(wanted),
+            Err(_) => return Ok(None),
+        }
     };
     let latest = runs::latest(&app.store, application).await?;
     let released = match &latest {
@@ -143,9 +150,9 @@ async fn pending(
     {
         return Ok(None);
     }
-    if released
-        .as_ref()
-        .is_some_and(|one| one.digest.to_string() == wanted.digest())
+    let digest = wanted.as_ref().map(ReleaseContent::digest);
+    if let (Some(one), Some(digest)) = (&released, &digest)
+        && one.digest.to_string() == *digest
     {
         return Ok(None);
     }
@@ -155,8 +162,12 @@ async fn pending(
         let Ok(old) = serde_json::from_slice::<ReleaseContent>(&bytes) else {
             return Ok(None);
         };
-        // A rollout that was taken away makes no release of its own.
-        if !matches!(old.change_to(&wanted), Change::Content) {
+        let is_released = match &wanted {
+            // A rollout that was taken away makes no release of its own.
+            Some(wanted) => !matches!(old.change_to(wanted), Change::Content),
+            None => rendered::is_released(app, application, &spec, &records, released).await?,
+        };
+        if is_released {
             return Ok(None);
         }
         from_version = version(&old);
@@ -167,8 +178,8 @@ async fn pending(
         application: application.clone(),
         run: Uuid::nil(),
         revision: revision + 1,
-        release: wanted.digest(),
-        version: version(&wanted),
+        release: digest.unwrap_or_default(),
+        version: wanted.as_ref().map(version).unwrap_or_default(),
         restores: None,
         from_revision: released.as_ref().map(|one| one.revision),
         from_version,
@@ -244,6 +255,7 @@ async fn waits_for(
                 "no registered cluster matches the destination; it runs once one does".to_owned(),
             ),
             Ok(_) => match super::health::trouble_of(app, application) {
+                Some(trouble) if trouble.starts_with(RENDERING) => wait("Rendering", trouble),
                 Some(trouble) => wait("ReleaseFailed", trouble),
                 None => wait("ReleasePending", "the hub makes the release".to_owned()),
             },
@@ -275,10 +287,16 @@ pub async fn run_status(
     let application = may_read(&app, &caller, &namespace, &name).await?;
     match query.run {
         None => Ok(Json(newest(&app, &application).await?)),
-        Some(run) => run_view(&app.store, &application, Some(run), app.clock.now())
-            .await?
-            .map(Json)
-            .ok_or_else(|| ApiError::not_found(format!("{application} has no run {run}"))),
+        Some(run) => run_view(
+            &app.store,
+            Some(&app.renderings),
+            &application,
+            Some(run),
+            app.clock.now(),
+        )
+        .await?
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found(format!("{application} has no run {run}"))),
     }
 }
 

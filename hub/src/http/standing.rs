@@ -14,7 +14,7 @@ use bellwether_api::{
     strategy::Manual,
     view::RunView,
 };
-use bellwether_hub_core::standing::{Said, StandingCluster, act as said_to, view};
+use bellwether_hub_core::standing::{Said, StandingCluster, act as said_to, conditions, view};
 use bellwether_store::{
     blobs,
     desired::{self, ClusterChange, Deletions},
@@ -71,7 +71,15 @@ pub async fn run_view(app: &App, scene: &Scene, record: &Record) -> ApiResult<Ru
     let name = name_of(record);
     let clusters = clusters(app, scene, &name).await?;
     let (by, at) = (&record.updated_by, record.updated_at);
-    Ok(view(&name, by, at, &clusters, scene.now))
+    let stalled = super::health::trouble_of(app, &name);
+    Ok(view(
+        &name,
+        by,
+        at,
+        &clusters,
+        stalled.as_deref(),
+        scene.now,
+    ))
 }
 
 /// Shows it among others; absent = the record is no such Rollout.
@@ -87,6 +95,9 @@ pub async fn status(
         return Ok(None);
     }
     let view = run_view(app, scene, record).await?;
+    let name = name_of(record);
+    let stalled = super::health::trouble_of(app, &name);
+    let conditions = conditions(&clusters(app, scene, &name).await?, stalled.as_deref());
     let clusters = view.waves.iter().flat_map(|wave| &wave.clusters);
     let health = clusters.map(|cluster| cluster.health).max();
     Ok(Some(ApplicationStatus {
@@ -97,7 +108,7 @@ pub async fn status(
         done: view.done,
         total: view.total,
         clusters: view.total,
-        conditions: Vec::new(),
+        conditions,
     }))
 }
 

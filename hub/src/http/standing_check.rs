@@ -8,7 +8,7 @@ use bellwether_api::{
     document::{Document, FieldPath, closest},
     fleet::FleetSpec,
     rollout::RolloutSpec,
-    validate::{fleet_traffic, governs_same, manifests_of},
+    validate::{fleet_traffic, fleet_traffic_of_others, governs_same, manifests_of},
 };
 use bellwether_hub_core::placement::{ClusterFacts, PlacementError, place};
 use bellwether_store::{
@@ -42,7 +42,12 @@ pub async fn check(
     default_namespace: &str,
     checked: &mut Checked,
 ) -> Result<(), StoreError> {
-    let concerns = |one: &Document| matches!(one, Document::Application(_) | Document::Rollout(_));
+    let concerns = |one: &Document| {
+        matches!(
+            one,
+            Document::Application(_) | Document::Rollout(_) | Document::Fleet(_)
+        )
+    };
     if !documents.iter().any(concerns) {
         return Ok(());
     }
@@ -73,6 +78,7 @@ pub async fn check(
             Document::Application(object) => {
                 held.check_application(object, &namespace, checked);
             }
+            Document::Fleet(object) => held.check_fleet(object, checked),
             _ => {}
         }
     }
@@ -110,8 +116,8 @@ impl Held {
             .as_ref()
             .and_then(|fleet| self.fleets.get(fleet));
         if let Some(fleet) = fleet {
-            for lack in fleet_traffic(spec, &fleet.defaults.traffic).errors {
-                let message = format!("the fleet's default {}", lack.message);
+            for lack in lacks(spec, fleet) {
+                let message = format!("the fleet's default {lack}");
                 error(FieldPath::spec().key("traffic"), message, None);
             }
         }
@@ -179,6 +185,27 @@ impl Held {
         }
     }
 
+    /// Checks what a fleet's defaults become for the Rollouts that take them.
+    fn check_fleet(
+        &self,
+        object: &bellwether_api::document::Object<FleetSpec>,
+        checked: &mut Checked,
+    ) {
+        let takes = |rollout: &&(RecordKey, RolloutSpec)| {
+            let destination = rollout.1.destination.as_ref();
+            destination.and_then(|one| one.fleet.as_ref()) == Some(&object.metadata.name)
+        };
+        for (key, rollout) in self.rollouts.iter().filter(takes) {
+            for lack in lacks(rollout, &object.spec) {
+                let message = format!("rollout {}/{} takes it: {lack}", key.namespace, key.name);
+                let path = FieldPath::spec().key("defaults").key("traffic");
+                checked
+                    .errors
+                    .push(finding(&object.source, path, message, None));
+            }
+        }
+    }
+
     fn delivers(&self, application: &ApplicationSpec, rollout: &RolloutSpec) -> bool {
         let renders = manifests_of(application)
             .iter()
@@ -205,6 +232,17 @@ impl Held {
         let placement = place(destination, fleet, &self.clusters)?;
         Ok(placement.clusters.iter().map(|one| one.id).collect())
     }
+}
+
+/// What a Rollout that names no provider asks of its fleet's defaults and these cannot do.
+fn lacks(rollout: &RolloutSpec, fleet: &FleetSpec) -> Vec<String> {
+    let traffic = &fleet.defaults.traffic;
+    let of_all = fleet_traffic(rollout, traffic).errors;
+    of_all
+        .into_iter()
+        .map(|lack| lack.message)
+        .chain(fleet_traffic_of_others(rollout, traffic))
+        .collect()
 }
 
 fn same_workload(one: &RolloutSpec, other: &RolloutSpec) -> bool {

@@ -7,7 +7,7 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     placement::{Placement, Removal},
     plan::PlannedCluster,
-    run::{ClusterSeen, Supersession},
+    run::{ClusterSeen, Decision, Supersession, asked},
 };
 use bellwether_store::{
     Digest, Store,
@@ -16,13 +16,18 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::rendering::Renderings;
+
 use super::{
     LoopError,
     facts::{Wanted, holders, statuses, wanted},
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
-    removal, rollback,
+    readings::Readings,
+    removal,
+    rendered::{self, Preparation, RenderedRelease, Sources},
+    rollback,
     start::{self, Making, Next},
     world::World,
 };
@@ -43,10 +48,14 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub store: &'a Store,
+    /// Where objects are rendered; absent = nowhere.
+    pub renderings: Option<&'a Renderings>,
     pub world: &'a World,
     pub fence: &'a Fence,
     pub application: &'a NamespacedName,
     pub now: Timestamp,
+    /// Who asks gates that need an answer; absent = nobody does, and they wait.
+    pub readings: Option<&'a Arc<Readings>>,
 }
 
 /// What an application's records, clusters and reports say at this look.
@@ -55,6 +64,7 @@ pub(super) struct Known {
     pub placement: Placement,
     /// What is known of every cluster that has to do with it.
     pub clusters: Arc<[ClusterSeen]>,
+    pub sources: Sources,
 }
 
 /// Looks at one application: releases what its records say, moves its run on, takes it away from
@@ -82,19 +92,37 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let (members, held) = shrink(look, &wanted, &placement, &holders).await?;
     let statuses = statuses(store, application).await?;
     let concerned = latest.iter().flat_map(Loaded::concerned);
-    let clusters = look
+    let mut clusters = look
         .world
-        .seen(look.now, &members, concerned, &holders, statuses)
-        .into();
+        .seen(look.now, &members, concerned, &holders, statuses);
+    let is_rendered = |latest: &&Loaded| {
+        let mut components = wanted.spec.components.iter();
+        latest.plan.rollback || components.any(|one| one.rendered_source().is_some())
+    };
+    if let Some(latest) = latest.as_ref().filter(is_rendered) {
+        rendered::mark(look.sight(), latest, &mut clusters).await?;
+    }
+    let placed: Vec<(Uuid, String)> = placement
+        .clusters
+        .iter()
+        .map(|cluster| (cluster.id, cluster.name.clone()))
+        .collect();
     let known = Known {
+        sources: rendered::prepare(look, &wanted, &placed).await?,
         wanted,
         placement,
-        clusters,
+        clusters: clusters.into(),
     };
     let outcome = advance(look, &known, latest).await?;
+    let complaint = || {
+        let complaint = known.sources.complaint.as_ref();
+        complaint.map(|complaint| complaint.error(look))
+    };
+    let wakes = [outcome.wake_at, known.sources.wake_at];
     Ok(Outcome {
-        held: outcome.held.or(held),
-        ..outcome
+        held: outcome.held.or(held).or_else(complaint),
+        wake_at: wakes.into_iter().flatten().min(),
+        changed: outcome.changed,
     })
 }
 
@@ -158,11 +186,16 @@ async fn advance(
             plan,
             previous,
         }) => {
+            let rendered = match &known.sources.preparation {
+                Preparation::Ready(prepared) => prepared.release.clone(),
+                Preparation::Inline | Preparation::Held(_) => RenderedRelease::default(),
+            };
             let making = Making {
                 content: *content,
                 plan: *plan,
                 previous,
                 restored: None,
+                rendered,
             };
             start::make(look, known, making, turn.as_ref()).await
         }
@@ -197,12 +230,17 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
             id: cluster.id,
         })
         .collect();
+    let readings = look.readings.map_or_else(Vec::new, |readings| {
+        readings.of(loaded.run.id, &asked(&loaded.plan, &loaded.state))
+    });
     Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
         clusters: Arc::clone(&known.clusters),
+        readings,
         loaded,
         joiners,
         suspended_by_spec: known.wanted.is_suspended(),
@@ -217,29 +255,43 @@ async fn progress_run(
     supersession: Option<Supersession>,
     said: Vec<Action>,
 ) -> Result<Outcome, LoopError> {
-    let Some(turn) = turn else {
+    let Some(mut turn) = turn else {
         return Ok(Outcome::default());
     };
     let (own, older): (Vec<_>, Vec<_>) = said
         .into_iter()
         .partition(|action| action.said.run == turn.loaded.run.id);
     progress::answer_older(look, &turn, &older).await?;
-    let decision = turn.decide(supersession, &progress::pending(&own));
-    let changed = decision.is_change(&turn.loaded.state);
-    if changed {
-        let contents = Contents::read(look.store, &turn, &decision).await?;
-        let now = look.fence.now();
-        let mut tx = look.fence.begin(look.store, now).await?;
-        progress::save(&mut tx, &turn, &contents, &decision, now).await?;
-        tx.commit().await?;
-    } else {
-        progress::keep_phase(look, &turn, &decision).await?;
-    }
+    let pending = progress::pending(&own);
+    let mut held = None;
+    let (decision, changed) = loop {
+        let decision = turn.decide(supersession, &pending);
+        match save(look, &turn, &decision).await {
+            Ok(changed) => break (decision, changed),
+            // A cluster that joins and does not fit must not stop the others.
+            Err(error) if turn.leaves_out(&error) => held = Some(error),
+            Err(error) => return Err(error),
+        }
+    };
     Ok(Outcome {
         changed,
         wake_at: decision.wake_at,
-        held: None,
+        held,
     })
+}
+
+/// Saves a decision; tells whether there was anything to save.
+async fn save(look: Look<'_>, turn: &Turn<'_>, decision: &Decision) -> Result<bool, LoopError> {
+    if !decision.is_change(&turn.loaded.state) {
+        progress::keep_phase(look, turn, decision).await?;
+        return Ok(false);
+    }
+    let contents = Contents::read(look.store, turn, decision).await?;
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    progress::save(&mut tx, turn, &contents, decision, now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn delete(
@@ -252,6 +304,7 @@ async fn delete(
     }
     let turn = latest.map(|loaded| Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: bellwether_api::fleet::FleetDefaults::default(),
@@ -260,6 +313,7 @@ async fn delete(
         joiners: Vec::new(),
         suspended_by_spec: false,
         completes: Vec::new(),
+        readings: Vec::new(),
     });
     removal::delete(look, holders, turn.as_ref()).await?;
     Ok(Outcome {

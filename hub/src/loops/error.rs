@@ -1,10 +1,16 @@
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
+    overrides::OverrideError,
     placement::PlacementError,
-    plan::PlanError,
+    plan::{MetricGateError, PlanError},
     release::{ReleaseError, TemplateError},
 };
 use bellwether_store::{StoreError, desired, leases::FenceError, releases, runs::SaveError};
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+/// How [`LoopError::Rendering`] begins: it is no failure.
+pub const RENDERING: &str = "waits to release ";
 
 /// Why one turn of a loop did not do all of its work.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,54 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: PlanError,
+    },
+    /// A component's objects are on their way.
+    #[error("{RENDERING}{application}: {what}")]
+    Rendering {
+        /// The application.
+        application: NamespacedName,
+        /// What is waited for.
+        what: String,
+    },
+    /// A component has no objects.
+    #[error("failed to render {application}: component {component:?}: {message}")]
+    Unrendered {
+        /// The application.
+        application: NamespacedName,
+        /// The component.
+        component: String,
+        /// Why.
+        message: String,
+    },
+    /// The objects that were rendered do not pass the checks of written ones.
+    #[error("failed to release {application}: what it renders is refused: {message}")]
+    Refused {
+        /// The application.
+        application: NamespacedName,
+        /// What is wrong.
+        message: String,
+    },
+    /// A metric gate cannot be asked.
+    #[error("failed to plan {application}")]
+    Gate {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: MetricGateError,
+    },
+    /// An override does not fit a cluster in which it holds.
+    #[error("failed to make what cluster {name:?} gets of {application}")]
+    Override {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's identity.
+        cluster: Uuid,
+        /// The cluster's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<OverrideError>,
     },
     /// Desired state was not written.
     #[error("failed to write desired state of {application}")]
@@ -133,6 +187,16 @@ impl LoopError {
     #[must_use]
     pub const fn is_routine(&self) -> bool {
         matches!(self, Self::Conflict | Self::Fenced)
+    }
+
+    /// After how long it may be otherwise by itself; absent = something has to change.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Rendering { .. } => Some(SignedDuration::from_millis(300)),
+            Self::Unrendered { .. } => Some(SignedDuration::from_secs(30)),
+            _ => None,
+        }
     }
 
     /// The error with its causes, in one line.

@@ -190,6 +190,9 @@ impl Gatherer {
                 self.records_changed = true;
                 let versions = (before.as_ref(), now.as_ref());
                 self.concerns_all |= self.take_change(&name, versions, look.complete, queue);
+            } else if name.0 == "Cluster" {
+                // Its agent says something new of it, which is no version of what users wrote.
+                self.stale_clusters.insert(name.2);
             }
         }
         Ok(look.complete)

@@ -80,7 +80,7 @@ async fn who_was_connected_to_a_hub_that_died_is_looked_at_when_its_lease_runs_o
     let replica = Uuid::now_v7();
     connected(&store, replica, now).await;
     // Whoever plans has every shard as long as no other hub is known.
-    plan::once(&store, Uuid::now_v7(), now)
+    plan::once(&store, None, Uuid::now_v7(), now)
         .await
         .expect("planned");
     let ttl = Duration::from_secs(10);

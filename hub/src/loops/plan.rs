@@ -19,9 +19,10 @@ use super::{
     gather::Gatherer,
     lease::{Fence, Shards},
     queue::Queue,
+    readings::Readings,
     world::World,
 };
-use crate::{app::App, clock::Clock};
+use crate::{app::App, clock::Clock, rendering::Renderings};
 
 /// The name of this loop in `/readyz`.
 const NAME: &str = "plan";
@@ -40,6 +41,10 @@ pub(super) async fn run(app: Arc<App>) {
     let started = Some(app.clock.now());
     let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
+    match Readings::new(app.clock) {
+        Ok(readings) => planner.readings = Some(Arc::new(readings)),
+        Err(error) => tracing::error!(%error, "gates that need an answer are not asked"),
+    }
     let mut look_at = Instant::now();
     loop {
         let done = tokio::select! {
@@ -63,7 +68,12 @@ pub(super) async fn run(app: Arc<App>) {
 }
 
 /// One turn over everything, from nothing.
-pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result<(), LoopError> {
+pub(super) async fn once(
+    store: &Store,
+    renderings: Option<&Renderings>,
+    replica: Uuid,
+    now: Timestamp,
+) -> Result<(), LoopError> {
     let mut planner = Planner::new(store.clone(), replica, Clock::begin(now), None);
     let mut first = None;
     planner.shards.renew(store, now).await?;
@@ -77,11 +87,13 @@ pub(super) async fn once(store: &Store, replica: Uuid, now: Timestamp) -> Result
             continue;
         };
         let look = Look {
+            renderings,
             store,
             world: planner.gatherer.world(),
             fence: &fence,
             application: &application,
             now,
+            readings: None,
         };
         if let Some(error) = process(look)
             .await
@@ -107,6 +119,8 @@ struct Planner {
     store: Store,
     /// Whom to tell of what was written, as soon as it is; absent = nobody delivers.
     deliver: Option<Arc<App>>,
+    /// Who asks gates that need an answer; absent = nobody does.
+    readings: Option<Arc<Readings>>,
     clock: Clock,
     shards: Shards,
     gatherer: Gatherer,
@@ -126,6 +140,7 @@ impl Planner {
             gatherer: Gatherer::new(store.clone(), started),
             store,
             deliver: None,
+            readings: None,
             clock,
             shards: Shards::new(replica, clock),
             queue: Queue::default(),
@@ -202,6 +217,7 @@ impl Planner {
                 fence,
                 application.clone(),
                 self.deliver.clone(),
+                self.readings.clone(),
             );
             let id = self.looks.spawn(look).id();
             self.looked_at.insert(id, application);
@@ -261,7 +277,18 @@ impl Planner {
         {
             self.wake.insert(application.clone(), now + RETRY);
         }
+        if let Some(after) = error.retry_after()
+            && let Ok(at) = now.saturating_add(after)
+        {
+            let wake = self.wake.entry(application.clone()).or_insert(at);
+            *wake = at.min(*wake);
+        }
         let text = error.chain();
+        if matches!(error, LoopError::Rendering { .. }) {
+            tracing::debug!(application = %application, "{text}");
+            self.errors.insert(application, text);
+            return;
+        }
         let known = self.errors.insert(application.clone(), text.clone());
         if known.as_ref() != Some(&text) {
             tracing::warn!(application = %application, error = %text, "planning failed");
@@ -296,13 +323,16 @@ async fn look(
     fence: Fence,
     application: NamespacedName,
     deliver: Option<Arc<App>>,
+    readings: Option<Arc<Readings>>,
 ) -> Looked {
     let look = Look {
+        renderings: deliver.as_deref().map(|app| &*app.renderings),
         store: &store,
         world: &world,
         fence: &fence,
         application: &application,
         now: fence.now(),
+        readings: readings.as_ref(),
     };
     let outcome = process(look).await?;
     if outcome.changed

@@ -7,7 +7,7 @@ use bellwether_hub_core::{
     release::Release,
     run::{
         ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, GrantRelease, Input,
-        PendingAction, Supersession, decide,
+        PendingAction, Reading, Supersession, decide,
     },
     view,
 };
@@ -16,17 +16,20 @@ use bellwether_store::{
     actions::{self, Action, ActionType},
     blobs::{self, Secrecy},
     desired::{self, ClusterChange, Deletions, UnitChange},
-    events, releases,
+    events, releases, renderings,
     runs::{self, RunCluster, SaveRun},
 };
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::rendering::Renderings;
+
 use super::{
     LoopError,
     application::Look,
     loaded::{Loaded, by_digest, with_content},
+    rendered::{Sent, Sight, sent},
     start::{number, secrecy},
     world::World,
 };
@@ -34,6 +37,7 @@ use super::{
 /// Everything that one decision on one run is made from.
 pub(super) struct Turn<'a> {
     pub now: Timestamp,
+    pub renderings: Option<&'a Renderings>,
     pub application: &'a NamespacedName,
     pub world: &'a World,
     pub fleet: FleetDefaults,
@@ -43,6 +47,8 @@ pub(super) struct Turn<'a> {
     pub suspended_by_spec: bool,
     /// Rollouts that were deleted and want the run finished.
     pub completes: Vec<String>,
+    /// What was answered to gates that wait.
+    pub readings: Vec<Reading>,
 }
 
 impl Turn<'_> {
@@ -58,6 +64,15 @@ impl Turn<'_> {
         })
     }
 
+    /// Leaves out the joining cluster that an error is about; tells whether there was one.
+    pub fn leaves_out(&mut self, error: &LoopError) -> bool {
+        let before = self.joiners.len();
+        if let LoopError::Override { cluster, .. } = error {
+            self.joiners.retain(|joiner| joiner.id != *cluster);
+        }
+        self.joiners.len() < before
+    }
+
     pub fn input(&self) -> Input<'_> {
         Input {
             now: self.now,
@@ -70,6 +85,7 @@ impl Turn<'_> {
             // A rollback ends what was suspended.
             suspended_by_spec: self.suspended_by_spec && !self.loaded.plan.rollback,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: None,
         }
     }
@@ -78,12 +94,20 @@ impl Turn<'_> {
 /// The releases that a decision's grants name. They are read before the transaction that writes the
 /// grants begins: a transaction never waits for a second connection.
 #[derive(Debug, Default)]
-pub(super) struct Contents(Vec<(GrantRelease, Release)>);
+pub(super) struct Contents {
+    releases: Vec<(GrantRelease, Release)>,
+    /// What each granted cluster is sent instead of the release's own content, where that is
+    /// rendered.
+    sent: BTreeMap<Uuid, Sent>,
+}
 
 impl Contents {
     /// Only the run's own release.
-    pub fn own(release: Release) -> Self {
-        Self(vec![(GrantRelease::This, release)])
+    pub fn own(release: Release, sent: BTreeMap<Uuid, Sent>) -> Self {
+        Self {
+            releases: vec![(GrantRelease::This, release)],
+            sent,
+        }
     }
 
     pub async fn read(
@@ -95,14 +119,27 @@ impl Contents {
         for grant in &decision.grants {
             if contents.of(&grant.release).is_none() {
                 let release = release_of(store, turn, &grant.release).await?;
-                contents.0.push((grant.release.clone(), release));
+                let same = decision
+                    .grants
+                    .iter()
+                    .filter(|one| one.release == grant.release);
+                let clusters: Vec<Uuid> = same.map(|one| one.cluster).collect();
+                let sight = Sight {
+                    store,
+                    renderings: turn.renderings,
+                    world: turn.world,
+                    application: turn.application,
+                };
+                let sent = sent(sight, &release, &clusters, &BTreeMap::new()).await?;
+                contents.sent.extend(sent);
+                contents.releases.push((grant.release.clone(), release));
             }
         }
         Ok(contents)
     }
 
     pub fn of(&self, wanted: &GrantRelease) -> Option<&Release> {
-        self.0
+        self.releases
             .iter()
             .find(|(named, _)| named == wanted)
             .map(|(_, release)| release)
@@ -267,6 +304,16 @@ async fn write_desired(
                 application: turn.application.clone(),
                 release: format!("{:?}", grant.release),
             })?;
+        let sent = contents.sent.get(&grant.cluster);
+        let rendered = sent.map(|sent| Release {
+            content: (*sent.content).clone(),
+            ..release.clone()
+        });
+        if let Some(sent) = sent {
+            let facts = BTreeMap::from([(grant.cluster, sent.facts)]);
+            renderings::note_facts(tx, release.id, &facts).await?;
+        }
+        let release = rendered.as_ref().unwrap_or(release);
         let bundle = build(BundleInput {
             application: turn.application,
             release,
@@ -275,7 +322,13 @@ async fn write_desired(
             mode: grant.mode,
             cluster,
             fleet: &turn.fleet,
-        });
+        })
+        .map_err(|source| LoopError::Override {
+            application: turn.application.clone(),
+            cluster: grant.cluster,
+            name: cluster.name.clone(),
+            source: Box::new(source),
+        })?;
         let digest = blobs::put(tx, &bundle.bytes, secrecy(bundle.has_secret), now).await?;
         changes.entry(grant.cluster).or_default().push(UnitChange {
             key: format!("application/{}", turn.application),

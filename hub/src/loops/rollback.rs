@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{application::ApplicationSpec, status::Severity, view::RunPhase};
+use bellwether_api::{
+    application::ApplicationSpec, reference::NamespacedName, status::Severity, view::RunPhase,
+};
 use bellwether_hub_core::{
     plan::roll_back,
     release::Written,
@@ -10,8 +12,9 @@ use bellwether_hub_core::{
 use bellwether_store::{
     Store, Tx,
     actions::{self, Action, ActionType},
+    pins,
     releases::{self, Release as StoredRelease},
-    runs,
+    renderings, runs,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,6 +24,7 @@ use super::{
     LoopError,
     application::{Known, Look, Outcome, turn},
     loaded::{Loaded, past, with_content},
+    rendered::{self, RenderedRelease},
     start::{self, Making, Next},
 };
 
@@ -69,7 +73,21 @@ pub async fn stays(
         application: release.application.clone(),
         source,
     })?;
-    Ok(before == Written::of(spec))
+    let artifacts = artifacts(store, &release.application).await?;
+    Ok(before == Written::of(spec).with_artifacts(artifacts))
+}
+
+/// What the sources of an application were fetched as, by component.
+async fn artifacts(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<BTreeMap<String, String>, LoopError> {
+    let pins = pins::list(store, application).await?;
+    let fetched = pins.into_iter().filter_map(|(component, pin)| {
+        let fetched = pin.fetched?;
+        Some((component, fetched.artifact.to_string()))
+    });
+    Ok(fetched.collect())
 }
 
 /// Restores an earlier release, or says why not; either way the action is answered.
@@ -114,7 +132,8 @@ pub(super) async fn answer(
         return Err(LoopError::Conflict);
     };
     let content = with_content(look.store, restored).await?.content;
-    let written = Written::of(&known.wanted.spec);
+    let artifacts = artifacts(look.store, look.application).await?;
+    let written = Written::of(&known.wanted.spec).with_artifacts(artifacts);
     let plan = roll_back(&known.placement.clusters, !content.rollouts.is_empty());
     let answered = AnsweredAction {
         id: action.said.id,
@@ -138,6 +157,12 @@ pub(super) async fn answer(
             action,
             answered,
         }),
+        rendered: RenderedRelease {
+            recipes: renderings::recipes(look.store, restored.id).await?,
+            // Whoever had it gets what it had.
+            facts: renderings::facts_of(look.store, restored.id).await?,
+            unrendered: rendered::unrendered(look.sight(), restored.id, &known.clusters).await?,
+        },
     };
     let turn = turn(look, known, latest);
     start::make(look, known, making, Some(&turn)).await

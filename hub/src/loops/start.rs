@@ -1,9 +1,9 @@
-use std::sync::Arc;
-
-use bellwether_api::view::RunPhase;
+use bellwether_api::{application::ApplicationSpec, view::RunPhase};
 use bellwether_hub_core::{
     brake::dropped_objects,
-    plan::{DrivenByHand, Plan, PlanInput, freeze},
+    overrides::try_clusters,
+    placement::Placement,
+    plan::{DrivenByHand, Plan, PlanInput, freeze, with_queries},
     release::{Change, Release, ReleaseContent, content},
     run::{Grant, GrantRelease, RunState, Supersession},
 };
@@ -11,6 +11,7 @@ use bellwether_store::{
     Digest, Tx,
     blobs::Secrecy,
     releases::{self, Created, NewRelease, NewRestores, Release as StoredRelease},
+    renderings,
     runs::{self, FIRST_VERSION, NewRun, Run, RunCluster},
 };
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
 };
 
@@ -63,12 +65,23 @@ pub(super) async fn compare(
     {
         return Ok(Next::Nothing);
     }
-    let content = content(&application.name, &wanted.spec, &wanted.rollouts)
+    let (spec, rollouts) = match &known.sources.preparation {
+        Preparation::Inline => (&wanted.spec, &wanted.rollouts),
+        Preparation::Ready(prepared) => (&prepared.spec, &prepared.rollouts),
+        // Without clusters there is nobody to render for.
+        Preparation::Held(_) if placement.clusters.is_empty() => return Ok(Next::Nothing),
+        Preparation::Held(held) => return Err(held.error(look)),
+    };
+    let content = content(&application.name, spec, rollouts)
         .and_then(|content| content.with_templates(&application.namespace, world.templates()))
         .map_err(|source| LoopError::Release {
             application: application.clone(),
             source: Box::new(source),
         })?;
+    let content = match &known.sources.preparation {
+        Preparation::Ready(prepared) => content.with_rendered(prepared.from.clone()),
+        Preparation::Inline | Preparation::Held(_) => content,
+    };
     let digest = content.digest();
     if latest.is_some_and(|latest| latest.release.digest.to_string() == digest) {
         return Ok(Next::Nothing);
@@ -93,10 +106,12 @@ pub(super) async fn compare(
             Change::Content => {}
         }
     }
+    rendered::refuse_rendered(look, known)?;
     if placement.clusters.is_empty() {
         // Condition NoClusters: the release is made once there is somebody to have it.
         return Ok(Next::Nothing);
     }
+    refuse_misfit(look, spec, placement)?;
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
@@ -106,8 +121,19 @@ pub(super) async fn compare(
         .iter()
         .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
         .collect();
+    let waves = with_queries(
+        &application.name,
+        &application.namespace,
+        &wanted.spec,
+        &world.fleet_defaults(&wanted.spec),
+        world.templates(),
+    )
+    .map_err(|source| LoopError::Gate {
+        application: application.clone(),
+        source,
+    })?;
     let plan = freeze(PlanInput {
-        waves: &wanted.spec.waves,
+        waves: &waves,
         on_failure: wanted.spec.on_failure,
         clusters: &placement.clusters,
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
@@ -124,6 +150,25 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+/// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.
+fn refuse_misfit(
+    look: Look<'_>,
+    spec: &ApplicationSpec,
+    placement: &Placement,
+) -> Result<(), LoopError> {
+    for tried in try_clusters(spec, &placement.clusters) {
+        if let Err((cluster, source)) = tried {
+            return Err(LoopError::Override {
+                application: look.application.clone(),
+                cluster: cluster.id,
+                name: cluster.name.clone(),
+                source: Box::new(source),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a release that would delete many of the application's objects at once. Clusters may
@@ -165,6 +210,8 @@ pub(super) struct Making {
     pub previous: Option<Uuid>,
     /// Set when a human asked for it; absent = it is what the records say.
     pub restored: Option<Restored>,
+    /// What is rendered of it.
+    pub rendered: RenderedRelease,
 }
 
 /// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
@@ -175,6 +222,7 @@ pub(super) async fn make(
     making: Making,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Outcome, LoopError> {
+    let sent = rendered::to_send(look, known, &making).await?;
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
@@ -198,12 +246,13 @@ pub(super) async fn make(
     let own = |grant: &Grant| grant.release == GrantRelease::This;
     let mut wake_at = None;
     if settled && decision.grants.iter().all(own) {
-        let contents = Contents::own(Release {
+        let own = Release {
             id: release.id,
             revision: release.revision,
             digest: release.digest.to_string(),
             content: making.content,
-        });
+        };
+        let contents = Contents::own(own, sent);
         progress::save(&mut tx, &turn, &contents, &decision, now).await?;
         wake_at = decision.wake_at;
     }
@@ -265,7 +314,12 @@ async fn create_release(
         }),
     };
     match releases::create(tx, &new, now).await? {
-        Created::New(release) => Ok(release),
+        Created::New(release) => {
+            let rendered = &making.rendered;
+            renderings::note_recipes(tx, release.id, &rendered.recipes).await?;
+            renderings::note_facts(tx, release.id, &rendered.facts).await?;
+            Ok(release)
+        }
         // Another hub made it meanwhile.
         Created::Unchanged(_) => Err(LoopError::Conflict),
     }
@@ -311,8 +365,11 @@ async fn create_run<'a>(
         updated_at: now,
         finished_at: None,
     };
+    let mut clusters_seen = known.clusters.to_vec();
+    rendered::set(&mut clusters_seen, making.rendered.unrendered.clone());
     Ok(Turn {
         now: look.now,
+        renderings: look.renderings,
         application: look.application,
         world: look.world,
         fleet: look.world.fleet_defaults(&known.wanted.spec),
@@ -322,10 +379,11 @@ async fn create_run<'a>(
             state,
             release: release.clone(),
         },
-        clusters: Arc::clone(&known.clusters),
+        clusters: clusters_seen.into(),
         joiners: Vec::new(),
         suspended_by_spec: known.wanted.is_suspended(),
         completes: Vec::new(),
+        readings: Vec::new(),
     })
 }
 

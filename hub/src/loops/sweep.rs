@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
-use bellwether_store::{blobs, changes, events, join_tokens, leases, releases};
+use bellwether_store::{blobs, changes, events, join_tokens, leases, releases, renderings};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LoopError, LoopState, plan::applications};
@@ -69,13 +69,14 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
         old_releases += releases::sweep(&mut tx, &application, spec.history_limit.max(1)).await?;
         tx.commit().await?;
     }
+    let old_renderings = renderings::sweep(store, before(BLOBS_KEPT)).await?;
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
     let old_tokens = join_tokens::sweep(store, before(TOKENS_KEPT)).await?;
     changes::sweep(store, before(DELETIONS_KEPT), AT_ONCE).await?;
     leases::sweep(store, before(LEASES_KEPT)).await?;
     Ok(format!(
-        "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs, {old_tokens} \
-         join tokens"
+        "deleted {old_releases} releases, {old_events} events, {old_blobs} blobs, {old_renderings} \
+         renderings, {old_tokens} join tokens"
     ))
 }

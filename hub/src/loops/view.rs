@@ -17,11 +17,14 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::rendering::Renderings;
+
 use super::{
     LoopError,
     facts::{holders, read, statuses, wanted},
     loaded::{Loaded, with_content},
     progress::Turn,
+    rendered::{self, Sight},
     start::number,
     world::World,
 };
@@ -30,11 +33,13 @@ use super::{
 const MAX_ACTIONS: u32 = 50;
 
 /// Shows a run of an application: the named one, or its newest. Absent when there is none.
+/// `renderings` tells which clusters have no objects yet; absent = of none it is known.
 ///
 /// # Errors
 /// The database fails, or what it holds cannot be read.
 pub async fn run_view(
     store: &Store,
+    renderings: Option<&Renderings>,
     application: &NamespacedName,
     run: Option<Uuid>,
     now: Timestamp,
@@ -64,18 +69,28 @@ pub async fn run_view(
         },
         None => None,
     };
+    let mut clusters = world.seen(now, &members, loaded.concerned(), &holders, statuses);
+    if release.content.is_rendered() {
+        let sight = Sight {
+            store,
+            renderings,
+            world: &world,
+            application,
+        };
+        rendered::mark(sight, &loaded, &mut clusters).await?;
+    }
     let turn = Turn {
         now,
+        renderings,
         application,
         world: &world,
         fleet: FleetDefaults::default(),
-        clusters: world
-            .seen(now, &members, loaded.concerned(), &holders, statuses)
-            .into(),
+        clusters: clusters.into(),
         loaded,
         joiners: Vec::new(),
         suspended_by_spec,
         completes: Vec::new(),
+        readings: Vec::new(),
     };
     Ok(Some(build(&ViewInput {
         application,

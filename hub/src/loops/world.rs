@@ -46,6 +46,16 @@ struct Clusters {
     /// By name.
     list: Vec<ClusterFacts>,
     places: HashMap<Uuid, usize>,
+    /// What each said of its Kubernetes; equal ones are one.
+    served: HashMap<Uuid, Arc<Served>>,
+}
+
+/// What a cluster said of its Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Served {
+    pub kubernetes_version: String,
+    /// Sorted.
+    pub api_versions: Vec<String>,
 }
 
 /// How a cluster is connected, as it was last written.
@@ -63,7 +73,30 @@ impl Clusters {
             .enumerate()
             .map(|(place, cluster)| (cluster.id, place))
             .collect();
-        Self { list, places }
+        Self {
+            list,
+            places,
+            served: HashMap::new(),
+        }
+    }
+}
+
+impl Clusters {
+    /// Takes in what clusters said of their Kubernetes, over what was known.
+    fn serve(&mut self, kept: HashMap<Uuid, Arc<Served>>, new: Vec<(Uuid, Served)>) {
+        let mut same: BTreeMap<Served, Arc<Served>> = kept
+            .values()
+            .map(|served| ((**served).clone(), Arc::clone(served)))
+            .collect();
+        self.served = kept;
+        for (id, served) in new {
+            let shared = same
+                .entry(served)
+                .or_insert_with_key(|served| Arc::new(served.clone()));
+            self.served.insert(id, Arc::clone(shared));
+        }
+        let places = &self.places;
+        self.served.retain(|id, _| places.contains_key(id));
     }
 }
 
@@ -97,6 +130,7 @@ impl World {
     /// Takes in what was read of the clusters with these names; absent = of all that there are.
     fn take_clusters(&mut self, names: Option<&BTreeSet<String>>, found: Vec<Cluster>) {
         let mut list = Vec::new();
+        let mut served = Vec::new();
         match names {
             Some(names) => list.extend(
                 self.clusters
@@ -117,9 +151,16 @@ impl World {
                 last_seen: cluster.connection.last_seen,
             };
             links.insert(cluster.id, link);
+            served.extend(served_by(&cluster).map(|served| (cluster.id, served)));
             list.push(facts_of(cluster));
         }
-        self.clusters = Arc::new(Clusters::new(list));
+        let kept = match names {
+            Some(_) => self.clusters.served.clone(),
+            None => HashMap::new(),
+        };
+        let mut clusters = Clusters::new(list);
+        clusters.serve(kept, served);
+        self.clusters = Arc::new(clusters);
         let places = &self.clusters.places;
         links.retain(|id, _| places.contains_key(id));
     }
@@ -228,6 +269,11 @@ impl World {
         self.clusters.list.get(*place)
     }
 
+    /// What a cluster said of its Kubernetes; absent = nothing yet.
+    pub fn served(&self, id: Uuid) -> Option<&Arc<Served>> {
+        self.clusters.served.get(&id)
+    }
+
     pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
         self.place_at(&spec.destination)
     }
@@ -279,6 +325,7 @@ impl World {
                     last_heard: self.last_heard(*link, lease, now),
                     desired: holders.get(&id).map(ToString::to_string),
                     status: statuses.remove(&id),
+                    unrendered: None,
                 }
             })
             .collect()
@@ -297,6 +344,18 @@ impl World {
             None => seen,
         })
     }
+}
+
+fn served_by(cluster: &Cluster) -> Option<Served> {
+    let mut api_versions = cluster.capabilities.clone();
+    api_versions.sort();
+    let kubernetes_version = cluster.kubernetes_version.clone();
+    kubernetes_version
+        .filter(|version| !version.is_empty())
+        .map(|kubernetes_version| Served {
+            kubernetes_version,
+            api_versions,
+        })
 }
 
 fn facts_of(cluster: Cluster) -> ClusterFacts {

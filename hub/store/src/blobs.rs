@@ -120,6 +120,8 @@ pub async fn sweep(store: &Store, before: Timestamp, limit: u32) -> Result<u64, 
               AND NOT EXISTS (SELECT FROM desired d WHERE d.digest = b.digest)
               AND NOT EXISTS (SELECT FROM release r WHERE r.content = b.digest)
               AND NOT EXISTS (SELECT FROM release r WHERE r.instead_of = b.digest)
+              AND NOT EXISTS (SELECT FROM artifact a WHERE a.content = b.digest)
+              AND NOT EXISTS (SELECT FROM rendering g WHERE g.content = b.digest)
             ORDER BY digest LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
     .bind(ms(before))

@@ -10,7 +10,10 @@ use bellwether_api::{
     strategy::Manual,
     view::RunView,
 };
-use bellwether_hub::loops::{LoopError, plan_once, run_view};
+use bellwether_hub::{
+    loops::{LoopError, plan_once, run_view},
+    rendering::Renderings,
+};
 use bellwether_store::{
     Digest, Store,
     actions::{self, ActionType, NewAction},
@@ -88,7 +91,7 @@ impl Fleet {
             .expect("a lease");
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         Timestamp::now().saturating_add(self.ahead).expect("a time")
     }
 
@@ -120,13 +123,18 @@ impl Fleet {
     }
 
     pub async fn connect(&mut self, name: &str) {
+        self.connect_as(name, "1.33", &[]).await;
+    }
+
+    /// Connects an agent whose cluster is of that version and serves that.
+    pub async fn connect_as(&mut self, name: &str, version: &str, serves: &[&str]) {
         let cluster = self.clusters.get_mut(name).expect("a cluster");
         let open = OpenSession {
             cluster: cluster.id,
             seen_epoch: cluster.epoch,
             agent_version: "1".to_owned(),
-            kubernetes_version: "1.33".to_owned(),
-            capabilities: Vec::new(),
+            kubernetes_version: version.to_owned(),
+            capabilities: serves.iter().map(|one| (*one).to_owned()).collect(),
         };
         let session = sessions::open(&self.store, &open, self.hub, Timestamp::now())
             .await
@@ -458,7 +466,16 @@ impl Fleet {
     }
 
     pub async fn view(&self) -> RunView {
-        run_view(&self.store, &shop(), None, self.now())
+        self.view_of(None).await
+    }
+
+    /// The view as a hub that renders shows it.
+    pub async fn view_with(&self, renderings: &Renderings) -> RunView {
+        self.view_of(Some(renderings)).await
+    }
+
+    async fn view_of(&self, renderings: Option<&Renderings>) -> RunView {
+        run_view(&self.store, renderings, &shop(), None, self.now())
             .await
             .expect("an answer")
             .expect("a view")

@@ -120,3 +120,100 @@ async fn a_word_to_nobody_is_refused() {
     );
     hub.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_removal_that_is_held_is_a_condition_and_a_reason() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    for cluster in ["eu-1", "eu-2", "eu-3"] {
+        hub.announce(cluster, &json!({})).await;
+    }
+    admin.applied(&standing("web", "eu-1, eu-2, eu-3")).await;
+    let path = "/api/v1/rollouts/shop/web/status";
+    eventually("all grants", async || {
+        (admin.get(path).await.body["total"] == 3).then_some(())
+    })
+    .await;
+    admin.applied(&standing("web", "eu-1")).await;
+    let view = eventually("the brake", async || {
+        let view = admin.get(path).await.body;
+        (view["waitingOn"][0]["reason"] == "Stalled").then_some(view)
+    })
+    .await;
+    assert_eq!(view["total"], 3, "nothing was taken away");
+    let why = view["waitingOn"][0]["message"].as_str().unwrap_or_default();
+    assert!(
+        why.contains("2 of 3 clusters") && why.contains("allow-removal"),
+        "{why}"
+    );
+    let item = admin.get("/api/v1/namespaces/shop/rollouts/web").await.body;
+    let condition = &item["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["message"]),
+        (&json!("Stalled"), &json!(why))
+    );
+    let because = admin.get("/api/v1/rollouts/shop/web/why").await.body;
+    assert_eq!(because["because"][0]["reason"], "Stalled", "{because}");
+    let allowed = standing("web", "eu-1").replace(
+        "namespace: shop}",
+        "namespace: shop, annotations: {bellwether.dev/allow-removal: '2'}}",
+    );
+    admin.applied(&allowed).await;
+    eventually("the removal", async || {
+        let view = admin.get(path).await.body;
+        let stalled = view["waitingOn"].to_string().contains("Stalled");
+        (view["total"] == 1 && !stalled).then_some(())
+    })
+    .await;
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_fleet_gives_must_fit_workloads_of_others() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    hub.announce("eu-1", &json!({})).await;
+    let mesh = "apiVersion: bellwether.dev/v1alpha1
+kind: Fleet
+metadata: {name: mesh}
+spec:
+  selector: {}
+  defaults:
+    traffic: [{istio: {virtualServices: [web]RULE}}]
+";
+    let rule = ", destinationRule: web";
+    let web = standing("web", "eu-1")
+        .replace("{clusters: [eu-1]}", "{fleet: mesh}")
+        .replace(
+            "  strategy:",
+            "  service: {name: web, port: 80}\n  strategy:",
+        );
+    admin.applied(&mesh.replace("RULE", rule)).await;
+    let refused = admin.apply(&web).await;
+    let error = refused.body["errors"][0].to_string();
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    assert!(
+        error.contains("spec.traffic")
+            && error.contains("istio.destinationRule: no DestinationRule is copied"),
+        "{error}"
+    );
+    // Nor may the fleet begin to give it later.
+    admin.applied(&mesh.replace("RULE", "")).await;
+    admin.applied(&web).await;
+    let refused = admin.apply(&mesh.replace("RULE", rule)).await;
+    let error = refused.body["errors"][0].to_string();
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    assert!(
+        error.contains("spec.defaults.traffic") && error.contains("rollout shop/web takes it"),
+        "{error}"
+    );
+    hub.running.stop().await;
+}

@@ -201,6 +201,7 @@ impl Held {
             kubernetes_version: "v1.33.0".to_owned(),
             cluster_uid: KUBE_UID.to_owned(),
             capabilities: vec!["apps/v1".to_owned()],
+            api_kinds: Vec::new(),
             epoch: self.epoch,
             agent_time_ms: jiff::Timestamp::now().as_millisecond(),
         }

@@ -1,5 +1,8 @@
 //! One agent: its stream, its durable state in the member cluster, and the run that it drives.
 
+mod api;
+mod calls;
+mod drive;
 mod durable;
 mod link;
 mod measure;
@@ -7,6 +10,8 @@ mod process;
 mod report;
 mod work;
 
+pub use api::Api;
 pub use durable::{Durable, Track};
 pub use process::{Agent, POINTS};
 pub use report::is_unfinished;
+pub use work::MAX_EVENTS;

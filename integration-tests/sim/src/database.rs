@@ -31,20 +31,25 @@ pub struct Database {
     pub resumed: Option<Timestamp>,
     /// Whether it lets any number of units go at once: a guard that a mutant removes.
     pub unbraked: bool,
+    /// Whether it changes commands without a new generation: a guard that a mutant removes.
+    pub reuses_generations: bool,
     /// What the user wants of the application; absent = it was deleted, or never made.
     pub application: Option<ReleaseContent>,
     /// Registered clusters with their labels.
     pub facts: BTreeMap<Uuid, ClusterFacts>,
     /// Registered clusters with their streams.
     pub clusters: BTreeMap<Uuid, ClusterRow>,
-    /// Events of each cluster in the order in which they were kept.
-    pub events: BTreeMap<Uuid, Vec<RunEvent>>,
+    /// Events of each cluster by their number.
+    pub events: BTreeMap<Uuid, BTreeMap<u64, RunEvent>>,
     /// Contents by digest.
     pub blobs: BTreeMap<[u8; 32], Vec<u8>>,
     /// The latest report of each cluster.
     pub statuses: BTreeMap<Uuid, StatusRow>,
     /// Releases by revision, from 1; empty again once the application is deleted.
     pub releases: Vec<Release>,
+    /// Releases that restore an earlier one, by revision: which, and the digest of what the records
+    /// ask for meanwhile.
+    pub restored: BTreeMap<u64, (u64, String)>,
     /// Runs, oldest first; one a release.
     pub runs: Vec<RunRow>,
     /// Runs that were ever made.
@@ -120,6 +125,8 @@ pub struct ActionRow {
     pub run: Uuid,
     /// What was said.
     pub action: PendingAction,
+    /// The revision that a rollback names; absent = the last that succeeded.
+    pub to_revision: Option<u64>,
     /// What became of it; absent = nothing yet.
     pub answer: Option<AnsweredAction>,
 }
@@ -143,9 +150,7 @@ impl Database {
     pub fn tell(&mut self, cluster: Uuid, events: &[RunEvent]) {
         let kept = self.events.entry(cluster).or_default();
         for event in events {
-            if !kept.iter().any(|known| known.seq == event.seq) {
-                kept.push(event.clone());
-            }
+            kept.entry(event.seq).or_insert_with(|| event.clone());
         }
     }
 
@@ -179,6 +184,15 @@ impl Database {
                 .is_some_and(|(_, digest)| digest.is_some())
         });
         live.map(|(cluster, _)| *cluster).collect()
+    }
+
+    /// Tells whether the newest release restores an earlier one, and the records still ask for what
+    /// it was restored instead of.
+    #[must_use]
+    pub fn stays_restored(&self, wanted: &ReleaseContent) -> bool {
+        let newest = self.releases.last();
+        let restored = newest.and_then(|release| self.restored.get(&release.revision));
+        restored.is_some_and(|(_, instead_of)| *instead_of == wanted.digest())
     }
 
     /// Returns the newest run.

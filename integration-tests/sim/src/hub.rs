@@ -2,7 +2,9 @@
 
 mod link;
 mod plan;
+mod pretend;
 mod process;
+mod restore;
 mod write;
 
 pub use plan::Judges;

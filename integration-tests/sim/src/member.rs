@@ -1,31 +1,49 @@
-//! A member cluster: one Deployment with its Service and route, and controllers that take time.
+//! A member cluster: one workload with its Service, route and configuration, and controllers that
+//! take time.
+
+mod ordered;
+mod people;
+mod scaler;
+mod view;
+mod write;
 
 use std::collections::BTreeSet;
 
-use bellwether_agent_core::{
-    machine::{CanaryView, Endpoints, Observations, Overlay, RouteView, ServiceView},
-    provider::{RouteObservation, Split},
-    settled::{DeploymentView, ReplicaSetView, TemplateVersion},
-};
-use bellwether_api::{duration::Dur, number::Weight};
+use bellwether_api::number::Weight;
 use rand::{Rng, rngs::StdRng};
 
-use crate::scenario::Quality;
+pub use ordered::Ordered;
+pub use people::{Edit, EditKind};
+pub use scaler::Scaler;
+pub use write::{Fingerprint, Part, Wanted};
 
-/// Pods that the user wants.
+use crate::scenario::{Quality, World};
+
+/// Pods that the user wants at first.
 pub const REPLICAS: u32 = 4;
-const SERVICE: &str = "web";
+/// Seconds in which missing pods may come from what was not the agent's doing.
+const RECOVERS: i64 = 40;
 
 /// What the API server of a member cluster holds, with its controllers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Member {
-    /// The image of the user's Deployment; empty = there is none.
+    /// Seconds that it has been there.
+    pub clock: i64,
+    /// The image of the user's workload; empty = there is none.
     pub image: String,
+    /// The image of the release whose configuration is there; empty = none.
+    pub config: String,
     /// `spec.paused`.
     pub paused: bool,
+    /// `spec.replicas`.
+    pub replicas: u32,
     generation: i64,
     observed: i64,
+    /// The image of the template that the controller has seen.
+    seen_image: String,
     sets: Vec<Set>,
+    /// Pods of a workload that is updated in place; absent = it is a Deployment.
+    pub ordered: Option<Ordered>,
     /// The canary's Deployment.
     pub canary: Option<Canary>,
     /// The Service's pin.
@@ -36,7 +54,21 @@ pub struct Member {
     pub carried: Weight,
     /// Small applications that run beside.
     pub others: BTreeSet<String>,
+    /// What scales the workload; absent = nothing does.
+    pub scaler: Option<Scaler>,
+    /// What somebody changed by hand and has not taken back.
+    pub edit: Option<Edit>,
+    /// Whether somebody deleted the workload by hand and it is not there again.
+    pub deleted_by_hand: bool,
+    /// The size of a workload that shares a fixed total with its canary, without the canary.
+    shared_from: Option<u32>,
+    /// Whether every pod of the workload was ready at once since something happened to it.
+    stood: bool,
+    /// How often anybody wrote anything here.
+    pub changes: u64,
+    excused_until: i64,
     lag: u32,
+    next_lag: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +88,8 @@ pub struct Canary {
     pub replicas: u32,
     /// Ready pods.
     pub ready: u32,
+    /// The smallest size that the workload has had beside it.
+    pub least: u32,
     generation: i64,
     observed: i64,
 }
@@ -69,75 +103,89 @@ fn starts(image: &str) -> bool {
 }
 
 impl Member {
-    /// Applies the user's manifests as they are.
-    pub fn apply(&mut self, image: &str) {
-        if self.image != image {
-            self.image = image.to_owned();
-            self.generation += 1;
+    /// An empty cluster.
+    #[must_use]
+    pub fn new(world: &World) -> Self {
+        Self {
+            clock: 0,
+            image: String::new(),
+            config: String::new(),
+            paused: false,
+            replicas: REPLICAS,
+            generation: 0,
+            observed: 0,
+            seen_image: String::new(),
+            sets: Vec::new(),
+            ordered: world.in_place.then(Ordered::default),
+            canary: None,
+            pin: None,
+            weight: Weight::ZERO,
+            carried: Weight::ZERO,
+            others: BTreeSet::new(),
+            scaler: world.scaler.clone(),
+            edit: None,
+            deleted_by_hand: false,
+            shared_from: None,
+            stood: false,
+            changes: 0,
+            excused_until: 0,
+            lag: 0,
+            next_lag: 2,
         }
     }
 
-    /// Deletes the user's workload.
+    /// Deletes the user's objects.
     pub fn remove(&mut self) {
         self.image.clear();
+        self.config.clear();
         self.sets.clear();
+        self.edit = None;
+        self.stood = false;
+        self.replicas = self.shared_from.take().unwrap_or(self.replicas);
+        if let Some(ordered) = &mut self.ordered {
+            *ordered = Ordered::default();
+        }
+        self.excuse();
     }
 
-    /// Makes everything match an overlay, where `old` and `new` are the images of the two
-    /// templates.
-    pub fn overlay(&mut self, overlay: &Overlay, old: &str, new: &str) {
-        if self.paused != overlay.paused {
-            self.paused = overlay.paused;
-            self.generation += 1;
-        }
-        match overlay.template {
-            TemplateVersion::Old => self.apply(old),
-            TemplateVersion::New => self.apply(new),
-            TemplateVersion::Other => {}
-        }
-        self.pin = overlay
-            .pins
-            .iter()
-            .find(|pin| pin.service == SERVICE)
-            .map(|pin| pin.hash.clone());
-        if self.weight != overlay.route_weight() {
-            self.weight = overlay.route_weight();
-            self.lag = 2;
-        }
-        match (&mut self.canary, overlay.canary) {
-            (Some(canary), Some(want)) => {
-                if canary.replicas != want.replicas {
-                    canary.replicas = want.replicas;
-                    canary.ready = canary.ready.min(want.replicas);
-                    canary.generation += 1;
-                }
-            }
-            (none @ None, Some(want)) => {
-                *none = Some(Canary {
-                    image: new.to_owned(),
-                    replicas: want.replicas,
-                    ready: 0,
-                    generation: 1,
-                    observed: 0,
-                });
-            }
-            (canary, None) => *canary = None,
-        }
+    /// Pods may be missing for a while, and nobody is to blame.
+    fn excuse(&mut self) {
+        self.changes += 1;
+        self.excused_until = self.excused_until.max(self.clock + RECOVERS);
+        self.stood = false;
+    }
+
+    /// Tells whether pods may be missing for a reason that is not the agent's.
+    #[must_use]
+    pub fn is_excused(&self) -> bool {
+        self.clock < self.excused_until || self.edit.is_some() || !self.stood
     }
 
     /// Lets controllers work for a second.
     pub fn tick(&mut self, rng: &mut StdRng) {
+        self.clock += 1;
+        self.next_lag = rng.random_range(1..7);
+        self.scale();
+        self.take_back();
+        let seen = self.observed == self.generation;
         self.observed = self.generation;
-        self.roll(rng);
+        self.seen_image.clone_from(&self.image);
+        match &mut self.ordered {
+            Some(ordered) if !self.image.is_empty() => {
+                ordered.tick(&self.image, self.replicas, seen, rng);
+            }
+            Some(_) => {}
+            None => self.roll(rng),
+        }
         if let Some(canary) = &mut self.canary {
             canary.observed = canary.generation;
+            canary.least = canary.least.min(self.shared_from.unwrap_or(self.replicas));
             if starts(&canary.image) && canary.ready < canary.replicas && rng.random_bool(0.7) {
                 canary.ready += 1;
             }
         }
-        if self.lag > 0 {
-            self.lag -= 1;
-        }
+        self.stood |= !self.image.is_empty() && self.pods().1 >= self.replicas;
+        self.lag = self.lag.saturating_sub(1);
         if self.lag == 0 {
             self.carried = self.weight;
         }
@@ -168,9 +216,7 @@ impl Member {
                 self.sets.len() - 1
             }
         };
-        if !self.paused {
-            self.sets[current].replicas = REPLICAS;
-        }
+        self.size_sets(current);
         let set = &mut self.sets[current];
         if starts(&set.image) && set.ready < set.replicas && rng.random_bool(0.8) {
             set.ready += 1;
@@ -178,7 +224,7 @@ impl Member {
         if self.paused {
             return;
         }
-        let missing = REPLICAS - self.sets[current].ready.min(REPLICAS);
+        let missing = self.replicas - self.sets[current].ready.min(self.replicas);
         for (index, set) in self.sets.iter_mut().enumerate() {
             if index != current {
                 set.replicas = set.replicas.min(missing);
@@ -187,36 +233,55 @@ impl Member {
         }
     }
 
-    /// Kills every canary pod; tells whether there was one.
-    pub fn kill_canary(&mut self) -> bool {
-        match &mut self.canary {
-            Some(canary) if canary.ready > 0 => {
+    /// The current ReplicaSet has the wanted size; while paused, if no other has pods.
+    fn size_sets(&mut self, current: usize) {
+        let with_pods = self.sets.iter().filter(|set| set.replicas > 0).count();
+        let only = with_pods == usize::from(self.sets[current].replicas > 0);
+        if !self.paused || only {
+            let set = &mut self.sets[current];
+            set.replicas = self.replicas;
+            set.ready = set.ready.min(set.replicas);
+        }
+    }
+
+    /// Kills canary pods, or of a workload that is updated in place its last pod; tells whether
+    /// there was one.
+    pub fn kill_pods(&mut self) -> bool {
+        let killed = match (&mut self.canary, &mut self.ordered) {
+            (Some(canary), _) if canary.ready > 0 => {
                 canary.ready = 0;
                 true
             }
+            (_, Some(ordered)) => ordered.kill(),
             _ => false,
+        };
+        if killed {
+            self.excuse();
         }
+        killed
     }
 
     /// Tells whether the image runs, all of it and nothing else.
     #[must_use]
     pub fn runs(&self, image: &str) -> bool {
-        self.image == image
-            && self.observed == self.generation
-            && self
-                .sets
-                .iter()
-                .all(|set| (set.image == image) == (set.replicas > 0))
-            && self
-                .sets
-                .iter()
-                .any(|set| set.image == image && set.ready == REPLICAS)
+        let there = self.image == image && self.observed == self.generation;
+        let Some(ordered) = &self.ordered else {
+            let alone = |set: &Set| (set.image == image) == (set.replicas > 0);
+            let whole = |set: &Set| set.image == image && set.ready == self.replicas;
+            return there && self.sets.iter().all(alone) && self.sets.iter().any(whole);
+        };
+        there && ordered.runs(image, self.replicas)
     }
 
     /// Tells whether nothing of a run is left.
     #[must_use]
     pub fn is_clean(&self) -> bool {
+        let partitioned = self
+            .ordered
+            .as_ref()
+            .is_some_and(|ordered| ordered.partition.is_some());
         !self.paused
+            && !partitioned
             && self.canary.is_none()
             && self.pin.is_none()
             && self.weight == Weight::ZERO
@@ -229,110 +294,35 @@ impl Member {
         self.canary.as_ref().map_or(0, |canary| canary.ready)
     }
 
-    /// What an agent sees; `old` and `new` are the images of the two templates.
+    /// Pods of the user's workload: wanted and ready ones of every version.
     #[must_use]
-    pub fn observe(&self, old: &str, new: &str) -> Observations {
-        let template = match self.image.as_str() {
-            image if image == old => TemplateVersion::Old,
-            image if image == new => TemplateVersion::New,
-            _ => TemplateVersion::Other,
-        };
-        Observations {
-            fresh: true,
-            workload: (!self.image.is_empty()).then(|| self.workload(template)),
-            replica_sets: self.sets.iter().map(view).collect(),
-            canary: self.canary.as_ref().map(|canary| CanaryView {
-                replicas: canary.replicas,
-                generation: canary.generation,
-                observed_generation: canary.observed,
-                updated: canary.replicas,
-                ready: canary.ready,
-                available: canary.ready,
-                trouble: String::new(),
-                deleting: false,
+    pub fn pods(&self) -> (u32, u32) {
+        match &self.ordered {
+            Some(ordered) => ordered.count(|_| true),
+            None => self.sets.iter().fold((0, 0), |(all, ready), set| {
+                (all + set.replicas, ready + set.ready)
             }),
-            canary_service: self.canary.is_some(),
-            services: vec![ServiceView {
-                name: SERVICE.to_owned(),
-                pin: self.pin.clone(),
-                unpinnable: String::new(),
-            }],
-            apex_endpoints: self.apex(),
-            canary_endpoints: endpoints("canary", self.canary_ready()),
-            routes: vec![RouteView {
-                name: "HTTPRoute/web".to_owned(),
-                weight: Some(self.weight),
-                split: Some(Split::by_weight(self.weight)),
-                observation: if self.carried == self.weight {
-                    RouteObservation::Programmed
-                } else {
-                    RouteObservation::NotYet {
-                        why: "the gateway has not taken it".to_owned(),
-                    }
-                },
-            }],
-            route_settle: Dur::from_millis(1_000),
-            ..Observations::default()
         }
     }
 
-    fn apex(&self) -> Endpoints {
-        let mut all = Endpoints::default();
-        for set in &self.sets {
-            if self
-                .pin
-                .as_ref()
-                .is_none_or(|pin| *pin == hash_of(&set.image))
-            {
-                all.ready
-                    .extend(endpoints(&hash_of(&set.image), set.ready).ready);
-            }
-        }
-        if self.pin.is_none() {
-            all.ready
-                .extend(endpoints("canary", self.canary_ready()).ready);
-        }
-        all
+    /// Pods that both versions have together when nothing is missing.
+    #[must_use]
+    pub fn whole(&self) -> u32 {
+        self.shared_from.unwrap_or(self.replicas)
     }
 
-    fn workload(&self, template: TemplateVersion) -> DeploymentView {
-        let current = self.sets.iter().find(|set| set.image == self.image);
-        let ready: u32 = self.sets.iter().map(|set| set.ready).sum();
-        DeploymentView {
-            uid: "uid".to_owned(),
-            generation: self.generation,
-            observed_generation: self.observed,
-            replicas: REPLICAS,
-            total: self.sets.iter().map(|set| set.replicas).sum(),
-            updated: current.map_or(0, |set| set.replicas),
-            ready,
-            available: ready,
-            paused: self.paused,
-            revision: current
-                .map(|set| set.revision.to_string())
-                .unwrap_or_default(),
-            template,
+    /// Pods of one version in the user's workload: all and ready ones.
+    #[must_use]
+    pub fn pods_of(&self, image: &str) -> (u32, u32) {
+        match &self.ordered {
+            Some(ordered) => ordered.count(|pod| pod == image),
+            None => self
+                .sets
+                .iter()
+                .filter(|set| set.image == image)
+                .fold((0, 0), |(all, ready), set| {
+                    (all + set.replicas, ready + set.ready)
+                }),
         }
-    }
-}
-
-fn view(set: &Set) -> ReplicaSetView {
-    ReplicaSetView {
-        name: format!("web-{}", hash_of(&set.image)),
-        hash: hash_of(&set.image),
-        owner_uid: "uid".to_owned(),
-        revision: set.revision.to_string(),
-        replicas: set.replicas,
-        ready: set.ready,
-    }
-}
-
-fn endpoints(prefix: &str, count: u32) -> Endpoints {
-    let ready: BTreeSet<String> = (0..count)
-        .map(|number| format!("{prefix}-{number}"))
-        .collect();
-    Endpoints {
-        ready,
-        not_ready: BTreeSet::new(),
     }
 }

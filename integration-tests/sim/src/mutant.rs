@@ -6,16 +6,58 @@ pub enum Mutant {
     /// None: the shipped behaviour.
     #[default]
     None,
-    /// The agent takes every pod for ready.
+    /// The agent takes every canary pod for ready.
     SkipReadiness,
+    /// The agent takes every pod of a batch for ready.
+    SkipBatchReadiness,
+    /// The agent leaves out the first step of the plan.
+    SkipStep,
+    /// The agent takes a route that is written for one that the gateway carries.
+    TrustWrittenRoute,
+    /// The agent lets be a canary whose pods somebody gave another image.
+    LeaveCanary,
+    /// Decisions are saved whoever wrote the track in between.
+    IgnoreTrackVersion,
+    /// An agent decides from what it remembers, though another one saved something newer.
+    KeepOldMemory,
+    /// The agent takes a write that was refused for done.
+    TrustOwnWrites,
+    /// The agent forgets configuration whose write was refused.
+    ForgetRefusedWrite,
+    /// The agent takes a measurement without an answer for a good one.
+    PromoteOnUnknown,
+    /// The agent does not hear what is commanded.
+    IgnoreCommands,
+    /// The agent knows no progress deadline.
+    NoDeadline,
+    /// The agent keeps every event until the hub has it.
+    KeepEveryEvent,
+    /// The agent takes in what has another root than was promised.
+    SkipRootCheck,
+    /// The agent takes away what its records do not have.
+    AbsenceDeletes,
     /// The hub forgets the gates after waves.
     SkipGate,
+    /// The hub forgets how many clusters of a wave may be under way.
+    IgnoreSlots,
+    /// The hub takes every cluster for idle.
+    IgnoreBusy,
+    /// The hub takes every cluster for one that was heard just now.
+    IgnoreSilence,
+    /// The hub takes a release that is being taken away for one to go back to.
+    RememberRemoved,
+    /// The hub saves a run whoever saved it in between.
+    IgnoreRunVersion,
+    /// The hub sends grants before they are saved.
+    SendBeforeCommit,
+    /// The hub sends a delta to an agent whose root is another.
+    SkipSnapshot,
     /// The database takes reports of sessions that were replaced.
     IgnoreEpoch,
+    /// The database changes commands without a new generation.
+    ReuseGeneration,
     /// The database and the planning forget how much may go at once.
     IgnoreTombstoneBudget,
     /// Hubs and agents tell what lasts by the wall clock.
     TrustWallClock,
-    /// The agent takes a measurement without an answer for a good one.
-    PromoteOnUnknown,
 }

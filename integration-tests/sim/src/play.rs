@@ -4,6 +4,7 @@ mod actors;
 mod faults;
 mod fleet;
 mod humans;
+mod people;
 mod rest;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +17,7 @@ use crate::{
     count::Counts,
     database::Database,
     hub::{Hub, Judges},
-    invariant::{Broken, Watch, at_rest},
+    invariant::{Broken, Watch, at_rest, capacity},
     network::Network,
     scenario::{FAULTS_UNTIL, GIVE_UP, Scenario},
 };
@@ -79,6 +80,7 @@ impl Play {
             mutant,
             database: Database {
                 unbraked: mutant == Mutant::IgnoreTombstoneBudget,
+                reuses_generations: mutant == Mutant::ReuseGeneration,
                 ..Database::default()
             },
             network: Network::default(),
@@ -111,13 +113,16 @@ impl Play {
             if self.second < FAULTS_UNTIL {
                 self.faults();
                 self.change_fleet();
+                self.change_clusters();
                 self.hasty_humans();
             } else {
                 self.mend();
                 self.patient_humans();
             }
             for agent in &mut self.agents {
+                agent.keep_look();
                 agent.member.tick(&mut self.rng);
+                capacity(agent)?;
             }
             self.actors()?;
             self.deliver()?;

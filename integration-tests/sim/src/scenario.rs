@@ -1,16 +1,20 @@
 //! What one seed plays: the fleet, its waves, the releases and the humans.
 
+mod world;
+
 use bellwether_api::{
     application::{ApplicationSpec, Destination, OnFailure, Wave},
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
     placement::ClusterFacts,
-    release::{ReleaseContent, RolloutRecord, content},
+    release::{ReleaseContent, content},
 };
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+pub use world::World;
 
 /// Seconds in which faults happen; after them everything must come to rest.
 pub const FAULTS_UNTIL: i64 = 420;
@@ -59,6 +63,8 @@ pub struct Scenario {
     pub others: u32,
     /// The waves of every release but the first.
     pub waves: Vec<Wave>,
+    /// What kind of workload it is, and how it is rolled out.
+    pub world: World,
     /// What a failed wave does.
     pub on_failure: OnFailure,
     /// When (seconds) the application is applied, or deleted (absent), in the order of time.
@@ -86,7 +92,8 @@ impl Scenario {
             .zip(1_u128..)
             .map(|(tier, number)| cluster(tier, number));
         let on_failure = [OnFailure::Halt, OnFailure::Continue, OnFailure::RollbackAll];
-        let mut applied = vec![(0, Some(release(1, Quality::Good)))];
+        let world = World::draw(rng);
+        let mut applied = vec![(0, Some(release(1, Quality::Good, &world)))];
         let mut at = rng.random_range(60..100);
         for number in 2..=rng.random_range(2..=4) {
             let quality = [
@@ -96,7 +103,7 @@ impl Scenario {
                 Quality::Stuck,
             ];
             let quality = quality.choose(rng).copied().unwrap_or(Quality::Good);
-            applied.push((at, Some(release(number, quality))));
+            applied.push((at, Some(release(number, quality, &world))));
             at += rng.random_range(20..160);
         }
         if rng.random_bool(0.35) {
@@ -106,6 +113,7 @@ impl Scenario {
             clusters: clusters.collect(),
             others: rng.random_range(0..12),
             waves: waves(rng),
+            world,
             on_failure: on_failure.choose(rng).copied().unwrap_or(OnFailure::Halt),
             applied,
         }
@@ -193,34 +201,17 @@ fn waves(rng: &mut StdRng) -> Vec<Wave> {
     serde_json::from_value(Value::Array(waves)).expect("the waves are ours")
 }
 
-fn release(number: u32, quality: Quality) -> ReleaseContent {
+fn release(number: u32, quality: Quality, world: &World) -> ReleaseContent {
     let image = format!("shop:{number}-{}", quality.word());
     let spec: ApplicationSpec = serde_json::from_value(json!({
         "destination": destination(),
         "components": [{"name": "web", "manifests": [
-            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            {"apiVersion": "apps/v1", "kind": world.kind(), "metadata": {"name": "web"},
              "spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}},
         ]}],
     }))
     .expect("the application is ours");
-    let rollout = RolloutRecord {
-        name: "web".to_owned(),
-        spec: serde_json::from_value(json!({
-            "application": "shop",
-            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-            "service": {"name": "web", "port": 80},
-            "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
-            "strategy": {"canary": {"weights": [25, 50]}},
-            "progressDeadline": "90s",
-            "drain": "1s",
-            "analysis": {
-                "interval": "3s", "failureThreshold": 2,
-                "metrics": [{"name": "request-success-rate", "range": {"min": "99"}, "window": "20s"}],
-            },
-        }))
-        .expect("the rollout is ours"),
-    };
-    content("shop", &spec, &[rollout]).expect("the release is ours")
+    content("shop", &spec, &[world.rollout()]).expect("the release is ours")
 }
 
 /// Returns the image that the application's workload runs in a release or bundle.

@@ -1,5 +1,4 @@
-//! Seeds of the simulation: no rule is broken, every fault and state is met, and removed guards
-//! are noticed. `BELLWETHER_SIM_SEEDS=20000` plays more, `BELLWETHER_SIM_SEED=7` one alone.
+//! Seeds of the simulation: no rule is broken, and every fault and state is met. `BELLWETHER_SIM_SEEDS=20000` plays more, `BELLWETHER_SIM_SEED=7` one alone.
 
 use std::{
     iter,
@@ -14,9 +13,7 @@ use std::{
 
 use bellwether_sim::{Mutant, Outcome, count::Counts, simulate};
 
-const SEEDS: u64 = 240;
-/// Seeds in which a mutant must be noticed.
-const MUTANT_SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -99,51 +96,4 @@ fn no_rule_is_broken_and_everything_is_met() {
 fn the_same_seed_plays_the_same() {
     let (one, two) = (simulate(3, Mutant::None), simulate(3, Mutant::None));
     assert_eq!((one.seconds, one.counts), (two.seconds, two.counts));
-}
-
-/// Plays a mutant until one of `rules` is broken.
-fn is_noticed(mutant: Mutant, rules: &[&str]) {
-    let mut others = Vec::new();
-    for seed in 0..MUTANT_SEEDS {
-        match simulate(seed, mutant).broken {
-            Some(broken) if rules.contains(&broken.rule) => {
-                println!("{mutant:?} is noticed by seed {seed}: {broken}");
-                return;
-            }
-            Some(broken) => others.push((seed, broken.rule)),
-            None => {}
-        }
-    }
-    panic!("{mutant:?} never broke {rules:?}, but {others:?}");
-}
-
-#[test]
-fn skipping_readiness_is_noticed() {
-    is_noticed(Mutant::SkipReadiness, &["I2-readiness"]);
-}
-
-#[test]
-fn skipping_a_gate_is_noticed() {
-    is_noticed(Mutant::SkipGate, &["I13-soak", "I13-approval"]);
-}
-
-#[test]
-fn ignoring_epochs_is_noticed() {
-    is_noticed(Mutant::IgnoreEpoch, &["I20-status"]);
-}
-
-#[test]
-fn ignoring_what_may_go_at_once_is_noticed() {
-    is_noticed(Mutant::IgnoreTombstoneBudget, &["I22-units"]);
-    is_noticed(Mutant::IgnoreTombstoneBudget, &["I22-clusters"]);
-}
-
-#[test]
-fn trusting_the_wall_clock_is_noticed() {
-    is_noticed(Mutant::TrustWallClock, &["R7-soak", "R7-deadline"]);
-}
-
-#[test]
-fn promoting_on_unknown_is_noticed() {
-    is_noticed(Mutant::PromoteOnUnknown, &["I9-unknown"]);
 }

@@ -1,7 +1,6 @@
 //! Workloads that somebody else delivers: a GitOps applier, or a human.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,23 +10,21 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use bellwether_api::{
-    status::Phase,
-    view::{RunPhase, RunView},
-};
+use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
     cluster::Member,
-    fixture::cluster_view,
+    fixture::{WITHOUT_WEBHOOK, cluster_view},
     manifests::Shop,
     traffic::tally,
     wait::until,
     weights::{RunWatch, spans_in_force, weights_in_order},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     Case,
-    scene::{RUN_LIMIT, Scene, api_version},
+    foreign::{APPLIER, Foreign, HELD, image_of},
+    scene::{RUN_LIMIT, Scene},
 };
 
 pub const UNDER_TRAFFIC: &[Case] = &[(
@@ -63,131 +60,6 @@ pub const CASES: &[Case] = &[
         deleted,
     ),
 ];
-
-/// The field manager of whoever delivers the objects.
-const APPLIER: &str = "kustomize-controller";
-const HELD: &str = "bellwether.dev/held-by";
-
-fn rollout_name(scene: &Scene) -> String {
-    format!("{}-web", scene.name)
-}
-
-fn apply(member: &Member, shop: &Shop) -> Result<()> {
-    shop.manifests()
-        .iter()
-        .try_for_each(|object| member.apply(APPLIER, object))
-}
-
-/// The demo application's Rollout, with cluster `c1` as its destination.
-fn rollout(shop: &Shop) -> String {
-    shop.rollout().replace(
-        &format!("  application: {}\n", shop.name),
-        "  destination: {clusters: [c1]}\n",
-    )
-}
-
-/// Has somebody else install a first version, and a Rollout govern it.
-fn adopt(scene: &Scene, shop: &Shop) -> Result<Member> {
-    let member = scene.member(0)?;
-    apply(&member, shop)?;
-    stands(scene, &member, "v1", shop.replicas)?;
-    scene.cli.apply(&rollout(shop))?;
-    in_state(scene, RunPhase::Succeeded)?;
-    Ok(member)
-}
-
-/// Takes everything away again.
-fn part(scene: &Scene, member: &Member) -> Result<()> {
-    scene
-        .cli
-        .run(&["delete", "rollout", &rollout_name(scene), "-y"])?;
-    for (kind, name) in [
-        ("HTTPRoute", "web"),
-        ("Service", "web"),
-        ("Deployment", "web"),
-    ] {
-        member.delete(api_version(kind), kind, &scene.name, name)?;
-    }
-    Ok(())
-}
-
-fn deployment(scene: &Scene, member: &Member) -> Result<Value> {
-    scene
-        .object(member, "Deployment", "web")?
-        .context("the Deployment is there")
-}
-
-/// Waits until the Deployment has `replicas` pods of a version and no other.
-fn stands(scene: &Scene, member: &Member, version: &str, replicas: u32) -> Result<()> {
-    until(RUN_LIMIT, &format!("{replicas} pods of {version}"), || {
-        let live = deployment(scene, member)?;
-        let count = |field: &str| live["status"][field].as_u64().unwrap_or(0);
-        let observed = live["status"]["observedGeneration"] == live["metadata"]["generation"];
-        let all = ["replicas", "updatedReplicas", "availableReplicas"]
-            .iter()
-            .all(|field| count(field) == u64::from(replicas));
-        Ok((observed && all && image(&live) == image_of(version)).then_some(()))
-    })
-}
-
-fn image(deployment: &Value) -> String {
-    deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-fn image_of(version: &str) -> String {
-    format!("bellwether.local/demo:{version}")
-}
-
-fn wait_for(scene: &Scene, what: &str, condition: impl Fn(&RunView) -> bool) -> Result<RunView> {
-    scene.wait_run(&rollout_name(scene), 0, RUN_LIMIT, what, condition)
-}
-
-fn in_state(scene: &Scene, state: RunPhase) -> Result<RunView> {
-    wait_for(scene, &format!("the rollout to be {state:?}"), |view| {
-        view.state == state
-    })
-}
-
-/// Waits until the canary of `c1` carries a weight.
-fn at_weight(scene: &Scene, weight: u8) -> Result<RunView> {
-    wait_for(scene, &format!("{weight} % on the canary"), |view| {
-        view.state == RunPhase::Progressing && tracks_have(view, |observed| observed == weight)
-    })
-}
-
-fn tracks_have(view: &RunView, is: impl Fn(u8) -> bool) -> bool {
-    cluster_view(view, "c1").is_ok_and(|cluster| {
-        let mut tracks = cluster.tracks.iter();
-        tracks.any(|track| is(track.observed_weight.percent()))
-    })
-}
-
-/// Pods of the workload itself, by version: those of the canary carry the run's label.
-fn own_pods(scene: &Scene, member: &Member, version: &str) -> Result<BTreeSet<String>> {
-    let pods = member.pods(&scene.name, "app=web,!bellwether.dev/run")?;
-    let runs = |pod: &k8s_openapi::api::core::v1::Pod| {
-        let spec = pod.spec.as_ref();
-        spec.is_some_and(|spec| spec.containers[0].image.as_deref() == Some(&image_of(version)))
-    };
-    let live = pods
-        .iter()
-        .filter(|pod| runs(pod) && pod.metadata.deletion_timestamp.is_none());
-    Ok(live.filter_map(|pod| pod.metadata.uid.clone()).collect())
-}
-
-fn assert_held(scene: &Scene, member: &Member, version: &str) -> Result<()> {
-    let live = deployment(scene, member)?;
-    ensure!(
-        image(&live) == image_of(version)
-            && live["spec"]["paused"] == json!(true)
-            && live["metadata"]["annotations"][HELD] == json!(rollout_name(scene)),
-        "it is not held: {live}"
-    );
-    Ok(())
-}
 
 /// Applies the same objects every two seconds, as a GitOps applier does.
 struct Applier {
@@ -247,30 +119,30 @@ fn foreign_applier(scene: &Scene) -> Result<()> {
         waves: String::new(),
         ..scene.shop()
     };
-    let member = adopt(scene, &shop)?;
+    let foreign = Foreign::adopt(scene, shop.clone(), 0)?;
     let applier = Applier::start(scene.member(0)?, &shop);
-    let before = own_pods(scene, &member, "v1")?;
+    let before = foreign.own_pods("v1")?;
     let traffic = scene.traffic(&["c1"], 220)?;
     applier.set(&shop.version("v2"));
     // At rest there is no run to watch: the watch would end at once.
-    wait_for(scene, "the change to be taken over", |view| {
+    foreign.wait_for("the change to be taken over", |view| {
         view.state == RunPhase::Progressing
     })?;
-    let watch = RunWatch::start(&scene.cli, "default", &rollout_name(scene))?;
-    at_weight(scene, 20)?;
-    assert_held(scene, &member, "v2")?;
-    let testing = own_pods(scene, &member, "v1")?;
+    let watch = RunWatch::start(&scene.cli, "default", &foreign.rollout())?;
+    foreign.at_weight(20)?;
+    foreign.assert_held("v2")?;
+    let testing = foreign.own_pods("v1")?;
     ensure!(
         testing.len() == 5 && testing.intersection(&before).count() >= 4,
         "of the pods {before:?} only {testing:?} are left"
     );
-    at_weight(scene, 60)?;
+    foreign.at_weight(60)?;
     ensure!(
-        own_pods(scene, &member, "v1")? == testing,
+        foreign.own_pods("v1")? == testing,
         "the stable pods changed during the test"
     );
-    in_state(scene, RunPhase::Succeeded)?;
-    stands(scene, &member, "v2", 5)?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.stands("v2", 5)?;
     std::thread::sleep(Duration::from_secs(2));
     let seconds = traffic.stop()?;
     let looks = watch.stop();
@@ -304,8 +176,8 @@ fn foreign_applier(scene: &Scene) -> Result<()> {
         "requests failed: {:?}",
         counts.failures
     );
-    scene.assert_restored(&member, &shop.version("v2"))?;
-    part(scene, &member)
+    foreign.assert_restored("v2")?;
+    foreign.part()
 }
 
 /// What of an object is its owner's: everything but what Kubernetes reports.
@@ -320,31 +192,24 @@ fn owned(mut object: Value) -> Value {
 }
 
 fn untouched_at_rest(scene: &Scene) -> Result<()> {
-    let shop = scene.small_shop();
-    let member = scene.member(0)?;
-    apply(&member, &shop)?;
-    stands(scene, &member, "v1", 3)?;
+    let foreign = Foreign::install(scene, scene.small_shop(), 0)?;
     let objects = || -> Result<Vec<Value>> {
         [("Deployment", "web"), ("Service", "web")]
             .iter()
-            .map(|(kind, name)| {
-                let live = scene.object(&member, kind, name)?;
-                Ok(owned(live.with_context(|| format!("{kind} {name}"))?))
-            })
+            .map(|(kind, name)| Ok(owned(foreign.object(kind, name)?)))
             .collect()
     };
     let before = objects()?;
-    scene.cli.apply(&rollout(&shop))?;
-    in_state(scene, RunPhase::Succeeded)?;
+    foreign.govern()?;
     // What is no change of the template is nobody's business: it is looked at, and left.
     let scaled = Shop {
         replicas: 4,
-        ..shop.clone()
+        ..foreign.shop.clone()
     };
-    apply(&member, &scaled)?;
-    stands(scene, &member, "v1", 4)?;
-    apply(&member, &shop)?;
-    stands(scene, &member, "v1", 3)?;
+    foreign.apply_all(&scaled)?;
+    foreign.stands("v1", 4)?;
+    foreign.apply("v1")?;
+    foreign.stands("v1", 3)?;
     let mut after = objects()?;
     for object in &mut after {
         object["metadata"]["generation"] = Value::Null;
@@ -356,155 +221,111 @@ fn untouched_at_rest(scene: &Scene) -> Result<()> {
         object["metadata"]["managedFields"] = Value::Null;
     }
     ensure!(after == expected, "touched: {expected:?} became {after:?}");
-    let live = deployment(scene, &member)?;
-    let managers = live["metadata"]["managedFields"].to_string();
+    let managers = foreign.deployment()?["metadata"]["managedFields"].to_string();
     ensure!(!managers.contains("bellwether"), "{managers}");
-    ensure!(
-        member
-            .list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?
-            .is_empty(),
-        "a run was begun"
-    );
-    part(scene, &member)
+    let tracks = foreign
+        .member
+        .list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?;
+    ensure!(tracks.is_empty(), "a run was begun");
+    foreign.part()
 }
 
+/// Where the API server does not ask the agent, its watch is what holds the update.
 fn caught(scene: &Scene) -> Result<()> {
-    let shop = Shop {
-        strategy: "{canary: {steps: [{weight: 50}]}}".into(),
-        ..scene.small_shop()
-    };
-    let member = adopt(scene, &shop)?;
-    apply(&member, &shop.version("v2"))?;
-    wait_for(scene, "the step to wait for a human", |view| {
-        view.state == RunPhase::WaitingApproval && tracks_have(view, |observed| observed == 50)
-    })?;
-    assert_held(scene, &member, "v2")?;
+    let foreign = Foreign::changed(scene, WITHOUT_WEBHOOK)?;
+    foreign.assert_held("v2")?;
     ensure!(
-        own_pods(scene, &member, "v2")?.is_empty() && own_pods(scene, &member, "v1")?.len() == 3,
+        foreign.own_pods("v2")?.is_empty() && foreign.own_pods("v1")?.len() == 3,
         "pods of the new version were left"
     );
-    let events = scene
-        .cli
-        .run(&["events", &format!("rollout/{}", rollout_name(scene))])?;
+    let events = foreign.events()?;
     ensure!(
         events.contains("TakenOver") && !events.contains("Bypassed"),
         "{events}"
     );
-    scene
+    let listed = scene
         .cli
-        .run(&["rollout", "approve", &rollout_name(scene)])?;
-    in_state(scene, RunPhase::Succeeded)?;
-    stands(scene, &member, "v2", 3)?;
-    scene.assert_restored(&member, &shop.version("v2"))?;
-    part(scene, &member)
+        .run(&["get", "rollouts", "-o", "json"])
+        .context("the rollouts")?;
+    ensure!(listed.contains("WebhookOff"), "{listed}");
+    foreign.say(&["approve"])?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.stands("v2", 3)?;
+    foreign.assert_restored("v2")?;
+    foreign.part()
 }
 
 fn newest_change(scene: &Scene) -> Result<()> {
-    let shop = Shop {
-        strategy: "{canary: {steps: [{weight: 50}]}}".into(),
-        ..scene.small_shop()
-    };
-    let member = adopt(scene, &shop)?;
-    apply(&member, &shop.version("v2"))?;
-    wait_for(scene, "the first change to wait for a human", |view| {
-        view.state == RunPhase::WaitingApproval
-    })?;
-    let first = scene.run(&rollout_name(scene))?.run;
-    apply(&member, &shop.version("v3"))?;
-    wait_for(scene, "the newest change to wait for a human", |view| {
+    let foreign = Foreign::changed(scene, 0)?;
+    let first = scene.run(&foreign.rollout())?.run;
+    foreign.apply("v3")?;
+    foreign.wait_for("the newest change to wait for a human", |view| {
         view.state == RunPhase::WaitingApproval && view.run != first
     })?;
     ensure!(
-        member.pod_uids(&scene.name, &image_of("v2"))?.is_empty(),
+        foreign
+            .member
+            .pod_uids(&scene.name, &image_of("v2"))?
+            .is_empty(),
         "pods of the change that was overtaken are left"
     );
-    assert_held(scene, &member, "v3")?;
+    foreign.assert_held("v3")?;
     // The old template again: there is nothing to bring in any more.
-    apply(&member, &shop)?;
-    in_state(scene, RunPhase::Succeeded)?;
-    stands(scene, &member, "v1", 3)?;
-    scene.assert_restored(&member, &shop)?;
-    part(scene, &member)
+    foreign.apply("v1")?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.stands("v1", 3)?;
+    foreign.assert_restored("v1")?;
+    foreign.part()
 }
 
 fn aborted(scene: &Scene) -> Result<()> {
-    let shop = Shop {
-        strategy: "{canary: {steps: [{weight: 50}]}}".into(),
-        ..scene.small_shop()
-    };
-    let name = rollout_name(scene);
-    let member = adopt(scene, &shop)?;
-    apply(&member, &shop.version("v2"))?;
-    wait_for(scene, "the change to wait for a human", |view| {
-        view.state == RunPhase::WaitingApproval
-    })?;
-    scene
-        .cli
-        .run(&["rollout", "abort", &name, "--reason", "no"])?;
-    let view = in_state(scene, RunPhase::Failed)?;
+    let foreign = Foreign::changed(scene, 0)?;
+    foreign.say(&["abort", "--reason", "no"])?;
+    let view = foreign.in_state(RunPhase::Failed)?;
     let track = &cluster_view(&view, "c1")?.tracks[0];
     ensure!(track.phase == Phase::Failed, "{track:?}");
     // Its owner's words stand, and the old pods do.
-    assert_held(scene, &member, "v2")?;
-    ensure!(own_pods(scene, &member, "v1")?.len() == 3, "pods were lost");
-    let route = scene
-        .object(&member, "HTTPRoute", "web")?
-        .context("the route")?;
+    foreign.assert_held("v2")?;
+    ensure!(foreign.own_pods("v1")?.len() == 3, "pods were lost");
+    let route = foreign.object("HTTPRoute", "web")?;
     ensure!(
         !route.to_string().contains("web-canary"),
         "the route is split: {route}"
     );
     // The same again, however often, is not tried again; another template is.
-    apply(&member, &shop)?;
-    in_state(scene, RunPhase::Succeeded)?;
-    scene.assert_restored(&member, &shop)?;
-    apply(&member, &shop.version("v2"))?;
-    in_state(scene, RunPhase::Failed)?;
-    assert_held(scene, &member, "v2")?;
-    scene.cli.run(&["rollout", "retry", &name])?;
-    wait_for(scene, "the retried change to wait for a human", |view| {
+    foreign.apply("v1")?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.assert_restored("v1")?;
+    foreign.apply("v2")?;
+    foreign.in_state(RunPhase::Failed)?;
+    foreign.assert_held("v2")?;
+    foreign.say(&["retry"])?;
+    foreign.wait_for("the retried change to wait for a human", |view| {
         view.state == RunPhase::WaitingApproval
     })?;
-    scene.cli.run(&["rollout", "promote", &name])?;
-    in_state(scene, RunPhase::Succeeded)?;
-    stands(scene, &member, "v2", 3)?;
-    scene.assert_restored(&member, &shop.version("v2"))?;
-    part(scene, &member)
+    foreign.say(&["promote"])?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.stands("v2", 3)?;
+    foreign.assert_restored("v2")?;
+    foreign.part()
 }
 
 fn deleted(scene: &Scene) -> Result<()> {
-    let shop = Shop {
-        strategy: "{canary: {steps: [{weight: 50}]}}".into(),
-        ..scene.small_shop()
-    };
-    let member = adopt(scene, &shop)?;
-    apply(&member, &shop.version("v2"))?;
-    wait_for(scene, "the change to wait for a human", |view| {
-        view.state == RunPhase::WaitingApproval
-    })?;
-    scene
-        .cli
-        .run(&["delete", "rollout", &rollout_name(scene), "-y"])?;
+    let foreign = Foreign::changed(scene, 0)?;
+    foreign.release()?;
     // What was held off stays off, and nothing of ours is left.
-    stands(scene, &member, "v1", 3)?;
+    foreign.stands("v1", 3)?;
     until(RUN_LIMIT, "the workload to be its owner's", || {
-        let live = deployment(scene, &member)?;
+        let live = foreign.deployment()?;
         let free =
             live["spec"]["paused"].is_null() && live["metadata"]["annotations"][HELD].is_null();
         // Its fields are handed back once they are as they were.
         let ours = live["metadata"]["managedFields"].to_string();
         Ok((free && !ours.contains("bellwether")).then_some(()))
     })?;
-    scene.assert_restored(&member, &shop)?;
+    foreign.assert_restored("v1")?;
     // Without a Rollout Kubernetes rolls as ever.
-    apply(&member, &shop.version("v2"))?;
-    stands(scene, &member, "v2", 3)?;
-    for (kind, name) in [
-        ("HTTPRoute", "web"),
-        ("Service", "web"),
-        ("Deployment", "web"),
-    ] {
-        member.delete(api_version(kind), kind, &scene.name, name)?;
-    }
-    Ok(())
+    foreign.apply("v2")?;
+    foreign.stands("v2", 3)?;
+    foreign.uninstall()
 }

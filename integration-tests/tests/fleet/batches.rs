@@ -86,7 +86,7 @@ impl Set {
 }
 
 /// The image's tag and the UID of every pod, by name.
-fn pods(scene: &Scene, member: &Member) -> Result<BTreeMap<String, (String, String)>> {
+pub fn pods(scene: &Scene, member: &Member) -> Result<BTreeMap<String, (String, String)>> {
     let mut found = BTreeMap::new();
     for pod in member.pods(&scene.name, "app=web")? {
         let image = pod
@@ -102,7 +102,7 @@ fn pods(scene: &Scene, member: &Member) -> Result<BTreeMap<String, (String, Stri
 
 /// Fails unless exactly the pods from ordinal `first_new` on are of `tag`, and all before are those
 /// that stood there `before`.
-fn only_from(
+pub fn only_from(
     now: &BTreeMap<String, (String, String)>,
     before: &BTreeMap<String, (String, String)>,
     first_new: u32,
@@ -129,7 +129,7 @@ fn only_from(
 }
 
 /// Waits until step `step` waits for a human with `new` of `total` pods new and ready.
-fn waits_at(scene: &Scene, step: u32, new: u32, total: u32) -> Result<()> {
+pub fn waits_at(scene: &Scene, step: u32, new: u32, total: u32) -> Result<()> {
     let ready = |pods: u32| ReadyCount {
         ready: pods,
         desired: pods,

@@ -226,6 +226,7 @@ pub fn api_version(kind: &str) -> &'static str {
         "Deployment" | "ReplicaSet" | "StatefulSet" => "apps/v1",
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "Ingress" => "networking.k8s.io/v1",
+        "HTTPProxy" => "projectcontour.io/v1",
         "IngressRoute" | "IngressRouteTCP" | "TraefikService" => "traefik.io/v1alpha1",
         "RolloutTrack" | "SyncRecord" => "bellwether.dev/v1alpha1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",

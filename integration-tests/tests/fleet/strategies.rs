@@ -53,7 +53,7 @@ pub fn ask(scene: &Scene, headers: &[(&str, &str)]) -> Result<String> {
 }
 
 /// Asks twenty times: each answer is of `version`.
-fn all_answer(scene: &Scene, headers: &[(&str, &str)], version: &str) -> Result<()> {
+pub fn all_answer(scene: &Scene, headers: &[(&str, &str)], version: &str) -> Result<()> {
     for _ in 0..20 {
         let answered = ask(scene, headers)?;
         ensure!(

@@ -1,4 +1,5 @@
-//! The golden cases of every traffic provider, against the definitions that their projects release.
+//! The golden cases of every traffic provider, against the definitions that their projects
+//! release, or, where no registry has them, against schemas written from their documentation.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,7 +19,10 @@ pub const CASES: &[Case<Scene>] = &[(
 const NAMESPACE: &str = "shop";
 
 /// The groups that the lab's API server knows, and how many kinds of each have golden cases.
-static GROUPS: [(&str, usize); 5] = [
+static GROUPS: [(&str, usize); 8] = [
+    ("appmesh.k8s.aws", 2),
+    ("gateway.solo.io", 2),
+    ("gloo.solo.io", 1),
     ("gateway.networking.k8s.io", 3),
     ("networking.istio.io", 2),
     ("networking.k8s.io", 1),

@@ -16,7 +16,10 @@ use bellwether_integration_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::scene::{RUN_LIMIT, Scene};
+use crate::{
+    contour, created,
+    scene::{RUN_LIMIT, Scene},
+};
 
 pub const CASES: &[Case<Scene>] = &[
     (
@@ -43,7 +46,7 @@ pub const CASES: &[Case<Scene>] = &[
 ];
 
 /// Requests a second to each host.
-const RATE: u32 = 220;
+pub const RATE: u32 = 220;
 /// Requests that are counted to measure a share.
 const COUNTED: u64 = 1_000;
 /// Percentage points by which a share of so many may differ from the weight.
@@ -55,7 +58,7 @@ const SUCCESS_RATE: &str = "{interval: 2s, failureThreshold: 2, metrics: [\
 
 /// What the agent may manage: the kinds that the tests of this cluster write.
 const KINDS: &str =
-    "Deployment,Service,HTTPRoute,Ingress,IngressRoute,IngressRouteTCP,TraefikService";
+    "Deployment,Service,HTTPRoute,HTTPProxy,Ingress,IngressRoute,IngressRouteTCP,TraefikService";
 
 /// Registers the real cluster for every test under traffic, unless one of them has.
 pub fn registered(scene: &Scene) -> Result<Member> {
@@ -68,7 +71,7 @@ pub fn registered(scene: &Scene) -> Result<Member> {
     let namespaces: Vec<&str> = CASES
         .iter()
         .map(|case| case.1)
-        .chain(["throttle"])
+        .chain(["throttle", contour::NAMESPACE, created::NAMESPACE])
         .collect();
     for namespace in &namespaces {
         member.create_namespace(namespace)?;
@@ -79,7 +82,7 @@ pub fn registered(scene: &Scene) -> Result<Member> {
 }
 
 /// Five pods on the real cluster, without waves.
-fn shop(scene: &Scene) -> Shop {
+pub fn shop(scene: &Scene) -> Shop {
     Shop {
         destination: "{clusters: [c1]}".into(),
         waves: String::new(),
@@ -88,7 +91,7 @@ fn shop(scene: &Scene) -> Shop {
 }
 
 /// Waits until the canary waits for a human at `weight`.
-fn waits_at(scene: &Scene, weight: u8) -> Result<()> {
+pub fn waits_at(scene: &Scene, weight: u8) -> Result<()> {
     let what = format!("c1 to wait at {weight} %");
     scene.wait_run(&scene.name, 2, RUN_LIMIT, &what, |view| {
         cluster_view(view, "c1").is_ok_and(|cluster| {
@@ -102,7 +105,7 @@ fn waits_at(scene: &Scene, weight: u8) -> Result<()> {
 }
 
 /// Counts from now on, and fails unless v2 answers `weight` percent.
-fn has_share(traffic: &Traffic, weight: u8) -> Result<()> {
+pub fn has_share(traffic: &Traffic, weight: u8) -> Result<()> {
     has_share_of(traffic, weight, |_| true)
 }
 
@@ -130,7 +133,7 @@ fn has_share_of(traffic: &Traffic, weight: u8, counts: fn(&Second) -> bool) -> R
 }
 
 /// Stops the traffic once the gateway knows the end, and fails if any request was lost.
-fn none_lost(traffic: Traffic) -> Result<()> {
+pub fn none_lost(traffic: Traffic) -> Result<()> {
     let all = tally(&traffic.stop()?, None, 0, i64::MAX);
     println!("{} requests, {} failed", all.total, all.failed);
     ensure!(
@@ -141,7 +144,7 @@ fn none_lost(traffic: Traffic) -> Result<()> {
 }
 
 /// Asks ten times: each answer is of `version`.
-fn all_answer(url: &str, shop: &Shop, header: (&str, &str), version: &str) -> Result<()> {
+pub fn all_answer(url: &str, shop: &Shop, header: (&str, &str), version: &str) -> Result<()> {
     for _ in 0..10 {
         let answered = answering_version(url, &shop.host(), &[header])?;
         ensure!(

@@ -322,7 +322,7 @@ fn route() -> (GovernedRoute, Value) {
             apex: "web".into(),
             canary: "web-canary".into(),
             rules: Vec::new(),
-            destination_rule: None,
+            copied: None,
         },
     };
     let object = json!({

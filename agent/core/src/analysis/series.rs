@@ -1,10 +1,10 @@
 //! The series by which each traffic provider's requests are measured.
 
-use bellwether_api::{
-    fleet::GatewaySeries,
-    query_template::{promql_literal, regex_literal},
-    traffic::Traffic,
-};
+mod selectors;
+
+use std::collections::BTreeSet;
+
+use bellwether_api::{fleet::GatewaySeries, traffic::Traffic};
 
 use crate::names::canary_name;
 
@@ -63,14 +63,23 @@ pub struct QueryTarget {
     pub port: Option<u16>,
     /// The route that splits traffic; empty = there is none.
     pub route: String,
+    /// The user's own object by which routes know the Service; empty = they know the Service itself.
+    pub copied: String,
+    /// Where the canary's pods and its Service are reached; empty = nobody knows.
+    pub canary_addresses: BTreeSet<String>,
     /// Which version.
     pub side: Side,
+    /// Whether pods of both versions are the workload's own: only its Services tell them apart.
+    pub in_place: bool,
 }
 
 impl QueryTarget {
     /// Returns the Deployment of the measured side.
     #[must_use]
     pub fn deployment(&self) -> String {
+        if self.in_place {
+            return self.workload.clone();
+        }
         self.named(&self.workload)
     }
 
@@ -166,13 +175,12 @@ impl SeriesSet {
     /// the pods themselves are asked.
     #[must_use]
     pub fn of_traffic(traffic: &[Traffic], gateway: GatewaySeries) -> (Self, String) {
-        traffic
-            .iter()
-            .find_map(|traffic| {
-                let fields = serde_json::to_value(traffic).ok()?;
-                fields.as_object()?.iter().find_map(|(key, value)| {
-                    Some((Self::of_provider(key, gateway)?, first_name(value)))
-                })
+        let mut routes = traffic.iter().flat_map(Traffic::routes);
+        routes
+            .find_map(|route| {
+                let field = route.provider.field();
+                let key = field.split_once('.').map_or(field, |(key, _)| key);
+                Some((Self::of_provider(key, gateway)?, route.name.to_owned()))
             })
             .unwrap_or((Self::Application, String::new()))
     }
@@ -191,27 +199,6 @@ impl SeriesSet {
     }
 }
 
-/// The first text in a provider's fields names its route.
-fn first_name(fields: &serde_json::Value) -> String {
-    match fields {
-        serde_json::Value::String(name) => Some(name.clone()),
-        serde_json::Value::Array(items) => {
-            items.iter().map(first_name).find(|name| !name.is_empty())
-        }
-        serde_json::Value::Object(fields) => fields
-            .values()
-            .map(first_name)
-            .find(|name| !name.is_empty()),
-        _ => None,
-    }
-    .unwrap_or_default()
-}
-
-/// A part of a name that the data plane adds.
-const ANY: &str = "[0-9a-zA-Z-]+";
-/// The two parts that a ReplicaSet adds to its pods' names.
-const POD: &str = "-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)";
-
 /// Returns the series of a target; `None` = there is no Service to tell the versions apart by, or
 /// its port is not known.
 pub(super) fn series_of(target: &QueryTarget) -> Option<Series> {
@@ -219,50 +206,18 @@ pub(super) fn series_of(target: &QueryTarget) -> Option<Series> {
     if set.needs_service() && target.service.is_empty() {
         return None;
     }
-    let matchers = match set {
-        SeriesSet::TraefikGateway => equal("service", &traefik_gateway(target)?),
-        SeriesSet::Traefik => traefik(target),
-        SeriesSet::Nginx => nginx(target),
-        SeriesSet::Istio => format!(
-            "reporter=\"destination\",{},{}",
-            equal("destination_workload_namespace", &target.namespace),
-            equal("destination_workload", &target.deployment())
-        ),
-        SeriesSet::Apisix => apisix(target),
-        SeriesSet::Contour => cluster(&format!(
-            "{}_{}_{ANY}",
-            regex_literal(&target.namespace),
-            regex_literal(&target.backend())
-        )),
-        SeriesSet::Linkerd => format!(
-            "{},{},direction=\"inbound\"",
-            equal("namespace", &target.namespace),
-            equal("deployment", &target.deployment())
-        ),
-        SeriesSet::Kuma => like(
-            "service",
-            &format!(
-                "{}_{}_svc_{ANY}",
-                regex_literal(&target.backend()),
-                regex_literal(&target.namespace)
-            ),
-        ),
-        SeriesSet::Gloo => gloo(target),
-        SeriesSet::Skipper => skipper(target),
-        SeriesSet::AppMesh | SeriesSet::Application => format!(
-            "{},{}",
-            equal("kubernetes_namespace", &target.namespace),
-            like(
-                "kubernetes_pod_name",
-                &format!("{}{POD}", regex_literal(&target.deployment()))
-            )
-        ),
-        SeriesSet::Knative => cluster(&format!(
-            "{}/{}",
-            regex_literal(&target.namespace),
-            regex_literal(&target.deployment())
-        )),
-    };
+    let by_workload = matches!(
+        set,
+        SeriesSet::Istio
+            | SeriesSet::Linkerd
+            | SeriesSet::AppMesh
+            | SeriesSet::Application
+            | SeriesSet::Knative
+    );
+    if by_workload && target.in_place && target.side == Side::Canary {
+        return None;
+    }
+    let matchers = selectors::matchers(target)?;
     Some(Series {
         frame: frame(set),
         matchers,
@@ -340,117 +295,4 @@ const fn frame(set: SeriesSet) -> Frame {
         | SeriesSet::AppMesh
         | SeriesSet::Knative => ENVOY,
     }
-}
-
-fn equal(label: &str, value: &str) -> String {
-    format!("{label}=\"{}\"", promql_literal(value))
-}
-
-fn like(label: &str, pattern: &str) -> String {
-    format!("{label}=~\"{}\"", promql_literal(pattern))
-}
-
-fn unlike(label: &str, pattern: &str) -> String {
-    format!("{label}!~\"{}\"", promql_literal(pattern))
-}
-
-fn cluster(pattern: &str) -> String {
-    like("envoy_cluster_name", pattern)
-}
-
-/// Traefik labels a backend of a Gateway API route `<namespace>-<service>-http-<port>` and joins
-/// the runs of letters and digits with `-`.
-fn traefik_gateway(target: &QueryTarget) -> Option<String> {
-    let name = format!(
-        "{}-{}-http-{}",
-        target.namespace,
-        target.backend(),
-        target.port?
-    );
-    let parts: Vec<_> = name
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|part| !part.is_empty())
-        .collect();
-    Some(format!("{}@kubernetesgateway", parts.join("-")))
-}
-
-fn traefik(target: &QueryTarget) -> String {
-    let of = |service: &str| {
-        format!(
-            "{}-{}-{ANY}@kubernetescrd",
-            regex_literal(&target.namespace),
-            regex_literal(service)
-        )
-    };
-    let own = like("service", &of(&target.backend()));
-    match target.side {
-        Side::Canary => own,
-        // The canary's name begins with the apex's, and the rest may hold any `-`.
-        Side::Stable => format!(
-            "{own},{}",
-            unlike("service", &of(&canary_name(&target.service)))
-        ),
-    }
-}
-
-/// Requests that the canary Ingress took carry its backend in `canary`, under the Ingress that they
-/// came in by.
-fn nginx(target: &QueryTarget) -> String {
-    let canary = match target.side {
-        Side::Canary => "canary!=\"\"",
-        Side::Stable => "canary=\"\"",
-    };
-    format!(
-        "{},{},{canary}",
-        equal("namespace", &target.namespace),
-        equal("ingress", &target.route)
-    )
-}
-
-/// APISIX counts by rule, not by backend: only the rules that a run makes for matches are the
-/// canary's alone. By weight both versions answer the same rule, and nothing tells them apart.
-fn apisix(target: &QueryTarget) -> String {
-    let rules = format!(
-        "{}_{}_",
-        regex_literal(&target.namespace),
-        regex_literal(&target.route)
-    );
-    let canary = format!("{rules}.*-canary-[0-9]+");
-    match target.side {
-        Side::Canary => like("route", &canary),
-        Side::Stable => format!(
-            "{},{}",
-            like("route", &format!("{rules}.+")),
-            unlike("route", &canary)
-        ),
-    }
-}
-
-fn gloo(target: &QueryTarget) -> String {
-    let namespace = regex_literal(&target.namespace);
-    let pattern = match target.side {
-        Side::Canary => format!(
-            "{namespace}-{}upstream-{ANY}_{ANY}",
-            regex_literal(&canary_name(&target.service))
-        ),
-        Side::Stable => format!("{}_{ANY}", regex_literal(&target.route)),
-    };
-    cluster(&pattern)
-}
-
-/// Skipper writes everything but letters and digits as `_` in the ids of routes.
-fn skipper(target: &QueryTarget) -> String {
-    let id = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    let ingress = match target.side {
-        Side::Canary => format!("{}(_canary)?", id(&target.route)),
-        Side::Stable => id(&target.route),
-    };
-    like(
-        "route",
-        &format!(
-            "kube(ew)?_{}__{ingress}__.*__{}(_[0-9]+)?",
-            id(&target.namespace),
-            id(&target.backend())
-        ),
-    )
 }

@@ -74,6 +74,7 @@ fn a_run_touches_what_it_names_and_nothing_else() {
         split: Split::by_weight(Weight::new(30).expect("a weight")),
         canary: Some(CanaryWant { replicas: 2 }),
         in_place: InPlaceWant::default(),
+        new_pods: None,
     };
     let mut expected = rendered();
     expected[0]["spec"]["template"] = json!({"spec": {"image": "web:1"}});

@@ -141,7 +141,7 @@ pub(super) fn apart(turn: &mut Turn<'_>) -> bool {
 /// The new version's pods are all there and ready, and its Service, if it has one, knows them.
 pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
     if turn.is_in_place() {
-        return in_place::ready(turn);
+        return in_place::serves(turn);
     }
     let (wanted, seen) = (turn.state.canary_pods, turn.seen);
     if wanted == 0 {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     commands,
     decision::Decision,
-    hooking,
+    hooking, in_place,
     observations::Observations,
     progress, promotion, rollback,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
@@ -45,6 +45,7 @@ pub fn decide(
         );
         return turn.decision();
     }
+    in_place::follow_nodes(&mut turn);
     end(&mut turn);
     drop_weight_of_lost_canary(&mut turn);
     for _ in 0..MAX_ROUNDS {

@@ -1,6 +1,9 @@
 //! Runs in place: no copy is made. The user's workload takes the new template at once, and a
 //! partition holds back every pod that no step has granted yet.
 
+mod back;
+mod split;
+
 use bellwether_api::{
     hooks::HookKind,
     status::{ReadyCount, Severity},
@@ -12,8 +15,7 @@ use super::{
     hooking,
     observations::InPlaceView,
     overlay::{InPlaceWant, Overlay},
-    rollback,
-    stage::{Failure, PromotionPart, RollbackPart, Stage, StepPart},
+    stage::{PromotionPart, RollbackPart, Stage, StepPart},
     start,
     state::{InPlace, RunState},
     steps,
@@ -25,6 +27,8 @@ use crate::{
     weights::PlannedStep,
 };
 
+pub(super) use back::{keep_one, rolling_back, way_back};
+
 /// What keeps the pods that may be new from counting: a reason and a sentence.
 type Missing = (&'static str, String);
 
@@ -34,7 +38,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         start::refuse(turn, message);
         return;
     }
-    let running = start::not_paused(turn);
+    let running = start::not_paused(turn) & split::may_begin(turn);
     let Some((old, total)) = stands(turn, TemplateVersion::Old) else {
         return;
     };
@@ -43,7 +47,13 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         turn.wait_on("ScaledToZero", format!("{on} has no pods to update"), &on);
         return;
     }
-    if !running || !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
+    if !running {
+        return;
+    }
+    let Ok(apart) = split::begins(turn) else {
+        return;
+    };
+    if !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
         return;
     }
     start::say_started(turn, &format!("{on} has {total} pods of {old}"));
@@ -51,6 +61,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
         old,
         total,
         granted: 0,
+        apart,
     });
     start::first_step(turn);
 }
@@ -65,8 +76,8 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             "nothing is known of how {workload} holds pods back"
         ));
     }
-    if turn.splits_traffic() {
-        return Some("traffic of an update in place is not split by this agent".to_owned());
+    if let Some(message) = split::refusal(turn) {
+        return Some(message);
     }
     let others = &turn.seen.config_held_by;
     if !others.is_empty() {
@@ -93,12 +104,29 @@ fn scalers(turn: &Turn<'_>) -> String {
     names.join(", ")
 }
 
+/// Follows the number of nodes: where each has a pod, nobody else says how many there are. A node that
+/// joins gets a pod of the template, whatever was granted.
+pub(super) fn follow_nodes(turn: &mut Turn<'_>) {
+    let by_node = WorkloadAdapter::of(&turn.grant.plan.workload).is_some_and(|one| one.by_node);
+    let Some(workload) = turn.seen.workload.as_ref().filter(|_| by_node) else {
+        return;
+    };
+    let counted = workload.observed_generation >= workload.generation && workload.replicas > 0;
+    if let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) {
+        run.total = workload.replicas;
+        run.granted = run.granted.min(run.total);
+    }
+}
+
 /// Grants what the step says, once the pods that may be new already are ready.
 pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
     let Some(total) = turn.seen.workload.as_ref().map(|seen| seen.replicas) else {
         return;
     };
-    grow(turn, batch_pods(step.replicas, total));
+    if split::makes_way(turn, step) {
+        grow(turn, batch_pods(step.replicas, total));
+    }
+    split::name_new(turn, step);
 }
 
 /// Lets up to `wanted` pods be new. A batch that is not ready grants nothing more, whoever asks.
@@ -115,7 +143,8 @@ fn grow(turn: &mut Turn<'_>, wanted: u32) {
     }
 }
 
-/// Waits until the step's pods are new and ready.
+/// Waits until the step's pods are new and ready; then requests are sent to them where the step says
+/// which, and the checks begin.
 pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if !turn.seen.autoscalers.is_empty() {
         let on = scalers(turn);
@@ -126,7 +155,14 @@ pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if !ready(turn) || !grants(turn, step) {
         return;
     }
-    if let Some(run) = &turn.state.in_place {
+    let run = turn.state.in_place.as_ref();
+    if run.is_some_and(|run| split::keeps_apart(run, step)) {
+        if serves(turn) && hooking::may_begin(turn, index, step) {
+            steps::begin_routing(turn, index, step);
+        }
+        return;
+    }
+    if let Some(run) = run {
         let (granted, total) = (run.granted, run.total);
         let message = format!("{granted} of {total} pods run the new version and are ready");
         turn.say(Severity::Info, "BatchReady", message);
@@ -155,8 +191,14 @@ fn grants(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
     granted
 }
 
+/// The pods that may be new are new, ready, and where requests find them.
+pub(super) fn serves(turn: &mut Turn<'_>) -> bool {
+    // No short circuit: people see everything that is missing.
+    ready(turn) & split::serves(turn)
+}
+
 /// The pods that may be new are new and ready; says what is missing.
-pub(super) fn ready(turn: &mut Turn<'_>) -> bool {
+fn ready(turn: &mut Turn<'_>) -> bool {
     let Some((reason, message)) = missing(turn) else {
         return true;
     };
@@ -176,10 +218,7 @@ fn missing(turn: &Turn<'_>) -> Option<Missing> {
         let message = format!("{held} of {} pods are not held back yet", run.total);
         return Some(("NotWritten", message));
     }
-    let trouble = match view.trouble.as_str() {
-        "" => String::new(),
-        trouble => format!(": {trouble}"),
-    };
+    let trouble = trouble_of(Some(view));
     let granted = run.granted;
     if view.updated < granted {
         let message = format!("{} of {granted} pods are new{trouble}", view.updated);
@@ -196,6 +235,14 @@ fn missing(turn: &Turn<'_>) -> Option<Missing> {
         return Some(("PodsNotReady", message));
     }
     None
+}
+
+/// What is known of why pods are not as they should be, to be appended.
+fn trouble_of(view: Option<&InPlaceView>) -> String {
+    match view.map_or("", |view| view.trouble.as_str()) {
+        "" => String::new(),
+        trouble => format!(": {trouble}"),
+    }
 }
 
 /// The workload as the run wants it, in the words of a controller that has seen it.
@@ -225,6 +272,7 @@ fn written<'a>(
 /// All pods are of the workload's template and ready: their revision and how many they are.
 fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32)> {
     let on = turn.grant.workload.to_string();
+    let trouble = trouble_of(turn.seen.in_place.as_ref());
     let missing = match written(turn, template) {
         Ok((workload, view)) => {
             let counts = [
@@ -236,9 +284,10 @@ fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32
             let short = counts.iter().find(|(_, _, count)| *count != wanted);
             match short {
                 None => return Some((workload.revision.clone(), wanted)),
-                Some((reason, what, count)) => {
-                    (*reason, format!("{count} of {wanted} pods are {what}"))
-                }
+                Some((reason, what, count)) => (
+                    *reason,
+                    format!("{count} of {wanted} pods are {what}{trouble}"),
+                ),
             }
         }
         Err(missing) => missing,
@@ -247,44 +296,38 @@ fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<(String, u32
     None
 }
 
-/// Every pod takes the new version, then the workload becomes what the user wrote.
-pub(super) fn promoting(turn: &mut Turn<'_>, part: &PromotionPart) {
-    if *part != PromotionPart::Unpausing {
-        let Some(total) = turn.state.in_place.as_ref().map(|run| run.total) else {
-            return;
-        };
-        grow(turn, total);
-        let all = turn
-            .state
-            .in_place
-            .as_ref()
-            .is_some_and(|run| run.granted == run.total);
-        if ready(turn) && all {
-            turn.enter(Stage::Promoting {
-                part: PromotionPart::Unpausing,
-            });
+/// Every pod takes the new version, requests go by the user's own Service and route again, then the
+/// workload becomes what the user wrote.
+pub(super) fn promoting(turn: &mut Turn<'_>, part: PromotionPart) {
+    let next = match part {
+        PromotionPart::Shifting { new, shift } => split::shifting(turn, new, shift),
+        PromotionPart::Draining { new, until } => split::draining(turn, new, until),
+        PromotionPart::Removing { .. } => {
+            split::service_is_gone(turn).then_some(PromotionPart::Unpausing)
         }
-        return;
-    }
-    if restored(turn, TemplateVersion::New) {
-        let message = format!("{} runs the new version", turn.grant.workload);
-        turn.say(Severity::Info, "Succeeded", message);
-        turn.enter(Stage::Succeeded);
+        PromotionPart::Unpausing => {
+            if restored(turn, TemplateVersion::New) {
+                let message = format!("{} runs the new version", turn.grant.workload);
+                turn.say(Severity::Info, "Succeeded", message);
+                turn.enter(Stage::Succeeded);
+            }
+            return;
+        }
+        _ => updating(turn),
+    };
+    if let Some(part) = next {
+        turn.enter(Stage::Promoting { part });
     }
 }
 
-/// Every pod is old again, however long that takes; then the workload becomes what the user wrote.
-pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: &RollbackPart) {
-    if *part == RollbackPart::Retemplating {
-        if stands(turn, TemplateVersion::Old).is_some() {
-            let part = RollbackPart::Unpausing;
-            turn.enter(Stage::RollingBack { failure, part });
-        }
-        return;
+fn updating(turn: &mut Turn<'_>) -> Option<PromotionPart> {
+    if !split::opened(turn) {
+        return None;
     }
-    if turn.seen.workload.is_none() || restored(turn, TemplateVersion::Old) {
-        rollback::fail(turn, failure);
-    }
+    let total = turn.state.in_place.as_ref()?.total;
+    grow(turn, total);
+    let all = turn.state.in_place.as_ref()?.granted == total;
+    (ready(turn) && all).then(|| split::way_out(turn))
 }
 
 fn restored(turn: &mut Turn<'_>, template: TemplateVersion) -> bool {
@@ -297,29 +340,34 @@ fn restored(turn: &mut Turn<'_>, template: TemplateVersion) -> bool {
 }
 
 /// Tells what a state wants of the cluster.
-pub(super) fn overlay(stage: &Stage, run: &InPlace) -> Overlay {
-    let want = |partition| InPlaceWant {
-        partition: Some(partition),
-        replaces: None,
-    };
-    let (template, in_place) = match stage {
+pub(super) fn overlay(state: &RunState, run: &InPlace) -> Overlay {
+    use {PromotionPart as Forth, RollbackPart as Back};
+    let (template, partition) = match &state.stage {
         Stage::Step { .. } => (TemplateVersion::New, Some(run.total - run.granted)),
-        Stage::Promoting { part } if *part != PromotionPart::Unpausing => {
-            (TemplateVersion::New, Some(run.total - run.granted))
+        Stage::Promoting {
+            part: Forth::Unpausing,
         }
-        Stage::Promoting { .. } | Stage::Succeeded => (TemplateVersion::New, None),
-        Stage::RollingBack {
-            part: RollbackPart::Retemplating,
-            ..
-        } => (TemplateVersion::Old, Some(0)),
+        | Stage::Succeeded => (TemplateVersion::New, None),
+        Stage::Promoting { .. } => (TemplateVersion::New, Some(run.total - run.granted)),
+        Stage::RollingBack { part, .. } => match part {
+            Back::Unloading | Back::Settling { .. } | Back::Draining { .. } => {
+                let keeps = run.apart.as_ref().map_or(0, |apart| apart.keeps_one);
+                (TemplateVersion::Old, Some(keeps))
+            }
+            Back::Retemplating | Back::Shrinking => (TemplateVersion::Old, Some(0)),
+            _ => (TemplateVersion::Old, None),
+        },
         _ => (TemplateVersion::Old, None),
     };
-    let mut wanted = in_place.map_or_else(InPlaceWant::default, want);
-    if template == TemplateVersion::Old && wanted.partition.is_some() {
-        wanted.replaces = Some(run.old.clone());
-    }
+    let goes_back = template == TemplateVersion::Old && partition.is_some();
     Overlay {
-        in_place: wanted,
+        in_place: InPlaceWant {
+            partition,
+            replaces: goes_back.then(|| run.old.clone()),
+        },
+        pins: split::pins(state, run),
+        split: state.split(),
+        new_pods: split::new_pods(state, run),
         ..Overlay::none(template)
     }
 }

@@ -78,6 +78,8 @@ pub struct InPlaceView {
     pub updated: u32,
     /// Those of them that are available.
     pub updated_available: u32,
+    /// What the revision label says on pods of the template's revision; empty = there is no such pod.
+    pub label: String,
     /// Why new pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.
     pub trouble: String,
 }

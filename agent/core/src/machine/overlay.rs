@@ -29,6 +29,9 @@ pub struct Overlay {
     pub canary: Option<CanaryWant>,
     /// What a run in place wants of the workload.
     pub in_place: InPlaceWant,
+    /// What the revision label says on the pods that the canary's Service selects where no copy is
+    /// made; absent = there is no such Service.
+    pub new_pods: Option<String>,
 }
 
 /// What a run in place wants of the workload, beside its template.
@@ -41,12 +44,12 @@ pub struct InPlaceWant {
     pub replaces: Option<String>,
 }
 
-/// A Service that selects one ReplicaSet's pods only.
+/// A Service that selects one version's pods only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServicePin {
     /// The Service.
     pub service: String,
-    /// The `pod-template-hash`.
+    /// The `pod-template-hash`, or what the revision label says where no copy is made.
     pub hash: String,
 }
 
@@ -70,6 +73,7 @@ impl Overlay {
             split: Split::default(),
             canary: None,
             in_place: InPlaceWant::default(),
+            new_pods: None,
         }
     }
 
@@ -84,7 +88,7 @@ impl Overlay {
     #[must_use]
     pub fn of(state: &RunState) -> Self {
         if let Some(run) = &state.in_place {
-            return in_place::overlay(&state.stage, run);
+            return in_place::overlay(state, run);
         }
         let stable = state.stable.as_ref().map(|stable| stable.hash.as_str());
         let size = (state.canary_pods > 0).then_some(state.canary_pods);
@@ -125,6 +129,7 @@ impl Overlay {
             split: state.split(),
             canary: canary.map(|replicas| CanaryWant { replicas }),
             in_place: InPlaceWant::default(),
+            new_pods: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
     if turn.is_in_place() {
-        in_place::promoting(turn, &part);
+        in_place::promoting(turn, part);
         return;
     }
     if let Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } = &part

@@ -26,7 +26,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
             fail(turn, failure);
             return;
         }
-        _ if turn.is_in_place() => Part::Retemplating,
+        _ if turn.is_in_place() => in_place::way_back(turn),
         Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
         // Paused as it is, the workload makes no pods of the old version: it has to roll out.
         Stage::Step { .. } if old_version_is_gone(turn) => Part::Retemplating,
@@ -34,6 +34,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
     };
     let message = format!("the run goes back: {}", failure.message);
     turn.say(Severity::Error, "RollingBack", message);
+    in_place::keep_one(turn);
     turn.enter(Stage::RollingBack { failure, part });
     progress::restart(turn);
 }
@@ -67,7 +68,7 @@ pub(super) fn fail(turn: &mut Turn<'_>, failure: Failure) {
 
 pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
     if turn.is_in_place() {
-        in_place::rolling_back(turn, failure, &part);
+        in_place::rolling_back(turn, failure, part);
         return;
     }
     let next = match part {
@@ -187,7 +188,7 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
     })
 }
 
-fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
+pub(super) fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
     if turn.now < until {
         let message = "the gateway's data plane takes the weight over";
         turn.wait_until(
@@ -203,7 +204,7 @@ fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
     })
 }
 
-fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
+pub(super) fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
     if turn.now < until {
         let message = "requests to the canary that are in flight end";
         turn.wait_until("Draining", message, until, "the canary is removed");

@@ -177,7 +177,7 @@ pub(super) fn refuse(turn: &mut Turn<'_>, message: String) {
     );
 }
 
-fn apex_exists(turn: &mut Turn<'_>) -> bool {
+pub(super) fn apex_exists(turn: &mut Turn<'_>) -> bool {
     let Some(apex) = &turn.grant.plan.service else {
         return true;
     };
@@ -193,7 +193,7 @@ fn apex_exists(turn: &mut Turn<'_>) -> bool {
     exists
 }
 
-fn routes_untouched(turn: &mut Turn<'_>) -> bool {
+pub(super) fn routes_untouched(turn: &mut Turn<'_>) -> bool {
     awaits::routes(turn)
 }
 

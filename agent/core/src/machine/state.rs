@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
-/// 2 no run in place.
-pub const STATE_VERSION: u32 = 3;
+/// 2 no run in place, layout 3 none that splits traffic.
+pub const STATE_VERSION: u32 = 4;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
@@ -249,6 +249,43 @@ pub struct InPlace {
     pub total: u32,
     /// Pods that may run the new version; never falls.
     pub granted: u32,
+    /// How both versions are told apart in Services; absent = the plan splits no traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
+}
+
+/// How requests find one version of a workload that is updated in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Apart {
+    /// What the revision label says on pods of the old version.
+    pub old: String,
+    /// What it says on pods of the new version, by which the run's own Service selects; absent = no
+    /// such pod has been needed and seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+    /// Which pods the user's Service selects.
+    pub apex: Apex,
+    /// The partition on the way back that keeps one pod of the new version for as long as requests
+    /// may come to it.
+    #[serde(default)]
+    pub keeps_one: u32,
+}
+
+/// Which pods the user's Service selects during an update in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "selects", rename_all_fields = "camelCase")]
+pub enum Apex {
+    /// Every pod, as the user wrote it.
+    All,
+    /// Those of the old version alone.
+    Old,
+    /// Every pod again, which data planes have to learn.
+    Opening {
+        /// When they know; absent = the Service is not known to be so yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
 }
 
 /// A state that cannot be read.

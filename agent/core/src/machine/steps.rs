@@ -89,9 +89,13 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         );
         return;
     }
-    if !may_route(turn, step) || !hooking::may_begin(turn, index, step) {
-        return;
+    if may_route(turn, step) && hooking::may_begin(turn, index, step) {
+        begin_routing(turn, index, step);
     }
+}
+
+/// Writes the route, once a data plane that never heard of the canary's pods knows them.
+pub(super) fn begin_routing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if step.splits() && turn.state.split().is_none() {
         let until = turn.after(turn.seen.route_settle);
         enter(turn, index, StepPart::Warming { until });
@@ -102,6 +106,9 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
 
 /// Tells whether both versions can carry what the step gives them.
 fn may_route(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
+    if turn.is_in_place() {
+        return in_place::serves(turn);
+    }
     // No short circuit: people see everything that is missing.
     pins_hold(turn)
         & awaits::canary_ready(turn)

@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod approvals;
+mod by_node;
 mod by_pods;
 mod commands;
 mod completing;
@@ -10,6 +11,7 @@ mod hooks;
 mod in_force;
 mod in_place;
 mod in_place_model;
+mod in_place_split;
 mod model;
 mod paths;
 mod promises;

@@ -24,7 +24,7 @@ pub(super) fn names() -> Names {
         apex: "web".into(),
         canary: "web-canary".into(),
         rules: Vec::new(),
-        destination_rule: None,
+        copied: None,
     }
 }
 
@@ -109,30 +109,45 @@ pub(super) fn sticky(canary: u8) -> Split {
 
 /// The user's object and those that stand beside it, with the split in them.
 pub(super) fn rendered(provider: Provider, object: &Value, split: &Split) -> Vec<Value> {
-    let mut out = vec![render(provider, object, &names(), split).expect("it can be split")];
-    out.extend(own(provider, object, &names(), split).expect("it can be split"));
+    rendered_with(provider, object, &names(), split)
+}
+
+/// The same with names of its own.
+pub(super) fn rendered_with(
+    provider: Provider,
+    object: &Value,
+    names: &Names,
+    split: &Split,
+) -> Vec<Value> {
+    let mut out = vec![render(provider, object, names, split).expect("it can be split")];
+    out.extend(own(provider, object, names, split).expect("it can be split"));
     out
 }
 
 /// Checks what holds for every provider: no split gives the object back byte by byte, a weight is
 /// read back, whatever the user added survives, and what a provider claims it can render it does.
 pub(super) fn check(provider: Provider, object: &Value) {
-    let none = render(provider, object, &names(), &Split::default()).expect("nothing to do");
+    check_with(provider, object, &names());
+}
+
+/// The same with names of its own.
+pub(super) fn check_with(provider: Provider, object: &Value, names: &Names) {
+    let none = render(provider, object, names, &Split::default()).expect("nothing to do");
     assert_eq!(none.to_string(), object.to_string(), "no split");
-    let own_none = own(provider, object, &names(), &Split::default()).expect("nothing to do");
+    let own_none = own(provider, object, names, &Split::default()).expect("nothing to do");
     assert!(own_none.is_empty(), "no split");
     let renderer = renderer(provider).expect("it is supported");
     assert_eq!(
-        renderer.observed_weight(object, &[], &names()),
+        renderer.observed_weight(object, &[], names),
         Some(Weight::ZERO),
         "the user's own object"
     );
     for percent in 0..=100 {
-        let objects = rendered(provider, object, &Split::by_weight(weight(percent)));
-        foreseen(provider, object, &objects[1..]);
+        let objects = rendered_with(provider, object, names, &Split::by_weight(weight(percent)));
+        foreseen(provider, object, names, &objects[1..]);
         let beside: Vec<&Value> = objects[1..].iter().collect();
         assert_eq!(
-            renderer.observed_weight(&objects[0], &beside, &names()),
+            renderer.observed_weight(&objects[0], &beside, names),
             Some(weight(percent)),
             "{percent} %"
         );
@@ -140,25 +155,25 @@ pub(super) fn check(provider: Provider, object: &Value) {
     }
     for (capability, split) in asked() {
         let can = provider.capabilities().contains(&capability);
-        let outcome = render(provider, object, &names(), &split)
-            .and_then(|one| own(provider, object, &names(), &split).map(|own| (one, own)));
+        let outcome = render(provider, object, names, &split)
+            .and_then(|one| own(provider, object, names, &split).map(|own| (one, own)));
         assert_eq!(outcome.is_ok(), can, "{capability:?}: {outcome:?}");
         if let Ok((one, beside)) = outcome {
-            foreseen(provider, object, &beside);
+            foreseen(provider, object, names, &beside);
             survives(object, &one);
             assert!(
                 one != *object || !beside.is_empty(),
                 "{capability:?} changes nothing"
             );
             let beside: Vec<&Value> = beside.iter().collect();
-            let seen = renderer.observed_weight(&one, &beside, &names());
+            let seen = renderer.observed_weight(&one, &beside, names);
             assert_eq!(seen, Some(split.weight), "{capability:?}");
         }
     }
 }
 
 /// Every object beside the user's is one that is looked for, and taken away at the end.
-fn foreseen(provider: Provider, object: &Value, beside: &[Value]) {
+fn foreseen(provider: Provider, object: &Value, names: &Names, beside: &[Value]) {
     let of = |object: &Value| ObjectRef {
         api_version: text(object, "apiVersion").to_owned(),
         kind: text(object, "kind").to_owned(),
@@ -166,7 +181,7 @@ fn foreseen(provider: Provider, object: &Value, beside: &[Value]) {
         name: text(&object["metadata"], "name").to_owned(),
     };
     let renderer = renderer(provider).expect("it is supported");
-    let targets = renderer.own_targets(&of(object), &names());
+    let targets = renderer.own_targets(&of(object), names);
     for one in beside {
         assert!(targets.contains(&of(one)), "{} is not foreseen", of(one));
     }

@@ -13,6 +13,8 @@ use super::{
     tree::{items, namespace_of, object, remove, text},
 };
 
+pub(super) use conditions::uri as join_path;
+
 /// VirtualService of Istio.
 #[derive(Clone, Copy, Debug)]
 pub struct VirtualService;
@@ -71,7 +73,7 @@ impl Renderer for VirtualService {
 }
 
 /// A destination's host, in every form in which Istio resolves it.
-fn names_service(host: &str, namespace: &str, names: &Names, service: &str) -> bool {
+pub(super) fn names_service(host: &str, namespace: &str, names: &Names, service: &str) -> bool {
     match host.strip_prefix(service) {
         Some("") => namespace == names.namespace,
         Some(rest) => rest.strip_prefix('.').is_some_and(|rest| {
@@ -83,7 +85,7 @@ fn names_service(host: &str, namespace: &str, names: &Names, service: &str) -> b
 }
 
 /// The canary's Service in the form in which the apex was written.
-fn canary_host(host: &str, names: &Names) -> String {
+pub(super) fn canary_host(host: &str, names: &Names) -> String {
     let rest = host.strip_prefix(&names.apex).unwrap_or("");
     format!("{}{rest}", names.canary)
 }

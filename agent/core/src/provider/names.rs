@@ -16,8 +16,9 @@ pub struct Names {
     pub canary: String,
     /// The rules that may be split; empty = every rule whose backend is the apex.
     pub rules: Vec<RuleRef>,
-    /// The user's DestinationRule of the apex, as it was written (Istio only); absent = none is named.
-    pub destination_rule: Option<Value>,
+    /// The user's object of the apex of which the run makes the like for the canary, as it was
+    /// written; absent = the provider needs none, or none is named.
+    pub copied: Option<Value>,
 }
 
 impl Names {

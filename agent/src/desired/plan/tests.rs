@@ -54,7 +54,41 @@ fn wire(to: u64, units: &[(&str, u64, Option<&[u8]>)], live: &[(&str, &[u8])]) -
 }
 
 fn run(held: &Records, wire: &Wire) -> Result<Planned, PlanError> {
-    plan(held, &wire.commit, &wire.contents)
+    plan(held, &wire.commit, &wire.contents, &Unread::new())
+}
+
+#[test]
+fn what_an_older_agent_refused_is_read_once_more() {
+    let (one, two) = (bundle("one"), bundle("two"));
+    let other = "application/default/other";
+    let live: [(&str, &[u8]); 2] = [(KEY, &one), (other, &two)];
+    let sent = wire(7, &[(KEY, 5, Some(&one)), (other, 7, Some(&two))], &live);
+    let mut held = run(&Records::empty(), &sent).unwrap().records;
+    assert_eq!(resume_from(&held, &unread(&held, |_| true)), 7);
+    // As an agent that does not know the content leaves it: refused, and nothing stored.
+    let refused = held.unit_mut(KEY).unwrap();
+    refused.outcome = Some(UnitOutcome::Refused);
+    refused.reason = "what is it?".to_owned();
+    let digest = hex::encode(digest_of(&one));
+    assert!(
+        unread(&held, |_| true).is_empty(),
+        "refused later, for what it says"
+    );
+    let unread = unread(&held, |stored| stored != digest);
+    assert_eq!(resume_from(&held, &unread), 4, "it comes again");
+    let [first, second] = [0, 1].map(|index| sent.commit.changes[index].clone());
+    assert!(!is_known(&held, &first, &unread) && is_known(&held, &second, &unread));
+    // Without it the same change is nothing new.
+    assert_eq!(run(&held, &sent).unwrap().records, held);
+    let read = plan(&held, &sent.commit, &sent.contents, &unread).unwrap();
+    let unit = read.records.unit(KEY).unwrap();
+    assert_eq!((unit.outcome, unit.reason.as_str()), (None, ""));
+    assert!(read.stores.contains(&digest_of(&one)) && read.nacks.is_empty());
+    assert_eq!(read.records.unit(other), held.unit(other));
+    // An older change of the same name stays an older one.
+    let late = wire(7, &[(KEY, 3, Some(&two))], &live);
+    let after = plan(&held, &late.commit, &late.contents, &unread).unwrap();
+    assert_eq!(after.records.unit(KEY), held.unit(KEY));
 }
 
 #[test]

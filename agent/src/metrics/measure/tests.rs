@@ -184,6 +184,7 @@ async fn measure(meter: &Meter, plan: &RolloutSpec, bundle: &Bundle) -> Sample {
         workload: "web",
         service: "web",
         port: Some(80),
+        canary_addresses: std::collections::BTreeSet::new(),
         probe: None,
     };
     let request = SampleRequest {

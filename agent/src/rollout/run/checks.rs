@@ -1,6 +1,10 @@
 //! Checks: measured when they are due, whatever else is under way.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bellwether_agent_core::machine::{Decision, SampleRequest, Samples, Stage, StepPart};
 use jiff::Timestamp;
@@ -22,6 +26,25 @@ struct Made {
     samples: Samples,
     /// How late it began; absent = it was not due before.
     late: Option<Duration>,
+}
+
+/// Where the canary's pods and its Service are reached, as was seen last: a check that begins by itself
+/// goes by what is known then.
+#[derive(Clone, Default)]
+pub(super) struct Addresses(Arc<Mutex<BTreeSet<String>>>);
+
+impl Addresses {
+    pub(super) fn note(&self, seen: BTreeSet<String>) {
+        *self.lock() = seen;
+    }
+
+    fn known(&self) -> BTreeSet<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Run {
@@ -96,6 +119,7 @@ impl Run {
         let (namespace, workload) = (scene.namespace.clone(), scene.workload.name.clone());
         let service = scene.service.as_ref().map(|service| service.name.clone());
         let port = look.ports.service;
+        let addresses = self.canary_addresses.clone();
         async move {
             let late = match due {
                 Some(due) => Some(wait_until(due, clock).await),
@@ -108,6 +132,7 @@ impl Run {
                 workload: &workload,
                 service: service.as_deref().unwrap_or_default(),
                 port,
+                canary_addresses: addresses.known(),
                 probe: probe.as_deref(),
             };
             let measurement = Measurement::new(&subject, request, clock.now());

@@ -4,7 +4,7 @@ use bellwether_agent_core::machine::{Decision, Stage, decide};
 use bellwether_api::duration::Dur;
 use jiff::Timestamp;
 
-use super::{LastLook, Measured, Run, RunError, Tick, last_look::Changing};
+use super::{LastLook, Measured, Run, RunError, Tick, last_look::Changing, saved_state};
 use crate::{
     clock::wall,
     rollout::{
@@ -13,6 +13,7 @@ use crate::{
         reading::Reading,
         scene::{Known, Live},
         track::{Saved, status_of},
+        views,
     },
     sync::cluster::ClusterError,
 };
@@ -34,6 +35,10 @@ impl Run {
         self.collect();
         let observations = self.observations(live, &seen);
         let decision = decide(now, &self.track.spec, &self.state, &observations);
+        self.canary_addresses.note(views::addresses(
+            &observations.canary_endpoints,
+            live.canary_service.as_ref(),
+        ));
         let ports = self.scene.ports(live, &self.rollout);
         let look = LastLook {
             observations,
@@ -119,14 +124,15 @@ impl Run {
             || self.track.status.as_ref().map(|status| &status.summary) != Some(&decision.summary);
         if changed {
             let status = status_of(&self.track, &decision, wall());
-            match self.tracks.save(&self.track, status).await? {
-                Saved::Done(track) => self.track = *track,
-                Saved::Outdated => {
-                    // Whatever was written may change the decision: it is made again.
-                    self.track_is_old = true;
-                    return Ok(Tick::Moved);
-                }
-            }
+            // Until the answer is there, it is not known what the track holds.
+            self.track_is_old = true;
+            let Saved::Done(track) = self.tracks.save(&self.track, status).await? else {
+                // Whatever was written may change the decision: it is made again.
+                return Ok(Tick::Moved);
+            };
+            self.track_is_old = false;
+            self.saved = saved_state(&track);
+            self.track = *track;
             if let Some(version) = self.track.metadata.resource_version.clone() {
                 seen.poke.wrote(self.track_ref(), version);
             }

@@ -28,13 +28,11 @@ impl Run {
             let names = Wants::Names([target.name.clone()].into());
             add(WatchKey::of(&target), names);
         }
-        if self.scene.adapter.is_some() {
-            return interests;
-        }
         for (api_version, kind, of) in self.owners() {
             let chosen = Chosen {
                 of,
-                unbound: kind == "Service",
+                // Updated in place, no Service but the apex is pinned, which is known by its name.
+                unbound: kind == "Service" && self.scene.adapter.is_none(),
                 ..Chosen::default()
             };
             add(self.key(api_version, kind), Wants::Chosen(chosen));
@@ -44,6 +42,8 @@ impl Run {
             for kind in ["Deployment", "ReplicaSet"] {
                 add(self.key(APPS, kind), Wants::Any);
             }
+            let workload = &self.scene.workload;
+            add(self.key(&workload.api_version, &workload.kind), Wants::Any);
         }
         interests
     }
@@ -58,10 +58,9 @@ impl Run {
     fn named(&self) -> Vec<ObjectRef> {
         let scene = &self.scene;
         let mut named = vec![self.track_ref(), scene.workload.clone()];
-        if scene.adapter.is_some() {
-            return named;
+        if scene.adapter.is_none() {
+            named.push(scene.canary.clone());
         }
-        named.push(scene.canary.clone());
         named.extend(scene.service.clone());
         named.extend(scene.canary_service.clone());
         named.extend(scene.routes.iter().map(|route| route.target.clone()));
@@ -71,23 +70,21 @@ impl Run {
     }
 
     /// By kind, to what the objects belong that the run looks at.
-    fn owners(&self) -> [(&'static str, &'static str, BTreeSet<String>); 3] {
+    fn owners(&self) -> Vec<(&'static str, &'static str, BTreeSet<String>)> {
         let scene = &self.scene;
         let services = [&scene.service, &scene.canary_service];
         let services = services.into_iter().flatten();
-        [
-            (
-                APPS,
-                "ReplicaSet",
-                [scene.workload.name.clone(), scene.canary.name.clone()].into(),
-            ),
-            ("v1", "Service", [scene.label.clone()].into()),
-            (
-                SLICES,
-                "EndpointSlice",
-                services.map(|service| service.name.clone()).collect(),
-            ),
-        ]
+        let mut owners = Vec::new();
+        if scene.adapter.is_none() {
+            let sets = [scene.workload.name.clone(), scene.canary.name.clone()];
+            owners.push((APPS, "ReplicaSet", sets.into()));
+        }
+        if scene.adapter.is_none() || scene.service.is_some() {
+            let slices = services.map(|service| service.name.clone()).collect();
+            owners.push(("v1", "Service", [scene.label.clone()].into()));
+            owners.push((SLICES, "EndpointSlice", slices));
+        }
+        owners
     }
 
     fn key(&self, api_version: &str, kind: &str) -> WatchKey {

@@ -57,7 +57,7 @@ impl Run {
 
     /// Tells whether Services that concern the run are others than at its last look.
     pub(super) fn services_moved(&self, services: &[Value]) -> bool {
-        if self.scene.adapter.is_some() {
+        if self.scene.adapter.is_some() && self.scene.service.is_none() {
             return false;
         }
         let last = self.services.as_ref();

@@ -1,20 +1,13 @@
 //! What is live of a run's objects, read from the API server.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use bellwether_agent_core::{
-    effective::GovernedRoute,
-    names::{HASH_LABEL, RUN_LABEL},
-    selection::{self, Neighbours, selects},
-};
+use bellwether_agent_core::{effective::GovernedRoute, names::RUN_LABEL};
 use bellwether_api::reference::ObjectRef;
 use futures::future::try_join_all;
 use serde_json::Value;
 
-use super::{APPS, Scene, routes::own_targets};
+use super::{APPS, Scene, neighbours::Beside, routes::own_targets};
 use crate::{
     rollout::{reading::Reading, views},
     sync::cluster::{Cluster, ClusterError},
@@ -58,17 +51,6 @@ pub struct Live {
     pub autoscalers: Vec<Value>,
 }
 
-/// The workloads of a namespace.
-#[derive(Clone, Debug, Default)]
-pub struct Beside {
-    /// All Deployments.
-    pub deployments: Arc<Vec<Value>>,
-    /// All StatefulSets and DaemonSets.
-    pub stateful_and_daemon_sets: Vec<Value>,
-    /// All ReplicaSets.
-    pub replica_sets: Arc<Vec<Value>>,
-}
-
 /// What of a run's memory says how much is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -99,7 +81,8 @@ impl Scene {
         known: Known<'_>,
     ) -> Result<Live, ClusterError> {
         if self.adapter.is_some() {
-            return self.look_in_place(reading).await;
+            // Held on the heap: threads of the agent have small stacks.
+            return Box::pin(self.look_in_place(reading, known)).await;
         }
         let cluster = reading.cluster;
         let namespace = Some(self.namespace.as_str());
@@ -166,6 +149,42 @@ impl Scene {
         })
     }
 
+    /// Reads by what requests come to the pods of a workload that is updated in place, and whose else
+    /// those are.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub(in crate::rollout) async fn look_at_traffic(
+        &self,
+        reading: &Reading<'_>,
+        known: Known<'_>,
+    ) -> Result<Live, ClusterError> {
+        let cluster = reading.cluster;
+        let (services, slices) = tokio::try_join!(
+            reading.list("v1", "Service", &self.namespace),
+            self.slices(cluster),
+        )?;
+        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
+        let own_routes = try_join_all(self.own_routes.iter().map(|own| get_own(cluster, own)));
+        let (routes, own_routes, canary_service, selected_pods, neighbours) = tokio::try_join!(
+            routes,
+            own_routes,
+            get_named(cluster, self.canary_service.as_ref()),
+            self.selected_pods(cluster, &services),
+            self.neighbours(reading, &services, known),
+        )?;
+        Ok(Live {
+            canary_service,
+            services,
+            slices,
+            routes,
+            own_routes,
+            selected_pods,
+            neighbours,
+            ..Live::default()
+        })
+    }
+
     async fn slices(&self, cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
         let names: Vec<&str> = [&self.service, &self.canary_service]
             .into_iter()
@@ -198,48 +217,6 @@ impl Scene {
             .collect())
     }
 
-    /// Tells whether a Service would select canary pods, or is the apex.
-    pub(in crate::rollout) fn concerns_service(&self, service: &Value) -> bool {
-        let apex = self.service.as_ref().map(|service| service.name.as_str());
-        apex == Some(views::name(service).as_str())
-            || selects(
-                &views::string_map(service, "/spec/selector"),
-                &self.canary_labels,
-            )
-    }
-
-    /// Reads the workloads of the namespace where a Service may be pinned: what a pin would cut off is
-    /// looked for before, and all of them are much to read.
-    async fn neighbours(
-        &self,
-        reading: &Reading<'_>,
-        services: &[Value],
-        known: Known<'_>,
-    ) -> Result<Beside, ClusterError> {
-        let is_done = |service: &Value| {
-            let pin = views::string_map(service, "/spec/selector").contains_key(HASH_LABEL);
-            !known.begins && pin && known.pinned.contains(&views::name(service))
-        };
-        let due = services.iter().any(|service| {
-            !self.is_own(service) && self.concerns_service(service) && !is_done(service)
-        });
-        if !due {
-            return Ok(Beside::default());
-        }
-        let (deployments, replica_sets, stateful_sets, daemon_sets) = tokio::try_join!(
-            reading.list(APPS, "Deployment", &self.namespace),
-            reading.list(APPS, "ReplicaSet", &self.namespace),
-            reading.list(APPS, "StatefulSet", &self.namespace),
-            reading.list(APPS, "DaemonSet", &self.namespace),
-        )?;
-        let sets = stateful_sets.iter().chain(daemon_sets.iter());
-        Ok(Beside {
-            deployments,
-            stateful_and_daemon_sets: sets.cloned().collect(),
-            replica_sets,
-        })
-    }
-
     /// What is live of one of the run's own objects; absent = it is none, or does not exist.
     #[must_use]
     pub fn live_of<'a>(&self, live: &'a Live, target: &ObjectRef) -> Option<&'a Value> {
@@ -267,52 +244,6 @@ impl Scene {
             .filter_map(|(_, found)| found.as_ref())
             .filter(|found| self.is_own(found))
             .collect()
-    }
-
-    /// The pods of each Service that is to be pinned and is not yet: what a pin would take the Service
-    /// away from is asked before, and costs nothing while a run is under way.
-    async fn selected_pods(
-        &self,
-        cluster: &Cluster,
-        services: &[Value],
-    ) -> Result<BTreeMap<String, Vec<Value>>, ClusterError> {
-        let mut pods = BTreeMap::new();
-        for service in services.iter().filter(|service| !self.is_own(service)) {
-            let selector = views::string_map(service, "/spec/selector");
-            let matches = selects(&selector, &self.canary_labels);
-            if !matches || selector.contains_key(HASH_LABEL) {
-                continue;
-            }
-            let labels: Vec<String> = selector
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            let selected = cluster
-                .pods_metadata(&self.namespace, &labels.join(","))
-                .await?;
-            pods.insert(views::name(service), selected);
-        }
-        Ok(pods)
-    }
-
-    /// What else a Service selects, or would as soon as it has pods, as names of workloads.
-    #[must_use]
-    pub fn others_selected(
-        &self,
-        live: &Live,
-        service: &str,
-        selector: &BTreeMap<String, String>,
-    ) -> BTreeSet<String> {
-        selection::others_selected(
-            selector,
-            Neighbours {
-                own: &[&self.workload.name, &self.canary.name],
-                deployments: &live.neighbours.deployments,
-                stateful_and_daemon_sets: &live.neighbours.stateful_and_daemon_sets,
-                replica_sets: &live.neighbours.replica_sets,
-                pods: live.selected_pods.get(service).map_or(&[], Vec::as_slice),
-            },
-        )
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn routes_of(
                     apex: apex.to_owned(),
                     canary: canary_name(apex),
                     rules: traffic.rules.clone(),
-                    destination_rule: destination_rule(bundle, traffic, namespace)
+                    copied: copied(bundle, traffic, namespace, apex)
                         .and_then(|target| find(bundle, &target).cloned()),
                 },
             };
@@ -58,32 +58,30 @@ pub(super) fn routes_of(
     routes
 }
 
-/// The DestinationRule that a provider names, in the version in which the application writes it.
-pub(super) fn destination_rule(
+/// The object of the user that is copied for the canary, in the version in which the application
+/// writes it.
+pub(super) fn copied(
     bundle: &Bundle,
     traffic: &Traffic,
     namespace: &str,
+    apex: &str,
 ) -> Option<ObjectRef> {
-    let name = traffic.istio.as_ref()?.destination_rule.clone()?;
-    let mut target = ObjectRef {
-        api_version: "networking.istio.io/v1".to_owned(),
-        kind: "DestinationRule".to_owned(),
+    let copied = traffic.copied(apex)?;
+    let mut targets = copied.api_versions.iter().map(|api_version| ObjectRef {
+        api_version: (*api_version).to_owned(),
+        kind: copied.kind.to_owned(),
         namespace: Some(traffic.namespace.clone().unwrap_or(namespace.to_owned())),
-        name,
-    };
-    for api_version in [
-        "networking.istio.io/v1beta1",
-        "networking.istio.io/v1alpha3",
-    ] {
-        let older = ObjectRef {
-            api_version: api_version.to_owned(),
-            ..target.clone()
-        };
-        if find(bundle, &older).is_some() {
-            target = older;
-        }
+        name: copied.name.clone(),
+    });
+    let usual = targets.next()?;
+    if find(bundle, &usual).is_some() {
+        return Some(usual);
     }
-    Some(target)
+    Some(
+        targets
+            .find(|older| find(bundle, older).is_some())
+            .unwrap_or(usual),
+    )
 }
 
 /// The objects that the provider of a route may need beside it.

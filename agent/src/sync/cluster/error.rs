@@ -57,6 +57,25 @@ impl ClusterError {
         }
     }
 
+    /// What the API server said, with the causes that it named; empty = it did not answer.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let Self::Request {
+            source: kube::Error::Api(status),
+            ..
+        } = self
+        else {
+            return String::new();
+        };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let causes = causes.map(|cause| cause.message.as_str());
+        let said: Vec<&str> = [status.message.as_str()]
+            .into_iter()
+            .chain(causes)
+            .collect();
+        said.join(" ")
+    }
+
     /// The same error, without the API server's words where it answered to a write of a Secret: they
     /// may quote its content.
     #[must_use]

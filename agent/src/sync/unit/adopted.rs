@@ -9,6 +9,8 @@ mod drive;
 mod memory;
 mod status;
 
+pub(crate) use memory::is_known;
+
 use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
@@ -44,6 +46,8 @@ pub(super) struct Adopted {
     grant: Option<(String, Arc<StandingGrant>)>,
     /// The workload's health; absent = it was not looked at yet.
     workload: Option<ObjectStatus>,
+    /// The change that is held was paused by the agent, after it had been written.
+    caught: bool,
 }
 
 /// A workload as it was seen at one look.
@@ -208,10 +212,13 @@ impl Unit {
     }
 
     /// Pauses a workload that carries a new template. Before anything else: every moment may make a pod.
-    async fn catch(&self, grant: &StandingGrant, looked: &Looked) -> Result<Pass, PassError> {
+    async fn catch(&mut self, grant: &StandingGrant, looked: &Looked) -> Result<Pass, PassError> {
         let target = &looked.target;
         if let Some(patch) = pause(&looked.sight, &grant.rollout.name) {
             rollout::patch_workload(&self.shell.cluster, target, &looked.live, &patch).await?;
+            if let Some(adopted) = &mut self.adopted {
+                adopted.caught = true;
+            }
             let message = format!("{target} changed: it is paused, and its update is taken over");
             self.tell(NO_RUN, about(target, "TakenOver", message), |_| {})
                 .await?;

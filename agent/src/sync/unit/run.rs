@@ -129,6 +129,15 @@ impl Unit {
                 abort.or((failed && run.failure().is_none()).then_some(AbortCause::RollbackAll));
             run.refresh(&versions.new, hub.as_ref(), end).await?;
         }
+        let mut taken_up = false;
+        for run in self.runs.values_mut() {
+            taken_up |= run.was_taken_up();
+        }
+        if taken_up {
+            // What is held is what an older state wanted.
+            self.laid = None;
+            self.runs.values_mut().for_each(Run::mark_due);
+        }
         Ok(())
     }
 

@@ -36,22 +36,43 @@ impl Unit {
         objects.sort_by_key(|object| (object.health == Health::Healthy, object.object.clone()));
         objects.truncate(MAX_OBJECTS);
         let health = self.health(&objects, granted.is_some() || applied.is_some());
+        UnitStatus {
+            release: granted
+                .map(|bundle| bundle.release.clone())
+                .unwrap_or_default(),
+            applied_release: applied.map(|bundle| bundle.release.clone()),
+            health,
+            objects,
+            object_count,
+            orphans: self.orphans(unit),
+            warnings: self.all_warnings(),
+            ..self.common_status(unit, granted, outcome, rollouts)
+        }
+    }
+
+    /// What every unit reports: whose it is, how far its run is, what it waits on, what happened, and
+    /// which commands were executed.
+    pub(super) fn common_status(
+        &self,
+        unit: &SyncUnit,
+        run: Option<&Bundle>,
+        outcome: UnitOutcome,
+        rollouts: Vec<TrackSummary>,
+    ) -> UnitStatus {
         let acked = self.shell.reports.acked_event(&self.key);
         UnitStatus {
             application: self.application.clone(),
             digest: unit.digest.clone().unwrap_or_default(),
             generation: unit.generation,
-            run: granted.map_or_else(uuid::Uuid::nil, |bundle| bundle.run),
-            attempt: granted.map_or(0, |bundle| bundle.attempt),
-            release: granted
-                .map(|bundle| bundle.release.clone())
-                .unwrap_or_default(),
+            run: run.map_or_else(uuid::Uuid::nil, |bundle| bundle.run),
+            attempt: run.map_or(0, |bundle| bundle.attempt),
+            release: String::new(),
             outcome,
             reason: unit.reason.clone(),
-            applied_release: applied.map(|bundle| bundle.release.clone()),
-            health,
-            objects,
-            object_count,
+            applied_release: None,
+            health: Health::Unknown,
+            objects: Vec::new(),
+            object_count: 0,
             waiting_on: self.waits(outcome, &rollouts),
             rollouts,
             events: unit
@@ -61,8 +82,8 @@ impl Unit {
                 .cloned()
                 .collect(),
             executed: self.executed(),
-            orphans: self.orphans(unit),
-            warnings: self.all_warnings(),
+            orphans: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -90,7 +111,7 @@ impl Unit {
         }
     }
 
-    pub(super) fn executed(&self) -> Vec<ExecutedCommand> {
+    fn executed(&self) -> Vec<ExecutedCommand> {
         let of_run = |(name, run): (&String, &Run)| {
             let mut executed = run.executed().to_vec();
             for one in &mut executed {
@@ -122,7 +143,7 @@ impl Unit {
         told.chain(drift).chain(leaving).collect()
     }
 
-    pub(super) fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
+    fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
         let mut waits = self.waiting_on.clone();
         waits.extend(
             rollouts

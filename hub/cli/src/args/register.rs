@@ -55,12 +55,39 @@ pub struct RegisterArgs {
     /// Where the agent reaches the hub; the hub's own answer unless given
     #[arg(long, value_name = "HOST:PORT")]
     pub hub_address: Option<String>,
+    /// What becomes of an update of a workload of others while the agent does not answer; off = the API
+    /// server does not ask it, and updates are held once they are seen
+    #[arg(long, value_enum, default_value_t = AdmissionWebhook::Ignore, value_name = "POLICY")]
+    pub admission_webhook: AdmissionWebhook,
     /// Print the manifests and change nothing
     #[arg(long)]
     pub print: bool,
     /// How long to wait for the heartbeat
     #[arg(long, default_value = "2m", value_parser = parse_duration)]
     pub timeout: Duration,
+}
+
+/// Whether the API server asks the agent before it takes updates of workloads of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AdmissionWebhook {
+    /// It does; while the agent does not answer they are let through.
+    Ignore,
+    /// It does; while the agent does not answer they are refused.
+    Fail,
+    /// It does not.
+    Off,
+}
+
+impl AdmissionWebhook {
+    /// Returns Kubernetes' word for the failure policy; absent = there is no webhook.
+    #[must_use]
+    pub const fn failure_policy(self) -> Option<&'static str> {
+        match self {
+            Self::Ignore => Some("Ignore"),
+            Self::Fail => Some("Fail"),
+            Self::Off => None,
+        }
+    }
 }
 
 /// When the agent's image is pulled.

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{AGENT, NAMESPACE, rights, rights::Resource};
 
-const FIXED: [&str; 3] = [
+const FIXED: [&str; 4] = [
     include_str!("../../../../helm/bellwether-agent/manifests/namespace.yaml"),
     include_str!("../../../../helm/bellwether-agent/manifests/roles.yaml"),
     include_str!("../../../../helm/bellwether-agent/manifests/deployment.yaml"),
+    include_str!("../../../../helm/bellwether-agent/manifests/webhook.yaml"),
 ];
 
 /// The annotation that names the cluster as the hub knows it.
@@ -34,6 +35,9 @@ pub struct Agent {
     pub namespaces: Vec<String>,
     /// Kinds that it may manage there.
     pub kinds: Vec<Resource>,
+    /// What becomes of updates of workloads of others while the agent does not answer; absent = the
+    /// API server does not ask it.
+    pub webhook: Option<String>,
 }
 
 /// Makes every object, in the order in which they are applied.
@@ -48,6 +52,9 @@ pub fn objects(agent: &Agent) -> Vec<Value> {
         objects.extend(namespace_role(namespace, &agent.kinds));
     }
     objects.push(join_secret(agent));
+    if agent.webhook.is_some() {
+        objects.extend(fixed(FIXED[3]));
+    }
     objects.push(deployment(agent));
     objects
 }
@@ -78,21 +85,30 @@ fn namespaces(agent: &Agent) -> Vec<Value> {
         .collect()
 }
 
-/// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID.
+/// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID, and to
+/// say about which workloads the API server asks it.
 fn cluster_reader(agent: &Agent) -> Vec<Value> {
     let mut names: Vec<&str> = agent.namespaces.iter().map(String::as_str).collect();
     names.extend(["kube-system", NAMESPACE]);
     names.sort_unstable();
     names.dedup();
+    let mut rules = vec![json!({
+        "apiGroups": [""], "resources": ["namespaces"], "resourceNames": names,
+        "verbs": ["get", "watch"],
+    })];
+    if agent.webhook.is_some() {
+        rules.push(json!({
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations"], "resourceNames": [AGENT],
+            "verbs": ["get", "update"],
+        }));
+    }
     vec![
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": {"name": AGENT, "labels": labels()},
-            "rules": [{
-                "apiGroups": [""], "resources": ["namespaces"], "resourceNames": names,
-                "verbs": ["get", "watch"],
-            }],
+            "rules": rules,
         }),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -170,6 +186,14 @@ fn deployment(agent: &Agent) -> Value {
         {"name": "BELLWETHER_NAMESPACE", "value": NAMESPACE},
         {"name": "BELLWETHER_LOG_FORMAT", "value": "json"},
     ]);
+    if let Some(failure_policy) = &agent.webhook
+        && let Some(env) = container["env"].as_array_mut()
+    {
+        env.extend([
+            json!({"name": "BELLWETHER_WEBHOOK_LISTEN", "value": "0.0.0.0:9443"}),
+            json!({"name": "BELLWETHER_WEBHOOK_FAILURE_POLICY", "value": failure_policy}),
+        ]);
+    }
     object
 }
 
@@ -196,6 +220,7 @@ mod tests {
             token: "secret-token".into(),
             namespaces: vec!["payments".into(), "web".into()],
             kinds: rights::known(&[]).expect("the defaults are known"),
+            webhook: Some("Ignore".into()),
         }
     }
 
@@ -238,13 +263,38 @@ mod tests {
             let text = object["rules"].to_string();
             assert!(!text.contains("\"*\""), "{object}");
             assert!(!text.contains("rbac.authorization"), "{object}");
-            let cluster_wide = object["kind"] == "ClusterRole";
-            assert!(!cluster_wide || text.contains("resourceNames"), "{object}");
+            let rules = object["rules"].as_array().into_iter().flatten();
+            for rule in rules.filter(|_| object["kind"] == "ClusterRole") {
+                assert!(rule["resourceNames"].is_array(), "{rule}");
+            }
             assert!(
                 !text.contains("escalate") && !text.contains("impersonate"),
                 "{object}"
             );
         }
+    }
+
+    #[test]
+    fn without_a_webhook_nothing_of_it_is_installed() {
+        let without = Agent {
+            webhook: None,
+            ..agent()
+        };
+        let text = |agent: &Agent| serde_json::json!(objects(agent)).to_string().to_lowercase();
+        for word in [
+            "mutatingwebhookconfiguration",
+            "agent-webhook",
+            "webhook_listen",
+        ] {
+            assert!(text(&agent()).contains(word), "{word}");
+            assert!(!text(&without).contains(word), "{word}");
+        }
+        // What the agent writes into it is not taken out by registering again.
+        let webhooks = objects(&agent())
+            .iter()
+            .filter(|object| object.get("webhooks").is_some())
+            .count();
+        assert_eq!(webhooks, 0);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Seen {
 ///
 /// # Errors
 /// The first thing that stands in the way, with the way out.
-pub async fn check(client: &Client, name: &str) -> anyhow::Result<Seen> {
+pub async fn check(client: &Client, name: &str, webhook: bool) -> anyhow::Result<Seen> {
     let start = Instant::now();
     let (version, clock_skew_s) = version_and_clock(client).await?;
     let answered_in = start.elapsed();
@@ -47,7 +47,7 @@ pub async fn check(client: &Client, name: &str) -> anyhow::Result<Seen> {
             clock_skew_s.abs()
         );
     }
-    require_rights(client).await?;
+    require_rights(client, webhook).await?;
     super::remove::namespace_gone(client).await?;
     let agent_before = match registered_as(client).await? {
         Some(other) if other != name => bail!(
@@ -111,8 +111,8 @@ fn refuse_old(version: &Info) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn require_rights(client: &Client) -> anyhow::Result<()> {
-    let wanted = [
+async fn require_rights(client: &Client, webhook: bool) -> anyhow::Result<()> {
+    let mut wanted = vec![
         ("", "namespaces", "create"),
         ("", "serviceaccounts", "create"),
         ("", "secrets", "create"),
@@ -127,6 +127,16 @@ async fn require_rights(client: &Client) -> anyhow::Result<()> {
         ("rbac.authorization.k8s.io", "roles", "create"),
         ("rbac.authorization.k8s.io", "rolebindings", "create"),
     ];
+    if webhook {
+        wanted.extend([
+            ("", "services", "create"),
+            (
+                "admissionregistration.k8s.io",
+                "mutatingwebhookconfigurations",
+                "create",
+            ),
+        ]);
+    }
     let missing: Vec<String> = try_join_all(wanted.iter().map(|right| review(client, *right)))
         .await
         .context("failed to ask the cluster for your rights")?
@@ -135,11 +145,22 @@ async fn require_rights(client: &Client) -> anyhow::Result<()> {
         .collect();
     if !missing.is_empty() {
         bail!(
-            "your rights in the cluster do not reach: {}",
-            missing.join(", ")
+            "your rights in the cluster do not reach: {}{}",
+            missing.join(", "),
+            without_webhook(&missing)
         );
     }
     Ok(())
+}
+
+/// What may be left out, if that is what is missing.
+fn without_webhook(missing: &[String]) -> &'static str {
+    let is_its = |right: &String| right.contains("webhook") || right == "create services";
+    if missing.iter().all(is_its) {
+        "; only the admission webhook needs that: leave it out by --admission-webhook off"
+    } else {
+        ""
+    }
 }
 
 /// Returns the right's name if it is missing.
@@ -169,7 +190,16 @@ async fn review(
 mod tests {
     use k8s_openapi::apimachinery::pkg::version::Info;
 
-    use super::refuse_old;
+    use super::{refuse_old, without_webhook};
+
+    #[test]
+    fn what_only_the_webhook_needs_may_be_left_out() {
+        let services = "create services".to_owned();
+        let webhooks = "create mutatingwebhookconfigurations".to_owned();
+        let hint = without_webhook(&[services.clone(), webhooks]);
+        assert!(hint.contains("--admission-webhook off"), "{hint}");
+        assert_eq!(without_webhook(&[services, "create roles".to_owned()]), "");
+    }
 
     #[test]
     fn old_clusters_are_refused() {

@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use bellwether_api::{sync_record::SyncRecord, track::RolloutTrack};
 use k8s_openapi::{
     api::{
-        core::v1::Namespace,
+        admissionregistration::v1::MutatingWebhookConfiguration,
+        core::v1::{Namespace, Service},
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -16,7 +17,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 
-use super::{AGENT, NAMESPACE};
+use super::{AGENT, NAMESPACE, WEBHOOK_SERVICE};
 use crate::output::note;
 
 /// Lets runs go back to their stable version, then removes the agent and what it kept.
@@ -25,6 +26,8 @@ use crate::output::note;
 /// When runs do not end in time (nothing else is removed then), or the cluster refuses.
 pub async fn remove(client: &Client) -> anyhow::Result<()> {
     end_runs(client).await?;
+    // Before anything else: from here on nobody answers what the API server asks.
+    webhook(client).await?;
     let params = ListParams::default().labels("app.kubernetes.io/name=bellwether");
     let delete = DeleteParams::background();
     for binding in Api::<RoleBinding>::all(client.clone())
@@ -66,6 +69,23 @@ pub async fn remove(client: &Client) -> anyhow::Result<()> {
         gone(definitions.delete(name, &delete).await.map(drop))?;
     }
     namespace_gone(client).await
+}
+
+/// Removes what makes the API server ask the agent, if there is any.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn webhook(client: &Client) -> anyhow::Result<()> {
+    let delete = DeleteParams::background();
+    let configurations = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    let found = configurations.get_opt(AGENT).await;
+    // Whoever may not even look has installed none.
+    if !matches!(&found, Err(kube::Error::Api(status)) if status.code == 403) {
+        found.context("failed to look for the admission webhook")?;
+        gone(configurations.delete(AGENT, &delete).await.map(drop))?;
+    }
+    let services = Api::<Service>::namespaced(client.clone(), NAMESPACE);
+    gone(services.delete(WEBHOOK_SERVICE, &delete).await.map(drop))
 }
 
 /// Waits until the agent's namespace is gone, if it is on its way.

@@ -202,6 +202,12 @@ pub fn rules(kinds: &[Resource]) -> Vec<Value> {
     // A pod that never becomes ready keeps its controller from taking the version before back: going
     // back deletes it.
     rules.push(rule("", &["pods".to_owned()], &["delete"]));
+    if kinds.contains(&resource("apps", "daemonsets")) {
+        // Held back, a DaemonSet's controller replaces no pod, and it does not say which revision its
+        // template is of.
+        rules.push(rule("apps", &["controllerrevisions".to_owned()], &read));
+        rules.push(rule("", &["pods/eviction".to_owned()], &["create"]));
+    }
     rules.extend(
         by_group(&reads)
             .into_iter()
@@ -279,6 +285,18 @@ mod tests {
             .expect("kinds of apps are read");
         let expected = ["daemonsets", "replicasets", "statefulsets"];
         assert_eq!(read["resources"], serde_json::json!(expected));
+    }
+
+    #[test]
+    fn pods_are_evicted_where_daemon_sets_are_managed_alone() {
+        let evicts = |kinds: &[&str]| {
+            let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+            rules(&known(&kinds).expect("known kinds"))
+                .iter()
+                .any(|rule| rule["resources"] == serde_json::json!(["pods/eviction"]))
+        };
+        assert!(evicts(&["DaemonSet"]));
+        assert!(!evicts(&["Deployment", "StatefulSet", "Service"]));
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "CLUSTERS",
             "WORKLOAD",
             "REVISION",
+            "CONDITIONS",
             "AGE",
         ],
     };
@@ -335,19 +336,23 @@ fn application_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
     ];
     if wide {
         row.push(text(&status["revision"]));
-        let conditions: Vec<&str> = status["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|condition| condition["type"].as_str())
-            .collect();
-        row.push(if conditions.is_empty() {
-            "-".to_owned()
-        } else {
-            conditions.join(",")
-        });
+        row.push(conditions(status));
     }
     row
+}
+
+fn conditions(status: &Value) -> String {
+    let found: Vec<&str> = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| condition["type"].as_str())
+        .collect();
+    if found.is_empty() {
+        "-".to_owned()
+    } else {
+        found.join(",")
+    }
 }
 
 fn rollout_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
@@ -368,6 +373,7 @@ fn rollout_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
             text(&workload["name"])
         ));
         row.push(text(&status["revision"]));
+        row.push(conditions(status));
     }
     row
 }

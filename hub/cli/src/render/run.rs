@@ -366,10 +366,11 @@ fn step(track: &TrackSummary) -> String {
     format!("{current}/{}", track.steps)
 }
 
-/// The weight as planned and as observed, with what else the canary gets. A batch has none: its pods
-/// stand beside it.
+/// The weight as planned and as observed, with what else the canary gets. A batch that splits nothing
+/// has none: its pods stand beside it.
 fn share(track: &TrackSummary) -> String {
-    if track.current.strategy == StrategyKind::Batch {
+    let carried = track.weight.max(track.observed_weight) > Weight::ZERO || track.current.matched;
+    if track.current.strategy == StrategyKind::Batch && !carried {
         return "-".to_owned();
     }
     let mut text = format!("{}/{}", track.weight, track.observed_weight);

@@ -83,6 +83,7 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
         cluster: &cluster,
         fleet: &fleet,
     })
+    .expect("nothing is overridden")
 }
 
 #[test]

@@ -31,6 +31,8 @@ fn wave(name: &str, selector: Option<Selector>) -> Wave {
         name: name.to_owned(),
         selector,
         clusters: Vec::new(),
+        percent: None,
+        progress_deadline: None,
         max_concurrent: None,
         max_failures: None,
         unreachable: bellwether_api::application::UnreachablePolicy::Wait,
@@ -245,5 +247,73 @@ fn a_first_install_has_nothing_to_drive() {
         })
         .expect("a plan");
         assert_eq!(plan.by_hand, expected);
+    }
+}
+
+mod shares {
+    use std::collections::BTreeSet;
+
+    use bellwether_api::application::Wave;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use crate::{placement::ClusterFacts, plan::assign};
+
+    fn fleet(count: u128) -> Vec<ClusterFacts> {
+        (0..count)
+            .map(|number| ClusterFacts {
+                id: Uuid::from_u128(number),
+                name: format!("c{number:03}"),
+                labels: Default::default(),
+                metrics: None,
+            })
+            .collect()
+    }
+
+    fn waves(value: serde_json::Value) -> Vec<Wave> {
+        serde_json::from_value(value).expect("waves")
+    }
+
+    /// The clusters of each wave, by identity.
+    fn members(waves: &[Wave], clusters: &[ClusterFacts]) -> Vec<BTreeSet<Uuid>> {
+        let (members, left_out) = assign(waves, clusters).expect("it can be assigned");
+        assert_eq!(left_out, []);
+        let ids =
+            |wave: Vec<crate::plan::PlannedCluster>| wave.into_iter().map(|one| one.id).collect();
+        members.into_iter().map(ids).collect()
+    }
+
+    #[test]
+    fn shares_are_of_all_clusters_and_come_after_names() {
+        let waves = waves(json!([
+            {"name": "first", "percent": 10}, {"name": "named", "clusters": ["c000", "c001"]},
+            {"name": "second", "percent": 25}, {"name": "rest"},
+        ]));
+        let sizes: Vec<usize> = members(&waves, &fleet(11))
+            .iter()
+            .map(BTreeSet::len)
+            .collect();
+        assert_eq!(sizes, [2, 2, 3, 4]);
+        // More than there are: the later ones get what is left.
+        let sizes: Vec<usize> = members(&waves, &fleet(3))
+            .iter()
+            .map(BTreeSet::len)
+            .collect();
+        assert_eq!(sizes, [1, 2, 0, 0]);
+    }
+
+    proptest! {
+        /// One cluster more moves at most one cluster into each wave, and none out of it but for that.
+        #[test]
+        fn whoever_joins_moves_few(count in 2u128..60, percent in 1u8..60) {
+            let waves = waves(json!([{"name": "a", "percent": percent}, {"name": "rest"}]));
+            let before = members(&waves, &fleet(count));
+            let after = members(&waves, &fleet(count + 1));
+            let joined = Uuid::from_u128(count);
+            let new: BTreeSet<_> = after[0].difference(&before[0]).filter(|id| **id != joined).collect();
+            let gone: BTreeSet<_> = before[0].difference(&after[0]).collect();
+            prop_assert!(new.len() <= 1 && gone.len() <= 1, "{new:?} {gone:?}");
+        }
     }
 }

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use bellwether_api::{
     application::ApplicationSpec,
     rollout::{OnDeletion, RolloutSpec},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Change, ReleaseError, RolloutRecord, content};
 
@@ -192,4 +194,48 @@ fn an_old_ingress_is_released_as_one_of_today() {
         ingress["spec"],
         json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}})
     );
+}
+
+#[test]
+fn what_other_clusters_render_makes_no_other_release() {
+    let from = |artifact: &str| crate::recipe::RenderedFrom {
+        revision: "1.0.0".to_owned(),
+        recipe: crate::recipe::Recipe {
+            kind: crate::recipe::RecipeKind::Helm,
+            artifact: artifact.to_owned(),
+            path: String::new(),
+            values: serde_json::Map::new(),
+            release_name: "shop-web".to_owned(),
+            namespace: "shop".to_owned(),
+            include_crds: true,
+            hooks: true,
+            images: Vec::new(),
+            patches: Vec::new(),
+        },
+    };
+    let content = |objects: Value, artifact: &str| {
+        let spec: ApplicationSpec = serde_json::from_value(json!({
+            "destination": {"fleet": "all"},
+            "components": [{"name": "web", "manifests": objects}],
+        }))
+        .expect("a spec");
+        let rendered = BTreeMap::from([("web".to_owned(), from(artifact))]);
+        content("shop", &spec, &[])
+            .expect("a content")
+            .with_rendered(rendered)
+    };
+    let map =
+        |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    let before = content(json!([map("a")]), "sha256:1");
+    let newer_cluster = content(json!([map("a"), map("b")]), "sha256:1");
+    assert_eq!(before.digest(), newer_cluster.digest());
+    assert_eq!(before.change_to(&newer_cluster), Change::None);
+    let newer_chart = content(json!([map("a")]), "sha256:2");
+    assert_ne!(before.digest(), newer_chart.digest());
+    assert_eq!(before.change_to(&newer_chart), Change::Content);
+
+    let objects = BTreeMap::from([("web".to_owned(), vec![map("c")])]);
+    let sent = newer_cluster.for_cluster(&objects);
+    assert_eq!(sent.components[0].objects, vec![map("c")]);
+    assert_eq!(sent.digest(), before.digest());
 }

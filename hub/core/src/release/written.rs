@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bellwether_api::application::{ApplicationSpec, Component, SyncPolicy};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,10 @@ pub struct Written {
     create_namespace: bool,
     components: Vec<Component>,
     sync: SyncPolicy,
+    /// What the sources of components were fetched as, by component: one that moved says something
+    /// new.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    artifacts: BTreeMap<String, String>,
 }
 
 impl Written {
@@ -27,7 +33,14 @@ impl Written {
             create_namespace: spec.create_namespace,
             components: components.collect(),
             sync: spec.sync.clone(),
+            artifacts: BTreeMap::new(),
         }
+    }
+
+    /// Notes what the sources were fetched as: digests of artifacts, by component.
+    #[must_use]
+    pub fn with_artifacts(self, artifacts: BTreeMap<String, String>) -> Self {
+        Self { artifacts, ..self }
     }
 
     /// Tells whether an object is a Secret; it is then sealed at rest.

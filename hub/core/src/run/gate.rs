@@ -1,13 +1,41 @@
-use bellwether_api::application::Gate;
-use jiff::Timestamp;
+use bellwether_api::{
+    application::{Gate, VerdictsGate},
+    number::IntOrPercent,
+    schedule::{Window, WindowState},
+    status::{Phase, Verdict},
+};
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
     cluster::ClusterPhase,
     decide::Turn,
     input::Reach,
-    state::{Approval, GateState, WavePhase},
+    state::{Approval, GateState, KeptReading, ReadingOutcome, RunState, WavePhase},
 };
+use crate::plan::Plan;
+
+/// How long an answer to a gate counts.
+const FRESH_READING: SignedDuration = SignedDuration::from_secs(90);
+/// How long an answer is kept before the same one is noted again.
+const NOTE_AGAIN: SignedDuration = SignedDuration::from_secs(45);
+/// When a gate that was asked is looked at again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// When a gate whose answer is due is looked at again.
+const ASK_SOON: SignedDuration = SignedDuration::from_secs(1);
+
+/// A gate that waits for somebody's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedGate<'a> {
+    /// The index of its wave.
+    pub wave: usize,
+    /// Whether it stands after the wave.
+    pub after: bool,
+    /// Its index on that side.
+    pub index: usize,
+    /// The gate.
+    pub gate: &'a Gate,
+}
 
 /// Which side of a wave a gate stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +62,27 @@ pub enum GateVerdict {
     Soak {
         /// Until then.
         until: Timestamp,
+    },
+    /// It waits for a window of time.
+    Window {
+        /// When it opens; absent = never.
+        opens: Option<Timestamp>,
+    },
+    /// It waits for canaries that prove the release.
+    Verdicts {
+        /// Clusters in which they did.
+        passed: u32,
+        /// Clusters in which they must.
+        needed: u32,
+        /// Names of those in which they did not.
+        missing: Vec<String>,
+    },
+    /// It waits for somebody's answer.
+    Answer {
+        /// What was answered last; absent = nothing, or too long ago.
+        last: Option<ReadingOutcome>,
+        /// When it is asked again at the latest.
+        asked: Timestamp,
     },
     /// Clusters that are not healthy and fresh stop the clock.
     SoakStopped {
@@ -109,6 +158,21 @@ fn verdict(
             };
         }
     }
+    if let Some(window) = &gate.window {
+        // What cannot be read is refused where it is written: whatever it is, it is not open.
+        let opens = match Window::read(window).map(|window| window.state(turn.now())) {
+            Ok(WindowState::Open { .. }) => return GateVerdict::Holds,
+            Ok(WindowState::Closed { opens }) => opens,
+            Err(_) => None,
+        };
+        return GateVerdict::Window { opens };
+    }
+    if gate.metric.is_some() || gate.external.is_some() {
+        return answered(turn, state);
+    }
+    if let Some(quorum) = &gate.verdicts {
+        return quorum_of(turn, quorum, &proving(turn, wave, side));
+    }
     if let Some(soak) = gate.soak {
         let proving = proving(turn, wave, side);
         if proving.is_empty() {
@@ -135,6 +199,134 @@ fn verdict(
         }
     }
     GateVerdict::Holds
+}
+
+/// An answer counts while it is fresh: what was well an hour ago proves nothing.
+fn answered(turn: &Turn<'_>, state: &GateState) -> GateVerdict {
+    let now = turn.now();
+    let fresh = state
+        .reading
+        .as_ref()
+        .filter(|kept| now.duration_since(kept.at) <= FRESH_READING);
+    let Some(kept) = fresh else {
+        return GateVerdict::Answer {
+            last: None,
+            asked: now.saturating_add(ASK_SOON).unwrap_or(Timestamp::MAX),
+        };
+    };
+    if matches!(kept.outcome, ReadingOutcome::Passed { .. }) {
+        return GateVerdict::Holds;
+    }
+    GateVerdict::Answer {
+        last: Some(kept.outcome.clone()),
+        asked: now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX),
+    }
+}
+
+/// Takes in what gates were answered. A repeated answer is noted now and then, so that it stays fresh
+/// and a gate that waits for days does not write all the time.
+pub(super) fn keep_readings(turn: &mut Turn<'_>) {
+    for reading in turn.input.readings {
+        let side = if reading.after {
+            Side::After
+        } else {
+            Side::Before
+        };
+        let Some(state) = turn
+            .next
+            .waves
+            .get_mut(reading.wave)
+            .map(|wave| match side {
+                Side::Before => &mut wave.before,
+                Side::After => &mut wave.after,
+            })
+            .and_then(|gates| gates.get_mut(reading.index))
+        else {
+            continue;
+        };
+        let same = state.reading.as_ref().is_some_and(|kept| {
+            std::mem::discriminant(&kept.outcome) == std::mem::discriminant(&reading.outcome)
+                && reading.at.duration_since(kept.at) < NOTE_AGAIN
+        });
+        if !same {
+            state.reading = Some(KeptReading {
+                at: reading.at,
+                outcome: reading.outcome.clone(),
+            });
+        }
+    }
+}
+
+/// Lists the gates that wait for somebody's answer.
+#[must_use]
+pub fn asked<'a>(plan: &'a Plan, state: &RunState) -> Vec<AskedGate<'a>> {
+    let mut asked = Vec::new();
+    for (wave, (planned, held)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        let Some(side) = waiting_side(held.phase) else {
+            continue;
+        };
+        let (gates, states) = match side {
+            Side::Before => (&planned.before, &held.before),
+            Side::After => (&planned.after, &held.after),
+        };
+        for (index, (gate, state)) in gates.iter().zip(states).enumerate() {
+            let asks = gate.metric.is_some() || gate.external.is_some();
+            if asks && state.overridden.is_none() {
+                asked.push(AskedGate {
+                    wave,
+                    after: side == Side::After,
+                    index,
+                    gate,
+                });
+            }
+        }
+    }
+    asked
+}
+
+/// Counts the clusters whose canaries proved the release. Nobody is no quorum.
+fn quorum_of(turn: &Turn<'_>, quorum: &VerdictsGate, proving: &[Uuid]) -> GateVerdict {
+    let missing: Vec<String> = proving
+        .iter()
+        .filter(|id| !passed_checks(turn, **id))
+        .map(|id| turn.next.clusters[id].name.clone())
+        .collect();
+    let all = u32::try_from(proving.len()).unwrap_or(u32::MAX);
+    let passed = all.saturating_sub(u32::try_from(missing.len()).unwrap_or(u32::MAX));
+    let needed = IntOrPercent::Percent(quorum.percent.percent().into())
+        .ceil_of(all)
+        .max(1);
+    if passed >= needed {
+        GateVerdict::Holds
+    } else {
+        GateVerdict::Verdicts {
+            passed,
+            needed,
+            missing,
+        }
+    }
+}
+
+/// Tells whether every metric that decides passed its last check in every governed workload there.
+fn passed_checks(turn: &Turn<'_>, id: Uuid) -> bool {
+    let attempt = turn.next.clusters[&id].attempt;
+    let status = turn
+        .seen
+        .get(&id)
+        .and_then(|seen| seen.status_of(turn.input.run.id, attempt));
+    status.is_some_and(|status| {
+        !status.rollouts.is_empty()
+            && status.rollouts.iter().all(|track| {
+                let mut deciding = track
+                    .checks
+                    .iter()
+                    .filter(|check| !check.ignored)
+                    .peekable();
+                track.phase == Phase::Succeeded
+                    && deciding.peek().is_some()
+                    && deciding.all(|check| check.verdict == Verdict::Pass)
+            })
+    })
 }
 
 /// Clusters whose running on is the proof: those of the wave that succeeded; before a wave, those

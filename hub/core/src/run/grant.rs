@@ -60,7 +60,7 @@ fn grant_wave(turn: &mut Turn<'_>, wave: usize) {
             .clusters
             .get(&cluster.id)
             .is_some_and(|one| one.phase == ClusterPhase::Waiting && one.suspended.is_none());
-        if waits && is_ready(turn, cluster.id) {
+        if waits && is_ready(turn, cluster.id) && is_rendered(turn, cluster.id) {
             start(turn, cluster.id, mode, GrantRelease::This);
             slots -= 1;
         }
@@ -75,11 +75,20 @@ pub(super) fn is_ready(turn: &Turn<'_>, id: Uuid) -> bool {
         })
 }
 
+/// Tells whether there is something to send to the cluster.
+fn is_rendered(turn: &Turn<'_>, id: Uuid) -> bool {
+    turn.seen
+        .get(&id)
+        .is_some_and(|seen| seen.unrendered.is_none())
+}
+
 fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease) {
     let now = turn.now();
+    // What is being taken away is no release to go back to: it is gone before this one comes.
     let applied = turn
         .seen
         .get(&id)
+        .filter(|seen| seen.desired.is_some())
         .and_then(|seen| seen.status.as_ref())
         .and_then(|status| status.applied_release.clone());
     let Some(cluster) = turn.next.clusters.get_mut(&id) else {
@@ -201,7 +210,10 @@ fn grant_joiners(turn: &mut Turn<'_>) {
         })
         .collect();
     for (id, parked) in waiting {
-        if !is_ready(turn, id) || turn.next.clusters[&id].suspended.is_some() {
+        if !is_ready(turn, id)
+            || !is_rendered(turn, id)
+            || turn.next.clusters[&id].suspended.is_some()
+        {
             continue;
         }
         if proven && slots > 0 {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::state::RunState;
+use super::state::{ReadingOutcome, RunState};
 use crate::plan::{Plan, PlannedCluster};
 
 /// How long a cluster that is not heard still counts as fresh.
@@ -33,8 +33,25 @@ pub struct Input<'a> {
     pub suspended_by_spec: bool,
     /// Rollouts of the release that were deleted and want the run finished, by name; empty = none.
     pub completes: &'a [String],
+    /// What was answered to gates that wait; empty = nothing new.
+    pub readings: &'a [Reading],
     /// What takes the run's place; absent = nothing does.
     pub supersession: Option<Supersession>,
+}
+
+/// What was answered to a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The index of the gate's wave.
+    pub wave: usize,
+    /// Whether the gate stands after the wave.
+    pub after: bool,
+    /// Its index on that side.
+    pub index: usize,
+    /// When it was answered.
+    pub at: Timestamp,
+    /// What.
+    pub outcome: ReadingOutcome,
 }
 
 /// What a run is.
@@ -77,6 +94,18 @@ pub struct ClusterSeen {
     pub desired: Option<String>,
     /// What its agent reported last of the application; absent = nothing.
     pub status: Option<UnitStatus>,
+    /// Why the release cannot be sent to it, though it may be heard; absent = it can.
+    pub unrendered: Option<Unrendered>,
+}
+
+/// Why a release has no objects for a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unrendered {
+    /// They are being rendered.
+    Pending,
+    /// They cannot be rendered for this cluster, for this reason: it counts as one that cannot be
+    /// reached.
+    Failed(String),
 }
 
 /// Whether a cluster can be spoken to.

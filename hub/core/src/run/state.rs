@@ -45,6 +45,7 @@ impl RunState {
             before: vec![GateState::default(); wave.before.len()],
             after: vec![GateState::default(); wave.after.len()],
             suspended: None,
+            progress: None,
         });
         let clusters = plan.clusters().map(|(wave, cluster)| {
             (
@@ -221,6 +222,19 @@ pub struct WaveState {
     /// Set while a human has stopped this wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Stop>,
+    /// The clock of its deadline; absent = it has none, or it stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// When a wave last moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Since when no cluster finished.
+    pub since: Timestamp,
+    /// Clusters that had finished then.
+    pub finished: u32,
 }
 
 /// The phase of a wave.
@@ -298,6 +312,40 @@ pub struct GateState {
     /// Since when every cluster has been healthy and fresh; absent = one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak_since: Option<Timestamp>,
+    /// What was answered last; absent = nobody was asked, or nobody answered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<KeptReading>,
+}
+
+/// What was answered to a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptReading {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub outcome: ReadingOutcome,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum ReadingOutcome {
+    /// The gate may open.
+    Passed {
+        /// What was answered, for people.
+        value: String,
+    },
+    /// It may not.
+    Failed {
+        /// Why, for people.
+        why: String,
+    },
+    /// Nothing is known, which opens nothing.
+    Unknown {
+        /// Why, for people.
+        why: String,
+    },
 }
 
 /// One human's word.

@@ -4,10 +4,11 @@ use uuid::Uuid;
 
 use super::{
     cluster::{ClusterPhase, ClusterRun},
+    deadline,
     decide::Turn,
     gate::{self, GateVerdict, Side},
-    input::Reach,
-    state::{RunStatus, Stop, WavePhase},
+    input::{Reach, Unrendered},
+    state::{ReadingOutcome, RunStatus, Stop, WavePhase},
 };
 
 /// Clusters that are named in one sentence; the rest is counted.
@@ -151,12 +152,18 @@ impl Waits<'_, '_> {
             return;
         }
         for (index, planned) in self.turn.input.plan.waves.iter().enumerate() {
+            if let Some(at) = deadline::ends(self.turn, index) {
+                self.wake(at);
+            }
             let Some(side) = gate::waiting_side(self.turn.next.waves[index].phase) else {
                 continue;
             };
             for verdict in gate::verdicts(self.turn, index, side) {
-                if let GateVerdict::Soak { until } = verdict {
-                    self.wake(until);
+                if let GateVerdict::Soak { until: at }
+                | GateVerdict::Answer { asked: at, .. }
+                | GateVerdict::Window { opens: Some(at) } = verdict
+                {
+                    self.wake(at);
                 }
                 self.list.extend(gate_wait(&planned.name, side, &verdict));
             }
@@ -233,6 +240,15 @@ impl Waits<'_, '_> {
                         on,
                         seen.and_then(|seen| seen.last_heard),
                     );
+                } else if let Some(why) = seen.and_then(|seen| seen.unrendered.as_ref()) {
+                    let (reason, message) = match why {
+                        Unrendered::Pending => (
+                            "Rendering",
+                            format!("{name}: its objects are being rendered"),
+                        ),
+                        Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
+                    };
+                    self.push(reason, message, on, None);
                 } else if seen.is_some_and(|seen| {
                     seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
                 }) {
@@ -276,6 +292,16 @@ impl Waits<'_, '_> {
     }
 }
 
+/// What a gate was answered, as people read it.
+pub(crate) fn answer(last: Option<&ReadingOutcome>) -> String {
+    match last {
+        None => "nothing was answered yet".to_owned(),
+        Some(ReadingOutcome::Passed { value }) => value.clone(),
+        Some(ReadingOutcome::Failed { why }) => why.clone(),
+        Some(ReadingOutcome::Unknown { why }) => format!("unknown: {why}"),
+    }
+}
+
 /// Words for what a gate waits for.
 fn gate_wait(name: &str, side: Side, verdict: &GateVerdict) -> Option<WaitReason> {
     let place = match side {
@@ -308,6 +334,38 @@ fn gate_wait(name: &str, side: Side, verdict: &GateVerdict) -> Option<WaitReason
             format!("wave {name} must stay healthy until {until}"),
             Some(format!("{until}: the soak {place} wave {name} ends")),
         ),
+        GateVerdict::Answer { last, .. } => wait(
+            "Answer",
+            format!("the gate {place} wave {name}: {}", answer(last.as_ref())),
+            Some("the gate is asked every 10s".to_owned()),
+        ),
+        GateVerdict::Window { opens: Some(at) } => wait(
+            "Window",
+            format!("the window {place} wave {name} opens at {at}"),
+            Some(format!("{at}: the window {place} wave {name} opens")),
+        ),
+        GateVerdict::Window { opens: None } => wait(
+            "Window",
+            format!(
+                "the window {place} wave {name} never opens again; promote the wave, or change it"
+            ),
+            None,
+        ),
+        GateVerdict::Verdicts {
+            passed,
+            needed,
+            missing,
+        } => {
+            let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+            wait(
+                "Verdicts",
+                format!(
+                    "checks passed in {passed} clusters {place} wave {name}, {needed} needed; not in {}",
+                    list(&missing)
+                ),
+                None,
+            )
+        }
         GateVerdict::SoakStopped { clusters } => wait(
             "SoakStopped",
             format!(

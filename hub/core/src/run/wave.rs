@@ -5,9 +5,10 @@ use bellwether_api::{
 
 use super::{
     cluster::ClusterPhase,
+    deadline,
     decide::Turn,
     gate::{self, GateVerdict, Side},
-    input::Reach,
+    input::{Reach, Unrendered},
     state::{Ending, RunStatus, WavePhase},
 };
 
@@ -24,7 +25,7 @@ pub(super) struct Tally {
     pub failed: u32,
     /// Of those, the ones that are not back yet.
     pub returning: u32,
-    /// Never granted and unreachable.
+    /// Never granted, and unreachable or without objects that could be sent.
     pub unreachable: u32,
     /// Slots taken.
     pub in_flight: u32,
@@ -42,6 +43,9 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
         if cluster.phase == ClusterPhase::Waiting {
             match turn.reach(*id) {
                 Reach::Unreachable => tally.unreachable += 1,
+                _ if matches!(turn.seen[id].unrendered, Some(Unrendered::Failed(_))) => {
+                    tally.unreachable += 1;
+                }
                 // What another run left between two versions takes a slot of this one.
                 _ if turn.seen[id]
                     .is_busy_elsewhere(turn.input.run.id, turn.input.plan.governed) =>
@@ -105,7 +109,25 @@ fn advance_one(turn: &mut Turn<'_>, wave: usize) {
     let tally = tally(turn, wave);
     let planned = &turn.input.plan.waves[wave];
     if lost(tally, planned.unreachable) > planned.max_failures {
-        fail(turn, wave, tally, started);
+        let message = format!(
+            "wave {}: {} of {} clusters failed, {} allowed",
+            planned.name,
+            lost(tally, planned.unreachable),
+            tally.all,
+            planned.max_failures
+        );
+        let rest_is_done =
+            tally.returning == 0 && tally.settled + tally.failed + tally.unreachable >= tally.all;
+        // With Continue every cluster of the wave has its own chance; only then the next wave starts.
+        if rest_is_done || turn.input.plan.on_failure != OnFailure::Continue {
+            fail(turn, wave, started, message);
+        }
+        return;
+    }
+    if deadline::keep(turn, wave, tally) {
+        let limit = planned.progress_deadline.unwrap_or_default();
+        let message = format!("wave {}: no cluster finished for {limit}", planned.name);
+        fail(turn, wave, started, message);
         return;
     }
     let done = is_done(tally, planned.unreachable, planned.max_failures);
@@ -171,28 +193,13 @@ fn is_done(tally: Tally, policy: UnreachablePolicy, max_failures: u32) -> bool {
     }
 }
 
-fn fail(turn: &mut Turn<'_>, wave: usize, tally: Tally, started: jiff::Timestamp) {
+fn fail(turn: &mut Turn<'_>, wave: usize, started: jiff::Timestamp, message: String) {
     let now = turn.now();
-    let planned = &turn.input.plan.waves[wave];
-    let message = format!(
-        "wave {}: {} of {} clusters failed, {} allowed",
-        planned.name,
-        lost(tally, planned.unreachable),
-        tally.all,
-        planned.max_failures
-    );
-    let rest_is_done =
-        tally.returning == 0 && tally.settled + tally.failed + tally.unreachable >= tally.all;
-    match turn.input.plan.on_failure {
-        // Every cluster of the wave has its own chance; only then the next wave starts.
-        OnFailure::Continue if !rest_is_done => return,
-        OnFailure::Continue => {}
-        OnFailure::Halt => {
-            turn.next.status = RunStatus::Halted { wave, since: now };
-        }
-        OnFailure::RollbackAll => {}
+    if turn.input.plan.on_failure == OnFailure::Halt {
+        turn.next.status = RunStatus::Halted { wave, since: now };
     }
     turn.next.waves[wave].phase = WavePhase::Failed { started, at: now };
+    turn.next.waves[wave].progress = None;
     turn.event(None, Severity::Error, "WaveFailed", message.clone());
     if turn.input.plan.on_failure == OnFailure::RollbackAll {
         turn.roll_everything_back(Ending::Failed { message });

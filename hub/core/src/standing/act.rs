@@ -40,6 +40,15 @@ pub enum Refusal {
     Full,
 }
 
+/// What can be said to a run that is under way.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    Suspend,
+    Resume,
+    Abort,
+    Queue(Verb),
+}
+
 /// Makes a grant say what somebody said to the cluster's run; `status` is its last report.
 ///
 /// # Errors
@@ -49,18 +58,17 @@ pub fn act(
     status: Option<&UnitStatus>,
     said: Said<'_>,
 ) -> Result<StandingGrant, Refusal> {
-    let mut next = grant.clone();
-    if matches!(said.verb, ActionVerb::Rollback | ActionVerb::Finish) {
-        return Err(Refusal::NoReleases);
-    }
-    if said.verb == ActionVerb::Retry {
-        if status.is_none_or(|status| status.outcome != UnitOutcome::Failed) {
-            return Err(Refusal::NothingFailed);
-        }
-        next.retries += 1;
-        next.command = None;
-        return Ok(next);
-    }
+    let word = match said.verb {
+        ActionVerb::Rollback | ActionVerb::Finish => return Err(Refusal::NoReleases),
+        ActionVerb::Retry => return retried(grant, status),
+        ActionVerb::Suspend => Word::Suspend,
+        ActionVerb::Resume => Word::Resume,
+        ActionVerb::Abort => Word::Abort,
+        ActionVerb::Approve => Word::Queue(Verb::Approve),
+        ActionVerb::Promote => Word::Queue(Verb::Promote),
+        ActionVerb::Skip => Word::Queue(Verb::Skip),
+        ActionVerb::SetWeight => Word::Queue(Verb::SetWeight),
+    };
     let under_way = |status: &&UnitStatus| {
         !status.run.is_nil()
             && matches!(
@@ -69,6 +77,7 @@ pub fn act(
             )
     };
     let status = status.filter(under_way).ok_or(Refusal::NoRun)?;
+    let mut next = grant.clone();
     let mut command = next
         .command
         .take()
@@ -78,25 +87,30 @@ pub fn act(
             attempt: status.attempt,
             ..Command::default()
         });
-    match said.verb {
-        ActionVerb::Suspend => command.suspend = true,
-        ActionVerb::Resume if command.suspend => command.suspend = false,
-        ActionVerb::Abort => {
+    match word {
+        Word::Suspend => command.suspend = true,
+        Word::Resume if command.suspend => command.suspend = false,
+        Word::Resume => queue(&mut command, status, Verb::Resume, said)?,
+        Word::Abort => {
             command.abort = Some(Abort {
                 cause: AbortCause::Manual,
                 by: said.by.to_owned(),
                 reason: said.reason.to_owned(),
             });
         }
-        ActionVerb::Approve => queue(&mut command, status, Verb::Approve, said)?,
-        ActionVerb::Promote => queue(&mut command, status, Verb::Promote, said)?,
-        ActionVerb::Skip => queue(&mut command, status, Verb::Skip, said)?,
-        ActionVerb::SetWeight => queue(&mut command, status, Verb::SetWeight, said)?,
-        ActionVerb::Resume => queue(&mut command, status, Verb::Resume, said)?,
-        ActionVerb::Retry => return Err(Refusal::NothingFailed),
-        ActionVerb::Rollback | ActionVerb::Finish => return Err(Refusal::NoReleases),
+        Word::Queue(verb) => queue(&mut command, status, verb, said)?,
     }
     next.command = Some(command);
+    Ok(next)
+}
+
+fn retried(grant: &StandingGrant, status: Option<&UnitStatus>) -> Result<StandingGrant, Refusal> {
+    if status.is_none_or(|status| status.outcome != UnitOutcome::Failed) {
+        return Err(Refusal::NothingFailed);
+    }
+    let mut next = grant.clone();
+    next.retries += 1;
+    next.command = None;
     Ok(next)
 }
 

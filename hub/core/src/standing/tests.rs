@@ -180,7 +180,7 @@ fn what_is_shown_is_what_clusters_say_now() {
     };
     let shown = |clusters: &[StandingCluster]| {
         let now = Timestamp::UNIX_EPOCH;
-        let view = view(&name(), "ana", now, clusters, now);
+        let view = view(&name(), "ana", now, clusters, None, now);
         let phases = view.waves[0].clusters.iter().map(|one| one.state).collect();
         let unexplained = view.waves[0].clusters.iter().any(|one| {
             let done = matches!(one.state, ClusterPhase::Succeeded | ClusterPhase::Failed);
@@ -226,4 +226,41 @@ fn what_is_shown_is_what_clusters_say_now() {
     for (clusters, state, phases) in cases {
         assert_eq!(shown(&clusters), (state, phases));
     }
+}
+
+#[test]
+fn what_stalls_and_what_clusters_warn_of_are_conditions() {
+    let warned = |name: &str, warnings: &[&str]| StandingCluster {
+        name: name.into(),
+        reachable: true,
+        last_heard: None,
+        status: Some(UnitStatus {
+            warnings: warnings.iter().map(|one| (*one).to_owned()).collect(),
+            ..status(UnitOutcome::Succeeded, 1)
+        }),
+    };
+    let clusters = [
+        warned(
+            "a",
+            &["WebhookOff: it is not told to", "a secret: of nobody"],
+        ),
+        warned("b", &["WebhookOff: it is not told to"]),
+        warned("c", &[]),
+    ];
+    let found = conditions(&clusters, Some("2 clusters would lose it"));
+    let said: Vec<String> = found
+        .iter()
+        .map(|one| format!("{} {} {}", one.kind, one.status, one.message))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "Stalled True 2 clusters would lose it",
+            "WebhookOff True a: it is not told to; b: it is not told to",
+        ]
+    );
+    let now = Timestamp::UNIX_EPOCH;
+    let view = view(&name(), "ana", now, &clusters, Some("a brake"), now);
+    assert_eq!(view.waiting_on[0].reason, "Stalled");
+    assert_eq!(conditions(&clusters[2..], None), []);
 }

@@ -21,14 +21,20 @@ pub struct StandingCluster {
     pub status: Option<UnitStatus>,
 }
 
+/// Why the hub does not do with a Rollout what its record says: a brake, or a destination or template that
+/// cannot be used.
+pub const STALLED: &str = "Stalled";
+
 /// Shows the changes that are under way, or were last, as one run with one wave: changes in different
-/// clusters know nothing of each other, and no budget holds over them.
+/// clusters know nothing of each other, and no budget holds over them. `stalled` = what keeps the hub from
+/// doing what the record says.
 #[must_use]
 pub fn view(
     rollout: &NamespacedName,
     by: &str,
     created_at: Timestamp,
     clusters: &[StandingCluster],
+    stalled: Option<&str>,
     now: Timestamp,
 ) -> RunView {
     let shown: Vec<ClusterView> = clusters.iter().map(cluster).collect();
@@ -36,11 +42,9 @@ pub fn view(
     let (done, failed) = (count(ClusterPhase::Succeeded), count(ClusterPhase::Failed));
     let total = number(shown.len());
     let state = state(&shown);
-    let mut waiting_on: Vec<WaitReason> = shown
-        .iter()
-        .flat_map(|one| one.waiting_on.iter().cloned())
-        .take(20)
-        .collect();
+    let stalled = stalled.map(|why| wait(STALLED, why.to_owned(), None));
+    let of_clusters = shown.iter().flat_map(|one| one.waiting_on.iter().cloned());
+    let mut waiting_on: Vec<WaitReason> = stalled.into_iter().chain(of_clusters).take(20).collect();
     if shown.is_empty() {
         waiting_on.push(wait(
             "NoClusters",
@@ -174,7 +178,7 @@ fn cluster(cluster: &StandingCluster) -> ClusterView {
 }
 
 /// The CamelCase word before a reason's sentence; empty = it begins with none.
-fn word(reason: &str) -> String {
+pub(super) fn word(reason: &str) -> String {
     let (word, _) = reason.split_once(':').unwrap_or_default();
     if word.contains(' ') {
         String::new()

@@ -4,7 +4,7 @@ use bellwether_api::{
 };
 use uuid::Uuid;
 
-use crate::run::{ClusterPhase, ClusterRun, ClusterSeen, Input, Reach};
+use crate::run::{ClusterPhase, ClusterRun, ClusterSeen, Input, Reach, Unrendered};
 
 pub(super) fn build(run: &Input<'_>, id: Uuid, cluster: &ClusterRun, open: bool) -> ClusterView {
     let seen = run.clusters.iter().find(|seen| seen.id == id);
@@ -172,6 +172,12 @@ fn waiting_on(
                 |at| format!("not heard since {at}"),
             ),
         ),
+        Shown::Queued if seen.is_some_and(|seen| seen.unrendered.is_some()) => {
+            match seen.and_then(|seen| seen.unrendered.as_ref()) {
+                Some(Unrendered::Failed(why)) => wait("RenderFailed", why.clone()),
+                _ => wait("Rendering", "its objects are being rendered".to_owned()),
+            }
+        }
         Shown::Queued if open => wait("Queued", "waits for its turn".to_owned()),
         Shown::Queued => wait("WaveNotOpen", "its wave has not started".to_owned()),
         Shown::Granted => wait(

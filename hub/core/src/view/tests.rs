@@ -50,6 +50,7 @@ fn view(fleet: &Fleet) -> RunView {
         actions: &[],
         suspended_by_spec: false,
         completes: &[],
+        readings: &[],
         supersession: None,
     };
     let application = NamespacedName {

@@ -161,18 +161,59 @@ fn gate_views(
 const fn kind(gate: &Gate) -> &'static str {
     if gate.approval.is_some() {
         "approval"
+    } else if gate.window.is_some() {
+        "window"
+    } else if gate.verdicts.is_some() {
+        "verdicts"
+    } else if gate.metric.is_some() {
+        "metric"
+    } else if gate.external.is_some() {
+        "external"
     } else {
         "soak"
     }
 }
 
+/// The host of an address; what follows it may be nobody's business.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// A gate as it is written.
+fn written(gate: &Gate) -> String {
+    if let Some(approval) = &gate.approval {
+        return if approval.by.is_empty() {
+            "approval".to_owned()
+        } else {
+            format!("approval by {}", approval.by.join(", "))
+        };
+    }
+    if let Some(window) = &gate.window {
+        let zone = window.time_zone.as_deref().unwrap_or("UTC");
+        return format!("window {} {zone} for {}", window.schedule, window.duration);
+    }
+    if let Some(quorum) = &gate.verdicts {
+        return format!("checks passed in {}%", quorum.percent);
+    }
+    if let Some(metric) = &gate.metric {
+        let limit = match (&metric.range.min, &metric.range.max) {
+            (Some(min), Some(max)) => format!("{min} to {max}"),
+            (Some(min), None) => format!("at least {min}"),
+            (None, Some(max)) => format!("at most {max}"),
+            (None, None) => "anything".to_owned(),
+        };
+        return format!("metric {limit}");
+    }
+    if let Some(external) = &gate.external {
+        return format!("answer of {}", host(&external.url));
+    }
+    gate.soak
+        .map_or_else(String::new, |soak| format!("soak {soak}"))
+}
+
 fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String {
-    let mut text = match (&gate.approval, gate.soak) {
-        (Some(approval), _) if approval.by.is_empty() => "approval".to_owned(),
-        (Some(approval), _) => format!("approval by {}", approval.by.join(", ")),
-        (None, Some(soak)) => format!("soak {soak}"),
-        (None, None) => String::new(),
-    };
+    let mut text = written(gate);
     match verdict {
         Some(GateVerdict::Approval { given, needed, .. }) => {
             text.push_str(&format!(", {given} of {needed}"));
@@ -181,6 +222,16 @@ fn detail(gate: &Gate, verdict: Option<&GateVerdict>, now: Timestamp) -> String 
             let left = until.duration_since(now).as_secs().max(0);
             let left = bellwether_api::duration::Dur::from_secs(left.unsigned_abs());
             text.push_str(&format!(", {left} left"));
+        }
+        Some(GateVerdict::Answer { last, .. }) => {
+            text.push_str(&format!(", {}", crate::run::answer(last.as_ref())));
+        }
+        Some(GateVerdict::Window { opens: Some(at) }) => {
+            text.push_str(&format!(", opens at {at}"));
+        }
+        Some(GateVerdict::Window { opens: None }) => text.push_str(", never opens again"),
+        Some(GateVerdict::Verdicts { passed, needed, .. }) => {
+            text.push_str(&format!(", {passed} of {needed}"));
         }
         Some(GateVerdict::SoakStopped { clusters }) => {
             text.push_str(&format!(", stopped by {}", clusters.join(", ")));

@@ -49,6 +49,7 @@ impl Held {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes_version: "v1.33.0".to_owned(),
             cluster_uid: self.cluster_uid.clone(),
+            api_kinds: Vec::new(),
             capabilities: ["apps/v1", "gateway.networking.k8s.io/v1", "v1"]
                 .map(str::to_owned)
                 .into(),

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,12 +75,26 @@ var steps = []step{
 	},
 }
 
-// All builds what has changed since the last time.
-func All(output Output) error {
-	for i, s := range steps {
-		if err := s.run(output, fmt.Sprintf("build %d/%d", i+1, len(steps))); err != nil {
+// contourStep is built for the labs that ask for it.
+var contourStep = step{
+	program: "contour", module: "contour", sources: []string{"."}, pkg: "github.com/projectcontour/contour/cmd/contour",
+	patience: minutes,
+	ldflags:  "-X github.com/projectcontour/contour/internal/build.Version=v1.33.8",
+}
+
+// All builds what has changed since the last time, Contour and Envoy among it where they are wanted.
+func All(output Output, contour bool) error {
+	wanted := steps
+	if contour {
+		wanted = append(slices.Clone(steps), contourStep)
+	}
+	for i, s := range wanted {
+		if err := s.run(output, fmt.Sprintf("build %d/%d", i+1, len(wanted))); err != nil {
 			return fmt.Errorf("build %s: %w", s.program, err)
 		}
+	}
+	if contour {
+		return takeEnvoy(output, "build")
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func (c *Cluster) Describe() state.Cluster {
 		if c.Settings.Nginx {
 			described.NginxURL = fmt.Sprintf("http://%s:%d", c.Node, nginxPort)
 		}
+		if c.Settings.Contour {
+			described.ContourURL = fmt.Sprintf("http://%s:%d", c.Node, contourPort)
+		}
 	}
 	return described
 }
@@ -81,7 +84,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	}
 	parts := []func(context.Context) error{c.startControlPlane, c.startSimulatedNodes, c.installRequested, c.waitForServiceAccount}
 	if c.Kind == plan.Real {
-		parts = []func(context.Context) error{c.startContainerd, c.startControlPlane, c.startNode, c.startGateway, c.startNginx, c.startPrometheus, c.waitForReal}
+		parts = []func(context.Context) error{c.startContainerd, c.startControlPlane, c.startNode, c.startGateway, c.startNginx, c.startContour, c.startPrometheus, c.waitForReal}
 	}
 	for _, part := range parts {
 		if err := part(ctx); err != nil {
@@ -92,7 +95,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 }
 
 func (c *Cluster) waitForReal(ctx context.Context) error {
-	for _, wait := range []func(context.Context) error{c.waitForNodes(1, c.keepKubelet), c.waitForServiceAccount, c.waitForGateway, c.waitForNginx, c.waitForPrometheus} {
+	for _, wait := range []func(context.Context) error{c.waitForNodes(1, c.keepKubelet), c.waitForServiceAccount, c.waitForGateway, c.waitForNginx, c.waitForContour, c.waitForPrometheus} {
 		if err := wait(ctx); err != nil {
 			return err
 		}

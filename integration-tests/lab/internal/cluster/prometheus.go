@@ -26,10 +26,19 @@ const prometheusNginx = `- job_name: nginx
   - targets: ["127.0.0.1:%d"]
 `
 
+const prometheusContour = `- job_name: contour
+  metrics_path: /stats/prometheus
+  static_configs:
+  - targets: ["%s:%d"]
+`
+
 func (c *Cluster) startPrometheus(context.Context) error {
 	content := fmt.Sprintf(prometheusConfig, c.Settings.ScrapeInterval, c.Name, traefikPort)
 	if c.Settings.Nginx {
 		content += fmt.Sprintf(prometheusNginx, nginxMetricsPort)
+	}
+	if c.Settings.Contour {
+		content += fmt.Sprintf(prometheusContour, c.Node, envoyStatsPort)
 	}
 	config, err := c.write("prometheus.yml", content)
 	if err != nil {

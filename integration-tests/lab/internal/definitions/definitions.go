@@ -1,10 +1,12 @@
 // Package definitions takes sets of custom resource definitions out of Go modules, as they were released: a provider
-// is tested against the definitions that its users have.
+// is tested against the definitions that its users have. Where no registry has them, the set is written from the
+// project's documentation, and says so.
 package definitions
 
 import (
 	"bytes"
 	"context"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -19,16 +21,26 @@ import (
 // Traefik is the set of Traefik's own kinds: with it, the gateway reads them too.
 const Traefik = "traefik"
 
+// Contour is the set of Contour's own kinds, without which it does not start.
+const Contour = "contour"
+
+// written holds the sets that are written from documentation, a file each.
+//
+//go:embed written/*.yaml
+var written embed.FS
+
 // set is where one set comes from. The sum is the one that go.sum would hold: these modules are data here, and a
 // requirement in a go.mod would bring in everything that their programs need.
 type set struct {
 	module, version, sum string
-	// files are patterns below the module.
+	// files are patterns below the module; without a module, one file of written.
 	files []string
 }
 
 var sets = map[string]set{
-	"contour": {
+	"app-mesh": {files: []string{"written/app-mesh.yaml"}},
+	"gloo":     {files: []string{"written/gloo.yaml"}},
+	Contour: {
 		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
 		[]string{"examples/contour/01-crds.yaml"},
 	},
@@ -97,6 +109,10 @@ func Load(ctx context.Context, list string) ([]Definition, error) {
 }
 
 func (s set) load(ctx context.Context) ([]Definition, error) {
+	if s.module == "" {
+		content, err := written.ReadFile(s.files[0])
+		return Split(string(content)), err
+	}
 	folder, err := s.folder(ctx)
 	if err != nil {
 		return nil, err

@@ -123,6 +123,9 @@ func Table(description state.Description) string {
 		if cluster.NginxURL != "" {
 			fmt.Fprintf(&text, "  nginx       %s\n", cluster.NginxURL)
 		}
+		if cluster.ContourURL != "" {
+			fmt.Fprintf(&text, "  contour     %s\n", cluster.ContourURL)
+		}
 	}
 	return text.String()
 }

@@ -57,7 +57,7 @@ func Up(ctx context.Context, name, directory string, settings state.Settings, ou
 
 func start(ctx context.Context, lab state.Lab, settings state.Settings, output build.Output) (state.Description, error) {
 	none := state.Description{}
-	if err := build.All(output); err != nil {
+	if err := build.All(output, settings.Contour); err != nil {
 		return none, err
 	}
 	lab, err := claimNetwork(lab)

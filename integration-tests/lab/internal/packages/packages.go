@@ -24,16 +24,21 @@ var needed = [][2]string{
 	{"mount", "/usr/bin/mount"},
 	{"prometheus", "/usr/bin/prometheus"},
 	{"nginx", "/usr/sbin/nginx"},
+	{"python3-pip", "/usr/bin/pip3"},
 	{"postgresql", "/usr/lib/postgresql/*/bin/postgres"},
+	{"openssh-server", "/usr/sbin/sshd"},
+	{"docker-registry", "/usr/bin/docker-registry"},
 }
 
 // services are the system services that these packages bring, by package. Neither a lab nor the tests use them: both
 // start processes of their own.
 var services = map[string][]string{
-	"containerd": {"containerd"},
-	"prometheus": {"prometheus", "prometheus-node-exporter"},
-	"nginx":      {"nginx"},
-	"postgresql": {"postgresql"},
+	"containerd":      {"containerd"},
+	"prometheus":      {"prometheus", "prometheus-node-exporter"},
+	"nginx":           {"nginx"},
+	"postgresql":      {"postgresql"},
+	"openssh-server":  {"ssh"},
+	"docker-registry": {"docker-registry"},
 }
 
 // Missing lists the packages that are not installed.

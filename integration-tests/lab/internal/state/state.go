@@ -38,6 +38,8 @@ type Settings struct {
 	Definitions string `json:"definitions"`
 	// Nginx says whether real clusters run nginx as a second data plane.
 	Nginx bool `json:"nginx"`
+	// Contour says whether real clusters run Contour and its Envoy as a further data plane.
+	Contour bool `json:"contour"`
 }
 
 // Cluster is what lab.json says of a cluster.
@@ -52,6 +54,8 @@ type Cluster struct {
 	PrometheusURL string    `json:"prometheusUrl"`
 	// NginxURL is where nginx answers; empty where the lab runs none.
 	NginxURL string `json:"nginxUrl,omitempty"`
+	// ContourURL is where Contour's Envoy answers once there is an HTTPProxy; empty where the lab runs none.
+	ContourURL string `json:"contourUrl,omitempty"`
 }
 
 // Description is the content of lab.json.

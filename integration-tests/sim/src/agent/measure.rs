@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
     analysis::Sample,
-    machine::{MetricSample, Observations, SampleRequest, Samples, Stage},
+    machine::{MetricSample, Observations, Overlay, SampleRequest, Samples, Stage},
+    provider::RouteObservation,
 };
 use bellwether_api::duration::Dur;
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ impl Agent {
         counts: &mut Counts,
     ) -> Samples {
         let quality = Quality::of(&track.new);
-        let sample = if !self.metrics || self.member.carried.percent() == 0 {
+        let sample = if !self.metrics || !self.is_tested(track) {
             counts.one("fault/no-metrics");
             Sample::default()
         } else {
@@ -48,12 +49,46 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// Tells whether the new version answers anything that could be measured.
+    fn is_tested(&self, track: &Track) -> bool {
+        if self.member.ordered.is_some() {
+            return self.member.pods_of(&track.new).1 > 0;
+        }
+        self.member.carried.percent() > 0
+    }
+}
+
 /// What an agent sees whose guard was removed.
-pub(super) fn pretend(seen: &mut Observations, mutant: Mutant) {
+pub(super) fn pretend(seen: &mut Observations, track: &Track, mutant: Mutant) {
     match mutant {
+        Mutant::SkipBatchReadiness => {
+            let granted = track.state.in_place.as_ref().map_or(0, |run| run.granted);
+            if let Some(view) = seen.in_place.as_mut().filter(|_| granted > 0) {
+                view.updated = view.updated.max(granted);
+                view.updated_available = view.updated_available.max(granted);
+            }
+        }
+        Mutant::TrustWrittenRoute => {
+            for route in &mut seen.routes {
+                route.observation = RouteObservation::Programmed;
+            }
+        }
+        Mutant::TrustOwnWrites => trust(seen, &Overlay::of(&track.state)),
         Mutant::SkipReadiness => pretend_ready(seen),
         Mutant::PromoteOnUnknown => pretend_good(seen),
         _ => {}
+    }
+}
+
+/// Takes everything for written.
+fn trust(seen: &mut Observations, want: &Overlay) {
+    if let Some(workload) = &mut seen.workload {
+        workload.paused = want.paused;
+    }
+    for service in &mut seen.services {
+        let pin = want.pins.iter().find(|pin| pin.service == service.name);
+        service.pin = pin.map(|pin| pin.hash.clone());
     }
 }
 

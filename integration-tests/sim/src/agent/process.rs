@@ -1,21 +1,29 @@
 //! The agent's process: it lives, dies at any point, and tells the time.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
 
-use bellwether_agent_core::machine::Samples;
+use bellwether_agent_core::machine::{Decision, InPlaceWant, RunState, Samples};
 use bellwether_api::{
+    bundle::Bundle,
+    root::Root,
     status::{RunEvent, UnitStatus},
     steady::SteadyTime,
+    track::RolloutTrackSpec,
 };
 use jiff::{SignedDuration, Timestamp};
+use rand::{SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
-use super::durable::Durable;
+use super::{api::Api, calls::Calls, durable::Durable};
 use crate::{
     Mutant,
     count::Counts,
-    member::Member,
-    scenario::{application, other_key},
+    member::{Fingerprint, Member, Part},
+    scenario::{World, application, other_key},
 };
 
 /// Points at which the process may die: before and after everything that it makes durable or does.
@@ -26,7 +34,10 @@ pub const POINTS: &[&str] = &[
     "crash/agent/begin-after",
     "crash/agent/save-before",
     "crash/agent/save-after",
-    "crash/agent/apply-after",
+    "crash/agent/follow-run-after",
+    "crash/agent/write-after",
+    "crash/agent/conclude-before",
+    "crash/agent/conclude-after",
     "crash/agent/follow-before",
     "crash/agent/follow-after",
     "crash/agent/removing-before",
@@ -61,26 +72,82 @@ pub struct Agent {
     pub(super) measured: BTreeSet<(Uuid, u32, u32)>,
     /// The furthest point of the run under way, and when it was reached in truth.
     pub(super) progress: (u64, Timestamp),
+    /// Whether nothing goes wrong any more.
+    pub calm: bool,
+    /// How the API server behaves.
+    pub api: Api,
+    /// Until when its watches say nothing; absent = they do.
+    pub watch_lost: Option<Timestamp>,
+    /// A second process that works on the same cluster; absent = there is none.
+    pub twin: Option<Box<Volatile>>,
+    /// Events that were dropped before the hub had them.
+    pub dropped: BTreeSet<u64>,
+    /// Whatever else goes wrong here.
+    pub(super) rng: StdRng,
+    /// What was there in the last seconds.
+    pub(super) past: VecDeque<Member>,
+    /// Every answer of a hook: (run, attempt, hook, call), and whether it passed.
+    pub(super) answered: BTreeMap<(Uuid, u32, String, u64), bool>,
+    /// Every hook that passed: (run, attempt, hook).
+    pub(super) passed: BTreeSet<(Uuid, u32, String)>,
+    /// Every hook that was told of an end: (run, attempt, hook).
+    pub(super) told: BTreeSet<(Uuid, u32, String)>,
+    /// Bundles that were read before.
+    pub(super) bundles: RefCell<BTreeMap<[u8; 32], Rc<Bundle>>>,
     pub(super) volatile: Volatile,
 }
 
 /// What only the process knows.
 #[derive(Clone, Debug)]
-pub(super) struct Volatile {
+pub struct Volatile {
     /// Its steady time, and when that began in truth.
-    pub time: (SteadyTime, Timestamp),
-    pub session: Option<Session>,
-    pub hello_at: Option<Timestamp>,
-    pub samples: Option<Samples>,
+    pub(super) time: (SteadyTime, Timestamp),
+    pub(super) session: Option<Session>,
+    pub(super) hello_at: Option<Timestamp>,
+    pub(super) samples: Option<Samples>,
     /// When a plain release is given up; absent = none is watched.
-    pub plain_until: Option<Timestamp>,
-    pub sent: Option<(UnitStatus, Timestamp)>,
+    pub(super) plain_until: Option<Timestamp>,
+    pub(super) sent: Option<(UnitStatus, Timestamp)>,
     /// Its records do not give the root that the hub promised: it needs everything anew.
-    pub distrusts: bool,
-    pub acked: u64,
-    pub acked_event: u64,
-    pub sent_event: u64,
-    pub sequence: u64,
+    pub(super) distrusts: bool,
+    pub(super) acked: u64,
+    pub(super) acked_event: u64,
+    pub(super) sent_event: u64,
+    pub(super) sequence: u64,
+    /// What it remembers of the run.
+    pub(super) memory: Option<Memory>,
+    /// A decision that is being saved.
+    pub(super) prepared: Option<Box<Prepared>>,
+    /// What a workload that is updated in place was applied with; absent = that is not known.
+    pub(super) written: Option<InPlaceWant>,
+    /// What it has written, as far as it knows.
+    pub(super) holds: Vec<(Part, Fingerprint)>,
+    /// The cluster's count of changes when it looked at what it holds last.
+    pub(super) known_changes: u64,
+    /// When it changed anything last, by the cluster's own count; absent = it did not.
+    pub(super) wrote_at: Option<i64>,
+    /// When it decides again although nothing was seen.
+    pub(super) wake_at: Option<Timestamp>,
+    /// The generation of what the hub wants that it decided on last.
+    pub(super) decided_at: Option<u64>,
+    /// Hooks that were called.
+    pub(super) calls: Calls,
+}
+
+/// What a process remembers of the run.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub state: RunState,
+    /// What was saved when it was read or written last.
+    pub saved: RunState,
+}
+
+/// A decision that was made on a version of the track and not saved yet.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub version: u64,
+    pub spec: RolloutTrackSpec,
+    pub decision: Decision,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +172,15 @@ impl Volatile {
             acked_event: 0,
             sent_event: 0,
             sequence: 0,
+            memory: None,
+            prepared: None,
+            written: None,
+            holds: Vec::new(),
+            known_changes: 0,
+            wrote_at: None,
+            wake_at: None,
+            decided_at: None,
+            calls: Calls::new(),
         }
     }
 }
@@ -112,12 +188,12 @@ impl Volatile {
 impl Agent {
     /// Starts an agent in an empty cluster; `truth` is the time that really passes.
     #[must_use]
-    pub fn new(cluster: Uuid, truth: Timestamp) -> Self {
+    pub fn new(cluster: Uuid, truth: Timestamp, world: &World, seed: u64) -> Self {
         Self {
             cluster,
             alive: true,
             durable: Durable::default(),
-            member: Member::default(),
+            member: Member::new(world),
             metrics: true,
             wall: SignedDuration::ZERO,
             happened: Vec::new(),
@@ -125,6 +201,17 @@ impl Agent {
             damaged: false,
             measured: BTreeSet::new(),
             progress: (0, truth),
+            calm: false,
+            api: Api::default(),
+            watch_lost: None,
+            twin: None,
+            dropped: BTreeSet::new(),
+            rng: StdRng::seed_from_u64(seed),
+            past: VecDeque::new(),
+            answered: BTreeMap::new(),
+            passed: BTreeSet::new(),
+            told: BTreeSet::new(),
+            bundles: RefCell::default(),
             volatile: Volatile::new(SteadyTime::begin(truth, None), truth),
         }
     }
@@ -133,6 +220,7 @@ impl Agent {
     pub fn crash(&mut self) {
         self.alive = false;
         self.fuse = None;
+        self.twin = None;
         let (time, began) = self.volatile.time;
         self.volatile = Volatile::new(time, began);
     }
@@ -155,13 +243,20 @@ impl Agent {
         let saved = saved.map(|track| track.state.latest_instant());
         let time = SteadyTime::begin(truth + self.wall, saved);
         self.volatile = Volatile::new(time, truth);
-        if let Some(track) = self.durable.track.as_mut().filter(|_| busy) {
-            let deadline = track.spec.plan.progress_deadline;
-            track.state = track
-                .state
-                .clone()
-                .taken_up(deadline, time.at(std::time::Duration::ZERO));
-        }
+    }
+
+    /// Starts a second process beside it, as a rolling update of the agent does for a while, or ends
+    /// that. Tells whether there is one then.
+    pub fn split(&mut self) -> bool {
+        self.twin = match self.twin.take() {
+            Some(_) => None,
+            None if self.alive => {
+                let (time, began) = self.volatile.time;
+                Some(Box::new(Volatile::new(time, began)))
+            }
+            None => None,
+        };
+        self.twin.is_some()
     }
 
     /// Tells the time by which runs are decided.
@@ -193,6 +288,24 @@ impl Agent {
             self.crash();
         }
         damaged
+    }
+
+    /// Tells whether somebody damaged its records since they were last whole.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// The root of what it holds.
+    #[must_use]
+    pub fn held_root(&self) -> Root {
+        self.durable.root()
+    }
+
+    /// Events that wait for the hub.
+    #[must_use]
+    pub fn waiting_events(&self) -> usize {
+        self.durable.events.len()
     }
 
     /// Says that a hub's process is gone: its streams break at once.

@@ -1,9 +1,6 @@
 //! What the agent reports of the application.
 
-use bellwether_api::{
-    bundle::Bundle,
-    status::{Health, UnitOutcome, UnitStatus, WaitReason},
-};
+use bellwether_api::status::{Health, UnitOutcome, UnitStatus, WaitReason};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -65,12 +62,12 @@ impl Agent {
             return Some(explained(status));
         };
         let digest = self.durable.decided?;
-        let bundle: Bundle = serde_json::from_slice(self.durable.blobs.get(&digest.0)?).ok()?;
+        let bundle = self.bundle(digest)?;
         let track = self.durable.track.as_ref();
         status.digest = digest.to_string();
         status.run = bundle.run;
         status.attempt = bundle.attempt;
-        status.release = bundle.release;
+        status.release.clone_from(&bundle.release);
         status.outcome = self.durable.outcome.unwrap_or(UnitOutcome::Progressing);
         status.rollouts = track
             .filter(|track| track.spec.run == bundle.run)

@@ -1,34 +1,39 @@
 //! The agent's work on its units: one decision a turn, saved and then done.
 
-use bellwether_agent_core::machine::{Decision, Overlay, RunState, Stage, decide};
+use std::rc::Rc;
+
+use bellwether_agent_core::{
+    machine::{Overlay, RunState},
+    settled::TemplateVersion,
+};
 use bellwether_api::{
     bundle::{Bundle, BundleMode},
-    command::{Abort, AbortCause, Command},
+    command::Command,
     reference::ObjectRef,
-    status::{FailureReason, Severity, UnitOutcome},
+    status::{Severity, UnitOutcome},
     track::RolloutTrackSpec,
 };
 use bellwether_store::Digest;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{
-    durable::{Durable, Track},
-    measure::pretend,
-    process::Agent,
-};
+use super::{api::Written, durable::Track, process::Agent};
 use crate::{
     Mutant,
     count::Counts,
-    invariant::{Broken, Edge, deadline_was_kept},
+    invariant::Broken,
+    member::{Part, Wanted},
     scenario::{application, image_of, other_key},
 };
 
 /// How long a plain release may take until it runs.
 const PLAIN_DEADLINE: SignedDuration = SignedDuration::from_secs(150);
+/// Events that are kept for the hub at most; older ones are dropped.
+pub const MAX_EVENTS: usize = 6;
 
 impl Agent {
-    /// Works on what it holds. `truth` is the time that really passes.
+    /// Works on what it holds, and so does a second process if there is one. `truth` is the time that
+    /// really passes.
     ///
     /// # Errors
     /// A rule is broken.
@@ -38,26 +43,51 @@ impl Agent {
         mutant: Mutant,
         counts: &mut Counts,
     ) -> Result<(), Broken> {
+        self.work_alone(truth, mutant, counts)?;
+        let Some(mut twin) = self.twin.take().filter(|_| self.alive) else {
+            return Ok(());
+        };
+        counts.one("fault/two-agents");
+        std::mem::swap(&mut self.volatile, &mut *twin);
+        // Whoever looks for a second one finds one.
+        self.twin = Some(twin);
+        let worked = self.work_alone(truth, mutant, counts);
+        if let Some(twin) = self.twin.as_mut().filter(|_| self.alive) {
+            std::mem::swap(&mut self.volatile, &mut **twin);
+        }
+        worked
+    }
+
+    fn work_alone(
+        &mut self,
+        truth: Timestamp,
+        mutant: Mutant,
+        counts: &mut Counts,
+    ) -> Result<(), Broken> {
         let now = self.time(truth, mutant);
-        self.keep_others();
+        self.keep_others(mutant);
         if self.durable.is_busy() {
             return self.drive(truth, mutant, counts);
         }
         match self.durable.granted() {
             None => {}
-            Some((_, None)) => self.remove(now, counts),
+            Some((_, None)) => self.remove(now, mutant, counts),
             Some((generation, Some(digest))) if self.durable.decided != Some(digest) => {
                 self.progress = (0, truth);
-                self.begin(generation, digest, now, counts);
+                self.begin((generation, digest), now, mutant, counts);
             }
-            Some(_) => self.follow(truth, now, counts),
+            Some(_) => self.follow(truth, mutant, counts),
         }
         Ok(())
     }
 
     /// The small applications beside the one under test: there while they are granted, and gone
     /// when a tombstone says so.
-    fn keep_others(&mut self) {
+    fn keep_others(&mut self, mutant: Mutant) {
+        if mutant == Mutant::AbsenceDeletes {
+            let units = &self.durable.units;
+            self.member.others.retain(|key| units.contains_key(key));
+        }
         let prefix = other_key(0);
         let prefix = prefix.trim_end_matches('0');
         for (key, (_, digest)) in &self.durable.units {
@@ -72,22 +102,74 @@ impl Agent {
         }
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Option<T> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Option<T> {
         let key = format!("{kind}/{}", application());
         let (_, digest) = self.durable.units.get(&key)?;
         serde_json::from_slice(self.durable.blobs.get(&digest.as_ref()?.0)?).ok()
     }
 
-    fn tell(&mut self, of: (Uuid, u32), at: Timestamp, news: (Severity, &str, &str)) {
+    /// A bundle that was decided on or granted.
+    pub(super) fn bundle(&self, digest: Digest) -> Option<Rc<Bundle>> {
+        let mut known = self.bundles.borrow_mut();
+        if let Some(bundle) = known.get(&digest.0) {
+            return Some(Rc::clone(bundle));
+        }
+        let bundle: Bundle = serde_json::from_slice(self.durable.blobs.get(&digest.0)?).ok()?;
+        let bundle = Rc::new(bundle);
+        known.insert(digest.0, Rc::clone(&bundle));
+        Some(bundle)
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        of: (Uuid, u32),
+        at: Timestamp,
+        news: (Severity, &str, &str),
+        mutant: Mutant,
+        counts: &mut Counts,
+    ) {
         let acked = self.volatile.acked_event;
         self.durable.events.retain(|event| event.seq > acked);
         self.durable.push_event(of, at, news);
         self.happened.extend(self.durable.events.last().cloned());
+        if mutant == Mutant::KeepEveryEvent {
+            return;
+        }
+        let surplus = self.durable.events.len().saturating_sub(MAX_EVENTS);
+        for event in self.durable.events.drain(..surplus) {
+            counts.one("fault/event-dropped");
+            self.dropped.insert(event.seq);
+        }
+    }
+
+    /// Makes the user's objects those of one release, with no run. Tells whether they are known to be.
+    fn put_plain(
+        &mut self,
+        image: &str,
+        truth: Timestamp,
+        mutant: Mutant,
+        counts: &mut Counts,
+    ) -> bool {
+        let want = Wanted {
+            overlay: &Overlay::none(TemplateVersion::New),
+            old: image,
+            new: image,
+            config: image,
+            leaves_canary: false,
+        };
+        let parts = [Part::Workload, Part::Config];
+        self.put_all(&parts, &want, truth, mutant, counts) == Written::Done
     }
 
     /// Looks at what was granted for the first time.
-    fn begin(&mut self, generation: u64, digest: Digest, now: Timestamp, counts: &mut Counts) {
-        let Some(bundle) = self.read::<Bundle>("application") else {
+    fn begin(
+        &mut self,
+        (generation, digest): (u64, Digest),
+        now: Timestamp,
+        mutant: Mutant,
+        counts: &mut Counts,
+    ) {
+        let Some(bundle) = self.bundle(digest) else {
             return;
         };
         if self.dies("crash/agent/begin-before", counts) {
@@ -110,9 +192,11 @@ impl Agent {
         if held {
             durable.outcome = Some(UnitOutcome::Failed);
             "Held".clone_into(&mut durable.reason);
-            self.tell(of, now, (Severity::Error, "FailedRevisionHeld", &image));
+            let news = (Severity::Error, "FailedRevisionHeld", &*image);
+            self.tell(of, now, news, mutant, counts);
         } else if plain {
-            self.tell(of, now, (Severity::Info, "Applying", &image));
+            let news = (Severity::Info, "Applying", &*image);
+            self.tell(of, now, news, mutant, counts);
         } else {
             durable.failed.remove(&image);
             let spec = track_spec(&bundle, generation);
@@ -122,53 +206,78 @@ impl Agent {
                 new: image.clone(),
                 spec,
                 summary: None,
+                version: 1,
+                corrects: true,
+                closed: false,
             });
-            self.tell(of, now, (Severity::Info, "RolloutStarted", &image));
+            let news = (Severity::Info, "RolloutStarted", &*image);
+            self.tell(of, now, news, mutant, counts);
         }
         self.dies("crash/agent/begin-after", counts);
     }
 
     /// Applies a plain release until it runs; one that does not in time goes back to what ran
     /// before.
-    fn follow(&mut self, truth: Timestamp, now: Timestamp, counts: &mut Counts) {
-        let Some(bundle) = self.read::<Bundle>("application") else {
+    fn follow(&mut self, truth: Timestamp, mutant: Mutant, counts: &mut Counts) {
+        let Some(bundle) = self.durable.decided.and_then(|one| self.bundle(one)) else {
             return;
         };
+        if self.must_wait(truth) {
+            return;
+        }
         let until = *self
             .volatile
             .plain_until
             .get_or_insert(truth + PLAIN_DEADLINE);
+        let applied = self.durable.applied_image.clone();
         let next = match self.durable.outcome {
             Some(UnitOutcome::Progressing) => {
                 let image = image_of(bundle.components.iter().flat_map(|part| &part.objects));
-                self.member.apply(&image);
-                if self.member.runs(&image) {
+                let put = self.put_plain(&image, truth, mutant, counts);
+                if put && self.alive && self.member.runs(&image) {
                     (UnitOutcome::Succeeded, "")
                 } else if truth < until {
                     return;
-                } else if self.durable.applied_image.is_empty() {
+                } else if applied.is_empty() {
                     (UnitOutcome::Failed, "DeadlineExceeded")
                 } else {
                     (UnitOutcome::RollingBack, "DeadlineExceeded")
                 }
             }
             Some(UnitOutcome::RollingBack) => {
-                self.member.apply(&self.durable.applied_image);
-                if truth < until && !self.member.runs(&self.durable.applied_image) {
+                let put = self.put_plain(&applied, truth, mutant, counts);
+                if !put || truth < until && !self.member.runs(&applied) {
                     return;
                 }
                 (UnitOutcome::Failed, "DeadlineExceeded")
             }
-            _ => return,
+            _ => {
+                // What somebody deleted or changed is made again.
+                let is = (&self.member.image, &self.member.config);
+                let drifted = is != (&applied, &applied) || !self.member.is_clean();
+                if !applied.is_empty() && drifted {
+                    counts.one("drift/corrected");
+                    self.put_plain(&applied, truth, mutant, counts);
+                }
+                return;
+            }
         };
-        if !self.dies("crash/agent/follow-before", counts) {
-            self.conclude(&bundle, next, now);
+        if self.alive && !self.dies("crash/agent/follow-before", counts) {
+            let now = self.time(truth, mutant);
+            self.conclude(&bundle, next, now, mutant, counts);
             self.dies("crash/agent/follow-after", counts);
         }
     }
 
     /// Remembers what became of a plain release.
-    fn conclude(&mut self, bundle: &Bundle, next: (UnitOutcome, &str), now: Timestamp) {
+    fn conclude(
+        &mut self,
+        bundle: &Bundle,
+        next: (UnitOutcome, &str),
+        now: Timestamp,
+        mutant: Mutant,
+        counts: &mut Counts,
+    ) {
         let (outcome, reason) = next;
         let of = (bundle.run, bundle.attempt);
         self.volatile.plain_until = None;
@@ -178,14 +287,16 @@ impl Agent {
             self.durable.finished.insert(of);
             self.durable.applied_release = Some(bundle.release.clone());
             self.durable.applied_image.clone_from(&self.member.image);
-            self.tell(of, now, (Severity::Info, "Succeeded", ""));
+            let news = (Severity::Info, "Succeeded", "");
+            self.tell(of, now, news, mutant, counts);
         } else {
-            self.tell(of, now, (Severity::Error, "Failed", reason));
+            let news = (Severity::Error, "Failed", reason);
+            self.tell(of, now, news, mutant, counts);
         }
     }
 
     /// Takes the application away, since its tombstone has come.
-    fn remove(&mut self, now: Timestamp, counts: &mut Counts) {
+    fn remove(&mut self, now: Timestamp, mutant: Mutant, counts: &mut Counts) {
         let durable = &mut self.durable;
         let nothing = durable.decided.is_none() && self.member.image.is_empty();
         if nothing && durable.outcome == Some(UnitOutcome::Succeeded) {
@@ -213,134 +324,10 @@ impl Agent {
         durable.failed.clear();
         durable.track = None;
         let news = (Severity::Info, "Removed", "every object is gone");
-        self.tell((Uuid::nil(), 0), now, news);
+        self.tell((Uuid::nil(), 0), now, news, mutant, counts);
         counts.one("agent/Removed");
         self.dies("crash/agent/removed-after", counts);
     }
-
-    /// Makes one decision on the run under way.
-    fn drive(
-        &mut self,
-        truth: Timestamp,
-        mutant: Mutant,
-        counts: &mut Counts,
-    ) -> Result<(), Broken> {
-        let now = self.time(truth, mutant);
-        let Some(track) = self.durable.track.clone() else {
-            return Ok(());
-        };
-        let mut spec = track.spec.clone();
-        spec.command = self.command(&track.spec);
-        let mut seen = self.member.observe(&track.old, &track.new);
-        seen.samples = self.volatile.samples.take();
-        pretend(&mut seen, mutant);
-        let decision = decide(now, &spec, &track.state, &seen);
-        let edge = Edge {
-            spec: &spec,
-            before: &track.state,
-            decision: &decision,
-            measured: &self.measured,
-        };
-        edge.check(&self.member, &track.new)?;
-        let quiet = truth.duration_since(self.progress.1.max(self.began()));
-        deadline_was_kept(&spec, &track.state, &decision, quiet)?;
-        if decision.next.furthest > self.progress.0 {
-            self.progress = (decision.next.furthest, truth);
-        }
-        counts.one(&format!("agent/{}", stage_name(&decision.next)));
-        if self.dies("crash/agent/save-before", counts) {
-            return Ok(());
-        }
-        let saved = save(&mut self.durable, &track, spec, &decision);
-        for happening in &decision.events {
-            let of = (saved.spec.run, saved.spec.attempt);
-            let news = (happening.severity, happening.reason, &*happening.message);
-            self.tell(of, now, news);
-        }
-        if self.dies("crash/agent/save-after", counts) {
-            return Ok(());
-        }
-        let overlay = Overlay::of(&decision.next);
-        self.member.overlay(&overlay, &track.old, &track.new);
-        if let Some(request) = &decision.sample {
-            self.volatile.samples = Some(self.measure(request, &saved, now, counts));
-        }
-        self.dies("crash/agent/apply-after", counts);
-        Ok(())
-    }
-
-    /// The command that the run is under: the hub's, and an end that the agent knows of itself.
-    fn command(&self, held: &RolloutTrackSpec) -> Command {
-        let mut command = self
-            .read::<Command>("command")
-            .filter(|command| command.run == held.run && command.attempt == held.attempt)
-            .unwrap_or_default();
-        command.run = held.run;
-        command.attempt = held.attempt;
-        let end = match self.durable.granted() {
-            Some((_, None)) => Some(AbortCause::Deleted),
-            Some((_, digest)) if digest != self.durable.decided => Some(AbortCause::Superseded),
-            _ => None,
-        };
-        if let (None, Some(cause)) = (&command.abort, end) {
-            command.abort = Some(Abort {
-                cause,
-                by: "bellwether-agent".to_owned(),
-                reason: String::new(),
-            });
-        }
-        // An abort is sticky, whatever the hub says later.
-        if command.abort.is_none() {
-            command.abort.clone_from(&held.command.abort);
-        }
-        command
-    }
-}
-
-/// Saves a decision with what becomes of the bundle; gives the track as it is then.
-fn save(
-    durable: &mut Durable,
-    track: &Track,
-    spec: RolloutTrackSpec,
-    decision: &Decision,
-) -> Track {
-    let of = (spec.run, spec.attempt);
-    match &decision.next.stage {
-        Stage::Succeeded => {
-            durable.outcome = Some(UnitOutcome::Succeeded);
-            durable.finished.insert(of);
-            durable.applied_release = Some(spec.release.clone());
-            durable.applied_image.clone_from(&track.new);
-        }
-        Stage::Failed { failure } => {
-            durable.outcome = Some(UnitOutcome::Failed);
-            durable.reason = format!("{:?}", failure.reason);
-            if marks_template(failure.reason) {
-                durable.failed.insert(track.new.clone());
-            }
-        }
-        Stage::RollingBack { .. } => durable.outcome = Some(UnitOutcome::RollingBack),
-        _ => {}
-    }
-    let saved = Track {
-        spec,
-        state: decision.next.clone(),
-        summary: Some(decision.summary.clone()),
-        ..track.clone()
-    };
-    durable.track = Some(saved.clone());
-    saved
-}
-
-/// Tells whether a failure is the template's own fault, so that it is not tried again by itself.
-fn marks_template(reason: FailureReason) -> bool {
-    matches!(
-        reason,
-        FailureReason::FailedChecks
-            | FailureReason::DeadlineExceeded
-            | FailureReason::Manual
-            | FailureReason::HookRollback
-    )
 }
 
 fn track_spec(bundle: &Bundle, generation: u64) -> RolloutTrackSpec {
@@ -365,18 +352,5 @@ fn track_spec(bundle: &Bundle, generation: u64) -> RolloutTrackSpec {
         plan: rollout.spec.clone(),
         command: Command::default(),
         local: None,
-    }
-}
-
-fn stage_name(state: &RunState) -> &'static str {
-    match state.stage {
-        Stage::Initializing => "Initializing",
-        Stage::Pausing => "Pausing",
-        Stage::Pinning => "Pinning",
-        Stage::Step { .. } => "Step",
-        Stage::Promoting { .. } => "Promoting",
-        Stage::RollingBack { .. } => "RollingBack",
-        Stage::Succeeded => "Succeeded",
-        Stage::Failed { .. } => "Failed",
     }
 }

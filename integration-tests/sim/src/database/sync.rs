@@ -61,7 +61,8 @@ impl Database {
             let Some(row) = self.clusters.get_mut(&cluster) else {
                 continue;
             };
-            row.generation += 1;
+            let commands = units.keys().all(|key| key.starts_with("command/"));
+            row.generation += u64::from(!(commands && self.reuses_generations));
             if deletions == Deletions::Allowed {
                 self.allowed.insert((cluster, row.generation));
             }

@@ -52,7 +52,7 @@ impl Hub {
                 database,
                 cluster,
                 (seen_epoch, generation, root),
-                truth,
+                (truth, mutant),
                 counts,
             ),
             Body::Beat { epoch } => {
@@ -99,7 +99,7 @@ impl Hub {
         database: &mut Database,
         cluster: Uuid,
         (seen_epoch, generation, root): (u64, u64, Root),
-        truth: Timestamp,
+        (truth, mutant): (Timestamp, Mutant),
         counts: &mut Counts,
     ) -> Option<Body> {
         let row = database.clusters.get(&cluster)?;
@@ -108,8 +108,8 @@ impl Hub {
         }
         let epoch = database.open_session(cluster, self.replica, seen_epoch)?;
         let row = &database.clusters[&cluster];
-        let snapshot =
-            generation > row.generation || generation == row.generation && root != row.root;
+        let differs = root != row.root && mutant != Mutant::SkipSnapshot;
+        let snapshot = generation > row.generation || generation == row.generation && differs;
         self.sessions.insert(
             cluster,
             Session {

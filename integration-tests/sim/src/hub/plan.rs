@@ -15,7 +15,12 @@ use bellwether_hub_core::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{process::Hub, write};
+use super::{
+    pretend,
+    process::Hub,
+    restore::{Restore, asked, is_of_all, restore},
+    write,
+};
 use crate::{
     Mutant,
     count::Counts,
@@ -46,6 +51,16 @@ pub(super) struct Prepared {
     seen: Seen,
     goal: Goal,
     decision: Option<Decision>,
+    mutant: Mutant,
+}
+
+/// A release to make.
+#[derive(Debug)]
+pub(super) struct Making {
+    pub content: ReleaseContent,
+    pub plan: Plan,
+    /// The revision that succeeded before.
+    pub previous: Option<u64>,
 }
 
 /// What a decision on a run is made from.
@@ -66,8 +81,10 @@ enum Goal {
     Keep {
         /// Clusters that left and lose it.
         leaving: Vec<Uuid>,
-        /// A release to make: its content, its plan, and what succeeded before it.
-        release: Option<(ReleaseContent, Plan, Option<u64>)>,
+        /// A release to make.
+        release: Option<Making>,
+        /// That a human wants an earlier release again: comes before what the records ask for.
+        restore: Option<Box<Restore>>,
     },
 }
 
@@ -103,15 +120,27 @@ impl Hub {
                 }
             };
             let release = release(database, scenario, wanted, &placed);
+            let restore = asked(database).map(|row| {
+                let (unreleased, previous) = (release.is_some(), past(database).1);
+                let answer = restore(database, wanted, &placed, unreleased, previous, row);
+                Box::new(answer)
+            });
+            let restores = restore.as_ref().is_some_and(|one| one.making.is_some());
+            let release = release.filter(|_| restore.is_none());
             let seen = Seen {
                 clusters: self.seen(database, &members, now),
                 joiners: joiners(newest, &placed),
                 actions: pending(database, newest),
-                supersession: release.as_ref().map(|_| Supersession::Release {
+                supersession: (release.is_some() || restores).then(|| Supersession::Release {
                     revision: database.releases.len() as u64 + 1,
                 }),
             };
-            (seen, Goal::Keep { leaving, release })
+            let goal = Goal::Keep {
+                leaving,
+                release,
+                restore,
+            };
+            (seen, goal)
         } else if newest.is_none() && holders.is_empty() {
             return;
         } else {
@@ -124,12 +153,11 @@ impl Hub {
         let over =
             |run: &&RunRow| !(matches!(goal, Goal::Delete(_)) && run.state.status.is_finished());
         let decision = newest.filter(over).map(|run| {
-            let mut plan = run.plan.clone();
-            if mutant == Mutant::SkipGate {
-                plan.waves.iter_mut().for_each(|wave| wave.after.clear());
-            }
+            let plan = pretend::plan(&run.plan, mutant);
+            let clusters = pretend::clusters(&seen.clusters, run.id, now, mutant);
             decide(&Input {
                 plan: &plan,
+                clusters: &clusters,
                 ..input(run, now, &seen)
             })
         });
@@ -140,7 +168,26 @@ impl Hub {
             seen,
             goal,
             decision,
+            mutant,
         });
+    }
+
+    /// Sends what was decided before it is saved, as no hub does.
+    ///
+    /// # Errors
+    /// It grants what is not there.
+    pub fn send_early(&mut self, database: &mut Database) -> Result<(), Broken> {
+        let run = database.newest_run().cloned();
+        if let (Some(run), Some(prepared)) = (run, &self.prepared)
+            && prepared.mutant == Mutant::SendBeforeCommit
+            && let Some(decision) = &prepared.decision
+            && prepared.base == base(database)
+        {
+            let known = database.granted.clone();
+            write::send(database, &run, decision)?;
+            database.granted = known;
+        }
+        Ok(())
     }
 
     /// Saves what was decided, if nobody was faster.
@@ -159,7 +206,9 @@ impl Hub {
         if self.dies("crash/hub/commit-before", counts) {
             return Ok(());
         }
-        if base(database) != prepared.base {
+        let same_run = base(database).1.map(|(id, _)| id) == prepared.base.1.map(|(id, _)| id);
+        let blind = same_run && prepared.mutant == Mutant::IgnoreRunVersion;
+        if base(database) != prepared.base && !blind {
             counts.one("fault/save-conflict");
             return Ok(());
         }
@@ -182,7 +231,7 @@ impl Hub {
             let states = (&run.state, &decision.next);
             let times = (prepared.truth, database.resumed);
             judges.soaks.observe(run.id, &run.plan, states, times)?;
-            write::save(database, &run, decision, prepared.now);
+            write::save(database, &run, decision, prepared.now)?;
         }
         match prepared.goal {
             Goal::Delete(holders) => {
@@ -190,8 +239,19 @@ impl Hub {
                 counts.one("hub/Deleted");
                 self.dies("crash/hub/deleted-after", counts);
             }
-            Goal::Keep { release, .. } => {
-                if let Some((content, plan, previous)) = release {
+            Goal::Keep {
+                release, restore, ..
+            } => {
+                let restored = restore.as_ref().and_then(|one| one.making.as_ref());
+                let restores = restored.map(|(_, revision)| *revision);
+                let making = match restore.map(|one| *one) {
+                    Some(one) => {
+                        write::answer(database, &one.answer);
+                        one.making.map(|(making, _)| making)
+                    }
+                    None => release,
+                };
+                if let Some(making) = making {
                     let newest = database.newest_run();
                     let replaced = newest.is_some_and(|run| {
                         matches!(run.state.status, RunStatus::Superseded { .. })
@@ -199,7 +259,7 @@ impl Hub {
                     if replaced {
                         counts.one("fault/release-mid-run");
                     }
-                    write::start(database, content, plan, previous, prepared.now);
+                    write::start(database, making, restores, prepared.now);
                 }
                 self.dies("crash/hub/commit-after", counts);
             }
@@ -229,6 +289,7 @@ impl Hub {
                     last_heard: heard.map(|heard| started.map_or(heard, |at| heard.max(at))),
                     desired: unit.map(|digest| digest.to_string()),
                     status: database.statuses.get(id).map(|row| row.status.clone()),
+                    unrendered: None,
                 }
             })
             .collect()
@@ -241,10 +302,10 @@ fn release(
     scenario: &Scenario,
     wanted: &ReleaseContent,
     placed: &[ClusterFacts],
-) -> Option<(ReleaseContent, Plan, Option<u64>)> {
+) -> Option<Making> {
     let current = database.releases.last();
     let same = current.is_some_and(|release| release.content.digest() == wanted.digest());
-    if same || placed.is_empty() {
+    if same || placed.is_empty() || database.stays_restored(wanted) {
         return None;
     }
     let (install, previous) = past(database);
@@ -258,7 +319,11 @@ fn release(
         by_hand: &[],
     });
     let plan = plan.expect("the waves are ours");
-    Some((wanted.clone(), plan, previous))
+    Some(Making {
+        content: wanted.clone(),
+        plan,
+        previous,
+    })
 }
 
 /// Clusters that the newest run's plan does not have.
@@ -284,7 +349,7 @@ fn pending(database: &Database, newest: Option<&RunRow>) -> Vec<PendingAction> {
         return Vec::new();
     };
     let own = database.actions.iter().filter(|row| row.run == run.id);
-    own.filter(|row| row.answer.is_none())
+    own.filter(|row| row.answer.is_none() && !is_of_all(&row.action))
         .map(|row| row.action.clone())
         .collect()
 }
@@ -304,6 +369,7 @@ fn input<'a>(run: &'a RunRow, now: Timestamp, seen: &'a Seen) -> Input<'a> {
         actions: &seen.actions,
         suspended_by_spec: false,
         completes: &[],
+        readings: &[],
         supersession: seen.supersession,
     }
 }

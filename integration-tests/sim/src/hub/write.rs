@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_api::{bundle::BundleMode, fleet::FleetDefaults};
 use bellwether_hub_core::{
     bundle::{BundleInput, build},
-    plan::Plan,
-    release::{Release, ReleaseContent},
-    run::{Decision, Grant, GrantRelease, RunState},
+    release::Release,
+    run::{AnsweredAction, Decision, Grant, GrantRelease, RunState},
 };
 use bellwether_store::{
     Digest,
@@ -16,23 +15,33 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::plan::Making;
 use crate::{
     database::{Database, RunRow},
+    invariant::Broken,
     scenario::{application, unit_key},
 };
 
 /// Makes a release and its run.
 pub(super) fn start(
     database: &mut Database,
-    content: ReleaseContent,
-    plan: Plan,
-    previous: Option<u64>,
+    making: Making,
+    restores: Option<u64>,
     now: Timestamp,
 ) {
+    let Making {
+        content,
+        plan,
+        previous,
+    } = making;
     database.made += 1;
     let revision = database.releases.len() as u64 + 1;
     let made = u128::from(database.made);
     let digest = content.digest();
+    if let (Some(restores), Some(wanted)) = (restores, &database.application) {
+        let instead_of = wanted.digest();
+        database.restored.insert(revision, (restores, instead_of));
+    }
     database.releases.push(Release {
         id: Uuid::from_u128(0x0EEE_0000 + made),
         revision,
@@ -62,6 +71,7 @@ pub(super) fn delete(database: &mut Database, holders: &BTreeSet<Uuid>) {
     let holders: Vec<Uuid> = holders.iter().copied().collect();
     tombstones(database, &holders, Deletions::Allowed);
     database.releases.clear();
+    database.restored.clear();
     database.runs.clear();
     database.actions.clear();
 }
@@ -84,8 +94,8 @@ fn tombstones(database: &mut Database, clusters: &[Uuid], deletions: Deletions) 
         .expect("two units are within every budget");
 }
 
-/// Builds and stores the bundle of a grant; absent when its release or cluster is gone.
-fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Option<Digest> {
+/// Builds and stores the bundle of a grant; absent when its cluster is gone.
+fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Result<Option<Digest>, Broken> {
     let releases = &database.releases;
     let release = match &grant.release {
         GrantRelease::This => releases.iter().find(|one| one.revision == run.revision),
@@ -94,25 +104,48 @@ fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Option<Digest
             .find(|one| Some(one.revision) == run.previous),
         GrantRelease::Digest(digest) => releases.iter().find(|one| one.digest == *digest),
     };
+    let Some(release) = release else {
+        let detail = format!("{:?} of {} is not kept", grant.release, grant.cluster);
+        return Err(Broken::new("grant-release", detail));
+    };
+    let Some(cluster) = database.facts.get(&grant.cluster) else {
+        return Ok(None);
+    };
     let bundle = build(BundleInput {
         application: &application(),
-        release: release?,
+        release,
         run: run.id,
         attempt: grant.attempt,
         mode: grant.mode,
-        cluster: database.facts.get(&grant.cluster)?,
+        cluster,
         fleet: &FleetDefaults::default(),
-    });
+    })
+    .expect("the scenario has no overrides");
     debug_assert!(grant.mode == BundleMode::Plain || grant.release == GrantRelease::This);
     let digest = database.put(&bundle.bytes);
     database
         .granted
         .insert((grant.cluster, run.id, grant.attempt, digest.0));
-    Some(digest)
+    Ok(Some(digest))
 }
 
-/// Saves a decision with everything that follows from it.
-pub(super) fn save(database: &mut Database, run: &RunRow, decision: &Decision, now: Timestamp) {
+/// Answers an action.
+pub(super) fn answer(database: &mut Database, answer: &AnsweredAction) {
+    let rows = database.actions.iter_mut();
+    for row in rows.filter(|row| row.action.id == answer.id) {
+        row.answer = Some(answer.clone());
+    }
+}
+
+/// Writes what a decision wants of the clusters.
+///
+/// # Errors
+/// It grants what is not there.
+pub(super) fn send(
+    database: &mut Database,
+    run: &RunRow,
+    decision: &Decision,
+) -> Result<(), Broken> {
     let mut changes: BTreeMap<Uuid, Vec<UnitChange>> = BTreeMap::new();
     let unit = |kind: &str, digest| UnitChange {
         key: format!("{kind}/{}", application()),
@@ -120,7 +153,7 @@ pub(super) fn save(database: &mut Database, run: &RunRow, decision: &Decision, n
         origin: format!("run/{}", run.id),
     };
     for grant in &decision.grants {
-        let Some(digest) = bundle(database, run, grant) else {
+        let Some(digest) = bundle(database, run, grant)? else {
             continue;
         };
         changes
@@ -143,18 +176,27 @@ pub(super) fn save(database: &mut Database, run: &RunRow, decision: &Decision, n
     database
         .write(&changes, Deletions::Braked)
         .expect("nothing is taken away");
-    for answer in &decision.answered {
-        for row in database
-            .actions
-            .iter_mut()
-            .filter(|row| row.action.id == answer.id)
-        {
-            row.answer = Some(answer.clone());
-        }
+    Ok(())
+}
+
+/// Saves a decision with everything that follows from it.
+///
+/// # Errors
+/// It grants what is not there.
+pub(super) fn save(
+    database: &mut Database,
+    run: &RunRow,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<(), Broken> {
+    send(database, run, decision)?;
+    for answered in &decision.answered {
+        answer(database, answered);
     }
     if let Some(row) = database.runs.iter_mut().find(|row| row.id == run.id) {
         row.state = decision.next.clone();
         row.version += 1;
         row.saved_at = now;
     }
+    Ok(())
 }

@@ -57,6 +57,9 @@ impl Deletions {
             now.insert(unit_key());
         }
         for key in before.difference(&now) {
+            if *key == unit_key() && agent.member.deleted_by_hand {
+                continue;
+            }
             let held = agent.durable.units.get(key);
             let told = held.is_some_and(|(generation, digest)| {
                 let tombstone = (agent.cluster, key.clone(), *generation);

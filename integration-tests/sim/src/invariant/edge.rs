@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use bellwether_agent_core::machine::{Decision, RunState, Stage};
-use bellwether_api::{status::Verdict, track::RolloutTrackSpec};
+use bellwether_agent_core::{
+    machine::{Decision, RunState, Stage},
+    weights::planned_steps,
+};
+use bellwether_api::{hooks::HookKind, status::Verdict, track::RolloutTrackSpec};
 use uuid::Uuid;
 
 use super::broken::Broken;
-use crate::{
-    member::{Member, REPLICAS},
-    scenario::Quality,
-};
+use crate::{member::Member, scenario::Quality};
 
 /// One decision of one agent, against what is true in its cluster.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,10 @@ pub struct Edge<'a> {
     pub decision: &'a Decision,
     /// Every (run, attempt, step) in which a measurement was answered.
     pub measured: &'a BTreeSet<(Uuid, u32, u32)>,
+    /// Every (run, attempt, hook) that passed.
+    pub passed: &'a BTreeSet<(Uuid, u32, String)>,
+    /// What was there when the agent looked.
+    pub look: &'a Member,
 }
 
 impl Edge<'_> {
@@ -30,12 +34,15 @@ impl Edge<'_> {
     ///
     /// # Errors
     /// The rule that it breaks.
-    pub fn check(&self, member: &Member, image: &str) -> Result<(), Broken> {
+    pub fn check(&self, image: &str) -> Result<(), Broken> {
         self.ends_stay(image)?;
         self.steps_one_by_one()?;
         self.promotes_on_proof(image)?;
-        self.no_promotion_after_abort()?;
-        self.traffic_has_pods(member)?;
+        self.asked_before_it_promotes(image)?;
+        self.obeys()?;
+        self.traffic_has_pods()?;
+        self.rises_as_granted(image)?;
+        self.batch_is_ready()?;
         self.explains_itself()
     }
 
@@ -53,11 +60,11 @@ impl Edge<'_> {
         Ok(())
     }
 
+    /// Steps are left one after the other; those that humans skip have their verdicts too.
     fn steps_one_by_one(&self) -> Result<(), Broken> {
         if let (Stage::Step { index: from, .. }, Stage::Step { index: to, .. }) =
             (&self.before.stage, &self.next().stage)
-            && *to != *from
-            && *to != from + 1
+            && (to < from || !left_each(self.next(), *to))
         {
             return Err(Broken::new(
                 "I10-steps",
@@ -106,31 +113,95 @@ impl Edge<'_> {
         ))
     }
 
-    fn no_promotion_after_abort(&self) -> Result<(), Broken> {
-        let command = &self.spec.command;
-        let aborted = command.run == self.spec.run
-            && command.attempt == self.spec.attempt
-            && command.abort.is_some();
-        let starts = matches!(self.next().stage, Stage::Promoting { .. })
-            && !matches!(self.before.stage, Stage::Promoting { .. });
-        if aborted && starts {
-            return Err(Broken::new(
-                "I11-abort",
-                "promoted although it was aborted".to_owned(),
-            ));
+    /// A hook that confirms the promotion has passed, unless a human went on without it.
+    fn asked_before_it_promotes(&self, image: &str) -> Result<(), Broken> {
+        let promotes = matches!(self.next().stage, Stage::Promoting { .. })
+            && matches!(self.before.stage, Stage::Step { .. });
+        let last = self.next().verdicts.last();
+        let overridden = last.is_some_and(|verdict| verdict.verdict == Verdict::Overridden);
+        if !promotes || overridden {
+            return Ok(());
+        }
+        let hooks = self.spec.plan.hooks.iter();
+        for hook in hooks.filter(|hook| hook.kind == HookKind::ConfirmPromotion) {
+            let of = (self.spec.run, self.spec.attempt, hook.name.clone());
+            if !self.passed.contains(&of) {
+                let detail = format!("{image} was promoted before {} passed", hook.name);
+                return Err(Broken::new("I9-hook", detail));
+            }
         }
         Ok(())
     }
 
-    fn traffic_has_pods(&self, member: &Member) -> Result<(), Broken> {
+    /// I11: once it was stopped or aborted, nothing is promoted and no step left.
+    fn obeys(&self) -> Result<(), Broken> {
+        let command = &self.spec.command;
+        let named = command.run == self.spec.run && command.attempt == self.spec.attempt;
+        let starts = matches!(self.next().stage, Stage::Promoting { .. })
+            && !matches!(self.before.stage, Stage::Promoting { .. });
+        let leaves = match (&self.before.stage, &self.next().stage) {
+            (Stage::Step { index: from, .. }, Stage::Step { index: to, .. }) => to > from,
+            _ => starts,
+        };
+        if named && command.abort.is_some() && leaves {
+            let detail = "promoted although it was aborted".to_owned();
+            return Err(Broken::new("I11-abort", detail));
+        }
+        let rises = self.next().weight > self.before.weight;
+        if named && command.suspend && (leaves || rises) {
+            let detail = "went on although it was suspended".to_owned();
+            return Err(Broken::new("I11-suspend", detail));
+        }
+        Ok(())
+    }
+
+    fn traffic_has_pods(&self) -> Result<(), Broken> {
         let weight = self.next().weight;
-        let needed = (REPLICAS * u32::from(weight.percent())).div_ceil(100);
-        if weight > self.before.weight && member.canary_ready() < needed {
-            let detail = format!(
-                "weight {weight} needs {needed} ready canary pods, there are {}",
-                member.canary_ready()
-            );
+        let ready = self.look.canary_ready();
+        let needed =
+            (self.look.replicas.min(self.look.whole()) * u32::from(weight.percent())).div_ceil(100);
+        if weight > self.before.weight && ready < needed {
+            let detail =
+                format!("weight {weight} needs {needed} ready canary pods, there are {ready}");
             return Err(Broken::new("I2-readiness", detail));
+        }
+        Ok(())
+    }
+
+    /// I3, I5: the weight rises to that of the granted plan's own step, for pods of the granted
+    /// version.
+    fn rises_as_granted(&self, image: &str) -> Result<(), Broken> {
+        if self.next().weight <= self.before.weight {
+            return Ok(());
+        }
+        let canary = self.look.canary.as_ref().map(|canary| &*canary.image);
+        if canary != Some(image) {
+            let detail = format!("{canary:?} gets traffic that was granted to {image}");
+            return Err(Broken::new("I5-hash", detail));
+        }
+        let steps = planned_steps(&self.spec.plan.strategy);
+        let Stage::Step { index, .. } = self.next().stage else {
+            let detail = format!("{:?} has a weight that rose", self.next().stage);
+            return Err(Broken::new("I3-step", detail));
+        };
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let granted = steps.get(index).map(|step| step.weight);
+        if granted != Some(self.next().weight) {
+            let weight = self.next().weight;
+            let detail = format!("step {index} has {weight} %, {granted:?} was granted");
+            return Err(Broken::new("I3-step", detail));
+        }
+        Ok(())
+    }
+
+    /// I1: no further pod is let go before those that were are ready.
+    fn batch_is_ready(&self) -> Result<(), Broken> {
+        let granted = |state: &RunState| state.in_place.as_ref().map_or(0, |run| run.granted);
+        let (before, after) = (granted(self.before), granted(self.next()));
+        let ready = self.look.pods_of(&self.look.image).1;
+        if before > 0 && after > before && ready < before {
+            let detail = format!("{after} pods are let go, {ready} of {before} are ready");
+            return Err(Broken::new("I1-batch", detail));
         }
         Ok(())
     }
@@ -142,4 +213,10 @@ impl Edge<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells whether every step before one has its verdict, in their order.
+pub(super) fn left_each(state: &RunState, step: u32) -> bool {
+    let left = state.verdicts.iter().map(|verdict| verdict.step);
+    (0..step).eq(left)
 }

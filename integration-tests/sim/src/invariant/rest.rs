@@ -23,15 +23,7 @@ pub fn at_rest(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
                 format!("{} is shown otherwise", agent.cluster),
             ));
         }
-        let kept = database.events.get(&agent.cluster).map_or(0, Vec::len);
-        if kept != agent.happened.len() {
-            let detail = format!(
-                "{}: {kept} of {} events were kept",
-                agent.cluster,
-                agent.happened.len()
-            );
-            return Err(Broken::new("I20-events", detail));
-        }
+        every_event_came(database, agent)?;
         // An install that was ended by a human was never finished as a whole.
         let applied = &agent.durable.applied_image;
         let runs = applied.is_empty() || agent.member.runs(applied);
@@ -44,10 +36,31 @@ pub fn at_rest(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
         } else {
             runs
         };
+        let mixed = !agent.member.image.is_empty() && agent.member.config != agent.member.image;
+        if mixed && !applied.is_empty() {
+            let detail = format!(
+                "{}: pods of {} beside configuration of {}",
+                agent.cluster, agent.member.image, agent.member.config
+            );
+            return Err(Broken::new("I19-mix", detail));
+        }
         if !agent.member.is_clean() || !right {
             let detail = format!("{}: {:?} {:?}", agent.cluster, agent.member, agent.durable);
             return Err(Broken::new("I7-restored", detail));
         }
     }
     Ok(())
+}
+
+/// What happened is kept at the hub, but for what was dropped before it could be told.
+fn every_event_came(database: &Database, agent: &Agent) -> Result<(), Broken> {
+    let kept = database.events.get(&agent.cluster);
+    let missing = agent.happened.iter().find(|event| {
+        let came = kept.is_some_and(|kept| kept.contains_key(&event.seq));
+        !came && !agent.dropped.contains(&event.seq)
+    });
+    missing.map_or(Ok(()), |event| {
+        let detail = format!("{}: event {} never came", agent.cluster, event.seq);
+        Err(Broken::new("I20-events", detail))
+    })
 }

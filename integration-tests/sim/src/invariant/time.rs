@@ -88,7 +88,10 @@ pub fn deadline_was_kept(
     // An agent that takes a run up leaves it a quarter of its time at least.
     let least = spec.plan.progress_deadline.as_signed() / 4;
     if fired && quiet + SLACK < least {
-        let detail = format!("no progress for {quiet:?} only: {}", failure.message);
+        let detail = format!(
+            "no progress for {quiet:?} only: {}; {:?} began {}, {:?}",
+            failure.message, before.stage, before.started_at, before.clock
+        );
         return Err(Broken::new("R7-deadline", detail));
     }
     Ok(())

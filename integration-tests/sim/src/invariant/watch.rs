@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::root::Root;
 use bellwether_hub_core::run::ClusterPhase;
 use uuid::Uuid;
 
-use super::{broken::Broken, deletion::Deletions};
-use crate::{agent::Agent, database::Database, scenario::unit_key};
+use super::{bounds::bounds, broken::Broken, deletion::Deletions};
+use crate::{
+    agent::Agent,
+    database::{ClusterRow, Database},
+    scenario::unit_key,
+};
 
 /// Watches what may only rise, over the whole play.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +19,12 @@ pub struct Watch {
     reports: BTreeMap<Uuid, (u64, u64)>,
     targets: BTreeMap<Uuid, (u64, u64)>,
     held: BTreeMap<Uuid, (u64, u64)>,
+    /// What every cluster was to hold, by generation.
+    roots: BTreeMap<Uuid, BTreeMap<u64, Root>>,
+    /// The generation at which each agent's holdings were judged last.
+    judged: BTreeMap<Uuid, u64>,
+    /// How many events of each agent were judged.
+    told: BTreeMap<Uuid, usize>,
     deletions: Deletions,
 }
 
@@ -28,6 +39,7 @@ impl Watch {
             rises("I20-status", &mut self.reports, *cluster, now)?;
         }
         for (cluster, row) in &database.clusters {
+            self.one_content(*cluster, row)?;
             rises(
                 "I17-target",
                 &mut self.targets,
@@ -38,12 +50,63 @@ impl Watch {
         for agent in agents {
             let now = (agent.durable.epoch, agent.durable.generation);
             rises("I17-held", &mut self.held, agent.cluster, now)?;
+            self.committed(agent)?;
             granted(database, agent)?;
-            told(database, agent)?;
+            self.told(database, agent)?;
         }
         self.deletions.look(database, agents)?;
+        bounds(database, agents)?;
         concurrency(database, agents)?;
         proven(database, agents)
+    }
+
+    /// I17: a generation names one content and never another.
+    fn one_content(&mut self, cluster: Uuid, row: &ClusterRow) -> Result<(), Broken> {
+        let roots = self.roots.entry(cluster).or_default();
+        let known = roots.entry(row.generation).or_insert(row.root);
+        if *known == row.root {
+            return Ok(());
+        }
+        let detail = format!("generation {} of {cluster} is two contents", row.generation);
+        Err(Broken::new("I17-content", detail))
+    }
+
+    /// I20: events are kept once each, as they happened.
+    fn told(&mut self, database: &Database, agent: &Agent) -> Result<(), Broken> {
+        let Some(kept) = database.events.get(&agent.cluster) else {
+            return Ok(());
+        };
+        if self.told.insert(agent.cluster, kept.len()) == Some(kept.len()) {
+            return Ok(());
+        }
+        let wrong = kept.values().find(|event| {
+            let place = usize::try_from(event.seq).unwrap_or(0).wrapping_sub(1);
+            agent.happened.get(place) != Some(event)
+        });
+        wrong.map_or(Ok(()), |event| {
+            let detail = format!("{}: event {} is another", agent.cluster, event.seq);
+            Err(Broken::new("I20-events", detail))
+        })
+    }
+
+    /// I19: what an agent holds was committed as a whole.
+    fn committed(&mut self, agent: &Agent) -> Result<(), Broken> {
+        let generation = agent.durable.generation;
+        if self.judged.insert(agent.cluster, generation) == Some(generation) {
+            return Ok(());
+        }
+        let roots = self.roots.get(&agent.cluster);
+        let committed = roots.and_then(|roots| roots.get(&generation));
+        let holds = agent.held_root();
+        if generation == 0 || committed == Some(&holds) || agent.is_damaged() {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} holds at generation {generation} what was never committed, known: {}",
+            agent.cluster,
+            committed.is_some()
+        );
+        Err(Broken::new("I19-held", detail))
     }
 }
 
@@ -67,34 +130,16 @@ fn granted(database: &Database, agent: &Agent) -> Result<(), Broken> {
     let Some(track) = &agent.durable.track else {
         return Ok(());
     };
-    let known = database.granted.iter().any(|(cluster, run, attempt, _)| {
-        *cluster == agent.cluster && *run == track.spec.run && *attempt == track.spec.attempt
-    });
+    let of = (agent.cluster, track.spec.run, track.spec.attempt);
+    let from = (of.0, of.1, of.2, [0; 32]);
+    let first = database.granted.range(from..).next();
+    let known = first.is_some_and(|(cluster, run, attempt, _)| (*cluster, *run, *attempt) == of);
     if known {
         return Ok(());
     }
     Err(Broken::new(
         "I18-grant",
         format!("{} runs what nobody granted", agent.cluster),
-    ))
-}
-
-/// I20: events arrive once each, in their order and without a gap, as they happened.
-fn told(database: &Database, agent: &Agent) -> Result<(), Broken> {
-    let Some(kept) = database.events.get(&agent.cluster) else {
-        return Ok(());
-    };
-    // What was right before is right still: only the end is new.
-    let from = kept.len().saturating_sub(8);
-    let right =
-        kept.len() <= agent.happened.len() && kept[from..] == agent.happened[from..kept.len()];
-    if right {
-        return Ok(());
-    }
-    let numbers: Vec<u64> = kept[from..].iter().map(|event| event.seq).collect();
-    Err(Broken::new(
-        "I20-events",
-        format!("{}: {numbers:?} were kept", agent.cluster),
     ))
 }
 

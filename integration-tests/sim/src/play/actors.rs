@@ -11,6 +11,8 @@ impl Play {
     pub(super) fn actors(&mut self) -> Result<(), Broken> {
         let mut order: Vec<usize> = (0..self.agents.len() + self.hubs.len()).collect();
         order.shuffle(&mut self.rng);
+        // What people wrote is seen before anybody acts on it.
+        self.look()?;
         for actor in order {
             match actor.checked_sub(self.agents.len()) {
                 None => self.agent(actor)?,
@@ -55,6 +57,7 @@ impl Play {
                 self.mutant,
                 &mut self.counts,
             );
+            self.hubs[index].send_early(&mut self.database)?;
         } else if self.rng.random_bool(0.7) {
             self.hubs[index].commit(&mut self.database, &mut self.judges, &mut self.counts)?;
             self.count_run();
@@ -143,7 +146,7 @@ impl Play {
             .iter_mut()
             .find(|agent| agent.cluster == message.cluster && agent.alive);
         match agent {
-            Some(agent) => agent.receive(message, truth, &mut self.counts),
+            Some(agent) => agent.receive(message, truth, self.mutant, &mut self.counts),
             None => Ok(Vec::new()),
         }
     }

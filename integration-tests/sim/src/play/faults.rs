@@ -23,7 +23,7 @@ impl Play {
             5..=7 => self.restart_hub(hub),
             8 => self.agents[cluster].crash(),
             9..=14 => self.restart_agent(cluster),
-            15 if self.agents[cluster].member.kill_canary() => {
+            15 if self.agents[cluster].member.kill_pods() => {
                 self.counts.one("fault/pods-killed");
             }
             16 => self.agents[cluster].metrics = false,
@@ -40,6 +40,16 @@ impl Play {
             25..=27 => self.agents[cluster].fuse = agent::POINTS.choose(&mut self.rng).copied(),
             28 => self.hubs[hub].fuse = hub::POINTS.choose(&mut self.rng).copied(),
             29..=33 => self.set_clock(cluster, hub),
+            34..=36 => self.agents[cluster].api.bad = self.rng.random_range(5..40),
+            37..=40 => self.agents[cluster].api.bad = 0,
+            41 => {
+                let until = self.truth() + SignedDuration::from_secs(50);
+                self.agents[cluster].watch_lost = Some(until);
+                self.counts.one("api/watch-lost");
+            }
+            42 | 43 => {
+                self.agents[cluster].split();
+            }
             _ => {}
         }
     }
@@ -103,6 +113,11 @@ impl Play {
         for index in 0..self.agents.len() {
             self.agents[index].fuse = None;
             self.agents[index].metrics = true;
+            self.agents[index].calm = true;
+            if !self.agents[index].durable.is_busy() {
+                // Nobody but a human does that outside of a run.
+                self.agents[index].member.delete_broken_pods();
+            }
             self.restart_agent(index);
         }
     }

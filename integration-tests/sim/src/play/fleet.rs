@@ -22,7 +22,9 @@ impl Play {
     /// Registers a cluster with its agent.
     pub(super) fn join(&mut self, facts: ClusterFacts) {
         self.database.register(facts.id);
-        self.agents.push(Agent::new(facts.id, self.truth()));
+        let (truth, seed) = (self.truth(), self.rng.random());
+        let agent = Agent::new(facts.id, truth, &self.scenario.world, seed);
+        self.agents.push(agent);
         self.database.facts.insert(facts.id, facts);
     }
 

@@ -1,5 +1,6 @@
 //! Humans who act on runs.
 
+use bellwether_api::status::Phase;
 use bellwether_hub_core::run::{ActionKind, PendingAction, RunStatus, WavePhase};
 use rand::{Rng, seq::IndexedRandom};
 use uuid::Uuid;
@@ -9,6 +10,11 @@ use crate::database::ActionRow;
 
 impl Play {
     fn say(&mut self, kind: ActionKind) {
+        self.say_of(kind, None, None);
+    }
+
+    /// Says something of the run, or of one cluster; `to_revision` is what a rollback names.
+    fn say_of(&mut self, kind: ActionKind, cluster: Option<Uuid>, to_revision: Option<u64>) {
         let Some(run) = self.database.newest_run().map(|run| run.id) else {
             return;
         };
@@ -21,17 +27,23 @@ impl Play {
             id: Uuid::from_u128(0x0ACC_0000 + self.actions),
             kind,
             wave: None,
-            cluster: None,
+            cluster,
             step: None,
             expected_revision: None,
             set: None,
             by: name.to_owned(),
             reason: String::new(),
         };
-        self.counts.one(&format!("human/{}", kind.as_str()));
+        let what = match (kind, cluster, to_revision) {
+            (ActionKind::Rollback, None, None) => "rollback-all",
+            (ActionKind::Rollback, None, Some(_)) => "undo",
+            _ => kind.as_str(),
+        };
+        self.counts.one(&format!("human/{what}"));
         self.database.actions.push(ActionRow {
             run,
             action,
+            to_revision,
             answer: None,
         });
     }
@@ -43,6 +55,18 @@ impl Play {
             5..=9 => ActionKind::Approve,
             10 => ActionKind::Abort,
             11 | 12 => ActionKind::Retry,
+            13 => ActionKind::Promote,
+            14 | 15 => ActionKind::Skip,
+            16 => ActionKind::Rollback,
+            17 => {
+                let revision = self.rng.random_range(1..4);
+                return self.say_of(ActionKind::Rollback, None, Some(revision));
+            }
+            18 => {
+                let number = self.rng.random_range(0..self.agents.len());
+                let cluster = self.agents[number].cluster;
+                return self.say_of(ActionKind::Rollback, Some(cluster), None);
+            }
             _ => return,
         };
         self.say(kind);
@@ -66,7 +90,9 @@ impl Play {
         });
         match (&run.state.status, run.state.suspended.is_some()) {
             (RunStatus::Progressing, true) => self.say(ActionKind::Resume),
-            (RunStatus::Progressing, false) if gated => self.say(ActionKind::Approve),
+            (RunStatus::Progressing, false) if gated || self.somebody_waits() => {
+                self.say(ActionKind::Approve)
+            }
             (RunStatus::Halted { .. }, true) => self.say(ActionKind::Resume),
             (RunStatus::Halted { .. }, false) if self.retried < revision => {
                 self.retried = revision;
@@ -75,5 +101,12 @@ impl Play {
             (RunStatus::Halted { .. }, false) => self.say(ActionKind::Abort),
             _ => {}
         }
+    }
+
+    /// Tells whether the run of a cluster waits for a human.
+    fn somebody_waits(&self) -> bool {
+        let statuses = self.database.statuses.values();
+        let mut tracks = statuses.flat_map(|row| &row.status.rollouts);
+        tracks.any(|track| matches!(track.phase, Phase::Paused | Phase::WaitingPromotion))
     }
 }

@@ -35,7 +35,9 @@ impl Play {
             Removal::Held { .. } => true,
         };
         let latest = self.database.releases.last();
-        let is_made = placed.is_empty() || latest.is_some_and(|one| one.digest == wanted.digest());
+        let is_made = placed.is_empty()
+            || latest.is_some_and(|one| one.digest == wanted.digest())
+            || self.database.stays_restored(wanted);
         nobody_leaves && is_made && newest.is_none_or(|run| self.is_settled(run))
     }
 
@@ -68,6 +70,7 @@ impl Play {
         let image = &agent.member.image;
         agent.durable.generation == row.generation
             && reported
+            && !agent.durable.is_busy()
             && (agent.durable.applied_image.is_empty() || agent.member.runs(image))
     }
 
@@ -77,10 +80,20 @@ impl Play {
             .agents
             .iter()
             .map(|agent| {
-                let track = agent.durable.track.as_ref().map(|track| &track.state.stage);
+                let track = agent.durable.track.as_ref();
+                let track =
+                    track.map(|track| (&track.state.stage, track.state.clock, track.waits()));
                 let outcome = agent.status().map(|one| one.outcome);
                 let rests = self.agent_is_at_rest(agent);
-                (agent.cluster, agent.is_heard(), rests, outcome, track)
+                let member = (!rests).then_some(&agent.member);
+                (
+                    agent.cluster,
+                    agent.is_heard(),
+                    rests,
+                    outcome,
+                    track,
+                    member,
+                )
             })
             .collect();
         format!(

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bellwether_api::{
     analysis::{Aggregation, BUILT_IN_TEMPLATES, Metric, TemplateRef},
     duration::Dur,
@@ -20,7 +22,10 @@ fn target(series: SeriesSet, side: Side) -> QueryTarget {
         service: "web-svc".into(),
         port: Some(80),
         route: "web.in".into(),
+        copied: String::new(),
+        canary_addresses: BTreeSet::new(),
         side,
+        in_place: false,
     }
 }
 
@@ -127,8 +132,8 @@ const SETS: [(SeriesSet, [&str; 2], &str, &str, &str); 13] = [
     (
         SeriesSet::Gloo,
         [
-            "envoy_cluster_name=~\"shop-web-svc-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+\"",
-            "envoy_cluster_name=~\"web\\\\.in_[0-9a-zA-Z-]+\"",
+            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-canary-[0-9]+_[0-9a-zA-Z-]+|kube-.+_shop_web-svc-canary_[0-9]+\"",
+            "envoy_cluster_name=~\"(kube-svc[:_])?shop-web-svc-[0-9]+_[0-9a-zA-Z-]+|kube-.+_shop_web-svc_[0-9]+\"",
         ],
         "envoy_cluster_upstream_rq",
         "envoy_response_code!~\"5..\"",
@@ -374,9 +379,74 @@ fn the_plans_traffic_tells_set_and_route() {
         SeriesSet::of_traffic(&traffic, GatewaySeries::Traefik),
         (SeriesSet::TraefikGateway, "web".to_owned())
     );
+    for (traffic, set) in [
+        (
+            serde_json::json!({"istio": {"destinationRule": "a", "virtualServices": ["web"]}}),
+            SeriesSet::Istio,
+        ),
+        (
+            serde_json::json!({"gloo": {"upstream": "a", "virtualService": "web"}}),
+            SeriesSet::Gloo,
+        ),
+    ] {
+        let traffic = [serde_json::from_value(traffic).expect("a provider")];
+        assert_eq!(
+            SeriesSet::of_traffic(&traffic, GatewaySeries::Traefik),
+            (set, "web".to_owned()),
+            "the route, not what is copied"
+        );
+    }
     assert_eq!(
         SeriesSet::of_traffic(&[], GatewaySeries::Traefik),
         (SeriesSet::Application, String::new())
+    );
+}
+
+#[test]
+fn apisix_tells_versions_apart_by_the_nodes_that_answered() {
+    let selector = |side| {
+        let target = QueryTarget {
+            canary_addresses: ["10.0.0.1", "10.96.0.9"].map(str::to_owned).into(),
+            ..target(SeriesSet::Apisix, side)
+        };
+        let metric = metric("request-success-rate");
+        let made = queries(&metric, &target, WINDOW, 0).expect("a built-in metric");
+        parses(&made.value);
+        made.requests.expect("requests are counted")
+    };
+    let rules = "sum(increase(apisix_http_status{route=~\"shop_web\\\\.in_.+\"";
+    let nodes = "\"10\\\\.0\\\\.0\\\\.1|10\\\\.96\\\\.0\\\\.9\"";
+    assert_eq!(
+        selector(Side::Canary),
+        format!("{rules},node=~{nodes}}}[30000ms]))")
+    );
+    assert_eq!(
+        selector(Side::Stable),
+        format!("{rules},node!~{nodes}}}[30000ms]))")
+    );
+}
+
+#[test]
+fn gloo_counts_by_upstream_where_the_user_names_one() {
+    let selector = |side| {
+        let target = QueryTarget {
+            copied: "shop.http".into(),
+            ..target(SeriesSet::Gloo, side)
+        };
+        let metric = metric("request-success-rate");
+        let made = queries(&metric, &target, WINDOW, 0).expect("a built-in metric");
+        parses(&made.value);
+        made.value
+    };
+    let (canary, stable) = (selector(Side::Canary), selector(Side::Stable));
+    let of_user = "|shop\\\\.http_[0-9a-zA-Z-]+\"";
+    assert!(
+        canary.contains("|web-svc-canary-shop\\\\.http_[0-9a-zA-Z-]+\""),
+        "{canary}"
+    );
+    assert!(
+        stable.contains(of_user) && !canary.contains(of_user),
+        "{stable}"
     );
 }
 

@@ -2,6 +2,8 @@
 
 use bellwether_api::{
     command::{QueuedCommand, Verb},
+    duration::Dur,
+    number::Weight,
     rollout::RolloutSpec,
     track::RolloutTrackSpec,
 };
@@ -10,13 +12,14 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Decision, InPlaceView, MetricSample, Observations, Overlay, RunState, SampleRequest,
-        Samples, Stage, decide,
+        Decision, Endpoints, InPlaceView, MetricSample, Observations, Overlay, RouteView, RunState,
+        SampleRequest, Samples, ServiceView, Stage, decide,
     },
     model::{REVISION, grant},
 };
 use crate::{
     analysis::Sample,
+    provider::{RouteObservation, Split},
     settled::{DeploymentView, TemplateVersion},
     sizes::ready_enough,
 };
@@ -72,9 +75,42 @@ pub(super) struct Workload {
     observed: i64,
     asked: Option<SampleRequest>,
     samples: Option<Samples>,
+    /// Whether the partition is a number of pods, whichever they are.
+    pub(super) by_count: bool,
+    /// Nodes that joined and have the template's version, whatever was granted.
+    joined: u32,
+    /// What requests come by.
+    pub(super) net: Net,
+}
+
+/// The user's Service and route, and the run's own Service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Net {
+    /// What the user's Service is pinned to; absent = nothing.
+    pub(super) pin: Option<String>,
+    /// What the run's own Service selects; absent = it does not exist.
+    pub(super) own: Option<String>,
+    /// What the route carries.
+    pub(super) route: Split,
+    /// What the gateway still may use: it follows one turn later.
+    before: Split,
+    /// Whether every request must find a ready pod, because no pod fails by itself.
+    pub(super) strict: bool,
 }
 
 impl Workload {
+    /// A workload behind a Service and a route.
+    pub(super) fn behind_a_route(steps: &Value, replicas: usize) -> Self {
+        let mut workload = Self::new(steps, replicas);
+        let plan = json!({"name": "web", "port": 80});
+        workload.grant.plan.service = serde_json::from_value(plan).expect("a Service");
+        let traffic = json!([{"gatewayApi": {"httpRoutes": ["web"]}}]);
+        workload.grant.plan.traffic = serde_json::from_value(traffic).expect("traffic");
+        workload.extra.route_settle = Dur::from_secs(2);
+        workload.net.strict = true;
+        workload
+    }
+
     pub(super) fn new(steps: &Value, replicas: usize) -> Self {
         let mut grant = grant(batches(steps));
         "StatefulSet".clone_into(&mut grant.workload.kind);
@@ -99,6 +135,47 @@ impl Workload {
             observed: 1,
             asked: None,
             samples: None,
+            by_count: false,
+            joined: 0,
+            net: Net::default(),
+        }
+    }
+
+    fn label(version: TemplateVersion) -> String {
+        format!("web-{version:?}")
+    }
+
+    /// Ready pods that a Service with this pin selects.
+    pub(super) fn behind(&self, pin: Option<&str>) -> Vec<String> {
+        let selected = |(number, pod): (usize, &Pod)| {
+            let label = Self::label(pod.version);
+            let found = pod.ready && pin.is_none_or(|pin| pin == label);
+            found.then(|| format!("{number}-{label}"))
+        };
+        self.pods.iter().enumerate().filter_map(selected).collect()
+    }
+
+    /// Every request finds a ready pod, whichever of the two last routes its gateway uses.
+    fn check_requests(&self) {
+        if !self.net.strict {
+            return;
+        }
+        let apex = self.behind(self.net.pin.as_deref());
+        let own = self.net.own.as_deref();
+        let own = own.map_or_else(Vec::new, |label| self.behind(Some(label)));
+        for route in [&self.net.before, &self.net.route] {
+            let to_own = route.weight > Weight::ZERO || !route.matches.is_empty();
+            assert!(
+                !to_own || !own.is_empty(),
+                "{route:?} leads nowhere: {:?}",
+                self.state
+            );
+            let to_apex = route.weight < Weight::FULL;
+            assert!(
+                !to_apex || !apex.is_empty(),
+                "nobody answers {route:?}: {:?}",
+                self.state
+            );
         }
     }
 
@@ -125,9 +202,10 @@ impl Workload {
         self.control();
         let granted = self.state.in_place.as_ref().map_or(0, |run| run.granted);
         assert!(
-            self.count(TemplateVersion::New) <= granted,
+            self.count(TemplateVersion::New) <= granted + self.joined,
             "more pods are new than the {granted} that were granted"
         );
+        self.check_requests();
     }
 
     /// What must hold of every decision, whatever happened.
@@ -209,6 +287,26 @@ impl Workload {
         self.pods.iter().map(is_new).collect()
     }
 
+    /// A DaemonSet: nodes may join, whose pods are of the template, and leave.
+    pub(super) fn by_node(steps: &Value, nodes: usize) -> Self {
+        let mut workload = Self::new(steps, nodes);
+        "DaemonSet".clone_into(&mut workload.grant.plan.workload.kind);
+        workload.by_count = true;
+        workload
+    }
+
+    pub(super) fn join(&mut self) {
+        self.pods.push(Pod {
+            version: self.template,
+            ready: true,
+        });
+        self.joined += u32::from(self.template == TemplateVersion::New);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.pods.remove(0);
+    }
+
     pub(super) fn kill(&mut self, pod: usize) {
         let pod = pod % self.pods.len();
         self.pods[pod].ready = false;
@@ -218,6 +316,8 @@ impl Workload {
     pub(super) fn assert_clean(&mut self, version: TemplateVersion) {
         self.tick(1);
         assert_eq!((self.template, self.partition), (version, None));
+        assert_eq!((&self.net.pin, &self.net.own), (&None, &None));
+        assert!(self.net.route.is_none(), "{:?}", self.net.route);
         assert!(
             self.pods
                 .iter()
@@ -226,6 +326,9 @@ impl Workload {
     }
 
     fn apply(&mut self, overlay: &Overlay) {
+        self.net.pin = overlay.pins.first().map(|pin| pin.hash.clone());
+        self.net.own.clone_from(&overlay.new_pods);
+        self.net.before = std::mem::replace(&mut self.net.route, overlay.split.clone());
         let wanted = (overlay.template, overlay.in_place.partition);
         if (self.template, self.partition) != wanted {
             (self.template, self.partition) = wanted;
@@ -272,7 +375,13 @@ impl Workload {
             waits |= !pod.ready;
         }
         let (template, held) = (self.template, self.held());
-        let next = (held..self.pods.len())
+        let others = self.pods.iter().filter(|pod| pod.version != template);
+        let may = if self.by_count {
+            0..self.pods.len() * usize::from(others.count() > held)
+        } else {
+            held..self.pods.len()
+        };
+        let next = may
             .rev()
             .find(|number| self.pods[*number].version != template);
         if let Some(number) = next.filter(|_| !waits) {
@@ -301,7 +410,7 @@ impl Workload {
             ready,
             available: ready,
             paused: false,
-            revision: format!("web-{template:?}"),
+            revision: Self::label(template),
             template,
         };
         let overlay = Overlay::of(&self.state);
@@ -320,14 +429,51 @@ impl Workload {
             } else {
                 all
             },
+            label: if seen && self.count(template) > 0 {
+                Self::label(template)
+            } else {
+                String::new()
+            },
             trouble: String::new(),
         };
-        Observations {
+        let seen = Observations {
             fresh: true,
             workload: Some(workload),
             in_place: Some(view),
             samples: self.samples.clone(),
             ..self.extra.clone()
+        };
+        if self.grant.plan.service.is_some() {
+            self.observe_traffic(seen)
+        } else {
+            seen
+        }
+    }
+
+    fn observe_traffic(&self, seen: Observations) -> Observations {
+        let endpoints = |ready: Vec<String>| Endpoints {
+            ready: ready.into_iter().collect(),
+            ..Endpoints::default()
+        };
+        let own = self.net.own.as_deref();
+        let own = own.map_or_else(Vec::new, |label| self.behind(Some(label)));
+        let unpinnable = seen.services.first().map(|one| one.unpinnable.clone());
+        Observations {
+            services: vec![ServiceView {
+                name: "web".into(),
+                pin: self.net.pin.clone(),
+                unpinnable: unpinnable.unwrap_or_default(),
+            }],
+            apex_endpoints: endpoints(self.behind(self.net.pin.as_deref())),
+            canary_service: self.net.own.is_some(),
+            canary_endpoints: endpoints(own),
+            routes: vec![RouteView {
+                name: "HTTPRoute/web".into(),
+                weight: Some(self.net.route.weight),
+                split: Some(self.net.route.clone()),
+                observation: RouteObservation::Programmed,
+            }],
+            ..seen
         }
     }
 }

@@ -107,7 +107,7 @@ fn put(out: &mut Value, key: &str, value: Value, subject: &str) -> Result<bool, 
 }
 
 /// Joins paths, whose prefixes are those of texts.
-fn uri(out: &mut Value, value: Value) -> Result<bool, RenderError> {
+pub(in crate::provider) fn uri(out: &mut Value, value: Value) -> Result<bool, RenderError> {
     let text = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).map(str::to_owned);
     let Some(own) = out.get("uri").cloned() else {
         out["uri"] = value;

@@ -15,7 +15,7 @@ use crate::{
 
 /// What names the run's DestinationRule; `None` = the rollout names none of the user's.
 pub(super) fn target(names: &Names) -> Option<ObjectRef> {
-    let rule = names.destination_rule.as_ref()?;
+    let rule = names.copied.as_ref()?;
     Some(ObjectRef {
         api_version: text(rule, "apiVersion").to_owned(),
         kind: "DestinationRule".to_owned(),
@@ -38,7 +38,7 @@ fn name(rule: &Value, names: &Names) -> String {
 /// # Errors
 /// The user's speaks of another host.
 pub(super) fn of_canary(names: &Names) -> Result<Option<Value>, RenderError> {
-    let Some(rule) = &names.destination_rule else {
+    let Some(rule) = &names.copied else {
         return Ok(None);
     };
     let mut spec = rule["spec"].clone();
@@ -66,7 +66,7 @@ pub(super) fn of_canary(names: &Names) -> Result<Option<Value>, RenderError> {
 
 /// Tells whether the canary's Service has the subset too.
 pub(super) fn has_subset(names: &Names, subset: &str) -> bool {
-    names.destination_rule.as_ref().is_some_and(|rule| {
+    names.copied.as_ref().is_some_and(|rule| {
         items(rule, "/spec/subsets")
             .iter()
             .any(|one| text(one, "name") == subset)

@@ -269,7 +269,7 @@ fn with_subset() -> Value {
 #[test]
 fn a_destination_rule_holds_for_the_canary_too() {
     let with_rule = Names {
-        destination_rule: Some(destination_rule("web.shop.svc.cluster.local")),
+        copied: Some(destination_rule("web.shop.svc.cluster.local")),
         ..names()
     };
     let by = Split::by_weight(weight(20));
@@ -305,7 +305,7 @@ fn target() -> bellwether_api::reference::ObjectRef {
 fn a_destination_rule_of_another_host_or_without_the_subset_is_refused() {
     let by = Split::by_weight(weight(20));
     let other = Names {
-        destination_rule: Some(destination_rule("other")),
+        copied: Some(destination_rule("other")),
         ..names()
     };
     let refused = own(Provider::VirtualService, &plain(), &other, &by);
@@ -316,7 +316,7 @@ fn a_destination_rule_of_another_host_or_without_the_subset_is_refused() {
     let mut rule = destination_rule("web");
     rule["spec"]["subsets"][0]["name"] = json!("v2");
     let without = Names {
-        destination_rule: Some(rule),
+        copied: Some(rule),
         ..names()
     };
     let refused = render(Provider::VirtualService, &with_subset(), &without, &by);

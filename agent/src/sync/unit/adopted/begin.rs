@@ -18,7 +18,10 @@ use crate::{
     clock::wall,
     desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
     rollout::{self, Known, Live, Reading, Scene},
-    sync::{events, goal::TemplateChange},
+    sync::{
+        events::{self, News},
+        goal::TemplateChange,
+    },
 };
 
 impl Unit {
@@ -156,12 +159,14 @@ impl Unit {
             "change {} of {} comes in by its rollout",
             new.revision, looked.target
         );
-        let news = about(&looked.target, "RolloutStarted", message);
+        let started = about(&looked.target, "RolloutStarted", message);
+        let held = self.held_as_written(unit, looked);
+        let news: Vec<_> = held.into_iter().chain([started]).collect();
         let at = wall();
         desired
             .update_naming(&self.key, &new_blob, |unit| {
                 memory::begin(unit, &digest, &previous);
-                events::push(unit, of, at, &news);
+                news.iter().for_each(|one| events::push(unit, of, at, one));
             })
             .await?;
         self.bundles.insert(digest, Arc::new(new.clone()));
@@ -169,6 +174,23 @@ impl Unit {
         Ok(Pass {
             wake_in: Some(SOON),
             ..Pass::again()
+        })
+    }
+}
+
+impl Unit {
+    /// Tells of a change that the API server has asked about: nobody else did.
+    fn held_as_written(&mut self, unit: &SyncUnit, looked: &Looked) -> Option<News> {
+        let adopted = self.adopted.as_mut()?;
+        let caught = std::mem::take(&mut adopted.caught);
+        // One that failed was told of before, and so may be what is tried again.
+        let stood = unit.outcome == Some(UnitOutcome::Succeeded);
+        let target = &looked.target;
+        (stood && !caught).then(|| {
+            let message = format!(
+                "{target} was paused in the write that changed it, and its update is taken over"
+            );
+            about(target, "TakenOver", message)
         })
     }
 }

@@ -11,7 +11,7 @@ use bellwether_api::{
 const MAX_FAILED: usize = 20;
 
 /// Tells whether the workload was seen standing: from then on its updates are taken over.
-pub(super) fn is_known(unit: &SyncUnit) -> bool {
+pub(crate) fn is_known(unit: &SyncUnit) -> bool {
     matches!(
         unit.outcome,
         Some(UnitOutcome::Succeeded | UnitOutcome::Failed)

@@ -28,38 +28,23 @@ impl Unit {
             .as_ref()
             .or(unit.applied_digest.as_ref());
         let last = last.and_then(|digest| self.bundles.get(digest));
-        let running = last.filter(|_| unit.running_digest.is_some());
-        let acked = self.shell.reports.acked_event(&self.key);
+        let running = last
+            .filter(|_| unit.running_digest.is_some())
+            .map(AsRef::as_ref);
         let health = adopted
             .workload
             .as_ref()
             .map_or(Health::Unknown, |workload| workload.health);
+        let webhook = self.shell.webhook.now().warning();
         UnitStatus {
-            application: self.application.clone(),
-            digest: unit.digest.clone().unwrap_or_default(),
-            generation: unit.generation,
-            run: running.map_or_else(uuid::Uuid::nil, |change| change.run),
-            attempt: running.map_or(0, |change| change.attempt),
             release: last
                 .map(|change| change.release.clone())
                 .unwrap_or_default(),
-            outcome,
-            reason: unit.reason.clone(),
-            applied_release: None,
             health,
             objects: adopted.workload.iter().cloned().collect(),
             object_count: u32::from(adopted.workload.is_some()),
-            waiting_on: self.waits(outcome, &rollouts),
-            rollouts,
-            events: unit
-                .events
-                .iter()
-                .filter(|event| event.seq > acked)
-                .cloned()
-                .collect(),
-            executed: self.executed(),
-            orphans: Vec::new(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().cloned().chain(webhook).collect(),
+            ..self.common_status(unit, running, outcome, rollouts)
         }
     }
 }

@@ -92,7 +92,8 @@ impl Round<'_> {
         let now = self.shell.clock.now();
         let seen = self.seen(&edited, held_by);
         let mut tick = Box::pin(run.decide(&live, seen, now)).await?;
-        run.clear_the_way(cluster, &live).await?;
+        let now = self.shell.clock.now();
+        run.clear_the_way(cluster, &live, now).await?;
         if !run.holds_edit() && !edited.is_empty() {
             self.write_back(run, &live, &edited).await?;
             run.mark_due();

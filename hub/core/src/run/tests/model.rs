@@ -16,7 +16,7 @@ use crate::{
     plan::{DrivenByHand, Plan, PlannedCluster, PlannedWave},
     run::{
         ActionKind, ActionOutcome, ClusterPhase, ClusterSeen, Decision, Grant, GrantRelease, Input,
-        PendingAction, RunFacts, RunState, Supersession, decide,
+        PendingAction, Reading, RunFacts, RunState, Supersession, decide,
     },
 };
 
@@ -51,6 +51,7 @@ pub struct Fleet {
     pub supersession: Option<Supersession>,
     pub suspended_by_spec: bool,
     pub completes: Vec<String>,
+    pub readings: Vec<Reading>,
     pub has_previous: bool,
     pub checker: Checker,
     next_action: u128,
@@ -67,6 +68,7 @@ pub fn wave(name: &str, clusters: std::ops::Range<u128>) -> PlannedWave {
         max_concurrent: 1,
         max_failures: 0,
         unreachable: UnreachablePolicy::Wait,
+        progress_deadline: None,
         before: Vec::new(),
         after: Vec::new(),
     }
@@ -100,8 +102,8 @@ pub fn by_hand(rollout: &str, pods_follow: bool) -> DrivenByHand {
 
 pub fn soak(text: &str) -> Gate {
     Gate {
-        approval: None,
         soak: Some(text.parse().expect("a duration")),
+        ..Gate::default()
     }
 }
 
@@ -109,7 +111,7 @@ pub fn approval(count: u32, by: &[&str]) -> Gate {
     let by = by.iter().map(|&name| name.to_owned()).collect();
     Gate {
         approval: Some(bellwether_api::application::ApprovalGate { by, count }),
-        soak: None,
+        ..Gate::default()
     }
 }
 
@@ -130,6 +132,7 @@ impl Fleet {
             supersession: None,
             suspended_by_spec: false,
             completes: Vec::new(),
+            readings: Vec::new(),
             has_previous: true,
             checker: Checker::default(),
             next_action: 1,
@@ -152,6 +155,7 @@ impl Fleet {
                     .map(digest)
                     .or_else(|| member.status.as_ref().map(|status| status.digest.clone())),
                 status: member.status.clone(),
+                unrendered: None,
             })
             .collect()
     }
@@ -176,6 +180,7 @@ impl Fleet {
             actions: &self.actions,
             suspended_by_spec: self.suspended_by_spec,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: self.supersession,
         };
         let decision = decide(&input);
@@ -215,6 +220,7 @@ impl Fleet {
             actions: &[],
             suspended_by_spec: self.suspended_by_spec,
             completes: &self.completes,
+            readings: &self.readings,
             supersession: self.supersession,
         };
         let again = decide(&input);

@@ -1,0 +1,14 @@
+//! The admission webhook for workloads that somebody else delivers: which writes the API server asks the
+//! agent about, what the agent answers, and when its certificate is made anew.
+//!
+//! What a governed Deployment is written is held in the same write: it is paused with our mark on it, as
+//! [`crate::adopted::pause`] would pause it a moment later. Without the webhook, or where it was not
+//! asked, that pause is all there is.
+
+mod certificate;
+mod configuration;
+mod decision;
+
+pub use certificate::{AUTHORITY_LIFETIME, CERTIFICATE_LIFETIME, Step, Validity, is_expired, step};
+pub use configuration::{FailurePolicy, Target, Wanted, webhooks};
+pub use decision::{Governed, Hold, Update, admit};

@@ -1,0 +1,121 @@
+//! Sources that say too little, too much, or the wrong thing.
+
+use bellwether_api::document::load;
+
+/// What is wrong with a component of these fields, paths below the component.
+fn errors(component: &str) -> Vec<String> {
+    let text = format!(
+        "apiVersion: bellwether.dev/v1alpha1\nkind: Application\n\
+         metadata: {{name: shop, namespace: default}}\nspec:\n  destination: {{fleet: eu}}\n  \
+         components:\n  - {{name: web, {component}}}\n"
+    );
+    let errors = load("in.yaml", text.as_bytes()).err().unwrap_or_default();
+    errors
+        .iter()
+        .map(|error| {
+            let path = error.path.to_string();
+            let meant = error.suggestion.as_deref();
+            let meant = meant.map_or_else(String::new, |meant| format!(" ({meant}?)"));
+            let path = path.trim_start_matches("spec.components[0]");
+            format!("{}: {}{meant}", path.trim_start_matches('.'), error.message)
+        })
+        .collect()
+}
+
+#[track_caller]
+fn check(component: &str, expected: &[&str]) {
+    assert_eq!(errors(component), expected, "{component}");
+}
+
+#[test]
+fn every_kind_of_source_is_accepted() {
+    for component in [
+        "helm: {repository: 'https://charts.example', chart: web, version: 1.2.0}",
+        "helm: {repository: 'oci://registry.example/charts', chart: web, version: ~1.2, values: {a: {b: [1]}}}",
+        "helm: {git: {url: 'https://git.example/web', tag: v1, path: charts/web}, hooks: false}",
+        "git: {url: 'https://git.example/web', branch: main, path: deploy}",
+        "git: {url: 'https://git.example/web', commit: 0123456789abcdef0123456789abcdef01234567}",
+        "oci: {url: 'oci://registry.example/web', semver: ^1}",
+        "kustomize: {git: {url: 'https://git.example/web', semver: ^1}, path: prod, \
+         images: [{name: web, newTag: v2}]}",
+    ] {
+        check(component, &[]);
+    }
+}
+
+#[test]
+fn there_is_exactly_one_source_and_one_revision() {
+    check(
+        "oci: {url: 'oci://r.example/a', tag: v1}, git: {url: 'https://g.example/a', branch: b}",
+        &["oci: a component has exactly one source, found git and oci"],
+    );
+    check(
+        "git: {url: 'https://g.example/a'}",
+        &["git: a revision is exactly one of: branch, tag, semver, commit"],
+    );
+    check(
+        "git: {url: 'https://g.example/a', branch: main, tag: v1}",
+        &["git.tag: a revision is exactly one of, found branch and tag"],
+    );
+    check(
+        "helm: {chart: web, version: 1.0.0}",
+        &["helm: a chart comes from exactly one of: repository, git"],
+    );
+    check(
+        "helm: {repository: 'https://c.example'}",
+        &[
+            "helm.chart: name the chart in the repository",
+            "helm.version: say which version, exactly or as a range such as ~1.2",
+        ],
+    );
+}
+
+#[test]
+fn addresses_are_of_schemes_that_are_fetched_and_hold_no_secret() {
+    check(
+        "helm: {repository: charts.example, chart: web, version: 1.0.0}",
+        &[r#"helm.repository: "charts.example" is no address; use https://… or oci://…"#],
+    );
+    check(
+        "git: {url: 'https://me:pass@g.example/a', branch: b}",
+        &["git.url: an address holds no user and no password"],
+    );
+    check(
+        "git: {url: 'git@g.example:a/b', branch: b}",
+        &[
+            "git.url: ssh needs known hosts, which are not supported by this version of Bellwether; \
+             use https",
+        ],
+    );
+    check(
+        "oci: {url: 'https://r.example/a', digest: 'sha256:12', path: ../up}",
+        &[
+            r#"oci.url: "https://r.example/a" is no address; use oci://…"#,
+            "oci.digest: a digest is sha256: and 64 hexadecimal digits",
+            "oci.path: a folder is named from the root of its source, without ..",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    for (component, field) in [
+        ("plugin: {name: web}", "plugin"),
+        (
+            "git: {url: 'https://g.example/a', branch: b, credentialsRef: {name: a}}",
+            "git.credentialsRef",
+        ),
+        (
+            "helm: {repository: 'https://c.example', chart: w, version: 1.0.0, valuesFrom: []}",
+            "helm.valuesFrom",
+        ),
+    ] {
+        let found = errors(component);
+        let said = format!("{field}: not supported by this version of Bellwether");
+        assert!(found.contains(&said), "{component}: {found:?}");
+    }
+    check(
+        "helm: {repo: 'https://c.example', chart: w, version: 1.0.0}",
+        &["helm.repo: unknown field (repository?)"],
+    );
+}

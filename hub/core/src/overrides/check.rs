@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use bellwether_api::{
+    application::ApplicationSpec, cluster_template::ClusterValues, legacy::normalised,
+    overrides::Override,
+};
+use serde_json::Value;
+
+use super::{OverrideError, in_cluster};
+use crate::{placement::ClusterFacts, release::DEFAULT_TARGET_NAMESPACE};
+
+/// Kinds of clusters up to which each is tried before an application is accepted. What does not fit
+/// a cluster beyond them is found when a release is made for it.
+const MAX_TRIED: usize = 500;
+
+/// An application whose objects are what one cluster gets.
+#[derive(Clone, Debug)]
+pub struct InCluster<'a> {
+    /// One of the clusters for which this holds.
+    pub cluster: &'a ClusterFacts,
+    /// The application, with the objects of that cluster.
+    pub spec: ApplicationSpec,
+}
+
+/// Applies the overrides of an application for every kind of cluster among `clusters`: clusters in
+/// which the same overrides hold and, where texts have placeholders, no two. Without overrides the
+/// list is empty.
+pub fn try_clusters<'a>(
+    spec: &ApplicationSpec,
+    clusters: &'a [ClusterFacts],
+) -> Vec<Result<InCluster<'a>, (&'a ClusterFacts, OverrideError)>> {
+    if spec.overrides.is_empty() {
+        return Vec::new();
+    }
+    let told_apart = spec.overrides.iter().any(has_placeholders);
+    let mut seen = BTreeSet::new();
+    let mut tried = Vec::new();
+    for cluster in clusters {
+        let holding: Vec<bool> = spec
+            .overrides
+            .iter()
+            .map(|one| one.holds_in(&cluster.name, &cluster.labels))
+            .collect();
+        let name = told_apart.then_some(&cluster.name);
+        if seen.len() == MAX_TRIED || !seen.insert((holding, name)) {
+            continue;
+        }
+        tried.push(
+            overridden(spec, cluster)
+                .map(|spec| InCluster { cluster, spec })
+                .map_err(|error| (cluster, error)),
+        );
+    }
+    tried
+}
+
+fn overridden(
+    spec: &ApplicationSpec,
+    cluster: &ClusterFacts,
+) -> Result<ApplicationSpec, OverrideError> {
+    let values = ClusterValues {
+        name: &cluster.name,
+        labels: &cluster.labels,
+    };
+    let mut out = spec.clone();
+    for component in &mut out.components {
+        let Some(objects) = &mut component.manifests else {
+            continue;
+        };
+        let namespace = component
+            .target_namespace
+            .as_deref()
+            .or(spec.target_namespace.as_deref())
+            .unwrap_or(DEFAULT_TARGET_NAMESPACE);
+        let written: Vec<Value> = objects.iter().map(normalised).collect();
+        *objects = in_cluster(
+            &spec.overrides,
+            values,
+            &component.name,
+            namespace,
+            &written,
+        )?
+        .objects;
+    }
+    out.overrides.clear();
+    Ok(out)
+}
+
+fn has_placeholders(one: &Override) -> bool {
+    fn any(value: &Value) -> bool {
+        match value {
+            Value::String(text) => bellwether_api::cluster_template::has_placeholders(text),
+            Value::Array(items) => items.iter().any(any),
+            Value::Object(fields) => fields.values().any(any),
+            _ => false,
+        }
+    }
+    any(&serde_json::to_value(one).expect("types of the API always serialise"))
+}

@@ -1,0 +1,137 @@
+//! Records among rendered objects: what a chart says of how its workload changes becomes a plan and
+//! is not applied.
+
+use bellwether_api::rollout::RolloutSpec;
+use serde_json::Value;
+
+use crate::release::RolloutRecord;
+
+/// What one rendering holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// What clusters get.
+    pub objects: Vec<Value>,
+    /// How workloads change.
+    pub rollouts: Vec<RolloutRecord>,
+}
+
+/// Why a rendering cannot be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A Rollout is not valid.
+    #[error("Rollout {name}: {why}")]
+    Invalid {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A record of another system, or one that does not belong into an application.
+    #[error(
+        "{api_version} {kind} {name} is not supported by this version of Bellwether; {instead}"
+    )]
+    Foreign {
+        /// Group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What to do.
+        instead: &'static str,
+    },
+}
+
+/// Kinds that steer how workloads change, which two systems must not do at a time.
+const STEERING: &[(&str, &str)] = &[
+    ("flagger.app", "Canary"),
+    ("argoproj.io", "Rollout"),
+    ("argoproj.io", "AnalysisTemplate"),
+    ("argoproj.io", "AnalysisRun"),
+    ("argoproj.io", "Experiment"),
+    ("rollouts.kruise.io", "Rollout"),
+    ("rollouts.kruise.io", "BatchRelease"),
+];
+
+/// Takes the records out of the rendered objects of an application.
+///
+/// # Errors
+/// The first record that cannot be used.
+pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> {
+    let mut found = Found::default();
+    for object in objects {
+        let text = |pointer: &str| {
+            let value = object.pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or_default()
+        };
+        let (api_version, kind) = (text("/apiVersion"), text("/kind"));
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("bellwether.dev", "Rollout") => {
+                let name = text("/metadata/name");
+                found.rollouts.push(rollout(application, name, object)?);
+            }
+            ("bellwether.dev", _) => {
+                return Err(foreign(object, "apply it to the hub itself"));
+            }
+            steering if STEERING.contains(&steering) => {
+                return Err(foreign(
+                    object,
+                    "leave it out by the chart's values and write a Rollout",
+                ));
+            }
+            _ => found.objects.push(object.clone()),
+        }
+    }
+    Ok(found)
+}
+
+fn foreign(object: &Value, instead: &'static str) -> RecordError {
+    let text = |pointer: &str| {
+        let value = object.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    RecordError::Foreign {
+        api_version: text("/apiVersion"),
+        kind: text("/kind"),
+        name: text("/metadata/name"),
+        instead,
+    }
+}
+
+fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecord, RecordError> {
+    let invalid = |why: String| RecordError::Invalid {
+        name: name.to_owned(),
+        why,
+    };
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        && !spec.contains_key("destination")
+    {
+        // A chart does not know which application it is part of.
+        spec.insert("application".to_owned(), Value::from(application));
+    }
+    // Through the documents' own reader, which says what was probably meant.
+    let bytes = object.to_string();
+    let loaded =
+        bellwether_api::document::load("rendered", bytes.as_bytes()).map_err(|errors| {
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            invalid(texts.join("; "))
+        })?;
+    let spec: RolloutSpec = match loaded.documents.into_iter().next() {
+        Some(bellwether_api::document::Document::Rollout(object)) => object.spec,
+        _ => return Err(invalid("it is no Rollout".to_owned())),
+    };
+    if spec.destination.is_some() {
+        return Err(invalid(
+            "spec.destination: the application says where it goes".to_owned(),
+        ));
+    }
+    Ok(RolloutRecord {
+        name: name.to_owned(),
+        spec,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn map() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+}
+
+fn rollout(strategy: Value) -> Value {
+    json!({
+        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "shop-web"},
+        "spec": {
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "strategy": strategy,
+        },
+    })
+}
+
+#[test]
+fn a_rollout_among_the_objects_becomes_a_plan() {
+    let plan = rollout(json!({"canary": {"weights": [20, 50]}}));
+    let found = take("shop", &[map(), plan]).expect("found");
+    assert_eq!(found.objects, vec![map()]);
+    assert_eq!(found.rollouts.len(), 1);
+    assert_eq!(found.rollouts[0].name, "shop-web");
+    assert_eq!(found.rollouts[0].spec.workload.name, "web");
+}
+
+#[test]
+fn a_wrong_rollout_names_its_field() {
+    let error =
+        take("shop", &[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
+    let text = error.to_string();
+    assert!(
+        text.contains("shop-web") && text.contains("weights"),
+        "{text}"
+    );
+}
+
+#[test]
+fn records_of_others_are_refused_by_name() {
+    for (api_version, kind) in [
+        ("argoproj.io/v1alpha1", "Rollout"),
+        ("rollouts.kruise.io/v1beta1", "Rollout"),
+        ("bellwether.dev/v1alpha1", "Application"),
+    ] {
+        let record = json!({
+            "apiVersion": api_version, "kind": kind, "metadata": {"name": "web"},
+        });
+        let text = take("shop", &[map(), record])
+            .expect_err("refused")
+            .to_string();
+        assert!(text.contains(kind) && text.contains("web"), "{text}");
+    }
+    let other = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
+    });
+    assert_eq!(
+        take("shop", std::slice::from_ref(&other))
+            .expect("kept")
+            .objects,
+        vec![other]
+    );
+}

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
+use bellwether_hub_core::{
+    recipe::{Recipe, source_digest},
+    release::{Change, ReleaseContent, RolloutRecord, content},
+};
+use bellwether_store::{
+    Digest, pins,
+    releases::{self, Release},
+    renderings,
+};
+
+use super::problem::ApiResult;
+use crate::app::App;
+
+/// Tells whether the components of an application are rendered.
+pub fn is_rendered(spec: &ApplicationSpec) -> bool {
+    spec.components
+        .iter()
+        .any(|component| component.rendered_source().is_some())
+}
+
+/// Tells whether a release is what the records say now, as far as that can be told without
+/// rendering: its sources as they were fetched, and everything that is written.
+///
+/// # Errors
+/// The database fails.
+pub async fn is_released(
+    app: &App,
+    application: &NamespacedName,
+    spec: &ApplicationSpec,
+    rollouts: &[RolloutRecord],
+    released: &Release,
+) -> ApiResult<bool> {
+    let pins = pins::list(&app.store, application).await?;
+    let recipes: BTreeMap<String, Digest> = renderings::recipes(&app.store, released.id)
+        .await?
+        .into_iter()
+        .map(|one| (one.component, one.recipe))
+        .collect();
+    for component in &spec.components {
+        let Some(source) = source_digest(component) else {
+            continue;
+        };
+        let pin = pins.get(&component.name);
+        let fetched = pin
+            .filter(|pin| pin.source == Digest(source))
+            .and_then(|pin| pin.fetched.as_ref());
+        let recipe = fetched.and_then(|fetched| {
+            let artifact = format!("sha256:{}", fetched.artifact);
+            Recipe::of(&application.name, spec, component, &artifact)
+        });
+        let same = recipe
+            .is_some_and(|recipe| recipes.get(&component.name) == Some(&Digest(recipe.digest())));
+        if !same {
+            return Ok(false);
+        }
+    }
+    let bytes = releases::content(&app.store, released).await?;
+    let Ok(old) = serde_json::from_slice::<ReleaseContent>(&bytes) else {
+        return Ok(true);
+    };
+    let mut filled = spec.clone();
+    let mut from = BTreeMap::new();
+    for component in &mut filled.components {
+        let Some(known) = old.components.iter().find(|one| one.name == component.name) else {
+            continue;
+        };
+        if component.rendered_source().is_none() {
+            continue;
+        }
+        component.manifests = Some(known.objects.clone());
+        if let Some(rendered) = &known.rendered {
+            from.insert(component.name.clone(), rendered.clone());
+        }
+    }
+    // What makes no release is said by the loop that tries.
+    Ok(content(&application.name, &filled, rollouts)
+        .map(|wanted| old.change_to(&wanted.with_rendered(from)) != Change::Content)
+        .unwrap_or(true))
+}

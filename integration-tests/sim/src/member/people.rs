@@ -1,0 +1,139 @@
+//! What people do in the cluster by hand.
+
+use bellwether_api::number::Weight;
+
+use super::Member;
+
+/// What somebody changed by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditKind {
+    /// The workload is released in the middle of a run, or its partition is.
+    Release,
+    /// The Service selects every pod.
+    Selector,
+    /// The route gives the canary another share.
+    Route,
+}
+
+/// A change by hand, until it is taken back or overruled.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What was changed.
+    pub kind: EditKind,
+    /// When it is taken back.
+    until: i64,
+    paused: bool,
+    partition: Option<u32>,
+    pin: Option<String>,
+    weight: Weight,
+}
+
+impl Member {
+    /// Changes something of a run for some seconds. Tells whether that changed anything.
+    pub fn edit(&mut self, kind: EditKind, seconds: i64, weight: Weight) -> bool {
+        if self.edit.is_some() || self.image.is_empty() {
+            return false;
+        }
+        let edit = Edit {
+            kind,
+            until: self.clock + seconds,
+            paused: self.paused,
+            partition: self.ordered.as_ref().and_then(|ordered| ordered.partition),
+            pin: self.pin.clone(),
+            weight: self.weight,
+        };
+        let changes = match kind {
+            EditKind::Release => self.release_all(false, None),
+            EditKind::Selector => self.pin.take().is_some(),
+            EditKind::Route => self.ordered.is_none() && self.route(weight),
+        };
+        if changes {
+            self.edit = Some(edit);
+            self.excuse();
+        }
+        changes
+    }
+
+    fn release_all(&mut self, paused: bool, partition: Option<u32>) -> bool {
+        let changes = match &mut self.ordered {
+            Some(ordered) if ordered.partition != partition => {
+                ordered.partition = partition;
+                true
+            }
+            Some(_) => false,
+            None => std::mem::replace(&mut self.paused, paused) != paused,
+        };
+        self.generation += i64::from(changes);
+        changes
+    }
+
+    /// People take back what they changed.
+    pub(super) fn take_back(&mut self) {
+        let Some(edit) = self.edit.take_if(|edit| edit.until <= self.clock) else {
+            return;
+        };
+        match edit.kind {
+            EditKind::Release => {
+                self.release_all(edit.paused, edit.partition);
+            }
+            EditKind::Selector => self.pin = edit.pin,
+            EditKind::Route => {
+                self.route(edit.weight);
+            }
+        }
+        self.excuse();
+    }
+
+    /// Writes the route; the gateway takes it over some seconds later. Tells whether that changed it.
+    pub(super) fn route(&mut self, weight: Weight) -> bool {
+        let changes = self.weight != weight;
+        if changes {
+            self.weight = weight;
+            self.lag = self.next_lag;
+        }
+        changes
+    }
+
+    /// Rolls the canary to another image. Tells whether there is one.
+    pub fn edit_canary(&mut self, image: &str) -> bool {
+        let Some(canary) = &mut self.canary else {
+            return false;
+        };
+        image.clone_into(&mut canary.image);
+        canary.generation += 1;
+        self.excuse();
+        true
+    }
+
+    /// Deletes pods of other versions that are not ready, for which the controller of a workload that
+    /// is updated in order waits for ever.
+    pub fn delete_broken_pods(&mut self) {
+        let image = self.image.clone();
+        if let Some(ordered) = &mut self.ordered {
+            ordered.clear(&image);
+        }
+    }
+
+    /// Scales the workload. Tells whether that changed anything.
+    pub fn scale_by_hand(&mut self, replicas: u32) -> bool {
+        self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas)
+    }
+
+    /// Changes what an autoscaler sees. Tells whether there is one.
+    pub fn change_load(&mut self, load: u32) -> bool {
+        let scaler = self.scaler.as_mut().filter(|scaler| scaler.load != load);
+        scaler.map(|scaler| scaler.load = load).is_some()
+    }
+
+    /// Deletes the workload. Tells whether there was one.
+    pub fn delete_by_hand(&mut self) -> bool {
+        if self.image.is_empty() {
+            return false;
+        }
+        let config = self.config.clone();
+        self.remove();
+        self.config = config;
+        self.deleted_by_hand = true;
+        true
+    }
+}

@@ -1,0 +1,40 @@
+//! People and autoscalers in the member clusters, beside the agents.
+
+use bellwether_agent_core::machine::Stage;
+use bellwether_api::number::Weight;
+use rand::{Rng, seq::IndexedRandom};
+
+use super::Play;
+use crate::member::EditKind;
+
+impl Play {
+    /// Something may be changed by hand in every second.
+    pub(super) fn change_clusters(&mut self) {
+        let number = self.rng.random_range(0..self.agents.len());
+        let (size, seconds) = (self.rng.random_range(2..8), self.rng.random_range(5..40));
+        let weight = Weight::new(self.rng.random_range(0..=100)).unwrap_or_default();
+        let kinds = [EditKind::Release, EditKind::Selector, EditKind::Route];
+        let kind = kinds.choose(&mut self.rng).copied().unwrap_or(kinds[0]);
+        let chance = self.rng.random_range(0..400);
+        let agent = &mut self.agents[number];
+        let tests = agent
+            .durable
+            .track
+            .as_ref()
+            .is_some_and(|track| matches!(track.state.stage, Stage::Step { .. }));
+        let member = &mut agent.member;
+        let what = match chance {
+            0..8 if member.change_load(size) => "cluster/load-changed",
+            8..12 if member.scale_by_hand(size) => "human/scaled",
+            12..18 if tests && member.edit(kind, seconds, weight) => match kind {
+                EditKind::Release => "human/edited-workload",
+                EditKind::Selector => "human/edited-service",
+                EditKind::Route => "human/edited-route",
+            },
+            18..22 if member.edit_canary("shop:by-hand-good") => "human/edited-canary",
+            22 if member.delete_by_hand() => "human/deleted-workload",
+            _ => return,
+        };
+        self.counts.one(what);
+    }
+}

@@ -1,0 +1,126 @@
+//! What kind of workload is rolled out, and by which plan.
+
+use bellwether_hub_core::release::RolloutRecord;
+use rand::{Rng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use crate::member::Scaler;
+
+/// What kind of workload is rolled out, and by which plan; the same in the whole play.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Whether it is updated in place, in batches.
+    pub in_place: bool,
+    /// What scales it; absent = nothing does.
+    pub scaler: Option<Scaler>,
+    /// Whether both versions share a fixed total of pods.
+    pub shares: bool,
+    strategy: Value,
+    hooks: Vec<Value>,
+}
+
+/// Types of hooks that are asked by URL.
+const HOOKS: [&str; 7] = [
+    "ConfirmRollout",
+    "PreRollout",
+    "Rollout",
+    "ConfirmTrafficIncrease",
+    "ConfirmPromotion",
+    "Rollback",
+    "PostRollout",
+];
+
+impl World {
+    /// Draws one.
+    #[must_use]
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let in_place = rng.random_bool(0.3);
+        let scaler = (!in_place && rng.random_bool(0.3)).then(|| Scaler {
+            min: rng.random_range(1..=2),
+            max: 8,
+            load: 4,
+            counts_canary: rng.random_bool(0.5),
+        });
+        let shares = !in_place && scaler.is_none() && rng.random_bool(0.3);
+        let hooks = if rng.random_bool(0.5) {
+            HOOKS
+                .iter()
+                .filter(|_| rng.random_bool(0.35))
+                .map(|kind| json!({"name": kind.to_lowercase(), "type": kind, "url": "http://h"}))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            in_place,
+            scaler,
+            shares,
+            strategy: strategy(in_place, rng),
+            hooks,
+        }
+    }
+
+    /// The kind of the workload.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        if self.in_place {
+            "StatefulSet"
+        } else {
+            "Deployment"
+        }
+    }
+
+    /// The Rollout of every release.
+    ///
+    /// # Panics
+    /// Never: what it is made of is valid.
+    #[must_use]
+    pub fn rollout(&self) -> RolloutRecord {
+        let mut spec = json!({
+            "application": "shop",
+            "workload": {"apiVersion": "apps/v1", "kind": self.kind(), "name": "web"},
+            "strategy": self.strategy,
+            "progressDeadline": "90s",
+            "drain": "1s",
+            "hooks": self.hooks,
+            "analysis": {
+                "interval": "3s", "failureThreshold": 2,
+                "metrics": [{"name": "request-success-rate", "range": {"min": "99"}, "window": "20s"}],
+            },
+        });
+        if !self.in_place {
+            spec["service"] = json!({"name": "web", "port": 80});
+            spec["traffic"] = json!([{"gatewayApi": {"httpRoutes": ["web"]}}]);
+        }
+        if self.shares {
+            spec["instances"] = json!({"mode": "FixedTotal"});
+        }
+        RolloutRecord {
+            name: "web".to_owned(),
+            spec: serde_json::from_value(spec).expect("the rollout is ours"),
+        }
+    }
+}
+
+fn strategy(in_place: bool, rng: &mut StdRng) -> Value {
+    if in_place {
+        let last = if rng.random_bool(0.3) {
+            "Manual"
+        } else {
+            "Auto"
+        };
+        return json!({"batch": {"steps": [
+            {"replicas": 1, "advance": "Auto"},
+            {"replicas": "50%", "advance": "Auto"},
+            {"replicas": "100%", "advance": last},
+        ]}});
+    }
+    let canary = match rng.random_range(0..4) {
+        0 => json!({"steps": [
+            {"weight": 20, "advance": "Auto"}, {"weight": 60, "advance": "Manual"},
+        ], "stepWeightPromotion": 30}),
+        1 => json!({"stepWeight": 40, "stepWeightPromotion": 50}),
+        _ => json!({"weights": [25, 50]}),
+    };
+    json!({"canary": canary})
+}

@@ -1,0 +1,188 @@
+//! How a release moves from wave to wave, and what one cluster's failure means for the others.
+
+use anyhow::{Context as _, Result, ensure};
+use bellwether_api::view::{ClusterPhase, RunPhase, RunView, WavePhase};
+use bellwether_integration_tests::{suite::Case, wait::until};
+use serde_json::{Value, json};
+
+use crate::stage::{LIMIT, Members};
+
+pub const TOGETHER: &[Case<Members>] = &[
+    (
+        "sc_x3_one_cluster_fails_and_halt_stops_the_rest",
+        "halted",
+        halt,
+    ),
+    (
+        "sc_x3_one_cluster_fails_and_continue_goes_on",
+        "continued",
+        continue_,
+    ),
+    (
+        "sc_x3_one_cluster_fails_and_all_roll_back",
+        "returned",
+        roll_back_all,
+    ),
+    (
+        "sc_x4_prod_starts_only_after_uat_and_its_gates",
+        "promoted",
+        environments,
+    ),
+];
+
+/// An application of one governed Deployment; each of `waves` is YAML on one line.
+fn documents(name: &str, version: &str, waves: &str, on_failure: &str) -> String {
+    let labels = json!({"app": "web"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "web", "image": format!("bellwether.local/demo:{version}")}]}}},
+    });
+    format!(
+        "apiVersion: bellwether.dev/v1alpha1\nkind: Application\n\
+         metadata: {{name: {name}, namespace: default}}\nspec:\n  \
+         destination: {{fleet: breadth}}\n  targetNamespace: {name}\n  onFailure: {on_failure}\n  \
+         waves: {waves}\n  components:\n  - name: web\n    manifests: [{deployment}]\n    rollout:\n      \
+         workload: {{apiVersion: apps/v1, kind: Deployment, name: web}}\n      \
+         strategy: {{canary: {{weights: [50]}}}}\n      analysis: {{interval: 1s}}\n      \
+         progressDeadline: 15s\n"
+    )
+}
+
+/// Installs v1 on three clusters, then releases v2, which the second of them has no room for.
+fn with_a_failure(members: &Members, on_failure: &str) -> Result<RunView> {
+    let clusters = first_three(members);
+    let waves: Vec<Value> = ["one", "two", "three"]
+        .iter()
+        .zip(&clusters)
+        .map(|(name, cluster)| json!({"name": name, "clusters": [cluster]}))
+        .collect();
+    let waves = json!(waves).to_string();
+    let at = |version: &str| documents(&members.name, version, &waves, on_failure);
+    members.cli.apply(&at("v1"))?;
+    members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
+    members.cluster(&clusters[1])?.create(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "full", "namespace": members.name},
+        "spec": {"hard": {"pods": "1"}},
+    }))?;
+    members.cli.apply(&at("v2"))?;
+    until(LIMIT, "the second wave to fail", || {
+        let run = members.run(&members.name)?;
+        let failed = run.waves.iter().any(|wave| wave.state == WavePhase::Failed)
+            || matches!(run.state, RunPhase::RollingBack | RunPhase::Failed);
+        Ok((run.revision == 2 && failed).then_some(run))
+    })
+}
+
+fn first_three(members: &Members) -> Vec<String> {
+    let names = members.names();
+    names[..3].iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Waits until the Deployments of the first three clusters run these versions.
+fn wait_versions(members: &Members, versions: [&str; 3]) -> Result<()> {
+    for (cluster, version) in first_three(members).iter().zip(versions) {
+        until(LIMIT, &format!("{cluster} to run {version}"), || {
+            Ok(
+                (image(members, cluster)? == format!("bellwether.local/demo:{version}"))
+                    .then_some(()),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn image(members: &Members, cluster: &str) -> Result<String> {
+    let live = members
+        .read(cluster, "Deployment", "web")?
+        .with_context(|| format!("{cluster} has no Deployment"))?;
+    let image = &live["spec"]["template"]["spec"]["containers"][0]["image"];
+    Ok(image.as_str().unwrap_or_default().to_owned())
+}
+
+fn halt(members: &Members) -> Result<()> {
+    with_a_failure(members, "Halt")?;
+    wait_versions(members, ["v2", "v1", "v1"])?;
+    let run = members.run(&members.name)?;
+    ensure!(run.state == RunPhase::Halted, "{run:#?}");
+    let third = &run.waves[2];
+    ensure!(third.state == WavePhase::Waiting, "{third:#?}");
+    ensure!(
+        third.clusters[0].state == ClusterPhase::Queued && third.clusters[0].attempt == 0,
+        "{third:#?}"
+    );
+    Ok(())
+}
+
+fn continue_(members: &Members) -> Result<()> {
+    with_a_failure(members, "Continue")?;
+    members.wait_ended(&members.name, 2, RunPhase::Failed, LIMIT)?;
+    wait_versions(members, ["v2", "v1", "v2"])
+}
+
+fn roll_back_all(members: &Members) -> Result<()> {
+    with_a_failure(members, "RollbackAll")?;
+    members.wait_ended(&members.name, 2, RunPhase::Failed, LIMIT)?;
+    wait_versions(members, ["v1", "v1", "v1"])?;
+    let run = members.run(&members.name)?;
+    ensure!(
+        run.waves[2].clusters[0].attempt == 0,
+        "the third was granted: {run:#?}"
+    );
+    Ok(())
+}
+
+fn environments(members: &Members) -> Result<()> {
+    let waves = "[{name: sit, selector: {matchLabels: {tier: canary}}, after: [{soak: 2s}]}, \
+                 {name: uat, percent: 40, maxConcurrent: 100%, after: [{approval: {}}]}, \
+                 {name: prod, maxConcurrent: 100%, \
+                 before: [{window: {schedule: '* * * * *', duration: 2m}}]}]";
+    let at = |version: &str| documents(&members.name, version, waves, "Halt");
+    members.cli.apply(&at("v1"))?;
+    members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
+    members.cli.apply(&at("v2"))?;
+    let run = until(LIMIT, "uat to wait for its approval", || {
+        let run = members.run(&members.name)?;
+        let uat = run.waves.get(1).map(|wave| wave.state);
+        Ok((run.revision == 2 && uat == Some(WavePhase::WaitingApproval)).then_some(run))
+    })?;
+    let names = |wave: usize| -> Vec<String> {
+        let clusters = run.waves[wave].clusters.iter();
+        clusters.map(|cluster| cluster.name.clone()).collect()
+    };
+    ensure!(
+        (names(0).len(), names(1).len(), names(2).len()) == (1, 2, 2),
+        "{run:#?}"
+    );
+    ensure!(
+        run.waves[1].started_at >= run.waves[0].finished_at && run.waves[0].finished_at.is_some(),
+        "uat began before sit had soaked: {run:#?}"
+    );
+    for cluster in names(2) {
+        ensure!(
+            image(members, &cluster)?.ends_with(":v1"),
+            "{cluster} of prod runs v2 already"
+        );
+    }
+    members.cli.run(&["rollout", "approve", &members.name])?;
+    let run = members.wait_ended(&members.name, 2, RunPhase::Succeeded, LIMIT)?;
+    ensure!(
+        run.waves[2].started_at >= run.waves[1].finished_at,
+        "{run:#?}"
+    );
+    let gates: Vec<&str> = run.waves[2]
+        .gates
+        .iter()
+        .map(|gate| gate.kind.as_str())
+        .collect();
+    ensure!(
+        gates == ["window"] && run.waves[2].gates[0].passed,
+        "{run:#?}"
+    );
+    for cluster in members.names() {
+        ensure!(image(members, cluster)?.ends_with(":v2"), "{cluster}");
+    }
+    Ok(())
+}
