@@ -329,7 +329,8 @@ impl Desired {
         self.content(digest).await
     }
 
-    /// Reads what is stored of objects as they were before they were adopted.
+    /// Reads what is stored of objects as they were before they were adopted, or before a release
+    /// came in.
     ///
     /// # Errors
     /// It is not stored, or cannot be read.

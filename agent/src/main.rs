@@ -9,7 +9,7 @@ use bellwether_agent::{
     connect,
     desired::Desired,
     link::{self, LinkStatus},
-    metrics::{KubeSecrets, Meter},
+    metrics::{KubeSecrets, Meter, Reachable},
     offline,
     report::Reports,
     rollout, sync, telemetry, webhook,
@@ -145,6 +145,13 @@ async fn serve_hub(
         }
     });
     let drift = Arc::clone(shell);
+    let metrics = Reachable::default();
+    let asking = metrics.clone();
+    let meter = shell.meter.clone();
+    let stopping = shutdown.clone();
+    tokio::spawn(async move {
+        stopping.run_until_cancelled(asking.run(meter)).await;
+    });
     let hub = link::Hub {
         addresses: config.hub_address.clone(),
         ca_hash: config.hub_ca_hash.clone().unwrap_or_default(),
@@ -153,6 +160,7 @@ async fn serve_hub(
         desired: shell.desired.clone(),
         reports: shell.reports.clone(),
         samples: shell.samples.clone(),
+        metrics: metrics.clone(),
         cluster_name: shell.hooks.cluster_name(),
         drift_age_ms: Arc::new(move || drift.drift_age_ms()),
         status,

@@ -8,11 +8,13 @@ mod http_json;
 mod measure;
 mod probe;
 mod prometheus;
+mod reachable;
 mod source;
 
 pub use credentials::{Credentials, KubeSecrets, SecretError, SecretReader};
 pub use measure::{Measurement, Meter, Subject};
 pub use probe::{Probe, Window};
+pub use reachable::Reachable;
 pub use source::{MetricProvider, QueryError, Question, Reading};
 
 /// Makes an HTTP client. A minimal image carries no certificate authorities, and reqwest then

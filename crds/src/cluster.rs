@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::MetricsDefaults;
+use crate::{call::Condition, fleet::MetricsDefaults};
 
 /// A registered member cluster. Labels are in its metadata.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,13 @@ pub struct ClusterStatus {
     /// nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_seconds: Option<i64>,
+    /// What else a human should know: `MetricsReachable`; empty = nothing, or nothing was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }
+
+/// Type of the [`Condition`] that says whether the cluster's metrics answer.
+pub const METRICS_REACHABLE: &str = "MetricsReachable";
 
 /// How a cluster is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

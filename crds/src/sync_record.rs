@@ -79,6 +79,10 @@ pub struct SyncUnit {
     /// The finished runs' last summaries, kept for reports after their tracks are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished_rollouts: Vec<TrackSummary>,
+    /// What others had changed of releases that ran, oldest first; the newest
+    /// [`MAX_LIVE_STATES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live_states: Vec<KeptLiveState>,
     /// How far the events of each track were taken over into `events`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track_cursors: Vec<TrackCursor>,
@@ -86,6 +90,24 @@ pub struct SyncUnit {
     /// the root.
     #[serde(default)]
     pub orphan: bool,
+}
+
+/// Releases of which an agent keeps what others had changed, a unit.
+pub const MAX_LIVE_STATES: usize = 10;
+
+/// What others had changed of a release when the next one came in. Returning to the release brings
+/// it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptLiveState {
+    /// The release (hex SHA-256).
+    pub release: String,
+    /// Digest of the bundle that brought it.
+    pub bundle: String,
+    /// Digest of the stored list of the objects as they were.
+    pub objects: String,
+    /// Which fields differ, for people; the first ones.
+    pub fields: Vec<String>,
 }
 
 /// One object that the agent holds for a unit.

@@ -29,7 +29,7 @@ pub use analysis::resolved;
 pub use application::{ValidatedApplication, application, rendered};
 pub use documents::documents;
 pub use finding::{Finding, Findings, Validated};
-pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet};
+pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet, metrics_address};
 pub use governed::governed;
 pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
 pub use metric_template::{ValidatedMetricTemplate, metric_template};

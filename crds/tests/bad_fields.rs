@@ -87,6 +87,29 @@ spec:
 }
 
 #[test]
+fn what_comes_later_is_refused_by_its_name() {
+    check(
+        "apiVersion: bellwether.dev/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec:
+  application: shop
+  workload: {apiVersion: apps/v1, kind: Deployment, name: web}
+  strategy: {canary: {steps: [{weight: 10, notify: [{name: team}]}]}}
+  instances: {autoscaler: {kind: ScaledObject, name: web, canaryQueries: []}}
+  alerts: []
+",
+        &[
+            "in.yaml:7:44 spec.strategy.canary.steps[0].notify: not supported by this version of \
+             Bellwether",
+            "in.yaml:8:59 spec.instances.autoscaler.canaryQueries: not supported by this version of \
+             Bellwether",
+            "in.yaml:9:3 spec.alerts: not supported by this version of Bellwether",
+        ],
+    );
+}
+
+#[test]
 fn names_of_other_projects_are_understood() {
     check(
         "apiVersion: bellwether.dev/v1alpha1

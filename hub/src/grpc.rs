@@ -13,6 +13,7 @@ mod identity;
 mod ingest;
 mod link;
 mod listener;
+mod metrics;
 mod peer;
 mod refusal;
 pub(crate) mod renewals;

@@ -16,6 +16,7 @@ mod facts;
 mod gather;
 mod lease;
 mod loaded;
+mod metrics_places;
 mod plan;
 mod progress;
 mod queue;

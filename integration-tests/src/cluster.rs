@@ -58,6 +58,17 @@ impl Member {
         ))
     }
 
+    /// The kind and the name of an object in a namespace, as it says itself.
+    fn named<'a>(&self, object: &'a Value) -> Result<(Api<DynamicObject>, &'a str)> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let api = self.api(
+            text("/apiVersion").context("apiVersion")?,
+            text("/kind").context("kind")?,
+            text("/metadata/namespace").context("namespace")?,
+        )?;
+        Ok((api, text("/metadata/name").context("name")?))
+    }
+
     /// Makes a namespace unless it exists.
     ///
     /// # Errors
@@ -205,13 +216,7 @@ impl Member {
     /// # Errors
     /// When the API server refuses.
     pub fn apply_dry(&self, object: &Value) -> Result<Value> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let api = self.api(
-            text("/apiVersion").context("apiVersion")?,
-            text("/kind").context("kind")?,
-            text("/metadata/namespace").context("namespace")?,
-        )?;
-        let name = text("/metadata/name").context("name")?;
+        let (api, name) = self.named(object)?;
         let parameters = PatchParams::apply("dry-run").dry_run().validation_strict();
         let applied = self
             .runtime
@@ -224,13 +229,7 @@ impl Member {
     /// # Errors
     /// When the API server refuses.
     pub fn apply(&self, manager: &str, object: &Value) -> Result<()> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let api = self.api(
-            text("/apiVersion").context("apiVersion")?,
-            text("/kind").context("kind")?,
-            text("/metadata/namespace").context("namespace")?,
-        )?;
-        let name = text("/metadata/name").context("name")?;
+        let (api, name) = self.named(object)?;
         let parameters = PatchParams::apply(manager).force();
         self.runtime
             .block_on(api.patch(name, &parameters, &Patch::Apply(object)))?;
@@ -242,12 +241,7 @@ impl Member {
     /// # Errors
     /// When the API server refuses.
     pub fn create(&self, object: &Value) -> Result<()> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let api = self.api(
-            text("/apiVersion").context("apiVersion")?,
-            text("/kind").context("kind")?,
-            text("/metadata/namespace").context("namespace")?,
-        )?;
+        let (api, _) = self.named(object)?;
         let object: DynamicObject = serde_json::from_value(object.clone())?;
         self.runtime
             .block_on(api.create(&PostParams::default(), &object))?;

@@ -26,12 +26,20 @@ mod failures;
 mod foreign;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/live_state.rs"]
+mod live_state;
+#[path = "fleet/metrics_address.rs"]
+mod metrics_address;
+#[path = "fleet/not_found.rs"]
+mod not_found;
 #[path = "fleet/outages.rs"]
 mod outages;
 #[path = "fleet/ownership.rs"]
 mod ownership;
 #[path = "fleet/promotion.rs"]
 mod promotion;
+#[path = "fleet/quickstart.rs"]
+mod quickstart;
 #[path = "fleet/rollback.rs"]
 mod rollback;
 #[path = "fleet/scene.rs"]
@@ -66,6 +74,7 @@ fn main() -> ExitCode {
         sync::CASES,
         ownership::CASES,
         rollback::CASES,
+        live_state::CASES,
         hooks::CASES,
         configuration::CASES,
         autoscaling::CASES,
@@ -75,6 +84,9 @@ fn main() -> ExitCode {
     let alone = [
         adopted::UNDER_TRAFFIC,
         canary::UNDER_TRAFFIC,
+        quickstart::UNDER_TRAFFIC,
+        not_found::UNDER_TRAFFIC,
+        metrics_address::ALONE,
         rollback::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,

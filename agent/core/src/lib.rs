@@ -16,6 +16,7 @@ pub mod covers;
 pub mod effective;
 pub mod health;
 pub mod hooks;
+pub mod live_state;
 pub mod machine;
 pub mod merge_patch;
 pub mod names;

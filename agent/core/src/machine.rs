@@ -14,6 +14,7 @@ mod counting;
 mod decide;
 mod decision;
 mod gate;
+mod gathering;
 mod hook_memory;
 mod hooking;
 mod in_place;
@@ -42,7 +43,9 @@ pub use observations::{
     ServiceView,
 };
 pub use overlay::{CanaryWant, InPlaceWant, Overlay, ServicePin};
-pub use stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict};
+pub use stage::{
+    Failure, Judged, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict,
+};
 pub use state::{
     Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, RunState, STATE_VERSION,
 };

@@ -356,6 +356,7 @@ fn new_unit(key: &str) -> SyncUnit {
         next_event: 1,
         events: Vec::new(),
         finished_rollouts: Vec::new(),
+        live_states: Vec::new(),
         track_cursors: Vec::new(),
         orphan: false,
     }

@@ -148,6 +148,7 @@ fn named_by(unit: &SyncUnit) -> impl Iterator<Item = &String> {
         .into_iter()
         .flatten()
         .chain(originals)
+        .chain(unit.live_states.iter().map(|state| &state.objects))
 }
 
 fn live_digest(unit: &SyncUnit) -> Option<[u8; 32]> {

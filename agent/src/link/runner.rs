@@ -13,7 +13,7 @@ use super::{
     error::{LinkError, chain, clocks_apart},
     session::{Ended, Session},
 };
-use crate::{desired::Desired, identity::Identity, report::Reports};
+use crate::{desired::Desired, identity::Identity, metrics::Reachable, report::Reports};
 
 /// A session that lived this long was a good one: the next is tried quickly again.
 const GOOD: Duration = Duration::from_secs(10);
@@ -35,6 +35,8 @@ pub struct Link {
     pub reports: Reports,
     /// Metric samples for people.
     pub samples: SampleOutbox,
+    /// Whether the cluster's metrics answer.
+    pub metrics: Reachable,
     /// The agent's version.
     pub agent_version: String,
     /// The cluster's Kubernetes version.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     desired::Desired,
     identity::{self, Enrolment},
+    metrics::Reachable,
     report::Reports,
 };
 
@@ -41,6 +42,8 @@ pub struct Hub {
     pub reports: Reports,
     /// Metric samples for people.
     pub samples: SampleOutbox,
+    /// Whether the cluster's metrics answer.
+    pub metrics: Reachable,
     /// Where the cluster's name is told once it is known.
     pub cluster_name: watch::Sender<Option<String>>,
     /// Milliseconds since the drift loop last went round.
@@ -100,6 +103,7 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         desired: hub.desired,
         reports: hub.reports,
         samples: hub.samples,
+        metrics: hub.metrics,
         agent_version: enrolment.agent_version,
         kubernetes_version: facts.kubernetes_version,
         cluster_uid: facts.cluster_uid,

@@ -12,7 +12,7 @@ use bellwether_proto::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
 };
@@ -71,6 +71,8 @@ pub(super) struct Session {
     samples: JoinHandle<()>,
     intake: Intake,
     committing: Option<Committing>,
+    /// Whether the cluster's metrics answer; the first report asks where to ask.
+    metrics: watch::Receiver<wire::MetricsReport>,
     hub_beat: u64,
     heard: Instant,
     beats: Interval,
@@ -142,6 +144,11 @@ impl Session {
             watch: client.watch,
             intake: Intake::default(),
             committing: None,
+            metrics: {
+                let mut reports = link.metrics.reports();
+                reports.mark_changed();
+                reports
+            },
             hub_beat: 0,
             heard: Instant::now(),
             beats,
@@ -164,12 +171,15 @@ impl Session {
             tokio::select! {
                 message = self.inbound.message() => {
                     let message = message.map_err(|status| self.watch.error_of(status))?;
-                    let Some(message) = message.and_then(|message| message.message) else {
+                    let Some(message) = message else {
                         let message = "the hub ended the stream".to_owned();
                         return Err(self.watch.error_of(tonic::Status::unknown(message)));
                     };
                     self.heard = Instant::now();
-                    if let Some(ended) = self.hear(link, message).await? {
+                    // One without a known message is of a newer hub.
+                    if let Some(message) = message.message
+                        && let Some(ended) = self.hear(link, message).await?
+                    {
                         return Ok(ended);
                     }
                 }
@@ -178,6 +188,11 @@ impl Session {
                     self.committed(link, committed).await?;
                 }
                 () = link.reports.changed() => self.report(link).await?,
+                // The sender lives as long as the link.
+                Ok(()) = self.metrics.changed() => {
+                    let report = self.metrics.borrow_and_update().clone();
+                    self.send(Message::Metrics(report)).await?;
+                }
                 _ = self.beats.tick() => self.beat(link).await?,
                 // The sender lives as long as the renewal, which ends with the agent.
                 Ok(()) = link.identity.changed() => return Ok(Ended::Renewed),
@@ -233,6 +248,7 @@ impl Session {
                     retry_after: Duration::from_millis(u64::from(refused.retry_after_ms)),
                 }));
             }
+            hub_message::Message::Metrics(told) => link.metrics.aim(told.sources),
             // A second welcome says nothing new.
             hub_message::Message::Welcome(_) => {}
         }

@@ -209,6 +209,7 @@ mod tests {
 
     #[test]
     fn a_user_needs_a_password() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let request = reqwest::Client::builder()
             .tls_certs_only([])
             .build()

@@ -3,6 +3,7 @@
 mod adopted;
 mod adoption;
 mod begin;
+mod live_state;
 mod memory;
 mod plain;
 mod removal;
@@ -260,7 +261,9 @@ impl Unit {
         if let Some(bundle) = self.bundles.get(digest) {
             return Ok(Arc::clone(bundle));
         }
-        let bundle = Arc::new(self.shell.desired.bundle(digest).await?);
+        let mut bundle = self.shell.desired.bundle(digest).await?;
+        self.bring_back(digest, &mut bundle).await?;
+        let bundle = Arc::new(bundle);
         self.bundles.insert(digest.to_owned(), Arc::clone(&bundle));
         Ok(bundle)
     }

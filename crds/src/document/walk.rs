@@ -26,18 +26,16 @@ const LATER: &[&str] = &[
     "credentialsRef",
     "deletion",
     "dependsOn",
-    "external",
     "hooks",
     "ignore",
     "knownHostsRef",
-    "overrides",
+    "notify",
     "placement",
     "plugin",
     "publishVersion",
     "relative",
     "serviceAccount",
     "valuesFrom",
-    "verdicts",
 ];
 
 /// Checks one document against one schema.

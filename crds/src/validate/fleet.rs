@@ -104,19 +104,26 @@ fn metrics(findings: &mut Findings, path: &FieldPath, metrics: Option<&MetricsDe
 
 /// Checks an address of a Prometheus: `http(s)://host…`, without a password in it.
 pub(super) fn http_address(findings: &mut Findings, path: &FieldPath, address: &str) {
+    if let Err(why) = metrics_address(address) {
+        findings.error(path, why);
+    }
+}
+
+/// Checks an address of a Prometheus, as it stands outside of a document.
+///
+/// # Errors
+///
+/// Returns what is wrong with it.
+pub fn metrics_address(address: &str) -> Result<(), &'static str> {
     let rest = address
         .strip_prefix("http://")
         .or_else(|| address.strip_prefix("https://"));
     let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     match authority {
-        None => findings.error(path, "an address starts with http:// or https://"),
-        Some("") => findings.error(path, "the address names no host"),
-        Some(authority) if authority.contains('@') => {
-            findings.error(path, "an address carries no user or password");
-        }
-        Some(_) if address.contains(char::is_whitespace) => {
-            findings.error(path, "an address holds no spaces");
-        }
-        Some(_) => {}
+        None => Err("an address starts with http:// or https://"),
+        Some("") => Err("the address names no host"),
+        Some(authority) if authority.contains('@') => Err("an address carries no user or password"),
+        Some(_) if address.contains(char::is_whitespace) => Err("an address holds no spaces"),
+        Some(_) => Ok(()),
     }
 }

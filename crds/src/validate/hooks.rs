@@ -7,7 +7,7 @@ use crate::{
     application::ApprovalGate,
     document::FieldPath,
     duration::Dur,
-    hooks::{Hook, HookKind, HookWhen, JobTarget, Load, LoadProtocol},
+    hooks::{Hook, HookKind, HookWhen, JobTarget, Load},
     metric_template::SecretKeyRef,
     rollout::RolloutSpec,
     strategy::Batch,
@@ -262,10 +262,6 @@ fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
         } else {
             http_address(findings, &at.key("url"), url);
         }
-    }
-    if load.protocol == LoadProtocol::Http2 {
-        let message = "load over HTTP2 is not supported by this version of Bellwether; use HTTP1";
-        findings.error(&at.key("protocol"), message);
     }
     let method = &load.method;
     if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {

@@ -22,6 +22,7 @@ use crate::{
 mod install;
 mod manifests;
 mod member;
+mod metrics;
 mod preflight;
 mod remove;
 mod rights;
@@ -90,6 +91,9 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
         "✔ heartbeat   first one after {:.1} s\n",
         waited.after.as_secs_f64()
     ))?;
+    if let Some(address) = &args.metrics_address {
+        metrics::tell(&client, &args.name, address).await?;
+    }
     print(&format!("cluster/{} registered\n", args.name))?;
     print(&format!(
         "  next  bellwether get clusters        undo  bellwether unregister cluster {}{}\n",
@@ -170,7 +174,8 @@ async fn wait_for_heartbeat(
             let message = status["message"].as_str().unwrap_or_default();
             note(&format!("warning: {}: {message}", args.name));
         }
-        if fresh && (skewed || status["condition"] == "Ready") {
+        let works = matches!(status["condition"].as_str(), Some("Ready" | "Degraded"));
+        if fresh && (skewed || works) {
             let certificate = status["certificateExpires"]
                 .as_str()
                 .and_then(|at| at.parse::<Timestamp>().ok())

@@ -29,6 +29,7 @@ use super::{
     fetch::{Fetcher, Opened},
     identity::status_of,
     ingest::Ingest,
+    metrics::MetricsLink,
     peer,
     session::{SessionStream, Start},
     slot::Slot,
@@ -110,6 +111,7 @@ impl LinkService {
             opened.session.cluster_name.clone(),
             opened.session.epoch,
             clock,
+            MetricsLink::new(cluster.metrics),
             self.app.clock.now(),
         );
         Ok(self.stream(Arc::new(slot), hello, root, opened, inbound))

@@ -173,6 +173,15 @@ impl SessionStream {
         }
     }
 
+    /// Says where the cluster's metrics are read, once the agent asked.
+    fn take_sources(&mut self) {
+        if self.outbox.len() < MAX_OUTBOX
+            && let Some(sources) = self.slot.metrics.take()
+        {
+            self.push(Message::Metrics(sources));
+        }
+    }
+
     /// Starts to read what the agent needs next.
     fn start_work(&mut self) {
         if self.work.is_some() || self.sending.is_some() {
@@ -303,6 +312,7 @@ impl Stream for SessionStream {
                 return Poll::Ready(this.goodbye().map(Ok));
             }
             this.take_confirmed();
+            this.take_sources();
             if let Some(message) = this.outbox.pop_front() {
                 return Poll::Ready(Some(Ok(message)));
             }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bellwether_api::fleet::MetricsDefaults;
 use bellwether_proto::limits::SILENCE_LIMIT;
 use bellwether_store::{clusters, tailer::SyncChange};
 use jiff::Timestamp;
@@ -50,6 +51,8 @@ struct Inner {
     /// The last that the tailer saw of each cluster.
     known: Mutex<HashMap<Uuid, SyncChange>>,
     samples: Samples,
+    /// Where the metrics of each cluster are read; absent = it is not known yet.
+    metrics: RwLock<Option<HashMap<Uuid, Arc<[MetricsDefaults]>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +155,33 @@ impl Sessions {
         if let Some(change) = known {
             self.take_change(slot, &change);
         }
+        self.tell_metrics(slot);
         true
+    }
+
+    /// Says where the metrics of each cluster are read.
+    pub(crate) fn aim_metrics(&self, sources: HashMap<Uuid, Arc<[MetricsDefaults]>>) {
+        let mut known = self
+            .inner
+            .metrics
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some(sources);
+        drop(known);
+        for slot in self.slots() {
+            self.tell_metrics(&slot);
+        }
+    }
+
+    fn tell_metrics(&self, slot: &Slot) {
+        let known = self
+            .inner
+            .metrics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(sources) = known.as_ref().and_then(|known| known.get(&slot.cluster)) {
+            slot.aim_metrics(sources);
+        }
     }
 
     /// Takes in what changed in the database: targets, newer sessions elsewhere, revocation.

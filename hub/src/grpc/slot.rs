@@ -2,18 +2,19 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use bellwether_api::fleet::MetricsDefaults;
 use bellwether_proto::wire;
 use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{clock::Clock, sessions::Liveness};
+use super::{clock::Clock, metrics::MetricsLink, sessions::Liveness};
 use crate::pki::ClusterIdentity;
 
 /// Why a session ends, in the words that the agent gets.
@@ -44,6 +45,7 @@ pub(super) struct Slot {
     confirmed: Mutex<Vec<wire::StatusAcked>>,
     ending: OnceLock<Ending>,
     pub(super) clock: Clock,
+    pub(super) metrics: MetricsLink,
     pub(super) waker: AtomicWaker,
 }
 
@@ -54,6 +56,7 @@ impl Slot {
         cluster_name: String,
         epoch: u64,
         clock: Clock,
+        metrics: MetricsLink,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -70,6 +73,7 @@ impl Slot {
             confirmed: Mutex::default(),
             ending: OnceLock::new(),
             clock,
+            metrics,
             waker: AtomicWaker::new(),
         }
     }
@@ -104,6 +108,13 @@ impl Slot {
     /// Says that `generation` is wanted.
     pub(super) fn aim(&self, generation: u64) {
         if self.target.fetch_max(generation, Ordering::AcqRel) < generation {
+            self.waker.wake();
+        }
+    }
+
+    /// Says where the cluster's metrics are read.
+    pub(super) fn aim_metrics(&self, sources: &Arc<[MetricsDefaults]>) {
+        if self.metrics.aim(sources) {
             self.waker.wake();
         }
     }

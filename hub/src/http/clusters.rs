@@ -12,7 +12,7 @@ use bellwether_api::{
     call::{Item, ItemList, JoinMaterial, JoinTokenRequest, LabelRequest, ListMeta, RevokeRequest},
     cluster::ClusterSpec,
     fleet::MetricsDefaults,
-    validate::is_dns_label,
+    validate::{is_dns_label, metrics_address},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::clusters::{self, Cluster, ClusterPatch};
@@ -139,6 +139,11 @@ fn require_labels(labels: &BTreeMap<String, String>) -> ApiResult<()> {
     Ok(())
 }
 
+fn require_address(address: &str) -> ApiResult<()> {
+    metrics_address(address)
+        .map_err(|why| ApiError::bad_request(format!("metricsAddress {address:?}: {why}")))
+}
+
 /// Takes a cluster's identity away and cuts its stream. It stays in the list until deleted; a new
 /// join token gives it its place back. The body may be left out.
 #[utoipa::path(post, path = "/clusters/{name}/revoke", params(("name" = String, Path)),
@@ -208,6 +213,9 @@ pub async fn create_token(
         )));
     }
     require_labels(&request.labels)?;
+    if let Some(address) = &request.metrics_address {
+        require_address(address)?;
+    }
     let ttl = request.ttl.map_or(DEFAULT_TTL, |ttl| ttl.as_std());
     if ttl.is_zero() || ttl > MAX_TTL {
         return Err(ApiError::bad_request("ttl must lie between 1s and 24h"));

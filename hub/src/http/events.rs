@@ -10,7 +10,7 @@ use bellwether_api::{
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::{
     clusters,
-    events::{self, EventCursor, EventFilter, EventRow, Order},
+    events::{self, EventCursor, EventFilter, EventRow, Order, Within},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -96,22 +96,16 @@ async fn page(app: &App, filter: EventFilter, query: EventQuery) -> ApiResult<Js
         Order::Oldest
     };
     let after = query.continue_.as_deref().map(cursor).transpose()?;
-    let mut page = events::page(&app.store, &filter, order, after.as_ref(), limit).await?;
+    let within = Within {
+        cluster: query.cluster,
+        run: query.run,
+    };
+    let (store, after) = (&app.store, after.as_ref());
+    let mut page = events::page_within(store, &filter, &within, order, after, limit).await?;
     if order == Order::Newest {
         page.rows.reverse();
     }
-    let items = page
-        .rows
-        .into_iter()
-        .filter(|row| {
-            query
-                .cluster
-                .as_ref()
-                .is_none_or(|name| row.cluster_name == *name)
-        })
-        .filter(|row| query.run.is_none_or(|run| row.event.run == run))
-        .map(shown)
-        .collect();
+    let items = page.rows.into_iter().map(shown).collect();
     Ok(Json(EventList {
         metadata: ListMeta {
             continue_: Some(page.next.to_string()),

@@ -12,7 +12,10 @@ use bellwether_api::{
     rollout::RolloutSpec,
     status::{Health, UnitStatus},
 };
-use bellwether_hub_core::placement::{ClusterFacts, PlacementCondition, is_member, place};
+use bellwether_hub_core::{
+    metrics_sources::is_unreachable,
+    placement::{ClusterFacts, PlacementCondition, is_member, place},
+};
 use bellwether_store::{
     Store, StoreError,
     clusters::{self, Cluster, ClusterState},
@@ -85,9 +88,32 @@ impl Scene {
                 Some(ahead_ms) if clock::is_wrong(ahead_ms) => {
                     (ClusterCondition::ClockSkew, clock::sentence(ahead_ms))
                 }
-                _ => (ClusterCondition::Ready, String::new()),
+                _ => match cluster.metrics.as_ref().filter(|one| is_unreachable(one)) {
+                    Some(metrics) => (
+                        ClusterCondition::Degraded,
+                        format!("its metrics do not answer: {}", metrics.message),
+                    ),
+                    None => (ClusterCondition::Ready, String::new()),
+                },
             },
         }
+    }
+
+    /// Returns whether a cluster's metrics answer; of a cluster that is not heard nothing is known.
+    pub fn metrics(&self, cluster: &Cluster) -> Option<Condition> {
+        let known = cluster.metrics.clone()?;
+        let (condition, _) = self.condition(cluster);
+        Some(match condition {
+            ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew => {
+                known
+            }
+            _ => Condition {
+                status: "Unknown".to_owned(),
+                reason: "NotHeard".to_owned(),
+                message: "the cluster is not heard".to_owned(),
+                ..known
+            },
+        })
     }
 
     /// Returns when a cluster was last heard from (RFC 3339).
@@ -119,6 +145,7 @@ impl Scene {
                 .clock_ahead_ms
                 .filter(|_| condition == ClusterCondition::ClockSkew)
                 .map(|ahead_ms| ahead_ms / 1_000),
+            conditions: self.metrics(cluster).into_iter().collect(),
         };
         Item {
             api_version: API_VERSION.to_owned(),

@@ -13,6 +13,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     authorize::{Kind, Verb},
+    metrics_sources::is_unreachable,
     placement::place,
     release::{Change, ReleaseContent, RolloutRecord, content},
     view::version,
@@ -31,7 +32,7 @@ use super::{
     items::{Scene, application_spec, units, units_of},
     problem::{ApiError, ApiResult},
     rendered, standing, stream,
-    why::why,
+    why::{unmeasured, why},
 };
 use crate::{
     app::App,
@@ -341,7 +342,14 @@ pub async fn run_why(
     Path((namespace, name)): Path<(String, String)>,
 ) -> ApiResult<Json<Why>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
-    Ok(Json(why(&newest(&app, &application).await?)))
+    let view = newest(&app, &application).await?;
+    let scene = Scene::load(&app).await?;
+    let mut answer = why(&view);
+    answer.because.extend(unmeasured(&view, |name| {
+        let cluster = scene.clusters.iter().find(|cluster| cluster.name == name)?;
+        scene.metrics(cluster).filter(is_unreachable)
+    }));
+    Ok(Json(answer))
 }
 
 /// Lists past runs, newest first.

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    call::{Remedy, Why},
+    call::{Condition, Remedy, Why},
     status::{PAUSED_AFTER_FAILURE, WEIGHT_BY_HAND, WaitReason},
     view::{ClusterPhase, ClusterView, RunPhase, RunView, WavePhase},
 };
+
+/// Reasons that are shown at most.
+const MAX_REASONS: usize = 20;
 
 /// Explains a run.
 #[must_use]
@@ -23,6 +26,32 @@ pub fn why(view: &RunView) -> Why {
         by_itself: by_itself(&because),
         because,
     }
+}
+
+/// Names the clusters of an unfinished run whose metrics do not answer, as `silent` says of a
+/// cluster by its name: checks that are read there stay Unknown.
+pub fn unmeasured(view: &RunView, silent: impl Fn(&str) -> Option<Condition>) -> Vec<WaitReason> {
+    if view.state.is_terminal() {
+        return Vec::new();
+    }
+    view.waves
+        .iter()
+        .flat_map(|wave| &wave.clusters)
+        .filter(|cluster| cluster.state != ClusterPhase::Succeeded)
+        .filter_map(|cluster| {
+            Some(WaitReason {
+                reason: "MetricsUnreachable".to_owned(),
+                message: format!(
+                    "its metrics do not answer: {}",
+                    silent(&cluster.name)?.message
+                ),
+                on: Some(cluster.name.clone()),
+                since: None,
+                by_itself: None,
+            })
+        })
+        .take(MAX_REASONS)
+        .collect()
 }
 
 fn count(clusters: &[&ClusterView], phase: ClusterPhase) -> u32 {
@@ -71,7 +100,7 @@ fn because(view: &RunView, clusters: &[&ClusterView]) -> Vec<WaitReason> {
             }
         }
     }
-    found.truncate(20);
+    found.truncate(MAX_REASONS);
     found
 }
 

@@ -1,11 +1,12 @@
 use bellwether_api::{
+    call::Condition,
     reference::NamespacedName,
     status::{Health, PAUSED_AFTER_FAILURE, WEIGHT_BY_HAND, WaitReason},
     view::{ClusterPhase, ClusterView, RunPhase, RunView, WavePhase, WaveView},
 };
 use uuid::Uuid;
 
-use super::why;
+use super::{unmeasured, why};
 
 fn wait(reason: &str, message: &str, on: &str) -> WaitReason {
     WaitReason {
@@ -163,4 +164,33 @@ fn a_human_is_told_the_verbs_that_work_where_it_waits() {
             assert_eq!(said, expected, "{reason} {state:?}");
         }
     }
+}
+
+#[test]
+fn a_cluster_whose_metrics_do_not_answer_is_named_while_the_run_is_under_way() {
+    let silent = |name: &str| {
+        (name != "c").then(|| Condition {
+            kind: "MetricsReachable".to_owned(),
+            status: "False".to_owned(),
+            reason: "Unreachable".to_owned(),
+            message: "http://nowhere: failed to reach the metrics source".to_owned(),
+        })
+    };
+    let clusters = || {
+        vec![
+            cluster("a", ClusterPhase::Progressing),
+            cluster("b", ClusterPhase::Succeeded),
+            cluster("c", ClusterPhase::Progressing),
+        ]
+    };
+    let found = unmeasured(&view(RunPhase::Progressing, clusters()), silent);
+    let [wait] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (wait.reason.as_str(), wait.on.as_deref()),
+        ("MetricsUnreachable", Some("a"))
+    );
+    assert!(wait.message.contains("http://nowhere"), "{wait:?}");
+    assert!(unmeasured(&view(RunPhase::Succeeded, clusters()), silent).is_empty());
 }

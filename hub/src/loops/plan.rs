@@ -18,6 +18,7 @@ use super::{
     application::{Look, Outcome, process},
     gather::Gatherer,
     lease::{Fence, Shards},
+    metrics_places::MetricsPlaces,
     queue::Queue,
     readings::Readings,
     world::World,
@@ -131,6 +132,8 @@ struct Planner {
     /// What is wrong with an application, until a look at it goes well.
     errors: BTreeMap<NamespacedName, String>,
     swept: Option<Timestamp>,
+    /// What the sessions were told of.
+    places: Option<MetricsPlaces>,
     report: Report,
 }
 
@@ -149,6 +152,7 @@ impl Planner {
             wake: BTreeMap::new(),
             errors: BTreeMap::new(),
             swept: None,
+            places: None,
             report: Report::default(),
         }
     }
@@ -196,7 +200,20 @@ impl Planner {
             self.wake.remove(&application);
             self.queue.tell(&application);
         }
-        self.gatherer.gather(&mut self.queue, now).await
+        self.gatherer.gather(&mut self.queue, now).await?;
+        self.tell_metrics_places();
+        Ok(())
+    }
+
+    /// Tells the sessions of this hub where the metrics of their clusters are read.
+    fn tell_metrics_places(&mut self) {
+        let now = self.gatherer.world().metrics_places();
+        if let Some(app) = &self.deliver
+            && !self.places.as_ref().is_some_and(|told| told.is(&now))
+        {
+            app.sessions.aim_metrics(now.sources());
+            self.places = Some(now);
+        }
     }
 
     /// Begins as many looks as may be under way.

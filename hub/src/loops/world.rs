@@ -25,7 +25,7 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::emptying::Emptying;
+use super::{emptying::Emptying, metrics_places::MetricsPlaces};
 
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ pub(super) struct World {
 #[derive(Clone, Debug, Default)]
 struct Clusters {
     /// By name.
-    list: Vec<ClusterFacts>,
+    list: Arc<[ClusterFacts]>,
     places: HashMap<Uuid, usize>,
     /// What each said of its Kubernetes; equal ones are one.
     served: HashMap<Uuid, Arc<Served>>,
@@ -74,7 +74,7 @@ impl Clusters {
             .map(|(place, cluster)| (cluster.id, place))
             .collect();
         Self {
-            list,
+            list: list.into(),
             places,
             served: HashMap::new(),
         }
@@ -272,6 +272,14 @@ impl World {
     /// What a cluster said of its Kubernetes; absent = nothing yet.
     pub fn served(&self, id: Uuid) -> Option<&Arc<Served>> {
         self.clusters.served.get(&id)
+    }
+
+    /// Where the metrics of every cluster are read.
+    pub fn metrics_places(&self) -> MetricsPlaces {
+        MetricsPlaces {
+            clusters: Arc::clone(&self.clusters.list),
+            fleets: Arc::clone(&self.fleets),
+        }
     }
 
     pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {

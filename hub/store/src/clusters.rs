@@ -5,6 +5,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
+use bellwether_api::call::Condition;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,9 @@ use uuid::Uuid;
 use crate::StoreError;
 
 pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
-pub use write::{activate, create, delete, note_revocation, record_clock, revoke, update};
+pub use write::{
+    activate, create, delete, note_revocation, record_clock, record_metrics, revoke, update,
+};
 
 /// Whether a cluster may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub struct Cluster {
     /// Milliseconds that its agent's clock is ahead of the hub's, negative = behind; absent =
     /// never far enough to be recorded.
     pub clock_ahead_ms: Option<i64>,
+    /// Whether its metrics answered its agent when it last asked; absent = there is nothing to ask,
+    /// or it never did.
+    pub metrics: Option<Condition>,
     /// When it was announced.
     pub created_at: Timestamp,
     /// When it first enrolled; absent = never.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use cursor::{EventCursor, ParseCursorError};
-pub use page::{EventPage, Order, list, page};
+pub use page::{EventPage, Order, Within, list, page, page_within};
 
 use crate::{
     Store, StoreError, Tx,

@@ -8,5 +8,6 @@ mod enrolment;
 mod harness;
 mod hubs;
 mod limits;
+mod metrics;
 mod statuses;
 mod validity;

@@ -13,11 +13,12 @@ type application struct {
 	version, pod string
 	body         []byte
 
-	ready        atomic.Bool
-	errorPercent atomic.Int64
-	latency      atomic.Int64 // milliseconds
-	served       atomic.Int64
-	metrics      metrics
+	ready           atomic.Bool
+	errorPercent    atomic.Int64
+	notFoundPercent atomic.Int64
+	latency         atomic.Int64 // milliseconds
+	served          atomic.Int64
+	metrics         metrics
 }
 
 func newApplication(version, pod string) *application {
@@ -52,10 +53,7 @@ func (a *application) serve(w http.ResponseWriter, _ *http.Request) {
 	if latency := a.latency.Load(); latency > 0 {
 		time.Sleep(time.Duration(latency) * time.Millisecond)
 	}
-	status := http.StatusOK
-	if isError(a.served.Add(1), a.errorPercent.Load()) {
-		status = http.StatusInternalServerError
-	}
+	status := a.status(a.served.Add(1))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Version", a.version)
 	w.WriteHeader(status)
@@ -63,9 +61,21 @@ func (a *application) serve(w http.ResponseWriter, _ *http.Request) {
 	a.metrics.observe(status, time.Since(begin))
 }
 
-// isError spreads the errors evenly and without chance: of any hundred requests in a row, exactly `percent` fail, so
-// that a test that counts gets the same numbers every time.
-func isError(request, percent int64) bool {
+// status is the answer to one request. Where both shares meet, it is the error.
+func (a *application) status(request int64) int {
+	switch {
+	case isOfShare(request, a.errorPercent.Load()):
+		return http.StatusInternalServerError
+	case isOfShare(request, a.notFoundPercent.Load()):
+		return http.StatusNotFound
+	default:
+		return http.StatusOK
+	}
+}
+
+// isOfShare spreads a share evenly and without chance: of any hundred requests in a row, exactly `percent` are of it,
+// so that a test that counts gets the same numbers every time.
+func isOfShare(request, percent int64) bool {
 	return request*percent/100 > (request-1)*percent/100
 }
 
@@ -77,7 +87,8 @@ func (a *application) control() http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		fmt.Fprintf(w, "errorPercent=%d latencyMs=%d ready=%t\n", a.errorPercent.Load(), a.latency.Load(), a.ready.Load())
+		fmt.Fprintf(w, "errorPercent=%d notFoundPercent=%d latencyMs=%d ready=%t\n",
+			a.errorPercent.Load(), a.notFoundPercent.Load(), a.latency.Load(), a.ready.Load())
 	})
 	return mux
 }
@@ -89,6 +100,8 @@ func (a *application) change(r *http.Request) error {
 		switch name {
 		case "errorPercent":
 			err = set(&a.errorPercent, value, 100)
+		case "notFoundPercent":
+			err = set(&a.notFoundPercent, value, 100)
 		case "latencyMs":
 			err = set(&a.latency, value, 600_000)
 		case "ready":

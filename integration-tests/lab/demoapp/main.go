@@ -1,5 +1,5 @@
 // The demo application answers with its version, exposes Prometheus metrics, and can be told to fail a share of its
-// requests, to be slow, or to be unready.
+// requests, to find nothing for a share of them, to be slow, or to be unready.
 //
 // Port 8080 serves requests, /healthz and /metrics. Port 8081 takes POST /control and is separate so that no gateway
 // exposes it.
@@ -19,6 +19,7 @@ import (
 func main() {
 	app := newApplication(os.Getenv("DEMO_VERSION"), hostname())
 	app.errorPercent.Store(number("DEMO_ERROR_PERCENT"))
+	app.notFoundPercent.Store(number("DEMO_NOT_FOUND_PERCENT"))
 	app.latency.Store(number("DEMO_LATENCY_MS"))
 	readyAfter := time.Duration(number("DEMO_READY_AFTER_MS")) * time.Millisecond
 	time.AfterFunc(readyAfter, func() { app.ready.Store(true) })

@@ -12,19 +12,22 @@ var bounds = [...]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 // metrics counts requests by status and their durations.
 type metrics struct {
-	mutex    sync.Mutex
-	ok, fail uint64
-	buckets  [len(bounds)]uint64
-	sum      float64
+	mutex              sync.Mutex
+	ok, notFound, fail uint64
+	buckets            [len(bounds)]uint64
+	sum                float64
 }
 
 func (m *metrics) observe(status int, duration time.Duration) {
 	seconds := duration.Seconds()
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	if status < 400 {
+	switch {
+	case status < 400:
 		m.ok++
-	} else {
+	case status < 500:
+		m.notFound++
+	default:
 		m.fail++
 	}
 	m.sum += seconds
@@ -36,11 +39,12 @@ func (m *metrics) observe(status int, duration time.Duration) {
 	}
 }
 
-// write gives both series from the start, at 0, so that a rate over the first errors is not lost.
+// write gives every series from the start, at 0, so that a rate over the first errors is not lost.
 func (m *metrics) write(w io.Writer) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total{status=\"200\"} %d\n", m.ok)
+	fmt.Fprintf(w, "http_requests_total{status=\"404\"} %d\n", m.notFound)
 	fmt.Fprintf(w, "http_requests_total{status=\"500\"} %d\n", m.fail)
 	fmt.Fprintln(w, "# TYPE http_request_duration_seconds histogram")
 	var below uint64
@@ -48,7 +52,7 @@ func (m *metrics) write(w io.Writer) {
 		below += m.buckets[i]
 		fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"%g\"} %d\n", bound, below)
 	}
-	total := m.ok + m.fail
+	total := m.ok + m.notFound + m.fail
 	fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"+Inf\"} %d\n", total)
 	fmt.Fprintf(w, "http_request_duration_seconds_sum %g\nhttp_request_duration_seconds_count %d\n", m.sum, total)
 }

@@ -57,7 +57,7 @@ fn double(scene: &Scene) -> Result<HookDouble> {
 }
 
 /// The field `hooks` of a Rollout.
-fn hooks(hooks: &[Value]) -> String {
+pub fn hooks(hooks: &[Value]) -> String {
     format!("  hooks: {}\n", json!(hooks))
 }
 

@@ -339,7 +339,7 @@ pub(super) fn watch(turn: &mut Turn<'_>) {
             | Stage::Pinning
             | Stage::Step { .. }
             | Stage::Promoting {
-                part: PromotionPart::Gathering
+                part: PromotionPart::Gathering { .. }
             }
     );
     let suspended = commands::suspended_by(turn.grant).is_some();

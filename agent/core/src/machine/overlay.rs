@@ -106,7 +106,7 @@ impl Overlay {
             &state.stage,
             Stage::Step { .. }
                 | Stage::Promoting {
-                    part: PromotionPart::Gathering | PromotionPart::Unpinning
+                    part: PromotionPart::Gathering { .. } | PromotionPart::Unpinning
                 }
         );
         let pin = |service: &String| {
@@ -205,7 +205,7 @@ fn promoting<'a>(
 ) -> Wanted<'a> {
     use PromotionPart as Part;
     match part {
-        Part::Gathering => (true, stable, TemplateVersion::Old, size),
+        Part::Gathering { .. } => (true, stable, TemplateVersion::Old, size),
         Part::Unpinning => (true, None, TemplateVersion::Old, size),
         Part::Updating => (false, None, TemplateVersion::New, size),
         Part::Freezing { .. } => (true, None, TemplateVersion::New, size),

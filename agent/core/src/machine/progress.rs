@@ -119,7 +119,7 @@ fn point(state: &RunState, seen: &Observations) -> u64 {
 
 fn promoting(part: &PromotionPart, state: &RunState, seen: &Observations) -> (u64, u64, u32) {
     let (minor, pods) = match part {
-        PromotionPart::Gathering | PromotionPart::Unpinning => (0, 0),
+        PromotionPart::Gathering { .. } | PromotionPart::Unpinning => (0, 0),
         PromotionPart::Updating => (1, pods_of(seen, |hash| !is_stable(state, hash))),
         PromotionPart::Freezing { .. } => (2, 0),
         PromotionPart::Repinning { .. } => (3, 0),

@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits, in_place,
+    awaits, gathering, in_place,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -28,7 +28,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         return;
     }
     match part {
-        Part::Gathering => gathering(turn),
+        Part::Gathering { judged } => gathering::gathering(turn, judged),
         Part::Unpinning => {
             if awaits::pins(turn, None) {
                 enter(turn, Part::Updating);
@@ -67,18 +67,6 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
 
 fn enter(turn: &mut Turn<'_>, part: Part) {
     turn.enter(Stage::Promoting { part });
-}
-
-fn gathering(turn: &mut Turn<'_>) {
-    let others = turn.seen.config_held_by.join(", ");
-    if others.is_empty() {
-        enter(turn, Part::Unpinning);
-        return;
-    }
-    let message = format!("configuration that both use is still tested by {others}");
-    turn.wait_on("ConfigShared", message, &others);
-    // The others have deadlines of their own.
-    turn.stands_still = true;
 }
 
 fn updating(turn: &mut Turn<'_>) {

@@ -41,12 +41,14 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
 
 /// The workload has, or may have, another template than the old one.
 fn carries_new(turn: &Turn<'_>, part: &PromotionPart) -> bool {
-    !matches!(part, PromotionPart::Gathering | PromotionPart::Unpinning)
-        && turn
-            .seen
-            .workload
-            .as_ref()
-            .is_some_and(|workload| workload.template != TemplateVersion::Old)
+    !matches!(
+        part,
+        PromotionPart::Gathering { .. } | PromotionPart::Unpinning
+    ) && turn
+        .seen
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.template != TemplateVersion::Old)
 }
 
 /// The old version's ReplicaSet is gone, with the workload or alone.

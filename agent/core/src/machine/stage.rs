@@ -103,13 +103,29 @@ pub enum StepPart {
     },
 }
 
+/// How a version is judged that waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// Since when the last weight is in force.
+    pub since: Timestamp,
+    /// When the next check is due.
+    pub next_check_at: Timestamp,
+    /// What the last check came to.
+    pub verdict: Verdict,
+}
+
 /// How far a promotion is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all_fields = "camelCase")]
 pub enum PromotionPart {
     /// Other rollouts of the release that change the same configuration come this far too: whoever
     /// takes the new content first would give it to the others' old pods.
-    Gathering,
+    Gathering {
+        /// How the version is judged meanwhile; absent = it is not: a human took it without checks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged: Option<Judged>,
+    },
     /// Services select every pod again, so that the rolling update never empties them.
     Unpinning,
     /// The user's workload rolls to the new template by its own strategy.

@@ -12,7 +12,7 @@ use super::{
     awaits,
     checks::interval,
     gate::{gate, held},
-    hooking, in_place,
+    gathering, hooking, in_place,
     judging::{Analysis, analysing},
     rollback, scaling,
     sizing::resize,
@@ -241,9 +241,10 @@ pub(super) fn is_last(turn: &Turn<'_>, index: u32) -> bool {
 
 /// Leaves the current step, and says why.
 pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
-    let Stage::Step { index, .. } = turn.state.stage else {
+    let Stage::Step { index, ref part } = turn.state.stage else {
         return;
     };
+    let judged = gathering::judged(part, verdict);
     let verdict = StepVerdict {
         step: index,
         verdict,
@@ -259,7 +260,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         let part = if turn.is_in_place() {
             PromotionPart::Updating
         } else {
-            PromotionPart::Gathering
+            PromotionPart::Gathering { judged }
         };
         turn.enter(Stage::Promoting { part });
     } else {

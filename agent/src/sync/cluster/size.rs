@@ -63,7 +63,11 @@ impl Cluster {
         Ok(Cow::Owned(object))
     }
 
-    async fn is_autoscaled(&self, target: &ObjectRef) -> Result<bool, ClusterError> {
+    /// Tells whether an autoscaler sets the size of a workload.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn is_autoscaled(&self, target: &ObjectRef) -> Result<bool, ClusterError> {
         let namespace = target.namespace.as_deref();
         let (by_pods, by_events) = try_join(
             self.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),

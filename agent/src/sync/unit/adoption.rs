@@ -155,7 +155,7 @@ fn release_of(bundle: &Bundle) -> ReleaseRef<'_> {
 }
 
 /// Packs objects as they are now, without their status, which nobody can give back.
-fn pack_originals(live: &[Value]) -> Result<CommitBlob, OriginalsError> {
+pub(super) fn pack_originals(live: &[Value]) -> Result<CommitBlob, OriginalsError> {
     let mut originals = live.to_vec();
     for fields in originals.iter_mut().filter_map(Value::as_object_mut) {
         fields.remove("status");

@@ -79,6 +79,9 @@ impl Unit {
             return Ok(Pass::again());
         }
         self.plain_deadline_at = None;
+        if let (true, Some(applied)) = (comes_in, &unit.applied_digest) {
+            self.keep_live_state(applied, &bundle).await?;
+        }
         self.enter(&bundle, digest, beginning, &changes, &targets(&wanted))
             .await?;
         if comes_in {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::ownership::{self, ReleaseRef, Written};
 use bellwether_api::{
+    bundle::{Bundle, BundleMode},
     reference::ObjectRef,
     status::{TrackSummary, UnitOutcome},
-    sync_record::{HeldObject, SyncUnit},
+    sync_record::{HeldObject, KeptLiveState, MAX_LIVE_STATES, SyncUnit},
 };
 use serde_json::Value;
 
@@ -147,6 +148,28 @@ pub(super) fn runs_over(
     }
 }
 
+/// What others changed of a release that ran is kept, in the place of what was kept of it before;
+/// `None` = nothing of it is to be kept.
+pub(super) fn keep_live_state(unit: &mut SyncUnit, release: &str, state: Option<&KeptLiveState>) {
+    unit.live_states.retain(|kept| kept.release != release);
+    unit.live_states.extend(state.cloned());
+    let surplus = unit.live_states.len().saturating_sub(MAX_LIVE_STATES);
+    unit.live_states.drain(..surplus);
+}
+
+/// What was kept of the release that a bundle brings: of that very bundle, or because the bundle
+/// goes back to it.
+pub(super) fn live_state_of<'a>(
+    unit: &'a SyncUnit,
+    digest: &str,
+    bundle: &Bundle,
+) -> Option<&'a KeptLiveState> {
+    let goes_back = bundle.mode == BundleMode::Plain;
+    unit.live_states
+        .iter()
+        .find(|kept| kept.bundle == digest || goes_back && kept.release == bundle.release)
+}
+
 /// The objects of a unit whose tombstone has come are being deleted.
 pub(super) fn removing(unit: &mut SyncUnit) {
     if unit.digest.is_none() {
@@ -163,6 +186,7 @@ pub(super) fn removed(unit: &mut SyncUnit) {
     unit.running_digest = None;
     unit.failed_templates.clear();
     unit.finished_rollouts.clear();
+    unit.live_states.clear();
     if unit.digest.is_none() {
         unit.outcome = Some(UnitOutcome::Succeeded);
         unit.reason.clear();

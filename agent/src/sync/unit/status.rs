@@ -45,7 +45,7 @@ impl Unit {
             objects,
             object_count,
             orphans: self.orphans(unit),
-            warnings: self.all_warnings(),
+            warnings: self.all_warnings(unit),
             ..self.common_status(unit, granted, outcome, rollouts)
         }
     }
@@ -129,7 +129,7 @@ impl Unit {
         self.surplus.iter().cloned().collect()
     }
 
-    fn all_warnings(&self) -> Vec<String> {
+    fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
         let drift = self
             .drifted
             .iter()
@@ -140,7 +140,11 @@ impl Unit {
             format!("deleted, and still there because something holds it: {some}")
         });
         let told = self.warnings.iter().cloned();
-        told.chain(drift).chain(leaving).collect()
+        let brought_back = self.brought_back(unit);
+        told.chain(drift)
+            .chain(brought_back)
+            .chain(leaving)
+            .collect()
     }
 
     fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {

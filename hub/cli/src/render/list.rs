@@ -2,6 +2,7 @@
 
 use bellwether_api::{
     call::{ActionVerb, ActionView, Item, RunList},
+    cluster::METRICS_REACHABLE,
     strategy::Manual,
 };
 use jiff::Timestamp;
@@ -235,6 +236,17 @@ fn labels(item: &Item) -> String {
     pairs.join(",")
 }
 
+/// Says that the cluster's metrics do not answer, and why in a word.
+fn metrics(status: &Value) -> String {
+    let conditions = status["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|one| one["type"] == METRICS_REACHABLE && one["status"] == "False")
+        .map(|one| format!(" metrics {}", text(&one["reason"])))
+        .unwrap_or_default()
+}
+
 /// How far a wrong clock is off, in minutes; empty when it is right.
 fn skew(status: &Value) -> String {
     status["clockAheadSeconds"]
@@ -249,7 +261,12 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
     let status = status(item);
     let mut row = vec![
         item.metadata.name.clone(),
-        format!("{}{}", word(&status["condition"], style), skew(status)),
+        format!(
+            "{}{}{}",
+            word(&status["condition"], style),
+            skew(status),
+            metrics(status)
+        ),
         match status["lastSeen"].as_str() {
             Some(at) => format!("{} ago", ago(Some(at), now)),
             None => "never".to_owned(),
@@ -448,6 +465,23 @@ mod tests {
         let drawn = draw("Cluster", &[cluster(3_661), cluster(-600)], false);
         assert!(drawn.contains("ClockSkew +61m"), "{drawn}");
         assert!(drawn.contains("ClockSkew -10m"), "{drawn}");
+    }
+
+    #[test]
+    fn metrics_that_do_not_answer_show_with_a_word_for_why() {
+        let cluster = |status: &str| {
+            let reason = json!([{"type": "MetricsReachable", "status": status,
+                                 "reason": "Unauthorized", "message": ""}]);
+            let status = json!({"condition": "Degraded", "conditions": reason});
+            draw(
+                "Cluster",
+                &[item("Cluster", "c1", json!({}), status)],
+                false,
+            )
+        };
+        let drawn = cluster("False");
+        assert!(drawn.contains("Degraded metrics Unauthorized"), "{drawn}");
+        assert!(!cluster("True").contains("metrics"));
     }
 
     #[test]

@@ -26,6 +26,10 @@ impl SessionStream {
                 self.credit = self.credit.saturating_add(credit.batches).min(MAX_CREDIT);
             }
             Some(agent_message::Message::Beat(beat)) => self.hear_beat(&beat),
+            Some(agent_message::Message::Metrics(report)) => {
+                let (store, cluster) = (&self.app.store, self.slot.cluster);
+                self.slot.metrics.hear(store, cluster, report);
+            }
             Some(agent_message::Message::Status(status)) => {
                 for unit in status.units {
                     self.hear_status(unit);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::call::Condition;
 use serde_json::Value;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -53,6 +54,7 @@ struct ClusterRow {
     capabilities: Vec<String>,
     certificate_not_after_ms: Option<i64>,
     clock_ahead_ms: Option<i64>,
+    metrics_condition: Option<Json<Condition>>,
     revoked_by: Option<String>,
     revocation_reason: Option<String>,
     created_at_ms: i64,
@@ -87,6 +89,7 @@ impl ClusterRow {
             revoked_by: self.revoked_by,
             revocation_reason: self.revocation_reason.unwrap_or_default(),
             clock_ahead_ms: self.clock_ahead_ms,
+            metrics: self.metrics_condition.map(|condition| condition.0),
             created_at: timestamp("cluster.created_at_ms", self.created_at_ms)?,
             registered_at: at("cluster.registered_at_ms", self.registered_at_ms)?,
             created_by: self.created_by,

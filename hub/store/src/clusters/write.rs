@@ -1,5 +1,6 @@
 //! Announcing, changing, revoking and deleting clusters.
 
+use bellwether_api::call::Condition;
 use jiff::Timestamp;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -141,6 +142,24 @@ pub async fn record_clock(store: &Store, id: Uuid, ahead_ms: i64) -> Result<(), 
         .execute(&store.pool)
         .await
         .doing("record a cluster's clock")?;
+    Ok(())
+}
+
+/// Records whether the metrics of a cluster answered its agent; `None` = there is nothing to ask.
+///
+/// # Errors
+/// The database fails.
+pub async fn record_metrics(
+    store: &Store,
+    id: Uuid,
+    condition: Option<&Condition>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE cluster SET metrics_condition = $2 WHERE id = $1")
+        .bind(id)
+        .bind(condition.map(Json))
+        .execute(&store.pool)
+        .await
+        .doing("record whether a cluster's metrics answer")?;
     Ok(())
 }
 

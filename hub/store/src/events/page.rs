@@ -1,4 +1,5 @@
 use sqlx::{FromRow, Row as _, postgres::PgRow};
+use uuid::Uuid;
 
 use super::{EventCursor, EventFilter, EventRow, Row, cursor::MAX_AHEAD};
 use crate::{Store, StoreError, error::Doing};
@@ -37,14 +38,38 @@ impl FromRow<'_, PgRow> for PageRow {
     }
 }
 
-/// At most `limit` events, at least one where there is one, in the order asked for, behind `after`
-/// (absent = from the start).
+/// Which events of a filter to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Within {
+    /// Only of the cluster of that name; absent = of all, and those of the hub.
+    pub cluster: Option<String>,
+    /// Only of this run; absent = of all.
+    pub run: Option<Uuid>,
+}
+
+/// As [`page_within`], of everything that `filter` names.
 ///
 /// # Errors
 /// The database fails.
 pub async fn page(
     store: &Store,
     filter: &EventFilter,
+    order: Order,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> Result<EventPage, StoreError> {
+    page_within(store, filter, &Within::default(), order, after, limit).await
+}
+
+/// At most `limit` events, at least one where there is one, in the order asked for, behind `after`
+/// (absent = from the start).
+///
+/// # Errors
+/// The database fails.
+pub async fn page_within(
+    store: &Store,
+    filter: &EventFilter,
+    within: &Within,
     order: Order,
     after: Option<&EventCursor>,
     limit: u32,
@@ -72,6 +97,8 @@ pub async fn page(
         .bind(after.map(|after| signed(after.place.1)))
         .bind(i64::from(limit.max(1)))
         .bind(seen)
+        .bind(within.cluster.as_deref())
+        .bind(within.run)
         .fetch_all(&store.pool)
         .await
         .doing("list events")?;
@@ -144,7 +171,8 @@ const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xm
         WHERE ($1::uuid IS NULL OR run = $1) AND ($2::text IS NULL OR key = $2)
           AND ($3::uuid IS NULL OR cluster = $3)
           AND ($4::text IS NULL OR (event.tx, event.id) > ($4::text::xid8, $5::bigint))
-          AND id <> ALL($7)
+          AND id <> ALL($7) AND ($8::text IS NULL OR cluster_name = $8)
+          AND ($9::uuid IS NULL OR run = $9)
         ORDER BY event.tx, event.id LIMIT $6) AS e ON true";
 const NEWEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin, e.*
     FROM (SELECT) AS always LEFT JOIN LATERAL (
@@ -154,5 +182,6 @@ const NEWEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xm
         WHERE ($1::uuid IS NULL OR run = $1) AND ($2::text IS NULL OR key = $2)
           AND ($3::uuid IS NULL OR cluster = $3)
           AND ($4::text IS NULL OR (event.tx, event.id) < ($4::text::xid8, $5::bigint))
-          AND id <> ALL($7)
+          AND id <> ALL($7) AND ($8::text IS NULL OR cluster_name = $8)
+          AND ($9::uuid IS NULL OR run = $9)
         ORDER BY event.tx DESC, event.id DESC LIMIT $6) AS e ON true";

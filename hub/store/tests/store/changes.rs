@@ -7,7 +7,7 @@ use bellwether_store::{
     Store,
     changes::{self, RecordLook, RecordTailer, RunTailer},
     clusters, events,
-    events::{EventCursor, EventFilter, Order},
+    events::{EventCursor, EventFilter, Order, Within},
     leases,
     records::{self, RecordKind},
     testing,
@@ -128,6 +128,59 @@ async fn whoever_begins_at_the_newest_events_misses_none_that_come() {
     slow.commit().await.unwrap();
     let mut place = Some(page.next);
     assert!(read_on(&store, &mut place, 100).await.contains(&1));
+}
+
+/// The events of one cluster among those of many: a page is full of them, and the next one goes on.
+#[tokio::test]
+async fn a_page_of_one_cluster_or_run_is_not_cut_by_events_of_others() {
+    let store = testing::store().await;
+    let (busy, quiet) = (
+        cluster(&store, "busy").await,
+        cluster(&store, "quiet").await,
+    );
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let mut tx = store.begin().await.unwrap();
+    for seq in 1..=20 {
+        events::insert(&mut tx, busy, KEY, &[event(seq, first)], at(0))
+            .await
+            .unwrap();
+    }
+    for (seq, run) in [(101, first), (102, second), (103, second)] {
+        events::insert(&mut tx, quiet, KEY, &[event(seq, run)], at(0))
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let read = async |within: Within, order| {
+        let (mut seqs, mut place): (Vec<u64>, Option<EventCursor>) = (Vec::new(), None);
+        loop {
+            let filter = EventFilter::Application(app());
+            let page = events::page_within(&store, &filter, &within, order, place.as_ref(), 2);
+            let page = page.await.unwrap();
+            seqs.extend(page.rows.iter().map(|row| row.event.seq));
+            if page.rows.is_empty() || order == Order::Newest {
+                return seqs;
+            }
+            place = Some(page.next);
+        }
+    };
+    let of = |cluster: Option<&str>, run| Within {
+        cluster: cluster.map(str::to_owned),
+        run,
+    };
+    let quiet = of(Some("quiet"), None);
+    assert_eq!(read(quiet.clone(), Order::Oldest).await, [101, 102, 103]);
+    assert_eq!(read(quiet, Order::Newest).await, [103, 102]);
+    assert_eq!(
+        read(of(Some("quiet"), Some(second)), Order::Oldest).await,
+        [102, 103]
+    );
+    assert_eq!(
+        read(of(None, Some(second)), Order::Oldest).await,
+        [102, 103]
+    );
+    assert_eq!(read(of(Some("nobody"), None), Order::Oldest).await, [0; 0]);
+    assert_eq!(read(Within::default(), Order::Oldest).await.len(), 23);
 }
 
 #[tokio::test]

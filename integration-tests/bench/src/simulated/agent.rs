@@ -111,7 +111,7 @@ impl Session {
             Down::Reconnect(_) | Down::Refused(_) => {
                 bail!("the hub ended the session: {message:?}")
             }
-            Down::Welcome(_) | Down::Blob(_) | Down::StatusAck(_) => Ok(()),
+            Down::Welcome(_) | Down::Blob(_) | Down::StatusAck(_) | Down::Metrics(_) => Ok(()),
         }
     }
 

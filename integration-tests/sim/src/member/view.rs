@@ -135,6 +135,11 @@ impl Member {
             partition: ordered.partition,
             updated,
             updated_available,
+            label: if updated == 0 {
+                String::new()
+            } else {
+                hash_of(&self.seen_image)
+            },
             trouble: String::new(),
         }
     }

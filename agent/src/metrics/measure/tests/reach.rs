@@ -1,6 +1,7 @@
 //! Against sources that do not answer.
 
 use bellwether_api::bundle::BundleRollout;
+use bellwether_proto::wire::MetricsSource;
 
 use super::*;
 
@@ -66,4 +67,78 @@ async fn a_source_of_the_cluster_that_does_not_answer_is_named_at_once() {
     assert_eq!(meter.unreachable(&elsewhere).await, None);
     assert_eq!(good.asked().len(), 1, "nobody asked for nothing");
     assert_eq!(meter.unreachable(&bundle(None)).await, None);
+}
+
+fn source(address: &str, secret: &str) -> MetricsSource {
+    MetricsSource {
+        address: address.to_owned(),
+        secret: secret.to_owned(),
+        secret_key: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_silence_has_its_word_and_no_secret() {
+    let good = Double::new(|_| (200, vector("1"))).await;
+    let empty = Double::new(|_| {
+        let body = json!({"status": "success", "data": {"resultType": "vector", "result": []}});
+        (200, body.to_string())
+    })
+    .await;
+    let closed = Double::new(|request| (401, format!("not you: {request}"))).await;
+    let moved = Double::new(|_| (302, String::new())).await;
+    let page = Double::new(|_| (200, "<html>welcome</html>".to_owned())).await;
+    let meter = meter(Secrets::default().with("bellwether/metrics", &[("token", TOKEN)]));
+    for (source, reason) in [
+        (source(&good.address, ""), ""),
+        (source(&good.address, "metrics"), ""),
+        (source(&good.address, "absent"), "NoSecret"),
+        (source("prometheus", ""), "BadAddress"),
+        (source("http://127.0.0.1:1", ""), "Unreachable"),
+        (source(&closed.address, "metrics"), "Unauthorized"),
+        (source(&moved.address, ""), "Redirected"),
+        (source(&page.address, ""), "NoPrometheus"),
+        (source(&empty.address, ""), "NoPrometheus"),
+    ] {
+        let answer = meter.try_source(&source).await;
+        assert_eq!(answer.reason, reason, "{answer:?}");
+        assert_eq!(answer.address, source.address);
+        assert_eq!(answer.message.is_empty(), reason.is_empty(), "{answer:?}");
+        assert!(!answer.message.contains(TOKEN), "{answer:?}");
+    }
+    assert!(good.asked()[1].contains(TOKEN), "the Secret is used");
+}
+
+/// What the hub names is asked at once, and what it names instead too.
+#[tokio::test]
+async fn sources_are_asked_when_they_are_named_and_when_they_change() {
+    let good = Double::new(|_| (200, vector("1"))).await;
+    let reachable = crate::metrics::Reachable::default();
+    let mut reports = reachable.reports();
+    assert!(!reports.borrow().asked, "nobody said where to ask");
+    let (asking, meter) = (reachable.clone(), meter(Secrets::default()));
+    let task = tokio::spawn(async move { asking.run(meter).await });
+    for (sources, reasons) in [
+        (vec![source("http://127.0.0.1:1", "")], &["Unreachable"][..]),
+        (vec![source(&good.address, "")], &[""]),
+        (Vec::new(), &[]),
+        (
+            vec![source(&good.address, ""), source("http://127.0.0.1:1", "")],
+            &["", "Unreachable"],
+        ),
+    ] {
+        reachable.aim(sources.clone());
+        // A source that is named twice is not asked for it.
+        reachable.aim(sources);
+        reports.changed().await.expect("it is told");
+        let report = reports.borrow_and_update().clone();
+        assert!(report.asked);
+        let said: Vec<&str> = report
+            .answers
+            .iter()
+            .map(|answer| answer.reason.as_str())
+            .collect();
+        assert_eq!(said, reasons);
+    }
+    task.abort();
 }

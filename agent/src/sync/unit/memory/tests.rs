@@ -208,3 +208,57 @@ fn a_removal_that_has_not_begun_is_called_off_by_a_grant() {
         "nothing was deleted"
     );
 }
+
+fn bundle(release: &str, mode: BundleMode) -> Bundle {
+    serde_json::from_value(json!({
+        "application": {"namespace": "default", "name": "shop"}, "release": release, "revision": 1,
+        "run": uuid::Uuid::nil(), "attempt": 1, "mode": mode, "targetNamespace": "shop",
+        "createNamespace": true, "components": [], "rollouts": [], "sync": {}, "metrics": null,
+    }))
+    .expect("a bundle")
+}
+
+fn live_state(release: &str, bundle: &str) -> KeptLiveState {
+    KeptLiveState {
+        release: release.to_owned(),
+        bundle: bundle.to_owned(),
+        objects: "content".to_owned(),
+        fields: vec!["spec.replicas".to_owned()],
+    }
+}
+
+#[test]
+fn what_others_changed_comes_back_with_the_release_and_with_no_other() {
+    let mut unit = granted("b1");
+    keep_live_state(&mut unit, "r1", Some(&live_state("r1", "b1")));
+    let found = |digest: &str, release: &str, mode| {
+        live_state_of(&unit, digest, &bundle(release, mode)).is_some()
+    };
+    assert!(
+        found("b1", "r1", BundleMode::Rollout),
+        "the bundle that ran"
+    );
+    assert!(
+        found("b3", "r1", BundleMode::Plain),
+        "one that goes back to it"
+    );
+    assert!(
+        !found("b3", "r1", BundleMode::Rollout),
+        "the same content from the records is a release like any other"
+    );
+    assert!(!found("b2", "r2", BundleMode::Plain));
+
+    keep_live_state(&mut unit, "r1", None);
+    assert_eq!(unit.live_states, []);
+    for number in 0..MAX_LIVE_STATES + 3 {
+        let state = live_state(&format!("r{number}"), "b");
+        keep_live_state(&mut unit, &state.release, Some(&state));
+    }
+    assert_eq!(unit.live_states.len(), MAX_LIVE_STATES);
+    assert_eq!(
+        unit.live_states[0].release, "r3",
+        "the oldest are forgotten"
+    );
+    removed(&mut unit);
+    assert_eq!(unit.live_states, []);
+}

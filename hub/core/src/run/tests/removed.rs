@@ -36,6 +36,7 @@ fn previous(desired: Option<&str>) -> Option<String> {
         actions: &[],
         suspended_by_spec: false,
         completes: &[],
+        readings: &[],
         supersession: None,
     });
     assert_eq!(decision.grants.len(), 1, "it is granted");

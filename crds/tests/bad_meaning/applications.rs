@@ -1,0 +1,150 @@
+//! Applications: names, destinations, waves, and the objects that they deliver.
+
+use super::check;
+
+#[test]
+fn names() {
+    check(
+        &[
+            (
+                "name: shop, namespace: default",
+                "name: My_Shop, namespace: Default",
+            ),
+            ("fleet: eu", "fleet: eu-, clusters: [a, \"\", a]"),
+            ("- name: web\n", "- name: web\n    targetNamespace: -x\n"),
+        ],
+        &[
+            "3:12 metadata.name: \"My_Shop\" is no name; use a-z, 0-9 and -, with a letter or digit \
+             at both ends; did you mean \"my-shop\"?",
+            "3:27 metadata.namespace: \"Default\" is no name; use a-z, 0-9 and -, with a letter or \
+             digit at both ends; did you mean \"default\"?",
+            "5:17 spec.destination.fleet: \"eu-\" is no name; use a-z, 0-9 and -, with a letter or \
+             digit at both ends",
+            "5:43 spec.destination.clusters[1]: a name is empty",
+            "5:47 spec.destination.clusters[2]: \"a\" stands here twice; the first is at index 0",
+            "9:5 spec.components[0].targetNamespace: \"-x\" is no name; use a-z, 0-9 and -, with a \
+             letter or digit at both ends",
+        ],
+    );
+    check(
+        &[(
+            "metadata: {name: shop, namespace: default}",
+            "metadata: {name: shop, labels: {-a: b, c: ' '}}",
+        )],
+        &[
+            "3:33 metadata.labels.-a: no valid label key",
+            "3:40 metadata.labels.c: no valid label value; at most 63 letters, digits, -, _ and ., \
+             with a letter or digit at both ends",
+        ],
+    );
+}
+
+#[test]
+fn destinations_and_components() {
+    check(
+        &[("{fleet: eu}", "{}")],
+        &["5:3 spec.destination: set at least one of fleet, selector, clusters"],
+    );
+    check(
+        &[(
+            "  - name: web\n",
+            "  - name: web\n    manifests: []\n  - name: empty\n  - name: web\n",
+        )],
+        &[
+            "9:5 spec.components[0].manifests: the component has no objects",
+            "10:5 spec.components[1]: a component has exactly one source: manifests, helm, git, oci, \
+             kustomize",
+            "11:5 spec.components[2].name: two components are named \"web\"; the first is \
+             components[0]",
+        ],
+    );
+}
+
+#[test]
+fn waves_and_gates() {
+    check(
+        &[(
+            "waves: []",
+            "waves:
+  - {name: one, clusters: [a, b], maxConcurrent: 0, maxFailures: 120%, after: [{soak: 0s}]}
+  - {name: two, maxConcurrent: 101%, before: [{approval: {by: [x], count: 2}}, {approval: {count: 0}}]}
+  - {name: one, clusters: [c, a], selector: {matchExpressions: [{key: a, operator: In}, {key: b, operator: Exists, values: [x]}]}}
+  - {name: rest}",
+        )],
+        &[
+            "7:35 spec.waves[0].maxConcurrent: 0 would never start a cluster; use at least 1",
+            "7:53 spec.waves[0].maxFailures: a share is at most 100%",
+            "7:81 spec.waves[0].after[0].soak: a soak of 0s waits for nothing; leave it out",
+            "8:5 spec.waves[1]: wave \"two\" has no selector, clusters or percent, which only the \
+             last wave may: it takes every cluster of no earlier wave",
+            "8:17 spec.waves[1].maxConcurrent: a share is at most 100%",
+            "8:68 spec.waves[1].before[0].approval.count: 2 must approve and only 1 may",
+            "8:92 spec.waves[1].before[1].approval.count: an approval by nobody is no gate; use at \
+             least 1",
+            "9:6 spec.waves[2].name: two waves are named \"one\"; the first is waves[0]",
+            "9:31 spec.waves[2].clusters[1]: cluster \"a\" is in wave \"one\" already",
+            "9:65 spec.waves[2].selector.matchExpressions[0].values: In needs at least one value",
+            "9:116 spec.waves[2].selector.matchExpressions[1].values: Exists takes no values",
+        ],
+    );
+}
+
+#[test]
+fn objects_for_member_clusters() {
+    check(
+        &[(
+            "manifests:",
+            "manifests:
+    - {kind: ConfigMap, metadata: {generateName: x-}}
+    - {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}
+    - {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}
+    - {apiVersion: v1, kind: List, metadata: {name: l}, items: []}
+    - {apiVersion: bellwether.dev/v1alpha1, kind: RolloutTrack, metadata: {name: t}}",
+        )],
+        &[
+            "16:7 spec.components[0].manifests[0].apiVersion: an object needs this field, a text \
+             that is not empty",
+            "16:25 spec.components[0].manifests[0].metadata.name: an object needs this field, a \
+             text that is not empty",
+            "16:36 spec.components[0].manifests[0].metadata.generateName: an object that is kept \
+             needs a fixed name, not generateName",
+            "18:7 spec.components[0].manifests[2]: ConfigMap a stands twice; the first is \
+             spec.components[0].manifests[1]",
+            "19:7 spec.components[0].manifests[3]: write the items of the list one by one",
+            "20:8 spec.components[0].manifests[4].apiVersion: a RolloutTrack is read by the hub; it \
+             is its own document, not an object for member clusters",
+        ],
+    );
+}
+
+#[test]
+fn the_word_that_takes_configuration_out() {
+    let track = "metadata: {name: web}\n      spec: {template";
+    let note = "metadata: {name: web, annotations: {bellwether.dev/track-config: ";
+    let config = "    - {apiVersion: v1, kind: Service";
+    let map = |value: &str| {
+        format!(
+            "    - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: env, annotations: \
+             {{bellwether.dev/track-config: {value}}}}}}}\n{config}"
+        )
+    };
+    check(&[(config, &map("disabled"))], &[]);
+    let path =
+        "spec.components[0].manifests[1].metadata.annotations[\"bellwether.dev/track-config\"]";
+    check(
+        &[(config, &map("\"false\""))],
+        &[&format!(
+            "20:77 {path}: its only value is \"disabled\"; leave it out to track the object"
+        )],
+    );
+    check(
+        &[(
+            track,
+            &format!("{note}disabled}}}}\n      spec: {{template"),
+        )],
+        &[
+            "18:43 spec.components[0].manifests[0].metadata.annotations[\"bellwether.dev/track-config\"]: \
+             only a ConfigMap or a Secret is tracked; take it off this Deployment",
+        ],
+    );
+}
