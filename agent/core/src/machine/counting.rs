@@ -3,7 +3,7 @@
 use super::{
     decision::Decision,
     overlay::Overlay,
-    stage::{Stage, StepPart},
+    stage::{PromotionPart, Stage, StepPart},
     state::RunState,
 };
 
@@ -12,10 +12,12 @@ use super::{
 enum Judged {
     Analysing(u32),
     Gate(u32),
+    Gathering,
 }
 
 impl RunState {
-    /// Tells whether a weight is in force and nothing but checks and gates is waited for.
+    /// Tells whether a weight is in force and nothing but checks, gates and other rollouts are waited
+    /// for.
     #[must_use]
     pub const fn is_judged(&self) -> bool {
         self.judged().is_some()
@@ -31,6 +33,9 @@ impl RunState {
                 index,
                 part: StepPart::Gate { .. },
             } => Some(Judged::Gate(*index)),
+            Stage::Promoting {
+                part: PromotionPart::Gathering { judged: Some(_) },
+            } => Some(Judged::Gathering),
             _ => None,
         }
     }

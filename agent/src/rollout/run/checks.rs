@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use bellwether_agent_core::machine::{Decision, SampleRequest, Samples, Stage, StepPart};
+use bellwether_agent_core::machine::{
+    Decision, PromotionPart, SampleRequest, Samples, Stage, StepPart,
+};
 use jiff::Timestamp;
 
 use super::{LastLook, Run};
@@ -151,6 +153,9 @@ impl Run {
                     StepPart::Analysing { next_check_at, .. } | StepPart::Gate { next_check_at, .. },
                 ..
             } => Some(*next_check_at),
+            Stage::Promoting {
+                part: PromotionPart::Gathering { judged: Some(at) },
+            } => Some(at.next_check_at),
             _ => None,
         }
     }
