@@ -125,7 +125,7 @@ impl Run {
         if changed {
             let status = status_of(&self.track, &decision, wall());
             // Until the answer is there, it is not known what the track holds.
-            self.track_is_old = true;
+            (self.track_is_old, self.due) = (true, true);
             let Saved::Done(track) = self.tracks.save(&self.track, status).await? else {
                 // Whatever was written may change the decision: it is made again.
                 return Ok(Tick::Moved);

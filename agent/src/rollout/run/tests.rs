@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sync::{
     cluster::double::client,
-    watch::{Change, Dirty},
+    watch::{Change, Dirty, WatchKey},
 };
 
 fn bundle() -> Bundle {
@@ -70,6 +70,69 @@ fn state(stage: Stage) -> RunState {
     RunState {
         stage,
         ..RunState::new(&spec, at("2026-01-01T00:00:00Z"))
+    }
+}
+
+/// What a watch tells of an object, and to what it belongs.
+fn changed(api_version: &str, kind: &str, name: &str, of: Option<&str>) -> Dirty {
+    let target = ObjectRef {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: name.to_owned(),
+    };
+    let change = Change {
+        version: Some("7".to_owned()),
+        of: of.map(str::to_owned),
+    };
+    Dirty {
+        objects: [target.clone()].into(),
+        changes: [(target, change)].into(),
+        ..Dirty::default()
+    }
+}
+
+#[tokio::test]
+async fn a_run_in_place_is_woken_by_what_splits_its_requests() {
+    let mut bundle = bundle();
+    bundle.rollouts[0].spec = serde_json::from_value(json!({
+        "workload": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "namespace": "shop"},
+        "service": {"name": "db", "port": 80},
+        "traffic": [{"gatewayApi": {"httpRoutes": ["db"]}}],
+        "strategy": {"batch": {"steps": [{"replicas": 1, "weight": 20}]}},
+    }))
+    .expect("a plan");
+    let (client, _) = client(|_| (StatusCode::OK, track(1, None)));
+    let now = at("2026-01-01T00:00:10Z");
+    let mut run = Run::open(client, &bundle, &bundle.rollouts[0], 1, now)
+        .await
+        .expect("a run");
+    let slices = "discovery.k8s.io/v1";
+    let route = &run.scene.routes[0].target.clone();
+    for (dirty, wakes) in [
+        (changed("apps/v1", "StatefulSet", "db", None), true),
+        (changed("v1", "Service", "db", None), true),
+        (changed("v1", "Service", "db-canary", None), true),
+        (changed(slices, "EndpointSlice", "db-1", Some("db")), true),
+        (
+            changed(slices, "EndpointSlice", "x", Some("db-canary")),
+            true,
+        ),
+        (changed(&route.api_version, &route.kind, "db", None), true),
+        (
+            changed(slices, "EndpointSlice", "other-1", Some("other")),
+            false,
+        ),
+        (changed("apps/v1", "StatefulSet", "other", None), false),
+        (changed("apps/v1", "ReplicaSet", "db-1", Some("db")), false),
+    ] {
+        run.due = false;
+        run.note(&dirty, None);
+        assert_eq!(run.due, wakes, "{dirty:?}");
+        let target = dirty.objects.first().expect("one");
+        if wakes {
+            assert!(run.interests().contains_key(&WatchKey::of(target)));
+        }
     }
 }
 

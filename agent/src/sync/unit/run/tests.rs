@@ -198,13 +198,14 @@ impl House {
     /// One pass; gives what it asked of the API server, as method and what the path ends with.
     async fn pass(&mut self) -> Vec<String> {
         self.server.take_asked();
+        self.try_pass().await.expect("a pass");
+        self.server.take_asked()
+    }
+
+    async fn try_pass(&mut self) -> Result<Pass, PassError> {
         let fresh = self.unit.poke.take();
         self.unit.dirty.add(fresh);
-        self.unit
-            .drive(&self.record, "new", "old", None)
-            .await
-            .expect("a pass");
-        self.server.take_asked()
+        self.unit.drive(&self.record, "new", "old", None).await
     }
 
     fn state(&self, index: usize) -> Value {
@@ -320,6 +321,54 @@ async fn a_check_begins_by_itself_and_costs_one_write() {
     let state = house.state(0);
     assert_eq!(state["checks"][0]["verdict"], "Pass");
     assert_eq!(state["check"].as_u64(), check.map(|check| check + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_saved_is_held() {
+    let mut house = House::new("http://127.0.0.1:9", LATER).await;
+    house.pass().await;
+    let mut track = house.server.get("rollouttracks", "web-3");
+    track["status"]["state"]["canaryPods"] = json!(2);
+    house.server.put("rollouttracks", track);
+    let changed = Change {
+        version: Some("1000".to_owned()),
+        of: None,
+    };
+    let target = bellwether_api::reference::ObjectRef {
+        api_version: "bellwether.dev/v1alpha1".to_owned(),
+        kind: "RolloutTrack".to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: name(3),
+    };
+    house.unit.poke.touch(target, Some(changed));
+    let asked = house.pass().await;
+    let at = |what: &str| asked.iter().position(|one| one == what);
+    let read = at("GET rollouttracks/web-3").expect("it is read");
+    let held = at("PATCH deployments/web-3-canary").expect("the canary is sized by it");
+    // The size is another than the plan's, so that the decision on it takes it back.
+    let saved = at("PUT rollouttracks/web-3/status").expect("it is decided on");
+    assert!(read < held && held < saved, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_save_whose_answer_was_lost_is_not_made_again() {
+    let source = answering(json!({"percent": 0})).await;
+    let mut house = House::new(&source, Duration::from_millis(300)).await;
+    house.pass().await;
+    let check = house.state(0)["check"].as_u64();
+    while !house.unit.runs["web-0"].is_due(&[], house.unit.shell.clock.now()) {
+        house.unit.poke.woken().await;
+    }
+    house.server.lose_answer();
+    assert!(
+        house.try_pass().await.is_err(),
+        "nobody knows that it is saved"
+    );
+    let asked = house.pass().await;
+    assert_eq!(asked[0], "GET rollouttracks/web-0", "{asked:?}");
+    let state = house.state(0);
+    assert_eq!(state["check"].as_u64(), check.map(|check| check + 1));
+    assert_eq!(state["checks"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]

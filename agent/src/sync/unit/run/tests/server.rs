@@ -19,6 +19,7 @@ struct Kept {
     version: u64,
     objects: BTreeMap<String, Value>,
     asked: Vec<String>,
+    loses_answer: bool,
 }
 
 /// The server; clones are the same. Watches fail: who is woken by what is up to the test.
@@ -46,6 +47,11 @@ impl Server {
     /// What was asked since the last call, watches and kinds left out.
     pub(super) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().asked)
+    }
+
+    /// Has the next status written, and its answer lost.
+    pub(super) fn lose_answer(&self) {
+        self.lock().loses_answer = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -87,7 +93,13 @@ impl Kept {
                 Some(found) => (StatusCode::OK, found.clone()),
                 None => refusal(StatusCode::NOT_FOUND, "not found"),
             },
-            _ => self.write(key, asked),
+            _ => {
+                let written = self.write(key, asked);
+                if at.ends_with("/status") && std::mem::take(&mut self.loses_answer) {
+                    return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the answer is lost");
+                }
+                written
+            }
         }
     }
 
