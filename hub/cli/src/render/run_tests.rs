@@ -49,13 +49,18 @@ fn iterations_matches_and_mirrors_are_shown() {
 }
 
 #[test]
-fn a_batch_has_pods_and_no_weight() {
+fn a_batch_has_pods_and_a_weight_only_where_it_splits() {
     let mut view = canary_under_way();
     let track = &mut view.waves[1].clusters[0].tracks[0];
     track.current.strategy = StrategyKind::Batch;
-    let pods = format!("-       {}/{}", track.canary.ready, track.canary.desired);
+    let ready = format!("{}/{}", track.canary.ready, track.canary.desired);
+    let split = format!("{}/{}   {ready}", track.weight, track.observed_weight);
     let text = draw(&view, None, Style::GLYPHS);
-    assert!(text.contains(&pods), "{text}");
+    assert!(text.contains(&split), "{text}");
+    let track = &mut view.waves[1].clusters[0].tracks[0];
+    (track.weight, track.observed_weight) = (Weight::ZERO, Weight::ZERO);
+    let text = draw(&view, None, Style::GLYPHS);
+    assert!(text.contains(&format!("-       {ready}")), "{text}");
 }
 
 #[test]
