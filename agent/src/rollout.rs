@@ -4,6 +4,7 @@
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
 mod adopted;
+mod asking;
 mod begin;
 mod by_node;
 mod calls;
@@ -15,6 +16,7 @@ mod loads;
 mod objects;
 mod observe;
 mod own_routes;
+mod reading;
 mod run;
 mod saved;
 mod scene;
@@ -27,8 +29,9 @@ pub use begin::{refusals, remove_left_track, template_changes};
 pub use config::hold_config;
 pub use objects::{Versions, governed_by, overlaid, stamped};
 pub use observe::Seen;
+pub use reading::Reading;
 pub use run::{Measured, Run, RunError, Tick};
 pub use saved::latest_saved;
-pub use scene::{Live, Scene};
+pub use scene::{Known, Live, Scene};
 pub use telling::Notes;
 pub use views::{is_deleting, targets};

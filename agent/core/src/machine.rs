@@ -10,6 +10,7 @@ mod awaits;
 mod by_pods;
 mod checks;
 mod commands;
+mod counting;
 mod decide;
 mod decision;
 mod gate;
@@ -35,7 +36,7 @@ mod summary;
 mod turn;
 
 pub use decide::decide;
-pub use decision::{Decision, Happening, HookRequest, SampleRequest};
+pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
     CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RouteView, Samples,

@@ -158,7 +158,7 @@ impl Run {
     async fn pin_services(&self, cluster: &Cluster, live: &Live) -> Result<bool, ClusterError> {
         let pins = self.overlay().pins;
         let mut wrote = false;
-        for service in &live.services {
+        for service in live.services.iter() {
             let name = views::name(service);
             if !self.state.pinned.contains(&name) || self.scene.is_own(service) {
                 continue;

@@ -7,32 +7,31 @@ use bellwether_agent_core::{
     machine::{Decision, HookAnswer, HookRequest},
 };
 use bellwether_api::hooks::{Hook, HookKind};
-use tokio::task::JoinHandle;
 
-use super::{jobs::TestJob, objects::template_digest, observe::Seen, run::Run};
+use super::{asking::Asking, jobs::TestJob, objects::template_digest, observe::Seen, run::Run};
 use crate::clock::wall;
 
 /// Calls whose answers a decision awaits. Those that no decision asks for any more are broken off.
 #[derive(Default)]
 pub(super) struct Calls {
-    under_way: BTreeMap<HookRequest, JoinHandle<HookOutcome>>,
+    under_way: BTreeMap<HookRequest, Asking<HookOutcome>>,
     answers: Vec<HookAnswer>,
 }
 
 impl Calls {
     /// Takes in the answers that came.
-    pub(super) async fn collect(&mut self) {
+    pub(super) fn collect(&mut self) {
         let ended: Vec<HookRequest> = self
             .under_way
             .iter()
-            .filter(|(_, task)| task.is_finished())
+            .filter(|(_, call)| call.has_ended())
             .map(|(request, _)| request.clone())
             .collect();
         for request in ended {
-            let Some(task) = self.under_way.remove(&request) else {
+            let Some(call) = self.under_way.remove(&request) else {
                 continue;
             };
-            let outcome = task.await.unwrap_or_else(|error| {
+            let outcome = call.take().unwrap_or_else(|error| {
                 tracing::error!(hook = request.hook, %error, "a call died");
                 HookOutcome::Failed {
                     why: "the call broke off".to_owned(),
@@ -46,6 +45,11 @@ impl Calls {
         }
     }
 
+    /// Tells whether an answer came that was not taken in.
+    pub(super) fn any_ended(&self) -> bool {
+        self.under_way.values().any(Asking::has_ended)
+    }
+
     /// The answers that are asked for.
     pub(super) fn answers(&self) -> Vec<HookAnswer> {
         self.answers.clone()
@@ -55,20 +59,15 @@ impl Calls {
     fn ask(
         &mut self,
         requests: &[HookRequest],
-        start: impl Fn(&HookRequest) -> Option<JoinHandle<HookOutcome>>,
+        start: impl Fn(&HookRequest) -> Option<Asking<HookOutcome>>,
     ) {
         let answers_to = |answer: &HookAnswer, request: &HookRequest| {
             (&answer.hook, answer.call) == (&request.hook, request.call)
         };
         self.answers
             .retain(|answer| requests.iter().any(|request| answers_to(answer, request)));
-        self.under_way.retain(|request, task| {
-            let asked = requests.contains(request);
-            if !asked {
-                task.abort();
-            }
-            asked
-        });
+        self.under_way
+            .retain(|request, _| requests.contains(request));
         for request in requests {
             let answered = self
                 .answers
@@ -77,17 +76,9 @@ impl Calls {
             if answered || self.under_way.contains_key(request) {
                 continue;
             }
-            if let Some(task) = start(request) {
-                self.under_way.insert(request.clone(), task);
+            if let Some(call) = start(request) {
+                self.under_way.insert(request.clone(), call);
             }
-        }
-    }
-}
-
-impl Drop for Calls {
-    fn drop(&mut self) {
-        for task in self.under_way.values() {
-            task.abort();
         }
     }
 }
@@ -111,16 +102,14 @@ impl Run {
         let named = |name: &str| hooks.iter().find(|hook| hook.name == name).cloned();
         self.calls.ask(&decision.hooks, |request| {
             let (hook, scene) = (named(&request.hook)?, scene.clone());
-            let (caller, poke) = (seen.hooks.clone(), Arc::clone(seen.poke));
+            let caller = seen.hooks.clone();
             let job = TestJob::of(&hook, request, &self.scene, &self.track);
             let cluster = Arc::clone(seen.cluster);
-            Some(tokio::spawn(async move {
-                let outcome = match job {
+            Some(Asking::start(seen.poke, async move {
+                match job {
                     Some(job) => job.run(&cluster).await,
                     None => caller.call(&hook, scene, None).await,
-                };
-                poke.wake();
-                outcome
+                }
             }))
         });
         let told: Vec<Hook> = of_kind(&hooks, HookKind::Event);
@@ -153,6 +142,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::sync::watch::Poke;
 
     fn request(hook: &str, call: u64) -> HookRequest {
         HookRequest {
@@ -163,17 +153,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_made_once_and_its_answer_kept_while_it_is_asked_for() {
-        let started = AtomicUsize::new(0);
+        let (started, poke) = (AtomicUsize::new(0), Arc::<Poke>::default());
         let start = |_: &HookRequest| {
             started.fetch_add(1, Ordering::Relaxed);
-            Some(tokio::spawn(async { HookOutcome::Passed }))
+            Some(Asking::start(&poke, async { HookOutcome::Passed }))
         };
         let mut calls = Calls::default();
         let asked = [request("a", 1), request("b", 1)];
         calls.ask(&asked, start);
         while calls.answers().len() < 2 {
             tokio::task::yield_now().await;
-            calls.collect().await;
+            calls.collect();
             calls.ask(&asked, start);
         }
         assert_eq!(started.load(Ordering::Relaxed), 2);
@@ -193,11 +183,12 @@ mod tests {
             }
         }
         let mut calls = Calls::default();
+        let poke = Arc::<Poke>::default();
         let (sender, ended) = tokio::sync::oneshot::channel();
         let sender = std::cell::RefCell::new(Some(Ends(Some(sender))));
         calls.ask(&[request("a", 1)], |_| {
             let held = sender.borrow_mut().take();
-            Some(tokio::spawn(async move {
+            Some(Asking::start(&poke, async move {
                 let _held = held;
                 std::future::pending().await
             }))

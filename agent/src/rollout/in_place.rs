@@ -5,12 +5,12 @@ use bellwether_agent_core::{
     settled::{DeploymentView, TemplateVersion},
 };
 use bellwether_api::{reference::ObjectRef, workload_adapter::WorkloadAdapter};
-use futures::future::try_join_all;
 use serde_json::Value;
 
 use super::{
     by_node,
-    scene::{Live, Scene, get_own},
+    reading::Reading,
+    scene::{Known, Live, Scene},
     views,
 };
 use crate::sync::cluster::{Cluster, ClusterError};
@@ -165,25 +165,24 @@ impl Scene {
     ///
     /// # Errors
     /// The API server refuses or does not answer: then nothing is known, and nothing is decided.
-    pub(super) async fn look_in_place(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
+    pub(super) async fn look_in_place(
+        &self,
+        reading: &Reading<'_>,
+        known: Known<'_>,
+    ) -> Result<Live, ClusterError> {
+        let cluster = reading.cluster;
         let namespace = Some(self.namespace.as_str());
-        let space = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: None,
-            name: self.namespace.clone(),
-        };
-        let (mut workload, space, hpas, scaled_objects) = tokio::try_join!(
+        let (mut workload, space, autoscalers) = tokio::try_join!(
             cluster.get(&self.workload),
-            cluster.get(&space),
-            cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace, None),
-            cluster.list("keda.sh/v1alpha1", "ScaledObject", namespace, None),
+            reading.namespace(&self.namespace),
+            self.autoscalers(reading),
         )?;
         let pods = match &mut workload {
             Some(workload) => {
                 let selector = pod_selector(workload);
                 if self.adapter.as_ref().is_some_and(|adapter| adapter.by_node) {
                     let kind = "ControllerRevision";
+                    // Not shared: they are of use only if they were read after the workload.
                     let revisions = cluster.list("apps/v1", kind, namespace, None).await?;
                     by_node::name_revision(workload, &revisions);
                 }
@@ -194,50 +193,14 @@ impl Scene {
             None => Vec::new(),
         };
         let mut live = match &self.service {
-            Some(_) => Box::pin(self.look_at_traffic(cluster)).await?,
+            Some(_) => Box::pin(self.look_at_traffic(reading, known)).await?,
             None => Live::default(),
         };
         live.workload = workload;
         live.namespace = space;
         live.own_pods = pods;
-        live.autoscalers = hpas.into_iter().chain(scaled_objects).collect();
+        live.autoscalers = autoscalers;
         Ok(live)
-    }
-
-    /// Reads by what requests come to the pods, and whose else those are.
-    async fn look_at_traffic(&self, cluster: &Cluster) -> Result<Live, ClusterError> {
-        let namespace = Some(self.namespace.as_str());
-        let routes = try_join_all(self.routes.iter().map(|route| cluster.get(&route.target)));
-        let own_routes = try_join_all(self.own_routes.iter().map(|own| get_own(cluster, own)));
-        let canary_service = async {
-            match &self.canary_service {
-                Some(service) => cluster.get(service).await,
-                None => Ok(None),
-            }
-        };
-        let (routes, own_routes, canary_service, replica_sets, services, slices, stateful, daemon) =
-            tokio::try_join!(
-                routes,
-                own_routes,
-                canary_service,
-                cluster.list("apps/v1", "ReplicaSet", namespace, None),
-                cluster.list("v1", "Service", namespace, None),
-                cluster.list("discovery.k8s.io/v1", "EndpointSlice", namespace, None),
-                cluster.list("apps/v1", "StatefulSet", namespace, None),
-                cluster.list("apps/v1", "DaemonSet", namespace, None),
-            )?;
-        let selected_pods = self.selected_pods(cluster, &services).await?;
-        Ok(Live {
-            canary_service,
-            replica_sets,
-            services,
-            slices,
-            routes,
-            own_routes,
-            selected_pods,
-            stateful_and_daemon_sets: stateful.into_iter().chain(daemon).collect(),
-            ..Live::default()
-        })
     }
 
     /// Takes away the pods that the run lets go where the controller replaces none, and deletes those

@@ -7,7 +7,7 @@ use bellwether_api::status::Phase;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{observe::Seen, run::Run, scene::Live};
+use super::{run::Run, scene::Live};
 use crate::hooks::{LoadGenerator, LoadTarget};
 
 /// The loads that are made, by their hook. One whose time is over stays, so that it is not made anew
@@ -38,7 +38,7 @@ fn judged_since(decision: &Decision) -> Option<Timestamp> {
 }
 
 /// The address of the canary's Service with its port; absent = it has none.
-fn canary_address(live: &Live, port: Option<u16>) -> Option<String> {
+pub(super) fn canary_address(live: &Live, port: Option<u16>) -> Option<String> {
     let service = live.canary_service.as_ref()?;
     let address = service.pointer("/spec/clusterIP").and_then(Value::as_str)?;
     let port = port?;
@@ -55,8 +55,7 @@ impl Run {
     pub(super) fn load(
         &mut self,
         decision: &Decision,
-        live: &Live,
-        seen: &Seen<'_>,
+        canary_address: Option<&str>,
         now: Timestamp,
     ) {
         let hooks = &self.track.spec.plan.hooks;
@@ -69,7 +68,7 @@ impl Run {
             let url = load
                 .url
                 .clone()
-                .or_else(|| canary_address(live, seen.service_port));
+                .or_else(|| canary_address.map(str::to_owned));
             let Some(url) = url else { continue };
             let made = self.loads.made.get(&hook.name);
             if made.is_some_and(|made| (made.since, &made.url) == (since, &url)) {

@@ -20,6 +20,7 @@ use super::{
     views,
 };
 use crate::{
+    clock::Clock,
     hooks::HookCaller,
     metrics::Meter,
     sync::{cluster::Cluster, watch::Poke},
@@ -33,7 +34,7 @@ pub struct Seen<'a> {
     /// The workload, where it is another than what is live shows; absent = it is not.
     pub workload: Option<DeploymentView>,
     /// The bundle that comes in.
-    pub bundle: &'a Bundle,
+    pub bundle: &'a Arc<Bundle>,
     /// Objects that somebody changed although the run holds them.
     pub edited: &'a BTreeSet<ObjectRef>,
     /// Objects that the application delivers.
@@ -42,6 +43,8 @@ pub struct Seen<'a> {
     pub applied: &'a BTreeSet<ObjectRef>,
     /// Rollouts that test configuration which this one changes too, and do not promote yet.
     pub config_held_by: &'a [String],
+    /// The time by which checks begin.
+    pub clock: Clock,
     /// What measures.
     pub meter: &'a Meter,
     /// The member cluster.
@@ -52,10 +55,6 @@ pub struct Seen<'a> {
     pub notes: &'a Arc<Notes>,
     /// Wakes the unit when a measurement or a call is done.
     pub poke: &'a Arc<Poke>,
-    /// The apex Service's port by number; absent = it cannot be told.
-    pub service_port: Option<u16>,
-    /// The container's port behind it; absent = it cannot be told.
-    pub probe_port: Option<u16>,
     /// How long a data plane may need after its controller said that a route is programmed.
     pub route_settle: Dur,
 }
@@ -120,7 +119,6 @@ impl Run {
             autoscalers: live
                 .autoscalers
                 .iter()
-                .filter(|autoscaler| views::targets(autoscaler, &scene.workload))
                 .filter_map(views::autoscaler)
                 .collect(),
             foreign_objects: [&live.canary, &live.canary_service]

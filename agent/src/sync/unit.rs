@@ -101,6 +101,8 @@ pub struct Unit {
     keeper: Keeper,
     bundles: BTreeMap<String, Arc<Bundle>>,
     runs: BTreeMap<String, Run>,
+    /// What the runs want, as it was held last; absent = it is to be worked out anew.
+    laid: Option<run::Laid>,
     notes: Arc<Notes>,
     counted_runs: Share,
     dirty: Dirty,
@@ -136,6 +138,7 @@ impl Unit {
             keeper: Keeper::new(SYNC_MANAGER),
             bundles: BTreeMap::new(),
             runs: BTreeMap::new(),
+            laid: None,
             dirty: Dirty::default(),
             full_pass_at: Instant::now() + FULL_PASS,
             plain_deadline_at: None,
@@ -192,8 +195,7 @@ impl Unit {
     async fn pass_and_publish(&mut self) -> Result<Pass, ()> {
         self.shell.figures.passes.inc();
         let fresh = self.poke.take();
-        self.dirty.all |= fresh.all;
-        self.dirty.objects.extend(fresh.objects);
+        self.dirty.add(fresh);
         if Instant::now() >= self.full_pass_at {
             self.dirty.all = true;
             self.full_pass_at = Instant::now() + FULL_PASS;
@@ -250,7 +252,7 @@ impl Unit {
                 digest,
                 previous,
                 abort,
-            } => self.drive(&unit, &digest, &previous, abort).await,
+            } => Box::pin(self.drive(&unit, &digest, &previous, abort)).await,
         }
     }
 

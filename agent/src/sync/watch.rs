@@ -3,20 +3,30 @@
 //! Only names travel and nothing is cached: an event tells a unit which of its objects to look at
 //! again. A watch lives at most 50 s, so that one that died silently is noticed.
 
+mod poke;
+mod wants;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bellwether_api::reference::ObjectRef;
 use futures::StreamExt;
-use kube::runtime::{
-    WatchStreamExt,
-    watcher::{self, Event, watcher},
+use kube::{
+    api::ObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::cluster::Cluster;
+
+pub use poke::{Change, Dirty, Poke, is_after};
+use wants::owner;
+pub use wants::{Chosen, Wants};
 
 /// Seconds after which the API server ends a watch and the agent opens the next.
 const WATCH_SECONDS: u32 = 50;
@@ -58,79 +68,6 @@ impl WatchKey {
     }
 }
 
-/// Which objects of a watch wake a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Every one.
-    Any,
-    /// Those of these names.
-    Names(BTreeSet<String>),
-}
-
-impl Wants {
-    /// What wakes for either reason.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Names(mut names), Self::Names(more)) => {
-                names.extend(more);
-                Self::Names(names)
-            }
-            _ => Self::Any,
-        }
-    }
-}
-
-/// How a unit is woken, and what for.
-#[derive(Default)]
-pub struct Poke {
-    wake: Notify,
-    dirty: Mutex<Dirty>,
-}
-
-/// What a unit has to look at again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dirty {
-    /// Everything.
-    pub all: bool,
-    /// These objects.
-    pub objects: BTreeSet<ObjectRef>,
-}
-
-impl Poke {
-    /// Wakes without naming an object.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Wakes and has one object looked at.
-    pub fn touch(&self, object: ObjectRef) {
-        self.lock().objects.insert(object);
-        self.wake.notify_one();
-    }
-
-    /// Wakes and has every object looked at.
-    pub fn touch_all(&self) {
-        self.lock().all = true;
-        self.wake.notify_one();
-    }
-
-    /// Waits until woken.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
-    }
-
-    /// Takes what is to be looked at.
-    #[must_use]
-    pub fn take(&self) -> Dirty {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Dirty> {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The watches in use.
 pub struct Watches {
     cluster: Arc<Cluster>,
@@ -154,11 +91,14 @@ impl Listener {
     fn catch_up(&self, key: &WatchKey, before: Option<&Wants>) {
         match (&self.wants, before) {
             (_, Some(Wants::Any)) => {}
-            (Wants::Any, _) => self.poke.wake(),
-            (Wants::Names(names), before) => {
-                let known = |name: &String| matches!(before, Some(Wants::Names(known)) if known.contains(name));
-                for name in names.iter().filter(|name| !known(name)) {
-                    self.poke.touch(key.object(name));
+            (Wants::Any, _) => self.poke.touch_kind(key.clone()),
+            (wants, before) => {
+                let names = wants.names().into_iter().flatten();
+                for name in names.filter(|name| !before.is_some_and(|one| one.names_one(name))) {
+                    self.poke.touch(key.object(name), None);
+                }
+                if wants.chooses_beyond(before) {
+                    self.poke.touch_kind(key.clone());
                 }
             }
         }
@@ -256,15 +196,11 @@ async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
     let mut events = watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
-                let target = ObjectRef {
-                    api_version: key.api_version.clone(),
-                    kind: key.kind.clone(),
-                    namespace: object.metadata.namespace.clone(),
-                    name: object.metadata.name.clone().unwrap_or_default(),
-                };
-                touch(&entries, &key, &target);
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let version = object.metadata.resource_version.clone();
+                touch(&entries, &key, object.metadata, version);
             }
+            Ok(Event::Delete(object)) => touch(&entries, &key, object.metadata, None),
             Ok(Event::Init) => {}
             // Whatever was deleted while no watch was open shows only by its absence.
             Ok(Event::InitDone) => touch_all(&entries, &key),
@@ -275,19 +211,24 @@ async fn watch(cluster: Arc<Cluster>, key: WatchKey, entries: Entries) {
     }
 }
 
-fn touch(entries: &Entries, key: &WatchKey, object: &ObjectRef) {
+/// Wakes whoever listens to an object; `version` absent = it is gone.
+fn touch(entries: &Entries, key: &WatchKey, object: ObjectMeta, version: Option<String>) {
+    let change = Change {
+        version,
+        of: owner(&key.kind, &object),
+    };
+    let target = ObjectRef {
+        namespace: object.namespace,
+        ..key.object(&object.name.unwrap_or_default())
+    };
     let entries = lock(entries);
     for listener in entries
         .get(key)
         .into_iter()
         .flat_map(|entry| entry.listeners.values())
     {
-        let wanted = match &listener.wants {
-            Wants::Any => true,
-            Wants::Names(names) => names.contains(&object.name),
-        };
-        if wanted {
-            listener.poke.touch(object.clone());
+        if listener.wants.sees(&target.name, change.of.as_deref()) {
+            listener.poke.touch(target.clone(), Some(change.clone()));
         }
     }
 }
@@ -299,13 +240,11 @@ fn touch_all(entries: &Entries, key: &WatchKey) {
         .into_iter()
         .flat_map(|entry| entry.listeners.values())
     {
-        match &listener.wants {
-            Wants::Any => listener.poke.wake(),
-            Wants::Names(names) => {
-                for name in names {
-                    listener.poke.touch(key.object(name));
-                }
-            }
+        for name in listener.wants.names().into_iter().flatten() {
+            listener.poke.touch(key.object(name), None);
+        }
+        if !matches!(listener.wants, Wants::Names(_)) {
+            listener.poke.touch_kind(key.clone());
         }
     }
 }
@@ -353,13 +292,6 @@ mod tests {
         woken.ok()?;
         let dirty = listener.poke.take();
         Some(dirty.objects.into_iter().map(|one| one.name).collect())
-    }
-
-    #[test]
-    fn names_add_up_and_any_is_any() {
-        assert_eq!(names(&["api"]).or(names(&["web"])), names(&["api", "web"]));
-        assert_eq!(names(&["api"]).or(Wants::Any), Wants::Any);
-        assert_eq!(Wants::Any.or(names(&["api"])), Wants::Any);
     }
 
     #[test]

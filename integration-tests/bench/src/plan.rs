@@ -1,6 +1,6 @@
 //! What is measured, how often and on how much.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bellwether_integration_tests::process::repository;
 
@@ -29,6 +29,9 @@ pub struct Plan {
     /// Rollouts of one cluster that are under way at once
     #[arg(long, default_value_t = 500)]
     pub rollouts: usize,
+    /// Seconds between two checks of a rollout, of the many that are under way at once
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub check_interval_seconds: u64,
     /// How often each measurement is made
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
@@ -80,6 +83,11 @@ impl Plan {
         let mut plan = <Self as clap::Parser>::parse();
         plan.append = (!plan.no_append).then(|| plan.append_to.clone());
         plan
+    }
+
+    /// Time between two checks of a rollout.
+    pub const fn check_interval(&self) -> Duration {
+        Duration::from_secs(self.check_interval_seconds)
     }
 
     /// Tells whether `measure` is to be made.

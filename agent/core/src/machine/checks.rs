@@ -8,7 +8,13 @@ use bellwether_api::{
 };
 use jiff::Timestamp;
 
-use super::{decision::SampleRequest, hooking, stage::Failure, steps, turn::Turn};
+use super::{
+    decision::{PlannedCheck, SampleRequest},
+    hooking,
+    stage::Failure,
+    steps,
+    turn::{Turn, later},
+};
 use crate::analysis;
 
 /// Checks are never closer than this.
@@ -41,13 +47,14 @@ pub(super) fn check(
         // The first wait at a weight is planned; once something held the run, its time counts.
         let held = again || turn.state.clock.elapsed(turn.now) > jiff::SignedDuration::ZERO;
         turn.stands_still = !held;
+        turn.planned = planned(turn, since, due);
         return None;
     }
     let plan = &turn.grant.plan.analysis;
     let made = Checked {
         verdict: Verdict::NothingConfigured,
         on_failure: plan.on_failure,
-        next_check_at: turn.after(interval(turn)),
+        next_check_at: next_after(turn, due),
     };
     let (passed, mut asked) = hooking::judged(turn)?;
     if !passed || plan.metrics.is_empty() {
@@ -104,6 +111,30 @@ pub(super) fn check(
         on_failure: on_failure.unwrap_or(made.on_failure),
         ..made
     })
+}
+
+/// The check that is due next, unless hooks are asked before its metrics.
+fn planned(turn: &Turn<'_>, since: Timestamp, due: Timestamp) -> Option<PlannedCheck> {
+    let measures = !turn.grant.plan.analysis.metrics.is_empty();
+    let alone = measures && !hooking::configured(turn, HookKind::Rollout);
+    alone.then_some(PlannedCheck {
+        request: SampleRequest {
+            check: turn.state.check,
+            in_force_since: since,
+        },
+        due,
+    })
+}
+
+/// When the check after one that was `due` is due: checks keep their rhythm however long their answers
+/// take, but for one that took longer than the interval, from whose end on it is counted anew.
+fn next_after(turn: &Turn<'_>, due: Timestamp) -> Timestamp {
+    let next = later(due, interval(turn));
+    if next > turn.now {
+        next
+    } else {
+        turn.after(interval(turn))
+    }
 }
 
 /// Counts a failed check, whose metrics ask for `on_failure`. Returns whether it was one too many.

@@ -23,6 +23,9 @@ pub struct Decision {
     pub correct_drift: bool,
     /// Metrics to measure now; decide again with the answer.
     pub sample: Option<SampleRequest>,
+    /// The next check, which may begin at its time without being asked for again, as long as no later
+    /// decision plans another or none; absent = none is planned, or something else is asked before it.
+    pub planned: Option<PlannedCheck>,
     /// Hooks whose answers are awaited: each is called once for its number, and its answer kept for
     /// as long as it stands here. Calls of others are of no use any more.
     pub hooks: Vec<HookRequest>,
@@ -47,6 +50,15 @@ pub struct SampleRequest {
     pub check: u64,
     /// Since when the weight is in force: no window reaches back further.
     pub in_force_since: Timestamp,
+}
+
+/// A check that is not due yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedCheck {
+    /// What is measured.
+    pub request: SampleRequest,
+    /// When.
+    pub due: Timestamp,
 }
 
 /// A request for one call of one hook.

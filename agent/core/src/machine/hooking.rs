@@ -35,7 +35,7 @@ fn of_kind<'a>(turn: &Turn<'a>, kind: HookKind) -> Vec<&'a Hook> {
     hooks.filter(|hook| hook.load().is_none()).collect()
 }
 
-fn configured(turn: &Turn<'_>, kind: HookKind) -> bool {
+pub(super) fn configured(turn: &Turn<'_>, kind: HookKind) -> bool {
     !of_kind(turn, kind).is_empty()
 }
 

@@ -17,6 +17,7 @@ mod paths;
 mod promises;
 mod refusals;
 mod resume;
+mod rhythm;
 mod rules;
 mod scaling;
 mod sharing;

@@ -13,7 +13,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    decision::{Decision, Happening, HookRequest, SampleRequest},
+    decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest},
     hooking,
     observations::Observations,
     overlay::Overlay,
@@ -41,6 +41,7 @@ pub(super) struct Turn<'a> {
     pub(super) waits: Vec<WaitReason>,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) sample: Option<SampleRequest>,
+    pub(super) planned: Option<PlannedCheck>,
     pub(super) hooks: Vec<HookRequest>,
     /// The gate that hooks keep closed.
     pub(super) closed: Option<HookKind>,
@@ -76,6 +77,7 @@ impl<'a> Turn<'a> {
             waits: Vec::new(),
             wake_at: None,
             sample: None,
+            planned: None,
             hooks: Vec::new(),
             closed: None,
             suspended: false,
@@ -102,6 +104,7 @@ impl<'a> Turn<'a> {
         self.waits.clear();
         self.wake_at = None;
         self.sample = None;
+        self.planned = None;
         self.hooks.clear();
         self.closed = None;
         self.stands_still = false;
@@ -254,6 +257,7 @@ impl<'a> Turn<'a> {
             next: self.state,
             correct_drift: !self.holds_edit,
             sample: self.sample,
+            planned: self.planned,
             hooks: self.hooks,
             after,
             waiting_on: self.waits,

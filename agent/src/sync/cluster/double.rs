@@ -67,16 +67,40 @@ fn kinds(path: &str) -> Option<Value> {
     let (group, resources) = match path {
         "/api/v1" => (
             "v1",
-            [("secrets", "Secret"), ("configmaps", "ConfigMap")].as_slice(),
+            [
+                ("secrets", "Secret"),
+                ("configmaps", "ConfigMap"),
+                ("namespaces", "Namespace"),
+                ("pods", "Pod"),
+                ("services", "Service"),
+            ]
+            .as_slice(),
         ),
-        "/apis/apps/v1" => ("apps/v1", [("deployments", "Deployment")].as_slice()),
+        "/apis/apps/v1" => (
+            "apps/v1",
+            [
+                ("deployments", "Deployment"),
+                ("replicasets", "ReplicaSet"),
+                ("statefulsets", "StatefulSet"),
+                ("daemonsets", "DaemonSet"),
+            ]
+            .as_slice(),
+        ),
+        "/apis/discovery.k8s.io/v1" => (
+            "discovery.k8s.io/v1",
+            [("endpointslices", "EndpointSlice")].as_slice(),
+        ),
+        "/apis/autoscaling/v2" => (
+            "autoscaling/v2",
+            [("horizontalpodautoscalers", "HorizontalPodAutoscaler")].as_slice(),
+        ),
         _ => return None,
     };
     let resources: Vec<Value> = resources
         .iter()
         .map(|(name, kind)| {
-            json!({"name": name, "singularName": "", "namespaced": true, "kind": kind,
-                "verbs": ["get", "list", "watch", "patch", "delete"]})
+            json!({"name": name, "singularName": "", "namespaced": *kind != "Namespace",
+                "kind": kind, "verbs": ["get", "list", "watch", "patch", "delete"]})
         })
         .collect();
     Some(json!({"kind": "APIResourceList", "groupVersion": group, "resources": resources}))

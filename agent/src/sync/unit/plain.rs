@@ -13,13 +13,11 @@ use bellwether_api::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{
-    Pass, PassError, Unit, interests, memory, removal::TERMINATING_PAUSE, run_of, targets, wait,
-};
+use super::{Pass, PassError, Unit, memory, removal::TERMINATING_PAUSE, run_of, targets, wait};
 use crate::{
     clock::wall,
     desired::chain,
-    rollout::{self, Run},
+    rollout,
     sync::{
         cluster::{ClusterError, reference},
         events::{self, News},
@@ -273,21 +271,11 @@ impl Unit {
             .await;
         if kept.is_err() {
             // What was not looked at yet is looked at the next time.
-            self.dirty.all |= dirty.all;
-            self.dirty.objects.extend(dirty.objects);
+            self.dirty.add(dirty);
         }
         self.record_written(bundle).await?;
         let kept = kept?;
-        let mut listened = interests(wanted.iter().map(|want| &want.target));
-        for (key, wants) in self.runs.values().flat_map(Run::interests) {
-            // A run is woken by every object of most kinds that it looks at.
-            let wants = match listened.remove(&key) {
-                Some(known) => known.or(wants),
-                None => wants,
-            };
-            listened.insert(key, wants);
-        }
-        self.listen(listened);
+        self.listen_with_runs(wanted.iter().map(|want| &want.target));
         self.drifted.clone_from(&kept.drifted);
         Ok(kept)
     }

@@ -1,6 +1,7 @@
 //! Against an API server that forgets where a watch was.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };

@@ -20,8 +20,6 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(420);
 /// How long the agent gets to come to rest, or to its pace, before it is watched.
 const SETTLE: Duration = Duration::from_secs(20);
-/// Time between two checks of a rollout.
-const INTERVAL: Duration = Duration::from_secs(10);
 /// Share of the interval by which a check may be late.
 const LATE_SHARE: f64 = 0.1;
 
@@ -34,7 +32,7 @@ pub async fn measure(stage: &Stage<'_>, member: &Member, report: &mut Report) ->
     let source = Source::start().await?;
     let rollouts = Rollouts {
         count,
-        interval: INTERVAL,
+        interval: stage.plan.check_interval(),
         source: source.address.clone(),
     };
     let began = Instant::now();
@@ -60,12 +58,12 @@ pub async fn measure(stage: &Stage<'_>, member: &Member, report: &mut Report) ->
     let conditions = format!(
         "every one at its first step with a canary pod, checked every {} s; all were checked {:.0} s \
          after the first change",
-        INTERVAL.as_secs(),
+        stage.plan.check_interval().as_secs(),
         began.elapsed().as_secs_f64()
     );
     let running = Watched::over(stage, member).await?;
     running.tell(&format!("{count} rollouts running"), &conditions, report);
-    running.tell_lateness(count, report);
+    running.tell_checks(count, stage.plan.check_interval(), report);
     Ok(())
 }
 
@@ -133,16 +131,16 @@ impl Watched {
         );
     }
 
-    /// Checks that began later than a tenth of the interval.
-    fn tell_lateness(&self, count: usize, report: &mut Report) {
+    /// Checks that began later than a tenth of the interval, and whether all were made.
+    fn tell_checks(&self, count: usize, interval: Duration, report: &mut Report) {
         let late = || -> Result<String> {
-            let limit = INTERVAL.as_secs_f64() * LATE_SHARE;
+            let limit = interval.as_secs_f64() * LATE_SHARE;
             let all = self.rise("check_lateness_seconds_count")?;
             let bucket = |bound: &str| format!("check_lateness_seconds_bucket{{le=\"{bound}\"}}");
             let in_time = self.rise(&bucket(&format!("{limit:.1}")))?;
-            let soon = self.rise(&bucket("0.1"))?;
+            let soon = self.rise(&bucket("0.01"))?;
             Ok(format!(
-                "{:.0} of {all:.0}; {:.1} % within 0.1 s",
+                "{:.0} of {all:.0}; {:.1} % within 0.01 s",
                 all - in_time,
                 soon / all * 100.0
             ))
@@ -153,6 +151,14 @@ impl Watched {
             &figure,
             "0",
             "from the time at which a check was due to the moment at which its source is asked",
+        );
+        let due = count as f64 * self.span.as_secs_f64() / interval.as_secs_f64();
+        let made = self.rise("checks_total").unwrap_or(f64::NAN);
+        report.add(
+            &format!("{count} rollouts running: checks judged, of those that were due"),
+            &format!("{made:.0} of {due:.0}"),
+            "",
+            "each is saved in its RolloutTrack before it counts",
         );
     }
 }

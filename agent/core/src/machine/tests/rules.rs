@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Phase, strategy::InstancesMode, traffic::is_by_pods};
 
 use super::{
-    super::{Decision, Observations, Overlay, Stage, decide},
+    super::{Decision, Observations, Overlay, RunState, Stage, decide},
     model::Cluster,
 };
 use crate::{
@@ -15,6 +15,8 @@ impl Cluster {
     /// What must hold of every decision.
     pub(super) fn check(&self, decision: &Decision, seen: &Observations) {
         let (before, next) = (&self.state, &decision.next);
+        let back =
+            |stage: &Stage| matches!(stage, Stage::RollingBack { .. } | Stage::Failed { .. });
         let again = decide(self.now, &self.grant, next, seen);
         assert_eq!(&again.next, next, "deciding again changes nothing");
         assert_eq!(
@@ -27,9 +29,10 @@ impl Cluster {
         assert_eq!(again.waiting_on, decision.waiting_on);
         assert_eq!(again.summary, decision.summary);
         assert_eq!(
-            (again.sample, again.hooks, again.wake_at),
+            (again.sample, again.planned, again.hooks, again.wake_at),
             (
                 decision.sample.clone(),
+                decision.planned.clone(),
                 decision.hooks.clone(),
                 decision.wake_at
             )
@@ -41,6 +44,17 @@ impl Cluster {
             decision.wake_at.is_none_or(|at| at > self.now),
             "wakes in the past"
         );
+        if let Some(planned) = &decision.planned {
+            assert!(planned.due > self.now, "planned in the past");
+            assert_eq!(planned.request.check, next.check);
+            assert!(next.is_judged() && decision.sample.is_none());
+        }
+        if decision.only_counts(before, decision.correct_drift) {
+            let same = |state: &RunState| (state.step(), state.split(), state.canary_pods);
+            assert_eq!(same(before), same(next), "counting moves nothing");
+            assert_eq!(decision.overlay, Overlay::of(before));
+            assert!(!next.is_terminal() && !back(&next.stage));
+        }
         if before.is_terminal() {
             assert_eq!(before.stage, next.stage, "the end is the end");
         }
@@ -49,8 +63,6 @@ impl Cluster {
             return;
         }
         self.check_weights(decision, seen);
-        let back =
-            |stage: &Stage| matches!(stage, Stage::RollingBack { .. } | Stage::Failed { .. });
         assert!(
             !back(&before.stage) || back(&next.stage),
             "nothing comes back from a rollback"

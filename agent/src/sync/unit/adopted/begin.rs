@@ -17,7 +17,7 @@ use super::{LATER, Looked, Pass, PassError, RunOf, SOON, Unit, about, memory, wa
 use crate::{
     clock::wall,
     desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
-    rollout::{self, Live, Scene},
+    rollout::{self, Known, Live, Reading, Scene},
     sync::{
         events::{self, News},
         goal::TemplateChange,
@@ -64,7 +64,8 @@ impl Unit {
             return Ok(Pass::default());
         };
         let scene = Scene::of(&new, &rollout);
-        let live = Box::pin(scene.look(&self.shell.cluster)).await?;
+        let reading = Reading::new(&self.shell.cluster);
+        let live = Box::pin(scene.look(&reading, Known::NOTHING)).await?;
         // A change in between is looked at first.
         let unchanged = live
             .workload

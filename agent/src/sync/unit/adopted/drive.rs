@@ -15,7 +15,7 @@ use super::super::run::{hand_on_checks, marks_template};
 use super::{Pass, PassError, Unit, memory};
 use crate::{
     clock::wall,
-    rollout::{self, Live, Run, Tick, Versions},
+    rollout::{self, Live, Reading, Run, Tick, Versions},
     sync::{
         cluster::reference,
         events::{self, News},
@@ -71,14 +71,15 @@ impl Unit {
     ) -> Result<bool, PassError> {
         let cluster = Arc::clone(&self.shell.cluster);
         let dirty = std::mem::take(&mut self.dirty);
-        let mut live = Box::pin(run.scene.look(&cluster)).await?;
+        run.note(&dirty, None);
+        let mut live = Box::pin(run.look(&Reading::new(&cluster))).await?;
         let end = ending(grant, versions, run, &live);
-        run.refresh(&versions.new, command(grant, versions), end)
+        run.refresh(&versions.new, command(grant, versions).as_ref(), end)
             .await?;
         let mut users = as_users(run, versions, &live);
         let laying = Box::pin(run.lay(&cluster, &users, &live, &dirty)).await?;
         if laying.wrote {
-            live = Box::pin(run.scene.look(&cluster)).await?;
+            live = Box::pin(run.look(&Reading::new(&cluster))).await?;
             users = as_users(run, versions, &live);
         }
         let workload = run.scene.workload.clone();
@@ -117,7 +118,6 @@ impl Unit {
             .chain(live.routes.iter().flatten())
             .filter_map(reference)
             .collect();
-        let ports = run.scene.ports(live, &run.rollout);
         let seen = rollout::Seen {
             workload,
             bundle: &users.new,
@@ -125,13 +125,12 @@ impl Unit {
             delivered: &delivered,
             applied: carried,
             config_held_by: &[],
+            clock: self.shell.clock,
             cluster: &self.shell.cluster,
             hooks: &self.shell.hooks,
             notes: &self.notes,
             meter: &self.shell.meter,
             poke: &self.poke,
-            service_port: ports.service,
-            probe_port: ports.container,
             route_settle: self.shell.route_settle,
         };
         self.shell.figures.decisions.inc();
@@ -185,7 +184,7 @@ impl Unit {
         })
         .await?;
         for run in self.runs.values() {
-            run.close().await?;
+            run.close(&self.poke).await?;
         }
         self.runs.clear();
         self.counted_runs.set(0);

@@ -1,0 +1,139 @@
+//! How the runs of a bundle end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    bundle::Bundle,
+    reference::ObjectRef,
+    status::{FailureReason, TrackSummary},
+};
+
+use crate::{
+    rollout::{self, Run, Versions},
+    sync::{
+        events::News,
+        unit::{PassError, Unit, memory, run_of},
+    },
+};
+
+impl Unit {
+    /// Tells whether the namespaces of all runs go away. Nothing can be created there any more, and
+    /// a track that is kept until everything is as it was would keep its namespace for ever.
+    pub(super) async fn namespaces_end(&self) -> Result<bool, PassError> {
+        for run in self.runs.values() {
+            let namespace = ObjectRef {
+                api_version: "v1".to_owned(),
+                kind: "Namespace".to_owned(),
+                namespace: None,
+                name: run.scene.namespace.clone(),
+            };
+            let live = self.shell.cluster.get(&namespace).await?;
+            if live.is_some_and(|live| !rollout::is_deleting(&live)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Remembers how the runs ended, and only then removes their tracks.
+    pub(super) async fn finish_runs(
+        &mut self,
+        digest: &str,
+        versions: &Versions,
+        objects: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
+        let summaries: Vec<TrackSummary> = self
+            .runs
+            .values()
+            .filter_map(|run| run.summary().cloned())
+            .collect();
+        let failure = self.failure();
+        let marked: BTreeSet<String> = self
+            .runs
+            .values()
+            .filter(|run| {
+                run.failure()
+                    .is_some_and(|(reason, _)| marks_template(reason))
+            })
+            .filter_map(|run| versions.digest_of(&run.rollout))
+            .collect();
+        let why = failure
+            .as_ref()
+            .map(|(reason, message)| format!("{reason:?}: {message}"));
+        let news = match &failure {
+            None => News::info(
+                "Succeeded",
+                format!("revision {} runs", versions.new.revision),
+            ),
+            Some((reason, message)) => News::error(
+                "Failed",
+                format!(
+                    "revision {} was taken back: {reason:?}: {message}",
+                    versions.new.revision
+                ),
+            ),
+        };
+        self.tell(run_of(&versions.new), news, |unit| {
+            memory::runs_over(unit, digest, objects, &summaries, &marked, why.as_deref());
+        })
+        .await?;
+        for run in self.runs.values() {
+            run.close(&self.poke).await?;
+        }
+        self.runs.clear();
+        self.laid = None;
+        self.counted_runs.set(0);
+        Ok(())
+    }
+
+    /// Why the runs failed: the first that failed by itself, not because of another.
+    fn failure(&self) -> Option<(FailureReason, String)> {
+        let failures: BTreeMap<bool, (FailureReason, String)> = self
+            .runs
+            .values()
+            .filter_map(Run::failure)
+            .map(|failure| (failure.0 == FailureReason::RollbackAll, failure))
+            .collect();
+        failures.into_values().next()
+    }
+
+    /// Removes tracks that a process left behind which died between remembering and removing.
+    pub(in crate::sync::unit) async fn remove_left_tracks(
+        &mut self,
+        bundle: &Bundle,
+    ) -> Result<(), PassError> {
+        if self.tracks_removed {
+            return Ok(());
+        }
+        for rollout in &bundle.rollouts {
+            rollout::remove_left_track(self.shell.cluster.client(), bundle, rollout).await?;
+        }
+        self.tracks_removed = true;
+        Ok(())
+    }
+}
+
+/// Tells whether a failure is the template's own fault, so that it is not tried again by itself.
+pub(in crate::sync::unit) fn marks_template(reason: FailureReason) -> bool {
+    matches!(
+        reason,
+        FailureReason::FailedChecks
+            | FailureReason::DeadlineExceeded
+            | FailureReason::Manual
+            | FailureReason::HookRollback
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn superseded_templates_may_come_again() {
+        assert!(marks_template(FailureReason::FailedChecks));
+        assert!(marks_template(FailureReason::Manual));
+        assert!(!marks_template(FailureReason::Superseded));
+        assert!(!marks_template(FailureReason::RollbackAll));
+        assert!(!marks_template(FailureReason::TargetGone));
+    }
+}

@@ -1,0 +1,243 @@
+//! What the runs of a bundle want the cluster to hold.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bellwether_api::{application::DriftPolicy, bundle::Bundle, reference::ObjectRef};
+use serde_json::Value;
+
+use crate::{
+    rollout::{self, Reading, Run, Versions},
+    sync::{
+        keep::{Care, FirstLook, Wanted},
+        unit::{PassError, Unit, interests, targets},
+        watch::Dirty,
+    },
+};
+
+/// What the runs want of the user's objects, as it was held last.
+pub(in crate::sync::unit) struct Laid {
+    /// Digests of the bundles that the runs bring in and began from.
+    pub(super) of: [String; 2],
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) targets: BTreeSet<ObjectRef>,
+    /// Those that the cluster has as they are wanted.
+    pub(super) applied: BTreeSet<ObjectRef>,
+    /// Nothing of it was refused.
+    pub(super) held: bool,
+    /// Whatever a Service may select besides is listened to.
+    neighbours: bool,
+}
+
+impl Unit {
+    /// Tells every run what has changed, so that only those decide whom it concerns.
+    pub(super) async fn note_changes(&mut self) -> Result<(), PassError> {
+        let dirty = &self.dirty;
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        // Which runs a Service concerns is in its selector, which no watch of names tells.
+        let services: BTreeSet<&String> = dirty
+            .objects
+            .iter()
+            .filter(|object| object.kind == "Service" && object.api_version == "v1")
+            .filter(|object| {
+                let change = dirty.changes.get(*object);
+                change.is_none_or(|change| change.of.is_none())
+            })
+            .filter_map(|object| object.namespace.as_ref())
+            .collect();
+        let cluster = Arc::clone(&self.shell.cluster);
+        let reading = Reading::new(&cluster);
+        for run in self.runs.values_mut() {
+            let namespace = &run.scene.namespace;
+            let all: Option<Arc<Vec<Value>>> = match services.get(namespace) {
+                Some(_) => Some(reading.list("v1", "Service", namespace).await?),
+                None => None,
+            };
+            run.note(dirty, all.as_ref().map(|all| all.as_slice()));
+        }
+        Ok(())
+    }
+
+    /// Makes the cluster hold what the runs want, unless it does and nothing says otherwise. Gives what
+    /// was refused.
+    pub(super) async fn hold_runs(
+        &mut self,
+        versions: &Versions,
+        of: [String; 2],
+    ) -> Result<Result<(), PassError>, PassError> {
+        if self.is_held() {
+            self.dirty = Dirty::default();
+            return Ok(Ok(()));
+        }
+        let last = self.laid.take();
+        let was_refused = last.as_ref().is_some_and(|laid| !laid.held);
+        let wanted = match last {
+            Some(laid) => laid.wanted,
+            None => self.run_objects(versions).await?,
+        };
+        let held = self.hold_run_objects(versions, &wanted).await;
+        if was_refused && held.is_ok() {
+            // Any of them may have waited for what was refused.
+            self.runs.values_mut().for_each(Run::mark_due);
+        }
+        let applied = wanted.iter().filter(|want| self.keeper.holds(want));
+        self.laid = Some(Laid {
+            of,
+            targets: targets(&wanted),
+            applied: applied.map(|want| want.target.clone()).collect(),
+            wanted,
+            held: held.is_ok(),
+            neighbours: self.runs.values().any(Run::waits_on_neighbours),
+        });
+        Ok(held)
+    }
+
+    fn is_held(&self) -> bool {
+        let Some(laid) = self.laid.as_ref().filter(|laid| laid.held) else {
+            return false;
+        };
+        let concerns = |object: &ObjectRef| {
+            laid.targets.contains(object) || self.runs.values().any(|run| run.is_named(object))
+        };
+        !self.dirty.all && !self.dirty.objects.iter().any(concerns)
+    }
+
+    /// Listens to whatever a Service may select besides, as long as a run waits for it to go.
+    pub(super) fn listen_to_neighbours(&mut self) {
+        let neighbours = self.runs.values().any(Run::waits_on_neighbours);
+        let Some(laid) = &mut self.laid else { return };
+        if std::mem::replace(&mut laid.neighbours, neighbours) != neighbours {
+            let targets = laid.targets.clone();
+            self.listen_with_runs(targets.iter());
+        }
+    }
+
+    /// Listens to objects, and to whatever wakes the runs.
+    pub(in crate::sync::unit) fn listen_with_runs<'a>(
+        &self,
+        targets: impl Iterator<Item = &'a ObjectRef>,
+    ) {
+        let mut listened = interests(targets);
+        for (key, wants) in self.runs.values().flat_map(Run::interests) {
+            let wants = match listened.remove(&key) {
+                Some(known) => known.or(wants),
+                None => wants,
+            };
+            listened.insert(key, wants);
+        }
+        self.listen(listened);
+    }
+
+    /// What the runs want the user's objects to look like.
+    pub(super) async fn run_objects(
+        &mut self,
+        versions: &Versions,
+    ) -> Result<Vec<Wanted>, PassError> {
+        let (base, other) = self.base_of_runs(versions);
+        let mut wanted = self.wanted(base).await?;
+        if !self.runs_go_back() {
+            // Deletions wait for the promotion: what only the old release has is held as it was.
+            let named = targets(&wanted);
+            let kept = self.wanted(other).await?;
+            wanted.extend(
+                kept.into_iter()
+                    .filter(|want| !named.contains(&want.target)),
+            );
+            rollout::hold_config(self.runs.values(), &mut wanted);
+        }
+        for run in self.runs.values() {
+            rollout::overlaid(run, versions, &mut wanted);
+        }
+        Ok(wanted)
+    }
+
+    fn runs_go_back(&self) -> bool {
+        self.runs.values().any(Run::goes_back)
+    }
+
+    /// The release whose objects are held, and the other one.
+    fn base_of_runs<'a>(&self, versions: &'a Versions) -> (&'a Arc<Bundle>, &'a Arc<Bundle>) {
+        if self.runs_go_back() {
+            (&versions.old, &versions.new)
+        } else {
+            (&versions.new, &versions.old)
+        }
+    }
+
+    /// Applies what the runs want the cluster to look like, canaries included.
+    pub(super) async fn hold_run_objects(
+        &mut self,
+        versions: &Versions,
+        wanted: &[Wanted],
+    ) -> Result<(), PassError> {
+        let drift = versions.new.sync.drift;
+        let policy = if drift == DriftPolicy::Correct {
+            drift
+        } else {
+            DriftPolicy::Off
+        };
+        let bundle = Arc::clone(self.base_of_runs(versions).0);
+        let dirty = self.dirty.clone();
+        // A route that names what could not be made would lose requests; the others go on.
+        let mut refused = None;
+        let mut held_back = BTreeSet::new();
+        for run in self.runs.values_mut() {
+            let held = run
+                .hold_own_routes(&self.shell.cluster, versions, &dirty)
+                .await;
+            if let Err(error) = held {
+                held_back.extend(run.scene.routes.iter().map(|route| route.target.clone()));
+                refused.get_or_insert(error);
+            }
+        }
+        let wanted = but_frozen(wanted, &held_back);
+        let kept = self
+            .keep(&bundle, &wanted, policy, FirstLook::Apply)
+            .await?;
+        if !kept.corrected.is_empty() {
+            self.tell_drift(&bundle, &kept.corrected).await?;
+        }
+        for run in self.runs.values_mut() {
+            run.hold_canary(&self.shell.cluster, versions, &dirty)
+                .await?;
+        }
+        refused.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// By rollout, those that test configuration which it changes too and do not promote yet.
+    pub(super) fn config_holders(&self) -> BTreeMap<String, Vec<String>> {
+        if self.runs.values().all(|run| run.scene.config.is_empty()) {
+            return BTreeMap::new();
+        }
+        let holders = |run: &Run| {
+            let others = self.runs.iter().filter(|(name, other)| {
+                **name != run.rollout.name && !other.promotes() && run.shares_config_with(other)
+            });
+            others.map(|(name, _)| name.clone()).collect()
+        };
+        let all = self.runs.iter();
+        all.map(|(name, run)| (name.clone(), holders(run)))
+            .collect()
+    }
+}
+
+/// What is wanted, with nothing written of the objects that are held back.
+fn but_frozen<'a>(wanted: &'a [Wanted], held_back: &BTreeSet<ObjectRef>) -> Cow<'a, [Wanted]> {
+    if held_back.is_empty() {
+        return Cow::Borrowed(wanted);
+    }
+    let freeze = |want: &Wanted| Wanted {
+        care: if held_back.contains(&want.target) {
+            Care::Frozen
+        } else {
+            want.care
+        },
+        ..want.clone()
+    };
+    wanted.iter().map(freeze).collect()
+}
