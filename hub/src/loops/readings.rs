@@ -252,12 +252,11 @@ mod tests {
 
     use axum::{Router, http::StatusCode, routing::any};
     use bellwether_hub_core::run::{AskedGate, Reading, ReadingOutcome};
-    use jiff::Timestamp;
     use serde_json::json;
     use uuid::Uuid;
 
     use super::Readings;
-    use crate::clock::Clock;
+    use crate::clock::{Clock, wall};
 
     /// A server that answers this to everything; gives its address.
     async fn server(status: u16, body: &'static str) -> String {
@@ -275,7 +274,7 @@ mod tests {
         // As the hub does when it starts; the second to do so changes nothing.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let gate = serde_json::from_value(gate).expect("a gate");
-        let readings = Arc::new(Readings::new(Clock::begin(Timestamp::now())).expect("a client"));
+        let readings = Arc::new(Readings::new(Clock::begin(wall())).expect("a client"));
         let asked = [AskedGate {
             wave: 1,
             after: true,

@@ -82,7 +82,7 @@ enum Goal {
         /// Clusters that left and lose it.
         leaving: Vec<Uuid>,
         /// A release to make.
-        release: Option<Making>,
+        release: Option<Box<Making>>,
         /// That a human wants an earlier release again: comes before what the records ask for.
         restore: Option<Box<Restore>>,
     },
@@ -137,7 +137,7 @@ impl Hub {
             };
             let goal = Goal::Keep {
                 leaving,
-                release,
+                release: release.map(Box::new),
                 restore,
             };
             (seen, goal)
@@ -249,7 +249,7 @@ impl Hub {
                         write::answer(database, &one.answer);
                         one.making.map(|(making, _)| making)
                     }
-                    None => release,
+                    None => release.map(|making| *making),
                 };
                 if let Some(making) = making {
                     let newest = database.newest_run();
