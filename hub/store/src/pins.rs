@@ -192,7 +192,7 @@ pub async fn note_same(
     Ok(())
 }
 
-/// The files of an artifact, as [`write`] was given them; absent when they are not kept.
+/// The files of an artifact, as [`write()`] was given them; absent when they are not kept.
 ///
 /// # Errors
 /// The database fails.
