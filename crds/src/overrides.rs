@@ -11,6 +11,14 @@ use crate::selector::Selector;
 /// The fields of a pod's spec that hold containers.
 pub const CONTAINER_LISTS: [&str; 2] = ["containers", "initContainers"];
 
+/// Fields that make an object the one that it is, as JSON pointers.
+pub const IDENTITY: [&str; 4] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+];
+
 /// Returns an image without its tag and digest. A colon before the last slash is a registry's port.
 #[must_use]
 pub fn image_name(image: &str) -> &str {

@@ -36,4 +36,4 @@ pub use metric_template::{ValidatedMetricTemplate, metric_template};
 pub use names::is_dns_label;
 pub use rollout::{ValidatedRollout, rollout};
 pub use traffic::fleet_traffic;
-pub use waves::is_own;
+pub use waves::{is_own, means_the_hub};

@@ -14,18 +14,10 @@ use crate::{
     cluster_template::{self, ClusterTemplateError},
     document::{FieldPath, closest},
     overrides::{
-        ArgsOverride, ImageOverride, JsonPatchOp, JsonPatchOperation, Override, PatchOverride,
-        Target, TextPatch,
+        ArgsOverride, CONTAINER_LISTS, IDENTITY, ImageOverride, JsonPatchOp, JsonPatchOperation,
+        Override, PatchOverride, Target, TextPatch, image_name,
     },
 };
-
-/// Fields that make an object the one that it is.
-const IDENTITY: [&str; 4] = [
-    "/apiVersion",
-    "/kind",
-    "/metadata/name",
-    "/metadata/namespace",
-];
 
 /// Checks the overrides of one application.
 pub(super) fn check(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
@@ -185,7 +177,7 @@ impl Check<'_, '_> {
         if image.name.is_empty() {
             self.findings
                 .error(&path.key("name"), "name the image as it is written");
-        } else if image.name.contains('@') || tag_of(&image.name).is_some() {
+        } else if image_name(&image.name) != image.name {
             self.findings.error(
                 &path.key("name"),
                 "write the image without its tag and digest",
@@ -194,14 +186,14 @@ impl Check<'_, '_> {
             && !self.concerned.iter().any(|manifest| {
                 images_of(manifest.object)
                     .iter()
-                    .any(|written| name_of(written) == image.name)
+                    .any(|written| image_name(written) == image.name)
             })
         {
             let written: Vec<&str> = self
                 .concerned
                 .iter()
                 .flat_map(|manifest| images_of(manifest.object))
-                .map(name_of)
+                .map(image_name)
                 .collect();
             let meant = closest(&image.name, written).map(str::to_owned);
             self.findings.error_with(
@@ -397,17 +389,6 @@ fn is_digest(text: &str) -> bool {
     })
 }
 
-/// The tag of an image; a colon before the last slash is a registry's port.
-fn tag_of(image: &str) -> Option<&str> {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split_once(':').map(|(_, tag)| tag)
-}
-
-/// An image without its tag and digest.
-fn name_of(image: &str) -> &str {
-    crate::overrides::image_name(image)
-}
-
 /// The images of every container of an object, wherever its pod template is.
 fn images_of(object: &Value) -> Vec<&str> {
     let mut found = Vec::new();
@@ -419,7 +400,7 @@ fn collect_images<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
-                if crate::overrides::CONTAINER_LISTS.contains(&key.as_str()) {
+                if CONTAINER_LISTS.contains(&key.as_str()) {
                     let containers = field.as_array().into_iter().flatten();
                     let image = |one: &'a Value| one.get("image").and_then(Value::as_str);
                     found.extend(containers.filter_map(image));

@@ -145,23 +145,26 @@ fn external(findings: &mut Findings, path: &FieldPath, external: &ExternalGate) 
 /// The hub calls nobody in the name of a user whom only the hub itself can reach.
 fn reached_by_hub(findings: &mut Findings, path: &FieldPath, address: &str) {
     http_address(findings, path, address);
-    let host = address
-        .split_once("://")
-        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default())
-        .unwrap_or_default();
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let own = match host.parse::<IpAddr>() {
-        Ok(address) => is_own(address),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    };
-    if own {
+    if means_the_hub(address) {
         findings.error(
             path,
             "the hub does not call itself or addresses of its own link; use an address of your network",
         );
+    }
+}
+
+/// Tells whether the host of an URL is the one who calls it, or an address of its own link.
+#[must_use]
+pub fn means_the_hub(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    match host.parse::<IpAddr>() {
+        Ok(address) => is_own(address),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

@@ -89,125 +89,26 @@ impl Sources {
     }
 
     fn host(&self, source: &Source) -> Result<String, SourceError> {
-        match source {
-            Source::HelmRepository {
-                url,
-                chart,
-                version,
-            } => {
-                let wanted = helm::Wanted {
-                    url,
-                    chart,
-                    version,
-                };
-                Ok(host_of(&wanted.check()?))
-            }
-            Source::Oci {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = oci::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                Ok(host_of(&wanted.check(&self.limits)?))
-            }
-            Source::Git {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = git::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                Ok(wanted.check(&self.limits)?.host_and_port())
-            }
+        match Wanted::of(source) {
+            Wanted::Chart(wanted) => Ok(host_of(&wanted.check()?)),
+            Wanted::Oci(wanted) => Ok(host_of(&wanted.check(&self.limits)?)),
+            Wanted::Git(wanted) => Ok(wanted.check(&self.limits)?.host_and_port()),
         }
     }
 
     async fn fetch_now(&self, request: &SourceRequest) -> Result<Artifact, SourceError> {
-        match &request.source {
-            Source::HelmRepository {
-                url,
-                chart,
-                version,
-            } => {
-                let wanted = helm::Wanted {
-                    url,
-                    chart,
-                    version,
-                };
-                self.charts(request).fetch(wanted).await
-            }
-            Source::Oci {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = oci::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                self.oci(request).fetch(wanted).await
-            }
-            Source::Git {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = git::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                self.git.fetch(wanted, &request.credentials).await
-            }
+        match Wanted::of(&request.source) {
+            Wanted::Chart(wanted) => self.charts(request).fetch(wanted).await,
+            Wanted::Oci(wanted) => self.oci(request).fetch(wanted).await,
+            Wanted::Git(wanted) => self.git.fetch(wanted, &request.credentials).await,
         }
     }
 
     async fn resolve_now(&self, request: &SourceRequest) -> Result<String, SourceError> {
-        match &request.source {
-            Source::HelmRepository {
-                url,
-                chart,
-                version,
-            } => {
-                let wanted = helm::Wanted {
-                    url,
-                    chart,
-                    version,
-                };
-                self.charts(request).resolve(wanted).await
-            }
-            Source::Oci {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = oci::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                self.oci(request).resolve(wanted).await
-            }
-            Source::Git {
-                url,
-                reference,
-                path,
-            } => {
-                let wanted = git::Wanted {
-                    url,
-                    reference,
-                    path,
-                };
-                self.git.resolve(wanted, &request.credentials).await
-            }
+        match Wanted::of(&request.source) {
+            Wanted::Chart(wanted) => self.charts(request).resolve(wanted).await,
+            Wanted::Oci(wanted) => self.oci(request).resolve(wanted).await,
+            Wanted::Git(wanted) => self.git.resolve(wanted, &request.credentials).await,
         }
     }
 
@@ -224,6 +125,47 @@ impl Sources {
             http: &self.http,
             limits: &self.limits,
             credentials: Some(&request.credentials),
+        }
+    }
+}
+
+/// What a source wants, as the protocol that fetches it takes it.
+enum Wanted<'a> {
+    Chart(helm::Wanted<'a>),
+    Oci(oci::Wanted<'a>),
+    Git(git::Wanted<'a>),
+}
+
+impl<'a> Wanted<'a> {
+    fn of(source: &'a Source) -> Self {
+        match source {
+            Source::HelmRepository {
+                url,
+                chart,
+                version,
+            } => Self::Chart(helm::Wanted {
+                url,
+                chart,
+                version,
+            }),
+            Source::Oci {
+                url,
+                reference,
+                path,
+            } => Self::Oci(oci::Wanted {
+                url,
+                reference,
+                path,
+            }),
+            Source::Git {
+                url,
+                reference,
+                path,
+            } => Self::Git(git::Wanted {
+                url,
+                reference,
+                path,
+            }),
         }
     }
 }

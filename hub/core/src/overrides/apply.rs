@@ -4,8 +4,8 @@ use bellwether_api::{
     cluster_bound::strip,
     cluster_template::{ClusterTemplateError, ClusterValues, fill},
     overrides::{
-        ArgsOverride, CONTAINER_LISTS, ImageOverride, Override, PatchOverride, Target, TextPatch,
-        image_name,
+        ArgsOverride, CONTAINER_LISTS, IDENTITY, ImageOverride, Override, PatchOverride, Target,
+        TextPatch, image_name,
     },
 };
 use json_patch::{Patch, merge, patch};
@@ -411,13 +411,7 @@ fn set(object: &mut Value, parent: &str, key: &str, value: Value) {
 
 /// What makes an object the one that it is.
 fn identity(object: &Value) -> [Option<Value>; 4] {
-    [
-        "/apiVersion",
-        "/kind",
-        "/metadata/name",
-        "/metadata/namespace",
-    ]
-    .map(|pointer| object.pointer(pointer).cloned())
+    IDENTITY.map(|pointer| object.pointer(pointer).cloned())
 }
 
 /// An object as people read it.

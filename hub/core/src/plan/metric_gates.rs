@@ -4,7 +4,7 @@ use bellwether_api::{
     fleet::FleetDefaults,
     metric_template::MetricSourceKind,
     query_template::{self, Placeholders},
-    validate::is_own,
+    validate::means_the_hub,
 };
 
 use crate::release::{DEFAULT_TARGET_NAMESPACE, Templates, find};
@@ -89,7 +89,7 @@ fn fill(
         .address
         .as_deref()
         .ok_or("set its address: no template and no fleet says which Prometheus answers")?;
-    if host_is_own(address) {
+    if means_the_hub(address) {
         return Err(format!(
             "the address {address} means the hub itself, which no gate asks; set its address"
         ));
@@ -104,16 +104,6 @@ fn fill(
         .map_err(|error| error.to_string())?;
     metric.query = Some(filled);
     Ok(())
-}
-
-fn host_is_own(address: &str) -> bool {
-    let host = address
-        .split_once("://")
-        .map_or(address, |(_, rest)| rest)
-        .split(['/', ':'])
-        .next()
-        .unwrap_or_default();
-    host.parse().is_ok_and(is_own)
 }
 
 #[cfg(test)]
