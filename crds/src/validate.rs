@@ -21,6 +21,7 @@ mod rollout;
 mod routes;
 mod sources;
 mod strategy;
+mod sync;
 mod traffic;
 mod waves;
 
