@@ -60,7 +60,7 @@ impl HealthOf {
 #[must_use]
 pub fn health_of(live: Option<&Value>) -> HealthOf {
     let Some(object) = live else {
-        return HealthOf::new(Health::Missing, "NotFound", "the object does not exist");
+        return HealthOf::new(Health::Missing, "Missing", "the object does not exist");
     };
     if is_terminating(object) {
         return HealthOf::progressing("Terminating", "the object is being deleted");
@@ -102,8 +102,11 @@ pub fn of(target: &ObjectRef, live: Option<&Value>, custom: &CustomHealth) -> Ob
     let HealthOf {
         health,
         reason,
-        message,
+        mut message,
     } = custom.health_of(live);
+    if live.is_none() {
+        message = format!("{target} does not exist");
+    }
     ObjectStatus {
         object: target.clone(),
         health,

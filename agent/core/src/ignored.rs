@@ -90,6 +90,35 @@ impl Ignored {
         }
         applied
     }
+
+    /// What a release writes, with the live values of what is left to others: there it says nothing that
+    /// could be changed.
+    #[must_use]
+    pub fn with_live(&self, written: &Value, live: &Value) -> Value {
+        let mut object = written.clone();
+        for pointer in self.pointers.iter().map(|steps| pointer_of(steps)) {
+            if let (Some(value), Some(live)) =
+                (object.pointer_mut(&pointer), live.pointer(&pointer))
+            {
+                value.clone_from(live);
+            }
+        }
+        if !self.managers.is_empty() {
+            let theirs = fields(live, |manager| {
+                self.managers.iter().any(|one| one == manager)
+            });
+            lay(&mut object, live, &theirs);
+        }
+        object
+    }
+}
+
+fn pointer_of(steps: &[String]) -> String {
+    let escaped = |step: &String| step.replace('~', "~0").replace('/', "~1");
+    steps
+        .iter()
+        .map(|step| format!("/{}", escaped(step)))
+        .collect()
 }
 
 fn steps(pointer: &str) -> Vec<String> {
@@ -201,10 +230,7 @@ impl Look<'_> {
 
     /// Takes what is live at a pointer below `wanted`; what does not exist stays as it is wanted.
     fn copy(&mut self, wanted: &mut Value, live: Option<&Value>, pointer: &[String]) {
-        let path: String = pointer
-            .iter()
-            .map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1")))
-            .collect();
+        let path = pointer_of(pointer);
         let live = live.and_then(|live| live.pointer(&path));
         if let (Some(wanted), Some(live)) = (wanted.pointer_mut(&path), live) {
             *wanted = self.taken(wanted, live);
@@ -321,6 +347,29 @@ fn but(wanted: &Value, live: Option<&Value>, theirs: Option<&Value>) -> Option<V
             (!items.is_empty()).then_some(Value::Array(items))
         }
         _ => None,
+    }
+}
+
+/// Puts what `theirs` owns of the live object into the written one, where that has it.
+fn lay(written: &mut Value, live: &Value, theirs: &Value) {
+    match (written, live) {
+        (Value::Object(written), Value::Object(live)) if !is_whole(theirs) => {
+            for (key, value) in written {
+                if let (Some(live), Some(theirs)) = (live.get(key), below(Some(theirs), key)) {
+                    lay(value, live, theirs);
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(live)) if is_keyed(theirs) => {
+            let keys = keys_of(theirs);
+            for item in written {
+                let live = live.iter().find(|live| is_same(&keys, live, item));
+                if let (Some(live), Some(theirs)) = (live, own_of_item(theirs, item)) {
+                    lay(item, live, theirs);
+                }
+            }
+        }
+        (written, live) => written.clone_from(live),
     }
 }
 

@@ -1,8 +1,14 @@
 //! Whether a bundle may come in at all, decided before anything is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use bellwether_agent_core::ownership::is_held;
+use bellwether_agent_core::{
+    immutable::keeps_from_recreating,
+    ownership::{is_held, uid_of},
+};
 use bellwether_api::{
     application::AdoptPolicy, bundle::Bundle, reference::ObjectRef, sync_record::HeldObject,
 };
@@ -12,7 +18,7 @@ use serde_json::Value;
 use super::{
     access::Access,
     cluster::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER},
-    keep::Wanted,
+    keep::{OWN, Wanted},
 };
 
 /// Refusals that are named; the rest is counted.
@@ -94,27 +100,30 @@ impl Admission<'_> {
     /// Asks the API server what applying one object would do.
     async fn try_out(&self, bundle: &Bundle, want: &Wanted) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
+        let object = match &live {
+            Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
+            _ => Cow::Borrowed(&want.object),
+        };
         let planned = match self
             .cluster
-            .apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun)
+            .apply(SYNC_MANAGER, &object, ApplyMode::DryRun)
             .await
         {
             Ok(planned) => Some(planned),
-            Err(error) if error.is_final() => {
-                return Ok(Tried::Refused(format!(
-                    "{} was refused: {}",
-                    want.target,
-                    error.answer()
-                )));
-            }
-            // Its namespace or its kind may come with the bundle itself.
-            Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => None,
+            Err(error) if error.is_final() => match rejected(bundle, want, live.as_ref(), &error) {
+                Some(why) => return Ok(Tried::Refused(why)),
+                None => None,
+            },
+            // Its kind comes with the bundle itself.
+            Err(ClusterError::NotServed { .. }) if want.defined_by.is_some() => None,
             Err(ClusterError::NotServed { api_version, kind }) => {
                 return Ok(Tried::Refused(format!(
-                    "{} needs kind {kind} of {api_version}, which this cluster does not serve",
+                    "{} needs kind {kind} of {api_version}, which this cluster does not serve and no \
+                     CustomResourceDefinition of the release defines",
                     want.target
                 )));
             }
+            // Its namespace may come with the bundle itself.
             Err(error) if error.code() == Some(404) => None,
             Err(error) => return Err(error),
         };
@@ -148,14 +157,31 @@ impl Admission<'_> {
     }
 }
 
-fn brings_kinds(bundle: &Bundle) -> bool {
-    bundle
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .any(|object| {
-            object.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition")
-        })
+/// Why an object that the API server does not take refuses the bundle; `None` = it is deleted and made
+/// anew.
+fn rejected(
+    bundle: &Bundle,
+    want: &Wanted,
+    live: Option<&Value>,
+    error: &ClusterError,
+) -> Option<String> {
+    let (target, answer) = (&want.target, error.answer());
+    let (Some(field), Some(live)) = (error.immutable_field(), live) else {
+        return Some(format!("{target} was refused: {answer}"));
+    };
+    let keeps = keeps_from_recreating(live);
+    let is_ours = want.recreates.is_some() && want.recreates.as_ref() == uid_of(live);
+    let hint = match keeps {
+        Some(why) => why,
+        None if !bundle.sync.force => "set sync.force to have it deleted and made anew",
+        None if !is_ours => {
+            "sync.force does not make anew what a Rollout governs, or what the agent did not make"
+        }
+        None => return None,
+    };
+    Some(format!(
+        "{target} was refused: {field} cannot be changed; {hint} ({answer})"
+    ))
 }
 
 fn same(live: &Value, planned: &Value) -> bool {

@@ -76,6 +76,11 @@ fn a_field_that_somebody_else_owns_is_left_out() {
     assert_eq!(applied(&["/spec/replicas"], &[], &live), expected);
     assert_eq!(applied(&[], &["scaler"], &live), expected);
     assert_eq!(applied(&[], &["another"], &live), wanted());
+    let scaled = but_for(|object| object["spec"]["replicas"] = json!(9));
+    for rule in [rule(&["/spec/replicas"], &[]), rule(&[], &["scaler"])] {
+        let found = Ignored::of(&[rule], &wanted()).with_live(&wanted(), &live);
+        assert_eq!(found, scaled, "what is left to others is no change of them");
+    }
 }
 
 #[test]
