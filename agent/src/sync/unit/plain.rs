@@ -106,6 +106,7 @@ impl Unit {
         digest: &str,
     ) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
+        self.read_granted(unit).await;
         let wanted = self.wanted(&bundle).await?;
         let deadline = *self
             .plain_deadline_at

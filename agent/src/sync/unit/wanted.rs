@@ -53,9 +53,11 @@ impl Unit {
         Ok(wanted)
     }
 
-    /// The uid of the object that may be deleted and made anew: one that the agent made itself.
+    /// The uid of the object that may be deleted and made anew: one that the agent made itself. What a
+    /// release with `sync.force` brought goes back the same way, also to one without.
     fn recreates(&self, bundle: &Bundle, target: &ObjectRef) -> Option<String> {
-        if !bundle.sync.force {
+        let mut named = self.bundles.values();
+        if !bundle.sync.force && !named.any(|bundle| bundle.sync.force) {
             return None;
         }
         let unit = self.shell.desired.unit(&self.key)?;
