@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     analysis::{Range, TemplateRef},
     duration::Dur,
+    health_rule::HealthRule,
     metric_template::SecretKeyRef,
     number::{IntOrPercent, Weight},
     overrides::Override,
     rollout::RolloutSpec,
     selector::Selector,
     source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
+    sync_policy::{DeletionPolicy, IgnoreRule},
 };
 
 /// What runs on which clusters, and in which waves a new release reaches them.
@@ -103,6 +105,9 @@ pub struct Component {
     /// A kustomization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kustomize: Option<KustomizeSource>,
+    /// When objects of custom kinds of the component are healthy; empty = by their conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
     /// How the component's workload changes; `application` and `component` are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
@@ -148,6 +153,18 @@ pub struct SyncPolicy {
     /// taken back, the object gets back what it had and stays.
     #[serde(default)]
     pub adopt: AdoptPolicy,
+    /// What becomes of the objects when the application is deleted, or leaves the cluster.
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
+    pub deletion: DeletionPolicy,
+    /// Deletes an object and makes it anew where a release changes a field of it that cannot be
+    /// changed. Never a PersistentVolumeClaim, PersistentVolume, Namespace or
+    /// CustomResourceDefinition, nor a workload that a Rollout governs, nor what bears the annotation
+    /// `bellwether.dev/protect: "true"`; nor anything that the agent did not make.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Fields that are left to whoever else writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<IgnoreRule>,
 }
 
 fn default_interval() -> Dur {
@@ -166,6 +183,9 @@ impl Default for SyncPolicy {
             prune: true,
             drift: DriftPolicy::default(),
             adopt: AdoptPolicy::default(),
+            deletion: DeletionPolicy::default(),
+            force: false,
+            ignore: Vec::new(),
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, fleet::MetricsDefaults, reference::NamespacedName,
-    rollout::RolloutSpec,
+    application::SyncPolicy, fleet::MetricsDefaults, health_rule::HealthRule,
+    reference::NamespacedName, rollout::RolloutSpec,
 };
 
 /// Everything that one cluster needs of one release of one application.
@@ -59,6 +59,9 @@ pub struct BundleComponent {
     pub name: String,
     /// Whole Kubernetes objects, namespaces filled in, in the order they were written.
     pub objects: Vec<serde_json::Value>,
+    /// When objects of custom kinds are healthy; empty = by their conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     reference::ObjectRef,
     status::{RunEvent, TrackSummary, UnitOutcome},
+    sync_policy::DeletionPolicy,
 };
 
 /// One shard of what the agent holds. Units are spread over shards by their key, so that no object
@@ -70,6 +71,10 @@ pub struct SyncUnit {
     /// bundle that is granted in between waits for that, and is then a first install.
     #[serde(default)]
     pub removing: bool,
+    /// What becomes of the objects when the application goes, as the newest bundle says that was
+    /// granted.
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_default")]
+    pub deletion: DeletionPolicy,
     /// The next event's number.
     #[serde(default)]
     pub next_event: u64,

@@ -22,6 +22,7 @@ mod rollout;
 mod routes;
 mod sources;
 mod strategy;
+mod sync;
 mod traffic;
 mod waves;
 

@@ -209,6 +209,7 @@ fn component() -> impl Strategy<Value = Component> {
             git: None,
             oci: None,
             kustomize: None,
+            health: Vec::new(),
             rollout,
         })
 }
@@ -282,6 +283,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
         prune,
         drift,
         adopt,
+        ..SyncPolicy::default()
     });
     let on_failure = prop_oneof![
         Just(OnFailure::Halt),

@@ -32,6 +32,8 @@ mod real;
 mod scene;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/sync.rs"]
+mod sync;
 #[path = "variants/waves.rs"]
 mod waves;
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         overrides::TOGETHER,
+        sync::TOGETHER,
         waves::TOGETHER,
     ]
     .concat();

@@ -1,7 +1,5 @@
 //! The order in which objects are applied, so that each finds what it needs.
 
-use serde_json::Value;
-
 /// A group of kinds that may be applied at once. Groups are applied in order, and removed in the
 /// reverse order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,18 +69,20 @@ pub fn apply_stage(kind: &str) -> ApplyStage {
     }
 }
 
-/// Sorts objects for applying; objects of one stage keep their order.
-pub fn sort_for_apply(objects: &mut [Value]) {
-    objects.sort_by_key(|object| {
-        apply_stage(object.get("kind").and_then(Value::as_str).unwrap_or(""))
-    });
+/// Sorts objects for applying, each by its `kind`; objects of one stage keep their order.
+pub fn sort_for_apply<T>(objects: &mut [T], kind: impl Fn(&T) -> &str) {
+    objects.sort_by_key(|object| apply_stage(kind(object)));
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn kind(object: &Value) -> &str {
+        object["kind"].as_str().unwrap_or_default()
+    }
 
     #[test]
     fn what_is_needed_comes_first() {
@@ -98,7 +98,7 @@ mod tests {
             "Namespace",
         ];
         let mut objects: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
-        sort_for_apply(&mut objects);
+        sort_for_apply(&mut objects, kind);
         let sorted: Vec<_> = objects
             .iter()
             .filter_map(|object| object["kind"].as_str())
@@ -126,7 +126,7 @@ mod tests {
             json!({"kind": "Pod", "n": 2}),
         ];
         let before = objects.clone();
-        sort_for_apply(&mut objects);
+        sort_for_apply(&mut objects, kind);
         assert_eq!(objects, before);
     }
 }

@@ -1,5 +1,7 @@
 //! Whether one object is as it should be, and why not.
 
+mod custom;
+mod resources;
 mod workload;
 
 use bellwether_api::{
@@ -7,6 +9,8 @@ use bellwether_api::{
     status::{Health, ObjectStatus},
 };
 use serde_json::Value;
+
+pub use custom::CustomHealth;
 
 /// Health of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +60,9 @@ impl HealthOf {
 #[must_use]
 pub fn health_of(live: Option<&Value>) -> HealthOf {
     let Some(object) = live else {
-        return HealthOf::new(Health::Missing, "NotFound", "the object does not exist");
+        return HealthOf::new(Health::Missing, "Missing", "the object does not exist");
     };
-    if object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|at| !at.is_null())
-    {
+    if is_terminating(object) {
         return HealthOf::progressing("Terminating", "the object is being deleted");
     }
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or("");
@@ -77,24 +78,35 @@ pub fn health_of(live: Option<&Value>) -> HealthOf {
         ("apps", "ReplicaSet") => workload::replica_set(object),
         ("", "Pod") => workload::pod(object),
         ("batch", "Job") => workload::job(object),
-        ("", "Service") => service(object),
-        ("", "PersistentVolumeClaim") => claim(object),
-        ("", "Namespace") => namespace(object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
-        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute") => route(object),
+        ("batch", "CronJob") => None,
+        ("", "ReplicationController") => workload::replica_set(object),
+        ("", "Service") => resources::service(object),
+        ("", "PersistentVolumeClaim") => resources::claim(object),
+        ("", "PersistentVolume") => resources::volume(object),
+        ("", "Namespace") => resources::namespace(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => resources::autoscaler(object),
+        ("policy", "PodDisruptionBudget") => resources::disruption_budget(object),
+        // Many controllers publish no address: one that is missing says nothing.
+        ("networking.k8s.io", "Ingress") => None,
+        ("apiregistration.k8s.io", "APIService") => resources::api_service(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => resources::definition(object),
+        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute") => resources::route(object),
         _ => conventional(object),
     };
     HealthOf::unless(problem)
 }
 
-/// Judges a live object for the status of its unit.
+/// Judges a live object for the status of its unit; `None` = it does not exist.
 #[must_use]
-pub fn of(target: &ObjectRef, live: &Value) -> ObjectStatus {
+pub fn of(target: &ObjectRef, live: Option<&Value>, custom: &CustomHealth) -> ObjectStatus {
     let HealthOf {
         health,
         reason,
-        message,
-    } = health_of(Some(live));
+        mut message,
+    } = custom.health_of(live);
+    if live.is_none() {
+        message = format!("{target} does not exist");
+    }
     ObjectStatus {
         object: target.clone(),
         health,
@@ -103,48 +115,10 @@ pub fn of(target: &ObjectRef, live: &Value) -> ObjectStatus {
     }
 }
 
-fn service(object: &Value) -> Option<HealthOf> {
-    let balanced = text(object, "/spec/type") == "LoadBalancer";
-    let given = object
-        .pointer("/status/loadBalancer/ingress")
-        .and_then(Value::as_array)
-        .is_some_and(|ingress| !ingress.is_empty());
-    (balanced && !given)
-        .then(|| HealthOf::progressing("NoAddress", "the load balancer has no address yet"))
-}
-
-fn claim(object: &Value) -> Option<HealthOf> {
-    match text(object, "/status/phase") {
-        "Bound" => None,
-        "Lost" => Some(HealthOf::degraded("Lost", "the claim's volume is gone")),
-        _ => Some(HealthOf::progressing(
-            "NotBound",
-            "the claim is not bound to a volume yet",
-        )),
-    }
-}
-
-fn namespace(object: &Value) -> Option<HealthOf> {
-    (text(object, "/status/phase") == "Terminating")
-        .then(|| HealthOf::progressing("Terminating", "the namespace is being deleted"))
-}
-
-fn definition(object: &Value) -> Option<HealthOf> {
-    if let Some(refused) = condition(object, "NamesAccepted").filter(|c| is(c, "False")) {
-        return Some(HealthOf::degraded("NamesNotAccepted", said(refused)));
-    }
-    let established = condition(object, "Established").is_some_and(|c| is(c, "True"));
-    (!established)
-        .then(|| HealthOf::progressing("NotEstablished", "the API server does not serve it yet"))
-}
-
-fn route(object: &Value) -> Option<HealthOf> {
-    use crate::provider::{RouteObservation, gateway_api};
-    match gateway_api::observe(object) {
-        RouteObservation::Programmed => None,
-        RouteObservation::NotYet { why } => Some(HealthOf::progressing("NotProgrammed", why)),
-        RouteObservation::Rejected { why } => Some(HealthOf::degraded("Rejected", why)),
-    }
+fn is_terminating(object: &Value) -> bool {
+    object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|at| !at.is_null())
 }
 
 /// The conventions of kstatus: an unobserved generation, Reconciling and Stalled, Ready.

@@ -2,8 +2,8 @@
 //!
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
-//! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
-//! [`ownership`], [`selection`]) and order ([`apply_order`]).
+//! [`provider`], [`restore`], [`tracked_config`], [`ignored`]), judgements ([`settled`], [`analysis`], [`health`],
+//! [`ownership`], [`selection`], [`contention`], [`immutable`]) and order ([`apply_order`], [`definitions`]).
 
 pub mod admission;
 pub mod adopted;
@@ -12,10 +12,14 @@ pub mod apply_order;
 pub mod autoscaling;
 pub mod by_node;
 pub mod canary_copy;
+pub mod contention;
 pub mod covers;
+pub mod definitions;
 pub mod effective;
 pub mod health;
 pub mod hooks;
+pub mod ignored;
+pub mod immutable;
 pub mod live_state;
 pub mod machine;
 pub mod merge_patch;

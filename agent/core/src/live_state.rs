@@ -67,7 +67,7 @@ fn owned_fields(live: &Value) -> Option<Value> {
     (!owned.is_empty()).then_some(Value::Object(owned))
 }
 
-fn join(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+pub(crate) fn join(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(key), value) {
             (Some(Value::Object(held)), Value::Object(value)) => join(held, value),
@@ -155,17 +155,17 @@ impl Changed {
 }
 
 /// Whether a value is owned as a whole.
-fn is_whole(own: &Value) -> bool {
+pub(crate) fn is_whole(own: &Value) -> bool {
     own.as_object().is_some_and(Map::is_empty)
 }
 
-fn is_keyed(own: &Value) -> bool {
+pub(crate) fn is_keyed(own: &Value) -> bool {
     own.as_object()
         .is_some_and(|own| own.keys().any(|key| key.starts_with("k:")))
 }
 
 /// The fields that tell the items of a list apart.
-fn keys_of(own: &Value) -> Vec<String> {
+pub(crate) fn keys_of(own: &Value) -> Vec<String> {
     let known = own.as_object().into_iter().flat_map(Map::keys);
     let mut keys: Vec<String> = known
         .filter_map(|key| item_key(key))
@@ -181,7 +181,7 @@ fn item_key(key: &str) -> Option<Map<String, Value>> {
 }
 
 /// What is owned of an item. What it leaves out of its key is a default of the API server.
-fn own_of_item<'a>(own: &'a Value, item: &Value) -> Option<&'a Value> {
+pub(crate) fn own_of_item<'a>(own: &'a Value, item: &Value) -> Option<&'a Value> {
     let mut known = own.as_object()?.iter();
     let found = known.find(|(key, _)| {
         item_key(key).is_some_and(|key| {
@@ -192,7 +192,7 @@ fn own_of_item<'a>(own: &'a Value, item: &Value) -> Option<&'a Value> {
     found.map(|(_, own)| own)
 }
 
-fn is_same(keys: &[String], live: &Value, item: &Value) -> bool {
+pub(crate) fn is_same(keys: &[String], live: &Value, item: &Value) -> bool {
     keys.iter()
         .all(|key| item.get(key).is_none_or(|is| live.get(key) == Some(is)))
 }

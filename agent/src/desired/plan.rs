@@ -9,6 +9,7 @@ use bellwether_api::{
     root::Root,
     standing_grant::StandingGrant,
     status::UnitOutcome,
+    sync_policy::DeletionPolicy,
     sync_record::SyncUnit,
 };
 
@@ -353,6 +354,7 @@ fn new_unit(key: &str) -> SyncUnit {
         failed_templates: Vec::new(),
         objects: Vec::new(),
         removing: false,
+        deletion: DeletionPolicy::default(),
         next_event: 1,
         events: Vec::new(),
         finished_rollouts: Vec::new(),

@@ -1,8 +1,14 @@
 //! Whether a bundle may come in at all, decided before anything is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use bellwether_agent_core::ownership::is_held;
+use bellwether_agent_core::{
+    immutable::keeps_from_recreating,
+    ownership::{is_held, uid_of},
+};
 use bellwether_api::{
     application::AdoptPolicy, bundle::Bundle, reference::ObjectRef, sync_record::HeldObject,
 };
@@ -12,7 +18,7 @@ use serde_json::Value;
 use super::{
     access::Access,
     cluster::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER},
-    keep::Wanted,
+    keep::{OWN, Wanted},
 };
 
 /// Refusals that are named; the rest is counted.
@@ -94,27 +100,30 @@ impl Admission<'_> {
     /// Asks the API server what applying one object would do.
     async fn try_out(&self, bundle: &Bundle, want: &Wanted) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
+        let object = match &live {
+            Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
+            _ => Cow::Borrowed(&want.object),
+        };
         let planned = match self
             .cluster
-            .apply(SYNC_MANAGER, &want.object, ApplyMode::DryRun)
+            .apply(SYNC_MANAGER, &object, ApplyMode::DryRun)
             .await
         {
             Ok(planned) => Some(planned),
-            Err(error) if error.is_final() => {
-                return Ok(Tried::Refused(format!(
-                    "{} was refused: {}",
-                    want.target,
-                    error.answer()
-                )));
-            }
-            // Its namespace or its kind may come with the bundle itself.
-            Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => None,
+            Err(error) if error.is_final() => match rejected(bundle, want, live.as_ref(), &error) {
+                Some(why) => return Ok(Tried::Refused(why)),
+                None => None,
+            },
+            // Its kind comes with the bundle itself.
+            Err(ClusterError::NotServed { .. }) if want.defined_by.is_some() => None,
             Err(ClusterError::NotServed { api_version, kind }) => {
                 return Ok(Tried::Refused(format!(
-                    "{} needs kind {kind} of {api_version}, which this cluster does not serve",
+                    "{} needs kind {kind} of {api_version}, which this cluster does not serve and no \
+                     CustomResourceDefinition of the release defines",
                     want.target
                 )));
             }
+            // Its namespace may come with the bundle itself.
             Err(error) if error.code() == Some(404) => None,
             Err(error) => return Err(error),
         };
@@ -148,14 +157,31 @@ impl Admission<'_> {
     }
 }
 
-fn brings_kinds(bundle: &Bundle) -> bool {
-    bundle
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .any(|object| {
-            object.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition")
-        })
+/// Why an object that the API server does not take refuses the bundle; `None` = it is deleted and made
+/// anew.
+fn rejected(
+    bundle: &Bundle,
+    want: &Wanted,
+    live: Option<&Value>,
+    error: &ClusterError,
+) -> Option<String> {
+    let (target, answer) = (&want.target, error.answer());
+    let (Some(field), Some(live)) = (error.immutable_field(), live) else {
+        return Some(format!("{target} was refused: {answer}"));
+    };
+    let keeps = keeps_from_recreating(live);
+    let is_ours = want.recreates.is_some() && want.recreates.as_ref() == uid_of(live);
+    let hint = match keeps {
+        Some(why) => why,
+        None if !bundle.sync.force => "set sync.force to have it deleted and made anew",
+        None if !is_ours => {
+            "sync.force does not make anew what a Rollout governs, or what the agent did not make"
+        }
+        None => return None,
+    };
+    Some(format!(
+        "{target} was refused: {field} cannot be changed; {hint} ({answer})"
+    ))
 }
 
 fn same(live: &Value, planned: &Value) -> bool {
@@ -195,9 +221,11 @@ fn shortened(mut refusals: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use http::{Method, StatusCode};
     use serde_json::json;
 
     use super::*;
+    use crate::sync::cluster::double::{client, refusal};
 
     #[test]
     fn bookkeeping_is_no_difference() {
@@ -223,5 +251,105 @@ mod tests {
             repeated(&[want(), want()]),
             ["Service/shop/web stands in the release twice"]
         );
+    }
+
+    fn bundle(sync: &Value) -> Bundle {
+        serde_json::from_value(json!({
+            "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 1,
+            "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",
+            "createNamespace": false, "components": [], "rollouts": [], "sync": sync, "metrics": null,
+        }))
+        .unwrap()
+    }
+
+    /// What a cluster that has Deployment `web` of uid `a` says to a release with `object`.
+    async fn refusals(sync: &Value, want: Wanted, own: &[HeldObject]) -> Vec<String> {
+        let (client, _) = client(|asked| {
+            let live = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
+                {"name": "web", "namespace": "shop", "uid": "a"}, "spec": {"selector": "old"}});
+            if asked.path.contains("selfsubjectaccessreviews") {
+                return (
+                    StatusCode::OK,
+                    json!({"spec": {}, "status": {"allowed": true}}),
+                );
+            }
+            if asked.method == Method::GET {
+                return if asked.path.contains("/deployments/web") {
+                    (StatusCode::OK, live)
+                } else {
+                    refusal(StatusCode::NOT_FOUND, "page not found")
+                };
+            }
+            let (code, mut said) = refusal(StatusCode::UNPROCESSABLE_ENTITY, "it is invalid");
+            said["details"] = json!({"causes": [{"field": "spec.selector",
+                "message": "Invalid value: field is immutable"}]});
+            (code, said)
+        });
+        let cluster = Cluster::new(client);
+        let admission = Admission {
+            cluster: &cluster,
+            access: &Access::default(),
+            own,
+            taken: &BTreeMap::new(),
+        };
+        admission
+            .review(&bundle(sync), &[want])
+            .await
+            .unwrap()
+            .refusals
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_neither_cluster_nor_release_has_is_named() {
+        let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+            "metadata": {"name": "w", "namespace": "shop"}});
+        let want = Wanted::new(widget).unwrap();
+        let sync = json!({"prune": true});
+        let said = refusals(&sync, want.clone(), &[]).await;
+        assert_eq!(
+            said,
+            [
+                "Widget/shop/w needs kind Widget of example.com/v1, which this cluster does not serve and \
+              no CustomResourceDefinition of the release defines"
+            ]
+        );
+        let brought = Wanted {
+            defined_by: Some(want.target.clone()),
+            ..want
+        };
+        assert_eq!(refusals(&sync, brought, &[]).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});
+        let want = |uid: Option<&str>| Wanted {
+            recreates: uid.map(str::to_owned),
+            ..Wanted::new(web.clone()).unwrap()
+        };
+        let mut held = HeldObject::from(want(None).target);
+        held.uid = Some("a".to_owned());
+        let own = [held];
+        for (force, uid, expected) in [
+            (
+                false,
+                None,
+                Some("spec.selector cannot be changed; set sync.force"),
+            ),
+            (
+                true,
+                None,
+                Some("sync.force does not make anew what a Rollout governs"),
+            ),
+            (true, Some("another"), Some("sync.force does not make anew")),
+            (true, Some("a"), None),
+        ] {
+            let said = refusals(&json!({"force": force}), want(uid), &own).await;
+            match expected {
+                Some(expected) => assert!(said[0].contains(expected), "{said:?}"),
+                None => assert_eq!(said, Vec::<String>::new()),
+            }
+        }
     }
 }

@@ -122,6 +122,15 @@ impl Cluster {
         Ok(served)
     }
 
+    /// Has the API server asked again for a kind that it did not serve.
+    pub fn ask_again(&self, object: &ObjectRef) {
+        let key = (object.api_version.clone(), object.kind.clone());
+        let mut served = self.served();
+        if matches!(served.get(&key), Some(Answer::NotServed(_))) {
+            served.remove(&key);
+        }
+    }
+
     fn served(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Answer>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,58 +1,37 @@
 //! Holds a set of objects: applies what is new, writes back what was changed, reads health.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod look;
+mod wanted;
+mod write;
 
-use bellwether_agent_core::health;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bellwether_agent_core::{
+    contention::{Contention, Fight},
+    definitions::is_definition,
+    health,
+};
 use bellwether_api::{
     application::DriftPolicy,
     reference::ObjectRef,
     status::{Health, ObjectStatus},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    cluster::{ApplyMode, Cluster, ClusterError, reference},
+    cluster::{Cluster, ClusterError, SYNC_MANAGER},
     watch::Dirty,
 };
 use crate::desired::digest_of;
 
-/// One object as it is to be.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// What names it.
-    pub target: ObjectRef,
-    /// What is applied.
-    pub object: Value,
-    /// How changes of others are met.
-    pub care: Care,
-    /// Objects without which it is not written: those among them that stand before it in the order
-    /// must have been taken.
-    pub after: BTreeSet<ObjectRef>,
-}
+pub use wanted::{Care, OWN, Wanted};
 
-/// How changes of others are met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
-    /// By the application's drift policy.
-    Policy,
-    /// A run looks after them: only what the run itself changes is written.
-    Run,
-    /// Not at all: a human's edit is held, and nothing is written.
-    Frozen,
-}
-
-impl Wanted {
-    /// Takes an object that names itself; absent = it does not.
-    #[must_use]
-    pub fn new(object: Value) -> Option<Self> {
-        Some(Self {
-            target: reference(&object)?,
-            object,
-            care: Care::Policy,
-            after: BTreeSet::new(),
-        })
-    }
-}
+/// How long until an object that waits for another one, or for its own end, is looked at again.
+const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
 /// What was seen of an object last.
 #[derive(Clone, Debug)]
@@ -65,11 +44,16 @@ struct Seen {
     drifted: bool,
 }
 
+/// Digest of what was applied of an object that could not be applied yet.
+const NOTHING: [u8; 32] = [0; 32];
+
 /// What is done with an object that this process has not seen yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstLook {
     /// It is applied.
     Apply,
+    /// It was applied by an earlier process: it is written only where it is not as it was applied.
+    Correct,
     /// It was applied by an earlier process: it is only looked at.
     Observe,
 }
@@ -81,6 +65,20 @@ pub struct Kept {
     pub corrected: Vec<ObjectRef>,
     /// Objects that somebody changed and that are left so.
     pub drifted: Vec<ObjectRef>,
+    /// Objects that are left because somebody writes the same field over and over.
+    pub fighting: Vec<(ObjectRef, Fight)>,
+    /// Those of `fighting` that were not told yet.
+    pub to_tell: Vec<(ObjectRef, Fight)>,
+    /// Objects that were deleted to be made anew, with the field that could not be changed.
+    pub recreated: Vec<(ObjectRef, String)>,
+    /// When to look again although no watch says so; absent = never.
+    pub look_in: Option<Duration>,
+}
+
+impl Kept {
+    fn look_in(&mut self, wait: Duration) {
+        self.look_in = Some(self.look_in.map_or(wait, |known| known.min(wait)));
+    }
 }
 
 /// What is known of a set of objects that one field manager applies.
@@ -89,17 +87,25 @@ pub struct Keeper {
     manager: &'static str,
     seen: BTreeMap<ObjectRef, Seen>,
     written: BTreeMap<ObjectRef, Value>,
+    contentions: BTreeMap<ObjectRef, Contention>,
+    since: Instant,
 }
 
 impl Keeper {
     /// Knows nothing yet; objects are applied as `manager`.
     #[must_use]
-    pub const fn new(manager: &'static str) -> Self {
+    pub fn new(manager: &'static str) -> Self {
         Self {
             manager,
             seen: BTreeMap::new(),
             written: BTreeMap::new(),
+            contentions: BTreeMap::new(),
+            since: Instant::now(),
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Makes the cluster hold `wanted`, in its order; only objects that are new, changed in
@@ -119,19 +125,22 @@ impl Keeper {
     ) -> Result<Kept, ClusterError> {
         let targets: BTreeSet<&ObjectRef> = wanted.iter().map(|want| &want.target).collect();
         self.seen.retain(|target, _| targets.contains(target));
+        self.contentions
+            .retain(|target, _| targets.contains(target));
         let mut kept = Kept::default();
         let in_run = wanted.iter().any(|want| want.care != Care::Policy);
         let mut refused = None;
         let mut untaken = BTreeSet::new();
         for want in wanted {
-            if !want.after.is_disjoint(&untaken) {
+            if !want.after.is_disjoint(&untaken) || self.waits_for_its_kind(want, &mut kept) {
                 continue;
             }
-            let digest = digest_of(want.object.to_string().as_bytes());
+            let digest = want.digest();
             let done = match self.seen.get(&want.target) {
                 _ if want.care == Care::Frozen => Ok(()),
                 Some(seen) if seen.wanted == digest => {
-                    if dirty.all || dirty.objects.contains(&want.target) {
+                    let changed = dirty.all || dirty.objects.contains(&want.target);
+                    if changed || self.is_due(want) {
                         self.look_again(cluster, want, drift, &mut kept).await
                     } else {
                         Ok(())
@@ -140,7 +149,11 @@ impl Keeper {
                 None if look == FirstLook::Observe => {
                     self.look_first(cluster, want, digest, drift).await
                 }
-                _ => self.write(cluster, want, digest).await,
+                None if look == FirstLook::Correct => {
+                    self.look_before_writing(cluster, want, digest, &mut kept)
+                        .await
+                }
+                _ => self.write(cluster, want, digest, &mut kept).await,
             };
             match done {
                 Err(error) if in_run => {
@@ -159,90 +172,34 @@ impl Keeper {
             .filter(|(_, seen)| seen.drifted)
             .map(|(at, _)| at.clone())
             .collect();
+        self.note_fights(&mut kept);
         Ok(kept)
     }
 
-    async fn write(
-        &mut self,
-        cluster: &Cluster,
-        want: &Wanted,
-        digest: [u8; 32],
-    ) -> Result<(), ClusterError> {
-        let live = cluster
-            .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
-            .await?;
-        self.note_written(want, &live);
-        self.note(want, digest, Some(&live), false);
-        Ok(())
+    /// Tells whether an object is looked at again although nothing says that it changed.
+    fn is_due(&self, want: &Wanted) -> bool {
+        let now_ms = self.now_ms();
+        let contention = self.contentions.get(&want.target);
+        let waits = is_definition(&want.target.api_version, &want.target.kind)
+            && self
+                .seen
+                .get(&want.target)
+                .is_some_and(|seen| seen.status.health != Health::Healthy);
+        waits || contention.is_some_and(|contention| contention.is_due(now_ms))
     }
 
-    /// Looks at an object whose drift is not corrected.
-    async fn look_first(
-        &mut self,
-        cluster: &Cluster,
-        want: &Wanted,
-        digest: [u8; 32],
-        drift: DriftPolicy,
-    ) -> Result<(), ClusterError> {
-        let live = cluster.get(&want.target).await?;
-        let mut drifted = false;
-        if drift == DriftPolicy::Report {
-            let planned = cluster
-                .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
-                .await?;
-            drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
-        }
-        self.note(want, digest, live.as_ref(), drifted);
-        Ok(())
-    }
-
-    /// Looks at an object that may have changed.
-    async fn look_again(
-        &mut self,
-        cluster: &Cluster,
-        want: &Wanted,
-        drift: DriftPolicy,
-        kept: &mut Kept,
-    ) -> Result<(), ClusterError> {
-        let Some(seen) = self.seen.get(&want.target).cloned() else {
-            return Ok(());
-        };
-        let live = cluster.get(&want.target).await?;
-        let clean = live.as_ref().map(clean_digest);
-        if clean == seen.clean && !seen.drifted {
-            self.note(want, seen.wanted, live.as_ref(), false);
-            return Ok(());
-        }
-        if want.care == Care::Run {
-            // What was applied stays the measure: see `is_edited`.
-            if let Some(seen) = self.seen.get_mut(&want.target) {
-                seen.status = object_status(&want.target, live.as_ref());
+    fn note_fights(&self, kept: &mut Kept) {
+        let now_ms = self.now_ms();
+        for (target, contention) in &self.contentions {
+            let Some(fight) = contention.fight(now_ms) else {
+                continue;
+            };
+            kept.look_in(Duration::from_millis(fight.until_ms.saturating_sub(now_ms)));
+            let is_drifted = self.seen.get(target).is_some_and(|seen| seen.drifted);
+            if is_drifted {
+                kept.fighting.push((target.clone(), fight.clone()));
             }
-            return Ok(());
         }
-        match drift {
-            DriftPolicy::Correct => {
-                let applied = cluster
-                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
-                    .await?;
-                self.note_written(want, &applied);
-                // Fields that others own may change as they like: only what applying had to put
-                // back was drift.
-                if Some(clean_digest(&applied)) != clean {
-                    kept.corrected.push(want.target.clone());
-                }
-                self.note(want, seen.wanted, Some(&applied), false);
-            }
-            DriftPolicy::Report => {
-                let planned = cluster
-                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
-                    .await?;
-                let drifted = Some(clean_digest(&planned)) != clean;
-                self.note(want, seen.wanted, live.as_ref(), drifted);
-            }
-            DriftPolicy::Off => self.note(want, seen.wanted, live.as_ref(), false),
-        }
-        Ok(())
     }
 
     fn note_written(&mut self, want: &Wanted, live: &Value) {
@@ -265,7 +222,7 @@ impl Keeper {
     }
 
     fn note(&mut self, want: &Wanted, wanted: [u8; 32], live: Option<&Value>, drifted: bool) {
-        let status = object_status(&want.target, live);
+        let status = health::of(&want.target, live, &want.custom);
         let clean = live.map(clean_digest);
         self.seen.insert(
             want.target.clone(),
@@ -276,34 +233,6 @@ impl Keeper {
                 drifted,
             },
         );
-    }
-
-    /// Tells whether somebody changed what a run had applied: whether applying it again would
-    /// change `live`. Fields that others own may change as they like.
-    ///
-    /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn is_edited(
-        &mut self,
-        cluster: &Cluster,
-        want: &Wanted,
-        live: &Value,
-    ) -> Result<bool, ClusterError> {
-        let clean = clean_digest(live);
-        match self.seen.get_mut(&want.target) {
-            Some(seen) if seen.clean == Some(clean) => Ok(false),
-            Some(seen) => {
-                let planned = cluster
-                    .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::DryRun)
-                    .await?;
-                let edited = clean_digest(&planned) != clean;
-                if !edited {
-                    seen.clean = Some(clean);
-                }
-                Ok(edited)
-            }
-            None => Ok(false),
-        }
     }
 
     /// Forgets what was applied of one object, so that it is applied again.
@@ -321,7 +250,7 @@ impl Keeper {
     pub fn holds(&self, want: &Wanted) -> bool {
         self.seen
             .get(&want.target)
-            .is_some_and(|seen| seen.wanted == digest_of(want.object.to_string().as_bytes()))
+            .is_some_and(|seen| seen.wanted == want.digest())
     }
 
     /// The health of every object, by name.
@@ -338,18 +267,6 @@ impl Keeper {
             .map(|seen| seen.status.health)
             .max()
             .unwrap_or(Health::Healthy)
-    }
-}
-
-fn object_status(target: &ObjectRef, live: Option<&Value>) -> ObjectStatus {
-    match live {
-        Some(live) => health::of(target, live),
-        None => ObjectStatus {
-            object: target.clone(),
-            health: Health::Missing,
-            reason: "Missing".to_owned(),
-            message: format!("{target} does not exist"),
-        },
     }
 }
 

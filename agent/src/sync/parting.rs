@@ -1,10 +1,11 @@
 //! Carries out what becomes of objects that are not wanted any more.
 
 use bellwether_agent_core::{
+    immutable::is_protected,
     ownership::{Parting, parting, uid_of},
     restore::{handing_back, restoring},
 };
-use bellwether_api::{reference::ObjectRef, sync_record::HeldObject};
+use bellwether_api::{reference::ObjectRef, sync_policy::DeletionPolicy, sync_record::HeldObject};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, ClusterError, SYNC_MANAGER};
@@ -23,27 +24,52 @@ pub enum Fate {
     },
     /// Another object has its name: nothing was done.
     LeftAlone,
+    /// It is ours and stays as it is, because `sync.deletion` says so; it belongs to nobody now.
+    Orphaned,
+    /// It is ours, is not wanted any more, and stays because it bears the annotation that protects it.
+    Protected,
 }
 
-/// Parts with an object that is held. `next` is the revision that is held from now on, absent = the
-/// application goes; `original` is the object as it was before it was adopted, absent = not known.
-/// Doing the same again changes nothing.
+/// What becomes of the objects that a unit parts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The revision that is held from now on; absent = the application goes.
+    pub next: Option<u64>,
+    /// What stays when the application goes.
+    pub deletion: DeletionPolicy,
+}
+
+/// Parts with an object that is held. `original` is the object as it was before it was adopted, absent =
+/// not known. Doing the same again changes nothing.
 ///
 /// # Errors
 /// The API server refuses or does not answer.
 pub async fn part_with(
     cluster: &Cluster,
     held: &HeldObject,
-    next: Option<u64>,
+    terms: Terms,
     original: Option<&Value>,
 ) -> Result<Fate, ClusterError> {
     let object = held.object();
     let Some(live) = cluster.get(&object).await? else {
         return Ok(Fate::Gone);
     };
-    match parting(held, &live, SYNC_MANAGER, next) {
+    match parting(held, &live, SYNC_MANAGER, terms.next) {
         Parting::LeaveAlone => Ok(Fate::LeftAlone),
         Parting::LetGo => let_go(cluster, &object, live, original).await,
+        Parting::Delete if crate::rollout::is_deleting(&live) => Ok(Fate::Going),
+        Parting::Delete
+            if terms.next.is_none() && terms.deletion.keeps(&held.api_version, &held.kind) =>
+        {
+            stay(cluster, &object, live, Fate::Orphaned).await
+        }
+        Parting::Delete if is_protected(&live) => {
+            if terms.next.is_none() {
+                stay(cluster, &object, live, Fate::Protected).await
+            } else {
+                Ok(Fate::Protected)
+            }
+        }
         Parting::Delete => delete(cluster, &object, &live).await,
     }
 }
@@ -53,14 +79,24 @@ async fn delete(cluster: &Cluster, object: &ObjectRef, live: &Value) -> Result<F
     let Some(uid) = uid_of(live) else {
         return Ok(Fate::LeftAlone);
     };
-    if crate::rollout::is_deleting(live) {
-        return Ok(Fate::Going);
-    }
     cluster.delete(object, Some(uid)).await?;
     Ok(match cluster.get(object).await? {
         None => Fate::Gone,
         Some(after) if uid_of(&after) == Some(uid) => Fate::Going,
         Some(_) => Fate::LeftAlone,
+    })
+}
+
+/// Leaves an object as it is, with none of its fields ours.
+async fn stay(
+    cluster: &Cluster,
+    object: &ObjectRef,
+    live: Value,
+    fate: Fate,
+) -> Result<Fate, ClusterError> {
+    Ok(match let_go(cluster, object, live, None).await? {
+        Fate::Gone => Fate::Gone,
+        _ => fate,
     })
 }
 

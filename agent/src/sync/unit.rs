@@ -3,12 +3,14 @@
 mod adopted;
 mod adoption;
 mod begin;
+mod kept;
 mod live_state;
 mod memory;
 mod plain;
 mod removal;
 mod run;
 mod status;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -112,6 +114,10 @@ pub struct Unit {
     warnings: Vec<String>,
     drifted: Vec<ObjectRef>,
     surplus: BTreeSet<ObjectRef>,
+    /// What no release wants any more, and stays because it is protected.
+    protected: Vec<String>,
+    /// What is left because somebody writes the same field over and over.
+    fights: Vec<String>,
     /// What was deleted, and is still there.
     leaving: Vec<String>,
     namespace_known: Option<String>,
@@ -146,6 +152,8 @@ impl Unit {
             warnings: Vec::new(),
             drifted: Vec::new(),
             surplus: BTreeSet::new(),
+            protected: Vec::new(),
+            fights: Vec::new(),
             leaving: Vec::new(),
             namespace_known: None,
             tracks_removed: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, overrides, rollout, sources, waves,
+    governed, manifests, names, overrides, rollout, sources, sync, waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -62,6 +62,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec) {
     waves::waves(findings, &path.key("waves"), &spec.waves);
     components(findings, &path.key("components"), spec);
     sources::interval(findings, &path, spec);
+    sync::ignore(findings, &path.key("sync").key("ignore"), spec);
     manifests::check(findings, spec);
     overrides::check(findings, &path.key("overrides"), spec);
     inline_rollouts(findings, &path.key("components"), spec);
@@ -111,6 +112,7 @@ fn one_component(findings: &mut Findings, path: &FieldPath, component: &Componen
         names::name(findings, &path.key("targetNamespace"), namespace);
     }
     sources::source(findings, path, component);
+    sync::health(findings, &path.key("health"), component);
 }
 
 fn inline_rollouts(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {

@@ -4,6 +4,7 @@ mod applications;
 mod fleets;
 mod hooks;
 mod rollouts;
+mod sync;
 mod traffic;
 mod workloads;
 

@@ -137,6 +137,7 @@ fn filled(
     Ok(BundleComponent {
         name: component.name.clone(),
         objects: overridden.objects.into_iter().map(fill).collect(),
+        health: component.health.clone(),
     })
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     analysis::Metric,
     application::{ApplicationSpec, SyncPolicy, Wave},
+    health_rule::HealthRule,
     legacy::normalised,
     overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
@@ -74,6 +75,9 @@ pub struct ReleaseComponent {
     /// What the objects are rendered from; absent = they were written inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<RenderedFrom>,
+    /// When objects of custom kinds are healthy; empty = by their conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
 }
 
 /// One governed workload of a release.
@@ -215,6 +219,7 @@ pub fn content(
                 .map(normalised)
                 .collect(),
             rendered: None,
+            health: component.health.clone(),
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {

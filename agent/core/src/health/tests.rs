@@ -169,3 +169,111 @@ fn everything_else() {
     expect(route, Progressing, "NotProgrammed");
     assert_eq!(health_of(None).health, Health::Missing);
 }
+
+#[test]
+fn kinds_that_serve_pods() {
+    use Health::{Degraded, Healthy, Progressing};
+    let of = |api_version: &str, kind: &str, status: Value| {
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"generation": 2},
+            "spec": {"replicas": 1}, "status": status})
+    };
+    let condition = |kind: &str, status: &str, reason: &str| json!({"conditions": [{"type": kind, "status": status, "reason": reason, "message": "m"}]});
+    for (api_version, kind, status, health, reason) in [
+        ("batch/v1", "CronJob", json!({}), Healthy, ""),
+        ("networking.k8s.io/v1", "Ingress", json!({}), Healthy, ""),
+        ("v1", "PersistentVolume", json!({}), Progressing, "Pending"),
+        (
+            "v1",
+            "PersistentVolume",
+            json!({"phase": "Bound"}),
+            Healthy,
+            "",
+        ),
+        (
+            "v1",
+            "PersistentVolume",
+            json!({"phase": "Released"}),
+            Healthy,
+            "",
+        ),
+        (
+            "v1",
+            "PersistentVolume",
+            json!({"phase": "Failed"}),
+            Degraded,
+            "Failed",
+        ),
+        (
+            "v1",
+            "ReplicationController",
+            json!({"observedGeneration": 2}),
+            Progressing,
+            "PodsNotAvailable",
+        ),
+        (
+            "apiregistration.k8s.io/v1",
+            "APIService",
+            json!({}),
+            Progressing,
+            "NotAvailable",
+        ),
+        (
+            "apiregistration.k8s.io/v1",
+            "APIService",
+            condition("Available", "False", "MissingEndpoints"),
+            Progressing,
+            "NotAvailable",
+        ),
+        (
+            "apiregistration.k8s.io/v1",
+            "APIService",
+            condition("Available", "True", "Passed"),
+            Healthy,
+            "",
+        ),
+        (
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            condition("ScalingActive", "False", "FailedGetResourceMetric"),
+            Healthy,
+            "",
+        ),
+        (
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            condition("ScalingActive", "False", "InvalidSelector"),
+            Degraded,
+            "InvalidSelector",
+        ),
+        (
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            condition("AbleToScale", "False", "FailedGetScale"),
+            Degraded,
+            "FailedGetScale",
+        ),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            json!({"observedGeneration": 1}),
+            Progressing,
+            "NotObserved",
+        ),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            condition("DisruptionAllowed", "False", "InsufficientPods"),
+            Healthy,
+            "",
+        ),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            condition("DisruptionAllowed", "False", "SyncFailed"),
+            Degraded,
+            "SyncFailed",
+        ),
+    ] {
+        expect(of(api_version, kind, status), health, reason);
+    }
+}

@@ -90,6 +90,10 @@ fn kinds(path: &str) -> Option<Value> {
             "discovery.k8s.io/v1",
             [("endpointslices", "EndpointSlice")].as_slice(),
         ),
+        "/apis/apiextensions.k8s.io/v1" => (
+            "apiextensions.k8s.io/v1",
+            [("customresourcedefinitions", "CustomResourceDefinition")].as_slice(),
+        ),
         "/apis/autoscaling/v2" => (
             "autoscaling/v2",
             [("horizontalpodautoscalers", "HorizontalPodAutoscaler")].as_slice(),
@@ -99,7 +103,7 @@ fn kinds(path: &str) -> Option<Value> {
     let resources: Vec<Value> = resources
         .iter()
         .map(|(name, kind)| {
-            json!({"name": name, "singularName": "", "namespaced": *kind != "Namespace",
+            json!({"name": name, "singularName": "", "namespaced": !["Namespace", "CustomResourceDefinition"].contains(kind),
                 "kind": kind, "verbs": ["get", "list", "watch", "patch", "delete"]})
         })
         .collect();

@@ -1,5 +1,8 @@
 //! What an API server can answer instead of doing it.
 
+use bellwether_agent_core::immutable::{Cause, immutable_field};
+use kube::core::response::{StatusCause, StatusDetails};
+
 /// Why the API server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -87,7 +90,33 @@ impl ClusterError {
         }
     }
 
+    /// The first field that the API server refused because it cannot be changed; absent = it said
+    /// nothing of the kind.
+    #[must_use]
+    pub fn immutable_field(&self) -> Option<String> {
+        let Self::Request {
+            source: kube::Error::Api(status),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let mut causes: Vec<Cause<'_>> = causes
+            .map(|cause| Cause {
+                field: &cause.field,
+                message: &cause.message,
+            })
+            .collect();
+        causes.push(Cause {
+            field: "",
+            message: &status.message,
+        });
+        immutable_field(status.code, &causes)
+    }
+
     fn withheld(mut self) -> Self {
+        let immutable = self.immutable_field();
         if let Self::Request {
             source: kube::Error::Api(status),
             ..
@@ -95,7 +124,19 @@ impl ClusterError {
         {
             status.message =
                 "the API server's words are left out, for they may quote the Secret".to_owned();
-            status.details = None;
+            // The name of a field gives nothing away.
+            status.details = immutable.map(|field| StatusDetails {
+                causes: vec![StatusCause {
+                    field,
+                    message: "field is immutable".to_owned(),
+                    reason: String::new(),
+                }],
+                name: String::new(),
+                group: String::new(),
+                kind: "Secret".to_owned(),
+                uid: String::new(),
+                retry_after_seconds: 0,
+            });
         }
         self
     }

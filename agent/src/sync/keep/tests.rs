@@ -1,5 +1,7 @@
 //! Against an API server on which others write too.
 
+mod scenes;
+
 use std::sync::{Arc, Mutex};
 
 use http::{Method, StatusCode};

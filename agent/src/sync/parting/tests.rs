@@ -180,10 +180,15 @@ fn held(uid: Option<&str>, adopted: bool) -> HeldObject {
 }
 
 async fn part(server: &Server, held: &HeldObject, original: Option<&Value>) -> Fate {
-    part_with(&server.cluster(), held, Some(1), original)
+    part_with(&server.cluster(), held, TERMS, original)
         .await
         .expect("the server answers")
 }
+
+const TERMS: Terms = Terms {
+    next: Some(1),
+    deletion: DeletionPolicy::Delete,
+};
 
 fn ours(uid: &str) -> Value {
     config_map(uid, &json!({"k": "new"}), &[(SYNC_MANAGER, "k")])
@@ -321,10 +326,67 @@ async fn nothing_is_written_over_a_change_that_was_not_seen() {
     let parted = part_with(
         &server.cluster(),
         &held(Some("a"), true),
-        Some(1),
+        TERMS,
         Some(&original),
     )
     .await;
     assert_eq!(parted.expect_err("it is tried again").code(), Some(409));
     assert_eq!(server.object().expect("it stays")["data"]["k"], "new");
+}
+
+fn protected(uid: &str) -> Value {
+    let mut object = ours(uid);
+    object["metadata"]["annotations"] = json!({"bellwether.dev/protect": "true"});
+    object
+}
+
+/// What stays is as it was, and its fields are nobody's.
+fn is_left_behind(server: &Server) -> bool {
+    let left = server.object().expect("it stays");
+    left["data"]["k"] == "new" && left["metadata"]["managedFields"] == json!([{}])
+}
+
+#[tokio::test]
+async fn what_is_protected_is_never_deleted() {
+    let server = Server::with(protected("a"));
+    let fate = part(&server, &held(Some("a"), false), None).await;
+    assert_eq!(fate, Fate::Protected);
+    assert_eq!(server.writes(), [], "a release without it changes nothing");
+    let goes = Terms {
+        next: None,
+        ..TERMS
+    };
+    for _ in 0..2 {
+        let fate = part_with(&server.cluster(), &held(Some("a"), false), goes, None).await;
+        assert_eq!(fate.expect("the server answers"), Fate::Protected);
+        assert!(is_left_behind(&server));
+    }
+    // Protection is a word of the live object, and only this one.
+    let mut not = protected("a");
+    not["metadata"]["annotations"]["bellwether.dev/protect"] = json!("false");
+    let server = Server::with(not);
+    let fate = part(&server, &held(Some("a"), false), None).await;
+    assert_eq!(fate, Fate::Gone);
+}
+
+#[tokio::test]
+async fn what_is_orphaned_stays_when_the_application_goes_and_only_then() {
+    use DeletionPolicy::{Delete, Orphan, SelectivelyOrphan};
+    for (deletion, next, fate) in [
+        (Delete, None, Fate::Gone),
+        (Orphan, None, Fate::Orphaned),
+        // A ConfigMap holds no data that cannot be made anew.
+        (SelectivelyOrphan, None, Fate::Gone),
+        // A release that leaves it out says so itself.
+        (Orphan, Some(3), Fate::Gone),
+    ] {
+        let server = Server::with(ours("a"));
+        let terms = Terms { next, deletion };
+        let found = part_with(&server.cluster(), &held(Some("a"), false), terms, None).await;
+        assert_eq!(found.expect("the server answers"), fate, "{terms:?}");
+        assert!(fate == Fate::Gone || is_left_behind(&server));
+        // Cut off before it was recorded: the same again changes nothing.
+        let again = part_with(&server.cluster(), &held(Some("a"), false), terms, None).await;
+        assert_eq!(again.expect("the server answers"), fate, "{terms:?}");
+    }
 }

@@ -15,13 +15,13 @@ use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
     adopted::{Look, Sight, look, pause, release},
-    health,
+    health::{self, CustomHealth},
 };
 use bellwether_api::{
     reference::ObjectRef,
     rollout::WorkloadRef,
     standing_grant::StandingGrant,
-    status::{Health, ObjectStatus, Severity, UnitOutcome},
+    status::{ObjectStatus, Severity, UnitOutcome},
     sync_record::{HeldObject, SyncUnit},
 };
 use serde_json::Value;
@@ -147,15 +147,7 @@ impl Unit {
     }
 
     fn note_workload(&mut self, target: &ObjectRef, live: Option<&Value>) {
-        let status = live.map_or_else(
-            || ObjectStatus {
-                object: target.clone(),
-                health: Health::Missing,
-                reason: "Missing".to_owned(),
-                message: format!("{target} does not exist"),
-            },
-            |live| health::of(target, live),
-        );
+        let status = health::of(target, live, &CustomHealth::default());
         if let Some(adopted) = &mut self.adopted {
             adopted.workload = Some(status);
         }

@@ -73,6 +73,7 @@ impl Unit {
         if !refusals.is_empty() {
             let why = refusals.join("; ");
             self.tell(of, News::error("Refused", why.clone()), |unit| {
+                memory::note_deletion(unit, digest, bundle.sync.deletion);
                 memory::end(unit, digest, UnitOutcome::Refused, &why);
             })
             .await?;
@@ -137,6 +138,7 @@ impl Unit {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
                 self.tell(of, news, |unit| {
+                    memory::note_deletion(unit, digest, bundle.sync.deletion);
                     memory::begin(unit, digest, objects, false);
                 })
                 .await?;
@@ -148,6 +150,7 @@ impl Unit {
                 );
                 let retried = |failed: &String| changes.iter().any(|one| one.digest == *failed);
                 self.tell(of, news, |unit| {
+                    memory::note_deletion(unit, digest, bundle.sync.deletion);
                     if memory::begin(unit, digest, objects, true) {
                         unit.failed_templates.retain(|failed| !retried(failed));
                     }
@@ -160,6 +163,7 @@ impl Unit {
                     rollouts.join(", ")
                 );
                 self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
+                    memory::note_deletion(unit, digest, bundle.sync.deletion);
                     memory::end(unit, digest, UnitOutcome::Failed, &why);
                 })
                 .await?;

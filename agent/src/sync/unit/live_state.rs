@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use bellwether_agent_core::live_state::{LiveState, live_state};
+use bellwether_agent_core::{
+    ignored::Ignored,
+    live_state::{LiveState, live_state},
+};
 use bellwether_api::{
-    application::DriftPolicy,
+    application::{DriftPolicy, SyncPolicy},
     bundle::Bundle,
     status::Severity,
     sync_record::{KeptLiveState, SyncUnit},
@@ -47,7 +50,7 @@ impl Unit {
             let mut known = unit.live_states.iter();
             known.find(|one| one.release == written.release)
         });
-        let looks = objects(&held).map(|object| self.changed(object, written.sync.drift));
+        let looks = objects(&held).map(|object| self.changed(object, &written.sync));
         let looks: Vec<_> = looks.collect();
         let looked: Vec<Option<LiveState>> = stream::iter(looks)
             .buffered(LOOKED_AT_ONCE)
@@ -113,11 +116,11 @@ impl Unit {
     async fn changed(
         &self,
         object: &Value,
-        drift: DriftPolicy,
+        sync: &SyncPolicy,
     ) -> Result<Option<LiveState>, PassError> {
         // What a Secret holds stays where it is.
         let Some(target) = reference(object)
-            .filter(|target| drift != DriftPolicy::Correct && target.kind != "Secret")
+            .filter(|target| sync.drift != DriftPolicy::Correct && target.kind != "Secret")
         else {
             return Ok(None);
         };
@@ -126,7 +129,10 @@ impl Unit {
         };
         let has_size = object.pointer("/spec/replicas").is_some();
         let sized_by_others = has_size && self.shell.cluster.is_autoscaled(&target).await?;
-        Ok(live_state(object, &live, sized_by_others))
+        let ignored = Ignored::of(&sync.ignore, object);
+        // What is left to others is nobody's change.
+        let object = ignored.with_live(object, &live);
+        Ok(live_state(&object, &live, sized_by_others))
     }
 
     /// Puts what was kept of a release back into the bundle that brings it.

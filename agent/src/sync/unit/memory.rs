@@ -10,6 +10,7 @@ use bellwether_api::{
     bundle::{Bundle, BundleMode},
     reference::ObjectRef,
     status::{TrackSummary, UnitOutcome},
+    sync_policy::DeletionPolicy,
     sync_record::{HeldObject, KeptLiveState, MAX_LIVE_STATES, SyncUnit},
 };
 use serde_json::Value;
@@ -170,6 +171,13 @@ pub(super) fn live_state_of<'a>(
         .find(|kept| kept.bundle == digest || goes_back && kept.release == bundle.release)
 }
 
+/// What becomes of the objects when the application goes, as the granted bundle says.
+pub(super) fn note_deletion(unit: &mut SyncUnit, digest: &str, deletion: DeletionPolicy) {
+    if is_granted(unit, digest) {
+        unit.deletion = deletion;
+    }
+}
+
 /// The objects of a unit whose tombstone has come are being deleted.
 pub(super) fn removing(unit: &mut SyncUnit) {
     if unit.digest.is_none() {
@@ -187,6 +195,7 @@ pub(super) fn removed(unit: &mut SyncUnit) {
     unit.failed_templates.clear();
     unit.finished_rollouts.clear();
     unit.live_states.clear();
+    unit.deletion = DeletionPolicy::default();
     if unit.digest.is_none() {
         unit.outcome = Some(UnitOutcome::Succeeded);
         unit.reason.clear();

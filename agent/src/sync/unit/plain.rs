@@ -1,8 +1,7 @@
 //! Bundles that come in at once, and bundles that are held.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use bellwether_agent_core::apply_order;
 use bellwether_api::{
     application::DriftPolicy,
     bundle::Bundle,
@@ -10,73 +9,20 @@ use bellwether_api::{
     status::{Health, Severity, UnitOutcome, WaitReason},
     sync_record::SyncUnit,
 };
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Pass, PassError, Unit, memory, removal::TERMINATING_PAUSE, run_of, targets, wait};
 use crate::{
     clock::wall,
     desired::chain,
-    rollout,
     sync::{
-        cluster::{ClusterError, reference},
         events::{self, News},
-        keep::{FirstLook, Kept, Wanted},
+        keep::FirstLook,
         shell::PLAIN_DEADLINE,
     },
 };
 
 impl Unit {
-    /// The objects of a bundle as they are applied when no run is under way, in order.
-    pub(super) async fn wanted(&self, bundle: &Bundle) -> Result<Vec<Wanted>, ClusterError> {
-        let mut objects: Vec<Value> = bundle
-            .components
-            .iter()
-            .flat_map(|component| component.objects.iter().cloned())
-            .collect();
-        for object in &mut objects {
-            self.name_namespace(bundle, object).await?;
-        }
-        let governed = rollout::governed_by(bundle);
-        for object in &mut objects {
-            if reference(object).is_some_and(|target| governed.contains(&target)) {
-                *object = rollout::stamped(bundle, object);
-            }
-        }
-        apply_order::sort_for_apply(&mut objects);
-        Ok(objects.into_iter().filter_map(Wanted::new).collect())
-    }
-
-    /// Fills in the namespace of an object that needs one and names none.
-    async fn name_namespace(
-        &self,
-        bundle: &Bundle,
-        object: &mut Value,
-    ) -> Result<(), ClusterError> {
-        let text = |path: &str| {
-            object
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        if !text("/metadata/namespace").is_empty() {
-            return Ok(());
-        }
-        match self
-            .shell
-            .cluster
-            .kind(text("/apiVersion"), text("/kind"))
-            .await
-        {
-            Ok(kind) if kind.namespaced => {
-                object["metadata"]["namespace"] = json!(bundle.target_namespace);
-                Ok(())
-            }
-            Ok(_) | Err(ClusterError::NotServed { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Applies a bundle at once and waits until it is healthy.
     pub(super) async fn apply(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
@@ -84,7 +30,7 @@ impl Unit {
         let deadline = *self
             .plain_deadline_at
             .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
-        match self
+        let kept = match self
             .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await
         {
@@ -95,6 +41,7 @@ impl Unit {
             }
             kept => kept?,
         };
+        let look_in = kept.look_in;
         if self.keeper.health() == Health::Healthy {
             self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
@@ -112,7 +59,7 @@ impl Unit {
         }
         Ok(Pass {
             waiting_on: self.unhealthy(),
-            wake_in: Some(deadline.saturating_duration_since(Instant::now())),
+            wake_in: sooner(look_in, deadline),
             ..Pass::default()
         })
     }
@@ -159,16 +106,18 @@ impl Unit {
         digest: &str,
     ) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
+        self.read_granted(unit).await;
         let wanted = self.wanted(&bundle).await?;
         let deadline = *self
             .plain_deadline_at
             .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
-        self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
+        let kept = self
+            .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await?;
         if self.keeper.health() != Health::Healthy && Instant::now() < deadline {
             return Ok(Pass {
                 waiting_on: self.unhealthy(),
-                wake_in: Some(deadline.saturating_duration_since(Instant::now())),
+                wake_in: sooner(kept.look_in, deadline),
                 ..Pass::default()
             });
         }
@@ -195,7 +144,7 @@ impl Unit {
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
         let look = if bundle.sync.drift == DriftPolicy::Correct {
-            FirstLook::Apply
+            FirstLook::Correct
         } else {
             FirstLook::Observe
         };
@@ -212,8 +161,9 @@ impl Unit {
             self.succeed(&bundle, digest, &wanted).await?;
             return Ok(Pass::again());
         }
+        let leaving = (!self.leaving.is_empty()).then_some(TERMINATING_PAUSE);
         Ok(Pass {
-            wake_in: (!self.leaving.is_empty()).then_some(TERMINATING_PAUSE),
+            wake_in: kept.look_in.into_iter().chain(leaving).min(),
             ..Pass::default()
         })
     }
@@ -252,35 +202,7 @@ impl Unit {
         Ok(())
     }
 
-    /// Makes the cluster hold `wanted`, and listens to its objects.
-    pub(super) async fn keep(
-        &mut self,
-        bundle: &Bundle,
-        wanted: &[Wanted],
-        drift: DriftPolicy,
-        look: FirstLook,
-    ) -> Result<Kept, PassError> {
-        self.ensure_namespace(bundle).await?;
-        if look == FirstLook::Apply {
-            self.adopt_late(bundle, wanted).await?;
-        }
-        let dirty = std::mem::take(&mut self.dirty);
-        let kept = self
-            .keeper
-            .keep(&self.shell.cluster, wanted, &dirty, drift, look)
-            .await;
-        if kept.is_err() {
-            // What was not looked at yet is looked at the next time.
-            self.dirty.add(dirty);
-        }
-        self.record_written(bundle).await?;
-        let kept = kept?;
-        self.listen_with_runs(wanted.iter().map(|want| &want.target));
-        self.drifted.clone_from(&kept.drifted);
-        Ok(kept)
-    }
-
-    async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
+    pub(super) async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
         if !bundle.create_namespace
             || self.namespace_known.as_ref() == Some(&bundle.target_namespace)
         {
@@ -313,4 +235,10 @@ impl Unit {
             })
             .collect()
     }
+}
+
+/// How long until objects are looked at again, or the deadline is over.
+fn sooner(look_in: Option<Duration>, deadline: Instant) -> Option<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Some(look_in.map_or(left, |wait| wait.min(left)))
 }

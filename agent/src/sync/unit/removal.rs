@@ -22,7 +22,7 @@ use crate::{
     sync::{
         cluster::reference,
         events::{self, News},
-        parting::{Fate, part_with},
+        parting::{Fate, Terms, part_with},
     },
 };
 
@@ -31,12 +31,21 @@ pub(super) const TERMINATING_PAUSE: Duration = Duration::from_secs(2);
 
 /// What became of objects that are not wanted any more.
 #[derive(Debug, Default)]
-struct Parted(Vec<(ObjectRef, Fate)>);
+struct Parted {
+    fates: Vec<(ObjectRef, Fate)>,
+    /// The application goes as a whole.
+    goes: bool,
+}
 
 impl Parted {
+    fn objects(&self, is: impl Fn(Fate) -> bool) -> Vec<ObjectRef> {
+        let objects = self.fates.iter().filter(|(_, fate)| is(*fate));
+        objects.map(|(object, _)| object.clone()).collect()
+    }
+
     fn names(&self, is: impl Fn(Fate) -> bool) -> Vec<String> {
-        let objects = self.0.iter().filter(|(_, fate)| is(*fate));
-        objects.map(|(object, _)| object.to_string()).collect()
+        let objects = self.objects(is);
+        objects.iter().map(ToString::to_string).collect()
     }
 
     fn going(&self) -> Vec<String> {
@@ -44,9 +53,10 @@ impl Parted {
     }
 
     fn is_over(&self, held: &HeldObject) -> bool {
-        self.0
+        let stays = |fate: Fate| fate == Fate::Going || fate == Fate::Protected && !self.goes;
+        self.fates
             .iter()
-            .any(|(object, fate)| *fate != Fate::Going && held.is(object))
+            .any(|(object, fate)| !stays(*fate) && held.is(object))
     }
 
     /// What people are told of objects that stay.
@@ -57,10 +67,27 @@ impl Parted {
             object: Some(object.clone()),
             message: format!("{object} {what}"),
         };
-        self.0
+        let orphans = self.names(|fate| fate == Fate::Orphaned);
+        let orphaned = (!orphans.is_empty()).then(|| {
+            let message = format!(
+                "left as they are, as sync.deletion says, and not held any more: {}",
+                some_of(&orphans)
+            );
+            News::info("Orphaned", message)
+        });
+        self.fates
             .iter()
             .filter_map(|(object, fate)| match fate {
-                Fate::Gone | Fate::Going => None,
+                Fate::Gone | Fate::Going | Fate::Orphaned => None,
+                // While the application stays, its status says so.
+                Fate::Protected if !self.goes => None,
+                Fate::Protected => Some(about(
+                    Severity::Warn,
+                    "Protected",
+                    object,
+                    "bears the annotation bellwether.dev/protect: it is not deleted, and not held any \
+                     more",
+                )),
                 Fate::LetGo { restored: true } => Some(about(
                     Severity::Info,
                     "LetGo",
@@ -80,6 +107,7 @@ impl Parted {
                     "was made anew by somebody else: it is not touched",
                 )),
             })
+            .chain(orphaned)
             .collect()
     }
 }
@@ -100,7 +128,11 @@ impl Unit {
             run: uuid::Uuid::nil(),
             attempt: 0,
         };
-        let parted = self.part_with_all(&unit.objects, None).await?;
+        let terms = Terms {
+            next: None,
+            deletion: unit.deletion,
+        };
+        let parted = self.part_with_all(&unit.objects, terms).await?;
         self.tell_parted(of, &parted, None).await?;
         let going = parted.going();
         if !going.is_empty() {
@@ -129,6 +161,10 @@ impl Unit {
         wanted: &BTreeSet<ObjectRef>,
     ) -> Result<Vec<String>, PassError> {
         let next = Some(bundle.revision);
+        let terms = Terms {
+            next,
+            deletion: bundle.sync.deletion,
+        };
         let (parts, stays): (Vec<HeldObject>, Vec<HeldObject>) = unit
             .objects
             .iter()
@@ -136,7 +172,10 @@ impl Unit {
             .cloned()
             .partition(|held| bundle.sync.prune || is_let_go(held, next));
         self.surplus = stays.iter().map(HeldObject::object).collect();
-        let parted = self.part_with_all(&parts, next).await?;
+        let parted = self.part_with_all(&parts, terms).await?;
+        self.protected = parted.names(|fate| fate == Fate::Protected);
+        let protected = parted.objects(|fate| fate == Fate::Protected);
+        self.surplus.extend(protected);
         let gone = parted.names(|fate| fate == Fate::Gone);
         let pruned = (!gone.is_empty()).then(|| {
             let message = format!("deleted what the release lacks: {}", some_of(&gone));
@@ -151,16 +190,19 @@ impl Unit {
     async fn part_with_all(
         &self,
         objects: &[HeldObject],
-        next: Option<u64>,
+        terms: Terms,
     ) -> Result<Parted, PassError> {
         let mut ordered: Vec<&HeldObject> = objects.iter().collect();
         ordered.sort_by_key(|held| Reverse(apply_stage(&held.kind)));
         let mut originals = BTreeMap::new();
-        let mut parted = Parted::default();
+        let mut parted = Parted {
+            goes: terms.next.is_none(),
+            ..Parted::default()
+        };
         for held in ordered {
-            let before = self.original(held, next, &mut originals).await?;
-            let fate = part_with(&self.shell.cluster, held, next, before.as_ref()).await?;
-            parted.0.push((held.object(), fate));
+            let before = self.original(held, terms.next, &mut originals).await?;
+            let fate = part_with(&self.shell.cluster, held, terms, before.as_ref()).await?;
+            parted.fates.push((held.object(), fate));
         }
         Ok(parted)
     }

@@ -141,7 +141,16 @@ impl Unit {
         });
         let told = self.warnings.iter().cloned();
         let brought_back = self.brought_back(unit);
+        let protected = (!self.protected.is_empty()).then(|| {
+            format!(
+                "no release has them any more, and they stay because they bear the annotation \
+                 bellwether.dev/protect: {}",
+                some_of(&self.protected)
+            )
+        });
         told.chain(drift)
+            .chain(self.fights.iter().cloned())
+            .chain(protected)
             .chain(brought_back)
             .chain(leaving)
             .collect()

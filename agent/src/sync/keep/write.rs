@@ -1,0 +1,135 @@
+//! Writes to one object.
+
+use std::borrow::Cow;
+
+use bellwether_agent_core::{immutable::keeps_from_recreating, ownership::uid_of};
+use bellwether_api::{
+    reference::ObjectRef,
+    status::{Health, ObjectStatus},
+};
+use serde_json::Value;
+
+use super::{Care, Keeper, Kept, NOTHING, OWN, SYNC_MANAGER, Seen, WAITING_PAUSE, Wanted};
+use crate::sync::cluster::{ApplyMode, Cluster, ClusterError};
+
+impl Keeper {
+    /// Applies an object, without what is left to others.
+    pub(super) async fn apply(
+        &self,
+        cluster: &Cluster,
+        want: &Wanted,
+        mode: ApplyMode,
+    ) -> Result<Value, ClusterError> {
+        let mut object = Cow::Borrowed(&want.object);
+        if self.manager == SYNC_MANAGER
+            && !want.ignored.is_empty()
+            && let Some(live) = cluster.get(&want.target).await?
+        {
+            object = Cow::Owned(want.over(&live, OWN));
+        }
+        cluster
+            .apply_but_size(self.manager, &object, &want.target, mode)
+            .await
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        cluster: &Cluster,
+        want: &Wanted,
+        digest: [u8; 32],
+        kept: &mut Kept,
+    ) -> Result<(), ClusterError> {
+        let applied = match self.apply(cluster, want, ApplyMode::Force).await {
+            Ok(applied) => applied,
+            Err(ClusterError::NotServed { .. }) if want.defined_by.is_some() => {
+                cluster.ask_again(&want.target);
+                let message =
+                    "its definition is in force, and the API server does not serve it yet";
+                self.note_waiting(want, "KindNotServed", message, kept);
+                return Ok(());
+            }
+            Err(error) => match self.recreated(cluster, want, error, kept).await? {
+                Some(made) => made,
+                None => {
+                    let message = "it was deleted to be made anew, and is still there";
+                    self.note_waiting(want, "Recreating", message, kept);
+                    return Ok(());
+                }
+            },
+        };
+        self.note_written(want, &applied);
+        self.note(want, digest, Some(&applied), false);
+        Ok(())
+    }
+
+    /// Deletes an object of which a field cannot be changed, where that was asked for, and makes it
+    /// anew; `None` = it is not gone yet. Doing it again after a crash changes nothing.
+    async fn recreated(
+        &self,
+        cluster: &Cluster,
+        want: &Wanted,
+        refused: ClusterError,
+        kept: &mut Kept,
+    ) -> Result<Option<Value>, ClusterError> {
+        let (Some(field), Some(uid)) = (refused.immutable_field(), &want.recreates) else {
+            return Err(refused);
+        };
+        let live = cluster.get(&want.target).await?;
+        if let Some(live) = &live {
+            let is_it = uid_of(live) == Some(uid);
+            if want.care != Care::Policy || !is_it || keeps_from_recreating(live).is_some() {
+                return Err(refused);
+            }
+            if crate::rollout::is_deleting(live) {
+                return Ok(None);
+            }
+            cluster.delete(&want.target, Some(uid)).await?;
+            kept.recreated.push((want.target.clone(), field));
+            if cluster.get(&want.target).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        cluster
+            .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
+            .await
+            .map(Some)
+    }
+
+    /// Tells whether an object has to wait until its kind is there, and notes that it does.
+    pub(super) fn waits_for_its_kind(&mut self, want: &Wanted, kept: &mut Kept) -> bool {
+        let Some(definition) = &want.defined_by else {
+            return false;
+        };
+        let is_established = self
+            .seen
+            .get(definition)
+            .is_some_and(|seen| seen.status.health == Health::Healthy);
+        if !is_established {
+            let message = format!("{definition} is not in force yet");
+            self.note_waiting(want, "KindNotEstablished", &message, kept);
+        }
+        !is_established
+    }
+
+    fn note_waiting(&mut self, want: &Wanted, reason: &str, message: &str, kept: &mut Kept) {
+        kept.look_in(WAITING_PAUSE);
+        self.seen.insert(
+            want.target.clone(),
+            Seen {
+                wanted: NOTHING,
+                clean: None,
+                status: waiting(&want.target, reason, message),
+                drifted: false,
+            },
+        );
+    }
+}
+
+fn waiting(target: &ObjectRef, reason: &str, message: &str) -> ObjectStatus {
+    ObjectStatus {
+        object: target.clone(),
+        health: Health::Progressing,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}

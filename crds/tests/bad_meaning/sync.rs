@@ -1,0 +1,98 @@
+//! What agents leave alone, and what tells health.
+
+use super::check;
+
+#[test]
+fn what_is_left_alone() {
+    check(
+        &[(
+            "  waves: []\n",
+            "  waves: []
+  sync:
+    deletion: SelectivelyOrphan
+    force: true
+    ignore:
+    - {target: {kind: Service}}
+    - {target: {kind: Servise}, jsonPointers: [/spec/clusterIP]}
+    - {target: {kind: Service, name: wep}, managers: [\"\", bellwether-sync, kubectl]}
+    - {target: {kind: Service}, jsonPointers: [spec.ports, /metadata/name, /status/loadBalancer, /spec/ports]}
+    - {target: {kind: \"\"}, managers: [kubectl]}
+",
+        )],
+        &[
+            "11:7 spec.sync.ignore[0]: say what is left alone: set jsonPointers or managers",
+            "12:8 spec.sync.ignore[1].target: no object of the application is every Servise; did you \
+             mean \"Service\"?",
+            "13:8 spec.sync.ignore[2].target: no object of the application is Service wep; did you mean \
+             \"web\"?",
+            "13:55 spec.sync.ignore[2].managers[0]: a name is empty",
+            "13:59 spec.sync.ignore[2].managers[1]: \"bellwether-sync\" is the agent itself; name \
+             whoever else writes",
+            "14:48 spec.sync.ignore[3].jsonPointers[0]: \"spec.ports\" is no JSON pointer; one begins \
+             with /; did you mean \"/spec/ports\"?",
+            "14:60 spec.sync.ignore[3].jsonPointers[1]: apiVersion, kind, name and namespace make an \
+             object the one that it is",
+            "14:76 spec.sync.ignore[3].jsonPointers[2]: status is never applied, nor is a change of it \
+             drift",
+            "15:17 spec.sync.ignore[4].target.kind: a target names a kind",
+        ],
+    );
+    check(
+        &[("  waves: []\n", "  waves: []\n  sync: {deletion: Keep}\n")],
+        &[
+            "7:20 spec.sync.deletion: unknown value \"Keep\"; use one of Delete, Orphan, \
+             SelectivelyOrphan",
+        ],
+    );
+}
+
+#[test]
+fn a_rollout_keeps_what_it_changes() {
+    check(
+        &[(
+            "  waves: []\n",
+            "  waves: []
+  sync:
+    ignore:
+    - {target: {kind: Deployment}, jsonPointers: [/spec/replicas, /metadata/annotations/a]}
+    - {target: {kind: Deployment}, jsonPointers: [/spec/template/spec/containers/0/image]}
+    - {target: {kind: Deployment}, managers: [kubectl]}
+",
+        )],
+        &[
+            "15:7 spec.components[0].rollout.workload: sync.ignore[1] leaves \
+             /spec/template/spec/containers/0/image to others, which the rollout changes; of a \
+             governed workload leave only /metadata/labels, /metadata/annotations, /spec/replicas",
+            "15:7 spec.components[0].rollout.workload: sync.ignore[2] leaves whole field managers \
+             their fields, which is not supported of a workload that a Rollout governs; use \
+             jsonPointers",
+        ],
+    );
+}
+
+#[test]
+fn health_of_custom_kinds() {
+    check(
+        &[(
+            "  - name: web\n",
+            "  - name: web
+    health:
+    - {group: example.com, kind: Widget, cel: object.status.phase == 'Ready'}
+    - {group: example.com, kind: Widget, cel: \"object.status.\"}
+    - {group: apps, kind: Deployment, cel: \"true\"}
+    - {group: example.com, kind: Gadget, cel: status.ready}
+    - {group: example.com, kind: \"\", cel: \"true\"}
+",
+        )],
+        &[
+            "11:7 spec.components[0].health[1]: two rules are for Widget; the first is health[0]",
+            "11:42 spec.components[0].health[1].cel: line 1, column 16: Syntax error: no \
+             viable alternative at input '.'",
+            "12:21 spec.components[0].health[2].kind: the health of Deployment is known; rules are for \
+             custom kinds",
+            "13:42 spec.components[0].health[3].cel: line 1, column 1: there is no variable \"status\" \
+             here; the live object is \"object\"",
+            "14:28 spec.components[0].health[4].kind: name a kind",
+        ],
+    );
+}
