@@ -17,6 +17,7 @@ pub mod document;
 pub mod duration;
 pub mod fleet;
 pub mod hooks;
+pub mod import;
 pub mod legacy;
 pub mod matching;
 pub mod metric_template;
