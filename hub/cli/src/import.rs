@@ -42,7 +42,7 @@ fn translated(objects: &[Value], application: Option<&str>) -> anyhow::Result<Pr
         .collect();
     let mut documents = translated.rollouts;
     for rollout in &mut documents {
-        rollout["spec"]["application"] = json!(application.unwrap_or("APPLICATION"));
+        rollout["spec"]["application"] = json!(application.unwrap_or("application"));
         let text = rollout.to_string();
         match document::load("", text.as_bytes()) {
             Ok(loaded) => notes.extend(
