@@ -18,6 +18,7 @@ pub mod duration;
 pub mod fleet;
 pub mod health_rule;
 pub mod hooks;
+pub mod import;
 pub mod legacy;
 pub mod matching;
 pub mod metric_template;

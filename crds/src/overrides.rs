@@ -31,7 +31,7 @@ pub fn image_name(image: &str) -> &str {
 }
 
 /// A change of an application's objects in some of its clusters. Overrides are applied in the order
-/// in which they stand, so that a later one wins; within one, `images`, `args`, `replicas`,
+/// in which they stand, so that a later one wins; within one, `values`, `images`, `args`, `replicas`,
 /// `patches`, `labels`, `annotations` and `remove` follow each other in this order. Texts may use
 /// `{{ cluster.name }}` and `{{ cluster.labels.KEY }}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,12 @@ pub struct Override {
     /// The components whose objects change; empty = all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
+    /// Values of charts, laid over those of the component as Helm lays a file of values over another:
+    /// maps are merged, `null` takes a value away, everything else is replaced. They are what the
+    /// chart is rendered with, before anything else here is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "object_schema")]
+    pub values: Option<Value>,
     /// Images of containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageOverride>,

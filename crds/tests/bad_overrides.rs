@@ -52,6 +52,15 @@ fn what_fits_is_accepted() {
 #[test]
 fn what_does_not_fit_is_named_with_what_was_meant() {
     for (text, expected) in [
+        (
+            "{name: a, values: {replicas: 3}}",
+            ".values: none of the components is a chart",
+        ),
+        (
+            "{name: a, components: [web], values: {replicas: 3}}",
+            ".components[0]: \"web\" is no chart",
+        ),
+        ("{name: a, values: [3]}", ".values"),
         ("{name: a}", ": an override changes something"),
         (
             "{name: a, components: [wab], labels: {a: b}}",

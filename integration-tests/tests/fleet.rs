@@ -22,6 +22,8 @@ mod control;
 mod deletion;
 #[path = "fleet/failures.rs"]
 mod failures;
+#[path = "fleet/flagger.rs"]
+mod flagger;
 #[path = "fleet/foreign.rs"]
 mod foreign;
 #[path = "fleet/hooks.rs"]
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         strategies::UNDER_TRAFFIC,
         batch_traffic::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
+        flagger::UNDER_TRAFFIC,
         outages::CASES,
         webhook::ALONE,
     ]

@@ -14,6 +14,8 @@ mod created;
 mod daemon_set;
 #[path = "variants/golden.rs"]
 mod golden;
+#[path = "variants/helm_canary.rs"]
+mod helm_canary;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/overrides.rs"]
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         golden::CASES,
         contour::CASES,
         created::CASES,
+        helm_canary::CASES,
         providers::CASES,
     ]
     .concat();

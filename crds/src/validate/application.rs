@@ -37,7 +37,7 @@ pub fn application(
 pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     let mut findings = Findings::default();
     names::metadata(&mut findings, Kind::Application, &object.metadata);
-    check_spec(&mut findings, &object.spec);
+    check_spec(&mut findings, &object.spec, false);
     findings
 }
 
@@ -46,11 +46,11 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
 #[must_use]
 pub fn rendered(spec: &ApplicationSpec) -> Findings {
     let mut findings = Findings::default();
-    check_spec(&mut findings, spec);
+    check_spec(&mut findings, spec, true);
     findings
 }
 
-fn check_spec(findings: &mut Findings, spec: &ApplicationSpec) {
+fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool) {
     let path = FieldPath::spec();
     destination(findings, &path.key("destination"), &spec.destination);
     if let Some(namespace) = &spec.target_namespace {
@@ -64,7 +64,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec) {
     sources::interval(findings, &path, spec);
     sync::ignore(findings, &path.key("sync").key("ignore"), spec);
     manifests::check(findings, spec);
-    overrides::check(findings, &path.key("overrides"), spec);
+    overrides::check(findings, &path.key("overrides"), spec, is_rendered);
     inline_rollouts(findings, &path.key("components"), spec);
 }
 

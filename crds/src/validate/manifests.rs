@@ -210,6 +210,16 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
     }
     track_config(findings, manifest);
     bound(findings, manifest);
+    if manifest.group() == crate::import::flagger::GROUP {
+        findings.error(
+            &manifest.path.key("apiVersion"),
+            format!(
+                "a {} of Flagger is translated where a chart or a repository brings it, and not \
+                 inline; `bellwether import` prints the Rollout that it becomes",
+                manifest.kind
+            ),
+        );
+    }
     if manifest.group() == crate::GROUP {
         findings.error(
             &manifest.path.key("apiVersion"),

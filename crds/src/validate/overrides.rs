@@ -1,5 +1,7 @@
 //! Checks of what differs from cluster to cluster.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -19,8 +21,14 @@ use crate::{
     },
 };
 
-/// Checks the overrides of one application.
-pub(super) fn check(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
+/// Checks the overrides of one application. One that is rendered has objects in place of its charts,
+/// which had their values.
+pub(super) fn check(
+    findings: &mut Findings,
+    path: &FieldPath,
+    spec: &ApplicationSpec,
+    is_rendered: bool,
+) {
     let manifests = manifests_of(spec);
     let mut seen = BTreeMap::new();
     for (index, one) in spec.overrides.iter().enumerate() {
@@ -40,8 +48,11 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, spec: &Applicatio
             names::selector(findings, &at.key("selector"), selector);
         }
         components(findings, &at.key("components"), one, spec);
+        if !is_rendered {
+            values::check(findings, &at, one, spec);
+        }
         if one.is_empty() {
-            findings.error(&at, "an override changes something: set images, args, replicas, patches, labels, annotations or remove");
+            findings.error(&at, "an override changes something: set values, images, args, replicas, patches, labels, annotations or remove");
         }
         let concerned: Vec<&Manifest<'_>> = manifests
             .iter()
@@ -85,6 +96,9 @@ struct Check<'a, 'm> {
 
 impl Check<'_, '_> {
     fn one(&mut self, path: &FieldPath, one: &Override) {
+        if let Some(values) = &one.values {
+            self.templates(&path.key("values"), values);
+        }
         for (index, image) in one.images.iter().enumerate() {
             self.image(&path.key("images").index(index), image);
         }
@@ -370,7 +384,8 @@ impl Check<'_, '_> {
 
 impl Override {
     fn is_empty(&self) -> bool {
-        self.images.is_empty()
+        self.values.is_none()
+            && self.images.is_empty()
             && self.args.is_empty()
             && self.replicas.is_empty()
             && self.patches.is_empty()

@@ -100,6 +100,8 @@ pub enum Command {
     Label(LabelCommand),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
+    /// Print the Rollouts that Canaries of Flagger become; asks no hub
+    Import(ImportArgs),
     /// Delete objects
     Delete(DeleteArgs),
     /// Show objects
@@ -174,6 +176,17 @@ pub struct ApplyArgs {
     /// How the answer is printed
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Files or directories that hold the Canaries and what is rendered beside them, or - for stdin
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub files: Vec<String>,
+    /// The application that the Rollouts belong to
+    #[arg(long, value_name = "NAME")]
+    pub application: Option<String>,
 }
 
 /// `delete`.

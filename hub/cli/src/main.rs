@@ -15,6 +15,7 @@ mod documents;
 mod failure;
 mod get;
 mod hub;
+mod import;
 mod kind;
 mod output;
 mod register;
@@ -70,6 +71,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
             output::print(&String::from_utf8_lossy(&script))?;
             Ok(Code::Done)
         }
+        Command::Import(args) => import::import(args),
         Command::Version => admin::version(client, global).await,
         Command::Register(RegisterCommand::Cluster(args)) => register::register(client, args).await,
         Command::Unregister(UnregisterCommand::Cluster {

@@ -1,5 +1,7 @@
 //! What a component is rendered from, and what a rendering gave: all of it pinned and by digest.
 
+mod cluster_values;
+
 use std::collections::BTreeSet;
 
 use bellwether_api::{
@@ -11,6 +13,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::release::{DEFAULT_TARGET_NAMESPACE, canonical_json};
+
+pub use cluster_values::{ValuesError, ValuesOverride, values_in, values_overrides};
 
 /// Everything that a rendering is made from but the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

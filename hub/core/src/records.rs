@@ -1,7 +1,10 @@
 //! Records among rendered objects: what a chart says of how its workload changes becomes a plan and
 //! is not applied.
 
-use bellwether_api::rollout::RolloutSpec;
+use bellwether_api::{
+    import::flagger::{self, ImportError},
+    rollout::RolloutSpec,
+};
 use serde_json::Value;
 
 use crate::release::RolloutRecord;
@@ -40,11 +43,13 @@ pub enum RecordError {
         /// What to do.
         instead: &'static str,
     },
+    /// A record of Flagger says what has no counterpart.
+    #[error(transparent)]
+    Import(#[from] ImportError),
 }
 
 /// Kinds that steer how workloads change, which two systems must not do at a time.
 const STEERING: &[(&str, &str)] = &[
-    ("flagger.app", "Canary"),
     ("argoproj.io", "Rollout"),
     ("argoproj.io", "AnalysisTemplate"),
     ("argoproj.io", "AnalysisRun"),
@@ -80,9 +85,16 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
                     "leave it out by the chart's values and write a Rollout",
                 ));
             }
+            (flagger::GROUP, _) => {}
             _ => found.objects.push(object.clone()),
         }
     }
+    let translated = flagger::translate(objects)?;
+    for document in &translated.rollouts {
+        let name = document["metadata"]["name"].as_str().unwrap_or_default();
+        found.rollouts.push(rollout(application, name, document)?);
+    }
+    found.objects.extend(translated.services);
     Ok(found)
 }
 

@@ -458,6 +458,10 @@ impl ReleaseContent {
                     .collect();
             }
         }
+        for rollout in &self.rollouts {
+            let component = rollout.spec.component.as_deref().unwrap_or_default();
+            created::add(&mut content.components, component, &rollout.spec);
+        }
         content
     }
 

@@ -310,7 +310,7 @@ async fn write_desired(
             ..release.clone()
         });
         if let Some(sent) = sent {
-            let facts = BTreeMap::from([(grant.cluster, sent.facts)]);
+            let facts = BTreeMap::from([(grant.cluster, sent.facts.clone())]);
             renderings::note_facts(tx, release.id, &facts).await?;
         }
         let release = rendered.as_ref().unwrap_or(release);

@@ -2,6 +2,7 @@
 //!
 //! Nothing is fetched or rendered here: what is missing is asked for, and the look goes on without.
 
+mod facts;
 mod prepare;
 mod release;
 mod sent;
@@ -14,13 +15,16 @@ use bellwether_hub_core::{
     release::RolloutRecord,
     run::{ClusterSeen, Unrendered},
 };
-use bellwether_store::{Digest, Store, renderings::ReleaseRecipe};
+use bellwether_store::{
+    Store,
+    renderings::{FactsByComponent, ReleaseRecipe},
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 pub(super) use prepare::prepare;
 pub(super) use release::{refuse_rendered, to_send};
-pub(super) use sent::{FactsDigests, Sent, sent, unrendered};
+pub(super) use sent::{Sent, sent, unrendered};
 
 use super::{LoopError, application::Look, loaded::Loaded, world::World};
 use crate::rendering::Renderings;
@@ -40,7 +44,7 @@ pub(super) struct Prepared {
 pub(super) struct RenderedRelease {
     pub recipes: Vec<ReleaseRecipe>,
     /// The facts for which clusters are sent it, where that is settled already.
-    pub facts: BTreeMap<Uuid, Digest>,
+    pub facts: BTreeMap<Uuid, FactsByComponent>,
     /// Clusters that it cannot be sent to.
     pub unrendered: BTreeMap<Uuid, Unrendered>,
 }

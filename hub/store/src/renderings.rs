@@ -36,7 +36,13 @@ pub struct ReleaseRecipe {
     pub recipe: Digest,
     /// Digest of the files that it is made of.
     pub artifact: Digest,
+    /// Values that some clusters have of their own, as JSON; an empty list = none has.
+    pub cluster_values: serde_json::Value,
 }
+
+/// The facts for which the components of one cluster are rendered, by component. Facts under an empty
+/// name are those of every component.
+pub type FactsByComponent = BTreeMap<String, Digest>;
 
 /// What these recipes were rendered as, for whichever facts.
 ///
@@ -156,13 +162,14 @@ pub async fn note_recipes(
 ) -> Result<(), StoreError> {
     for one in recipes {
         sqlx::query(
-            "INSERT INTO release_recipe (release, component, recipe, artifact)
-             VALUES ($1, $2, $3, $4)",
+            "INSERT INTO release_recipe (release, component, recipe, artifact, cluster_values)
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(release)
         .bind(&one.component)
         .bind(one.recipe.0.as_slice())
         .bind(one.artifact.0.as_slice())
+        .bind(Json(&one.cluster_values))
         .execute(&mut *tx.inner)
         .await
         .doing("write a recipe of a release")?;
@@ -175,20 +182,22 @@ pub async fn note_recipes(
 /// # Errors
 /// The database fails.
 pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>, StoreError> {
-    let rows: Vec<(String, Vec<u8>, Vec<u8>)> = sqlx::query_as(
-        "SELECT component, recipe, artifact FROM release_recipe WHERE release = $1
-         ORDER BY component",
+    type Row = (String, Vec<u8>, Vec<u8>, Json<serde_json::Value>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT component, recipe, artifact, cluster_values FROM release_recipe
+         WHERE release = $1 ORDER BY component",
     )
     .bind(release)
     .fetch_all(&store.pool)
     .await
     .doing("read the recipes of a release")?;
     rows.into_iter()
-        .map(|(component, recipe, artifact)| {
+        .map(|(component, recipe, artifact, cluster_values)| {
             Ok(ReleaseRecipe {
                 component,
                 recipe: digest("release_recipe.recipe", &recipe)?,
                 artifact: digest("release_recipe.artifact", &artifact)?,
+                cluster_values: cluster_values.0,
             })
         })
         .collect()
@@ -201,17 +210,25 @@ pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>,
 pub async fn note_facts(
     tx: &mut Tx,
     release: Uuid,
-    facts: &BTreeMap<Uuid, Digest>,
+    facts: &BTreeMap<Uuid, FactsByComponent>,
 ) -> Result<(), StoreError> {
-    let clusters: Vec<Uuid> = facts.keys().copied().collect();
-    let digests: Vec<Vec<u8>> = facts.values().map(|facts| facts.0.to_vec()).collect();
+    let (mut clusters, mut components, mut digests) = (Vec::new(), Vec::new(), Vec::new());
+    for (cluster, facts) in facts {
+        for (component, digest) in facts {
+            clusters.push(*cluster);
+            components.push(component.as_str());
+            digests.push(digest.0.to_vec());
+        }
+    }
     sqlx::query(
-        "INSERT INTO release_facts (release, cluster, facts)
-         SELECT $1, one.cluster, one.facts FROM unnest($2::uuid[], $3::bytea[]) one (cluster, facts)
-         ON CONFLICT (release, cluster) DO NOTHING",
+        "INSERT INTO release_facts (release, cluster, component, facts)
+         SELECT $1, one.cluster, one.component, one.facts
+         FROM unnest($2::uuid[], $3::text[], $4::bytea[]) one (cluster, component, facts)
+         ON CONFLICT (release, cluster, component) DO NOTHING",
     )
     .bind(release)
     .bind(clusters)
+    .bind(components)
     .bind(digests)
     .execute(&mut *tx.inner)
     .await
@@ -223,16 +240,22 @@ pub async fn note_facts(
 ///
 /// # Errors
 /// The database fails.
-pub async fn facts_of(store: &Store, release: Uuid) -> Result<BTreeMap<Uuid, Digest>, StoreError> {
-    let rows: Vec<(Uuid, Vec<u8>)> =
-        sqlx::query_as("SELECT cluster, facts FROM release_facts WHERE release = $1")
+pub async fn facts_of(
+    store: &Store,
+    release: Uuid,
+) -> Result<BTreeMap<Uuid, FactsByComponent>, StoreError> {
+    let rows: Vec<(Uuid, String, Vec<u8>)> =
+        sqlx::query_as("SELECT cluster, component, facts FROM release_facts WHERE release = $1")
             .bind(release)
             .fetch_all(&store.pool)
             .await
             .doing("read the facts of grants")?;
-    rows.into_iter()
-        .map(|(cluster, facts)| Ok((cluster, digest("release_facts.facts", &facts)?)))
-        .collect()
+    let mut found: BTreeMap<Uuid, FactsByComponent> = BTreeMap::new();
+    for (cluster, component, facts) in rows {
+        let facts = digest("release_facts.facts", &facts)?;
+        found.entry(cluster).or_default().insert(component, facts);
+    }
+    Ok(found)
 }
 
 /// Deletes renderings and artifacts that no release names, no source was last fetched as, and that

@@ -1,5 +1,10 @@
 //! Components that are rendered: from a source to what a cluster is sent, with the real renderer.
 
+#[path = "cluster_values.rs"]
+mod cluster_values;
+#[path = "foreign_records.rs"]
+mod foreign_records;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -138,11 +143,17 @@ impl Stage {
     }
 
     async fn apply_with(&self, component: Value, sync: Value) {
+        self.apply_components(json!([component]), sync, json!([]))
+            .await;
+    }
+
+    async fn apply_components(&self, components: Value, sync: Value, overrides: Value) {
         let spec = json!({
             "destination": {"fleet": "quickstart"},
             "targetNamespace": "shop",
-            "components": [component],
+            "components": components,
             "sync": sync,
+            "overrides": overrides,
             "waves": [{"name": "all", "maxConcurrent": "100%"}],
         });
         self.fleet

@@ -17,7 +17,7 @@ use bellwether_integration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    contour, created,
+    contour, created, helm_canary,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -71,7 +71,12 @@ pub fn registered(scene: &Scene) -> Result<Member> {
     let namespaces: Vec<&str> = CASES
         .iter()
         .map(|case| case.1)
-        .chain(["throttle", contour::NAMESPACE, created::NAMESPACE])
+        .chain([
+            "throttle",
+            contour::NAMESPACE,
+            created::NAMESPACE,
+            helm_canary::NAMESPACE,
+        ])
         .collect();
     for namespace in &namespaces {
         member.create_namespace(namespace)?;

@@ -63,3 +63,54 @@ fn records_of_others_are_refused_by_name() {
         vec![other]
     );
 }
+
+#[test]
+fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
+    let canary = json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "web"},
+        "spec": {
+            "provider": "nginx",
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "ingressRef": {"name": "web"},
+            "service": {"port": 80},
+            "analysis": {"stepWeight": 10, "maxWeight": 50, "threshold": 2},
+        },
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+    });
+    let found = take("shop", &[canary.clone(), deployment.clone()]).expect("found");
+    assert_eq!(found.objects[0], deployment);
+    assert_eq!(
+        found.objects[1]["kind"], "Service",
+        "which Flagger would make"
+    );
+    assert_eq!(found.objects.len(), 2);
+    let plan = &found.rollouts[0];
+    assert_eq!(
+        (plan.name.as_str(), plan.spec.analysis.failure_threshold),
+        ("web", 2)
+    );
+    assert_eq!(plan.spec.application.as_deref(), Some("shop"));
+
+    let mut unknown = canary.clone();
+    unknown["spec"]["analysis"]["alerts"] = json!([{"name": "on-call"}]);
+    let text = take("shop", &[unknown, deployment.clone()])
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        text.contains("Canary web") && text.contains("spec.analysis.alerts"),
+        "{text}"
+    );
+    // What a Rollout cannot say is said of the Rollout.
+    let mut beyond = canary;
+    beyond["spec"]["analysis"]["interval"] = json!("0s");
+    let text = take("shop", &[beyond, deployment])
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        text.contains("Rollout web") && text.contains("interval"),
+        "{text}"
+    );
+}

@@ -1,11 +1,14 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
 use bellwether_api::application::{ApplicationSpec, Component};
 use bellwether_hub_core::{
-    recipe::{Recipe, RenderFacts, RenderedFrom, Rendering, source_digest, union},
+    recipe::{
+        Recipe, RecipeKind, RenderFacts, RenderedFrom, Rendering, ValuesOverride, source_digest,
+        union, values_overrides,
+    },
     records::{Found, take},
     release::RolloutRecord,
     run::Unrendered,
@@ -14,13 +17,13 @@ use bellwether_sources::Source as FetchedFrom;
 use bellwether_store::{
     Digest,
     pins::{self, SourcePin},
-    renderings::{self, ReleaseRecipe, Rendered, RenderingKey},
+    renderings::{self, FactsByComponent, ReleaseRecipe, Rendered, RenderingKey},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Sources};
+use super::{Held, Preparation, Prepared, RenderedRelease, Sources, facts::Facts};
 use crate::{
     loops::{LoopError, application::Look, facts::Wanted},
     rendering::{Job, Renderings, is_content, source_of},
@@ -32,15 +35,24 @@ const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Clusters that are told apart by nothing that a rendering sees.
 struct Class {
-    facts: Arc<RenderFacts>,
+    /// By component.
+    facts: BTreeMap<String, Arc<RenderFacts>>,
     clusters: Vec<Uuid>,
     /// One of them, for people.
     name: String,
 }
 
+/// The clusters by what a rendering sees of them, and those that cannot have it, with why.
+struct Classes {
+    classes: BTreeMap<FactsByComponent, Class>,
+    misfits: BTreeMap<Uuid, String>,
+}
+
 /// A component with what it is rendered from.
 struct Source<'a> {
     component: &'a Component,
+    /// What some clusters have of their own.
+    values: Vec<ValuesOverride>,
     from: RenderedFrom,
     artifact: Digest,
     recipe: Digest,
@@ -78,15 +90,14 @@ pub async fn prepare(
             return Ok(sources);
         }
     };
-    let first = &rendered[0].name;
-    let classes = match classes(look, renderings, clusters, first).await {
+    let classes = match classes(look, renderings, clusters, &pinned).await {
         Ok(classes) => classes,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
             return Ok(sources);
         }
     };
-    sources.preparation = match collect(look, renderings, &pinned, &classes).await? {
+    sources.preparation = match collect(look, renderings, &pinned, &classes.classes).await? {
         Ok(collected) => assemble(wanted, pinned, classes, collected, clusters),
         Err(held) => Preparation::Held(held),
     };
@@ -143,8 +154,13 @@ async fn pinned<'a>(
         let artifact = format!("sha256:{}", fetched.artifact);
         let name = &look.application.name;
         if let Some(recipe) = Recipe::of(name, spec, component, &artifact) {
+            let values = match recipe.kind {
+                RecipeKind::Helm => values_overrides(&spec.overrides, &component.name),
+                RecipeKind::Kustomize | RecipeKind::Manifests => Vec::new(),
+            };
             found.push(Source {
                 component,
+                values,
                 artifact: fetched.artifact,
                 recipe: Digest(recipe.digest()),
                 from: RenderedFrom {
@@ -174,48 +190,79 @@ fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) ->
 }
 
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
-/// `first` is the component that fails where nothing can be rendered.
 async fn classes(
     look: Look<'_>,
     renderings: &Renderings,
     clusters: &[(Uuid, String)],
-    first: &str,
-) -> Result<BTreeMap<Digest, Class>, Held> {
-    let version = renderings
-        .renderer_version()
-        .await
-        .map_err(|error| Held::Failed {
-            component: first.to_owned(),
-            message: chain(&error),
-        })?;
-    let mut classes: BTreeMap<Digest, Class> = BTreeMap::new();
-    let mut digests = FactsDigests::new(version);
+    sources: &[Source<'_>],
+) -> Result<Classes, Held> {
+    let first = sources.first().map(|source| source.component.name.clone());
+    let first = first.unwrap_or_default();
+    let version = renderings.renderer_version().await;
+    let version = version.map_err(|error| Held::Failed {
+        component: first.clone(),
+        message: chain(&error),
+    })?;
+    let values = sources.iter().filter(|source| !source.values.is_empty());
+    let values = values.map(|source| (source.component.name.clone(), source.values.clone()));
+    let mut all_facts = Facts::new(version, values.collect());
+    let mut found = Classes {
+        classes: BTreeMap::new(),
+        misfits: BTreeMap::new(),
+    };
     for (id, name) in clusters {
-        let Some(served) = look.world.served(*id) else {
+        let Some((served, cluster)) = look.world.served(*id).zip(look.world.cluster(*id)) else {
             continue;
         };
-        let class = classes.entry(digests.of(served)).or_insert_with(|| Class {
-            facts: Arc::new(served.facts(version)),
-            clusters: Vec::new(),
-            name: name.clone(),
+        let components = || sources.iter().map(|source| &source.component.name);
+        let digests: Result<FactsByComponent, String> = components()
+            .map(|component| {
+                let digest = all_facts.digest(served, cluster, component);
+                digest.map(|digest| (component.clone(), digest))
+            })
+            .collect();
+        let class = digests.and_then(|digests| match found.classes.entry(digests) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let facts = components().map(|component| {
+                    let facts = all_facts.of(served, cluster, component)?;
+                    Ok((component.clone(), Arc::new(facts)))
+                });
+                Ok(place.insert(Class {
+                    facts: facts.collect::<Result<_, String>>()?,
+                    clusters: Vec::new(),
+                    name: name.clone(),
+                }))
+            }
         });
-        class.clusters.push(*id);
+        match class {
+            Ok(class) => class.clusters.push(*id),
+            Err(why) => {
+                found.misfits.insert(*id, why);
+            }
+        }
     }
-    if classes.is_empty() {
-        let what = "no cluster of the destination has said yet which Kubernetes it runs";
-        return Err(Held::Pending(what.to_owned()));
+    match (found.classes.is_empty(), found.misfits.values().next()) {
+        (false, _) => Ok(found),
+        (true, Some(why)) => Err(Held::Failed {
+            component: first,
+            message: why.clone(),
+        }),
+        (true, None) => {
+            let what = "no cluster of the destination has said yet which Kubernetes it runs";
+            Err(Held::Pending(what.to_owned()))
+        }
     }
-    Ok(classes)
 }
 
 /// What the recipes gave, by class: objects by component, or why there are none.
-type Collected = BTreeMap<Digest, Result<BTreeMap<String, Found>, Held>>;
+type Collected = BTreeMap<FactsByComponent, Result<BTreeMap<String, Found>, Held>>;
 
 async fn collect(
     look: Look<'_>,
     renderings: &Renderings,
     sources: &[Source<'_>],
-    classes: &BTreeMap<Digest, Class>,
+    classes: &BTreeMap<FactsByComponent, Class>,
 ) -> Result<Result<Collected, Held>, LoopError> {
     let recipes: Vec<Digest> = sources.iter().map(|source| source.recipe).collect();
     let rendered = renderings::of_recipes(look.store, &recipes).await?;
@@ -232,7 +279,7 @@ async fn collect(
                 component: name.clone(),
                 message: format!("for {}: {message}", class.name),
             };
-            match rendered.get(&(source.recipe, *facts)) {
+            match rendered.get(&(source.recipe, facts[name])) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
                     match take(&look.application.name, &rendering.objects) {
@@ -246,7 +293,7 @@ async fn collect(
                 None => {}
             }
         }
-        collected.insert(*facts, failed.map_or(Ok(components), Err));
+        collected.insert(facts.clone(), failed.map_or(Ok(components), Err));
     }
     // One cluster that cannot have it is no reason for the others; all of them are.
     if let Some(Err(held)) = collected
@@ -262,20 +309,21 @@ async fn collect(
 fn missing(
     renderings: &Renderings,
     sources: &[Source<'_>],
-    classes: &BTreeMap<Digest, Class>,
+    classes: &BTreeMap<FactsByComponent, Class>,
     rendered: &BTreeMap<RenderingKey, Rendered>,
 ) -> Option<Held> {
     let mut held = None;
     for (facts, class) in classes {
         for source in sources {
-            if rendered.contains_key(&(source.recipe, *facts)) {
+            let name = &source.component.name;
+            if rendered.contains_key(&(source.recipe, facts[name])) {
                 continue;
             }
             let failed = renderings.ask(Job::Render {
                 recipe: Box::new(source.from.recipe.clone()),
-                facts: Arc::clone(&class.facts),
+                facts: Arc::clone(&class.facts[name]),
             });
-            let component = source.component.name.clone();
+            let component = name.clone();
             let found = match failed {
                 Some(message) => Held::Failed { component, message },
                 None => Held::Pending(format!(
@@ -293,18 +341,24 @@ fn missing(
 fn assemble(
     wanted: &Wanted,
     sources: Vec<Source<'_>>,
-    classes: BTreeMap<Digest, Class>,
+    known: Classes,
     collected: Collected,
     clusters: &[(Uuid, String)],
 ) -> Preparation {
     let mut release = RenderedRelease::default();
+    let Classes { classes, misfits } = known;
     let heard: BTreeSet<Uuid> = classes
         .values()
         .flat_map(|class| class.clusters.iter().copied())
+        .chain(misfits.keys().copied())
         .collect();
     for (id, _) in clusters.iter().filter(|(id, _)| !heard.contains(id)) {
         release.unrendered.insert(*id, Unrendered::Pending);
     }
+    let misfits = misfits.into_iter();
+    release
+        .unrendered
+        .extend(misfits.map(|(id, why)| (id, Unrendered::Failed(why))));
     let mut good: Vec<&BTreeMap<String, Found>> = Vec::new();
     for (facts, found) in &collected {
         match found {
@@ -343,6 +397,8 @@ fn assemble(
             component: component.clone(),
             recipe: source.recipe,
             artifact: source.artifact,
+            cluster_values: serde_json::to_value(&source.values)
+                .expect("types of the API always serialise"),
         });
         from.insert(component, source.from);
     }

@@ -1,68 +1,34 @@
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
 
 use bellwether_hub_core::{
-    recipe::{Recipe, RenderFacts},
+    recipe::{Recipe, RenderFacts, ValuesOverride, values_overrides},
     records::take,
     release::{Release, ReleaseContent},
     run::{ClusterSeen, Unrendered},
 };
 use bellwether_store::{
     Digest, Store,
-    renderings::{self, Rendered},
+    renderings::{self, FactsByComponent, ReleaseRecipe, Rendered},
 };
 use uuid::Uuid;
 
-use super::Sight;
+use super::{
+    Sight,
+    facts::{Facts, settled as settled_for},
+};
 use crate::{
-    loops::{LoopError, loaded::with_content, world::Served},
+    loops::{LoopError, loaded::with_content},
     rendering::{Job, Renderings},
     telemetry::chain,
 };
 
-impl Served {
-    /// What a rendering sees of such a cluster.
-    pub fn facts(&self, renderer: &str) -> RenderFacts {
-        RenderFacts {
-            kubernetes_version: self.kubernetes_version.clone(),
-            api_versions: self.api_versions.clone(),
-            values: serde_json::Map::new(),
-            renderer: renderer.to_owned(),
-        }
-    }
-}
-
-/// Digests of facts. Clusters that serve the same share one [`Served`], so that one digest is enough
-/// for all of them.
-pub struct FactsDigests<'a> {
-    renderer: &'a str,
-    known: HashMap<usize, Digest>,
-}
-
-impl<'a> FactsDigests<'a> {
-    pub fn new(renderer: &'a str) -> Self {
-        Self {
-            renderer,
-            known: HashMap::new(),
-        }
-    }
-
-    pub fn of(&mut self, served: &Arc<Served>) -> Digest {
-        let renderer = self.renderer;
-        let place = Arc::as_ptr(served).addr();
-        *self
-            .known
-            .entry(place)
-            .or_insert_with(|| Digest(served.facts(renderer).digest()))
-    }
-}
-
 /// What one cluster is sent of a release that is rendered.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    pub facts: Digest,
+    pub facts: FactsByComponent,
     pub content: Arc<ReleaseContent>,
 }
 
@@ -92,15 +58,30 @@ pub async fn unrendered(
     let digests: Vec<Digest> = recipes.iter().map(|one| one.recipe).collect();
     let rendered = renderings::of_recipes(sight.store, &digests).await?;
     let mut known: Option<Vec<Recipe>> = None;
-    let mut facts_digests = FactsDigests::new(version);
+    let mut all_facts = Facts::new(version, cluster_values(&recipes));
     for seen in clusters {
-        let served = sight.world.served(seen.id);
-        let facts = settled.get(&seen.id).copied();
-        let Some(facts) = facts.or_else(|| served.map(|served| facts_digests.of(served))) else {
-            found.insert(seen.id, Unrendered::Pending);
-            continue;
-        };
+        let served = sight
+            .world
+            .served(seen.id)
+            .zip(sight.world.cluster(seen.id));
         for one in &recipes {
+            let facts = settled_for(settled.get(&seen.id), &one.component).map(Ok);
+            let now = || {
+                let (served, cluster) = served?;
+                Some(all_facts.digest(served, cluster, &one.component))
+            };
+            let facts = match facts.or_else(now) {
+                Some(Ok(facts)) => facts,
+                Some(Err(why)) => {
+                    let why = format!("component {:?}: {why}", one.component);
+                    found.insert(seen.id, Unrendered::Failed(why));
+                    continue;
+                }
+                None => {
+                    found.entry(seen.id).or_insert(Unrendered::Pending);
+                    continue;
+                }
+            };
             match rendered.get(&(one.recipe, facts)) {
                 Some(Rendered::Content(_)) => {}
                 Some(Rendered::Failed(message)) => {
@@ -112,9 +93,12 @@ pub async fn unrendered(
                     if known.is_none() {
                         known = Some(recipes_of(sight.store, release).await?);
                     }
-                    if let Some(served) = served {
+                    let facts = served.and_then(|(served, cluster)| {
+                        all_facts.of(served, cluster, &one.component).ok()
+                    });
+                    if let Some(facts) = facts {
                         let recipes = known.as_deref().unwrap_or_default();
-                        ask(renderings, recipes, one.recipe, &served.facts(version));
+                        ask(renderings, recipes, one.recipe, facts);
                     }
                 }
             }
@@ -123,7 +107,19 @@ pub async fn unrendered(
     Ok(found)
 }
 
-fn ask(renderings: &Renderings, recipes: &[Recipe], wanted: Digest, facts: &RenderFacts) {
+/// The values that clusters have of their own, by component.
+fn cluster_values(recipes: &[ReleaseRecipe]) -> BTreeMap<String, Vec<ValuesOverride>> {
+    recipes
+        .iter()
+        .filter_map(|one| {
+            let values: Vec<ValuesOverride> =
+                serde_json::from_value(one.cluster_values.clone()).unwrap_or_default();
+            (!values.is_empty()).then(|| (one.component.clone(), values))
+        })
+        .collect()
+}
+
+fn ask(renderings: &Renderings, recipes: &[Recipe], wanted: Digest, facts: RenderFacts) {
     let recipe = recipes
         .iter()
         .find(|recipe| Digest(recipe.digest()) == wanted);
@@ -131,7 +127,7 @@ fn ask(renderings: &Renderings, recipes: &[Recipe], wanted: Digest, facts: &Rend
         // Why it failed for the moment is logged; the cluster waits for it all the same.
         let _ = renderings.ask(Job::Render {
             recipe: Box::new(recipe.clone()),
-            facts: Arc::new(facts.clone()),
+            facts: Arc::new(facts),
         });
     }
 }
@@ -160,7 +156,7 @@ pub async fn sent(
     sight: Sight<'_>,
     release: &Release,
     clusters: &[Uuid],
-    settled: &BTreeMap<Uuid, Digest>,
+    settled: &BTreeMap<Uuid, FactsByComponent>,
 ) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
     let mut found = BTreeMap::new();
     if !release.content.is_rendered() || clusters.is_empty() {
@@ -178,35 +174,50 @@ pub async fn sent(
         .await
         .map_err(|error| waits(chain(&error)))?;
     let mut before = renderings::facts_of(sight.store, release.id).await?;
-    before.extend(settled);
-    let recipes: Vec<Recipe> = recipes_in(&release.content)
-        .map(|(_, one)| one.clone())
+    before.extend(settled.clone());
+    let recipes: Vec<(&str, &Recipe)> = recipes_in(&release.content).collect();
+    let digests: Vec<Digest> = recipes
+        .iter()
+        .map(|(_, one)| Digest(one.digest()))
         .collect();
-    let digests: Vec<Digest> = recipes.iter().map(|one| Digest(one.digest())).collect();
     let rendered = renderings::of_recipes(sight.store, &digests).await?;
-    let mut contents: BTreeMap<Digest, Arc<ReleaseContent>> = BTreeMap::new();
-    let mut facts_digests = FactsDigests::new(version);
+    let mut contents: BTreeMap<FactsByComponent, Arc<ReleaseContent>> = BTreeMap::new();
+    let mut all_facts = Facts::new(version, values_in_release(&release.content));
     for id in clusters {
-        let served = sight.world.served(*id);
-        let facts = before.get(id).copied();
-        let facts = facts
-            .or_else(|| served.map(|served| facts_digests.of(served)))
-            .ok_or_else(|| waits("a cluster has not said which Kubernetes it runs".to_owned()))?;
-        let content = match contents.entry(facts) {
+        let seen = sight.world.served(*id).zip(sight.world.cluster(*id));
+        let mut facts = FactsByComponent::new();
+        for (component, _) in &recipes {
+            let known = match (settled_for(before.get(id), component), seen) {
+                (Some(known), _) => known,
+                (None, Some((served, cluster))) => all_facts
+                    .digest(served, cluster, component)
+                    .map_err(&waits)?,
+                (None, None) => {
+                    let what = "a cluster has not said which Kubernetes it runs";
+                    return Err(waits(what.to_owned()));
+                }
+            };
+            facts.insert((*component).to_owned(), known);
+        }
+        let content = match contents.entry(facts.clone()) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
                 let mut objects = BTreeMap::new();
-                for ((component, _), recipe) in recipes_in(&release.content).zip(&digests) {
-                    let Some(Rendered::Content(content)) = rendered.get(&(*recipe, facts)) else {
-                        if let Some(served) = served {
-                            ask(renderings, &recipes, *recipe, &served.facts(version));
+                for ((component, recipe), digest) in recipes.iter().zip(&digests) {
+                    let key = (*digest, facts[*component]);
+                    let Some(Rendered::Content(content)) = rendered.get(&key) else {
+                        let now = seen.and_then(|(served, cluster)| {
+                            all_facts.of(served, cluster, component).ok()
+                        });
+                        if let Some(now) = now {
+                            ask(renderings, std::slice::from_ref(*recipe), *digest, now);
                         }
                         return Err(waits(format!("component {component:?} is being rendered")));
                     };
                     let rendering = renderings.read(*content).await?;
                     let taken = take(&sight.application.name, &rendering.objects)
                         .map_err(|error| waits(error.to_string()))?;
-                    objects.insert(component.to_owned(), taken.objects);
+                    objects.insert((*component).to_owned(), taken.objects);
                 }
                 let content = Arc::new(release.content.for_cluster(&objects));
                 Arc::clone(place.insert(content))
@@ -215,4 +226,17 @@ pub async fn sent(
         found.insert(*id, Sent { facts, content });
     }
     Ok(found)
+}
+
+fn values_in_release(content: &ReleaseContent) -> BTreeMap<String, Vec<ValuesOverride>> {
+    content
+        .components
+        .iter()
+        .filter(|component| component.rendered.is_some())
+        .map(|component| {
+            let values = values_overrides(&content.overrides, &component.name);
+            (component.name.clone(), values)
+        })
+        .filter(|(_, values)| !values.is_empty())
+        .collect()
 }

@@ -140,3 +140,33 @@ fn what_was_created_goes_with_the_rollout() {
     assert_eq!(routes(None, Some(http_route())).len(), 1);
     assert_eq!(routes(None, None), [Value::Null; 0]);
 }
+
+#[test]
+fn a_cluster_gets_the_route_beside_what_is_rendered_for_it() {
+    let spec: RolloutSpec = serde_json::from_value(json!({
+        "application": "shop", "component": "web",
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "service": {"name": "web", "port": 80},
+        "strategy": {"canary": {"stepWeight": 10}},
+        "traffic": [http_route()],
+    }))
+    .expect("a rollout");
+    let record = RolloutRecord {
+        name: "shop-web".to_owned(),
+        spec,
+    };
+    let mut made = content("shop", &application(None), &[record]).expect("content");
+    made.components[0].rendered = Some(
+        serde_json::from_value(json!({
+            "revision": "1.0.0", "recipe": {"kind": "helm", "artifact": "sha256:00"},
+        }))
+        .expect("a rendering"),
+    );
+    let rendered =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
+    let objects = [("web".to_owned(), vec![rendered.clone()])].into();
+    let there = made.for_cluster(&objects);
+    assert_eq!(there.components[0].objects.len(), 2);
+    assert_eq!(there.components[0].objects[0], rendered);
+    assert_eq!(there.components[0].objects[1]["kind"], "HTTPRoute");
+}

@@ -1,0 +1,3 @@
+//! Records of other systems, read as records of ours.
+
+pub mod flagger;
