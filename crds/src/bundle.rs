@@ -3,13 +3,15 @@
 //! A bundle is immutable and content-addressed (SHA-256 over its canonical JSON). That a cluster's
 //! desired state names a bundle *is* the grant: an agent never starts what it was not sent.
 
+mod component;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, fleet::MetricsDefaults, reference::NamespacedName,
-    rollout::RolloutSpec,
+    application::SyncPolicy, chart_hook::ChartHook, fleet::MetricsDefaults,
+    reference::NamespacedName, rollout::RolloutSpec,
 };
 
 /// Everything that one cluster needs of one release of one application.
@@ -52,13 +54,15 @@ pub enum BundleMode {
 }
 
 /// The objects of one component.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "component::Written")]
 pub struct BundleComponent {
     /// The component's name.
     pub name: String,
     /// Whole Kubernetes objects, namespaces filled in, in the order they were written.
     pub objects: Vec<serde_json::Value>,
+    /// Objects that are run at some moment instead of kept; they are none of `objects`.
+    pub hooks: Vec<ChartHook>,
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

@@ -96,6 +96,7 @@ mod tests {
                 target_namespace: None,
                 objects: names.map(object).collect(),
                 rendered: None,
+                hooks: Vec::new(),
             }],
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     analysis::Metric,
     application::{ApplicationSpec, SyncPolicy, Wave},
+    chart_hook::ChartHook,
     legacy::normalised,
     overrides::Override,
     rollout::{OnDeletion, RolloutSpec, WorkloadRef},
@@ -74,6 +75,10 @@ pub struct ReleaseComponent {
     /// What the objects are rendered from; absent = they were written inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<RenderedFrom>,
+    /// The chart's hooks as one cluster gets them; empty in a release itself, where they follow from
+    /// what it is rendered from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ChartHook>,
 }
 
 /// One governed workload of a release.
@@ -215,6 +220,7 @@ pub fn content(
                 .map(normalised)
                 .collect(),
             rendered: None,
+            hooks: Vec::new(),
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {
@@ -456,13 +462,25 @@ impl ReleaseContent {
         content
     }
 
+    /// Returns the content as one cluster gets it: with the hooks of its charts, by component.
+    #[must_use]
+    pub fn with_hooks(mut self, mut hooks: BTreeMap<String, Vec<ChartHook>>) -> Self {
+        for component in &mut self.components {
+            component.hooks = hooks.remove(&component.name).unwrap_or_default();
+        }
+        self
+    }
+
     /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
+        let hooks = |component: &ReleaseComponent| {
+            let mut hooks = component.hooks.iter();
+            hooks.any(|hook| is_secret(&hook.object))
+        };
         self.components
             .iter()
-            .flat_map(|component| &component.objects)
-            .any(is_secret)
+            .any(|one| one.objects.iter().any(is_secret) || hooks(one))
     }
 
     /// Names the rollouts that `next` lacks, when every one of them wants its run finished

@@ -4,6 +4,7 @@ use std::{
 };
 
 use bellwether_hub_core::{
+    chart_hooks::runnable,
     recipe::{Recipe, RenderFacts},
     records::take,
     release::{Release, ReleaseContent},
@@ -195,8 +196,8 @@ pub async fn sent(
         let content = match contents.entry(facts) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
-                let mut objects = BTreeMap::new();
-                for ((component, _), recipe) in recipes_in(&release.content).zip(&digests) {
+                let (mut objects, mut hooks) = (BTreeMap::new(), BTreeMap::new());
+                for ((component, source), recipe) in recipes_in(&release.content).zip(&digests) {
                     let Some(Rendered::Content(content)) = rendered.get(&(*recipe, facts)) else {
                         if let Some(served) = served {
                             ask(renderings, &recipes, *recipe, &served.facts(version));
@@ -207,8 +208,14 @@ pub async fn sent(
                     let taken = take(&sight.application.name, &rendering.objects)
                         .map_err(|error| waits(error.to_string()))?;
                     objects.insert(component.to_owned(), taken.objects);
+                    if source.hooks {
+                        let run =
+                            runnable(&rendering.hooks).map_err(|error| waits(error.to_string()))?;
+                        hooks.insert(component.to_owned(), run);
+                    }
                 }
-                let content = Arc::new(release.content.for_cluster(&objects));
+                let content = release.content.for_cluster(&objects).with_hooks(hooks);
+                let content = Arc::new(content);
                 Arc::clone(place.insert(content))
             }
         };

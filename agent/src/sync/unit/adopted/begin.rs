@@ -206,6 +206,7 @@ fn put(bundle: &mut Bundle, objects: Vec<Value>) {
     bundle.components = vec![BundleComponent {
         name: "live".to_owned(),
         objects,
+        hooks: Vec::new(),
     }];
 }
 
