@@ -149,6 +149,26 @@ impl ChartHookRecord {
     pub const fn is_empty(&self) -> bool {
         self.run.is_none() && self.left.is_empty()
     }
+
+    /// Tells whether a hook of this bundle has failed.
+    #[must_use]
+    pub fn has_failed(&self, bundle: &str) -> bool {
+        self.of(bundle)
+            .is_some_and(|run| run.end == HookEnd::Failed)
+    }
+
+    /// Tells whether a hook of this bundle has failed before anything else of it was applied.
+    #[must_use]
+    pub fn stopped(&self, bundle: &str) -> bool {
+        self.of(bundle)
+            .is_some_and(|run| run.end == HookEnd::Failed && run.side == HookSide::Before)
+    }
+
+    /// The hooks of this bundle; absent = none of them has begun.
+    #[must_use]
+    pub fn of(&self, bundle: &str) -> Option<&ChartHookRun> {
+        self.run.as_ref().filter(|run| run.bundle == bundle)
+    }
 }
 
 /// How far the hooks of one bundle are.
@@ -170,6 +190,9 @@ pub struct ChartHookRun {
     /// What became of that side.
     #[serde(default)]
     pub end: HookEnd,
+    /// Why one has failed; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// What became of the hooks of one side.
@@ -190,6 +213,8 @@ pub enum HookEnd {
 pub struct HookUnderWay {
     /// Its object. Without a uid it is not known to have been made.
     pub object: HeldObject,
+    /// The mark that the object bears: whose it is, and of which moment.
+    pub mark: String,
     /// When it began, in milliseconds of the agent's steady time since the Unix epoch.
     pub began_at_ms: i64,
 }

@@ -48,7 +48,7 @@ impl Unit {
     }
 
     /// Fills in the namespace of an object that needs one and names none.
-    async fn name_namespace(
+    pub(super) async fn name_namespace(
         &self,
         bundle: &Bundle,
         object: &mut Value,
@@ -96,6 +96,9 @@ impl Unit {
             kept => kept?,
         };
         if self.keeper.health() == Health::Healthy {
+            if let Some(pass) = self.hooks_after(unit, digest, &bundle).await? {
+                return Ok(pass);
+            }
             self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
@@ -131,7 +134,7 @@ impl Unit {
         Ok(())
     }
 
-    async fn fail_plain(
+    pub(super) async fn fail_plain(
         &mut self,
         unit: &SyncUnit,
         digest: &str,
@@ -207,6 +210,7 @@ impl Unit {
         self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
+            && !unit.chart_hooks.has_failed(digest)
             && self.keeper.health() == Health::Healthy;
         if healed {
             self.succeed(&bundle, digest, &wanted).await?;
@@ -280,7 +284,7 @@ impl Unit {
         Ok(kept)
     }
 
-    async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
+    pub(super) async fn ensure_namespace(&mut self, bundle: &Bundle) -> Result<(), PassError> {
         if !bundle.create_namespace
             || self.namespace_known.as_ref() == Some(&bundle.target_namespace)
         {

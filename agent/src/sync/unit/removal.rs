@@ -9,6 +9,7 @@ use std::{
 use bellwether_agent_core::{apply_order::apply_stage, ownership::is_let_go};
 use bellwether_api::{
     bundle::Bundle,
+    chart_hook::HookSide,
     reference::ObjectRef,
     status::{Severity, WaitReason},
     sync_record::{HeldObject, SyncUnit},
@@ -100,6 +101,9 @@ impl Unit {
             run: uuid::Uuid::nil(),
             attempt: 0,
         };
+        if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::Before).await? {
+            return Ok(pass);
+        }
         let parted = self.part_with_all(&unit.objects, None).await?;
         self.tell_parted(of, &parted, None).await?;
         let going = parted.going();
@@ -110,6 +114,10 @@ impl Unit {
                 ..Pass::default()
             });
         }
+        if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::After).await? {
+            return Ok(pass);
+        }
+        self.part_with_left(of, unit).await?;
         let news = News::info("Removed", "nothing is held any more");
         self.tell(of, news, memory::removed).await?;
         // The namespace may have gone too, and a track of the same name is another run's.
