@@ -3,7 +3,7 @@
 //! A bundle is immutable and content-addressed (SHA-256 over its canonical JSON). That a cluster's
 //! desired state names a bundle *is* the grant: an agent never starts what it was not sent.
 
-mod component;
+mod components;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ pub struct Bundle {
     /// Whether the agent creates the target namespace.
     pub create_namespace: bool,
     /// The parts, in the order of the application.
+    #[serde(with = "components")]
     pub components: Vec<BundleComponent>,
     /// The governed workloads; empty = the application has no Rollout.
     pub rollouts: Vec<BundleRollout>,
@@ -54,14 +55,15 @@ pub enum BundleMode {
 }
 
 /// The objects of one component.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "component::Written")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BundleComponent {
     /// The component's name.
     pub name: String,
     /// Whole Kubernetes objects, namespaces filled in, in the order they were written.
     pub objects: Vec<serde_json::Value>,
     /// Objects that are run at some moment instead of kept; they are none of `objects`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<ChartHook>,
 }
 

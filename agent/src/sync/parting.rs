@@ -21,6 +21,8 @@ pub enum Fate {
         /// Whether its values are those from before.
         restored: bool,
     },
+    /// It asks to be kept, and is not ours any more.
+    Kept,
     /// Another object has its name: nothing was done.
     LeftAlone,
 }
@@ -44,6 +46,10 @@ pub async fn part_with(
     match parting(held, &live, SYNC_MANAGER, next) {
         Parting::LeaveAlone => Ok(Fate::LeftAlone),
         Parting::LetGo => let_go(cluster, &object, live, original).await,
+        Parting::Keep => Ok(match let_go(cluster, &object, live, None).await? {
+            Fate::LetGo { .. } => Fate::Kept,
+            fate => fate,
+        }),
         Parting::Delete => delete(cluster, &object, &live).await,
     }
 }

@@ -80,7 +80,7 @@ mod tests {
             "application": {"namespace": "default", "name": "shop"},
             "release": "r", "revision": revision, "run": uuid::Uuid::nil(), "attempt": 1,
             "mode": "Plain", "targetNamespace": "shop", "createNamespace": false,
-            "components": [{"name": "web", "hooked": {"objects": [], "hooks": hooks}}],
+            "components": [{"name": "web", "hookedObjects": [], "hooks": hooks}],
             "rollouts": [], "sync": {}, "metrics": null,
         }))
         .expect("a bundle")

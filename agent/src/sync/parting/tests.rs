@@ -328,3 +328,23 @@ async fn nothing_is_written_over_a_change_that_was_not_seen() {
     assert_eq!(parted.expect_err("it is tried again").code(), Some(409));
     assert_eq!(server.object().expect("it stays")["data"]["k"], "new");
 }
+
+#[tokio::test]
+async fn an_object_that_asks_to_be_kept_is_let_go_of_and_stays() {
+    let mut object = ours("a");
+    object["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let server = Server::with(object);
+    assert_eq!(
+        part(&server, &held(Some("a"), false), None).await,
+        Fate::Kept
+    );
+    let left = server.object().expect("it stays");
+    assert_eq!(left["data"], json!({"k": "new"}));
+    assert_eq!(
+        left["metadata"]["managedFields"],
+        json!([{}]),
+        "no field is ours"
+    );
+    let methods: Vec<Method> = server.writes().into_iter().map(|write| write.0).collect();
+    assert_eq!(methods, [Method::PATCH]);
+}

@@ -171,7 +171,7 @@ impl Unit {
             HookStep::Clear { uid } => {
                 let cluster = &self.shell.cluster;
                 cluster.delete_as_a_whole(&current.target, &uid).await?;
-                waits()
+                Driven::Wait(Pass::again())
             }
             HookStep::Make => self.make_hook(current).await?,
             HookStep::Note { uid } => {

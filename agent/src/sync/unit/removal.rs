@@ -74,6 +74,12 @@ impl Parted {
                     object,
                     "was not made by a release: it stays as it is now",
                 )),
+                Fate::Kept => Some(about(
+                    Severity::Info,
+                    "Kept",
+                    object,
+                    "asks by helm.sh/resource-policy to be kept: it stays as it is now",
+                )),
                 Fate::LeftAlone => Some(about(
                     Severity::Warn,
                     "LeftAlone",

@@ -1,1 +1,460 @@
+//! An agent with the hooks of a chart, against an API server that keeps what it writes.
 
+mod server;
+
+use std::sync::Arc;
+
+use bellwether_api::{bundle::UnitKey, root::Root, status::UnitOutcome, sync_record::SyncUnit};
+use serde_json::{Value, json};
+
+use self::server::{Death, Server};
+use crate::{
+    clock::Clock,
+    desired::{Change, Commit, CommitBlob, Desired, digest_of, pack},
+    metrics::{KubeSecrets, Meter},
+    report::Reports,
+    sync::{Shell, unit::Unit, watch::Poke},
+    telemetry::Figures,
+};
+
+const KEY: &str = "application/default/shop";
+const COMMAND: &str = "command/default/shop";
+
+/// A hook of these moments.
+fn job(name: &str, moments: &[&str], delete: &[&str]) -> Value {
+    json!({"object": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}},
+        "moments": moments, "delete": delete})
+}
+
+fn config_map(name: &str, data: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"},
+        "data": {"of": data}})
+}
+
+/// A bundle of one ConfigMap whose content is its revision.
+fn bundle(revision: u64, attempt: u32, hooks: &[Value]) -> Vec<u8> {
+    let objects = [config_map("web", &revision.to_string())];
+    bundle_of(revision, attempt, hooks, &objects)
+}
+
+fn bundle_of(revision: u64, attempt: u32, hooks: &[Value], objects: &[Value]) -> Vec<u8> {
+    let bundle = json!({
+        "application": {"namespace": "default", "name": "shop"},
+        "release": format!("release-{revision}"), "revision": revision,
+        "run": uuid::Uuid::from_u128(u128::from(revision)), "attempt": attempt,
+        "mode": "Plain", "targetNamespace": "shop", "createNamespace": false,
+        "components": [{"name": "web", "hookedObjects": objects, "hooks": hooks}],
+        "rollouts": [], "sync": {}, "metrics": null,
+    });
+    serde_json::to_vec(&bundle).expect("JSON")
+}
+
+fn migration() -> Value {
+    job("migrate", &["pre-install", "pre-upgrade"], &[])
+}
+
+/// An agent that was just started.
+struct House {
+    unit: Unit,
+    server: Server,
+    generation: u64,
+}
+
+impl House {
+    async fn on(server: &Server) -> Self {
+        Self::try_on(server).await.expect("the server answers")
+    }
+
+    /// Fails where the server dies.
+    async fn try_on(server: &Server) -> Option<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (client, clock) = (server.client(), Clock::begin(None));
+        let desired = Desired::load(client.clone(), "bellwether-system")
+            .await
+            .ok()?;
+        let generation = desired.held().generation;
+        let secrets = Arc::new(KubeSecrets(client.clone()));
+        let meter = Meter::new(secrets, "bellwether-system", clock).ok()?;
+        let settle = bellwether_agent_core::provider::SETTLE;
+        let reports = Reports::default();
+        let shell = Shell::new(
+            client,
+            desired,
+            reports,
+            meter,
+            clock,
+            Figures::default(),
+            settle,
+        );
+        let key: UnitKey = KEY.parse().expect("a key");
+        Some(Self {
+            unit: Unit::new(shell, key, Arc::<Poke>::default()),
+            server: server.clone(),
+            generation,
+        })
+    }
+
+    /// The hub grants these contents, and nothing else.
+    async fn grant(&mut self, live: &[(&str, &[u8])], gone: &[&str]) {
+        self.generation += 1;
+        let generation = self.generation;
+        let change = |key: &str, digest| Change {
+            key: key.to_owned(),
+            generation,
+            digest,
+        };
+        let digests: Vec<(&str, [u8; 32])> = live
+            .iter()
+            .map(|(key, content)| (*key, digest_of(content)))
+            .collect();
+        let changes = digests
+            .iter()
+            .map(|(key, digest)| change(key, Some(*digest)));
+        let changes = changes
+            .chain(gone.iter().map(|key| change(key, None)))
+            .collect();
+        let blobs = live.iter().map(|(_, content)| CommitBlob {
+            digest: digest_of(content),
+            zstd: pack(content).expect("packed"),
+        });
+        let root = Root::of(digests.iter().map(|(key, digest)| (*key, digest)));
+        let commit = Commit {
+            incarnation: 1,
+            epoch: 1,
+            to: generation,
+            changes,
+            blobs: blobs.collect(),
+            snapshot: false,
+            root: *root.as_bytes(),
+        };
+        let done = self
+            .unit
+            .shell
+            .desired
+            .commit(commit)
+            .await
+            .expect("committed");
+        assert_eq!(done.nacks, []);
+    }
+
+    async fn install(&mut self, content: &[u8]) {
+        self.grant(&[(KEY, content)], &[]).await;
+    }
+
+    async fn remove(&mut self) {
+        self.grant(&[], &[KEY]).await;
+    }
+
+    /// Passes until nothing is to be done at once; gives what is waited for, or that the server died.
+    async fn work(&mut self) -> Result<Vec<String>, ()> {
+        for _ in 0..60 {
+            let pass = self.unit.pass().await.map_err(|_| ())?;
+            if !pass.again {
+                return Ok(pass
+                    .waiting_on
+                    .into_iter()
+                    .map(|wait| wait.message)
+                    .collect());
+            }
+        }
+        panic!("it is never done: {:#?}", self.record());
+    }
+
+    fn record(&self) -> SyncUnit {
+        self.unit.shell.desired.unit(KEY).expect("a unit")
+    }
+
+    fn outcome(&self) -> (Option<UnitOutcome>, String) {
+        let record = self.record();
+        (record.outcome, record.reason)
+    }
+
+    fn events(&self, reason: &str) -> Vec<String> {
+        let events = self.record().events.into_iter();
+        let of = events.filter(|event| event.reason == reason);
+        of.map(|event| event.message).collect()
+    }
+
+    fn data(&self) -> Option<Value> {
+        let map = self.server.get("shop/configmaps/web")?;
+        Some(map["data"]["of"].clone())
+    }
+
+    fn made(&self) -> Vec<String> {
+        let kept = self.server.lock();
+        kept.made.iter().map(|(_, mark)| mark.clone()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_before_the_objects_leaves_the_release_before_as_it_is() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    server.end("migrate", "Failed");
+    house.install(&bundle(1, 1, &[migration()])).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let (outcome, why) = house.outcome();
+    assert_eq!(outcome, Some(UnitOutcome::Failed));
+    let said = "HookFailed: pre-install hook Job/shop/migrate failed: BackoffLimitExceeded; nothing was applied";
+    assert_eq!(why, said);
+    assert_eq!(house.data(), None);
+
+    // Tried again it is an installation still.
+    server.end("migrate", "Complete");
+    house.install(&bundle(1, 2, &[migration()])).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    assert_eq!(house.data(), Some(json!("1")));
+
+    server.end("migrate", "Failed");
+    house.install(&bundle(2, 1, &[migration()])).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Failed));
+    assert_eq!(house.data(), Some(json!("1")), "the release before stays");
+    let marks = [
+        "000000000001-1.pre-install",
+        "000000000001-2.pre-install",
+        "000000000002-1.pre-upgrade",
+    ];
+    assert_eq!(house.made(), marks);
+}
+
+#[tokio::test]
+async fn hooks_run_one_after_another_around_the_objects() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    let mut first = job("first", &["pre-install"], &["hook-succeeded"]);
+    first["weight"] = json!(-1);
+    let hooks = [migration(), first, job("greet", &["post-install"], &[])];
+    house.install(&bundle(1, 1, &hooks)).await;
+    let names = || -> Vec<String> {
+        let kept = server.lock();
+        kept.made.iter().map(|(name, _)| name.clone()).collect()
+    };
+    let waits = house.work().await.expect("it waits");
+    assert_eq!(waits, ["pre-install hook Job/shop/first has not ended"]);
+    assert_eq!((names(), house.data()), (vec!["first".to_owned()], None));
+    server.end("first", "Complete");
+    house.work().await.expect("it waits");
+    assert_eq!((names().len(), house.data()), (2, None));
+    assert_eq!(server.get("shop/jobs/first"), None, "hook-succeeded");
+    server.end("migrate", "Complete");
+    let waits = house.work().await.expect("it waits");
+    assert_eq!(waits, ["post-install hook Job/shop/greet has not ended"]);
+    assert_eq!(house.data(), Some(json!("1")));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Progressing));
+    server.end("greet", "Complete");
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    assert!(
+        server.get("shop/jobs/greet").is_some(),
+        "it is left for people to read"
+    );
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_after_the_objects_takes_the_release_back() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    let greet = [job("greet", &["post-install", "post-upgrade"], &[])];
+    server.end("greet", "Failed");
+    house.install(&bundle(1, 1, &greet)).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    // A first install has nothing to go back to, and does not count as run.
+    assert_eq!(house.data(), Some(json!("1")));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Failed));
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.record().applied_digest, None);
+
+    server.end("greet", "Complete");
+    house.install(&bundle(1, 2, &greet)).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+
+    server.end("greet", "Failed");
+    house.install(&bundle(2, 1, &greet)).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let (outcome, why) = house.outcome();
+    assert_eq!(outcome, Some(UnitOutcome::Failed));
+    assert!(
+        why.contains("post-upgrade hook Job/shop/greet failed"),
+        "{why}"
+    );
+    assert_eq!(house.data(), Some(json!("1")));
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_any_write_runs_each_hook_once() {
+    let hooks = [
+        migration(),
+        job(
+            "greet",
+            &["post-install", "post-upgrade"],
+            &["hook-succeeded"],
+        ),
+    ];
+    let one_life = |death: fn(usize) -> Death, writes: usize| {
+        let hooks = hooks.clone();
+        async move {
+            let server = Server::default();
+            server.end("migrate", "Complete");
+            server.end("greet", "Complete");
+            let mut house = House::on(&server).await;
+            house.install(&bundle(1, 1, &hooks)).await;
+            server.dies(Some(death(writes)));
+            let _ = house.work().await;
+            let died = server.dies(None);
+            let mut house = House::on(&server).await;
+            assert_eq!(house.work().await, Ok(Vec::new()));
+            assert_eq!(
+                house.outcome().0,
+                Some(UnitOutcome::Succeeded),
+                "at write {writes}"
+            );
+            assert_eq!(house.data(), Some(json!("1")));
+            let marks = ["000000000001-1.pre-install", "000000000001-1.post-install"];
+            assert_eq!(house.made(), marks, "at write {writes}");
+            died
+        }
+    };
+    for death in [Death::After as fn(usize) -> Death, Death::Before] {
+        let mut writes = 1;
+        while one_life(death, writes).await {
+            writes += 1;
+        }
+        assert!(writes > 10, "it dies at every write: {writes}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_is_stopped_when_its_release_is_not_wanted_any_more() {
+    // Aborted.
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    let first = bundle(1, 1, &[migration()]);
+    house.install(&first).await;
+    assert_eq!(house.work().await.expect("it waits").len(), 1);
+    let abort = json!({"run": uuid::Uuid::from_u128(1), "attempt": 1,
+        "abort": {"cause": "Manual", "by": "ada", "reason": "no"}});
+    let abort = serde_json::to_vec(&abort).expect("JSON");
+    house.grant(&[(KEY, &first), (COMMAND, &abort)], &[]).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let (outcome, why) = house.outcome();
+    assert_eq!(outcome, Some(UnitOutcome::Failed));
+    assert!(why.contains("Manual by ada: no"), "{why}");
+    assert_eq!(
+        (house.data(), server.get("shop/jobs/migrate")),
+        (None, None)
+    );
+
+    // Replaced by another, whose hook waits until the first is gone.
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    house.install(&first).await;
+    house.work().await.expect("it waits");
+    house.install(&bundle(2, 1, &[migration()])).await;
+    server.lock().ends.insert("migrate".to_owned(), "Complete");
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.data(), Some(json!("2")));
+    assert_eq!(
+        house.made(),
+        ["000000000001-1.pre-install", "000000000002-1.pre-install"]
+    );
+
+    // Taken away.
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    house.install(&first).await;
+    house.work().await.expect("it waits");
+    house.remove().await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(
+        (house.data(), server.get("shop/jobs/migrate")),
+        (None, None)
+    );
+    assert!(house.record().chart_hooks.is_empty());
+}
+
+#[tokio::test]
+async fn a_removal_runs_its_hooks_and_is_held_up_by_none() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    server.end("migrate", "Complete");
+    let account = json!({"object": {"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "seed"}}, "moments": ["pre-install"]});
+    let hooks = [
+        migration(),
+        account,
+        job("drain", &["pre-delete"], &[]),
+        job("bye", &["post-delete"], &[]),
+    ];
+    let mut kept = config_map("kept", "1");
+    kept["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    house
+        .install(&bundle_of(1, 1, &hooks, &[config_map("web", "1"), kept]))
+        .await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    house.remove().await;
+    let waits = house.work().await.expect("it waits");
+    assert_eq!(waits, ["pre-delete hook Job/shop/drain has not ended"]);
+    assert_eq!(
+        house.data(),
+        Some(json!("1")),
+        "nothing goes before the hook has ended"
+    );
+    server.end("drain", "Failed");
+    let waits = house.work().await.expect("it waits");
+    assert_eq!(waits, ["post-delete hook Job/shop/bye has not ended"]);
+    assert_eq!(house.data(), None);
+    server.end("bye", "Complete");
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let failed = house.events("HookFailed");
+    assert!(
+        failed[0].contains("drain failed") && failed[0].contains("removed all the same"),
+        "{failed:?}"
+    );
+    let left: Vec<String> = {
+        let kept = server.lock();
+        let ours = kept.objects.keys().filter(|key| key.starts_with("shop/"));
+        ours.cloned().collect()
+    };
+    assert_eq!(left, ["shop/configmaps/kept", "shop/configmaps/seed"]);
+    assert_eq!(house.events("Kept").len(), 1);
+    assert!(house.events("HookObjectsStay")[0].contains("ConfigMap/shop/seed"));
+    assert!(house.record().chart_hooks.is_empty());
+}
+
+#[tokio::test]
+async fn a_release_whose_hooks_could_not_run_is_refused_before_anything_begins() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    server.lock().forbidden.insert("jobs".to_owned());
+    house.install(&bundle(1, 1, &[migration()])).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let (outcome, why) = house.outcome();
+    assert_eq!(outcome, Some(UnitOutcome::Refused));
+    assert!(
+        why.contains("may not get, list, watch, create, patch, delete jobs in namespace shop"),
+        "{why}"
+    );
+
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    let foreign = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "migrate", "namespace": "shop", "uid": "somebody's"}});
+    server
+        .lock()
+        .objects
+        .insert("shop/jobs/migrate".to_owned(), foreign.clone());
+    let odd = json!({"object": {"apiVersion": "odd.io/v1", "kind": "Odd", "metadata": {"name": "odd"}},
+        "moments": ["pre-install"]});
+    house.install(&bundle(1, 1, &[migration(), odd])).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let (outcome, why) = house.outcome();
+    assert_eq!(outcome, Some(UnitOutcome::Refused));
+    assert!(why.contains("Job/shop/migrate exists already"), "{why}");
+    assert!(why.contains("needs kind Odd of odd.io/v1"), "{why}");
+    assert_eq!(server.get("shop/jobs/migrate"), Some(foreign));
+    assert_eq!(house.made(), Vec::<String>::new());
+}
