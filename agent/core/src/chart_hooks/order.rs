@@ -1,21 +1,25 @@
 //! Which hooks run, and in which order.
 
 use bellwether_api::{
-    bundle::Bundle,
+    bundle::{Bundle, BundleMode},
     chart_hook::{ChartHook, HookMoment, HookOccasion, HookSide},
 };
 use serde_json::Value;
 
 use crate::apply_order::apply_stage;
 
-/// Tells what happens to an application when `bundle` comes in. `applied` is the revision that runs
-/// as a whole; absent = none has yet.
+/// Tells what happens to an application when `bundle` comes in. `applied` is the bundle that runs as a
+/// whole; absent = none has yet. `None` = nothing: it brings the release that runs.
+///
+/// What comes in at once where something runs is the way back: the hub's rollback, or what a cluster
+/// had before.
 #[must_use]
-pub fn occasion(applied: Option<u64>, bundle: &Bundle) -> HookOccasion {
+pub fn occasion(applied: Option<&Bundle>, bundle: &Bundle) -> Option<HookOccasion> {
     match applied {
-        None => HookOccasion::Install,
-        Some(applied) if bundle.revision < applied => HookOccasion::Rollback,
-        Some(_) => HookOccasion::Upgrade,
+        None => Some(HookOccasion::Install),
+        Some(applied) if applied.release == bundle.release => None,
+        Some(_) if bundle.mode == BundleMode::Plain => Some(HookOccasion::Rollback),
+        Some(_) => Some(HookOccasion::Upgrade),
     }
 }
 
@@ -68,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    fn bundle(revision: u64, hooks: &[(&str, &str, i64, &[&str])]) -> Bundle {
+    fn bundle(hooks: &[(&str, &str, i64, &[&str])]) -> Bundle {
         let hooks: Vec<Value> = hooks
             .iter()
             .map(|(kind, name, weight, moments)| {
@@ -78,7 +82,7 @@ mod tests {
             .collect();
         serde_json::from_value(json!({
             "application": {"namespace": "default", "name": "shop"},
-            "release": "r", "revision": revision, "run": uuid::Uuid::nil(), "attempt": 1,
+            "release": "r", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
             "mode": "Plain", "targetNamespace": "shop", "createNamespace": false,
             "components": [{"name": "web", "hookedObjects": [], "hooks": hooks}],
             "rollouts": [], "sync": {}, "metrics": null,
@@ -87,28 +91,55 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_run_as_a_whole_is_installed() {
-        let two = bundle(2, &[]);
-        assert_eq!(occasion(None, &two), HookOccasion::Install);
-        assert_eq!(occasion(Some(1), &two), HookOccasion::Upgrade);
-        assert_eq!(occasion(Some(2), &two), HookOccasion::Upgrade);
-        assert_eq!(occasion(Some(3), &two), HookOccasion::Rollback);
+    fn what_happens_follows_from_what_runs_and_how_a_release_comes_in() {
+        let of = |release: &str, mode| Bundle {
+            release: release.to_owned(),
+            mode,
+            ..bundle(&[])
+        };
+        let old = of("old", BundleMode::Rollout);
+        for (applied, release, mode, expected) in [
+            (None, "new", BundleMode::Plain, Some(HookOccasion::Install)),
+            (
+                None,
+                "new",
+                BundleMode::Rollout,
+                Some(HookOccasion::Install),
+            ),
+            (
+                Some(&old),
+                "new",
+                BundleMode::Rollout,
+                Some(HookOccasion::Upgrade),
+            ),
+            (
+                Some(&old),
+                "new",
+                BundleMode::Plain,
+                Some(HookOccasion::Rollback),
+            ),
+            (Some(&old), "old", BundleMode::Rollout, None),
+            (Some(&old), "old", BundleMode::Plain, None),
+        ] {
+            assert_eq!(
+                occasion(applied, &of(release, mode)),
+                expected,
+                "{release} {mode:?}"
+            );
+        }
     }
 
     #[test]
     fn hooks_run_by_weight_then_kind_then_name() {
         let before: &[&str] = &["pre-install"];
-        let bundle = bundle(
-            1,
-            &[
-                ("Job", "b", 0, before),
-                ("Job", "late", 10, before),
-                ("Job", "a", 0, &["pre-install", "post-install"]),
-                ("ServiceAccount", "z", 0, before),
-                ("Job", "early", -5, before),
-                ("Job", "never", -9, &["pre-delete"]),
-            ],
-        );
+        let bundle = bundle(&[
+            ("Job", "b", 0, before),
+            ("Job", "late", 10, before),
+            ("Job", "a", 0, &["pre-install", "post-install"]),
+            ("ServiceAccount", "z", 0, before),
+            ("Job", "early", -5, before),
+            ("Job", "never", -9, &["pre-delete"]),
+        ]);
         let names = |moment| -> Vec<String> {
             due(&bundle, moment)
                 .into_iter()

@@ -71,13 +71,13 @@ impl Unit {
         bundle: &Bundle,
         applied: Option<&Bundle>,
     ) -> Result<Vec<HookTarget>, PassError> {
-        let occasion = chart_hooks::occasion(applied.map(|applied| applied.revision), bundle);
-        let moments = chart_hooks::moments(occasion);
+        let occasion = chart_hooks::occasion(applied, bundle);
+        let moments = occasion.map(chart_hooks::moments);
         let mut targets = Vec::new();
         for hook in bundle.components.iter().flat_map(|one| &one.hooks) {
             let mut object = hook.object.clone();
             self.name_namespace(bundle, &mut object).await?;
-            let due = hook.moments.iter().any(|moment| moments.contains(moment));
+            let due = moments.is_some_and(|due| hook.moments.iter().any(|one| due.contains(one)));
             targets.extend(reference(&object).map(|target| HookTarget { target, due }));
         }
         Ok(targets)

@@ -24,7 +24,9 @@ impl Unit {
         bundle: &Bundle,
         applied: Option<&Bundle>,
     ) -> Result<bool, PassError> {
-        let occasion = chart_hooks::occasion(applied.map(|applied| applied.revision), bundle);
+        let Some(occasion) = chart_hooks::occasion(applied, bundle) else {
+            return Ok(false);
+        };
         let none = chart_hooks::moments(occasion)
             .into_iter()
             .all(|moment| chart_hooks::due(bundle, moment).is_empty());

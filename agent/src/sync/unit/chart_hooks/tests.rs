@@ -42,7 +42,7 @@ fn bundle_of(revision: u64, attempt: u32, hooks: &[Value], objects: &[Value]) ->
         "application": {"namespace": "default", "name": "shop"},
         "release": format!("release-{revision}"), "revision": revision,
         "run": uuid::Uuid::from_u128(u128::from(revision)), "attempt": attempt,
-        "mode": "Plain", "targetNamespace": "shop", "createNamespace": false,
+        "mode": "Rollout", "targetNamespace": "shop", "createNamespace": false,
         "components": [{"name": "web", "hookedObjects": objects, "hooks": hooks}],
         "rollouts": [], "sync": {}, "metrics": null,
     });
@@ -211,6 +211,22 @@ async fn a_hook_that_fails_before_the_objects_leaves_the_release_before_as_it_is
     assert_eq!(house.work().await, Ok(Vec::new()));
     assert_eq!(house.outcome().0, Some(UnitOutcome::Failed));
     assert_eq!(house.data(), Some(json!("1")), "the release before stays");
+
+    // The hub's way back: to what runs there is nothing to do, to another it is a rollback.
+    let plain = |revision| -> Vec<u8> {
+        let text = String::from_utf8(bundle(revision, 3, &[migration()])).expect("UTF-8");
+        text.replace("\"Rollout\"", "\"Plain\"").into_bytes()
+    };
+    for revision in [1, 3] {
+        house.install(&plain(revision)).await;
+        assert_eq!(house.work().await, Ok(Vec::new()));
+        assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    }
+    assert_eq!(
+        house.data(),
+        Some(json!("3")),
+        "it has no pre-rollback hook"
+    );
     let marks = [
         "000000000001-1.pre-install",
         "000000000001-2.pre-install",
