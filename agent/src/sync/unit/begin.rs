@@ -50,18 +50,12 @@ impl Unit {
             Some(applied) => Some(self.bundle(applied).await?),
             None => None,
         };
-        let admission = Admission {
-            cluster: &self.shell.cluster,
-            access: &self.shell.access,
-            own: &unit.objects,
-            taken: &taken,
-            hooks: &self.hook_targets(&bundle, previous.as_deref()).await?,
-            left: &unit.chart_hooks.left,
-        };
         let Admitted {
             mut refusals,
             adopts,
-        } = admission.review(&bundle, &wanted).await?;
+        } = self
+            .review(unit, &bundle, &wanted, &taken, previous.as_deref())
+            .await?;
         let changes =
             rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
         let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
@@ -100,6 +94,26 @@ impl Unit {
             self.try_metrics(&bundle).await?;
         }
         Ok(Pass::again())
+    }
+
+    /// Finds out whether a bundle may come in, its charts' hooks included.
+    async fn review(
+        &self,
+        unit: &SyncUnit,
+        bundle: &Bundle,
+        wanted: &[Wanted],
+        taken: &BTreeMap<ObjectRef, String>,
+        previous: Option<&Bundle>,
+    ) -> Result<Admitted, PassError> {
+        let admission = Admission {
+            cluster: &self.shell.cluster,
+            access: &self.shell.access,
+            own: &unit.objects,
+            taken,
+            hooks: &self.hook_targets(bundle, previous).await?,
+            left: &unit.chart_hooks.left,
+        };
+        Ok(admission.review(bundle, wanted).await?)
     }
 
     /// A unit that goes and still holds what this one wants.

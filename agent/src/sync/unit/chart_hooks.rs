@@ -32,6 +32,8 @@ use crate::sync::{
 
 /// How often a hook that is under way is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// What a hook that failed is reported as.
+const HOOK_FAILED: &str = "HookFailed";
 /// How much of a reason is passed on, in characters.
 const MAX_WHY: usize = 400;
 
@@ -49,6 +51,8 @@ enum Driven {
 struct Failure {
     /// The hook that failed; absent = it was not its fault.
     hook: Option<ChartHook>,
+    /// A CamelCase word for why.
+    word: &'static str,
     why: String,
     /// Its object may still be at work.
     stop: bool,
@@ -224,6 +228,7 @@ impl Current<'_> {
         let why = format!("{} failed: {why}", self.name);
         Failure {
             hook: Some(self.hook.clone()),
+            word: HOOK_FAILED,
             why: why.chars().take(MAX_WHY).collect(),
             stop,
         }
@@ -241,6 +246,7 @@ fn stopped(command: &Command, bundle: &Bundle, run: &ChartHookRun) -> Option<Dri
         };
         return Some(Driven::Failed(Failure {
             hook: None,
+            word: "Aborted",
             why: format!("{:?} by {}{said}", abort.cause, abort.by),
             stop: true,
         }));

@@ -8,7 +8,7 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::{Driven, Failure};
+use super::{Driven, Failure, HOOK_FAILED};
 use crate::sync::{
     events::News,
     unit::{Pass, PassError, Unit, memory, run_of},
@@ -56,6 +56,7 @@ impl Unit {
             HookEnd::Passed => return Ok(None),
             HookEnd::Failed => Failure {
                 hook: None,
+                word: HOOK_FAILED,
                 why: run.why.clone(),
                 stop: false,
             },
@@ -68,16 +69,13 @@ impl Unit {
                 Driven::Failed(failure) => failure,
             },
         };
-        let why = format!("HookFailed: {}; nothing was applied", failure.why);
-        self.tell(
-            run_of(bundle),
-            News::error("HookFailed", why.clone()),
-            |unit| {
-                let (hook, stop) = (failure.hook.as_ref(), failure.stop);
-                chart_hooks::failed(&mut unit.chart_hooks, hook, stop, &failure.why);
-                memory::end(unit, digest, UnitOutcome::Failed, &why);
-            },
-        )
+        let said = format!("{}; nothing was applied", failure.why);
+        let why = format!("{}: {said}", failure.word);
+        self.tell(run_of(bundle), News::error(failure.word, said), |unit| {
+            let (hook, stop) = (failure.hook.as_ref(), failure.stop);
+            chart_hooks::failed(&mut unit.chart_hooks, hook, stop, &failure.why);
+            memory::end(unit, digest, UnitOutcome::Failed, &why);
+        })
         .await?;
         Ok(Some(Pass::again()))
     }
@@ -110,6 +108,7 @@ impl Unit {
             HookEnd::Passed => return Ok(None),
             HookEnd::Failed => Failure {
                 hook: None,
+                word: HOOK_FAILED,
                 why: run.why.clone(),
                 stop: false,
             },
@@ -127,7 +126,7 @@ impl Unit {
             chart_hooks::failed(&mut unit.chart_hooks, hook, stop, &failure.why);
         })
         .await?;
-        let failed = self.fail_plain(unit, digest, bundle, "HookFailed", &failure.why);
+        let failed = self.fail_plain(unit, digest, bundle, failure.word, &failure.why);
         failed.await.map(Some)
     }
 
