@@ -3,12 +3,14 @@
 //! A bundle is immutable and content-addressed (SHA-256 over its canonical JSON). That a cluster's
 //! desired state names a bundle *is* the grant: an agent never starts what it was not sent.
 
+mod components;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, fleet::MetricsDefaults, health_rule::HealthRule,
+    application::SyncPolicy, chart_hook::ChartHook, fleet::MetricsDefaults, health_rule::HealthRule,
     reference::NamespacedName, rollout::RolloutSpec,
 };
 
@@ -33,6 +35,7 @@ pub struct Bundle {
     /// Whether the agent creates the target namespace.
     pub create_namespace: bool,
     /// The parts, in the order of the application.
+    #[serde(with = "components")]
     pub components: Vec<BundleComponent>,
     /// The governed workloads; empty = the application has no Rollout.
     pub rollouts: Vec<BundleRollout>,
@@ -62,6 +65,9 @@ pub struct BundleComponent {
     /// When objects of custom kinds are healthy; empty = by their conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthRule>,
+    /// Objects that are run at some moment instead of kept; they are none of `objects`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ChartHook>,
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod application;
 pub mod bundle;
 pub mod call;
+pub mod chart_hook;
 pub mod cluster;
 pub mod cluster_bound;
 pub mod cluster_template;

@@ -31,8 +31,7 @@ pub struct HelmSource {
     /// Delivers the definitions of the chart's folder `crds`.
     #[serde(default = "yes", rename = "includeCRDs")]
     pub include_crds: bool,
-    /// Whether the chart's install and upgrade hooks matter. They are not run: true refuses a chart
-    /// that has some, false leaves them out.
+    /// Runs the chart's hooks in the clusters; false leaves them out.
     #[serde(default = "yes")]
     pub hooks: bool,
 }

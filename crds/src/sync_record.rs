@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    chart_hook::ChartHookRecord,
     reference::ObjectRef,
     status::{RunEvent, TrackSummary, UnitOutcome},
     sync_policy::DeletionPolicy,
@@ -91,6 +92,9 @@ pub struct SyncUnit {
     /// How far the events of each track were taken over into `events`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track_cursors: Vec<TrackCursor>,
+    /// How far the hooks of charts are, and what they have left.
+    #[serde(default, skip_serializing_if = "ChartHookRecord::is_empty")]
+    pub chart_hooks: ChartHookRecord,
     /// A snapshot lacked the unit and no tombstone named it: it is kept, reported, and left out of
     /// the root.
     #[serde(default)]

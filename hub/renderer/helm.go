@@ -62,7 +62,7 @@ func renderChart(request *Request) (*Answer, error) {
 			return nil, err
 		}
 	}
-	if err := addRendered(answer, loaded.Name(), rendered, capabilities); err != nil {
+	if err := addRendered(answer, loaded.Name(), rendered, capabilities, request.IncludeCRDs); err != nil {
 		return nil, err
 	}
 	return answer, nil
@@ -179,10 +179,14 @@ func addDefinitions(answer *Answer, loaded *chart.Chart) error {
 
 func addRendered(
 	answer *Answer, chartName string, rendered map[string]string, capabilities *chartutil.Capabilities,
+	includeCRDs bool,
 ) error {
 	hooks, manifests, err := releaseutil.SortManifests(rendered, capabilities.APIVersions, releaseutil.InstallOrder)
 	if err != nil {
 		return brokenManifest(chartName, err)
+	}
+	if err := addUnknown(answer, chartName, rendered, includeCRDs); err != nil {
+		return err
 	}
 	for _, manifest := range manifests {
 		objects, err := decode(inChart(chartName, manifest.Name), []byte(manifest.Content))
@@ -191,14 +195,8 @@ func addRendered(
 		}
 		answer.Objects = append(answer.Objects, objects...)
 	}
-	for _, hook := range hooks {
-		events := make([]string, 0, len(hook.Events))
-		for _, event := range hook.Events {
-			events = append(events, event.String())
-		}
-		answer.Hooks = append(answer.Hooks, Hook{
-			Name: hook.Name, Kind: hook.Kind, Events: events, File: inChart(chartName, hook.Path),
-		})
+	if err := addHooks(answer, chartName, hooks); err != nil {
+		return err
 	}
 	if len(answer.Objects) == 0 {
 		answer.Objects = []json.RawMessage{}

@@ -55,14 +55,6 @@ type Answer struct {
 	Error *Failure `json:"error,omitempty"`
 }
 
-// Hook is one object that Helm runs at some moment instead of keeping it.
-type Hook struct {
-	Name   string   `json:"name"`
-	Kind   string   `json:"kind"`
-	Events []string `json:"events"`
-	File   string   `json:"file"`
-}
-
 // ChartInfo names a chart.
 type ChartInfo struct {
 	Name       string `json:"name"`
@@ -114,8 +106,17 @@ func respond(request *Request) *Answer {
 	if err != nil {
 		return &Answer{Error: failure(err)}
 	}
-	first.Unsettled = unsettled(first.Objects, second.Objects)
+	first.Unsettled = unsettled(first.everything(), second.everything())
 	return first
+}
+
+// everything is what is rendered, hooks included.
+func (a *Answer) everything() []json.RawMessage {
+	all := append([]json.RawMessage{}, a.Objects...)
+	for _, hook := range a.Hooks {
+		all = append(all, hook.Object)
+	}
+	return all
 }
 
 func render(request *Request) (*Answer, error) {

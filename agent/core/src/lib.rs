@@ -12,6 +12,7 @@ pub mod apply_order;
 pub mod autoscaling;
 pub mod by_node;
 pub mod canary_copy;
+pub mod chart_hooks;
 pub mod contention;
 pub mod covers;
 pub mod definitions;

@@ -23,6 +23,8 @@ pub enum Parting {
     Delete,
     /// It was there before us: it gets back what it had, and stays.
     LetGo,
+    /// It asks to be kept ([`KEEP_ANNOTATION`]): it stays as it is.
+    Keep,
     /// Another object has the name now: it is not touched.
     LeaveAlone,
 }
@@ -62,9 +64,21 @@ pub fn parting(held: &HeldObject, live: &Value, manager: &str, next: Option<u64>
     }
     if is_let_go(held, next) {
         Parting::LetGo
+    } else if asks_to_stay(live) {
+        Parting::Keep
     } else {
         Parting::Delete
     }
+}
+
+/// The annotation by which charts say that an object outlives its release; its only word is `keep`.
+pub const KEEP_ANNOTATION: &str = "helm.sh/resource-policy";
+
+fn asks_to_stay(live: &Value) -> bool {
+    let annotations = live.pointer("/metadata/annotations");
+    annotations
+        .and_then(|annotations| annotations.get(KEEP_ANNOTATION)?.as_str())
+        .is_some_and(|word| word.trim().eq_ignore_ascii_case("keep"))
 }
 
 /// Tells whether an object that is not wanted any more is let go of, not deleted, if it is still the
@@ -320,6 +334,26 @@ mod tests {
                 "{uid:?} {written}"
             );
         }
+    }
+
+    #[test]
+    fn an_object_that_asks_to_be_kept_stays() {
+        let mut object = live("a", &[US]);
+        for (word, expected) in [
+            (json!("keep"), Parting::Keep),
+            (json!(" Keep"), Parting::Keep),
+            (json!("delete"), Parting::Delete),
+        ] {
+            object["metadata"]["annotations"] = json!({KEEP_ANNOTATION: word});
+            for next in [None, Some(3)] {
+                assert_eq!(parting(&held(Some("a"), None), &object, US, next), expected);
+            }
+        }
+        object["metadata"]["annotations"] = json!({KEEP_ANNOTATION: "keep"});
+        let adopted = held(Some("a"), Some((2, false)));
+        assert_eq!(parting(&adopted, &object, US, None), Parting::LetGo);
+        let other = held(Some("b"), None);
+        assert_eq!(parting(&other, &object, US, None), Parting::LeaveAlone);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
     bundle::{Bundle, UnitKey},
+    chart_hook::ChartHookRecord,
     command::Command,
     reference::NamespacedName,
     root::Root,
@@ -308,10 +309,12 @@ fn read_bundle(content: &[u8], application: &NamespacedName) -> Result<(), Strin
             bundle.application
         ));
     }
+    let hooks = bundle.components.iter().flat_map(|one| &one.hooks);
     for object in bundle
         .components
         .iter()
         .flat_map(|component| &component.objects)
+        .chain(hooks.map(|hook| &hook.object))
     {
         let named = ["/apiVersion", "/kind", "/metadata/name"]
             .iter()
@@ -360,6 +363,7 @@ fn new_unit(key: &str) -> SyncUnit {
         finished_rollouts: Vec::new(),
         live_states: Vec::new(),
         track_cursors: Vec::new(),
+        chart_hooks: ChartHookRecord::default(),
         orphan: false,
     }
 }

@@ -260,12 +260,13 @@ impl ShardStore {
 }
 
 /// Tells whether a stored record has everything of `units` that keeps what is not ours from being
-/// deleted.
+/// deleted, and hooks from running twice.
 fn remembers(stored: &[SyncUnit], units: &BTreeMap<String, SyncUnit>) -> bool {
     stored.len() == units.len()
         && stored.iter().all(|stored| {
             units.get(&stored.key).is_some_and(|unit| {
-                (&stored.objects, stored.removing) == (&unit.objects, unit.removing)
+                (&stored.objects, stored.removing, &stored.chart_hooks)
+                    == (&unit.objects, unit.removing, &unit.chart_hooks)
             })
         })
 }

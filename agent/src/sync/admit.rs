@@ -1,5 +1,7 @@
 //! Whether a bundle may come in at all, decided before anything is changed.
 
+mod hooks;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +12,8 @@ use bellwether_agent_core::{
     ownership::{is_held, uid_of},
 };
 use bellwether_api::{
-    application::AdoptPolicy, bundle::Bundle, reference::ObjectRef, sync_record::HeldObject,
+    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, reference::ObjectRef,
+    sync_record::HeldObject,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
@@ -20,6 +23,8 @@ use super::{
     cluster::{ApplyMode, Cluster, ClusterError, SYNC_MANAGER},
     keep::{OWN, Wanted},
 };
+
+pub use hooks::HookTarget;
 
 /// Refusals that are named; the rest is counted.
 const MAX_NAMED: usize = 10;
@@ -37,6 +42,10 @@ pub struct Admission<'a> {
     pub own: &'a [HeldObject],
     /// Objects that other applications hold, with their unit's key.
     pub taken: &'a BTreeMap<ObjectRef, String>,
+    /// The objects of its charts' hooks.
+    pub hooks: &'a [HookTarget],
+    /// What hooks of this unit have left.
+    pub left: &'a [LeftHookObject],
 }
 
 /// What was found out about a bundle.
@@ -72,7 +81,10 @@ impl Admission<'_> {
                 refusals.push(format!("{} belongs to {owner} already", want.target));
             }
         }
-        let targets: Vec<ObjectRef> = wanted.iter().map(|want| want.target.clone()).collect();
+        refusals.extend(self.refused_hooks(bundle, wanted).await?);
+        let hooks = self.hooks.iter().map(|hook| &hook.target);
+        let targets = wanted.iter().map(|want| &want.target);
+        let targets: Vec<ObjectRef> = targets.chain(hooks).cloned().collect();
         refusals.extend(self.access.missing(self.cluster, &targets).await?);
         if refusals.is_empty() {
             let tries: Vec<_> = wanted

@@ -6,6 +6,7 @@ mod error;
 mod evict;
 mod exact;
 mod merge;
+mod once;
 mod size;
 
 use std::{

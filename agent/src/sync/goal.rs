@@ -51,7 +51,8 @@ pub fn goal(unit: &SyncUnit) -> Goal {
         return Goal::Remove;
     }
     let Some(digest) = &unit.digest else {
-        return if unit.objects.is_empty() && unit.applied_digest.is_none() {
+        let nothing = unit.objects.is_empty() && unit.chart_hooks.is_empty();
+        return if nothing && unit.applied_digest.is_none() {
             Goal::Nothing
         } else {
             Goal::Remove
@@ -61,6 +62,8 @@ pub fn goal(unit: &SyncUnit) -> Goal {
         (None, _) => Goal::Begin(digest.clone()),
         (Some(UnitOutcome::Progressing), _) => Goal::Apply(digest.clone()),
         (Some(UnitOutcome::RollingBack), Some(previous)) => Goal::Return(previous.clone()),
+        // A hook failed before anything was applied.
+        (Some(UnitOutcome::Failed), None) if unit.chart_hooks.stopped(digest) => Goal::Nothing,
         (Some(UnitOutcome::Failed | UnitOutcome::RollingBack), None) => {
             // A first install has nothing to go back to: what there is of it stays, and may heal.
             Goal::Keep(digest.clone())

@@ -22,6 +22,8 @@ pub enum Fate {
         /// Whether its values are those from before.
         restored: bool,
     },
+    /// It asks to be kept, and is not ours any more.
+    Kept,
     /// Another object has its name: nothing was done.
     LeftAlone,
     /// It is ours and stays as it is, because `sync.deletion` says so; it belongs to nobody now.
@@ -70,6 +72,10 @@ pub async fn part_with(
                 Ok(Fate::Protected)
             }
         }
+        Parting::Keep => Ok(match let_go(cluster, &object, live, None).await? {
+            Fate::LetGo { .. } => Fate::Kept,
+            fate => fate,
+        }),
         Parting::Delete => delete(cluster, &object, &live).await,
     }
 }

@@ -3,6 +3,7 @@
 mod adopted;
 mod adoption;
 mod begin;
+mod chart_hooks;
 mod kept;
 mod live_state;
 mod memory;
@@ -246,8 +247,12 @@ impl Unit {
             return Box::pin(self.pass_adopted(&unit)).await;
         }
         let goal = goal(&unit);
+        if self.settle_hooks(&unit, &goal).await? {
+            return Ok(Pass::again());
+        }
         match goal {
             Goal::Nothing => {
+                self.read_granted(&unit).await;
                 self.listen(BTreeMap::new());
                 Ok(Pass::default())
             }

@@ -97,6 +97,7 @@ mod tests {
                 objects: names.map(object).collect(),
                 rendered: None,
                 health: Vec::new(),
+                hooks: Vec::new(),
             }],
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bellwether_api::{
     bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
+    chart_hook::ChartHook,
     cluster_template::ClusterValues,
     fleet::FleetDefaults,
     reference::NamespacedName,
@@ -134,10 +135,21 @@ fn filled(
         }
         object
     };
+    let mut hooks = Vec::new();
+    for hook in &component.hooks {
+        let own = std::slice::from_ref(&hook.object);
+        let overridden = in_cluster(&content.overrides, values, &component.name, namespace, own)?;
+        // An override may remove it.
+        hooks.extend(overridden.objects.into_iter().map(|object| ChartHook {
+            object: fill(object),
+            ..hook.clone()
+        }));
+    }
     Ok(BundleComponent {
         name: component.name.clone(),
         objects: overridden.objects.into_iter().map(fill).collect(),
         health: component.health.clone(),
+        hooks,
     })
 }
 

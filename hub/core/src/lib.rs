@@ -8,6 +8,7 @@
 pub mod authorize;
 pub mod brake;
 pub mod bundle;
+pub mod chart_hooks;
 pub mod check;
 pub mod clock;
 pub mod metrics_sources;

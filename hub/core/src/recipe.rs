@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::release::{DEFAULT_TARGET_NAMESPACE, canonical_json};
+use crate::{
+    chart_hooks::is_test,
+    release::{DEFAULT_TARGET_NAMESPACE, canonical_json},
+};
 
 pub use cluster_values::{ValuesError, ValuesOverride, values_in, values_overrides};
 
@@ -39,7 +42,7 @@ pub struct Recipe {
     /// Whether a chart's folder of definitions is delivered.
     #[serde(default)]
     pub include_crds: bool,
-    /// Whether a chart with install or upgrade hooks is refused.
+    /// Whether a chart's hooks are run.
     #[serde(default)]
     pub hooks: bool,
     /// Images that a kustomization replaces.
@@ -96,7 +99,7 @@ pub struct Rendering {
     pub objects: Vec<Value>,
     /// Objects that the chart wants run at some moment; they are not among `objects`.
     #[serde(default)]
-    pub hooks: Vec<ChartHook>,
+    pub hooks: Vec<RenderedHook>,
     /// What differed when the same was rendered twice, as `Secret/web /data/password`.
     #[serde(default)]
     pub unsettled: Vec<String>,
@@ -105,26 +108,35 @@ pub struct Rendering {
     pub notes: String,
 }
 
-/// An object that a chart wants run at some moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An object that a chart wants run at some moment, as it was rendered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ChartHook {
+pub struct RenderedHook {
     /// The object's name.
     pub name: String,
     /// Its kind.
     pub kind: String,
     /// The moments, as Helm names them.
     pub events: Vec<String>,
+    /// The chart's file that it comes from; empty = not known.
+    #[serde(default)]
+    pub file: String,
+    /// Lower ones run first.
+    #[serde(default)]
+    pub weight: i64,
+    /// When its object is deleted, as Helm names it; empty = before the next one is made.
+    #[serde(default)]
+    pub delete_policies: Vec<String>,
+    /// The object; absent in renderings of a version that ran no hooks.
+    #[serde(default)]
+    pub object: Option<Value>,
 }
 
-impl ChartHook {
-    /// Tells whether installing or upgrading without it would leave something out.
+impl RenderedHook {
+    /// Tells whether leaving it out leaves something out: tests are never run.
     #[must_use]
     pub fn matters(&self) -> bool {
-        let named = ["pre-install", "post-install", "pre-upgrade", "post-upgrade"];
-        self.events
-            .iter()
-            .any(|event| named.contains(&event.as_str()))
+        self.events.iter().any(|event| !is_test(event))
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     analysis::Metric,
     application::{ApplicationSpec, SyncPolicy, Wave},
+    chart_hook::ChartHook,
     health_rule::HealthRule,
     legacy::normalised,
     overrides::Override,
@@ -78,6 +79,10 @@ pub struct ReleaseComponent {
     /// When objects of custom kinds are healthy; empty = by their conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthRule>,
+    /// The chart's hooks as one cluster gets them; empty in a release itself, where they follow from
+    /// what it is rendered from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ChartHook>,
 }
 
 /// One governed workload of a release.
@@ -220,6 +225,7 @@ pub fn content(
                 .collect(),
             rendered: None,
             health: component.health.clone(),
+            hooks: Vec::new(),
         })
         .collect();
     let inline = spec.components.iter().filter_map(|component| {
@@ -465,13 +471,25 @@ impl ReleaseContent {
         content
     }
 
+    /// Returns the content as one cluster gets it: with the hooks of its charts, by component.
+    #[must_use]
+    pub fn with_hooks(mut self, mut hooks: BTreeMap<String, Vec<ChartHook>>) -> Self {
+        for component in &mut self.components {
+            component.hooks = hooks.remove(&component.name).unwrap_or_default();
+        }
+        self
+    }
+
     /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
+        let hooks = |component: &ReleaseComponent| {
+            let mut hooks = component.hooks.iter();
+            hooks.any(|hook| is_secret(&hook.object))
+        };
         self.components
             .iter()
-            .flat_map(|component| &component.objects)
-            .any(is_secret)
+            .any(|one| one.objects.iter().any(is_secret) || hooks(one))
     }
 
     /// Names the rollouts that `next` lacks, when every one of them wants its run finished

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use bellwether_hub_core::recipe::{ChartHook, Recipe, RecipeKind, RenderFacts, Rendering};
+use bellwether_hub_core::{
+    chart_hooks::runnable,
+    recipe::{Recipe, RecipeKind, RenderFacts, RenderedHook, Rendering},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -54,7 +57,7 @@ pub(super) struct Answer {
     #[serde(default)]
     objects: Vec<Value>,
     #[serde(default)]
-    hooks: Vec<ChartHook>,
+    hooks: Vec<RenderedHook>,
     #[serde(default)]
     unsettled: Vec<Unsettled>,
     #[serde(default)]
@@ -112,28 +115,21 @@ impl Answer {
         if let Some(failure) = self.error {
             return Err(failure);
         }
-        let unrun: Vec<String> = self
-            .hooks
-            .iter()
-            .filter(|hook| hook.matters())
-            .map(|hook| format!("{}/{} ({})", hook.kind, hook.name, hook.events.join(", ")))
-            .collect();
-        if recipe.hooks && !unrun.is_empty() {
-            let message = format!(
-                "the chart has hooks, which are not run by this version of Bellwether: {}; set \
-                 helm.hooks to false to leave them out",
-                unrun.join(", ")
-            );
-            return Err(Failure::new("HooksNotSupported", message));
+        if recipe.hooks
+            && let Err(error) = runnable(&self.hooks)
+        {
+            return Err(Failure::new("HookRefused", error.to_string()));
         }
-        if self.objects.len() > MAX_OBJECTS {
+        let hooks = self.hooks.iter().filter_map(|hook| hook.object.as_ref());
+        let all: Vec<&Value> = self.objects.iter().chain(hooks).collect();
+        if all.len() > MAX_OBJECTS {
             let message = format!(
                 "it renders {} objects; at most {MAX_OBJECTS} are delivered",
-                self.objects.len()
+                all.len()
             );
             return Err(Failure::new("TooLarge", message));
         }
-        for object in &self.objects {
+        for object in all {
             let bytes = object.to_string().len();
             if bytes > MAX_OBJECT_BYTES {
                 let text = |pointer: &str| {

@@ -100,7 +100,7 @@ async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Resul
         Err(error) if error.is_lasting() => Err(error.to_string()),
         Err(error) => return Err(chain(&error)),
     };
-    let encoded = rendered.as_ref().map(encode);
+    let encoded = rendered.as_ref().map(|one| encode(one, !recipe.hooks));
     let kept = match &encoded {
         Ok(encoded) => Ok(NewRendering {
             content: &encoded.content,
@@ -123,8 +123,13 @@ struct Encoded {
     remarks: Vec<Remark>,
 }
 
-fn encode(rendering: &Rendering) -> Encoded {
-    let secrecy = if rendering.objects.iter().any(is_secret) {
+/// `left_out` = the hooks of the chart are not run.
+fn encode(rendering: &Rendering, left_out: bool) -> Encoded {
+    let run = rendering
+        .hooks
+        .iter()
+        .filter_map(|hook| hook.object.as_ref());
+    let secrecy = if rendering.objects.iter().chain(run).any(is_secret) {
         Secrecy::Secret
     } else {
         Secrecy::Plain
@@ -133,8 +138,11 @@ fn encode(rendering: &Rendering) -> Encoded {
         kind: "NotSettling".to_owned(),
         message: format!("{what} differs each time it is rendered"),
     });
-    let hooks = rendering.hooks.iter().filter(|hook| hook.matters());
-    let left_out = hooks.map(|hook| Remark {
+    let hooks = rendering
+        .hooks
+        .iter()
+        .filter(|hook| left_out && hook.matters());
+    let unrun = hooks.map(|hook| Remark {
         kind: "HooksLeftOut".to_owned(),
         message: format!(
             "{}/{} is not run: {}",
@@ -146,6 +154,6 @@ fn encode(rendering: &Rendering) -> Encoded {
     Encoded {
         content: serde_json::to_vec(rendering).expect("JSON values always serialise"),
         secrecy,
-        remarks: unsettled.chain(left_out).collect(),
+        remarks: unsettled.chain(unrun).collect(),
     }
 }

@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bellwether_api::status::UnitOutcome;
+use bellwether_api::{
+    chart_hook::{HookDeletion, HookMoment},
+    status::UnitOutcome,
+};
 use bellwether_hub::{
     clock::Clock,
     loops::{LoopError, plan_once_with},
@@ -422,31 +425,73 @@ async fn what_differs_each_time_is_said_and_settles_all_the_same() {
     );
 }
 
+const MIGRATION: &str = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations:\n    \
+    helm.sh/hook: pre-install,pre-upgrade\n    helm.sh/hook-weight: \"-3\"\n    \
+    helm.sh/hook-delete-policy: hook-succeeded\n";
+
 #[tokio::test]
-async fn hooks_are_refused_by_name_unless_they_are_left_out() {
+async fn hooks_reach_a_cluster_beside_its_objects_unless_they_are_left_out() {
+    let shelf = Shelf::with_chart();
+    shelf.put("templates/migrate.yaml", MIGRATION);
+    let stage = Stage::new(&shelf).await;
+    let kinds = |objects: &[Value]| -> Vec<Value> {
+        objects.iter().map(|one| one["kind"].clone()).collect()
+    };
+    stage.apply(chart(|_| {})).await;
+    stage.settle().await.expect("released");
+    let (digest, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    let hooks = &bundle.components[0].hooks;
+    assert_eq!(hooks.len(), 1, "the test of the chart is none: {hooks:?}");
+    assert_eq!(
+        (hooks[0].weight, hooks[0].moments.as_slice()),
+        (
+            -3,
+            [HookMoment::PreInstall, HookMoment::PreUpgrade].as_slice()
+        )
+    );
+    assert_eq!(hooks[0].delete, [HookDeletion::HookSucceeded]);
+    assert_eq!(hooks[0].object["metadata"]["namespace"], "shop");
+    let objects = kinds(&stage.objects("canary-1").await);
+    assert!(!objects.contains(&json!("Job")), "{objects:?}");
+
+    stage
+        .apply(chart(|helm| helm["hooks"] = json!(false)))
+        .await;
+    stage.settle().await.expect("released");
+    let (without, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    assert_ne!(digest, without, "hooks are a part of what is granted");
+    assert_eq!(bundle.components[0].hooks, []);
+    let remarks = bellwether_store::renderings::remarks(&stage.fleet.store, &crate::fleet::shop())
+        .await
+        .expect("remarks");
+    let said: Vec<String> = remarks
+        .iter()
+        .map(|one| format!("{}: {}", one.kind, one.message))
+        .collect();
+    assert_eq!(
+        said,
+        ["HooksLeftOut: Job/migrate is not run: pre-install, pre-upgrade"]
+    );
+}
+
+#[tokio::test]
+async fn a_hook_that_cannot_be_run_is_refused_by_name() {
     let shelf = Shelf::with_chart();
     shelf.put(
         "templates/migrate.yaml",
-        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: pre-upgrade}\n",
+        &MIGRATION.replace("pre-upgrade", "mid-upgrade"),
     );
     let stage = Stage::new(&shelf).await;
     stage.apply(chart(|_| {})).await;
     let error = stage.settle().await.expect_err("held").chain();
     assert!(
-        error.contains("Job/migrate (pre-upgrade)") && error.contains("helm.hooks"),
+        error.contains("HookRefused") && error.contains("Job/migrate in templates/migrate.yaml"),
         "{error}"
     );
-    stage
-        .apply(chart(|helm| helm["hooks"] = json!(false)))
-        .await;
-    stage.settle().await.expect("released");
-    let kinds: Vec<Value> = stage
-        .objects("canary-1")
-        .await
-        .iter()
-        .map(|one| one["kind"].clone())
-        .collect();
-    assert!(!kinds.contains(&json!("Job")), "{kinds:?}");
+    assert!(
+        error.contains("mid-upgrade") && error.contains("helm.hooks"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -390,3 +390,23 @@ async fn what_is_orphaned_stays_when_the_application_goes_and_only_then() {
         assert_eq!(again.expect("the server answers"), fate, "{terms:?}");
     }
 }
+
+#[tokio::test]
+async fn an_object_that_asks_to_be_kept_is_let_go_of_and_stays() {
+    let mut object = ours("a");
+    object["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let server = Server::with(object);
+    assert_eq!(
+        part(&server, &held(Some("a"), false), None).await,
+        Fate::Kept
+    );
+    let left = server.object().expect("it stays");
+    assert_eq!(left["data"], json!({"k": "new"}));
+    assert_eq!(
+        left["metadata"]["managedFields"],
+        json!([{}]),
+        "no field is ours"
+    );
+    let methods: Vec<Method> = server.writes().into_iter().map(|write| write.0).collect();
+    assert_eq!(methods, [Method::PATCH]);
+}

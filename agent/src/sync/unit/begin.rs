@@ -30,6 +30,9 @@ impl Unit {
     /// Looks at a bundle for the first time and decides how it comes in.
     pub(super) async fn begin(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
+        if let Some(pass) = self.hooks_before(unit, digest, &bundle).await? {
+            return Ok(pass);
+        }
         let of = run_of(&bundle);
         let wanted = self.wanted(&bundle).await?;
         let taken = self.taken();
@@ -43,20 +46,16 @@ impl Unit {
                 ..Pass::default()
             });
         }
-        let admission = Admission {
-            cluster: &self.shell.cluster,
-            access: &self.shell.access,
-            own: &unit.objects,
-            taken: &taken,
-        };
-        let Admitted {
-            mut refusals,
-            adopts,
-        } = admission.review(&bundle, &wanted).await?;
         let previous = match &unit.applied_digest {
             Some(applied) => Some(self.bundle(applied).await?),
             None => None,
         };
+        let Admitted {
+            mut refusals,
+            adopts,
+        } = self
+            .review(unit, &bundle, &wanted, &taken, previous.as_deref())
+            .await?;
         let changes =
             rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
         let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
@@ -64,6 +63,13 @@ impl Unit {
             refusals.extend(rollout::refusals(&bundle, &changes));
         }
         let comes_in = refusals.is_empty() && !matches!(beginning, Beginning::Held(_));
+        if comes_in
+            && self
+                .begin_hooks(unit, digest, &bundle, previous.as_deref())
+                .await?
+        {
+            return Ok(Pass::again());
+        }
         if comes_in && let Err(error) = self.adopt(&bundle, &adopts).await {
             match error {
                 PassError::Originals(error) => refusals.push(chain(&error)),
@@ -89,6 +95,26 @@ impl Unit {
             self.try_metrics(&bundle).await?;
         }
         Ok(Pass::again())
+    }
+
+    /// Finds out whether a bundle may come in, its charts' hooks included.
+    async fn review(
+        &self,
+        unit: &SyncUnit,
+        bundle: &Bundle,
+        wanted: &[Wanted],
+        taken: &BTreeMap<ObjectRef, String>,
+        previous: Option<&Bundle>,
+    ) -> Result<Admitted, PassError> {
+        let admission = Admission {
+            cluster: &self.shell.cluster,
+            access: &self.shell.access,
+            own: &unit.objects,
+            taken,
+            hooks: &self.hook_targets(bundle, previous).await?,
+            left: &unit.chart_hooks.left,
+        };
+        Ok(admission.review(bundle, wanted).await?)
     }
 
     /// A unit that goes and still holds what this one wants.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_agent_core::ownership::{self, ReleaseRef, Written};
 use bellwether_api::{
     bundle::{Bundle, BundleMode},
+    chart_hook::ChartHookRecord,
     reference::ObjectRef,
     status::{TrackSummary, UnitOutcome},
     sync_policy::DeletionPolicy,
@@ -149,6 +150,22 @@ pub(super) fn runs_over(
     }
 }
 
+/// The runs of a bundle are over and brought it in, and hooks of its charts follow: it runs as a whole
+/// when they have ended well. Gives whether it is still the granted one; otherwise nothing was changed.
+pub(super) fn runs_over_but_hooks(
+    unit: &mut SyncUnit,
+    digest: &str,
+    summaries: &[TrackSummary],
+) -> bool {
+    if !is_granted(unit, digest) {
+        return false;
+    }
+    unit.running_digest = None;
+    unit.outcome = Some(UnitOutcome::Progressing);
+    unit.finished_rollouts = summaries.to_vec();
+    true
+}
+
 /// What others changed of a release that ran is kept, in the place of what was kept of it before;
 /// `None` = nothing of it is to be kept.
 pub(super) fn keep_live_state(unit: &mut SyncUnit, release: &str, state: Option<&KeptLiveState>) {
@@ -196,6 +213,7 @@ pub(super) fn removed(unit: &mut SyncUnit) {
     unit.finished_rollouts.clear();
     unit.live_states.clear();
     unit.deletion = DeletionPolicy::default();
+    unit.chart_hooks = ChartHookRecord::default();
     if unit.digest.is_none() {
         unit.outcome = Some(UnitOutcome::Succeeded);
         unit.reason.clear();

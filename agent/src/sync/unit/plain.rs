@@ -43,6 +43,9 @@ impl Unit {
         };
         let look_in = kept.look_in;
         if self.keeper.health() == Health::Healthy {
+            if let Some(pass) = self.hooks_after(unit, digest, &bundle).await? {
+                return Ok(pass);
+            }
             self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
@@ -78,7 +81,7 @@ impl Unit {
         Ok(())
     }
 
-    async fn fail_plain(
+    pub(super) async fn fail_plain(
         &mut self,
         unit: &SyncUnit,
         digest: &str,
@@ -156,6 +159,7 @@ impl Unit {
         self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
+            && !unit.chart_hooks.has_failed(digest)
             && self.keeper.health() == Health::Healthy;
         if healed {
             self.succeed(&bundle, digest, &wanted).await?;

@@ -9,6 +9,7 @@ use std::{
 use bellwether_agent_core::{apply_order::apply_stage, ownership::is_let_go};
 use bellwether_api::{
     bundle::Bundle,
+    chart_hook::HookSide,
     reference::ObjectRef,
     status::{Severity, WaitReason},
     sync_record::{HeldObject, SyncUnit},
@@ -100,6 +101,12 @@ impl Parted {
                     object,
                     "was not made by a release: it stays as it is now",
                 )),
+                Fate::Kept => Some(about(
+                    Severity::Info,
+                    "Kept",
+                    object,
+                    "asks by helm.sh/resource-policy to be kept: it stays as it is now",
+                )),
                 Fate::LeftAlone => Some(about(
                     Severity::Warn,
                     "LeftAlone",
@@ -128,6 +135,9 @@ impl Unit {
             run: uuid::Uuid::nil(),
             attempt: 0,
         };
+        if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::Before).await? {
+            return Ok(pass);
+        }
         let terms = Terms {
             next: None,
             deletion: unit.deletion,
@@ -142,6 +152,10 @@ impl Unit {
                 ..Pass::default()
             });
         }
+        if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::After).await? {
+            return Ok(pass);
+        }
+        self.part_with_left(of, unit).await?;
         let news = News::info("Removed", "nothing is held any more");
         self.tell(of, news, memory::removed).await?;
         // The namespace may have gone too, and a track of the same name is another run's.

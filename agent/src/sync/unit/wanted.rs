@@ -66,7 +66,7 @@ impl Unit {
     }
 
     /// Fills in the namespace of an object that needs one and names none.
-    async fn name_namespace(
+    pub(super) async fn name_namespace(
         &self,
         bundle: &Bundle,
         kinds: &[BroughtKind],

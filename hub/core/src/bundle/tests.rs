@@ -1,5 +1,6 @@
 use bellwether_api::{
     bundle::BundleMode,
+    chart_hook::{ChartHook, HookMoment},
     fleet::{FleetDefaults, MetricsDefaults},
     reference::NamespacedName,
 };
@@ -54,6 +55,10 @@ fn release() -> Release {
 }
 
 fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
+    encode_release(&release(), metrics, attempt)
+}
+
+fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> EncodedBundle {
     let at = |address: &str| MetricsDefaults {
         address: address.to_owned(),
         ..MetricsDefaults::default()
@@ -76,14 +81,14 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
     };
     build(BundleInput {
         application: &application,
-        release: &release(),
+        release,
         run: Uuid::from_u128(9),
         attempt,
         mode: BundleMode::Rollout,
         cluster: &cluster,
         fleet: &fleet,
     })
-    .expect("nothing is overridden")
+    .expect("every override fits")
 }
 
 #[test]
@@ -138,4 +143,32 @@ fn a_bundle_is_named_by_its_bytes() {
         encode(None, 2).digest,
         "every attempt is its own bundle"
     );
+}
+
+#[test]
+fn hooks_are_what_a_cluster_gets_of_them() {
+    let mut release = release();
+    let hook = |kind: &str, name: &str| ChartHook {
+        object: json!({"apiVersion": "batch/v1", "kind": kind, "metadata": {"name": name},
+            "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "shop:1"}]}}}}),
+        moments: vec![HookMoment::PreUpgrade],
+        weight: 1,
+        delete: Vec::new(),
+    };
+    release.content.overrides = serde_json::from_value(json!([
+        {"name": "mirror", "images": [{"name": "shop", "newTag": "2"}],
+         "remove": [{"kind": "Job", "name": "gone"}]},
+    ]))
+    .expect("overrides");
+    let plain = release.content.clone();
+    let hooks = vec![hook("Job", "migrate"), hook("Job", "gone")];
+    release.content = plain.with_hooks([("db".to_owned(), hooks)].into());
+    let encoded = encode_release(&release, None, 1);
+    assert!(encoded.bundle.components[0].hooks.is_empty());
+    let hooks = &encoded.bundle.components[1].hooks;
+    assert_eq!(hooks.len(), 1, "the other is removed: {hooks:?}");
+    assert_eq!(hooks[0].object["metadata"]["namespace"], "data");
+    let image = "/spec/template/spec/containers/0/image";
+    assert_eq!(hooks[0].object.pointer(image), Some(&json!("shop:2")));
+    assert_eq!(hooks[0].moments, [HookMoment::PreUpgrade]);
 }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use bellwether_hub_core::{
+    chart_hooks::runnable,
     recipe::{Recipe, RenderFacts, ValuesOverride, values_overrides},
     records::take,
     release::{Release, ReleaseContent},
@@ -202,7 +203,7 @@ pub async fn sent(
         let content = match contents.entry(facts.clone()) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
-                let mut objects = BTreeMap::new();
+                let (mut objects, mut hooks) = (BTreeMap::new(), BTreeMap::new());
                 for ((component, recipe), digest) in recipes.iter().zip(&digests) {
                     let key = (*digest, facts[*component]);
                     let Some(Rendered::Content(content)) = rendered.get(&key) else {
@@ -218,8 +219,14 @@ pub async fn sent(
                     let taken = take(&sight.application.name, &rendering.objects)
                         .map_err(|error| waits(error.to_string()))?;
                     objects.insert((*component).to_owned(), taken.objects);
+                    if recipe.hooks {
+                        let run =
+                            runnable(&rendering.hooks).map_err(|error| waits(error.to_string()))?;
+                        hooks.insert((*component).to_owned(), run);
+                    }
                 }
-                let content = Arc::new(release.content.for_cluster(&objects));
+                let content = release.content.for_cluster(&objects).with_hooks(hooks);
+                let content = Arc::new(content);
                 Arc::clone(place.insert(content))
             }
         };

@@ -207,6 +207,7 @@ fn put(bundle: &mut Bundle, objects: Vec<Value>) {
         name: "live".to_owned(),
         objects,
         health: Vec::new(),
+        hooks: Vec::new(),
     }];
 }
 

@@ -1,3 +1,5 @@
+use bellwether_agent_core::chart_hooks;
+use bellwether_api::chart_hook::{HookOccasion, HookSide};
 use serde_json::json;
 
 use super::*;
@@ -50,6 +52,48 @@ fn content_that_was_refused_meanwhile_stays_refused() {
     );
     assert_eq!(unit.outcome, Some(UnitOutcome::Refused));
     assert_eq!(goal(&unit), Goal::Keep("mid".into()));
+}
+
+#[test]
+fn a_bundle_whose_hooks_follow_its_runs_does_not_run_as_a_whole_yet() {
+    let mut unit = granted("new");
+    assert!(begin(&mut unit, "new", &BTreeSet::new(), true));
+    assert!(runs_over_but_hooks(&mut unit, "new", &[]));
+    assert_eq!(unit.applied_digest.as_deref(), Some("old"));
+    assert_eq!(goal(&unit), Goal::Apply("new".into()));
+    let before = unit.clone();
+    unit.digest = Some("newer".into());
+    assert!(!runs_over_but_hooks(&mut unit, "new", &[]));
+    unit.digest = Some("new".into());
+    assert_eq!(unit, before);
+}
+
+#[test]
+fn a_hook_that_failed_before_the_objects_keeps_them_away() {
+    let mut unit = granted("new");
+    unit.applied_digest = None;
+    let record = &mut unit.chart_hooks;
+    chart_hooks::begin(record, "new", HookOccasion::Install, HookSide::Before);
+    chart_hooks::failed(record, None, false, "why");
+    assert!(end(&mut unit, "new", UnitOutcome::Failed, "why"));
+    assert_eq!(goal(&unit), Goal::Nothing);
+    // What hooks have left goes with the application.
+    unit.digest = None;
+    assert_eq!(goal(&unit), Goal::Remove);
+    removed(&mut unit);
+    assert_eq!(goal(&unit), Goal::Nothing);
+    // After the objects it takes nothing away from a first install.
+    let mut unit = granted("new");
+    unit.applied_digest = None;
+    chart_hooks::begin(
+        &mut unit.chart_hooks,
+        "new",
+        HookOccasion::Install,
+        HookSide::After,
+    );
+    chart_hooks::failed(&mut unit.chart_hooks, None, false, "why");
+    assert!(end(&mut unit, "new", UnitOutcome::Failed, "why"));
+    assert_eq!(goal(&unit), Goal::Keep("new".into()));
 }
 
 #[test]

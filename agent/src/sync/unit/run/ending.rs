@@ -12,7 +12,7 @@ use crate::{
     rollout::{self, Run, Versions},
     sync::{
         events::News,
-        unit::{PassError, Unit, memory, run_of},
+        unit::{PassError, Unit, chart_hooks::has_hooks_after, memory, run_of},
     },
 };
 
@@ -60,7 +60,12 @@ impl Unit {
         let why = failure
             .as_ref()
             .map(|(reason, message)| format!("{reason:?}: {message}"));
+        let hooks_follow = failure.is_none() && self.hooks_follow(digest, &versions.new);
         let news = match &failure {
+            None if hooks_follow => News::info(
+                "RolloutEnded",
+                format!("revision {} is in; its hooks follow", versions.new.revision),
+            ),
             None => News::info(
                 "Succeeded",
                 format!("revision {} runs", versions.new.revision),
@@ -74,6 +79,9 @@ impl Unit {
             ),
         };
         self.tell(run_of(&versions.new), news, |unit| {
+            if hooks_follow && memory::runs_over_but_hooks(unit, digest, &summaries) {
+                return;
+            }
             memory::runs_over(unit, digest, objects, &summaries, &marked, why.as_deref());
         })
         .await?;
@@ -84,6 +92,12 @@ impl Unit {
         self.laid = None;
         self.counted_runs.set(0);
         Ok(())
+    }
+
+    /// Tells whether hooks of a bundle's charts run now that its runs have brought it in.
+    fn hooks_follow(&self, digest: &str, bundle: &Bundle) -> bool {
+        let unit = self.shell.desired.unit(&self.key);
+        unit.is_some_and(|unit| has_hooks_after(&unit, digest, bundle))
     }
 
     /// Why the runs failed: the first that failed by itself, not because of another.
