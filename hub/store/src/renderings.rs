@@ -36,6 +36,8 @@ pub struct ReleaseRecipe {
     pub recipe: Digest,
     /// Digest of the files that it is made of.
     pub artifact: Digest,
+    /// Versions of the values of secrets that it is made with; empty = none.
+    pub secret_values: Vec<Uuid>,
 }
 
 /// What these recipes were rendered as, for whichever facts.
@@ -156,13 +158,14 @@ pub async fn note_recipes(
 ) -> Result<(), StoreError> {
     for one in recipes {
         sqlx::query(
-            "INSERT INTO release_recipe (release, component, recipe, artifact)
-             VALUES ($1, $2, $3, $4)",
+            "INSERT INTO release_recipe (release, component, recipe, artifact, secret_values)
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(release)
         .bind(&one.component)
         .bind(one.recipe.0.as_slice())
         .bind(one.artifact.0.as_slice())
+        .bind(&one.secret_values)
         .execute(&mut *tx.inner)
         .await
         .doing("write a recipe of a release")?;
@@ -175,8 +178,8 @@ pub async fn note_recipes(
 /// # Errors
 /// The database fails.
 pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>, StoreError> {
-    let rows: Vec<(String, Vec<u8>, Vec<u8>)> = sqlx::query_as(
-        "SELECT component, recipe, artifact FROM release_recipe WHERE release = $1
+    let rows: Vec<(String, Vec<u8>, Vec<u8>, Vec<Uuid>)> = sqlx::query_as(
+        "SELECT component, recipe, artifact, secret_values FROM release_recipe WHERE release = $1
          ORDER BY component",
     )
     .bind(release)
@@ -184,11 +187,12 @@ pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>,
     .await
     .doing("read the recipes of a release")?;
     rows.into_iter()
-        .map(|(component, recipe, artifact)| {
+        .map(|(component, recipe, artifact, secret_values)| {
             Ok(ReleaseRecipe {
                 component,
                 recipe: digest("release_recipe.recipe", &recipe)?,
                 artifact: digest("release_recipe.artifact", &artifact)?,
+                secret_values,
             })
         })
         .collect()
@@ -249,6 +253,13 @@ pub async fn sweep(store: &Store, before: Timestamp) -> Result<u64, StoreError> 
     .execute(&store.pool)
     .await
     .doing("delete pins of applications that are gone")?;
+    sqlx::query(
+        "DELETE FROM source_push p WHERE NOT EXISTS (SELECT FROM record r
+            WHERE r.kind = 'Application' AND r.namespace = p.namespace AND r.name = p.application)",
+    )
+    .execute(&store.pool)
+    .await
+    .doing("delete pushes of applications that are gone")?;
     let deleted = sqlx::query(
         "DELETE FROM rendering g WHERE g.created_at_ms < $1
          AND NOT EXISTS (SELECT FROM release_recipe r WHERE r.recipe = g.recipe)",
