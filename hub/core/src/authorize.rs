@@ -132,6 +132,8 @@ pub enum Kind {
     Rollout,
     /// Metric templates; of a namespace.
     MetricTemplate,
+    /// Secrets that the hub keeps, whose values nobody reads back; of a namespace.
+    Secret,
     /// Events; of a namespace, or global for clusters.
     Event,
     /// Join tokens of agents; global.
@@ -149,7 +151,7 @@ impl Kind {
     const fn is_tenant_owned(self) -> bool {
         matches!(
             self,
-            Self::Application | Self::Rollout | Self::MetricTemplate
+            Self::Application | Self::Rollout | Self::MetricTemplate | Self::Secret
         )
     }
 
@@ -160,6 +162,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metric templates",
+            Self::Secret => "secrets",
             Self::Event => "events",
             Self::JoinToken => "join tokens",
             Self::ApiToken => "API tokens",
@@ -329,6 +332,30 @@ mod tests {
             false,
         ),
         (Role::Viewer, "", Verb::Get, Kind::Event, None, false),
+        (
+            Role::Viewer,
+            "shop",
+            Verb::Apply,
+            Kind::Secret,
+            Some("shop"),
+            false,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::Apply,
+            Kind::Secret,
+            Some("shop"),
+            true,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::List,
+            Kind::Secret,
+            Some("bank"),
+            false,
+        ),
     ];
 
     #[test]
