@@ -456,13 +456,15 @@ impl ReleaseContent {
         content
     }
 
-    /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
+    /// Tells whether an object is a Secret, or was rendered with values of secrets; such content is
+    /// encrypted at rest.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.components
-            .iter()
-            .flat_map(|component| &component.objects)
-            .any(is_secret)
+        self.components.iter().any(|component| {
+            let from = component.rendered.as_ref();
+            from.is_some_and(|from| !from.recipe.values_from.is_empty())
+                || component.objects.iter().any(is_secret)
+        })
     }
 
     /// Names the rollouts that `next` lacks, when every one of them wants its run finished

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{reference::NamespacedName, secret::SourceSecrets};
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
 use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKey};
 use tokio::sync::{Notify, mpsc};
@@ -39,6 +39,8 @@ pub enum Job {
         source: Digest,
         /// The source.
         wanted: bellwether_sources::Source,
+        /// What it is opened with.
+        secrets: SourceSecrets,
     },
     /// Render a recipe.
     Render {

@@ -3,7 +3,10 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_api::application::{ApplicationSpec, Component};
+use bellwether_api::{
+    application::{ApplicationSpec, Component},
+    secret::{SourceSecrets, named_by},
+};
 use bellwether_hub_core::{
     recipe::{Recipe, RenderFacts, RenderedFrom, Rendering, source_digest, union},
     records::{Found, take},
@@ -15,6 +18,7 @@ use bellwether_store::{
     Digest,
     pins::{self, SourcePin},
     renderings::{self, ReleaseRecipe, Rendered, RenderingKey},
+    secrets::SecretInfo,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -24,11 +28,14 @@ use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Sources}
 use crate::{
     loops::{LoopError, application::Look, facts::Wanted},
     rendering::{Job, Renderings, is_content, source_of},
+    secrets,
     telemetry::chain,
 };
 
 /// How long a source that could not be fetched is left alone.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// How soon after a look was asked for it is seen what came of it.
+const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 /// Clusters that are told apart by nothing that a rendering sees.
 struct Class {
@@ -44,6 +51,7 @@ struct Source<'a> {
     from: RenderedFrom,
     artifact: Digest,
     recipe: Digest,
+    secret_values: Vec<Uuid>,
 }
 
 /// Puts objects in place of sources, as far as they are there.
@@ -102,6 +110,8 @@ async fn pinned<'a>(
     sources: &mut Sources,
 ) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
     let pins = pins::list(look.store, look.application).await?;
+    let secrets = secrets_of(look, spec).await?;
+    let namespace = &look.application.namespace;
     let mut found = Vec::new();
     for component in components {
         let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
@@ -109,20 +119,14 @@ async fn pinned<'a>(
         };
         let source = Digest(source);
         let pin = pins.get(&component.name).filter(|pin| pin.source == source);
-        let due = due(spec, &wanted, pin);
-        if let Some(at) = due {
-            if at <= look.now {
-                renderings.ask(Job::Fetch {
-                    application: look.application.clone(),
-                    component: component.name.clone(),
-                    source,
-                    wanted,
-                });
-            } else {
-                let earliest = sources.wake_at.map_or(at, |earlier| earlier.min(at));
-                sources.wake_at = Some(earliest);
-            }
-        }
+        let asking = Asking {
+            component,
+            source,
+            pin,
+            secrets: &secrets,
+        };
+        let again_at = asking.ask(look, renderings, spec, wanted);
+        sources.wake_at = sources.wake_at.into_iter().chain(again_at).min();
         let failed = |message: &str| Held::Failed {
             component: component.name.clone(),
             message: message.to_owned(),
@@ -142,8 +146,13 @@ async fn pinned<'a>(
         }
         let artifact = format!("sha256:{}", fetched.artifact);
         let name = &look.application.name;
-        if let Some(recipe) = Recipe::of(name, spec, component, &artifact) {
+        if let Some(mut recipe) = Recipe::of(name, spec, component, &artifact) {
+            recipe.values_from = match secrets::pin(namespace, component, &secrets) {
+                Ok(values) => values,
+                Err(error) => return Ok(Err(failed(&error.said()))),
+            };
             found.push(Source {
+                secret_values: recipe.values_from.iter().map(|one| one.version).collect(),
                 component,
                 artifact: fetched.artifact,
                 recipe: Digest(recipe.digest()),
@@ -157,11 +166,68 @@ async fn pinned<'a>(
     Ok(Ok(found))
 }
 
-/// When a source is to be looked at; absent = never again as it is written.
-fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) -> Option<Timestamp> {
+/// A source that may have to be looked at.
+struct Asking<'a> {
+    component: &'a Component,
+    source: Digest,
+    /// What it was fetched as last; absent = it never was.
+    pin: Option<&'a SourcePin>,
+    /// Those of the application's namespace.
+    secrets: &'a [SecretInfo],
+}
+
+impl Asking<'_> {
+    /// Has it looked at if that is due; gives when the application is to be looked at again for it.
+    fn ask(
+        &self,
+        look: Look<'_>,
+        renderings: &Renderings,
+        spec: &ApplicationSpec,
+        wanted: FetchedFrom,
+    ) -> Option<Timestamp> {
+        let opened_with = SourceSecrets::of(self.component);
+        let mark = secrets::mark(&opened_with, |name| secrets::find(self.secrets, name));
+        let at = due(spec, &wanted, self.pin, &mark)?;
+        if at > look.now {
+            return Some(at);
+        }
+        renderings.ask(Job::Fetch {
+            application: look.application.clone(),
+            component: self.component.name.clone(),
+            source: self.source,
+            wanted,
+            secrets: opened_with,
+        });
+        // Without a pin the application waits for it, and is looked at sooner.
+        self.pin?;
+        look.now.saturating_add(LOOK_AFTER).ok()
+    }
+}
+
+/// The secrets of an application's namespace; empty where it names none.
+async fn secrets_of(look: Look<'_>, spec: &ApplicationSpec) -> Result<Vec<SecretInfo>, LoopError> {
+    if named_by(spec).is_empty() {
+        return Ok(Vec::new());
+    }
+    let namespace = Some(look.application.namespace.as_str());
+    Ok(bellwether_store::secrets::list(look.store, namespace).await?)
+}
+
+/// When a source is to be looked at; absent = never again as it is written. `mark` tells the secrets
+/// that it is opened with now.
+fn due(
+    spec: &ApplicationSpec,
+    wanted: &FetchedFrom,
+    pin: Option<&SourcePin>,
+    mark: &str,
+) -> Option<Timestamp> {
     let Some(pin) = pin else {
         return Some(Timestamp::MIN);
     };
+    let is_pushed = pin.pushed_at.is_some_and(|at| at >= pin.checked_at);
+    if is_pushed || pin.credentials != mark {
+        return Some(Timestamp::MIN);
+    }
     let interval = spec.sync.interval.as_signed();
     let after = if !pin.failure.is_empty() && pin.fetched.is_none() {
         RETRY_AFTER
@@ -343,6 +409,7 @@ fn assemble(
             component: component.clone(),
             recipe: source.recipe,
             artifact: source.artifact,
+            secret_values: source.secret_values,
         });
         from.insert(component, source.from);
     }
