@@ -5,8 +5,12 @@
 #[path = "loops/deletion.rs"]
 mod deletion;
 mod fleet;
+#[path = "loops/private.rs"]
+mod private;
 #[path = "loops/rendering.rs"]
 mod rendering;
+#[path = "../sources/tests/servers/repository.rs"]
+mod repository;
 #[path = "loops/rollback.rs"]
 mod rollback;
 #[path = "loops/two_hubs.rs"]

@@ -48,10 +48,19 @@ pub struct Caller {
 
 impl Hub {
     pub async fn start() -> Self {
-        let database = TestDatabase::create().await;
+        Self::start_with(&[]).await
+    }
+
+    /// A hub with more flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        Self::on(&TestDatabase::create().await, flags).await
+    }
+
+    /// A hub of a database, with more flags.
+    pub async fn on(database: &TestDatabase, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
-        let config = Arguments::try_parse_from([
+        let own = [
             "hub",
             "--listen",
             "127.0.0.1:0",
@@ -61,9 +70,10 @@ impl Hub {
             data_dir.to_str().unwrap(),
             "--database-url",
             &database.url,
-        ])
-        .unwrap()
-        .config;
+        ];
+        let config = Arguments::try_parse_from(own.iter().chain(flags))
+            .unwrap()
+            .config;
         Self {
             running: app::start(config).await.unwrap(),
             data_dir,

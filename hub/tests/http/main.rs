@@ -9,5 +9,7 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod secrets;
 mod standing;
 mod watching;
+mod webhooks;

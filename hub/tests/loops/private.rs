@@ -1,0 +1,440 @@
+//! Private sources and values of secrets, against servers on this machine that want them.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+};
+use bellwether_api::reference::NamespacedName;
+use bellwether_hub::loops::LoopError;
+use bellwether_sources::{Settings, Sources};
+use bellwether_store::{
+    BlobCipher, Store, StoreOptions, blobs, pushes, releases,
+    secrets::{self, SecretValue},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    rendering::{Shelf, Stage, chart},
+    repository::Repository,
+};
+
+/// What the servers want of the user `git`.
+const PASSWORD: &str = "hunter2";
+/// `git:hunter2`, as it is sent.
+const BASIC: &str = "Basic Z2l0Omh1bnRlcjI=";
+
+async fn set(store: &Store, name: &str, entries: &[(&str, &str)]) {
+    let entries = entries
+        .iter()
+        .map(|(key, value)| {
+            let value = SecretValue::new(value.as_bytes().to_vec());
+            ((*key).to_owned(), value)
+        })
+        .collect::<BTreeMap<_, _>>();
+    let mut tx = store.begin().await.expect("a transaction");
+    secrets::set(
+        &mut tx,
+        &named(name),
+        &entries,
+        "ana",
+        jiff::Timestamp::now(),
+    )
+    .await
+    .expect("a secret");
+    tx.commit().await.expect("a commit");
+}
+
+fn named(name: &str) -> NamespacedName {
+    NamespacedName {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// Sources that may ask this machine, also without TLS.
+fn sources(folder: &TempDir) -> Box<Sources> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut settings = Settings::new(folder.path().to_owned());
+    settings.addresses.allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+    settings.addresses.plain_http_hosts = vec!["127.0.0.1".to_owned()];
+    Box::new(Sources::open(settings).expect("sources"))
+}
+
+async fn serve(app: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+/// Everything that is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let own = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || own.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
+    }
+}
+
+fn is_said(result: Result<(), LoopError>, reason: &str) -> String {
+    let said = result.expect_err("something is wrong").chain();
+    assert!(said.contains(reason), "{reason}: {said}");
+    assert!(
+        !said.contains(PASSWORD) && !said.contains(&BASIC[6..]),
+        "{said}"
+    );
+    said
+}
+
+fn map(version: u32) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{version: \"{version}\"}}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_private_repository_is_opened_with_a_secret_and_another_one_is_another_look() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let repository = Repository::new();
+    repository.write("objects/a.yaml", map(1));
+    repository.commit("two");
+    let (app, seen) = repository.app(Some(BASIC));
+    let url = format!("{}/shop/.git", serve(app).await);
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut stage = Stage::fetching(sources(&folder)).await;
+    let store = stage.fleet.store.clone();
+    stage
+        .apply(
+            json!({"name": "web", "git": {"url": url, "branch": "main", "path": "objects",
+            "credentialsRef": {"name": "git"}}}),
+        )
+        .await;
+    let version = async |stage: &Stage| {
+        let object = stage.object("canary-1", "ConfigMap", "a").await;
+        object["data"]["version"].clone()
+    };
+
+    is_said(stage.settle().await, "SecretNotFound");
+    assert_eq!(seen.count(""), 0, "nobody is asked without it");
+    set(&store, "git", &[("username", "git"), ("password", "wrong")]).await;
+    is_said(stage.settle().await, "Unauthorised");
+    set(&store, "git", &[("username", "git")]).await;
+    is_said(stage.settle().await, "SecretInvalid");
+    set(
+        &store,
+        "git",
+        &[("username", "git"), ("password", PASSWORD)],
+    )
+    .await;
+    stage.settle().await.expect("released");
+    assert_eq!(version(&stage).await, "1");
+    assert_eq!(stage.fleet.granted(1).await.len(), 2);
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+
+    // It is not opened any more: what there is stays, and that is said.
+    set(&store, "git", &[("username", "git"), ("password", "wrong")]).await;
+    repository.write("objects/a.yaml", map(2));
+    repository.commit("three");
+    is_said(stage.settle().await, "Unauthorised");
+    let mut tx = store.begin().await.expect("a transaction");
+    secrets::delete(&mut tx, &named("git")).await.expect("gone");
+    tx.commit().await.expect("a commit");
+    is_said(stage.settle().await, "SecretNotFound");
+    assert_eq!(version(&stage).await, "1");
+    assert!(stage.fleet.granted(2).await.is_empty());
+    set(
+        &store,
+        "git",
+        &[("username", "git"), ("password", PASSWORD)],
+    )
+    .await;
+    stage.settle().await.expect("released");
+    assert_eq!(version(&stage).await, "2", "no interval was waited for");
+
+    assert_eq!(*seen.leaks.lock().expect("no panic"), Vec::<String>::new());
+    let log = log.text();
+    assert!(log.contains("source fetched"), "the log was listened to");
+    assert!(
+        !log.contains(PASSWORD) && !log.contains(&BASIC[6..]),
+        "{log}"
+    );
+}
+
+#[derive(Clone)]
+struct Charts {
+    /// What is asked for, with what was sent along.
+    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    token: Option<&'static str>,
+    index: String,
+    archive: Vec<u8>,
+}
+
+async fn chart_file(
+    State(charts): State<Charts>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> (StatusCode, Vec<u8>) {
+    let sent = headers.get(header::AUTHORIZATION);
+    let sent = sent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let asked = (uri.path().to_owned(), sent.clone());
+    charts.seen.lock().expect("no panic").push(asked);
+    if charts.token.is_some() && sent.as_deref() != charts.token {
+        return (StatusCode::UNAUTHORIZED, Vec::new());
+    }
+    match uri.path() {
+        "/index.yaml" => (StatusCode::OK, charts.index.into_bytes()),
+        "/web.tgz" => (StatusCode::OK, charts.archive),
+        _ => (StatusCode::NOT_FOUND, Vec::new()),
+    }
+}
+
+#[tokio::test]
+async fn a_private_chart_repository_takes_a_token_that_no_other_host_gets() {
+    let charts = concat!(env!("CARGO_MANIFEST_DIR"), "/../integration-tests/charts");
+    let packed = Command::new("tar")
+        .args(["--create", "--gzip", "--directory", charts, "web"])
+        .output()
+        .expect("tar");
+    assert!(packed.status.success());
+    let seen = Arc::default();
+    let elsewhere = Charts {
+        seen: Arc::clone(&seen),
+        token: None,
+        index: String::new(),
+        archive: packed.stdout,
+    };
+    // Another name of this machine is another host.
+    let archives = serve(Router::new().fallback(chart_file).with_state(elsewhere)).await;
+    let repository = Charts {
+        seen: Arc::default(),
+        token: Some("Bearer hunter2"),
+        index: format!(
+            "apiVersion: v1\nentries:\n  web:\n  - {{name: web, version: 1.0.0, urls: ['{archives}/web.tgz']}}\n"
+        ),
+        archive: Vec::new(),
+    };
+    let asked = Arc::clone(&repository.seen);
+    let url = serve(Router::new().fallback(chart_file).with_state(repository)).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::fetching(sources(&folder)).await;
+    let store = stage.fleet.store.clone();
+    stage
+        .apply(chart(|helm| {
+            helm["repository"] = json!(url);
+            helm["credentialsRef"] = json!({"name": "charts"});
+        }))
+        .await;
+    set(&store, "charts", &[("bearerToken", "other")]).await;
+    is_said(stage.settle().await, "Unauthorised");
+    set(&store, "charts", &[("bearerToken", PASSWORD)]).await;
+    stage.settle().await.expect("released");
+    stage.object("canary-1", "Deployment", "web").await;
+    let asked = asked.lock().expect("no panic").clone();
+    assert!(asked.contains(&("/index.yaml".to_owned(), Some("Bearer hunter2".to_owned()))));
+    let seen = seen.lock().expect("no panic").clone();
+    assert!(!seen.is_empty());
+    assert!(seen.iter().all(|(_, sent)| sent.is_none()), "{seen:?}");
+}
+
+/// A chart whose values stand in the secret `web`, shown in a ConfigMap and a Secret.
+fn with_values(shelf: &Shelf) -> Value {
+    shelf.put(
+        "templates/db.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n\
+         stringData: {password: {{ .Values.db.password | quote }}}\n",
+    );
+    chart(|helm| {
+        helm["values"] = json!({"db": {"user": "shop"}});
+        helm["valuesFrom"] = json!([{"kind": "Secret", "name": "web"},
+            {"kind": "Secret", "name": "web", "key": "more.yaml"}]);
+    })
+}
+
+async fn password(stage: &Stage, cluster: &str) -> Value {
+    stage.object(cluster, "Secret", "db").await["stringData"]["password"].clone()
+}
+
+#[tokio::test]
+async fn values_of_secrets_reach_a_chart_and_another_value_is_another_release() {
+    let shelf = Shelf::with_chart();
+    let mut stage = Stage::new(&shelf).await;
+    let store = stage.fleet.store.clone();
+    stage.apply(with_values(&shelf)).await;
+    is_said(stage.settle().await, "SecretNotFound");
+    let values = "replicaCount: 4\ndb: {user: nobody, password: first-hunter2}\n";
+    set(&store, "web", &[("values.yaml", values)]).await;
+    let said = is_said(stage.settle().await, "SecretNotFound");
+    assert!(said.contains("more.yaml"), "{said}");
+    let more = ("more.yaml", "replicaCount: 6\n");
+    set(&store, "web", &[("values.yaml", values), more]).await;
+    stage.settle().await.expect("released");
+    assert_eq!(password(&stage, "canary-1").await, "first-hunter2");
+    let deployment = stage.object("canary-1", "Deployment", "web").await;
+    assert_eq!(
+        deployment["spec"]["replicas"], 6,
+        "later ones lie over earlier ones"
+    );
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+
+    // Another entry of the same secret is no change of what is named.
+    let unused = ("unused", "x");
+    set(&store, "web", &[("values.yaml", values), more, unused]).await;
+    stage.settle().await.expect("nothing to do");
+    assert!(stage.fleet.granted(2).await.is_empty());
+    let values = values.replace("first", "second");
+    set(&store, "web", &[("values.yaml", &values), more]).await;
+    stage.settle().await.expect("released");
+    assert_eq!(stage.fleet.granted(2).await.len(), 2);
+    assert_eq!(password(&stage, "prod-1").await, "second-hunter2");
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+
+    // Who goes back gets what it was, also where it was never rendered for such a cluster.
+    stage
+        .fleet
+        .connect_as("prod-1", "v1.31.4", &["apps/v1", "v1"])
+        .await;
+    stage.fleet.join("prod-2", "prod").await;
+    stage
+        .fleet
+        .connect_as("prod-2", "v1.30.0", &["apps/v1", "v1"])
+        .await;
+    stage.settle().await.expect("joined");
+    stage.fleet.roll_back(Some(1)).await;
+    stage.settle().await.expect("restored");
+    for cluster in ["canary-1", "prod-1", "prod-2"] {
+        assert_eq!(
+            password(&stage, cluster).await,
+            "first-hunter2",
+            "{cluster}"
+        );
+    }
+    // It stays until somebody says something else, and another value is that.
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("stays");
+    assert_eq!(password(&stage, "canary-1").await, "first-hunter2");
+    let values = values.replace("second", "third");
+    set(&store, "web", &[("values.yaml", &values), more]).await;
+    stage.settle().await.expect("released");
+    assert_eq!(password(&stage, "canary-1").await, "third-hunter2");
+}
+
+#[tokio::test]
+async fn no_release_and_no_failure_shows_a_value() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let shelf = Shelf::with_chart();
+    let mut stage = Stage::new(&shelf).await;
+    let store = stage.fleet.store.clone();
+    let more = ("more.yaml", "{}");
+    set(&store, "web", &[("values.yaml", "hunter2 is no map"), more]).await;
+    let component = with_values(&shelf);
+    // What a chart shows in the open is sealed at the hub all the same.
+    shelf.put(
+        "templates/db.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: db}\n\
+         data: {password: {{ .Values.db.password | quote }}}\n",
+    );
+    stage.apply(component).await;
+    is_said(stage.settle().await, "SecretInvalid");
+    let values = ("values.yaml", "db: {password: hunter2}\n");
+    set(&store, "web", &[values, more]).await;
+    stage.settle().await.expect("released");
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+    let map = stage.object("canary-1", "ConfigMap", "db").await;
+    assert_eq!(map["data"]["password"], "hunter2");
+    let other = BlobCipher::from_key(&[9; 32]);
+    let other = Store::connect(StoreOptions::new(&stage.fleet.database.url), other)
+        .await
+        .expect("the database");
+    let (bundle, _) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    blobs::get(&other, bundle).await.expect_err("it is sealed");
+    let release = releases::list(&other, &crate::fleet::shop(), 1)
+        .await
+        .expect("releases")
+        .remove(0);
+    releases::content(&other, &release)
+        .await
+        .expect_err("it is sealed");
+    releases::content(&store, &release)
+        .await
+        .expect("its own key opens it");
+
+    shelf.put(
+        "templates/refusal.yaml",
+        "{{ fail (printf \"%s is no good password\" .Values.db.password) }}\n",
+    );
+    let mut component = with_values(&shelf);
+    component["helm"]["version"] = json!("~1.0");
+    stage.apply(component).await;
+    let said = is_said(stage.settle().await, "*** is no good password");
+    assert!(said.contains("templates/refusal.yaml"), "{said}");
+    let view = stage.fleet.view_with(&stage.renderings).await;
+    let shown = serde_json::to_string(&view).expect("JSON");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let log = log.text();
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
+async fn a_push_is_another_look_and_none_is_one_for_others() {
+    let shelf = Shelf::default();
+    shelf.put("a.yaml", &map(1));
+    let mut stage = Stage::new(&shelf).await;
+    let store = stage.fleet.store.clone();
+    let component =
+        json!({"name": "web", "git": {"url": "https://git.example/a", "branch": "main"}});
+    stage.apply_with(component, json!({"interval": "0s"})).await;
+    stage.settle().await.expect("released");
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("done");
+    shelf.put("a.yaml", &map(2));
+    stage.settle().await.expect("nobody looks");
+    let note = async |component: &str| {
+        let concerned = [(crate::fleet::shop(), component.to_owned())];
+        pushes::note(&store, &concerned, jiff::Timestamp::now())
+            .await
+            .expect("noted");
+    };
+    note("other").await;
+    stage.settle().await.expect("nobody looks");
+    assert!(stage.fleet.granted(2).await.is_empty());
+    note("web").await;
+    stage.settle().await.expect("released");
+    assert_eq!(stage.fleet.granted(2).await.len(), 2);
+}
