@@ -13,6 +13,8 @@ mod rendering;
 mod repository;
 #[path = "loops/rollback.rs"]
 mod rollback;
+#[path = "../sources/tests/servers/ssh_server.rs"]
+mod ssh_server;
 #[path = "loops/two_hubs.rs"]
 mod two_hubs;
 #[path = "loops/waves.rs"]

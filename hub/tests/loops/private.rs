@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use axum::{
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use crate::{
     rendering::{Shelf, Stage, chart},
     repository::Repository,
+    ssh_server::SshServer,
 };
 
 /// What the servers want of the user `git`.
@@ -77,7 +78,7 @@ async fn serve(app: Router) -> String {
     format!("http://{address}")
 }
 
-/// Everything that is logged on this thread.
+/// Everything that is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -93,13 +94,20 @@ impl std::io::Write for Log {
 }
 
 impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let own = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || own.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// What all tests of this program log from now on: a subscriber of one thread alone would miss what
+    /// another thread logged first.
+    fn listen() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let listen = || {
+            let log = Self::default();
+            let own = log.clone();
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::DEBUG)
+                .with_writer(move || own.clone())
+                .init();
+            log
+        };
+        LOG.get_or_init(listen).clone()
     }
 
     fn text(&self) -> String {
@@ -125,8 +133,7 @@ fn map(version: u32) -> String {
 
 #[tokio::test]
 async fn a_private_repository_is_opened_with_a_secret_and_another_one_is_another_look() {
-    let log = Log::default();
-    let _listening = log.listen();
+    let log = Log::listen();
     let repository = Repository::new();
     repository.write("objects/a.yaml", map(1));
     repository.commit("two");
@@ -191,6 +198,52 @@ async fn a_private_repository_is_opened_with_a_secret_and_another_one_is_another
         !log.contains(PASSWORD) && !log.contains(&BASIC[6..]),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn a_repository_behind_ssh_is_opened_with_a_key_at_a_known_host() {
+    let repository = Repository::new();
+    repository.write("objects/a.yaml", map(1));
+    repository.commit("two");
+    let server = SshServer::start().await;
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users");
+    let user = user.expect("this user has a name").name;
+    let path = repository.path();
+    let url = format!("ssh://{user}@{}{}", server.address, path.display());
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::fetching(sources(&folder)).await;
+    let store = stage.fleet.store.clone();
+    let component = |more: Value| {
+        let mut git = json!({"url": url, "branch": "main", "path": "objects",
+            "credentialsRef": {"name": "key"}});
+        git.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().expect("a map").clone());
+        json!({"name": "web", "git": git})
+    };
+    let identity = server.read("client");
+    set(&store, "key", &[("identity", &identity)]).await;
+    stage.apply(component(json!({}))).await;
+    let said = is_said(stage.settle().await, "SecretInvalid");
+    assert!(said.contains("known_hosts"), "{said}");
+    let hosts = json!({"knownHostsRef": {"name": "hosts"}});
+    stage.apply(component(hosts)).await;
+    is_said(stage.settle().await, "SecretNotFound");
+    set(
+        &store,
+        "hosts",
+        &[("known_hosts", &server.known("stranger.pub"))],
+    )
+    .await;
+    is_said(stage.settle().await, "HostKeyUnknown");
+    set(
+        &store,
+        "hosts",
+        &[("known_hosts", &server.known("host.pub"))],
+    )
+    .await;
+    stage.settle().await.expect("released");
+    stage.object("canary-1", "ConfigMap", "a").await;
 }
 
 #[derive(Clone)]
@@ -355,8 +408,7 @@ async fn values_of_secrets_reach_a_chart_and_another_value_is_another_release() 
 
 #[tokio::test]
 async fn no_release_and_no_failure_shows_a_value() {
-    let log = Log::default();
-    let _listening = log.listen();
+    let log = Log::listen();
     let shelf = Shelf::with_chart();
     let mut stage = Stage::new(&shelf).await;
     let store = stage.fleet.store.clone();
