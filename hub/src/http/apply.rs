@@ -29,7 +29,7 @@ use super::{
     problem::{ApiError, ApiResult},
     reason::reason,
     redact::is_redacted,
-    references, standing_check,
+    references, secrets, standing_check,
 };
 use crate::{app::App, clock::wall};
 
@@ -126,6 +126,7 @@ pub async fn apply_documents(
         caller.may(Verb::Apply, kind_of(document), place)?;
     }
     refuse_redacted(&documents)?;
+    let missing = secrets::missing(app, &documents, default_namespace).await?;
     let mut tx = app.store.begin().await?;
     let mut result = ApplyResult {
         dry_run: scope.dry_run,
@@ -154,6 +155,7 @@ pub async fn apply_documents(
         return Err(ApiError::invalid(checked.errors));
     }
     result.warnings.extend(checked.warnings);
+    result.warnings.extend(missing);
     result.warnings.dedup();
     if scope.dry_run {
         return Ok(result);

@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bellwether_api::{
     application::ApplicationSpec,
     call::{SecretList, SecretRequest, SecretView},
+    document::Document,
     reference::NamespacedName,
     secret::{is_key, named_by},
     validate::is_dns_label,
@@ -19,12 +20,13 @@ use bellwether_store::{
 use serde::Deserialize;
 
 use super::{
+    apply::namespace_of,
     auth::Caller,
     extract::{LimitedBody, Path, Query},
     problem::{ApiError, ApiResult},
     references::specs,
 };
-use crate::app::App;
+use crate::{app::App, secrets::find};
 
 /// Bytes of all values of a secret at most, as in Kubernetes.
 const MAX_BYTES: usize = 1 << 20;
@@ -209,6 +211,37 @@ pub async fn delete_secret(
     app.pokes.plan.notify_one();
     tracing::info!(principal = %caller.principal.name, secret = %wanted, "secret deleted");
     Ok(Json(shown(info, None)))
+}
+
+/// Says which secrets documents name that are not there.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn missing(
+    app: &App,
+    documents: &[Document],
+    default_namespace: &str,
+) -> ApiResult<Vec<String>> {
+    let mut said = Vec::new();
+    for document in documents {
+        let Document::Application(object) = document else {
+            continue;
+        };
+        let named = named_by(&object.spec);
+        if named.is_empty() {
+            continue;
+        }
+        let namespace = namespace_of(document, default_namespace);
+        let known = secrets::list(&app.store, Some(&namespace)).await?;
+        let missing = named.iter().filter(|name| find(&known, name).is_none());
+        said.extend(missing.map(|name| {
+            format!(
+                "application/{} waits for a secret: run: bellwether secret set {name} -n {namespace}",
+                object.metadata.name
+            )
+        }));
+    }
+    Ok(said)
 }
 
 /// Who names a secret: applications of its namespace, and the hub itself.

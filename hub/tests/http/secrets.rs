@@ -135,15 +135,21 @@ async fn roles_and_namespaces_bound_who_writes_secrets() {
 async fn a_secret_that_is_named_is_deleted_by_force_alone() {
     let hub = Hub::start_with(&["--webhook-secret", "bank/git"]).await;
     let admin = hub.admin();
-    admin
-        .applied(&format!("{}---\n{}", fleet("all"), private("shop")))
-        .await;
+    let documents = format!("{}---\n{}", fleet("all"), private("shop"));
+    let applied = admin.applied(&documents).await;
+    let said = "application/web waits for a secret: run: bellwether secret set git -n shop";
+    assert!(applied["warnings"].to_string().contains(said), "{applied}");
     let entries = [("bearerToken", VALUE)];
     let bank = "/api/v1/namespaces/bank/secrets/git";
     let spare = "/api/v1/namespaces/shop/secrets/spare";
     for path in [PATH, bank, spare] {
         assert_eq!(put(&admin, path, &entries).await.status, StatusCode::OK);
     }
+    let applied = admin.applied(&documents).await;
+    assert!(
+        !applied.to_string().contains("waits for a secret"),
+        "{applied}"
+    );
     let refused = admin.delete(PATH).await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
     assert!(refused.detail().contains("application/web"), "{refused:?}");

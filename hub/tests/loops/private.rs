@@ -1,4 +1,4 @@
-//! Private sources and values of secrets, against servers on this machine that want them.
+//! Private sources, against servers on this machine that want credentials.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,14 @@ use bellwether_api::reference::NamespacedName;
 use bellwether_hub::loops::LoopError;
 use bellwether_sources::{Settings, Sources};
 use bellwether_store::{
-    BlobCipher, Store, StoreOptions, blobs, pushes, releases,
+    Store, pushes,
     secrets::{self, SecretValue},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    registry::{Registry, layer},
     rendering::{Shelf, Stage, chart},
     repository::Repository,
     ssh_server::SshServer,
@@ -32,7 +33,7 @@ const PASSWORD: &str = "hunter2";
 /// `git:hunter2`, as it is sent.
 const BASIC: &str = "Basic Z2l0Omh1bnRlcjI=";
 
-async fn set(store: &Store, name: &str, entries: &[(&str, &str)]) {
+pub async fn set(store: &Store, name: &str, entries: &[(&str, &str)]) {
     let entries = entries
         .iter()
         .map(|(key, value)| {
@@ -80,7 +81,7 @@ async fn serve(app: Router) -> String {
 
 /// Everything that is logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -96,7 +97,7 @@ impl std::io::Write for Log {
 impl Log {
     /// What all tests of this program log from now on: a subscriber of one thread alone would miss what
     /// another thread logged first.
-    fn listen() -> Self {
+    pub fn listen() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let listen = || {
             let log = Self::default();
@@ -110,12 +111,12 @@ impl Log {
         LOG.get_or_init(listen).clone()
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
     }
 }
 
-fn is_said(result: Result<(), LoopError>, reason: &str) -> String {
+pub fn is_said(result: Result<(), LoopError>, reason: &str) -> String {
     let said = result.expect_err("something is wrong").chain();
     assert!(said.contains(reason), "{reason}: {said}");
     assert!(
@@ -246,6 +247,41 @@ async fn a_repository_behind_ssh_is_opened_with_a_key_at_a_known_host() {
     stage.object("canary-1", "ConfigMap", "a").await;
 }
 
+#[tokio::test]
+async fn a_private_registry_is_opened_with_a_password() {
+    let registry = Registry::start(true);
+    let files = [layer(
+        map(1),
+        "application/yaml",
+        &[("org.opencontainers.image.title", "a.yaml")],
+    )];
+    registry.push("shop", "v1", &files).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::fetching(sources(&folder)).await;
+    let store = stage.fleet.store.clone();
+    stage
+        .apply(
+            json!({"name": "web", "oci": {"url": registry.url("shop"), "tag": "v1",
+            "credentialsRef": {"name": "registry"}}}),
+        )
+        .await;
+    set(
+        &store,
+        "registry",
+        &[("username", "git"), ("password", "wrong")],
+    )
+    .await;
+    is_said(stage.settle().await, "Unauthorised");
+    set(
+        &store,
+        "registry",
+        &[("username", "git"), ("password", PASSWORD)],
+    )
+    .await;
+    stage.settle().await.expect("released");
+    stage.object("canary-1", "ConfigMap", "a").await;
+}
+
 #[derive(Clone)]
 struct Charts {
     /// What is asked for, with what was sent along.
@@ -320,147 +356,6 @@ async fn a_private_chart_repository_takes_a_token_that_no_other_host_gets() {
     let seen = seen.lock().expect("no panic").clone();
     assert!(!seen.is_empty());
     assert!(seen.iter().all(|(_, sent)| sent.is_none()), "{seen:?}");
-}
-
-/// A chart whose values stand in the secret `web`, shown in a ConfigMap and a Secret.
-fn with_values(shelf: &Shelf) -> Value {
-    shelf.put(
-        "templates/db.yaml",
-        "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n\
-         stringData: {password: {{ .Values.db.password | quote }}}\n",
-    );
-    chart(|helm| {
-        helm["values"] = json!({"db": {"user": "shop"}});
-        helm["valuesFrom"] = json!([{"kind": "Secret", "name": "web"},
-            {"kind": "Secret", "name": "web", "key": "more.yaml"}]);
-    })
-}
-
-async fn password(stage: &Stage, cluster: &str) -> Value {
-    stage.object(cluster, "Secret", "db").await["stringData"]["password"].clone()
-}
-
-#[tokio::test]
-async fn values_of_secrets_reach_a_chart_and_another_value_is_another_release() {
-    let shelf = Shelf::with_chart();
-    let mut stage = Stage::new(&shelf).await;
-    let store = stage.fleet.store.clone();
-    stage.apply(with_values(&shelf)).await;
-    is_said(stage.settle().await, "SecretNotFound");
-    let values = "replicaCount: 4\ndb: {user: nobody, password: first-hunter2}\n";
-    set(&store, "web", &[("values.yaml", values)]).await;
-    let said = is_said(stage.settle().await, "SecretNotFound");
-    assert!(said.contains("more.yaml"), "{said}");
-    let more = ("more.yaml", "replicaCount: 6\n");
-    set(&store, "web", &[("values.yaml", values), more]).await;
-    stage.settle().await.expect("released");
-    assert_eq!(password(&stage, "canary-1").await, "first-hunter2");
-    let deployment = stage.object("canary-1", "Deployment", "web").await;
-    assert_eq!(
-        deployment["spec"]["replicas"], 6,
-        "later ones lie over earlier ones"
-    );
-    stage.fleet.succeed_all().await;
-    stage.settle().await.expect("done");
-
-    // Another entry of the same secret is no change of what is named.
-    let unused = ("unused", "x");
-    set(&store, "web", &[("values.yaml", values), more, unused]).await;
-    stage.settle().await.expect("nothing to do");
-    assert!(stage.fleet.granted(2).await.is_empty());
-    let values = values.replace("first", "second");
-    set(&store, "web", &[("values.yaml", &values), more]).await;
-    stage.settle().await.expect("released");
-    assert_eq!(stage.fleet.granted(2).await.len(), 2);
-    assert_eq!(password(&stage, "prod-1").await, "second-hunter2");
-    stage.fleet.succeed_all().await;
-    stage.settle().await.expect("done");
-
-    // Who goes back gets what it was, also where it was never rendered for such a cluster.
-    stage
-        .fleet
-        .connect_as("prod-1", "v1.31.4", &["apps/v1", "v1"])
-        .await;
-    stage.fleet.join("prod-2", "prod").await;
-    stage
-        .fleet
-        .connect_as("prod-2", "v1.30.0", &["apps/v1", "v1"])
-        .await;
-    stage.settle().await.expect("joined");
-    stage.fleet.roll_back(Some(1)).await;
-    stage.settle().await.expect("restored");
-    for cluster in ["canary-1", "prod-1", "prod-2"] {
-        assert_eq!(
-            password(&stage, cluster).await,
-            "first-hunter2",
-            "{cluster}"
-        );
-    }
-    // It stays until somebody says something else, and another value is that.
-    stage.fleet.succeed_all().await;
-    stage.settle().await.expect("stays");
-    assert_eq!(password(&stage, "canary-1").await, "first-hunter2");
-    let values = values.replace("second", "third");
-    set(&store, "web", &[("values.yaml", &values), more]).await;
-    stage.settle().await.expect("released");
-    assert_eq!(password(&stage, "canary-1").await, "third-hunter2");
-}
-
-#[tokio::test]
-async fn no_release_and_no_failure_shows_a_value() {
-    let log = Log::listen();
-    let shelf = Shelf::with_chart();
-    let mut stage = Stage::new(&shelf).await;
-    let store = stage.fleet.store.clone();
-    let more = ("more.yaml", "{}");
-    set(&store, "web", &[("values.yaml", "hunter2 is no map"), more]).await;
-    let component = with_values(&shelf);
-    // What a chart shows in the open is sealed at the hub all the same.
-    shelf.put(
-        "templates/db.yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: db}\n\
-         data: {password: {{ .Values.db.password | quote }}}\n",
-    );
-    stage.apply(component).await;
-    is_said(stage.settle().await, "SecretInvalid");
-    let values = ("values.yaml", "db: {password: hunter2}\n");
-    set(&store, "web", &[values, more]).await;
-    stage.settle().await.expect("released");
-    stage.fleet.succeed_all().await;
-    stage.settle().await.expect("done");
-    let map = stage.object("canary-1", "ConfigMap", "db").await;
-    assert_eq!(map["data"]["password"], "hunter2");
-    let other = BlobCipher::from_key(&[9; 32]);
-    let other = Store::connect(StoreOptions::new(&stage.fleet.database.url), other)
-        .await
-        .expect("the database");
-    let (bundle, _) = stage.fleet.bundle("canary-1").await.expect("a bundle");
-    blobs::get(&other, bundle).await.expect_err("it is sealed");
-    let release = releases::list(&other, &crate::fleet::shop(), 1)
-        .await
-        .expect("releases")
-        .remove(0);
-    releases::content(&other, &release)
-        .await
-        .expect_err("it is sealed");
-    releases::content(&store, &release)
-        .await
-        .expect("its own key opens it");
-
-    shelf.put(
-        "templates/refusal.yaml",
-        "{{ fail (printf \"%s is no good password\" .Values.db.password) }}\n",
-    );
-    let mut component = with_values(&shelf);
-    component["helm"]["version"] = json!("~1.0");
-    stage.apply(component).await;
-    let said = is_said(stage.settle().await, "*** is no good password");
-    assert!(said.contains("templates/refusal.yaml"), "{said}");
-    let view = stage.fleet.view_with(&stage.renderings).await;
-    let shown = serde_json::to_string(&view).expect("JSON");
-    assert!(!shown.contains("hunter2"), "{shown}");
-    let log = log.text();
-    assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]
