@@ -8,10 +8,10 @@ use crate::{
     analysis::{Range, TemplateRef},
     duration::Dur,
     health_rule::HealthRule,
-    metric_template::SecretKeyRef,
     number::{IntOrPercent, Weight},
     overrides::Override,
     rollout::RolloutSpec,
+    secret::HubSecretKeyRef,
     selector::Selector,
     source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
     sync_policy::{DeletionPolicy, IgnoreRule},
@@ -306,7 +306,8 @@ pub struct MetricGate {
     /// Base URL of the Prometheus, as the hub reaches it; absent = the template's, then the fleet's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// A MetricTemplate of type Prometheus, without secret; excludes `query`.
+    /// A MetricTemplate of type Prometheus, without secret unless `secretRef` stands beside it; excludes
+    /// `query`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateRef>,
     /// The query. `{{ namespace }}` is the target namespace, `{{ target }}` the application,
@@ -318,6 +319,9 @@ pub struct MetricGate {
     /// The window of `{{ interval }}`; 60s unless set.
     #[serde(default = "default_window")]
     pub window: Dur,
+    /// The bearer token that is sent to the Prometheus, in a secret that the hub keeps; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<HubSecretKeyRef>,
 }
 
 fn default_window() -> Dur {
@@ -334,9 +338,9 @@ pub struct ExternalGate {
     /// How long an answer may take; 10s unless set.
     #[serde(default = "default_external_timeout")]
     pub timeout: Dur,
-    /// Not supported by this version.
+    /// The bearer token that is sent, in a secret that the hub keeps; absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretKeyRef>,
+    pub secret_ref: Option<HubSecretKeyRef>,
 }
 
 fn default_external_timeout() -> Dur {

@@ -5,6 +5,7 @@ mod action;
 mod object;
 mod problem;
 mod run;
+mod secret;
 mod status;
 
 pub use access::{
@@ -15,6 +16,7 @@ pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, Acti
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
+pub use secret::{SecretList, SecretRequest, SecretView};
 pub use status::{ApplicationStatus, Condition, FleetMember, FleetStatus, RepositoryStatus};
 
 /// Bytes that a request body may have at most (4 MiB).

@@ -33,6 +33,7 @@ pub mod rollout;
 pub mod root;
 pub mod schedule;
 pub mod schema;
+pub mod secret;
 pub mod selector;
 pub mod source;
 pub mod standing_grant;

@@ -26,7 +26,8 @@ pub struct RepositorySpec {
     /// How often the hub looks; 1m unless set, 10s at least.
     #[serde(default = "default_interval")]
     pub interval: Dur,
-    /// Namespace of documents that name none; `default` unless set.
+    /// Namespace of documents that name none, and of the secrets that the repository is opened with;
+    /// `default` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Whether records are taken over that exist already and came from elsewhere.

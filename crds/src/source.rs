@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::secret::{HubSecretRef, ValuesFrom};
+
 /// A Helm chart, rendered by the hub for each cluster that gets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,19 +30,27 @@ pub struct HelmSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "values_schema")]
     pub values: Option<Value>,
+    /// Values that secrets of the hub hold: each laid over those before it, all of them under
+    /// `values`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values_from: Vec<ValuesFrom>,
     /// Delivers the definitions of the chart's folder `crds`.
     #[serde(default = "yes", rename = "includeCRDs")]
     pub include_crds: bool,
     /// Runs the chart's hooks in the clusters; false leaves them out.
     #[serde(default = "yes")]
     pub hooks: bool,
+    /// What a private repository is opened with: a secret that the hub keeps (docs/secrets.md). Only with
+    /// `repository`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<HubSecretRef>,
 }
 
 /// Files of a Git repository: exactly one of `branch`, `tag`, `semver` and `commit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitSource {
-    /// The repository, `https://…` or `ssh://…`.
+    /// The repository: `https://…`, `ssh://USER@HOST/…` or `USER@HOST:PATH`.
     pub url: String,
     /// The newest commit of this branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +67,12 @@ pub struct GitSource {
     /// The folder; absent = the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What a private repository is opened with: a secret that the hub keeps (docs/secrets.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<HubSecretRef>,
+    /// Whose entry `known_hosts` says which SSH hosts are known; absent = the credentials' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts_ref: Option<HubSecretRef>,
 }
 
 /// Files of an OCI artifact: exactly one of `tag`, `semver` and `digest`.
@@ -77,6 +93,9 @@ pub struct OciSource {
     /// The folder; absent = the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What a private registry is opened with: a secret that the hub keeps (docs/secrets.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<HubSecretRef>,
 }
 
 /// A kustomization, built by the hub. It uses what its source holds and nothing from elsewhere.

@@ -36,6 +36,14 @@ fn every_kind_of_source_is_accepted() {
         "git: {url: 'https://git.example/web', branch: main, path: deploy}",
         "git: {url: 'https://git.example/web', commit: 0123456789abcdef0123456789abcdef01234567}",
         "oci: {url: 'oci://registry.example/web', semver: ^1}",
+        "helm: {repository: 'https://charts.example', chart: web, version: 1.2.0, \
+         credentialsRef: {name: charts}, \
+         valuesFrom: [{kind: Secret, name: web}, {kind: Secret, name: web, key: prod.yaml}]}",
+        "git: {url: 'ssh://git@git.example/a/web', branch: main, credentialsRef: {name: key}, \
+         knownHostsRef: {name: hosts}}",
+        "git: {url: 'git@git.example:a/web', branch: main, credentialsRef: {name: key}}",
+        "oci: {url: 'oci://registry.example/web', tag: v1, credentialsRef: {name: registry}}",
+        "kustomize: {git: {url: 'https://git.example/web', semver: ^1, credentialsRef: {name: git}}}",
         "kustomize: {git: {url: 'https://git.example/web', semver: ^1}, path: prod, \
          images: [{name: web, newTag: v2}]}",
     ] {
@@ -83,8 +91,18 @@ fn addresses_are_of_schemes_that_are_fetched_and_hold_no_secret() {
     check(
         "git: {url: 'git@g.example:a/b', branch: b}",
         &[
-            "git.url: ssh needs known hosts, which are not supported by this version of Bellwether; \
-             use https",
+            "git: ssh needs credentialsRef: a secret with identity, the private key (bellwether secret \
+             set)",
+        ],
+    );
+    check(
+        "git: {url: 'ssh://me:pass@g.example/a', branch: b, credentialsRef: {name: key}}",
+        &["git.url: an address holds no password"],
+    );
+    check(
+        "git: {url: 'ssh://g.example/a', branch: b, credentialsRef: {name: key}}",
+        &[
+            r#"git.url: "ssh://g.example/a" is no address; use ssh://USER@HOST/PATH or USER@HOST:PATH"#,
         ],
     );
     check(
@@ -98,18 +116,49 @@ fn addresses_are_of_schemes_that_are_fetched_and_hold_no_secret() {
 }
 
 #[test]
+fn secrets_are_named_where_they_are_used() {
+    check(
+        "git: {url: 'https://g.example/a', branch: b, knownHostsRef: {name: hosts}}",
+        &[
+            "git.knownHostsRef: known hosts are for ssh://USER@HOST/PATH; https trusts by certificate",
+        ],
+    );
+    check(
+        "helm: {git: {url: 'https://g.example/a', branch: b}, credentialsRef: {name: git}}",
+        &[
+            "helm.credentialsRef: these are for a repository; those of Git stand at git.credentialsRef",
+        ],
+    );
+    check(
+        "helm: {repository: 'https://c.example', chart: w, version: 1.0.0, \
+         valuesFrom: [{kind: Secret, name: Web, key: a/b}]}",
+        &[
+            r#"helm.valuesFrom[0].name: "Web" is no name; use a-z, 0-9 and -, with a letter or digit at both ends (web?)"#,
+            "helm.valuesFrom[0].key: a key has 1 to 253 letters, digits, '-', '_' or '.'",
+        ],
+    );
+    let found = errors(
+        "helm: {repository: 'https://c.example', chart: w, version: 1.0.0, \
+         valuesFrom: [{kind: ConfigMap, name: web}]}",
+    );
+    assert!(
+        found.len() == 1
+            && found[0].contains("helm.valuesFrom[0].kind")
+            && found[0].contains("Secret"),
+        "{found:?}"
+    );
+    let found = errors(
+        "oci: {url: 'oci://r.example/a', tag: v1, credentialsRef: {name: a, namespace: other}}",
+    );
+    assert!(
+        found.len() == 1 && found[0].contains("oci.credentialsRef.namespace: unknown field"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    for (component, field) in [
-        ("plugin: {name: web}", "plugin"),
-        (
-            "git: {url: 'https://g.example/a', branch: b, credentialsRef: {name: a}}",
-            "git.credentialsRef",
-        ),
-        (
-            "helm: {repository: 'https://c.example', chart: w, version: 1.0.0, valuesFrom: []}",
-            "helm.valuesFrom",
-        ),
-    ] {
+    for (component, field) in [("plugin: {name: web}", "plugin")] {
         let found = errors(component);
         let said = format!("{field}: not supported by this version of Bellwether");
         assert!(found.contains(&said), "{component}: {found:?}");

@@ -53,6 +53,8 @@ pub struct App {
     pub loops: crate::loops::LoopStates,
     /// What those who follow lists of objects are told.
     pub feed: crate::http::Feed,
+    /// Pushes that wait to be followed up.
+    pub webhooks: crate::http::Webhooks,
 }
 
 /// One bell per loop; ringing it twice before it is heard rings it once.
@@ -209,6 +211,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
         metrics: Metrics::default(),
         loops: crate::loops::LoopStates::default(),
         feed: crate::http::Feed::default(),
+        webhooks: crate::http::Webhooks::default(),
         store,
         pki,
         config,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bellwether_api::duration::Dur;
+use bellwether_api::{duration::Dur, reference::NamespacedName};
 
 /// Settings of one hub process.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,6 +37,17 @@ pub struct Config {
     /// Folder of the certificate authority and of the key for Secrets; hubs of one database share it [default: `DATA_DIR/pki`]
     #[arg(long, env = "BELLWETHER_PKI_DIR", value_name = "DIR")]
     pub pki_dir: Option<PathBuf>,
+    /// File of the key that seals Secrets and secrets; made at the first start, hubs of one database share it [default: `PKI_DIR/blob.key`]
+    #[arg(long, env = "BELLWETHER_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+    /// Secret of the hub (`bellwether secret set`) whose values sign push webhooks; without it there are none
+    #[arg(
+        long,
+        env = "BELLWETHER_WEBHOOK_SECRET",
+        value_name = "NAMESPACE/NAME",
+        value_parser = namespaced
+    )]
+    pub webhook_secret: Option<NamespacedName>,
     /// Host part of the identities in certificates
     #[arg(
         long,
@@ -95,10 +106,11 @@ impl Config {
         self.data_dir.join("hub.sock")
     }
 
-    /// The key that encrypts blobs with Secrets; hubs of one database share it.
+    /// The key that encrypts secrets and blobs with Secrets; hubs of one database share it.
     #[must_use]
     pub fn blob_key_path(&self) -> PathBuf {
-        self.pki_dir().join("blob.key")
+        let own = self.secret_key_file.clone();
+        own.unwrap_or_else(|| self.pki_dir().join("blob.key"))
     }
 
     /// How long a cluster's certificate is valid.
@@ -133,6 +145,18 @@ fn outward_address() -> IpAddr {
                 .and_then(|()| socket.local_addr())
         })
         .map_or(local, |address| address.ip())
+}
+
+fn namespaced(text: &str) -> Result<NamespacedName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(NamespacedName {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        }
+        _ => Err("it is NAMESPACE/NAME, such as default/push".to_owned()),
+    }
 }
 
 fn default_data_dir() -> PathBuf {

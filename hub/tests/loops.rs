@@ -5,10 +5,20 @@
 #[path = "loops/deletion.rs"]
 mod deletion;
 mod fleet;
+#[path = "loops/private.rs"]
+mod private;
+#[path = "../sources/tests/servers/registry.rs"]
+mod registry;
 #[path = "loops/rendering.rs"]
 mod rendering;
+#[path = "../sources/tests/servers/repository.rs"]
+mod repository;
 #[path = "loops/rollback.rs"]
 mod rollback;
+#[path = "loops/secret_values.rs"]
+mod secret_values;
+#[path = "../sources/tests/servers/ssh_server.rs"]
+mod ssh_server;
 #[path = "loops/two_hubs.rs"]
 mod two_hubs;
 #[path = "loops/waves.rs"]

@@ -5,6 +5,8 @@
 mod documents;
 #[path = "bad_input/processes.rs"]
 mod processes;
+#[path = "bad_input/secrets.rs"]
+mod secrets;
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, process::ExitCode};
 
@@ -38,7 +40,7 @@ impl suite::Stage for Scene {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let cases = [documents::CASES, processes::CASES].concat();
+    let cases = [documents::CASES, processes::CASES, secrets::CASES].concat();
     if arguments.list {
         return libtest_mimic::run(&arguments, suite::trials(&cases, None)).exit_code();
     }

@@ -23,19 +23,16 @@ const LATER: &[&str] = &[
     "alerts",
     "allowLocal",
     "canaryQueries",
-    "credentialsRef",
     "deletion",
     "dependsOn",
     "hooks",
     "ignore",
-    "knownHostsRef",
     "notify",
     "placement",
     "plugin",
     "publishVersion",
     "relative",
     "serviceAccount",
-    "valuesFrom",
 ];
 
 /// Checks one document against one schema.

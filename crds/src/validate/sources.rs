@@ -4,6 +4,7 @@ use super::{finding::Findings, names};
 use crate::{
     application::{ApplicationSpec, Component},
     document::FieldPath,
+    secret::{HubSecretRef, is_key},
     source::{GitSource, HelmSource, KustomizeSource, OciSource},
 };
 
@@ -118,6 +119,20 @@ fn chart(findings: &mut Findings, path: &FieldPath, helm: &HelmSource) {
                 findings.error(&path.key(field), message);
             }
         }
+        if helm.credentials_ref.is_some() {
+            let message = "these are for a repository; those of Git stand at git.credentialsRef";
+            findings.error(&path.key("credentialsRef"), message);
+        }
+    }
+    secret(
+        findings,
+        &path.key("credentialsRef"),
+        helm.credentials_ref.as_ref(),
+    );
+    for (index, from) in helm.values_from.iter().enumerate() {
+        let at = path.key("valuesFrom").index(index);
+        names::name(findings, &at.key("name"), &from.name);
+        key(findings, &at.key("key"), from.key());
     }
     if let Some(name) = &helm.release_name {
         let at = path.key("releaseName");
@@ -140,15 +155,22 @@ fn chart(findings: &mut Findings, path: &FieldPath, helm: &HelmSource) {
 
 pub(super) fn git(findings: &mut Findings, path: &FieldPath, source: &GitSource) {
     let url = path.key("url");
-    if source.url.starts_with("ssh://") || source.url.starts_with("git@") {
-        findings.error(
-            &url,
-            "ssh needs known hosts, which are not supported by this version of Bellwether; use \
-             https",
-        );
+    if is_ssh(&source.url) {
+        ssh(findings, path, source);
     } else {
-        address(findings, &url, &source.url, &["https", "http"]);
+        address(findings, &url, &source.url, &["https", "ssh", "http"]);
+        if source.known_hosts_ref.is_some() {
+            findings.error(
+                &path.key("knownHostsRef"),
+                "known hosts are for ssh://USER@HOST/PATH; https trusts by certificate",
+            );
+        }
     }
+    secret(
+        findings,
+        &path.key("credentialsRef"),
+        source.credentials_ref.as_ref(),
+    );
     let written = [
         ("branch", source.branch.is_some()),
         ("tag", source.tag.is_some()),
@@ -169,8 +191,61 @@ pub(super) fn git(findings: &mut Findings, path: &FieldPath, source: &GitSource)
     folder(findings, &path.key("path"), source.path.as_deref());
 }
 
+/// Tells whether a repository is reached by SSH: `ssh://…` or `USER@HOST:PATH`.
+fn is_ssh(url: &str) -> bool {
+    url.starts_with("ssh://") || (!url.contains("://") && url.contains('@'))
+}
+
+fn ssh(findings: &mut Findings, path: &FieldPath, source: &GitSource) {
+    let url = path.key("url");
+    let rest = source.url.strip_prefix("ssh://");
+    let (authority, folder) = match rest {
+        Some(rest) => rest.split_once('/').unwrap_or((rest, "")),
+        None => source.url.split_once(':').unwrap_or((&source.url, "")),
+    };
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    if user.is_some_and(|user| user.contains(':')) {
+        findings.error(&url, "an address holds no password");
+    } else if user.is_none_or(str::is_empty) || authority.ends_with('@') || folder.is_empty() {
+        let message = format!(
+            "{:?} is no address; use ssh://USER@HOST/PATH or USER@HOST:PATH",
+            source.url
+        );
+        findings.error(&url, message);
+    }
+    if source.credentials_ref.is_none() {
+        findings.error(
+            path,
+            "ssh needs credentialsRef: a secret with identity, the private key (bellwether secret set)",
+        );
+    }
+    secret(
+        findings,
+        &path.key("knownHostsRef"),
+        source.known_hosts_ref.as_ref(),
+    );
+}
+
+fn secret(findings: &mut Findings, path: &FieldPath, secret: Option<&HubSecretRef>) {
+    if let Some(secret) = secret {
+        names::name(findings, &path.key("name"), &secret.name);
+    }
+}
+
+/// Checks the key of a secret's entry.
+pub(super) fn key(findings: &mut Findings, path: &FieldPath, key: &str) {
+    if !is_key(key) {
+        findings.error(path, "a key has 1 to 253 letters, digits, '-', '_' or '.'");
+    }
+}
+
 fn oci(findings: &mut Findings, path: &FieldPath, source: &OciSource) {
     address(findings, &path.key("url"), &source.url, &["oci"]);
+    secret(
+        findings,
+        &path.key("credentialsRef"),
+        source.credentials_ref.as_ref(),
+    );
     let written = [
         ("tag", source.tag.is_some()),
         ("semver", source.semver.is_some()),

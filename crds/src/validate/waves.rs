@@ -10,6 +10,7 @@ use crate::{
     number::{IntOrPercent, Weight},
     query_template,
     schedule::{ScheduleError, Window},
+    secret::HubSecretKeyRef,
 };
 
 /// Checks the waves of one application.
@@ -118,11 +119,20 @@ fn metric(findings: &mut Findings, path: &FieldPath, metric: &MetricGate) {
     if metric.window.as_millis() == 0 {
         findings.error(&path.key("window"), "a window of 0s holds nothing");
     }
+    secret(findings, path, metric.secret_ref.as_ref());
     if let Some(query) = &metric.query {
         let checked = query_template::check(MetricSourceKind::Prometheus, query, &BTreeMap::new());
         if let Err(error) = checked {
             query_error(findings, &path.key("query"), &error);
         }
+    }
+}
+
+fn secret(findings: &mut Findings, path: &FieldPath, secret: Option<&HubSecretKeyRef>) {
+    let at = path.key("secretRef");
+    if let Some(secret) = secret {
+        names::name(findings, &at.key("name"), &secret.name);
+        super::sources::key(findings, &at.key("key"), secret.key());
     }
 }
 
@@ -134,12 +144,7 @@ fn external(findings: &mut Findings, path: &FieldPath, external: &ExternalGate) 
         60_001.. => findings.error(&at, "an answer may take at most 60s"),
         _ => {}
     }
-    if external.secret_ref.is_some() {
-        findings.error(
-            &path.key("secretRef"),
-            "not supported yet: the hub keeps no secrets for gates",
-        );
-    }
+    secret(findings, path, external.secret_ref.as_ref());
 }
 
 /// The hub calls nobody in the name of a user whom only the hub itself can reach.

@@ -11,9 +11,11 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 
 mod register;
 mod rollout;
+mod secret;
 
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use rollout::{ActionArgs, RolloutCommand};
+pub use secret::{SecretCommand, SetArgs};
 
 /// Control a fleet of Kubernetes clusters.
 #[derive(Parser, Debug)]
@@ -120,6 +122,9 @@ pub enum Command {
     /// Manage tokens for the hub's API
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Manage secrets that the hub keeps: for private sources, charts, gates and webhooks
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Print a completion script
     Completion {
         /// The shell

@@ -24,6 +24,7 @@ mod rollback;
 mod rollout;
 #[cfg(test)]
 mod sample;
+mod secret;
 mod watch;
 
 use args::{
@@ -98,5 +99,6 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Events(args) => get::events(&client?, global, args).await,
         Command::Rollout(command) => rollout::run(&client?, global, command).await,
         Command::Token(command) => admin::token(&client?, command).await,
+        Command::Secret(command) => secret::run(&client?, global, command).await,
     }
 }

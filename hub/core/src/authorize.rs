@@ -134,6 +134,8 @@ pub enum Kind {
     MetricTemplate,
     /// Git repositories of records; global.
     Repository,
+    /// Secrets that the hub keeps, whose values nobody reads back; of a namespace.
+    Secret,
     /// Events; of a namespace, or global for clusters.
     Event,
     /// Join tokens of agents; global.
@@ -151,7 +153,7 @@ impl Kind {
     const fn is_tenant_owned(self) -> bool {
         matches!(
             self,
-            Self::Application | Self::Rollout | Self::MetricTemplate
+            Self::Application | Self::Rollout | Self::MetricTemplate | Self::Secret
         )
     }
 
@@ -163,6 +165,7 @@ impl Kind {
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metric templates",
             Self::Repository => "repositories",
+            Self::Secret => "secrets",
             Self::Event => "events",
             Self::JoinToken => "join tokens",
             Self::ApiToken => "API tokens",
@@ -332,6 +335,30 @@ mod tests {
             false,
         ),
         (Role::Viewer, "", Verb::Get, Kind::Event, None, false),
+        (
+            Role::Viewer,
+            "shop",
+            Verb::Apply,
+            Kind::Secret,
+            Some("shop"),
+            false,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::Apply,
+            Kind::Secret,
+            Some("shop"),
+            true,
+        ),
+        (
+            Role::Editor,
+            "shop",
+            Verb::List,
+            Kind::Secret,
+            Some("bank"),
+            false,
+        ),
     ];
 
     #[test]

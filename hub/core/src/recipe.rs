@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 
 use bellwether_api::{
     application::{ApplicationSpec, Component},
+    secret::HubSecretRef,
     source::{GitSource, HelmSource, RenderedSource},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{
     chart_hooks::is_test,
@@ -33,6 +35,9 @@ pub struct Recipe {
     /// Values of a chart, a map.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
+    /// Values of a chart that secrets hold, by their versions: what they are stands nowhere in a recipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values_from: Vec<SecretValues>,
     /// What a chart sees as the release's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub release_name: String,
@@ -51,6 +56,18 @@ pub struct Recipe {
     /// Patches that a kustomization makes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Value>,
+}
+
+/// Values of a chart in a secret that the hub keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretValues {
+    /// The secret's name.
+    pub secret: String,
+    /// The key.
+    pub key: String,
+    /// Names the value: another one has another version, which says nothing of it.
+    pub version: Uuid,
 }
 
 /// What renders a component.
@@ -161,6 +178,7 @@ impl Recipe {
             artifact: artifact.to_owned(),
             path: String::new(),
             values: Map::new(),
+            values_from: Vec::new(),
             release_name: String::new(),
             namespace: String::new(),
             include_crds: false,
@@ -188,6 +206,21 @@ impl Recipe {
                 ..plain(RecipeKind::Helm)
             },
         })
+    }
+
+    /// Returns the recipe with the values that secrets hold, in the order of `values_from`: each lies
+    /// over those before it, and what is written lies over all of them.
+    #[must_use]
+    pub fn with_secret_values(&self, secret: &[Map<String, Value>]) -> Self {
+        let mut values = Map::new();
+        for one in secret {
+            lay_over(&mut values, one);
+        }
+        lay_over(&mut values, &self.values);
+        Self {
+            values,
+            ..self.clone()
+        }
     }
 
     /// Returns the recipe's digest.
@@ -240,6 +273,8 @@ pub fn source_digest(component: &Component) -> Option<[u8; 32]> {
         repository: Option<&'a str>,
         chart: Option<&'a str>,
         version: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credentials_ref: Option<&'a HubSecretRef>,
         git: Option<&'a GitSource>,
         oci: Option<&'a bellwether_api::source::OciSource>,
     }
@@ -247,6 +282,7 @@ pub fn source_digest(component: &Component) -> Option<[u8; 32]> {
         repository: None,
         chart: None,
         version: None,
+        credentials_ref: None,
         git: None,
         oci: None,
     };
@@ -255,6 +291,7 @@ pub fn source_digest(component: &Component) -> Option<[u8; 32]> {
             written.repository = helm.repository.as_deref();
             written.chart = helm.chart.as_deref();
             written.version = helm.version.as_deref();
+            written.credentials_ref = helm.credentials_ref.as_ref();
             written.git = helm.git.as_ref();
         }
         RenderedSource::Git(source) => written.git = Some(source),

@@ -480,16 +480,17 @@ impl ReleaseContent {
         self
     }
 
-    /// Tells whether an object is a Secret; such content is encrypted at rest and never shown.
+    /// Tells whether an object is a Secret, or was rendered with values of secrets; such content is
+    /// encrypted at rest.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        let hooks = |component: &ReleaseComponent| {
+        self.components.iter().any(|component| {
+            let from = component.rendered.as_ref();
             let mut hooks = component.hooks.iter();
-            hooks.any(|hook| is_secret(&hook.object))
-        };
-        self.components
-            .iter()
-            .any(|one| one.objects.iter().any(is_secret) || hooks(one))
+            from.is_some_and(|from| !from.recipe.values_from.is_empty())
+                || component.objects.iter().any(is_secret)
+                || hooks.any(|hook| is_secret(&hook.object))
+        })
     }
 
     /// Names the rollouts that `next` lacks, when every one of them wants its run finished

@@ -15,7 +15,8 @@ impl Secret {
     }
 
     /// Returns the text, for the one place that sends it.
-    pub(crate) fn expose(&self) -> &str {
+    #[must_use]
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -18,5 +18,7 @@ mod oci;
 mod registry;
 #[path = "servers/repository.rs"]
 mod repository;
+#[path = "servers/ssh_server.rs"]
+mod ssh_server;
 #[path = "servers/subject.rs"]
 mod subject;

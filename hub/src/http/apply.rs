@@ -30,7 +30,7 @@ use super::{
     problem::{ApiError, ApiResult, problem_item},
     reason::reason,
     redact::is_redacted,
-    references, standing_check,
+    references, secrets, standing_check,
 };
 use crate::{app::App, clock::wall};
 
@@ -129,9 +129,11 @@ pub async fn apply_documents(
         let place = Some(namespace.as_str()).filter(|name| !name.is_empty());
         caller.may(Verb::Apply, kind_of(document), place)?;
     }
+    let missing = secrets::missing(app, &documents, default_namespace).await?;
     let mut tx = app.store.begin().await?;
     let mut result =
         write_documents(&mut tx, caller, &documents, &loaded.warnings, scope, only).await?;
+    result.warnings.extend(missing);
     result.dry_run = scope.dry_run;
     if scope.dry_run {
         return Ok(result);

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
+use bellwether_api::{application::ApplicationSpec, reference::NamespacedName, secret::named_by};
 use bellwether_hub_core::{
     recipe::{Recipe, source_digest},
     release::{Change, ReleaseContent, RolloutRecord, content},
@@ -8,11 +8,11 @@ use bellwether_hub_core::{
 use bellwether_store::{
     Digest, pins,
     releases::{self, Release},
-    renderings,
+    renderings, secrets,
 };
 
 use super::problem::ApiResult;
-use crate::app::App;
+use crate::{app::App, secrets::pin};
 
 /// Tells whether the components of an application are rendered.
 pub fn is_rendered(spec: &ApplicationSpec) -> bool {
@@ -34,6 +34,11 @@ pub async fn is_released(
     released: &Release,
 ) -> ApiResult<bool> {
     let pins = pins::list(&app.store, application).await?;
+    let secrets = if named_by(spec).is_empty() {
+        Vec::new()
+    } else {
+        secrets::list(&app.store, Some(&application.namespace)).await?
+    };
     let recipes: BTreeMap<String, Digest> = renderings::recipes(&app.store, released.id)
         .await?
         .into_iter()
@@ -43,13 +48,16 @@ pub async fn is_released(
         let Some(source) = source_digest(component) else {
             continue;
         };
-        let pin = pins.get(&component.name);
-        let fetched = pin
+        let fetched = pins
+            .get(&component.name)
             .filter(|pin| pin.source == Digest(source))
             .and_then(|pin| pin.fetched.as_ref());
         let recipe = fetched.and_then(|fetched| {
             let artifact = format!("sha256:{}", fetched.artifact);
-            Recipe::of(&application.name, spec, component, &artifact)
+            let mut recipe = Recipe::of(&application.name, spec, component, &artifact)?;
+            // A secret that is missing is none of a release.
+            recipe.values_from = pin(&application.namespace, component, &secrets).ok()?;
+            Some(recipe)
         });
         let same = recipe
             .is_some_and(|recipe| recipes.get(&component.name) == Some(&Digest(recipe.digest())));

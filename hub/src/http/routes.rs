@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     actions, apply, auth, clusters, events, health, objects, openapi,
     problem::{ApiError, REQUEST_ID},
-    runs, tokens, watch,
+    runs, secrets, tokens, watch, webhooks,
 };
 use crate::app::App;
 
@@ -39,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/api/v1/webhooks/{sender}", post(webhooks::receive))
         .merge(api)
         .fallback(|| async { ApiError::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
@@ -107,6 +108,9 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(watch::watch))
         .routes(routes!(tokens::create_api_token, tokens::list_api_tokens))
         .routes(routes!(tokens::revoke_api_token))
+        .routes(routes!(secrets::all_secrets))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::put_secret, secrets::delete_secret))
         .routes(routes!(health::version));
     OpenApiRouter::new().nest("/api/v1", v1)
 }

@@ -68,6 +68,7 @@ pub async fn serve(app: Arc<App>) -> Result<SocketAddr, ServeError> {
     let router = routes::router(Arc::clone(&app));
     spawn_tcp(&app, tcp, router.clone());
     spawn_socket(&app, socket, router, path);
+    super::webhooks::spawn(&app);
     tracing::info!(address = %bound, "the HTTP API is up");
     Ok(bound)
 }

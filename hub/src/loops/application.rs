@@ -231,7 +231,8 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
         })
         .collect();
     let readings = look.readings.map_or_else(Vec::new, |readings| {
-        readings.of(loaded.run.id, &asked(&loaded.plan, &loaded.state))
+        let asked = asked(&loaded.plan, &loaded.state);
+        readings.of(loaded.run.id, &look.application.namespace, &asked)
     });
     Turn {
         now: look.now,

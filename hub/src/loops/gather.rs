@@ -240,6 +240,17 @@ impl Gatherer {
                 self.templates_are_stale = true;
                 true
             }
+            "Secret" => {
+                let uses = self.known.iter().filter(|one| one.namespace == *namespace);
+                uses.for_each(|one| queue.suggest(one));
+                false
+            }
+            "Push" => {
+                if !is_first {
+                    queue.tell(&named(namespace, name));
+                }
+                false
+            }
             _ => {
                 self.stale_clusters.insert(name.clone());
                 placement_of(before) != placement_of(now)

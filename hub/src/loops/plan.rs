@@ -42,7 +42,7 @@ pub(super) async fn run(app: Arc<App>) {
     let started = Some(app.clock.now());
     let mut planner = Planner::new(app.store.clone(), app.replica, app.clock, started);
     planner.deliver = Some(Arc::clone(&app));
-    match Readings::new(app.clock) {
+    match Readings::new(app.clock, Some(app.store.clone())) {
         Ok(readings) => planner.readings = Some(Arc::new(readings)),
         Err(error) => tracing::error!(%error, "gates that need an answer are not asked"),
     }

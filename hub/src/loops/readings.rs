@@ -7,12 +7,15 @@ use std::{
 
 use bellwether_api::{
     application::{ExternalGate, Gate, MetricGate},
+    secret::HubSecretKeyRef,
     validate::is_own,
 };
 use bellwether_hub_core::run::{AskedGate, Reading, ReadingOutcome};
+use bellwether_store::Store;
+use http::{HeaderValue, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
-    Client,
+    Client, RequestBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
@@ -20,7 +23,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, secrets};
 
 /// How often a gate that waits is asked.
 const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -34,12 +37,13 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Asks the gates that need somebody else's answer, beside the loop: no decision waits for one.
-#[derive(Debug)]
 pub(super) struct Readings {
     slots: Mutex<BTreeMap<Key, Slot>>,
     permits: Arc<Semaphore>,
     client: Client,
     clock: Clock,
+    /// Where secrets are; absent = there are none.
+    store: Option<Store>,
 }
 
 /// Run, wave, whether after it, and number of a gate.
@@ -53,7 +57,7 @@ struct Slot {
 }
 
 impl Readings {
-    pub fn new(clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(clock: Clock, store: Option<Store>) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(5))
@@ -64,12 +68,18 @@ impl Readings {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             client,
             clock,
+            store,
         })
     }
 
     /// Returns what was answered last to the gates that a run waits for, and has those asked again
-    /// whose answer is old.
-    pub fn of(self: &Arc<Self>, run: Uuid, asked: &[AskedGate<'_>]) -> Vec<Reading> {
+    /// whose answer is old. Their secrets are those of `namespace`.
+    pub fn of(
+        self: &Arc<Self>,
+        run: Uuid,
+        namespace: &str,
+        asked: &[AskedGate<'_>],
+    ) -> Vec<Reading> {
         let now = self.clock.now();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| now.duration_since(slot.wanted_at) < FORGET_AFTER);
@@ -87,19 +97,20 @@ impl Readings {
             if now.duration_since(slot.asked_at) >= ASK_EVERY {
                 slot.asked_at = now;
                 let (this, gate) = (Arc::clone(self), gate.gate.clone());
-                tokio::spawn(async move { this.ask(key, &gate).await });
+                let namespace = namespace.to_owned();
+                tokio::spawn(async move { this.ask(key, &namespace, &gate).await });
             }
         }
         readings
     }
 
-    async fn ask(&self, key: Key, gate: &Gate) {
+    async fn ask(&self, key: Key, namespace: &str, gate: &Gate) {
         let Ok(_permit) = self.permits.acquire().await else {
             return;
         };
         let outcome = match (&gate.metric, &gate.external) {
-            (Some(metric), _) => self.measure(metric).await,
-            (None, Some(external)) => self.call(external).await,
+            (Some(metric), _) => self.measure(namespace, metric).await,
+            (None, Some(external)) => self.call(namespace, external).await,
             (None, None) => return,
         };
         let (_, wave, after, index) = key;
@@ -116,8 +127,33 @@ impl Readings {
         }
     }
 
-    async fn call(&self, gate: &ExternalGate) -> ReadingOutcome {
+    /// Puts the token into a request that a gate names; no answer without.
+    async fn authorised(
+        &self,
+        request: RequestBuilder,
+        namespace: &str,
+        secret: Option<&HubSecretKeyRef>,
+    ) -> Result<RequestBuilder, String> {
+        let Some(secret) = secret else {
+            return Ok(request);
+        };
+        let store = self.store.as_ref().ok_or("there are no secrets here")?;
+        let token = secrets::token(store, namespace, secret)
+            .await
+            .map_err(|error| error.said())?;
+        let mut header = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+            .map_err(|_| "the token cannot be sent".to_owned())?;
+        header.set_sensitive(true);
+        Ok(request.header(AUTHORIZATION, header))
+    }
+
+    async fn call(&self, namespace: &str, gate: &ExternalGate) -> ReadingOutcome {
         let request = self.client.get(&gate.url).timeout(gate.timeout.as_std());
+        let secret = gate.secret_ref.as_ref();
+        let request = match self.authorised(request, namespace, secret).await {
+            Ok(request) => request,
+            Err(why) => return ReadingOutcome::Unknown { why },
+        };
         match request.send().await {
             Ok(answer) if matches!(answer.status().as_u16(), 200..=202) => ReadingOutcome::Passed {
                 value: answer.status().as_u16().to_string(),
@@ -131,8 +167,8 @@ impl Readings {
         }
     }
 
-    async fn measure(&self, gate: &MetricGate) -> ReadingOutcome {
-        match self.value(gate).await {
+    async fn measure(&self, namespace: &str, gate: &MetricGate) -> ReadingOutcome {
+        match self.value(namespace, gate).await {
             Ok(value) if !value.is_finite() => ReadingOutcome::Unknown {
                 why: format!("the query gives {value}"),
             },
@@ -154,7 +190,7 @@ impl Readings {
         }
     }
 
-    async fn value(&self, gate: &MetricGate) -> Result<f64, String> {
+    async fn value(&self, namespace: &str, gate: &MetricGate) -> Result<f64, String> {
         let address = gate.address.as_deref().unwrap_or_default();
         let url = format!("{}/api/v1/query", address.trim_end_matches('/'));
         let query = gate.query.as_deref().unwrap_or_default();
@@ -163,6 +199,8 @@ impl Readings {
             .post(url)
             .timeout(QUERY_TIMEOUT)
             .form(&[("query", query)]);
+        let secret = gate.secret_ref.as_ref();
+        let request = self.authorised(request, namespace, secret).await?;
         let mut answer = request.send().await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let mut body = Vec::new();
@@ -247,126 +285,5 @@ impl Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{sync::Arc, time::Duration};
-
-    use axum::{Router, http::StatusCode, routing::any};
-    use bellwether_hub_core::run::{AskedGate, Reading, ReadingOutcome};
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::Readings;
-    use crate::clock::{Clock, wall};
-
-    /// A server that answers this to everything; gives its address.
-    async fn server(status: u16, body: &'static str) -> String {
-        let status = StatusCode::from_u16(status).expect("a status");
-        let router = Router::new().fallback(any(move || async move { (status, body) }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        format!("http://{address}")
-    }
-
-    async fn answered(gate: serde_json::Value) -> ReadingOutcome {
-        // As the hub does when it starts; the second to do so changes nothing.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let gate = serde_json::from_value(gate).expect("a gate");
-        let readings = Arc::new(Readings::new(Clock::begin(wall())).expect("a client"));
-        let asked = [AskedGate {
-            wave: 1,
-            after: true,
-            index: 0,
-            gate: &gate,
-        }];
-        let run = Uuid::from_u128(7);
-        assert_eq!(readings.of(run, &asked), [], "nothing was answered yet");
-        loop {
-            if let Some(Reading {
-                wave,
-                after,
-                index,
-                outcome,
-                ..
-            }) = readings.of(run, &asked).into_iter().next()
-            {
-                assert_eq!((wave, after, index), (1, true, 0));
-                return outcome;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_answers_by_its_status() {
-        for (status, passes) in [
-            (200, true),
-            (202, true),
-            (204, false),
-            (302, false),
-            (500, false),
-        ] {
-            let url = server(status, "").await;
-            let outcome = answered(json!({"external": {"url": url}})).await;
-            let passed = matches!(outcome, ReadingOutcome::Passed { .. });
-            assert_eq!(passed, passes, "{status}: {outcome:?}");
-            assert_eq!(passes, !matches!(outcome, ReadingOutcome::Failed { .. }));
-        }
-    }
-
-    #[tokio::test]
-    async fn who_does_not_answer_says_nothing() {
-        let outcome =
-            answered(json!({"external": {"url": "http://127.0.0.1:1/secret?token=x"}})).await;
-        let ReadingOutcome::Unknown { why } = outcome else {
-            panic!("{outcome:?}");
-        };
-        assert_eq!(why, "it cannot be reached");
-        // A name of the host itself is none.
-        let outcome = answered(json!({"external": {"url": "http://localhost:1"}})).await;
-        assert!(
-            matches!(outcome, ReadingOutcome::Unknown { .. }),
-            "{outcome:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn only_one_number_within_the_limits_opens() {
-        let vector = |values: &str| -> &'static str {
-            let series: Vec<String> = values
-                .split_whitespace()
-                .map(|value| format!(r#"{{"metric": {{}}, "value": [1, "{value}"]}}"#))
-                .collect();
-            format!(
-                r#"{{"status": "success", "data": {{"resultType": "vector", "result": [{}]}}}}"#,
-                series.join(",")
-            )
-            .leak()
-        };
-        for (body, expected) in [
-            (vector("99.5"), "Passed"),
-            (vector("98"), "Failed"),
-            (vector(""), "Unknown"),
-            (vector("99.5 99.6"), "Unknown"),
-            (vector("NaN"), "Unknown"),
-            (vector("+Inf"), "Unknown"),
-            (
-                r#"{"status": "success", "data": {"resultType": "scalar", "result": [1, "99"]}}"#,
-                "Passed",
-            ),
-            (r#"{"status": "error", "error": "parse error"}"#, "Unknown"),
-            ("<html>", "Unknown"),
-        ] {
-            let address = server(200, body).await;
-            let gate =
-                json!({"metric": {"address": address, "query": "up", "range": {"min": "99"}}});
-            let outcome = answered(gate).await;
-            assert!(
-                format!("{outcome:?}").starts_with(expected),
-                "{body}: {outcome:?}"
-            );
-        }
-    }
-}
+#[path = "readings_tests.rs"]
+mod tests;

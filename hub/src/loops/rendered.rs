@@ -2,6 +2,7 @@
 //!
 //! Nothing is fetched or rendered here: what is missing is asked for, and the look goes on without.
 
+mod asking;
 mod facts;
 mod prepare;
 mod release;

@@ -7,13 +7,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bellwether_api::{
     document::{Document, DocumentError, DocumentWarning, Kind, parse},
     repository::RepositorySpec,
+    secret::SourceSecrets,
     validate::{DEFAULT_NAMESPACE, documents as validate},
 };
 use bellwether_hub_core::{
     authorize::Principal,
     repository::{Orphans, Writer, orphans},
 };
-use bellwether_sources::Artifact;
+use bellwether_sources::{Artifact, SourceRequest};
 use bellwether_store::{
     StoreError,
     records::{self, Record, RecordKey, RecordKind},
@@ -26,6 +27,7 @@ use crate::{
     app::App,
     http::{self, Caller, Scope},
     rendering::{Fetched, git_source},
+    secrets,
 };
 
 /// The name of this loop in `/readyz`.
@@ -129,7 +131,16 @@ async fn fetch(
 ) -> Result<Option<Artifact>, Outcome> {
     let source = git_source(&spec.git)
         .ok_or_else(|| trouble("InvalidSource", "the repository names no revision"))?;
-    match app.renderings.look(&source, previous).await {
+    let namespace = spec.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let opened_with = SourceSecrets::of_git(&spec.git);
+    let opened = secrets::credentials(&app.store, namespace, &opened_with).await;
+    let opened = opened.map_err(|(error, _)| trouble(error.reason(), error.said()))?;
+    let request = SourceRequest {
+        source,
+        credentials: opened.credentials,
+        previous: previous.map(str::to_owned),
+    };
+    match app.renderings.look(&request).await {
         Ok(Fetched::Same) => Ok(None),
         Ok(Fetched::New(artifact)) => Ok(Some(artifact)),
         Err(error) => Err(trouble(&error.reason, error.message)),

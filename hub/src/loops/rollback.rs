@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::ApplicationSpec, reference::NamespacedName, status::Severity, view::RunPhase,
+    application::ApplicationSpec, reference::NamespacedName, secret::named_by, status::Severity,
+    view::RunPhase,
 };
 use bellwether_hub_core::{
     plan::roll_back,
@@ -14,7 +15,7 @@ use bellwether_store::{
     actions::{self, Action, ActionType},
     pins,
     releases::{self, Release as StoredRelease},
-    renderings, runs,
+    renderings, runs, secrets,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,6 +28,7 @@ use super::{
     rendered::{self, RenderedRelease},
     start::{self, Making, Next},
 };
+use crate::secrets::pin;
 
 /// Releases and runs that are looked through for one to go back to.
 const LOOK_BACK: u32 = 1_000;
@@ -73,21 +75,34 @@ pub async fn stays(
         application: release.application.clone(),
         source,
     })?;
-    let artifacts = artifacts(store, &release.application).await?;
+    let artifacts = artifacts(store, &release.application, spec).await?;
     Ok(before == Written::of(spec).with_artifacts(artifacts))
 }
 
-/// What the sources of an application were fetched as, by component.
+/// What the sources of an application were fetched as, by component, with the versions of the values
+/// that secrets hold.
 async fn artifacts(
     store: &Store,
     application: &NamespacedName,
+    spec: &ApplicationSpec,
 ) -> Result<BTreeMap<String, String>, LoopError> {
     let pins = pins::list(store, application).await?;
-    let fetched = pins.into_iter().filter_map(|(component, pin)| {
-        let fetched = pin.fetched?;
-        Some((component, fetched.artifact.to_string()))
-    });
-    Ok(fetched.collect())
+    let mut fetched: BTreeMap<String, String> = pins
+        .into_iter()
+        .filter_map(|(component, pin)| Some((component, pin.fetched?.artifact.to_string())))
+        .collect();
+    if named_by(spec).is_empty() {
+        return Ok(fetched);
+    }
+    let known = secrets::list(store, Some(&application.namespace)).await?;
+    for component in &spec.components {
+        let values = pin(&application.namespace, component, &known).unwrap_or_default();
+        for value in values {
+            let own = fetched.entry(component.name.clone()).or_default();
+            *own += &format!(" {}", value.version);
+        }
+    }
+    Ok(fetched)
 }
 
 /// Restores an earlier release, or says why not; either way the action is answered.
@@ -132,8 +147,9 @@ pub(super) async fn answer(
         return Err(LoopError::Conflict);
     };
     let content = with_content(look.store, restored).await?.content;
-    let artifacts = artifacts(look.store, look.application).await?;
-    let written = Written::of(&known.wanted.spec).with_artifacts(artifacts);
+    let spec = &known.wanted.spec;
+    let artifacts = artifacts(look.store, look.application, spec).await?;
+    let written = Written::of(spec).with_artifacts(artifacts);
     let plan = roll_back(&known.placement.clusters, !content.rollouts.is_empty());
     let answered = AnsweredAction {
         id: action.said.id,

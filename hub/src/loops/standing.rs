@@ -44,7 +44,7 @@ pub(super) async fn run(app: Arc<App>) {
         let (did, errors) = match tailer.poll().await {
             Err(error) => (String::new(), vec![LoopError::from(error).chain()]),
             Ok(look) => {
-                let matters = |kind: &str| kind != "Application";
+                let matters = |kind: &str| !matches!(kind, "Application" | "Secret" | "Push");
                 due |= look.complete || look.changes.keys().any(|(kind, ..)| matters(kind));
                 if due || swept.elapsed() >= SWEEP_EVERY {
                     let (count, errors) = grant_all(&app).await;

@@ -1,7 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
-use bellwether_store::{blobs, changes, events, join_tokens, leases, releases, renderings};
+use bellwether_store::{
+    blobs, changes, events, join_tokens, leases, releases, renderings, secrets,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LoopError, LoopState, plan::applications};
@@ -70,6 +72,7 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
         tx.commit().await?;
     }
     let old_renderings = renderings::sweep(store, before(BLOBS_KEPT)).await?;
+    secrets::sweep(store, before(BLOBS_KEPT)).await?;
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
     let old_tokens = join_tokens::sweep(store, before(TOKENS_KEPT)).await?;

@@ -3,7 +3,7 @@ use bellwether_api::{
     source::{GitSource, OciSource, RenderedSource},
 };
 use bellwether_sources::{
-    Artifact, Credentials, GitReference, OciReference, Source, SourceError, SourceRequest, Sources,
+    Artifact, GitReference, OciReference, Source, SourceError, SourceRequest, Sources,
 };
 use futures::future::BoxFuture;
 
@@ -20,34 +20,27 @@ pub enum Fetched {
 
 /// Fetches what components are made of.
 pub trait Fetch: Send + Sync {
-    /// Fetches a source unless it still is the revision that it was `previous`ly fetched as.
+    /// Fetches a source unless it still is the revision that it was fetched as before.
     fn fetch<'a>(
         &'a self,
-        source: &'a Source,
-        previous: Option<&'a str>,
+        request: &'a SourceRequest,
     ) -> BoxFuture<'a, Result<Fetched, FetchError>>;
 }
 
 impl Fetch for Sources {
     fn fetch<'a>(
         &'a self,
-        source: &'a Source,
-        previous: Option<&'a str>,
+        request: &'a SourceRequest,
     ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
-            let request = SourceRequest {
-                source: source.clone(),
-                credentials: Credentials::default(),
-                previous: previous.map(str::to_owned),
-            };
-            if previous.is_some() {
-                let now = self.resolve(&request).await.map_err(said)?;
-                if Some(now.revision.as_str()) == previous {
+            if request.previous.is_some() {
+                let now = self.resolve(request).await.map_err(said)?;
+                if Some(now.revision) == request.previous {
                     return Ok(Fetched::Same);
                 }
             }
             Ok(Fetched::New(
-                Sources::fetch(self, &request).await.map_err(said)?,
+                Sources::fetch(self, request).await.map_err(said)?,
             ))
         })
     }

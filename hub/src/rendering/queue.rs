@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{reference::NamespacedName, secret::SourceSecrets};
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
 use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKey};
 use tokio::sync::{Notify, mpsc};
@@ -39,6 +39,8 @@ pub enum Job {
         source: Digest,
         /// The source.
         wanted: bellwether_sources::Source,
+        /// What it is opened with.
+        secrets: SourceSecrets,
     },
     /// Render a recipe.
     Render {
@@ -142,10 +144,9 @@ impl Renderings {
     /// It cannot be fetched, with a reason.
     pub async fn look(
         &self,
-        source: &bellwether_sources::Source,
-        previous: Option<&str>,
+        request: &bellwether_sources::SourceRequest,
     ) -> Result<Fetched, FetchError> {
-        self.fetch.fetch(source, previous).await
+        self.fetch.fetch(request).await
     }
 
     /// Does what waits, and returns once nothing is under way: for tests without a hub.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Names a record or a cluster: kind (`Application`, `Cluster`, `Fleet`, `MetricTemplate` or
-/// `Rollout`), namespace (empty for global kinds), name.
+/// `Rollout`; `Secret`; `Push`, whose name is an application's), namespace (empty for global kinds), name.
 pub type ChangedName = (String, String, String);
 
 /// What a record or cluster is now.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::{
     Digest, Store, StoreError, Tx,
     blobs::{self, Secrecy},
-    column::{digest, ms, timestamp},
+    column::{digest, ms, timestamp, timestamp_option},
     error::Doing,
 };
 
@@ -19,8 +19,12 @@ pub struct SourcePin {
     pub source: Digest,
     /// What was fetched; absent = nothing ever.
     pub fetched: Option<Fetched>,
-    /// When it was looked at last.
+    /// When the last look at it began.
     pub checked_at: Timestamp,
+    /// With which revisions of which secrets it was looked at, as [`SourceKey`] has it.
+    pub credentials: String,
+    /// When a push last said that it may have changed; absent = none did.
+    pub pushed_at: Option<Timestamp>,
     /// Why the last look failed; empty = it did not.
     pub failure: String,
 }
@@ -43,6 +47,8 @@ pub struct SourceKey<'a> {
     pub component: &'a str,
     /// Digest of the source as it is written.
     pub source: Digest,
+    /// Revisions of the secrets that it is looked at with, in a text of the caller's; empty = none.
+    pub credentials: &'a str,
 }
 
 #[derive(sqlx::FromRow)]
@@ -53,6 +59,8 @@ struct PinRow {
     artifact: Option<Vec<u8>>,
     checked_at_ms: i64,
     failure: String,
+    credentials: String,
+    pushed_at_ms: Option<i64>,
 }
 
 /// What the sources of an application were last fetched as, by component.
@@ -64,8 +72,10 @@ pub async fn list(
     application: &NamespacedName,
 ) -> Result<BTreeMap<String, SourcePin>, StoreError> {
     let rows: Vec<PinRow> = sqlx::query_as(
-        "SELECT component, source, revision, artifact, checked_at_ms, failure FROM source_pin
-         WHERE namespace = $1 AND application = $2",
+        "SELECT p.component, p.source, p.revision, p.artifact, p.checked_at_ms, p.failure,
+            p.credentials, q.pushed_at_ms
+         FROM source_pin p LEFT JOIN source_push q USING (namespace, application, component)
+         WHERE p.namespace = $1 AND p.application = $2",
     )
     .bind(&application.namespace)
     .bind(&application.name)
@@ -86,6 +96,8 @@ pub async fn list(
                 fetched,
                 checked_at: timestamp("source_pin.checked_at_ms", row.checked_at_ms)?,
                 failure: row.failure,
+                credentials: row.credentials,
+                pushed_at: timestamp_option("source_push.pushed_at_ms", row.pushed_at_ms)?,
             };
             Ok((row.component, pin))
         })
@@ -117,11 +129,12 @@ pub async fn write(
     .doing("write an artifact")?;
     sqlx::query(
         "INSERT INTO source_pin (namespace, application, component, source, revision, artifact,
-            checked_at_ms, failure)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, '')
+            checked_at_ms, failure, credentials)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8)
          ON CONFLICT (namespace, application, component) DO UPDATE
          SET source = excluded.source, revision = excluded.revision, artifact = excluded.artifact,
-             checked_at_ms = excluded.checked_at_ms, failure = ''",
+             checked_at_ms = excluded.checked_at_ms, failure = '',
+             credentials = excluded.credentials",
     )
     .bind(&key.application.namespace)
     .bind(&key.application.name)
@@ -130,6 +143,7 @@ pub async fn write(
     .bind(&fetched.revision)
     .bind(fetched.artifact.0.as_slice())
     .bind(ms(now))
+    .bind(key.credentials)
     .execute(&mut *tx.inner)
     .await
     .doing("write what a source was fetched as")?;
@@ -147,13 +161,14 @@ pub async fn note_failure(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO source_pin (namespace, application, component, source, checked_at_ms, failure)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO source_pin (namespace, application, component, source, checked_at_ms, failure,
+            credentials)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (namespace, application, component) DO UPDATE
          SET revision = CASE WHEN source_pin.source = excluded.source THEN source_pin.revision END,
              artifact = CASE WHEN source_pin.source = excluded.source THEN source_pin.artifact END,
              source = excluded.source, checked_at_ms = excluded.checked_at_ms,
-             failure = excluded.failure",
+             failure = excluded.failure, credentials = excluded.credentials",
     )
     .bind(&key.application.namespace)
     .bind(&key.application.name)
@@ -161,6 +176,7 @@ pub async fn note_failure(
     .bind(key.source.0.as_slice())
     .bind(ms(now))
     .bind(failure.replace('\0', "\u{fffd}"))
+    .bind(key.credentials)
     .execute(&store.pool)
     .await
     .doing("write why a source could not be fetched")?;
@@ -177,7 +193,7 @@ pub async fn note_same(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE source_pin SET checked_at_ms = $5, failure = ''
+        "UPDATE source_pin SET checked_at_ms = $5, failure = '', credentials = $6
          WHERE namespace = $1 AND application = $2 AND component = $3 AND source = $4
            AND artifact IS NOT NULL",
     )
@@ -186,6 +202,7 @@ pub async fn note_same(
     .bind(key.component)
     .bind(key.source.0.as_slice())
     .bind(ms(now))
+    .bind(key.credentials)
     .execute(&store.pool)
     .await
     .doing("write that a source is the same")?;

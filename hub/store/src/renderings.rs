@@ -38,6 +38,8 @@ pub struct ReleaseRecipe {
     pub artifact: Digest,
     /// Values that some clusters have of their own, as JSON; an empty list = none has.
     pub cluster_values: serde_json::Value,
+    /// Versions of the values of secrets that it is made with; empty = none.
+    pub secret_values: Vec<Uuid>,
 }
 
 /// The facts for which the components of one cluster are rendered, by component. Facts under an empty
@@ -162,14 +164,16 @@ pub async fn note_recipes(
 ) -> Result<(), StoreError> {
     for one in recipes {
         sqlx::query(
-            "INSERT INTO release_recipe (release, component, recipe, artifact, cluster_values)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO release_recipe (release, component, recipe, artifact, cluster_values,
+                secret_values)
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(release)
         .bind(&one.component)
         .bind(one.recipe.0.as_slice())
         .bind(one.artifact.0.as_slice())
         .bind(Json(&one.cluster_values))
+        .bind(&one.secret_values)
         .execute(&mut *tx.inner)
         .await
         .doing("write a recipe of a release")?;
@@ -182,9 +186,9 @@ pub async fn note_recipes(
 /// # Errors
 /// The database fails.
 pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>, StoreError> {
-    type Row = (String, Vec<u8>, Vec<u8>, Json<serde_json::Value>);
+    type Row = (String, Vec<u8>, Vec<u8>, Json<serde_json::Value>, Vec<Uuid>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT component, recipe, artifact, cluster_values FROM release_recipe
+        "SELECT component, recipe, artifact, cluster_values, secret_values FROM release_recipe
          WHERE release = $1 ORDER BY component",
     )
     .bind(release)
@@ -192,12 +196,13 @@ pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>,
     .await
     .doing("read the recipes of a release")?;
     rows.into_iter()
-        .map(|(component, recipe, artifact, cluster_values)| {
+        .map(|(component, recipe, artifact, cluster_values, secret_values)| {
             Ok(ReleaseRecipe {
                 component,
                 recipe: digest("release_recipe.recipe", &recipe)?,
                 artifact: digest("release_recipe.artifact", &artifact)?,
                 cluster_values: cluster_values.0,
+                secret_values,
             })
         })
         .collect()
@@ -272,6 +277,13 @@ pub async fn sweep(store: &Store, before: Timestamp) -> Result<u64, StoreError> 
     .execute(&store.pool)
     .await
     .doing("delete pins of applications that are gone")?;
+    sqlx::query(
+        "DELETE FROM source_push p WHERE NOT EXISTS (SELECT FROM record r
+            WHERE r.kind = 'Application' AND r.namespace = p.namespace AND r.name = p.application)",
+    )
+    .execute(&store.pool)
+    .await
+    .doing("delete pushes of applications that are gone")?;
     let deleted = sqlx::query(
         "DELETE FROM rendering g WHERE g.created_at_ms < $1
          AND NOT EXISTS (SELECT FROM release_recipe r WHERE r.recipe = g.recipe)",

@@ -51,9 +51,13 @@ impl Hub {
         Self::start_with(&[]).await
     }
 
-    /// As [`Self::start`], with more flags.
+    /// A hub with more flags.
     pub async fn start_with(flags: &[&str]) -> Self {
-        let database = TestDatabase::create().await;
+        Self::on(&TestDatabase::create().await, flags).await
+    }
+
+    /// A hub of a database, with more flags.
+    pub async fn on(database: &TestDatabase, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
         let own = [

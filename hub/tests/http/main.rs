@@ -10,5 +10,7 @@ mod health;
 mod metric_templates;
 mod reading;
 mod repositories;
+mod secrets;
 mod standing;
 mod watching;
+mod webhooks;

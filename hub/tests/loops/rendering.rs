@@ -20,7 +20,7 @@ use bellwether_hub::{
     loops::{LoopError, plan_once_with},
     rendering::{Fetch, FetchError, Fetched, Limits, Renderer, Renderings},
 };
-use bellwether_sources::{Artifact, ArtifactFile, Source};
+use bellwether_sources::{Artifact, ArtifactFile, Source, SourceRequest};
 use bellwether_store::records::RecordKind;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -30,17 +30,17 @@ use crate::fleet::Fleet;
 
 /// Sources whose content the test sets.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct Shelf(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Shelf {
     /// Adds or replaces a file of what everybody fetches.
-    fn put(&self, path: &str, text: &str) {
+    pub fn put(&self, path: &str, text: &str) {
         let mut files = self.0.lock().expect("files");
         files.insert(path.to_owned(), text.to_owned());
     }
 
     /// Holds the chart that the repository keeps for tests.
-    fn with_chart() -> Self {
+    pub fn with_chart() -> Self {
         let shelf = Self::default();
         let root = repository().join("integration-tests/charts/web");
         shelf.read(&root, &root);
@@ -63,10 +63,11 @@ impl Shelf {
 impl Fetch for Shelf {
     fn fetch<'a>(
         &'a self,
-        source: &'a Source,
-        previous: Option<&'a str>,
+        request: &'a SourceRequest,
     ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
+            let source = &request.source;
+            let previous = request.previous.as_deref();
             let failed = |reason: &str, message: String| FetchError {
                 reason: reason.to_owned(),
                 message,
@@ -116,22 +117,25 @@ fn renderer() -> Renderer {
     Renderer::new(Some(program), Limits::default())
 }
 
-struct Stage {
-    fleet: Fleet,
-    renderings: Renderings,
+pub struct Stage {
+    pub fleet: Fleet,
+    pub renderings: Renderings,
 }
 
 impl Stage {
-    async fn new(shelf: &Shelf) -> Self {
+    pub async fn new(shelf: &Shelf) -> Self {
+        Self::fetching(Box::new(shelf.clone())).await
+    }
+
+    pub async fn fetching(fetch: Box<dyn Fetch>) -> Self {
         let fleet = Fleet::new(1).await;
         let clock = Clock::begin(Timestamp::now());
-        let fetch = Box::new(shelf.clone());
         let renderings = Renderings::new(fleet.store.clone(), clock, renderer(), fetch);
         Self { fleet, renderings }
     }
 
     /// Looks, and does what is asked for, until nothing more is.
-    async fn settle(&self) -> Result<(), LoopError> {
+    pub async fn settle(&self) -> Result<(), LoopError> {
         let mut last = Ok(());
         for _ in 0..6 {
             let (fleet, renderings) = (&self.fleet, &self.renderings);
@@ -141,11 +145,11 @@ impl Stage {
         last
     }
 
-    async fn apply(&self, component: Value) {
+    pub async fn apply(&self, component: Value) {
         self.apply_with(component, json!({})).await;
     }
 
-    async fn apply_with(&self, component: Value, sync: Value) {
+    pub async fn apply_with(&self, component: Value, sync: Value) {
         self.apply_components(json!([component]), sync, json!([]))
             .await;
     }
@@ -164,12 +168,12 @@ impl Stage {
             .await;
     }
 
-    async fn objects(&self, cluster: &str) -> Vec<Value> {
+    pub async fn objects(&self, cluster: &str) -> Vec<Value> {
         let (_, bundle) = self.fleet.bundle(cluster).await.expect("a bundle");
         bundle.components[0].objects.clone()
     }
 
-    async fn object(&self, cluster: &str, kind: &str, name: &str) -> Value {
+    pub async fn object(&self, cluster: &str, kind: &str, name: &str) -> Value {
         let objects = self.objects(cluster).await;
         let found = objects
             .iter()
@@ -180,7 +184,7 @@ impl Stage {
     }
 }
 
-fn chart(change: impl FnOnce(&mut Value)) -> Value {
+pub fn chart(change: impl FnOnce(&mut Value)) -> Value {
     let mut component = json!({"name": "web", "helm": {
         "repository": "https://charts.example", "chart": "web", "version": "1.0.0",
         "releaseName": "web",

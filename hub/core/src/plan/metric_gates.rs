@@ -69,18 +69,25 @@ fn fill(
                 BUILT_IN_TEMPLATES.join(", ")
             ));
         };
-        if template.kind != MetricSourceKind::Prometheus || template.secret_ref.is_some() {
+        if template.kind != MetricSourceKind::Prometheus {
             return Err(format!(
-                "template {name} is not one that the hub can ask: it takes type Prometheus without secretRef"
+                "template {name} is not one that the hub can ask: it takes type Prometheus"
+            ));
+        }
+        if template.secret_ref.is_some() && metric.secret_ref.is_none() {
+            return Err(format!(
+                "template {name} has a secretRef, which is a Secret of member clusters; name one of \
+                 the hub's by the gate's own secretRef"
             ));
         }
         query.clone_from(&template.query);
         metric.address = metric.address.take().or_else(|| template.address.clone());
     }
+    let has_token = metric.secret_ref.is_some();
     let defaults = fleet
         .metrics
         .as_ref()
-        .filter(|one| one.secret_ref.is_none());
+        .filter(|one| has_token || one.secret_ref.is_none());
     metric.address = metric
         .address
         .take()
@@ -131,11 +138,15 @@ mod tests {
         let mut templates = Templates::new();
         let template =
             json!({"query": "errors{app=\"{{ target }}\"}", "address": "http://central"});
-        let name = NamespacedName {
-            namespace: "default".to_owned(),
-            name: "errors".to_owned(),
-        };
-        templates.insert(name, serde_json::from_value(template).expect("a template"));
+        let private =
+            json!({"query": "up", "address": "http://central", "secretRef": {"name": "prom"}});
+        for (name, template) in [("errors", template), ("private", private)] {
+            let name = NamespacedName {
+                namespace: "default".to_owned(),
+                name: name.to_owned(),
+            };
+            templates.insert(name, serde_json::from_value(template).expect("a template"));
+        }
         let fleet = FleetDefaults {
             metrics: fleet.map(|address| MetricsDefaults {
                 address: address.to_owned(),
@@ -176,6 +187,24 @@ mod tests {
                 None
             ),
             ok("http://own", "errors{app=\"shop\"}")
+        );
+    }
+
+    #[test]
+    fn a_template_with_a_secret_of_clusters_needs_one_of_the_hub() {
+        let range = json!({"max": "1"});
+        let error = filled(
+            json!({"range": range, "template": {"name": "private"}}),
+            None,
+        );
+        let error = error.expect_err("nobody has its token here");
+        assert!(error.contains("the gate's own secretRef"), "{error}");
+        assert_eq!(
+            filled(
+                json!({"range": range, "template": {"name": "private"}, "secretRef": {"name": "prom"}}),
+                None
+            ),
+            Ok(("http://central".to_owned(), "up".to_owned()))
         );
     }
 

@@ -89,6 +89,46 @@ fn values_of_a_cluster_lie_over_those_of_the_chart() {
 }
 
 #[test]
+fn values_of_secrets_lie_in_their_order_under_those_that_are_written() {
+    let map = |value: Value| value.as_object().expect("values").clone();
+    let mut own = recipe(chart(|_| {}));
+    let before = own.digest();
+    own.values_from = vec![SecretValues {
+        secret: "web".to_owned(),
+        key: "values.yaml".to_owned(),
+        version: Uuid::from_u128(1),
+    }];
+    assert_ne!(own.digest(), before, "a recipe tells which values it has");
+    let full = own.with_secret_values(&[
+        map(json!({"replicas": 9, "db": {"user": "a", "password": "hunter2"}})),
+        map(json!({"db": {"user": "b"}})),
+    ]);
+    assert_eq!(
+        Value::Object(full.values),
+        json!({"replicas": 2, "image": {"tag": "v1"}, "db": {"user": "b", "password": "hunter2"}})
+    );
+    let shown = serde_json::to_string(&own).expect("JSON");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    own.values_from[0].version = Uuid::from_u128(2);
+    let other = own.digest();
+    own.values_from[0].version = Uuid::from_u128(1);
+    assert_ne!(own.digest(), other, "another value is another recipe");
+}
+
+#[test]
+fn what_a_source_is_opened_with_is_part_of_the_source() {
+    let source = |component: Value| source_digest(&spec(component).components[0]);
+    let open = source(chart(|_| {}));
+    let private = |name: &str| {
+        source(chart(|component| {
+            component["helm"]["credentialsRef"] = json!({"name": name});
+        }))
+    };
+    assert_ne!(open, private("a"));
+    assert_ne!(private("a"), private("b"));
+}
+
+#[test]
 fn inline_manifests_have_no_recipe() {
     let spec = spec(json!({"name": "web", "manifests": []}));
     assert_eq!(Recipe::of("shop", &spec, &spec.components[0], "x"), None);

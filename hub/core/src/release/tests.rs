@@ -205,6 +205,7 @@ fn what_other_clusters_render_makes_no_other_release() {
             artifact: artifact.to_owned(),
             path: String::new(),
             values: serde_json::Map::new(),
+            values_from: Vec::new(),
             release_name: "shop-web".to_owned(),
             namespace: "shop".to_owned(),
             include_crds: true,

@@ -117,6 +117,8 @@ impl Looker {
                 "Rollout" => {
                     self.rollouts.insert(name);
                 }
+                // Nobody follows them.
+                "Secret" | "Push" => {}
                 _ => self.clusters_changed = true,
             }
         }

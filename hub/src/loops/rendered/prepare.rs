@@ -13,25 +13,24 @@ use bellwether_hub_core::{
     release::RolloutRecord,
     run::Unrendered,
 };
-use bellwether_sources::Source as FetchedFrom;
 use bellwether_store::{
-    Digest,
-    pins::{self, SourcePin},
+    Digest, pins,
     renderings::{self, FactsByComponent, ReleaseRecipe, Rendered, RenderingKey},
 };
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Held, Preparation, Prepared, RenderedRelease, Sources, facts::Facts};
+use super::{
+    Held, Preparation, Prepared, RenderedRelease, Sources,
+    asking::{Asking, secrets_of},
+    facts::Facts,
+};
 use crate::{
     loops::{LoopError, application::Look, facts::Wanted},
-    rendering::{Job, Renderings, is_content, source_of},
+    rendering::{Job, Renderings, source_of},
+    secrets,
     telemetry::chain,
 };
-
-/// How long a source that could not be fetched is left alone.
-const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Clusters that are told apart by nothing that a rendering sees.
 struct Class {
@@ -56,6 +55,7 @@ struct Source<'a> {
     from: RenderedFrom,
     artifact: Digest,
     recipe: Digest,
+    secret_values: Vec<Uuid>,
 }
 
 /// Puts objects in place of sources, as far as they are there.
@@ -113,6 +113,8 @@ async fn pinned<'a>(
     sources: &mut Sources,
 ) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
     let pins = pins::list(look.store, look.application).await?;
+    let secrets = secrets_of(look, spec).await?;
+    let namespace = &look.application.namespace;
     let mut found = Vec::new();
     for component in components {
         let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
@@ -120,20 +122,14 @@ async fn pinned<'a>(
         };
         let source = Digest(source);
         let pin = pins.get(&component.name).filter(|pin| pin.source == source);
-        let due = due(spec, &wanted, pin);
-        if let Some(at) = due {
-            if at <= look.now {
-                renderings.ask(Job::Fetch {
-                    application: look.application.clone(),
-                    component: component.name.clone(),
-                    source,
-                    wanted,
-                });
-            } else {
-                let earliest = sources.wake_at.map_or(at, |earlier| earlier.min(at));
-                sources.wake_at = Some(earliest);
-            }
-        }
+        let asking = Asking {
+            component,
+            source,
+            pin,
+            secrets: &secrets,
+        };
+        let again_at = asking.ask(look, renderings, spec, wanted);
+        sources.wake_at = sources.wake_at.into_iter().chain(again_at).min();
         let failed = |message: &str| Held::Failed {
             component: component.name.clone(),
             message: message.to_owned(),
@@ -153,12 +149,17 @@ async fn pinned<'a>(
         }
         let artifact = format!("sha256:{}", fetched.artifact);
         let name = &look.application.name;
-        if let Some(recipe) = Recipe::of(name, spec, component, &artifact) {
+        if let Some(mut recipe) = Recipe::of(name, spec, component, &artifact) {
+            recipe.values_from = match secrets::pin(namespace, component, &secrets) {
+                Ok(values) => values,
+                Err(error) => return Ok(Err(failed(&error.said()))),
+            };
             let values = match recipe.kind {
                 RecipeKind::Helm => values_overrides(&spec.overrides, &component.name),
                 RecipeKind::Kustomize | RecipeKind::Manifests => Vec::new(),
             };
             found.push(Source {
+                secret_values: recipe.values_from.iter().map(|one| one.version).collect(),
                 component,
                 values,
                 artifact: fetched.artifact,
@@ -171,22 +172,6 @@ async fn pinned<'a>(
         }
     }
     Ok(Ok(found))
-}
-
-/// When a source is to be looked at; absent = never again as it is written.
-fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) -> Option<Timestamp> {
-    let Some(pin) = pin else {
-        return Some(Timestamp::MIN);
-    };
-    let interval = spec.sync.interval.as_signed();
-    let after = if !pin.failure.is_empty() && pin.fetched.is_none() {
-        RETRY_AFTER
-    } else if interval.is_zero() || is_content(wanted) {
-        return None;
-    } else {
-        interval
-    };
-    pin.checked_at.saturating_add(after).ok()
 }
 
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
@@ -399,6 +384,7 @@ fn assemble(
             artifact: source.artifact,
             cluster_values: serde_json::to_value(&source.values)
                 .expect("types of the API always serialise"),
+            secret_values: source.secret_values,
         });
         from.insert(component, source.from);
     }
