@@ -22,6 +22,8 @@ pub mod matching;
 pub mod metric_template;
 pub mod number;
 pub mod overrides;
+pub mod placement;
+pub mod quantity;
 pub mod query_template;
 pub mod reference;
 pub mod regex;

@@ -19,18 +19,17 @@ const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
-    "affinity",
     "alerts",
     "allowLocal",
     "canaryQueries",
     "credentialsRef",
     "deletion",
     "dependsOn",
+    "division",
     "hooks",
     "ignore",
     "knownHostsRef",
     "notify",
-    "placement",
     "plugin",
     "publishVersion",
     "relative",
