@@ -63,6 +63,7 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
         name: "eu".to_owned(),
         labels: Default::default(),
         metrics: metrics.map(at),
+        scheduling: std::sync::Arc::default(),
     };
     let fleet = FleetDefaults {
         traffic: serde_json::from_value(json!([{"gatewayApi": {"httpRoutes": ["web"]}}]))
