@@ -18,6 +18,8 @@ mod metric_templates;
 mod objects;
 mod openapi;
 mod paging;
+mod placement;
+mod plan;
 mod problem;
 mod reason;
 mod redact;

@@ -12,4 +12,5 @@ pub mod http;
 pub mod loops;
 pub mod pki;
 pub mod rendering;
+mod scheduling;
 pub mod telemetry;

@@ -113,6 +113,42 @@ pub async fn apply_documents(
     scope: &Scope<'_>,
     only: Option<(&RecordKey, Option<u64>)>,
 ) -> ApiResult<ApplyResult> {
+    let Written { tx, result, .. } = write_documents(app, caller, body, scope, only).await?;
+    if scope.dry_run {
+        return Ok(result);
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        objects = result.objects.len(),
+        "documents applied"
+    );
+    Ok(result)
+}
+
+/// Documents that are written and checked, and not committed.
+pub struct Written {
+    /// The transaction that wrote them.
+    pub tx: Tx,
+    /// What was read.
+    pub documents: Vec<Document>,
+    /// What becomes of every document.
+    pub result: ApplyResult,
+}
+
+/// Writes documents and checks them against everything else, as [`apply_documents`] does, without
+/// committing.
+///
+/// # Errors
+/// 403, 409 or 422.
+pub async fn write_documents(
+    app: &App,
+    caller: &Caller,
+    body: &[u8],
+    scope: &Scope<'_>,
+    only: Option<(&RecordKey, Option<u64>)>,
+) -> ApiResult<Written> {
     let default_namespace = scope.namespace;
     let loaded = load("", body)
         .map_err(|errors| ApiError::invalid(errors.iter().map(problem_item).collect()))?;
@@ -155,17 +191,11 @@ pub async fn apply_documents(
     }
     result.warnings.extend(checked.warnings);
     result.warnings.dedup();
-    if scope.dry_run {
-        return Ok(result);
-    }
-    tx.commit().await?;
-    app.pokes.plan.notify_one();
-    tracing::info!(
-        principal = %caller.principal.name,
-        objects = result.objects.len(),
-        "documents applied"
-    );
-    Ok(result)
+    Ok(Written {
+        tx,
+        documents,
+        result,
+    })
 }
 
 fn warning_text(path: &str, message: &str) -> String {
