@@ -131,7 +131,7 @@ pub fn condition(kind: &str, message: String) -> Condition {
 }
 
 /// Shows where an application is placed, and of every cluster why or why not.
-#[utoipa::path(get, path = "/applications/{namespace}/{name}/placement", tag = "placement",
+#[utoipa::path(get, path = "/namespaces/{namespace}/applications/{name}/placement", tag = "placement",
     params(("namespace" = String, Path), ("name" = String, Path)), responses(
     (status = 200, description = "every cluster of the destination", body = ref("#/components/schemas/PlacementView")),
     (status = 404, description = "there is no such application", body = ref("#/components/schemas/Problem"))))]
