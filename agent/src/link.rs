@@ -11,6 +11,7 @@ mod backoff;
 pub mod bulk;
 mod channel;
 mod error;
+mod facts;
 mod intake;
 mod runner;
 mod serve;
@@ -18,6 +19,7 @@ mod session;
 
 pub use backoff::Backoff;
 pub use error::LinkError;
+pub use facts::Facts;
 pub use runner::{Link, LinkStatus, run};
 pub use serve::{Hub, ServeError, serve};
 

@@ -10,6 +10,7 @@ use crate::{
     health_rule::HealthRule,
     number::{IntOrPercent, Weight},
     overrides::Override,
+    placement::PlacementPolicy,
     rollout::RolloutSpec,
     secret::HubSecretKeyRef,
     selector::Selector,
@@ -32,6 +33,9 @@ use crate::{
 pub struct ApplicationSpec {
     /// Which clusters get it.
     pub destination: Destination,
+    /// How it chooses among them; absent = all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementPolicy>,
     /// Namespace for objects that name none; `default` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_namespace: Option<String>,

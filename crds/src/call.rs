@@ -3,6 +3,7 @@
 mod access;
 mod action;
 mod object;
+mod placement;
 mod problem;
 mod run;
 mod secret;
@@ -14,6 +15,10 @@ pub use access::{
 };
 pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
+pub use placement::{
+    ApplicationPlan, ClusterPlacement, CordonRequest, DrainView, DrainedApplication,
+    PlacementChange, PlacementView, PlanView, PlannedChange,
+};
 pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
 pub use secret::{SecretList, SecretRequest, SecretView};

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{call::Condition, fleet::MetricsDefaults};
+use crate::{call::Condition, fleet::MetricsDefaults, placement::Taint};
 
 /// A registered member cluster. Labels are in its metadata.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct ClusterSpec {
     /// Where this cluster's metrics are read; wins over the fleet's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsDefaults>,
+    /// Marks that keep applications away which do not tolerate them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
 }
 
 /// What the hub knows of a cluster.
@@ -48,6 +51,46 @@ pub struct ClusterStatus {
     /// What else a human should know: `MetricsReachable`; empty = nothing, or nothing was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What its agent counted of its nodes; absent = it never did, or may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeProperties>,
+    /// That no application is placed there anew; absent = it takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
+}
+
+/// What the ready nodes of a cluster are, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeProperties {
+    /// How many there are.
+    pub ready: u32,
+    /// CPU that pods can get, in thousandths of a core.
+    pub allocatable_cpu_milli: u64,
+    /// Memory that pods can get, in bytes.
+    pub allocatable_memory_bytes: u64,
+    /// Their regions, sorted; empty = they name none.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Their zones, sorted; empty = they name none.
+    #[serde(default)]
+    pub zones: Vec<String>,
+}
+
+/// That no application is placed in a cluster anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cordon {
+    /// Whether what is there moves away where placement has another cluster for it.
+    #[serde(default)]
+    pub drain: bool,
+    /// Who said so.
+    pub by: String,
+    /// Why; empty = nothing was said.
+    #[serde(default)]
+    pub reason: String,
+    /// Since when (RFC 3339).
+    pub since: String,
 }
 
 /// Type of the [`Condition`] that says whether the cluster's metrics answer.

@@ -25,6 +25,8 @@ pub mod matching;
 pub mod metric_template;
 pub mod number;
 pub mod overrides;
+pub mod placement;
+pub mod quantity;
 pub mod query_template;
 pub mod reference;
 pub mod regex;

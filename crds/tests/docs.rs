@@ -64,3 +64,8 @@ fn the_example_of_waves_can_be_applied() {
 fn the_example_of_sync_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sync.md"));
 }
+
+#[test]
+fn the_example_of_placement_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/placement.md"));
+}

@@ -305,6 +305,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
     )
         .prop_map(
             |(head, components, sync, waves, on_failure)| ApplicationSpec {
+                placement: None,
                 destination: head.0,
                 target_namespace: head.1,
                 create_namespace: head.2,

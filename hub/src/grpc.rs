@@ -15,6 +15,7 @@ mod link;
 mod listener;
 mod metrics;
 mod peer;
+mod properties;
 mod refusal;
 pub(crate) mod renewals;
 mod samples;

@@ -19,6 +19,8 @@ mod objects;
 mod openapi;
 mod ownership;
 mod paging;
+mod placement;
+mod plan;
 mod problem;
 mod reason;
 mod redact;

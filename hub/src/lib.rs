@@ -12,5 +12,6 @@ pub mod http;
 pub mod loops;
 pub mod pki;
 pub mod rendering;
+mod scheduling;
 pub mod secrets;
 pub mod telemetry;

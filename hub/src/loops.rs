@@ -37,6 +37,8 @@ use std::sync::Arc;
 use crate::app::App;
 
 pub use error::{LoopError, RENDERING};
+pub use loaded::planned_clusters;
+pub use removal::ALLOW_REMOVAL;
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};

@@ -5,6 +5,8 @@
 #[path = "loops/deletion.rs"]
 mod deletion;
 mod fleet;
+#[path = "loops/placement.rs"]
+mod placement;
 #[path = "loops/private.rs"]
 mod private;
 #[path = "../sources/tests/servers/registry.rs"]

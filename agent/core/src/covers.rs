@@ -1,5 +1,6 @@
 //! Whether a live object carries what was rendered, although the API server has filled in defaults.
 
+use bellwether_api::quantity::thousandths;
 use serde_json::Value;
 
 use crate::settled::TemplateVersion;
@@ -54,38 +55,14 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Reads a Kubernetes quantity in thousandths; `None` for what is no quantity or too large.
+/// Reads a value that may be a Kubernetes quantity in thousandths; `None` for what is no quantity or too large.
 fn quantity(value: &Value) -> Option<i128> {
     let text = match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
         _ => return None,
     };
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (amount, unit) = text.split_at(digits);
-    let multiplier: i128 = match unit {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1_000 << 10,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        "Ti" => 1_000 << 40,
-        _ => return None,
-    };
-    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
-    if fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) {
-        return None;
-    }
-    let scale = 10i128.pow(u32::try_from(fraction.len()).ok()?);
-    let number: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let scaled = number.checked_mul(multiplier)?;
-    (scaled % scale == 0).then_some(scaled / scale)
+    thousandths(&text)
 }
 
 #[cfg(test)]

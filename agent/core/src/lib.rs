@@ -25,6 +25,7 @@ pub mod live_state;
 pub mod machine;
 pub mod merge_patch;
 pub mod names;
+pub mod node_properties;
 pub mod ownership;
 pub mod provider;
 pub mod restore;

@@ -11,6 +11,7 @@ use super::{
     backoff::Backoff,
     bulk::SampleOutbox,
     error::{LinkError, chain, clocks_apart},
+    facts::Facts,
     session::{Ended, Session},
 };
 use crate::{desired::Desired, identity::Identity, metrics::Reachable, report::Reports};
@@ -39,14 +40,10 @@ pub struct Link {
     pub metrics: Reachable,
     /// The agent's version.
     pub agent_version: String,
-    /// The cluster's Kubernetes version.
-    pub kubernetes_version: String,
     /// UID of the kube-system namespace.
     pub cluster_uid: String,
-    /// API groups with versions that capabilities depend on.
-    pub capabilities: Vec<String>,
-    /// Kinds that the cluster serves, as `apps/v1/Deployment`; empty = it does not say.
-    pub api_kinds: Vec<String>,
+    /// What is told of the cluster, refreshed elsewhere.
+    pub facts: watch::Receiver<Facts>,
     /// Milliseconds since the drift loop last went round.
     pub drift_age_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How the link stands, for readiness and metrics.

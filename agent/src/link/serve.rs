@@ -1,16 +1,13 @@
 //! Everything between the agent's start and its open session.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, discovery::Discovery};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backoff::Backoff,
     bulk::SampleOutbox,
-    error::chain,
+    facts,
     runner::{self, Link, LinkStatus},
 };
 use crate::{
@@ -19,11 +16,6 @@ use crate::{
     metrics::Reachable,
     report::Reports,
 };
-
-/// API groups that are told to the hub at most.
-const MAX_CAPABILITIES: usize = 256;
-/// Kinds that are told; the hub takes no more.
-const MAX_KINDS: usize = 2_000;
 
 /// What the agent is told of its hub, and what it works with.
 #[derive(Clone)]
@@ -85,18 +77,19 @@ pub async fn serve(
 }
 
 async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &CancellationToken) {
-    let facts = read_facts(&client).await;
+    let found = facts::read(&client).await;
     let enrolment = Enrolment {
         addresses: hub.addresses.clone(),
         ca_hash,
         token: hub.token.clone(),
-        cluster_uid: facts.cluster_uid.clone(),
+        cluster_uid: found.cluster_uid.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let obtained = identity::obtain(&client, &hub.namespace, &enrolment).await;
     hub.cluster_name
         .send_replace(Some(obtained.cluster_name.clone()));
     let (sender, receiver) = watch::channel(Arc::new(obtained));
+    let facts = watch::Sender::new(found.facts);
     let link = Link {
         addresses: hub.addresses.clone(),
         identity: receiver,
@@ -105,14 +98,13 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         samples: hub.samples,
         metrics: hub.metrics,
         agent_version: enrolment.agent_version,
-        kubernetes_version: facts.kubernetes_version,
-        cluster_uid: facts.cluster_uid,
-        capabilities: facts.capabilities,
-        api_kinds: facts.api_kinds,
+        cluster_uid: found.cluster_uid,
+        facts: facts.subscribe(),
         drift_age_ms: hub.drift_age_ms,
         status: hub.status,
         shutdown: shutdown.clone(),
     };
+    let refresh = facts::keep(client.clone(), facts, shutdown.clone());
     let renewal = identity::run_renewal(
         client,
         hub.namespace,
@@ -120,72 +112,5 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         sender,
         shutdown.clone(),
     );
-    tokio::join!(renewal, runner::run(link));
-}
-
-/// What the agent tells the hub of its cluster.
-struct Facts {
-    cluster_uid: String,
-    kubernetes_version: String,
-    capabilities: Vec<String>,
-    api_kinds: Vec<String>,
-}
-
-async fn read_facts(client: &kube::Client) -> Facts {
-    let mut backoff = Backoff::default();
-    loop {
-        match try_read_facts(client).await {
-            Ok(facts) => return facts,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "the cluster's own facts are not readable");
-                let pause = backoff.next(rand::random()).max(Duration::from_millis(200));
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-}
-
-async fn try_read_facts(client: &kube::Client) -> Result<Facts, kube::Error> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let system = namespaces.get("kube-system").await?;
-    let version = client.apiserver_version().await?;
-    let groups = client.list_api_groups().await?;
-    let mut capabilities: Vec<String> = groups
-        .groups
-        .into_iter()
-        .flat_map(|group| group.versions)
-        .map(|version| version.group_version)
-        .collect();
-    capabilities.sort();
-    capabilities.truncate(MAX_CAPABILITIES);
-    Ok(Facts {
-        cluster_uid: system.metadata.uid.unwrap_or_default(),
-        kubernetes_version: version.git_version,
-        capabilities,
-        api_kinds: read_kinds(client).await,
-    })
-}
-
-/// Every kind that the cluster serves. Without them charts that ask for kinds take them for missing,
-/// which is no reason to stay away from the hub.
-async fn read_kinds(client: &kube::Client) -> Vec<String> {
-    let discovery = match Discovery::new(client.clone()).run_aggregated().await {
-        Ok(discovery) => discovery,
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "the cluster's kinds are not readable");
-            return Vec::new();
-        }
-    };
-    let mut kinds: Vec<String> = discovery
-        .groups()
-        .flat_map(|group| {
-            let versions = group.versions();
-            versions.flat_map(|version| group.versioned_resources(version))
-        })
-        .map(|(resource, _)| format!("{}/{}", resource.api_version, resource.kind))
-        .collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds.truncate(MAX_KINDS);
-    kinds
+    tokio::join!(renewal, refresh, runner::run(link));
 }

@@ -23,6 +23,7 @@ use super::{
     bulk,
     channel::{Watch, link_client},
     error::LinkError,
+    facts::Facts,
     intake::{Intake, Next},
     runner::Link,
 };
@@ -73,6 +74,8 @@ pub(super) struct Session {
     committing: Option<Committing>,
     /// Whether the cluster's metrics answer; the first report asks where to ask.
     metrics: watch::Receiver<wire::MetricsReport>,
+    /// What was told of the cluster, and whether that changed.
+    facts: watch::Receiver<Facts>,
     hub_beat: u64,
     heard: Instant,
     beats: Interval,
@@ -98,6 +101,9 @@ impl Session {
         let closed = |_| LinkError::Broken {
             message: "the stream ended".to_owned(),
         };
+        // What changes from here on is told in a report of its own.
+        let mut facts = link.facts.clone();
+        facts.mark_unchanged();
         outbound
             .send(wrap(Message::Hello(hello(link))))
             .await
@@ -149,6 +155,7 @@ impl Session {
                 reports.mark_changed();
                 reports
             },
+            facts,
             hub_beat: 0,
             heard: Instant::now(),
             beats,
@@ -192,6 +199,11 @@ impl Session {
                 Ok(()) = self.metrics.changed() => {
                     let report = self.metrics.borrow_and_update().clone();
                     self.send(Message::Metrics(report)).await?;
+                }
+                // The sender lives as long as the refreshing, which ends with the agent.
+                Ok(()) = self.facts.changed() => {
+                    let report = self.facts.borrow_and_update().report();
+                    self.send(Message::Cluster(report)).await?;
                 }
                 _ = self.beats.tick() => self.beat(link).await?,
                 // The sender lives as long as the renewal, which ends with the agent.
@@ -401,6 +413,7 @@ fn wrap(message: Message) -> AgentMessage {
 
 fn hello(link: &Link) -> Hello {
     let held = link.desired.held_at_first();
+    let report = link.facts.borrow().report();
     Hello {
         protocol_min: PROTOCOL,
         protocol_max: PROTOCOL,
@@ -408,10 +421,11 @@ fn hello(link: &Link) -> Hello {
         generation: held.generation,
         root: Bytes::copy_from_slice(&held.root),
         agent_version: link.agent_version.clone(),
-        kubernetes_version: link.kubernetes_version.clone(),
+        kubernetes_version: report.kubernetes_version,
         cluster_uid: link.cluster_uid.clone(),
-        capabilities: link.capabilities.clone(),
-        api_kinds: link.api_kinds.clone(),
+        capabilities: report.capabilities,
+        api_kinds: report.api_kinds,
+        nodes: report.nodes,
         epoch: held.epoch,
         agent_time_ms: wall().as_millisecond(),
     }

@@ -19,16 +19,15 @@ const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
-    "affinity",
     "alerts",
     "allowLocal",
     "canaryQueries",
     "deletion",
     "dependsOn",
+    "division",
     "hooks",
     "ignore",
     "notify",
-    "placement",
     "plugin",
     "publishVersion",
     "relative",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, overrides, rollout, sources, sync, waves,
+    governed, manifests, names, overrides, placement, rollout, sources, sync, waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -53,6 +53,9 @@ pub fn rendered(spec: &ApplicationSpec) -> Findings {
 fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool) {
     let path = FieldPath::spec();
     destination(findings, &path.key("destination"), &spec.destination);
+    if let Some(policy) = &spec.placement {
+        placement::policy(findings, &path.key("placement"), policy);
+    }
     if let Some(namespace) = &spec.target_namespace {
         names::name(findings, &path.key("targetNamespace"), namespace);
     }

@@ -3,7 +3,7 @@
 use super::{
     analysis,
     finding::{Finding, Findings, Validated},
-    names, traffic, waves,
+    names, placement, traffic, waves,
 };
 use crate::{
     cluster::ClusterSpec,
@@ -89,6 +89,11 @@ pub(super) fn check_cluster(object: &Object<ClusterSpec>) -> Findings {
     names::metadata(&mut findings, Kind::Cluster, &object.metadata);
     let path = FieldPath::spec().key("metrics");
     metrics(&mut findings, &path, object.spec.metrics.as_ref());
+    placement::taints(
+        &mut findings,
+        &FieldPath::spec().key("taints"),
+        &object.spec.taints,
+    );
     findings
 }
 

@@ -104,7 +104,7 @@ fn label(findings: &mut Findings, path: &FieldPath, key: &str, value: &str) {
     label_value(findings, path, value);
 }
 
-fn label_value(findings: &mut Findings, path: &FieldPath, value: &str) {
+pub(super) fn label_value(findings: &mut Findings, path: &FieldPath, value: &str) {
     if !value.is_empty() && !is_label_word(value) {
         findings.error(
             path,

@@ -148,3 +148,93 @@ fn the_word_that_takes_configuration_out() {
         ],
     );
 }
+
+#[test]
+fn a_placement_is_checked() {
+    let errors = |placement: &str| -> Vec<String> {
+        let text = format!(
+            "apiVersion: bellwether.dev/v1alpha1
+kind: Application
+metadata: {{name: shop}}
+spec:
+  destination: {{clusters: [a]}}
+  placement: {placement}
+  components: [{{name: web, manifests: [{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}}}]}}]
+"
+        );
+        match bellwether_api::document::load("in.yaml", text.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        }
+    };
+    for (placement, wanted) in [
+        (
+            "{pick: N}",
+            "spec.placement.count: pick: N needs to know how many",
+        ),
+        ("{count: 3}", "only pick: N takes a count"),
+        (
+            "{scores: [{property: ReadyNodes}]}",
+            "spec.placement.scores: pick: All takes every cluster",
+        ),
+        (
+            "{pick: N, count: 1, scores: [{property: Zone}]}",
+            "Zone has no order",
+        ),
+        (
+            "{pick: N, count: 1, scores: [{property: Nodes}]}",
+            "did you mean \"Zone\"?",
+        ),
+        (
+            "{affinity: [{operator: Exists}]}",
+            "set exactly one of label and property",
+        ),
+        (
+            "{affinity: [{label: a, operator: AtLeast, values: [b]}]}",
+            "AtLeast compares versions and numbers",
+        ),
+        (
+            "{affinity: [{property: KubernetesVersion, operator: AtLeast, values: [new]}]}",
+            "\"new\" does not compare; write a version such as \"1.31\"",
+        ),
+        (
+            "{affinity: [{property: AllocatableMemory, operator: AtMost, values: ['1', '2']}]}",
+            "AtMost takes one value",
+        ),
+        ("{tolerations: [{value: a}]}", "Equal needs a key"),
+        (
+            "{tolerations: [{key: a, operator: Exists, value: b}]}",
+            "Exists takes no value",
+        ),
+        (
+            "{spread: [{by: zone, min: 3, max: 2}]}",
+            "3 is above max, which is 2",
+        ),
+        (
+            "{spread: [{by: zone}, {by: zone}]}",
+            "\"zone\" stands here twice",
+        ),
+        (
+            "{failover: {after: 2m}}",
+            "failover chooses another with pick: N",
+        ),
+        (
+            "{pick: N, count: 1, failover: {after: 59s}}",
+            "use at least 1m",
+        ),
+        (
+            "{division: {mode: Static}}",
+            "spec.placement.division: not supported by this version",
+        ),
+    ] {
+        let found = errors(placement);
+        assert!(
+            found.iter().any(|one| one.contains(wanted)),
+            "{placement}: {found:?}"
+        );
+    }
+    assert_eq!(
+        errors("{pick: N, count: 1, spread: [{by: zone, max: 1}], failover: {after: 1m}}"),
+        Vec::<String>::new()
+    );
+}

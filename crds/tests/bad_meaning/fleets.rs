@@ -12,7 +12,7 @@ spec: {defaults: {maxConcurrent: 0%, metrics: {address: 'http://'}, traffic: [{g
 apiVersion: bellwether.dev/v1alpha1
 kind: Cluster
 metadata: {name: a}
-spec: {metrics: {address: 'https://user:word@host'}}
+spec: {metrics: {address: 'https://user:word@host'}, taints: [{key: 'a b', effect: NoExecute}]}
 ";
     let errors = load("in.yaml", text.as_bytes()).expect_err("wrong");
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -25,6 +25,7 @@ spec: {metrics: {address: 'https://user:word@host'}}
             "in.yaml:4:106 spec.defaults.traffic[0].gatewayApi.httpRoutes[0]: \"A\" is no name; use \
              a-z, 0-9 and -, with a letter or digit at both ends; did you mean \"a\"?",
             "in.yaml:9:18 spec.metrics.address: an address carries no user or password",
+            "in.yaml:9:64 spec.taints[0].key: no valid key of a label or an annotation",
         ]
     );
     let empty = "{apiVersion: bellwether.dev/v1alpha1, kind: Fleet, metadata: {name: eu}}";

@@ -43,7 +43,11 @@ pub async fn apply(client: &Client, global: &Global, args: &ApplyArgs) -> anyhow
     Ok(Code::Done)
 }
 
-fn refused(error: anyhow::Error, documents: &Documents) -> anyhow::Result<Code> {
+/// Says what the hub refused, with the places in the files that were read.
+///
+/// # Errors
+/// Whatever else went wrong.
+pub fn refused(error: anyhow::Error, documents: &Documents) -> anyhow::Result<Code> {
     let problem: Box<Problem> = match error.downcast::<Failure>() {
         Ok(Failure::Refused(problem)) => problem,
         Ok(other) => bail!(other),

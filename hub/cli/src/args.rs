@@ -9,10 +9,12 @@ use std::{
 use bellwether_api::duration::Dur;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+mod placement;
 mod register;
 mod rollout;
 mod secret;
 
+pub use placement::{CordonArgs, ExplainCommand, PlanArgs};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use rollout::{ActionArgs, RolloutCommand};
 pub use secret::{SecretCommand, SetArgs};
@@ -100,10 +102,21 @@ pub enum Command {
     /// Set labels of a cluster: key=value sets, key- removes
     #[command(subcommand)]
     Label(LabelCommand),
+    /// Place nothing in a cluster anew; what it has stays
+    Cordon(CordonArgs),
+    /// Let a cluster take applications again
+    Uncordon {
+        /// The cluster's name
+        name: String,
+    },
+    /// Cordon a cluster, and move away what another one can take
+    Drain(CordonArgs),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
     /// Print the Rollouts that Canaries of Flagger become; asks no hub
     Import(ImportArgs),
+    /// Say which clusters would get, keep and lose what; nothing is stored
+    Plan(PlanArgs),
     /// Delete objects
     Delete(DeleteArgs),
     /// Show objects
@@ -114,6 +127,9 @@ pub enum Command {
     Tree(TargetArgs),
     /// Say why something does not move, and what to do
     Why(TargetArgs),
+    /// Say how something was decided
+    #[command(subcommand)]
+    Explain(ExplainCommand),
     /// Show what happened
     Events(EventsArgs),
     /// Act on the run of an application

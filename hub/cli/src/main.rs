@@ -18,6 +18,7 @@ mod hub;
 mod import;
 mod kind;
 mod output;
+mod placement;
 mod register;
 mod render;
 mod rollback;
@@ -28,7 +29,8 @@ mod secret;
 mod watch;
 
 use args::{
-    Cli, Command, HubCommand, LabelCommand, RegisterCommand, RevokeCommand, UnregisterCommand,
+    Cli, Command, ExplainCommand, HubCommand, LabelCommand, RegisterCommand, RevokeCommand,
+    UnregisterCommand,
 };
 use client::Client;
 use failure::{Code, Failure};
@@ -89,6 +91,13 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         }
         Command::Label(LabelCommand::Cluster { name, changes }) => {
             admin::label(&client?, name, changes).await
+        }
+        Command::Cordon(args) => placement::cordon(&client?, args).await,
+        Command::Uncordon { name } => placement::uncordon(&client?, name).await,
+        Command::Drain(args) => placement::drain(&client?, args).await,
+        Command::Plan(args) => placement::plan(&client?, global, args).await,
+        Command::Explain(ExplainCommand::Placement { name, output }) => {
+            placement::explain(&client?, global, name, *output).await
         }
         Command::Apply(args) => apply::apply(&client?, global, args).await,
         Command::Delete(args) => apply::delete(&client?, global, args).await,

@@ -1,13 +1,31 @@
-//! Which clusters get an application.
+//! Which clusters get an application: [`place`] says whom its destination names, [`choose`] whom of
+//! them its policy takes, and why not the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod affinity;
+mod choose;
+mod condition;
+mod facts;
+mod fit;
+mod sentence;
+mod spread;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bellwether_api::{
     application::Destination,
     fleet::{FleetSpec, MetricsDefaults},
+    selector::Selector,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use choose::{Choice, Chosen, Standing, Verdict, WhyNot, choose, is_lost};
+pub use condition::{Placement, PlacementCondition};
+pub use facts::{CordonMode, Properties, Scheduling};
+pub use sentence::{group_texts, score_texts, sentence};
 
 /// What placement needs to know of a registered cluster. Revoked clusters are not given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,40 +39,10 @@ pub struct ClusterFacts {
     pub labels: BTreeMap<String, String>,
     /// Where its metrics are read; absent = where its fleet says.
     pub metrics: Option<MetricsDefaults>,
-}
-
-/// The clusters of an application, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Placement {
-    /// The clusters; empty is accepted and shown as condition `NoClusters`.
-    pub clusters: Vec<ClusterFacts>,
-    /// Names that the destination lists and that no registered cluster bears.
-    pub unknown_names: Vec<String>,
-}
-
-impl Placement {
-    /// Returns the condition that people see; absent = nothing to say.
-    #[must_use]
-    pub fn condition(&self) -> Option<PlacementCondition> {
-        if self.clusters.is_empty() {
-            Some(PlacementCondition::NoClusters)
-        } else if self.unknown_names.is_empty() {
-            None
-        } else {
-            Some(PlacementCondition::UnknownClusters(
-                self.unknown_names.clone(),
-            ))
-        }
-    }
-}
-
-/// What people should know of a placement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlacementCondition {
-    /// Nothing matches.
-    NoClusters,
-    /// These names are not registered.
-    UnknownClusters(Vec<String>),
+    /// What keeps applications away from it, and what they may ask of it. Not a part of what is
+    /// written of the cluster.
+    #[serde(skip)]
+    pub scheduling: Arc<Scheduling>,
 }
 
 /// Why a destination cannot be resolved.
@@ -81,6 +69,60 @@ pub fn is_member(fleet: &FleetSpec, cluster: &ClusterFacts) -> bool {
             .is_some_and(|selector| selector.matches(&cluster.labels))
 }
 
+/// Whom a destination names.
+struct Members<'a> {
+    fleet: Option<&'a FleetSpec>,
+    selector: Option<&'a Selector>,
+    names: BTreeSet<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    fn of(
+        destination: &'a Destination,
+        fleet: Option<&'a FleetSpec>,
+    ) -> Result<Self, PlacementError> {
+        let Destination {
+            fleet: fleet_name,
+            selector,
+            clusters: names,
+        } = destination;
+        if fleet_name.is_none() && selector.is_none() && names.is_empty() {
+            return Err(PlacementError::Empty);
+        }
+        if let (Some(name), None) = (fleet_name, fleet) {
+            return Err(PlacementError::NoSuchFleet { name: name.clone() });
+        }
+        Ok(Self {
+            fleet: fleet.filter(|_| fleet_name.is_some()),
+            selector: selector.as_ref(),
+            names: names.iter().map(String::as_str).collect(),
+        })
+    }
+
+    /// Tells whether everything that the destination names holds for the cluster.
+    fn has(&self, cluster: &ClusterFacts) -> bool {
+        // Names are told apart faster than labels are matched.
+        (self.names.is_empty() || self.names.contains(cluster.name.as_str()))
+            && self.fleet.is_none_or(|fleet| is_member(fleet, cluster))
+            && self
+                .selector
+                .is_none_or(|selector| selector.matches(&cluster.labels))
+    }
+
+    /// What is to be said of names that nobody bears.
+    fn unknown(&self, clusters: &[ClusterFacts]) -> Option<PlacementCondition> {
+        let mut unknown = self.names.clone();
+        if unknown.is_empty() {
+            return None;
+        }
+        for cluster in clusters {
+            unknown.remove(cluster.name.as_str());
+        }
+        let names: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
+        (!names.is_empty()).then_some(PlacementCondition::UnknownClusters(names))
+    }
+}
+
 /// Resolves `destination`: clusters for which everything that it names holds at once (member of
 /// the fleet, matched by the selector, among the names), sorted by name.
 ///
@@ -93,39 +135,16 @@ pub fn place(
     fleet: Option<&FleetSpec>,
     clusters: &[ClusterFacts],
 ) -> Result<Placement, PlacementError> {
-    let Destination {
-        fleet: fleet_name,
-        selector,
-        clusters: names,
-    } = destination;
-    if fleet_name.is_none() && selector.is_none() && names.is_empty() {
-        return Err(PlacementError::Empty);
-    }
-    if let (Some(name), None) = (fleet_name, fleet) {
-        return Err(PlacementError::NoSuchFleet { name: name.clone() });
-    }
-    let fleet = fleet.filter(|_| fleet_name.is_some());
-    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    let wanted = |cluster: &&ClusterFacts| {
-        // Names are told apart faster than labels are matched.
-        (names.is_empty() || names.contains(cluster.name.as_str()))
-            && fleet.is_none_or(|fleet| is_member(fleet, cluster))
-            && selector
-                .as_ref()
-                .is_none_or(|selector| selector.matches(&cluster.labels))
-    };
-    let mut placed: Vec<ClusterFacts> = clusters.iter().filter(wanted).cloned().collect();
+    let members = Members::of(destination, fleet)?;
+    let mut placed: Vec<ClusterFacts> = clusters
+        .iter()
+        .filter(|cluster| members.has(cluster))
+        .cloned()
+        .collect();
     placed.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut unknown = names.clone();
-    if !unknown.is_empty() {
-        for cluster in clusters {
-            unknown.remove(cluster.name.as_str());
-        }
-    }
-    let unknown_names = unknown.into_iter().map(str::to_owned).collect();
     Ok(Placement {
         clusters: placed,
-        unknown_names,
+        conditions: members.unknown(clusters).into_iter().collect(),
     })
 }
 
@@ -164,5 +183,9 @@ pub fn removal(
     Removal::Allowed(leaving)
 }
 
+#[cfg(test)]
+mod choose_properties;
+#[cfg(test)]
+mod choose_tests;
 #[cfg(test)]
 mod tests;

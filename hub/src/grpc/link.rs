@@ -30,7 +30,7 @@ use super::{
     identity::status_of,
     ingest::Ingest,
     metrics::MetricsLink,
-    peer,
+    peer, properties,
     session::{SessionStream, Start},
     slot::Slot,
 };
@@ -38,10 +38,6 @@ use crate::{app::App, clock::wall, pki::ClusterIdentity};
 
 /// How long the first message may take.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-const MAX_TEXT_CHARS: usize = 256;
-const MAX_CAPABILITIES: usize = 256;
-/// Kinds that a cluster may serve.
-const MAX_KINDS: usize = 2_000;
 
 /// Opens streams.
 pub(super) struct LinkService {
@@ -98,6 +94,7 @@ impl LinkService {
             })
             .await
             .ok_or_else(|| Status::unavailable("the session could not be opened; try again"))?;
+        properties::record_at_hello(&self.app.store, &cluster, hello).await;
         let clock = Clock::new(cluster.clock_ahead_ms);
         clock.hear(
             &self.app.store,
@@ -193,18 +190,11 @@ fn check_hello(hello: &Hello) -> Result<Root, Status> {
             hello.protocol_min, hello.protocol_max
         )));
     }
-    let texts = [
-        &hello.agent_version,
-        &hello.kubernetes_version,
-        &hello.cluster_uid,
-    ];
+    let texts = [&hello.agent_version, &hello.cluster_uid];
     let too_long = texts
         .into_iter()
-        .chain(&hello.capabilities)
-        .chain(&hello.api_kinds)
-        .any(|t| t.len() > MAX_TEXT_CHARS);
-    let too_many = hello.capabilities.len() > MAX_CAPABILITIES || hello.api_kinds.len() > MAX_KINDS;
-    if too_long || too_many {
+        .any(|t| t.len() > properties::MAX_TEXT_BYTES);
+    if too_long || properties::says_too_much(&properties::of_hello(hello)) {
         return Err(Status::invalid_argument(
             "the agent says too much of itself",
         ));

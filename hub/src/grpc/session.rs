@@ -27,6 +27,7 @@ use tonic::{Status, Streaming};
 use super::{
     fetch::{Delivery, Fetcher, Parts},
     ingest::{Ingest, MAX_WAITING_STATUSES},
+    properties::PropertiesLink,
     slot::Slot,
 };
 use crate::{app::App, telemetry::chain};
@@ -84,6 +85,7 @@ pub(super) struct SessionStream {
     credit: u32,
     beats: u64,
     said_goodbye: bool,
+    properties: PropertiesLink,
 }
 
 /// A blob on its way.
@@ -130,6 +132,7 @@ impl SessionStream {
             credit: INITIAL_CREDIT,
             beats: 0,
             said_goodbye: false,
+            properties: PropertiesLink::default(),
         }
     }
 

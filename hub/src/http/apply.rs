@@ -117,6 +117,42 @@ pub async fn apply_documents(
     scope: &Scope<'_>,
     only: Option<(&RecordKey, Option<u64>)>,
 ) -> ApiResult<ApplyResult> {
+    let Written { tx, result, .. } = write_body(app, caller, body, scope, only).await?;
+    if scope.dry_run {
+        return Ok(result);
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        objects = result.objects.len(),
+        "documents applied"
+    );
+    Ok(result)
+}
+
+/// Documents that are written and checked, and not committed.
+pub struct Written {
+    /// The transaction that wrote them.
+    pub tx: Tx,
+    /// What was read.
+    pub documents: Vec<Document>,
+    /// What becomes of every document.
+    pub result: ApplyResult,
+}
+
+/// Reads documents, writes them and checks them against everything else, as [`apply_documents`] does,
+/// without committing.
+///
+/// # Errors
+/// 403, 409 or 422.
+pub async fn write_body(
+    app: &App,
+    caller: &Caller,
+    body: &[u8],
+    scope: &Scope<'_>,
+    only: Option<(&RecordKey, Option<u64>)>,
+) -> ApiResult<Written> {
     let default_namespace = scope.namespace;
     let loaded = load("", body)
         .map_err(|errors| ApiError::invalid(errors.iter().map(problem_item).collect()))?;
@@ -135,17 +171,11 @@ pub async fn apply_documents(
         write_documents(&mut tx, caller, &documents, &loaded.warnings, scope, only).await?;
     result.warnings.extend(missing);
     result.dry_run = scope.dry_run;
-    if scope.dry_run {
-        return Ok(result);
-    }
-    tx.commit().await?;
-    app.pokes.plan.notify_one();
-    tracing::info!(
-        principal = %caller.principal.name,
-        objects = result.objects.len(),
-        "documents applied"
-    );
-    Ok(result)
+    Ok(Written {
+        tx,
+        documents,
+        result,
+    })
 }
 
 /// Writes documents and checks that they fit what the hub holds then. Whoever gets an error drops the

@@ -234,11 +234,15 @@ pub async fn create_token(
             JoinError::Announce(_) => ApiError::internal(&error),
         })?;
     if let Some(address) = request.metrics_address {
+        // A cluster that is registered again keeps the rest of its settings.
+        let known = find(&app, &name).await?;
+        let known: ClusterSpec = serde_json::from_value(known.spec).unwrap_or_default();
         let spec = ClusterSpec {
             metrics: Some(MetricsDefaults {
                 address,
                 ..MetricsDefaults::default()
             }),
+            ..known
         };
         let patch = ClusterPatch {
             spec: Some(json!(spec)),

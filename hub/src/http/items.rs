@@ -1,12 +1,12 @@
 //! Records as the API shows them, with what the hub knows now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
-    cluster::{ClusterCondition, ClusterSpec, ClusterStatus},
+    cluster::{ClusterCondition, ClusterStatus},
     fleet::FleetSpec,
     reference::NamespacedName,
     rollout::RolloutSpec,
@@ -14,7 +14,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     metrics_sources::is_unreachable,
-    placement::{ClusterFacts, PlacementCondition, is_member, place},
+    placement::{ClusterFacts, Standing, is_lost, is_member},
 };
 use bellwether_store::{
     Store, StoreError,
@@ -28,11 +28,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ownership, problem::ApiResult, redact::redact, standing};
+use super::{
+    ownership, placement::placement_conditions, problem::ApiResult, redact::redact, standing,
+};
 use crate::{
     app::App,
     grpc::clock,
     loops::{RENDERING, run_summaries, stays},
+    scheduling::{Kinds, facts_of},
 };
 
 /// A connected cluster that was not heard from for longer is silent.
@@ -123,11 +126,38 @@ impl Scene {
 
     /// Returns what placement needs to know of clusters that may speak.
     pub fn facts(&self) -> Vec<ClusterFacts> {
+        let mut kinds = Kinds::new();
         self.clusters
             .iter()
             .filter(|cluster| cluster.state != ClusterState::Revoked)
-            .map(facts_of)
+            .map(|cluster| facts_of(cluster, &mut kinds))
             .collect()
+    }
+
+    /// Returns where an application is that some clusters have and some are planned for.
+    pub fn standing(
+        &self,
+        spec: &ApplicationSpec,
+        holding: BTreeSet<Uuid>,
+        planned: BTreeSet<Uuid>,
+    ) -> Standing {
+        let failover = spec.placement.as_ref();
+        let failover = failover.and_then(|policy| policy.failover.as_ref());
+        let mut standing = Standing {
+            holding,
+            planned,
+            ..Standing::default()
+        };
+        for cluster in &self.clusters {
+            let heard = self.heard.get(&cluster.id).copied();
+            if is_lost(failover, heard, self.now) {
+                standing.lost.insert(cluster.id);
+            }
+            if !cluster.connection.is_open(self.now) {
+                standing.unheard.insert(cluster.id);
+            }
+        }
+        standing
     }
 
     /// Shows a cluster.
@@ -146,6 +176,8 @@ impl Scene {
                 .filter(|_| condition == ClusterCondition::ClockSkew)
                 .map(|ahead_ms| ahead_ms / 1_000),
             conditions: self.metrics(cluster).into_iter().collect(),
+            nodes: cluster.nodes.clone(),
+            cordon: cluster.cordon.clone(),
         };
         Item {
             api_version: API_VERSION.to_owned(),
@@ -170,8 +202,9 @@ impl Scene {
     pub fn fleet(&self, record: &Record) -> Item {
         let spec: FleetSpec = read_spec(record).unwrap_or_default();
         let mut status = FleetStatus::default();
+        let mut kinds = Kinds::new();
         for cluster in &self.clusters {
-            if !is_member(&spec, &facts_of(cluster)) {
+            if !is_member(&spec, &facts_of(cluster, &mut kinds)) {
                 continue;
             }
             let (condition, _) = self.condition(cluster);
@@ -203,16 +236,6 @@ fn revoked(cluster: &Cluster) -> String {
         reason => format!(" ({reason})"),
     };
     format!("its identity was taken away{by}{why}; register it again to give it a new one")
-}
-
-fn facts_of(cluster: &Cluster) -> ClusterFacts {
-    let spec: ClusterSpec = serde_json::from_value(cluster.spec.clone()).unwrap_or_default();
-    ClusterFacts {
-        id: cluster.id,
-        name: cluster.name.clone(),
-        labels: cluster.labels.clone(),
-        metrics: spec.metrics,
-    }
 }
 
 fn read_spec<T: DeserializeOwned>(record: &Record) -> Option<T> {
@@ -322,20 +345,6 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     let Some(spec) = application_spec(&app.store, name).await? else {
         return Ok(Vec::new());
     };
-    let fleet = match &spec.destination.fleet {
-        Some(fleet) => {
-            let key = RecordKey {
-                kind: RecordKind::Fleet,
-                namespace: String::new(),
-                name: fleet.clone(),
-            };
-            records::get(&app.store, &key)
-                .await?
-                .as_ref()
-                .and_then(read_spec::<FleetSpec>)
-        }
-        None => None,
-    };
     let condition = |kind: &str, message: String| Condition {
         kind: kind.to_owned(),
         status: "True".to_owned(),
@@ -357,23 +366,7 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     if let Some(message) = rolled_back(&app.store, name, &spec).await? {
         found.push(condition("RolledBack", message));
     }
-    found.extend(
-        match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
-            Err(error) => vec![condition("Unplaceable", error.to_string())],
-            Ok(placement) => match placement.condition() {
-                None => Vec::new(),
-                Some(PlacementCondition::NoClusters) => vec![condition(
-                    "NoClusters",
-                    "no registered cluster matches the destination; it runs once one does"
-                        .to_owned(),
-                )],
-                Some(PlacementCondition::UnknownClusters(names)) => vec![condition(
-                    "UnknownClusters",
-                    format!("not registered: {}", names.join(", ")),
-                )],
-            },
-        },
-    );
+    found.extend(placement_conditions(app, scene, name, &spec).await?);
     Ok(found)
 }
 

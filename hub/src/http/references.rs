@@ -14,18 +14,20 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     overrides::try_clusters,
-    placement::{ClusterFacts, PlacementCondition, PlacementError, place},
+    placement::{Choice, Chosen, ClusterFacts, PlacementError, Standing, choose},
     plan::assign,
     release::{RolloutRecord, content},
 };
 use bellwether_store::{
     StoreError, Tx,
-    clusters::{self, ClusterState},
+    clusters::{self, Cluster, ClusterState},
+    desired,
     records::{self, ListOptions, Record, RecordKey, RecordKind},
 };
 use serde::de::DeserializeOwned;
 
 use super::{apply::namespace_of, problem::problem_item};
+use crate::scheduling::{Kinds, facts_of};
 
 /// What the check found.
 #[derive(Debug, Default)]
@@ -62,11 +64,17 @@ pub async fn check(
     for (name, spec) in touched {
         let rollouts = rollouts(tx, &name).await?;
         let of_application: Vec<&(String, RolloutSpec)> = rollouts.iter().collect();
+        let holders = desired::holders_in(tx, &format!("application/{name}")).await?;
+        let standing = Standing {
+            holding: holders.into_keys().collect(),
+            ..Standing::default()
+        };
         Subject {
             documents,
             default_namespace,
             name: &name,
             spec: &spec,
+            standing: &standing,
         }
         .check(&held, &of_application, &mut checked);
     }
@@ -144,6 +152,8 @@ struct Subject<'a> {
     default_namespace: &'a str,
     name: &'a NamespacedName,
     spec: &'a ApplicationSpec,
+    /// Where it is now.
+    standing: &'a Standing,
 }
 
 impl Subject<'_> {
@@ -217,9 +227,7 @@ impl Subject<'_> {
         checked: &mut Checked,
     ) {
         let path = FieldPath::spec().key("overrides");
-        let fleet = self.spec.destination.fleet.as_ref();
-        let fleet = fleet.and_then(|name| held.fleets.get(name));
-        let Ok(placement) = place(&self.spec.destination, fleet, &held.clusters) else {
+        let Ok(Chosen { placement, .. }) = self.choose(held) else {
             return;
         };
         for tried in try_clusters(self.spec, &placement.clusters) {
@@ -281,16 +289,21 @@ impl Subject<'_> {
             .collect()
     }
 
+    fn choose(&self, held: &Held) -> Result<Chosen, PlacementError> {
+        let fleet = self.spec.destination.fleet.as_ref();
+        choose(Choice {
+            destination: &self.spec.destination,
+            policy: self.spec.placement.as_ref(),
+            fleet: fleet.and_then(|name| held.fleets.get(name)),
+            clusters: &held.clusters,
+            standing: self.standing,
+        })
+    }
+
     fn check_placement(&self, held: &Held, checked: &mut Checked) {
-        let fleet = self
-            .spec
-            .destination
-            .fleet
-            .as_ref()
-            .and_then(|name| held.fleets.get(name));
         let destination = FieldPath::spec().key("destination");
-        let placement = match place(&self.spec.destination, fleet, &held.clusters) {
-            Ok(placement) => placement,
+        let placement = match self.choose(held) {
+            Ok(chosen) => chosen.placement,
             Err(PlacementError::NoSuchFleet { name }) => {
                 let names = held.fleets.keys().map(String::as_str);
                 let message = if held.fleets.is_empty() {
@@ -316,17 +329,12 @@ impl Subject<'_> {
                 return;
             }
         };
-        match placement.condition() {
-            Some(PlacementCondition::NoClusters) => checked.warnings.push(format!(
-                "application/{}: no registered cluster matches its destination; it runs once one does",
-                self.name.name
-            )),
-            Some(PlacementCondition::UnknownClusters(names)) => checked.warnings.push(format!(
-                "application/{}: not registered: {}",
+        for condition in placement.conditions() {
+            checked.warnings.push(format!(
+                "application/{}: {}",
                 self.name.name,
-                names.join(", ")
-            )),
-            None => {}
+                condition.message()
+            ));
         }
         if let Err(error) = assign(&self.spec.waves, &placement.clusters) {
             let path = FieldPath::spec().key("waves");
@@ -409,12 +417,50 @@ pub(super) fn finding(
     problem_item(&DocumentError::from_finding(source, &finding))
 }
 
-async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> {
+pub(super) async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> {
     let specs = specs::<FleetSpec>(tx, RecordKind::Fleet, None).await?;
     Ok(specs
         .into_iter()
         .map(|(key, spec)| (key.name, spec))
         .collect())
+}
+
+/// Every application, as the transaction sees it.
+///
+/// # Errors
+/// The database fails.
+pub async fn applications(
+    tx: &mut Tx,
+) -> Result<BTreeMap<NamespacedName, ApplicationSpec>, StoreError> {
+    let found = specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?;
+    let named = |key: RecordKey| NamespacedName {
+        namespace: key.namespace,
+        name: key.name,
+    };
+    Ok(found
+        .into_iter()
+        .map(|(key, spec)| (named(key), spec))
+        .collect())
+}
+
+/// The applications that the documents touch.
+///
+/// # Errors
+/// The database fails.
+pub async fn named(
+    tx: &mut Tx,
+    documents: &[Document],
+    default_namespace: &str,
+) -> Result<BTreeMap<NamespacedName, ApplicationSpec>, StoreError> {
+    touched(tx, documents, default_namespace, &mut Checked::default()).await
+}
+
+/// What placement needs to know of every cluster that may speak.
+///
+/// # Errors
+/// The database fails.
+pub async fn all_facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
+    Ok(facts_among(clusters::list_in(tx).await?))
 }
 
 /// The clusters that these applications can be meant for: those that they name, where all of them
@@ -434,16 +480,16 @@ async fn facts(
     } else {
         clusters::list_in(tx).await?
     };
-    Ok(found
+    Ok(facts_among(found))
+}
+
+fn facts_among(found: Vec<Cluster>) -> Vec<ClusterFacts> {
+    let mut kinds = Kinds::new();
+    found
         .into_iter()
         .filter(|cluster| cluster.state != ClusterState::Revoked)
-        .map(|cluster| ClusterFacts {
-            id: cluster.id,
-            name: cluster.name,
-            labels: cluster.labels,
-            metrics: None,
-        })
-        .collect())
+        .map(|cluster| facts_of(&cluster, &mut kinds))
+        .collect()
 }
 
 async fn rollouts(

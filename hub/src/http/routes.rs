@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    actions, apply, auth, clusters, events, health, objects, openapi,
+    actions, apply, auth, clusters, events, health, objects, openapi, placement, plan,
     problem::{ApiError, REQUEST_ID},
     runs, secrets, tokens, watch, webhooks,
 };
@@ -95,6 +95,13 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(clusters::label_cluster))
         .routes(routes!(clusters::revoke_cluster))
         .routes(routes!(clusters::create_token))
+        .routes(routes!(
+            placement::cordon_cluster,
+            placement::uncordon_cluster
+        ))
+        .routes(routes!(placement::drain_status))
+        .routes(routes!(placement::explain_placement))
+        .routes(routes!(plan::plan))
         .routes(routes!(runs::run_status))
         .routes(routes!(runs::run_watch))
         .routes(routes!(runs::run_clusters))

@@ -14,7 +14,6 @@ use bellwether_api::{
 use bellwether_hub_core::{
     authorize::{Kind, Verb},
     metrics_sources::is_unreachable,
-    placement::place,
     release::{Change, ReleaseContent, RolloutRecord, content},
     view::version,
 };
@@ -30,6 +29,7 @@ use super::{
     auth::Caller,
     extract::{Path, Query},
     items::{Scene, application_spec, units, units_of},
+    placement::chosen,
     problem::{ApiError, ApiResult},
     rendered, standing, stream,
     why::{unmeasured, why},
@@ -235,33 +235,18 @@ async fn waits_for(
         by_itself: None,
     };
     let scene = Scene::load(app).await?;
-    let fleet = match &spec.destination.fleet {
-        Some(name) => {
-            let key = RecordKey {
-                kind: RecordKind::Fleet,
-                namespace: String::new(),
-                name: name.clone(),
-            };
-            records::get(&app.store, &key)
-                .await?
-                .and_then(|record| serde_json::from_value(record.spec).ok())
-        }
-        None => None,
-    };
-    Ok(
-        match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
-            Err(error) => wait("Unplaceable", error.to_string()),
-            Ok(placement) if placement.clusters.is_empty() => wait(
-                "NoClusters",
-                "no registered cluster matches the destination; it runs once one does".to_owned(),
-            ),
-            Ok(_) => match super::health::trouble_of(app, application) {
-                Some(trouble) if trouble.starts_with(RENDERING) => wait("Rendering", trouble),
-                Some(trouble) => wait("ReleaseFailed", trouble),
-                None => wait("ReleasePending", "the hub makes the release".to_owned()),
-            },
+    Ok(match chosen(app, &scene, application, spec).await? {
+        Err(error) => wait("Unplaceable", error.to_string()),
+        Ok(chosen) if chosen.placement.clusters.is_empty() => wait(
+            "NoClusters",
+            "no registered cluster matches the destination; it runs once one does".to_owned(),
+        ),
+        Ok(_) => match super::health::trouble_of(app, application) {
+            Some(trouble) if trouble.starts_with(RENDERING) => wait("Rendering", trouble),
+            Some(trouble) => wait("ReleaseFailed", trouble),
+            None => wait("ReleasePending", "the hub makes the release".to_owned()),
         },
-    )
+    })
 }
 
 async fn may_read(

@@ -22,6 +22,7 @@ use super::{
     apply::namespace_of,
     references::{Checked, finding, specs},
 };
+use crate::scheduling::{Kinds, facts_of};
 
 /// What the hub holds, as the transaction sees it.
 struct Held {
@@ -259,14 +260,10 @@ fn same_workload(one: &RolloutSpec, other: &RolloutSpec) -> bool {
 
 async fn facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
     let found = clusters::list_in(tx).await?;
+    let mut kinds = Kinds::new();
     Ok(found
         .into_iter()
         .filter(|cluster| cluster.state != ClusterState::Revoked)
-        .map(|cluster| ClusterFacts {
-            id: cluster.id,
-            name: cluster.name,
-            labels: cluster.labels,
-            metrics: None,
-        })
+        .map(|cluster| facts_of(&cluster, &mut kinds))
         .collect())
 }

@@ -3,9 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{
+    reference::NamespacedName,
+    status::{Health, UnitStatus},
+};
 use bellwether_hub_core::{
-    placement::{Placement, Removal},
+    placement::{Chosen, Placement, Removal},
     plan::PlannedCluster,
     run::{ClusterSeen, Decision, Supersession, asked},
 };
@@ -78,8 +81,13 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let Some(wanted) = wanted(store, application).await? else {
         return delete(look, &holders, latest).await;
     };
-    let placement = match look.world.place(&wanted.spec) {
-        Ok(placement) => placement,
+    let holding = holders.keys().copied().collect();
+    let planned = latest.iter().flat_map(Loaded::concerned).collect();
+    let standing = look
+        .world
+        .standing(look.now, &wanted.spec, holding, planned);
+    let chosen = match look.world.choose(&wanted.spec, &standing) {
+        Ok(chosen) => chosen,
         Err(source) => {
             // Whoever has it keeps it while its destination says nothing.
             let application = application.clone();
@@ -89,8 +97,9 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
             });
         }
     };
-    let (members, held) = shrink(look, &wanted, &placement, &holders).await?;
     let statuses = statuses(store, application).await?;
+    let (members, held) = shrink(look, &wanted, &chosen, &holders, &statuses).await?;
+    let placement = chosen.placement;
     let concerned = latest.iter().flat_map(Loaded::concerned);
     let mut clusters = look
         .world
@@ -131,18 +140,30 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
 async fn shrink(
     look: Look<'_>,
     wanted: &Wanted,
-    placement: &Placement,
+    chosen: &Chosen,
     holders: &BTreeMap<Uuid, Digest>,
+    statuses: &BTreeMap<Uuid, UnitStatus>,
 ) -> Result<(BTreeSet<Uuid>, Option<LoopError>), LoopError> {
-    let placed: BTreeSet<Uuid> = placement
-        .clusters
-        .iter()
-        .map(|cluster| cluster.id)
-        .collect();
+    let clusters = chosen.placement.clusters.iter();
+    let mut placed: BTreeSet<Uuid> = clusters.map(|cluster| cluster.id).collect();
+    let moving = chosen.moving();
+    let runs_well = |id: &Uuid| {
+        let status = statuses.get(id);
+        holders.contains_key(id) && status.is_some_and(|one| one.health == Health::Healthy)
+    };
+    // Whoever takes it runs it before the cluster that it moves from loses it.
+    if !placed.iter().all(runs_well) {
+        placed.extend(moving.iter().filter(|id| holders.contains_key(id)));
+    }
     let held = match removal::leaving(look.world, wanted, &placed, holders) {
         Removal::Allowed(clusters) if clusters.is_empty() => return Ok((placed, None)),
         Removal::Allowed(clusters) => {
-            match removal::refuse_emptying(look, wanted, &clusters).await {
+            let others: Vec<Uuid> = clusters
+                .iter()
+                .copied()
+                .filter(|id| !moving.contains(id))
+                .collect();
+            match removal::refuse_emptying(look, wanted, &others).await {
                 Ok(()) => {
                     removal::take_away(look, &clusters).await?;
                     return Ok((placed, None));

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bellwether_api::reference::NamespacedName;
 use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
@@ -168,4 +170,17 @@ pub(super) async fn by_digest(
         .into_iter()
         .find(|release| release.digest == wanted)
         .ok_or_else(missing)
+}
+
+/// The clusters that the newest release of an application is planned for, those that joined since
+/// among them.
+///
+/// # Errors
+/// The database fails, or what it holds cannot be read.
+pub async fn planned_clusters(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<BTreeSet<uuid::Uuid>, LoopError> {
+    let latest = Loaded::latest(store, application).await?;
+    Ok(latest.iter().flat_map(Loaded::concerned).collect())
 }

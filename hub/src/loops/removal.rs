@@ -17,13 +17,13 @@ use super::{
     LoopError,
     application::Look,
     emptying::Leaving,
-    facts::{Wanted, wanted as read_wanted},
+    facts::{Wanted, holders, wanted as read_wanted},
     progress::{self, Contents, Turn},
     world::World,
 };
 
 /// Annotation of an Application that allows taking it away from so many clusters at once.
-pub(super) const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
+pub const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
 /// Annotation of an Application that allows a release to delete so many of its objects at once.
 const ALLOW_PRUNE: &str = "bellwether.dev/allow-prune";
 
@@ -110,10 +110,14 @@ async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError
         let Some(wanted) = read_wanted(look.store, &application).await? else {
             continue;
         };
+        let holding = holders(look.store, &application).await?.into_keys();
+        let standing =
+            look.world
+                .standing(look.now, &wanted.spec, holding.collect(), BTreeSet::new());
         let leaves = look
             .world
-            .place(&wanted.spec)
-            .is_ok_and(|placed| placed.clusters.iter().all(|one| one.id != cluster));
+            .choose(&wanted.spec, &standing)
+            .is_ok_and(|chosen| chosen.loses(cluster));
         let is_allowed = wanted
             .allowance(ALLOW_REMOVAL)
             .is_some_and(|allowed| allowed >= 1);

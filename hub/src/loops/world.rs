@@ -5,13 +5,15 @@ use std::{
 
 use bellwether_api::{
     application::{ApplicationSpec, Destination},
-    cluster::ClusterSpec,
     fleet::{FleetDefaults, FleetSpec},
+    placement::Pick,
     reference::NamespacedName,
     status::UnitStatus,
 };
 use bellwether_hub_core::{
-    placement::{ClusterFacts, Placement, PlacementError, place},
+    placement::{
+        Choice, Chosen, ClusterFacts, Placement, PlacementError, Standing, choose, is_lost, place,
+    },
     release::Templates,
     run::ClusterSeen,
 };
@@ -26,6 +28,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{emptying::Emptying, metrics_places::MetricsPlaces};
+use crate::scheduling::{Kinds, facts_of};
 
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +145,8 @@ impl World {
             None => self.links = Arc::default(),
         }
         let links = Arc::make_mut(&mut self.links);
+        let of = |cluster: &ClusterFacts| Arc::clone(&cluster.scheduling.properties.api_kinds);
+        let mut kinds: Kinds = list.iter().map(of).collect();
         for cluster in found {
             if cluster.state == ClusterState::Revoked {
                 continue;
@@ -152,7 +157,7 @@ impl World {
             };
             links.insert(cluster.id, link);
             served.extend(served_by(&cluster).map(|served| (cluster.id, served)));
-            list.push(facts_of(cluster));
+            list.push(facts_of(&cluster, &mut kinds));
         }
         let kept = match names {
             Some(_) => self.clusters.served.clone(),
@@ -282,8 +287,49 @@ impl World {
         }
     }
 
-    pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
-        self.place_at(&spec.destination)
+    /// Chooses the clusters of an application that is in these clusters now.
+    pub fn choose(
+        &self,
+        spec: &ApplicationSpec,
+        standing: &Standing,
+    ) -> Result<Chosen, PlacementError> {
+        choose(Choice {
+            destination: &spec.destination,
+            policy: spec.placement.as_ref(),
+            fleet: self.fleet(&spec.destination),
+            clusters: &self.clusters.list,
+            standing,
+        })
+    }
+
+    /// Where an application is now. What a policy does not ask for is not looked for.
+    pub fn standing(
+        &self,
+        now: Timestamp,
+        spec: &ApplicationSpec,
+        holding: BTreeSet<Uuid>,
+        planned: BTreeSet<Uuid>,
+    ) -> Standing {
+        let mut standing = Standing {
+            holding,
+            planned,
+            ..Standing::default()
+        };
+        let policy = spec.placement.as_ref();
+        let Some(policy) = policy.filter(|policy| policy.pick == Pick::N) else {
+            return standing;
+        };
+        for (id, link) in self.links.iter() {
+            let lease = link.replica.and_then(|replica| self.leases.get(&replica));
+            let heard = self.last_heard(*link, lease, now);
+            if is_lost(policy.failover.as_ref(), heard, now) {
+                standing.lost.insert(*id);
+            }
+            if lease.is_none_or(|lease| lease.expires_at <= now) {
+                standing.unheard.insert(*id);
+            }
+        }
+        standing
     }
 
     pub fn place_at(&self, destination: &Destination) -> Result<Placement, PlacementError> {
@@ -364,14 +410,4 @@ fn served_by(cluster: &Cluster) -> Option<Served> {
             kubernetes_version,
             api_versions,
         })
-}
-
-fn facts_of(cluster: Cluster) -> ClusterFacts {
-    let spec: ClusterSpec = serde_json::from_value(cluster.spec).unwrap_or_default();
-    ClusterFacts {
-        id: cluster.id,
-        name: cluster.name,
-        labels: cluster.labels,
-        metrics: spec.metrics,
-    }
 }

@@ -1,11 +1,15 @@
 //! Registered member clusters.
 
+mod properties;
 mod read;
 mod write;
 
 use std::collections::BTreeMap;
 
-use bellwether_api::call::Condition;
+use bellwether_api::{
+    call::Condition,
+    cluster::{Cordon, NodeProperties},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +17,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
+pub use properties::{ReportedProperties, record_properties, set_cordon};
 pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
 pub use write::{
     activate, create, delete, note_revocation, record_clock, record_metrics, revoke, update,
@@ -68,6 +73,10 @@ pub struct Cluster {
     /// Whether its metrics answered its agent when it last asked; absent = there is nothing to ask,
     /// or it never did.
     pub metrics: Option<Condition>,
+    /// What its agent counted of its nodes; absent = it never did, or may not.
+    pub nodes: Option<NodeProperties>,
+    /// That no application is placed there anew; absent = it takes them.
+    pub cordon: Option<Cordon>,
     /// When it was announced.
     pub created_at: Timestamp,
     /// When it first enrolled; absent = never.

@@ -16,7 +16,7 @@ use crate::{
     error::Doing,
 };
 
-pub use read::{applications_of, delta, holders, snapshot, targets};
+pub use read::{applications_of, delta, holders, holders_in, snapshot, targets};
 pub use write::{fan_out, jump_past, write};
 
 /// Clusters that one transaction of a fan-out locks at most.

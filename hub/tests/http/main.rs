@@ -8,6 +8,7 @@ mod authors;
 mod harness;
 mod health;
 mod metric_templates;
+mod placement;
 mod reading;
 mod repositories;
 mod secrets;

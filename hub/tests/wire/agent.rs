@@ -202,6 +202,7 @@ impl Held {
             cluster_uid: KUBE_UID.to_owned(),
             capabilities: vec!["apps/v1".to_owned()],
             api_kinds: Vec::new(),
+            nodes: None,
             epoch: self.epoch,
             agent_time_ms: jiff::Timestamp::now().as_millisecond(),
         }

@@ -9,5 +9,6 @@ mod harness;
 mod hubs;
 mod limits;
 mod metrics;
+mod properties;
 mod statuses;
 mod validity;

@@ -1,7 +1,7 @@
 //! `bellwether-bench`: starts what it measures, stops it again, prints the figures and appends them
 //! to docs/BENCHMARKS.md.
 //!
-//! Two stages. One hub on loopback with simulated agents that speak the real protocol: P1 memory,
+//! Three stages. Decisions alone: P11 placement and waves of a large fleet. One hub on loopback with simulated agents that speak the real protocol: P1 memory,
 //! P2 delivery, P9 the hub's start. One hub with a lab of clusters and the real agent: P3 apply,
 //! P7 the agent's memory, P9 the agent's start, many
 //! rollouts at once, P10 rollback.
@@ -19,6 +19,7 @@ mod report;
 mod simulated;
 mod stage_loopback;
 mod stage_member;
+mod stage_placement;
 
 use std::process::ExitCode;
 
@@ -45,7 +46,10 @@ fn main() -> ExitCode {
 async fn run(plan: &plan::Plan) -> anyhow::Result<()> {
     let conditions = conditions::Conditions::of_this_machine(plan);
     let mut report = report::Report::new(conditions);
-    let mut outcome = stage_loopback::run(plan, &mut report).await;
+    let mut outcome = stage_placement::run(plan, &mut report);
+    if outcome.is_ok() {
+        outcome = stage_loopback::run(plan, &mut report).await;
+    }
     if outcome.is_ok() {
         outcome = stage_member::run(plan, &mut report).await;
     }

@@ -73,6 +73,8 @@ pub enum Measure {
     P9,
     /// Failing sample → route patched
     P10,
+    /// Choosing clusters and planning waves of a large fleet
+    P11,
     /// Many rollouts in one cluster
     Rollouts,
 }

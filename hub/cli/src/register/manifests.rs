@@ -85,8 +85,8 @@ fn namespaces(agent: &Agent) -> Vec<Value> {
         .collect()
 }
 
-/// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID, and to
-/// say about which workloads the API server asks it.
+/// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID, to count
+/// nodes for placement, and to say about which workloads the API server asks it.
 fn cluster_reader(agent: &Agent) -> Vec<Value> {
     let mut names: Vec<&str> = agent.namespaces.iter().map(String::as_str).collect();
     names.extend(["kube-system", NAMESPACE]);
@@ -96,6 +96,7 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
         "apiGroups": [""], "resources": ["namespaces"], "resourceNames": names,
         "verbs": ["get", "watch"],
     })];
+    rules.push(json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}));
     if agent.webhook.is_some() {
         rules.push(json!({
             "apiGroups": ["admissionregistration.k8s.io"],
@@ -265,7 +266,9 @@ mod tests {
             assert!(!text.contains("rbac.authorization"), "{object}");
             let rules = object["rules"].as_array().into_iter().flatten();
             for rule in rules.filter(|_| object["kind"] == "ClusterRole") {
-                assert!(rule["resourceNames"].is_array(), "{rule}");
+                let counts_nodes = rule["resources"] == serde_json::json!(["nodes"])
+                    && rule["verbs"] == serde_json::json!(["list"]);
+                assert!(counts_nodes || rule["resourceNames"].is_array(), "{rule}");
             }
             assert!(
                 !text.contains("escalate") && !text.contains("impersonate"),

@@ -26,6 +26,10 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "LABELS",
             "AGENT",
             "CERTIFICATE-ENDS",
+            "NODES",
+            "CPU",
+            "MEMORY",
+            "REGIONS",
             "MESSAGE",
             "AGE",
         ],
@@ -267,10 +271,11 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
     let mut row = vec![
         item.metadata.name.clone(),
         format!(
-            "{}{}{}",
+            "{}{}{}{}",
             word(&status["condition"], style),
             skew(status),
-            metrics(status)
+            metrics(status),
+            cordon(status)
         ),
         match status["lastSeen"].as_str() {
             Some(at) => format!("{} ago", ago(Some(at), now)),
@@ -286,9 +291,41 @@ fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style) -> Vec<Str
                 .as_str()
                 .map_or("-".to_owned(), |at| until(at, now)),
         );
+        row.extend(nodes(&status["nodes"]));
         row.push(text(&status["message"]));
     }
     row
+}
+
+/// What the ready nodes are: how many, their cores, their memory, their regions.
+fn nodes(nodes: &Value) -> [String; 4] {
+    let number = |field: &str, unit: u64, suffix: &str| {
+        let amount = nodes[field].as_u64();
+        amount.map_or("-".to_owned(), |amount| {
+            format!("{}{suffix}", amount / unit)
+        })
+    };
+    let regions = nodes["regions"].as_array().into_iter().flatten();
+    let regions: Vec<&str> = regions.filter_map(Value::as_str).collect();
+    [
+        number("ready", 1, ""),
+        number("allocatableCpuMilli", 1_000, ""),
+        number("allocatableMemoryBytes", 1 << 30, "Gi"),
+        if regions.is_empty() {
+            "-".to_owned()
+        } else {
+            regions.join(",")
+        },
+    ]
+}
+
+/// Says that nothing is placed in the cluster anew.
+fn cordon(status: &Value) -> &'static str {
+    match &status["cordon"] {
+        Value::Null => "",
+        cordon if cordon["drain"] == true => " draining",
+        _ => " cordoned",
+    }
 }
 
 fn metric_template_row(item: &Item, wide: bool) -> Vec<String> {
@@ -492,6 +529,30 @@ mod tests {
         let drawn = draw("Cluster", &[cluster(3_661), cluster(-600)], false);
         assert!(drawn.contains("ClockSkew +61m"), "{drawn}");
         assert!(drawn.contains("ClockSkew -10m"), "{drawn}");
+    }
+
+    #[test]
+    fn what_agents_report_and_who_is_closed_shows() {
+        let nodes = json!({"ready": 3, "allocatableCpuMilli": 11_760,
+                           "allocatableMemoryBytes": 50u64 << 30, "regions": ["eu", "us"]});
+        let status = json!({"condition": "Ready", "nodes": nodes,
+                            "cordon": {"drain": false, "by": "ana", "since": NOW}});
+        let items = [item("Cluster", "c1", json!({}), status)];
+        let drawn = draw("Cluster", &items, true);
+        assert!(drawn.contains("Ready cordoned"), "{drawn}");
+        let row: Vec<&str> = drawn
+            .lines()
+            .nth(1)
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        for word in ["3", "11", "50Gi", "eu,us"] {
+            assert!(row.contains(&word), "{word} {drawn}");
+        }
+        let draining = json!({"condition": "Ready",
+                              "cordon": {"drain": true, "by": "ana", "since": NOW}});
+        let items = [item("Cluster", "c1", json!({}), draining)];
+        assert!(draw("Cluster", &items, false).contains("Ready draining"));
     }
 
     #[test]

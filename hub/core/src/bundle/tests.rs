@@ -68,6 +68,7 @@ fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> Enc
         name: "eu".to_owned(),
         labels: Default::default(),
         metrics: metrics.map(at),
+        scheduling: std::sync::Arc::default(),
     };
     let fleet = FleetDefaults {
         traffic: serde_json::from_value(json!([{"gatewayApi": {"httpRoutes": ["web"]}}]))

@@ -263,6 +263,7 @@ fn cluster(name: &str, env: &str) -> ClusterFacts {
         name: name.to_owned(),
         labels: labels(&[("env", env)]),
         metrics: None,
+        scheduling: std::sync::Arc::default(),
     }
 }
 

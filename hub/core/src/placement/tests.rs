@@ -11,6 +11,7 @@ fn cluster(number: u128, name: &str, region: &str) -> ClusterFacts {
         name: name.to_owned(),
         labels: BTreeMap::from([("region".to_owned(), region.to_owned())]),
         metrics: None,
+        scheduling: std::sync::Arc::default(),
     }
 }
 
@@ -88,7 +89,7 @@ fn what_cannot_be_placed_is_said() {
         ..Destination::default()
     };
     let placement = place(&nothing, None, &clusters()).expect("an empty placement");
-    assert_eq!(placement.condition(), Some(PlacementCondition::NoClusters));
+    assert_eq!(placement.conditions(), [PlacementCondition::NoClusters]);
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn granted(before: Option<&StandingGrant>) -> StandingGrant {
         name: "c1".into(),
         labels: std::collections::BTreeMap::new(),
         metrics: None,
+        scheduling: std::sync::Arc::default(),
     };
     let fleet: FleetDefaults = serde_json::from_value(json!({
         "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],

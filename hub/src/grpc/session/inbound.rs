@@ -30,6 +30,10 @@ impl SessionStream {
                 let (store, cluster) = (&self.app.store, self.slot.cluster);
                 self.slot.metrics.hear(store, cluster, report);
             }
+            Some(agent_message::Message::Cluster(report)) => {
+                let (store, cluster) = (&self.app.store, self.slot.cluster);
+                self.properties.hear(store, cluster, report);
+            }
             Some(agent_message::Message::Status(status)) => {
                 for unit in status.units {
                     self.hear_status(unit);

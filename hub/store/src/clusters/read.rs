@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::call::Condition;
+use bellwether_api::{
+    call::Condition,
+    cluster::{Cordon, NodeProperties},
+};
 use serde_json::Value;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -55,6 +58,8 @@ struct ClusterRow {
     certificate_not_after_ms: Option<i64>,
     clock_ahead_ms: Option<i64>,
     metrics_condition: Option<Json<Condition>>,
+    node_properties: Option<Json<NodeProperties>>,
+    cordon: Option<Json<Cordon>>,
     revoked_by: Option<String>,
     revocation_reason: Option<String>,
     created_at_ms: i64,
@@ -90,6 +95,8 @@ impl ClusterRow {
             revocation_reason: self.revocation_reason.unwrap_or_default(),
             clock_ahead_ms: self.clock_ahead_ms,
             metrics: self.metrics_condition.map(|condition| condition.0),
+            nodes: self.node_properties.map(|nodes| nodes.0),
+            cordon: self.cordon.map(|cordon| cordon.0),
             created_at: timestamp("cluster.created_at_ms", self.created_at_ms)?,
             registered_at: at("cluster.registered_at_ms", self.registered_at_ms)?,
             created_by: self.created_by,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{Delta, Snapshot, Target, UnitVersion, target};
 use crate::{
-    Digest, Store, StoreError,
+    Digest, Store, StoreError, Tx,
     column::{digest, unsigned},
     error::Doing,
 };
@@ -114,10 +115,25 @@ pub async fn targets(
 /// # Errors
 /// The database fails.
 pub async fn holders(store: &Store, key: &str) -> Result<BTreeMap<Uuid, Digest>, StoreError> {
+    holders_from(&store.pool, key).await
+}
+
+/// The clusters that shall hold a unit now, each with its digest, as the transaction sees them.
+///
+/// # Errors
+/// The database fails.
+pub async fn holders_in(tx: &mut Tx, key: &str) -> Result<BTreeMap<Uuid, Digest>, StoreError> {
+    holders_from(&mut *tx.inner, key).await
+}
+
+async fn holders_from(
+    executor: impl PgExecutor<'_>,
+    key: &str,
+) -> Result<BTreeMap<Uuid, Digest>, StoreError> {
     let rows: Vec<(Uuid, Vec<u8>)> =
         sqlx::query_as("SELECT cluster, digest FROM desired WHERE key = $1 AND digest IS NOT NULL")
             .bind(key)
-            .fetch_all(&store.pool)
+            .fetch_all(executor)
             .await
             .doing("read who holds a unit")?;
     rows.into_iter()

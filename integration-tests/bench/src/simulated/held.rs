@@ -50,6 +50,7 @@ impl Held {
             kubernetes_version: "v1.33.0".to_owned(),
             cluster_uid: self.cluster_uid.clone(),
             api_kinds: Vec::new(),
+            nodes: None,
             capabilities: ["apps/v1", "gateway.networking.k8s.io/v1", "v1"]
                 .map(str::to_owned)
                 .into(),

@@ -1,0 +1,219 @@
+//! What would change where if documents were applied; nothing is stored.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use axum::{Json, extract::State};
+use bellwether_api::{
+    application::ApplicationSpec,
+    call::{ApplicationPlan, PlacementChange, PlanView, PlannedChange},
+    document::Document,
+    reference::NamespacedName,
+    validate::DEFAULT_NAMESPACE,
+};
+use bellwether_hub_core::{
+    placement::{Choice, Chosen, ClusterFacts, Removal, choose, removal, sentence},
+    plan::{INSTALL_WAVE, ONLY_WAVE, assign},
+};
+use bellwether_store::{
+    Tx, desired,
+    records::{self, RecordKey, RecordKind},
+};
+use uuid::Uuid;
+
+use super::{
+    apply::{ApplyQuery, Scope, Written, write_body},
+    auth::Caller,
+    extract::{LimitedBody, Query},
+    items::Scene,
+    placement::{condition, shown},
+    problem::ApiResult,
+    references,
+};
+use crate::{
+    app::App,
+    loops::{ALLOW_REMOVAL, planned_clusters},
+};
+
+/// Says what would change where if documents were applied: which clusters get, keep and lose which
+/// applications, why, and in which wave. Nothing is stored.
+#[utoipa::path(
+    post, path = "/plan", params(ApplyQuery), tag = "placement",
+    request_body(content = String, content_type = "application/yaml"),
+    responses(
+        (status = 200, description = "what would change", body = ref("#/components/schemas/PlanView")),
+        (status = 413, description = "the body is too large", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "documents are wrong", body = ref("#/components/schemas/Problem")),
+    ),
+)]
+pub async fn plan(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(query): Query<ApplyQuery>,
+    LimitedBody(body): LimitedBody,
+) -> ApiResult<Json<PlanView>> {
+    let scope = Scope {
+        namespace: query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE),
+        dry_run: true,
+        reason: "",
+        writer: Writer::Person,
+    };
+    let scene = Scene::load(&app).await?;
+    // Dropped without a commit: everything is seen as it would be, and nothing stays.
+    let Written {
+        mut tx,
+        documents,
+        result,
+    } = write_body(&app, &caller, &body, &scope, None).await?;
+    let mut view = PlanView {
+        warnings: result.warnings,
+        ..PlanView::default()
+    };
+    let everything = documents
+        .iter()
+        .any(|document| matches!(document, Document::Cluster(_)));
+    let named = references::named(&mut tx, &documents, scope.namespace).await?;
+    let specs = if everything {
+        references::applications(&mut tx).await?
+    } else {
+        named.clone()
+    };
+    let fleets = references::fleets(&mut tx).await?;
+    let clusters = references::all_facts(&mut tx).await?;
+    for (name, spec) in &specs {
+        let holders = desired::holders_in(&mut tx, &format!("application/{name}")).await?;
+        let holding: BTreeSet<Uuid> = holders.into_keys().collect();
+        let planned = planned_clusters(&app.store, name).await?;
+        let fleet = spec.destination.fleet.as_ref();
+        let standing = scene.standing(spec, holding.clone(), planned);
+        let found = choose(Choice {
+            destination: &spec.destination,
+            policy: spec.placement.as_ref(),
+            fleet: fleet.and_then(|name| fleets.get(name)),
+            clusters: &clusters,
+            standing: &standing,
+        });
+        let allowance = allowance(&mut tx, name).await?;
+        let planned = Planned {
+            name,
+            spec,
+            clusters: &clusters,
+            holding: &holding,
+            allowance,
+        };
+        let plan = match found {
+            Ok(found) => planned.view(&found),
+            Err(error) => ApplicationPlan {
+                conditions: vec![condition("Unplaceable", error.to_string())],
+                ..planned.view(&Chosen::default())
+            },
+        };
+        let kept = |one: &PlannedChange| one.change == PlacementChange::Kept;
+        if named.contains_key(name) || !plan.clusters.iter().all(kept) {
+            view.applications.push(plan);
+        }
+    }
+    Ok(Json(view))
+}
+
+/// Reads how many clusters the application may leave at once; absent = nobody said.
+async fn allowance(tx: &mut Tx, name: &NamespacedName) -> ApiResult<Option<usize>> {
+    let key = RecordKey {
+        kind: RecordKind::Application,
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    };
+    let record = records::lock(tx, &key).await?;
+    let count = record.and_then(|record| record.annotations.get(ALLOW_REMOVAL).cloned());
+    Ok(count.and_then(|count| count.trim().parse().ok()))
+}
+
+/// What the plan for one application is made from.
+struct Planned<'a> {
+    name: &'a NamespacedName,
+    spec: &'a ApplicationSpec,
+    clusters: &'a [ClusterFacts],
+    holding: &'a BTreeSet<Uuid>,
+    allowance: Option<usize>,
+}
+
+impl Planned<'_> {
+    fn view(&self, found: &Chosen) -> ApplicationPlan {
+        let waves = self.waves(found);
+        let policy = self.spec.placement.clone().unwrap_or_default();
+        let verdicts: BTreeMap<Uuid, _> = found.verdicts.iter().copied().collect();
+        let mut changes = Vec::new();
+        for cluster in self.clusters {
+            let verdict = verdicts.get(&cluster.id).copied();
+            let chosen = verdict.is_some_and(|verdict| verdict.is_chosen());
+            let change = match (self.holding.contains(&cluster.id), chosen) {
+                (false, true) => PlacementChange::Added,
+                (true, true) => PlacementChange::Kept,
+                (true, false) => PlacementChange::Removed,
+                (false, false) => continue,
+            };
+            changes.push(PlannedChange {
+                cluster: cluster.name.clone(),
+                change,
+                why: verdict.map_or_else(
+                    || "the destination does not name it".to_owned(),
+                    |verdict| sentence(verdict, &policy, cluster),
+                ),
+                wave: waves.get(&cluster.id).cloned(),
+            });
+        }
+        let mut conditions = shown(&found.placement.conditions());
+        conditions.extend(self.brake(found));
+        ApplicationPlan {
+            application: self.name.name.clone(),
+            namespace: self.name.namespace.clone(),
+            clusters: changes,
+            conditions,
+        }
+    }
+
+    /// The waves in which a release reaches the clusters. Nothing runs before the first one, which
+    /// goes everywhere at once.
+    fn waves(&self, found: &Chosen) -> BTreeMap<Uuid, String> {
+        let clusters = found.placement.clusters.iter();
+        let all = |name: &str| {
+            clusters
+                .clone()
+                .map(|one| (one.id, name.to_owned()))
+                .collect()
+        };
+        if self.holding.is_empty() {
+            return all(INSTALL_WAVE);
+        }
+        if self.spec.waves.is_empty() {
+            return all(ONLY_WAVE);
+        }
+        // What is wrong with the waves was refused before.
+        let (members, _) = assign(&self.spec.waves, &found.placement.clusters).unwrap_or_default();
+        let waves = self.spec.waves.iter().zip(members);
+        waves
+            .flat_map(|(wave, members)| {
+                let named = move |id| (id, wave.name.clone());
+                members.into_iter().map(move |cluster| named(cluster.id))
+            })
+            .collect()
+    }
+
+    fn brake(&self, found: &Chosen) -> Option<bellwether_api::call::Condition> {
+        let placed = found.placement.clusters.iter().map(|one| one.id).collect();
+        let known: BTreeSet<Uuid> = self.clusters.iter().map(|one| one.id).collect();
+        let holding = self.holding.intersection(&known).copied().collect();
+        match removal(&holding, &placed, self.allowance) {
+            Removal::Allowed(_) => None,
+            Removal::Held { leaving, holding } => Some(condition(
+                "RemovalHeld",
+                format!(
+                    "{leaving} of {holding} clusters would lose it at once; nothing is taken away \
+                     without the annotation {ALLOW_REMOVAL}: \"{leaving}\""
+                ),
+            )),
+        }
+    }
+}
