@@ -3,7 +3,7 @@
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
 //! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
-//! [`ownership`], [`selection`]) and order ([`apply_order`]).
+//! [`ownership`], [`selection`], [`stuck_pods`]) and order ([`apply_order`]).
 
 pub mod admission;
 pub mod adopted;
@@ -26,6 +26,7 @@ pub mod restore;
 pub mod selection;
 pub mod settled;
 pub mod sizes;
+pub mod stuck_pods;
 pub mod template_digest;
 pub mod tracked_config;
 pub mod weights;

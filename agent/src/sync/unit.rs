@@ -9,6 +9,7 @@ mod plain;
 mod removal;
 mod run;
 mod status;
+mod stuck;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

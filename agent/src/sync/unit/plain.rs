@@ -165,14 +165,15 @@ impl Unit {
             .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
         self.keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await?;
+        let granted = unit.digest.as_deref().unwrap_or(digest);
         if self.keeper.health() != Health::Healthy && Instant::now() < deadline {
+            self.delete_stuck_pods(granted, &wanted).await?;
             return Ok(Pass {
                 waiting_on: self.unhealthy(),
                 wake_in: Some(deadline.saturating_duration_since(Instant::now())),
                 ..Pass::default()
             });
         }
-        let granted = unit.digest.as_deref().unwrap_or(digest);
         let failed = self.bundle(granted).await?;
         let news = News::info(
             "RolledBack",

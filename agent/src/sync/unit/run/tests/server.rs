@@ -98,10 +98,7 @@ impl Kept {
                 Some(found) => (StatusCode::OK, found.clone()),
                 None => refusal(StatusCode::NOT_FOUND, "not found"),
             },
-            (&Method::DELETE, _) => match self.objects.remove(key) {
-                Some(found) => (StatusCode::OK, found),
-                None => refusal(StatusCode::NOT_FOUND, "not found"),
-            },
+            (&Method::DELETE, _) => self.delete(key, &asked.body["preconditions"]["uid"]),
             (&Method::PATCH, _) if self.is_gone(key, asked) => {
                 refusal(StatusCode::NOT_FOUND, "not found")
             }
@@ -126,6 +123,17 @@ impl Kept {
                 pairs().all(|(label, value)| object["metadata"]["labels"][label] == value)
             })
             .collect()
+    }
+
+    fn delete(&mut self, key: &str, uid: &Value) -> Answer {
+        let Some(found) = self.objects.get(key).cloned() else {
+            return refusal(StatusCode::NOT_FOUND, "not found");
+        };
+        if !uid.is_null() && found["metadata"]["uid"] != *uid {
+            return refusal(StatusCode::CONFLICT, "another object has that name");
+        }
+        self.objects.remove(key);
+        (StatusCode::OK, found)
     }
 
     /// A merge patch makes no object; an applied one does.
