@@ -3,7 +3,8 @@
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
 //! [`provider`], [`restore`], [`tracked_config`], [`ignored`]), judgements ([`settled`], [`analysis`], [`health`],
-//! [`ownership`], [`selection`], [`contention`], [`immutable`]) and order ([`apply_order`], [`definitions`]).
+//! [`ownership`], [`selection`], [`contention`], [`immutable`], [`stuck_pods`]) and order ([`apply_order`],
+//! [`definitions`]).
 
 pub mod admission;
 pub mod adopted;
@@ -32,6 +33,7 @@ pub mod restore;
 pub mod selection;
 pub mod settled;
 pub mod sizes;
+pub mod stuck_pods;
 pub mod template_digest;
 pub mod tracked_config;
 pub mod weights;

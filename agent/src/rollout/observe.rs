@@ -199,6 +199,7 @@ impl Run {
                 let renderer = renderer(route.provider);
                 RouteView {
                     name: format!("{}/{}", route.target.kind, route.target.name),
+                    is_missing: found.is_none(),
                     weight: found
                         .as_ref()
                         .and_then(|object| renderer?.observed_weight(object, &own, &route.names)),

@@ -285,4 +285,6 @@ fn clean_digest(object: &Value) -> [u8; 32] {
 }
 
 #[cfg(test)]
+mod slow_webhook;
+#[cfg(test)]
 mod tests;

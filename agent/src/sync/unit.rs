@@ -11,6 +11,7 @@ mod plain;
 mod removal;
 mod run;
 mod status;
+mod stuck;
 mod wanted;
 
 use std::{

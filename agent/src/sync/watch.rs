@@ -255,6 +255,8 @@ fn lock(entries: &Mutex<BTreeMap<WatchKey, Entry>>) -> MutexGuard<'_, BTreeMap<W
 
 #[cfg(test)]
 mod lost_place;
+#[cfg(test)]
+mod silent_peer;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,9 @@ use bellwether_sim::{Mutant, Outcome, count::Counts, simulate};
 
 const SEEDS: u64 = 200;
 
+/// Seeds that showed a defect: somebody scales a workload whose total is to be shared, before it is.
+const PINNED: [u64; 4] = [253, 313, 1403, 1969];
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -90,6 +93,19 @@ fn no_rule_is_broken_and_everything_is_met() {
         "never met: {:?}",
         counts.missing()
     );
+}
+
+#[test]
+fn what_broke_once_holds() {
+    for seed in PINNED {
+        let outcome = simulate(seed, Mutant::None);
+        assert_eq!(
+            outcome.broken.map(|broken| broken.to_string()),
+            None,
+            "seed {seed} at {} s",
+            outcome.seconds
+        );
+    }
 }
 
 #[test]

@@ -59,6 +59,11 @@ pub const CASES: &[Case] = &[
         "foreigngone",
         deleted,
     ),
+    (
+        "foreign_rollout_and_workload_deleted_mid_run_leave_nothing",
+        "foreignnone",
+        everything_deleted,
+    ),
 ];
 
 /// Applies the same objects every two seconds, as a GitOps applier does.
@@ -328,4 +333,21 @@ fn deleted(scene: &Scene) -> Result<()> {
     foreign.apply("v2")?;
     foreign.stands("v2", 3)?;
     foreign.uninstall()
+}
+
+/// Whoever deletes the Rollout and then the workload waits for no deadline.
+fn everything_deleted(scene: &Scene) -> Result<()> {
+    let foreign = Foreign::changed(scene, 0)?;
+    foreign.part()?;
+    let left = |kind: &str, name: &str| scene.object(&foreign.member, kind, name);
+    until(
+        Duration::from_secs(60),
+        "nothing of the run to be left",
+        || {
+            let none = left("RolloutTrack", &foreign.rollout())?.is_none()
+                && left("Deployment", "web-canary")?.is_none()
+                && left("Service", "web-canary")?.is_none();
+            Ok(none.then_some(()))
+        },
+    )
 }

@@ -71,6 +71,9 @@ pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
     }
     let mut done = true;
     for route in &seen.routes {
+        if route.is_missing && split.is_none() {
+            continue;
+        }
         let unwritten = not_carried(route, &split, turn.only_weighs);
         let (reason, message) = match (&route.observation, unwritten) {
             (RouteObservation::Rejected { why }, _) => (

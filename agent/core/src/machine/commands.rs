@@ -65,6 +65,17 @@ pub(super) fn ended(turn: &Turn<'_>) -> Option<Failure> {
         })
 }
 
+/// Tells whether the Rollout goes away, whatever ended the run before.
+pub(super) fn is_deleted(turn: &Turn<'_>) -> bool {
+    let aborts = sources(turn.grant)
+        .into_iter()
+        .filter_map(|(_, command)| command.abort.as_ref());
+    turn.seen.deleted
+        || aborts
+            .into_iter()
+            .any(|abort| abort.cause == AbortCause::Deleted)
+}
+
 /// Tells whether the Rollout goes away and wants its run completed first.
 pub(super) fn completes(turn: &Turn<'_>) -> bool {
     let commanded = |(_, command): &(CommandSource, &Command)| !command.complete.is_empty();

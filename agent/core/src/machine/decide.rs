@@ -122,7 +122,8 @@ fn end(turn: &mut Turn<'_>) {
             | RollbackPart::Freezing { .. }
             | RollbackPart::Repinning { .. }
     );
-    if absent && about_workload && progress::is_overdue(turn) {
+    // Somebody may make the workload anew, unless whoever deleted it wants its Rollout gone too.
+    if absent && about_workload && (progress::is_overdue(turn) || commands::is_deleted(turn)) {
         let failure = failure.clone();
         turn.enter(Stage::RollingBack {
             failure,

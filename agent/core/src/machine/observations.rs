@@ -150,6 +150,8 @@ impl Endpoints {
 pub struct RouteView {
     /// `Kind/name`.
     pub name: String,
+    /// The API server says that there is no such route, so that it gives nobody anything.
+    pub is_missing: bool,
     /// The canary's share in its rules; absent = missing, or its rules disagree.
     pub weight: Option<Weight>,
     /// The split that it carries as it was written; absent = it carries another, or it is not known.

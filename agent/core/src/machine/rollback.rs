@@ -7,7 +7,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    awaits, in_place, progress,
+    awaits, commands, in_place, progress,
     promotion::{canary_is_gone, canary_pods_are_gone},
     stage::{Failure, PromotionPart, RollbackPart as Part, Stage},
     turn::Turn,
@@ -180,14 +180,16 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         return Some(Part::Shrinking);
     }
     // Who deletes everything deletes routes too; nothing is left that could carry a weight then.
-    let let_go = matches!(
-        failure.reason,
-        FailureReason::Deleted | FailureReason::TargetGone
-    );
+    let let_go = is_let_go(turn, failure);
     let away = awaits::routes(turn) & awaits::apart(turn);
     (away || overdue && let_go).then(|| Part::Settling {
         until: turn.after(turn.seen.route_settle),
     })
+}
+
+/// Nobody is left who could bring the routes in order.
+pub(super) fn is_let_go(turn: &Turn<'_>, failure: &Failure) -> bool {
+    failure.reason == FailureReason::TargetGone || commands::is_deleted(turn)
 }
 
 pub(super) fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {

@@ -1,6 +1,6 @@
 //! How many pods both versions have while steps are under way.
 
-use bellwether_api::number::Weight;
+use bellwether_api::{number::Weight, strategy::InstancesMode};
 
 use super::{released, scaling::scaled, stage::StepPart, turn::Turn};
 use crate::{
@@ -14,6 +14,7 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
     let Some(workload) = &turn.seen.workload else {
         return;
     };
+    follow_a_human(turn, workload.replicas);
     turn.state.scaled = scaled(turn, workload);
     let min_replicas = turn.grant.plan.instances.min_replicas;
     let pods = canary_pods(step, turn.base(workload), min_replicas);
@@ -33,6 +34,22 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
     }
     turn.state.canary_pods = pods.max(turn.state.serving_pods);
     turn.state.stable_pods = shared_stable(turn, step, in_force);
+}
+
+/// Takes the count to which somebody scaled the workload for what both versions share, as long as
+/// nothing is shared. Sharing only ever takes pods from the workload: more than there were at first are
+/// not what is left of it.
+fn follow_a_human(turn: &mut Turn<'_>, live: u32) {
+    let shares = turn.grant.plan.instances.mode == InstancesMode::FixedTotal;
+    if !shares || turn.state.stable_pods.is_some() {
+        return;
+    }
+    let never_shared = !turn.state.routed && turn.state.serving_pods == 0;
+    if let Some(stable) = &mut turn.state.stable
+        && (live > stable.replicas || never_shared)
+    {
+        stable.replicas = live;
+    }
 }
 
 /// The old version's pods while both versions share a fixed total: what the canary's available pods

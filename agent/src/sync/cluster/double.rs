@@ -87,6 +87,10 @@ fn kinds(path: &str) -> Option<Value> {
             .as_slice(),
         ),
         "/apis/batch/v1" => ("batch/v1", [("jobs", "Job")].as_slice()),
+        "/apis/gateway.networking.k8s.io/v1" => (
+            "gateway.networking.k8s.io/v1",
+            [("httproutes", "HTTPRoute")].as_slice(),
+        ),
         "/apis/discovery.k8s.io/v1" => (
             "discovery.k8s.io/v1",
             [("endpointslices", "EndpointSlice")].as_slice(),

@@ -117,14 +117,15 @@ impl Unit {
         let kept = self
             .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await?;
+        let granted = unit.digest.as_deref().unwrap_or(digest);
         if self.keeper.health() != Health::Healthy && Instant::now() < deadline {
+            self.delete_stuck_pods(granted, &wanted).await?;
             return Ok(Pass {
                 waiting_on: self.unhealthy(),
                 wake_in: sooner(kept.look_in, deadline),
                 ..Pass::default()
             });
         }
-        let granted = unit.digest.as_deref().unwrap_or(digest);
         let failed = self.bundle(granted).await?;
         let news = News::info(
             "RolledBack",

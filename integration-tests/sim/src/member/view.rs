@@ -60,6 +60,7 @@ impl Member {
     fn route_view(&self) -> RouteView {
         RouteView {
             name: "HTTPRoute/web".to_owned(),
+            is_missing: false,
             weight: Some(self.weight),
             split: Some(Split::by_weight(self.weight)),
             observation: if self.carried == self.weight {

@@ -1,11 +1,11 @@
 //! The way back of a run in place: requests first, as the old version's pods can take them, then the
 //! pods.
 
-use bellwether_api::{number::Weight, status::FailureReason};
+use bellwether_api::number::Weight;
 
 use super::{
     super::{
-        awaits, progress, rollback,
+        awaits, commands, progress, rollback,
         stage::{Failure, RollbackPart as Part, Stage},
         state::Apex,
         turn::Turn,
@@ -51,7 +51,8 @@ pub(in super::super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part
         Part::Settling { until } => rollback::settling(turn, until),
         Part::Draining { until } => rollback::draining(turn, until),
         Part::Retemplating | Part::Shrinking => {
-            let given_up = absent && part == Part::Shrinking && progress::is_overdue(turn);
+            let nobody_waits = progress::is_overdue(turn) || commands::is_deleted(turn);
+            let given_up = absent && part == Part::Shrinking && nobody_waits;
             let back = given_up || stands(turn, TemplateVersion::Old).is_some();
             back.then_some(Part::Removing)
         }
@@ -99,10 +100,7 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         turn.wait_on("StableNotReady", message, &on);
         return None;
     }
-    let let_go = matches!(
-        failure.reason,
-        FailureReason::Deleted | FailureReason::TargetGone
-    );
+    let let_go = rollback::is_let_go(turn, failure);
     (awaits::routes(turn) || overdue && let_go).then(|| Part::Settling {
         until: turn.after(turn.seen.route_settle),
     })

@@ -106,6 +106,66 @@ fn a_missing_workload_ends_the_run() {
     assert_eq!(cluster.state.weight, Weight::ZERO);
 }
 
+/// Ticks until a run is over whose Rollout was deleted, and whose workload goes with or without its
+/// route.
+fn ticks_to_the_end(cluster: &mut Cluster, with_route: bool) -> usize {
+    cluster.workload_exists = false;
+    cluster.route_exists = !with_route;
+    let before = cluster.decisions.len();
+    cluster.finish();
+    assert!(cluster.state.split().is_none());
+    cluster.decisions.len() - before
+}
+
+/// A run that is ended with nothing in its way; what its drain lasts included.
+const AT_ONCE: usize = 40;
+
+#[test]
+fn a_run_whose_rollout_and_workload_are_deleted_ends_at_once() {
+    let promoting = |state: &super::super::RunState| {
+        matches!(
+            state.stage,
+            Stage::Promoting {
+                part: PromotionPart::Updating
+            }
+        )
+    };
+    for with_route in [false, true] {
+        for after in 0..12 {
+            for promotes in [false, true] {
+                let mut cluster = Cluster::new(plan(linear()));
+                if promotes {
+                    cluster.until(promoting);
+                } else {
+                    cluster.until(in_step(1));
+                }
+                abort(&mut cluster, AbortCause::Deleted);
+                for _ in 0..after {
+                    cluster.tick(5);
+                }
+                let ticks = ticks_to_the_end(&mut cluster, with_route);
+                assert!(ticks <= AT_ONCE, "{after} {promotes}: {ticks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_goes_back_already_ends_when_everything_is_deleted() {
+    for cause in [AbortCause::Manual, AbortCause::Superseded] {
+        let mut cluster = Cluster::new(plan(linear()));
+        cluster.until(in_step(2));
+        cluster.old_works = false;
+        cluster.kill_stable(1);
+        abort(&mut cluster, cause);
+        cluster.tick(5);
+        assert!(!cluster.state.split().is_none(), "it waits for old pods");
+        cluster.extra.deleted = true;
+        let ticks = ticks_to_the_end(&mut cluster, true);
+        assert!(ticks <= AT_ONCE, "{cause:?}: {ticks}");
+    }
+}
+
 #[test]
 fn a_terminating_namespace_is_let_go() {
     let mut cluster = Cluster::new(plan(linear()));

@@ -469,6 +469,7 @@ impl Workload {
             canary_endpoints: endpoints(own),
             routes: vec![RouteView {
                 name: "HTTPRoute/web".into(),
+                is_missing: false,
                 weight: Some(self.net.route.weight),
                 split: Some(self.net.route.clone()),
                 observation: RouteObservation::Programmed,

@@ -106,6 +106,7 @@ pub(super) struct Cluster {
     /// Fields of the observation that a test sets by itself.
     pub(super) extra: Observations,
     pub(super) workload_exists: bool,
+    pub(super) route_exists: bool,
     pub(super) route_works: bool,
     pub(super) decisions: Vec<Decision>,
     /// What each hook answers: a status, or `None` while it hangs. Hooks that are not named pass.
@@ -155,6 +156,7 @@ impl Cluster {
             replicas: 5,
             extra: Observations::default(),
             workload_exists: true,
+            route_exists: true,
             route_works: true,
             decisions: Vec::new(),
             hooks: BTreeMap::new(),
@@ -598,9 +600,11 @@ impl Cluster {
             },
             routes: vec![RouteView {
                 name: "HTTPRoute/web".into(),
-                weight: self.route.matches.is_empty().then_some(self.route.weight),
-                split: Some(self.route.clone()),
-                observation: if self.programmed {
+                is_missing: !self.route_exists,
+                weight: (self.route_exists && self.route.matches.is_empty())
+                    .then_some(self.route.weight),
+                split: self.route_exists.then(|| self.route.clone()),
+                observation: if self.programmed && self.route_exists {
                     RouteObservation::Programmed
                 } else {
                     RouteObservation::NotYet {

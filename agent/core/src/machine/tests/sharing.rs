@@ -50,6 +50,29 @@ fn the_old_version_shrinks_as_the_canary_grows() {
     cluster.assert_clean("new");
 }
 
+/// What a human wants of both versions together counts until there is less of the old one for our sake.
+#[test]
+fn a_total_follows_whoever_scales_before_it_is_shared() {
+    for (scaled, canary, stable) in [(8, 4, 4), (2, 1, 1)] {
+        let mut cluster = of_four(json!({"weights": [50]}));
+        cluster.until(|state| matches!(state.stage, Stage::Step { .. }));
+        cluster.resize(scaled);
+        cluster.until(analysing(0));
+        for _ in 0..3 {
+            cluster.tick(1);
+        }
+        assert_eq!(cluster.state.canary_pods, canary, "of {scaled}");
+        assert_eq!(cluster.pods("old"), (stable, stable), "of {scaled}");
+    }
+    // Once it is shared, fewer pods are those that the canary has taken.
+    let mut cluster = of_four(json!({"weights": [50, 75]}));
+    cluster.until(analysing(1));
+    assert_eq!(
+        cluster.state.stable.as_ref().map(|stable| stable.replicas),
+        Some(4)
+    );
+}
+
 #[test]
 fn no_pod_goes_before_the_weight_that_frees_it_is_in_force() {
     let mut cluster = of_four(json!({"weights": [50]}));

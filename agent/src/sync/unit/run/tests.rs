@@ -1,5 +1,7 @@
 //! What a pass over many runs asks of the API server.
 
+mod adopted;
+mod plain_way_back;
 mod server;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -44,6 +44,11 @@ impl Server {
         found.cloned().unwrap_or_default()
     }
 
+    /// Takes an object away, as somebody else does.
+    pub(super) fn remove(&self, plural: &str, name: &str) {
+        self.lock().objects.remove(&format!("{plural}/{name}"));
+    }
+
     /// What was asked since the last call, watches and kinds left out.
     pub(super) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().asked)
@@ -93,6 +98,10 @@ impl Kept {
                 Some(found) => (StatusCode::OK, found.clone()),
                 None => refusal(StatusCode::NOT_FOUND, "not found"),
             },
+            (&Method::DELETE, _) => self.delete(key, &asked.body["preconditions"]["uid"]),
+            (&Method::PATCH, _) if self.is_gone(key, asked) => {
+                refusal(StatusCode::NOT_FOUND, "not found")
+            }
             _ => {
                 let written = self.write(key, asked);
                 if at.ends_with("/status") && std::mem::take(&mut self.loses_answer) {
@@ -114,6 +123,22 @@ impl Kept {
                 pairs().all(|(label, value)| object["metadata"]["labels"][label] == value)
             })
             .collect()
+    }
+
+    fn delete(&mut self, key: &str, uid: &Value) -> Answer {
+        let Some(found) = self.objects.get(key).cloned() else {
+            return refusal(StatusCode::NOT_FOUND, "not found");
+        };
+        if !uid.is_null() && found["metadata"]["uid"] != *uid {
+            return refusal(StatusCode::CONFLICT, "another object has that name");
+        }
+        self.objects.remove(key);
+        (StatusCode::OK, found)
+    }
+
+    /// A merge patch makes no object; an applied one does.
+    fn is_gone(&self, key: &str, asked: &Asked) -> bool {
+        !self.objects.contains_key(key) && asked.body.get("kind").is_none()
     }
 
     fn write(&mut self, key: &str, asked: &Asked) -> Answer {
