@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, chart_hook::ChartHook, fleet::MetricsDefaults, health_rule::HealthRule,
-    reference::NamespacedName, rollout::RolloutSpec,
+    application::SyncPolicy, chart_hook::ChartHook, fleet::MetricsDefaults,
+    health_rule::HealthRule, reference::NamespacedName, rollout::RolloutSpec,
 };
 
 /// Everything that one cluster needs of one release of one application.

@@ -303,6 +303,8 @@ mod tests {
             access: &Access::default(),
             own,
             taken: &BTreeMap::new(),
+            hooks: &[],
+            left: &[],
         };
         admission
             .review(&bundle(sync), &[want])

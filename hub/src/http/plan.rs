@@ -16,6 +16,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     placement::{Choice, Chosen, ClusterFacts, Removal, choose, removal, sentence},
     plan::{INSTALL_WAVE, ONLY_WAVE, assign},
+    repository::Writer,
 };
 use bellwether_store::{
     Tx, desired,

@@ -196,15 +196,17 @@ pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>,
     .await
     .doing("read the recipes of a release")?;
     rows.into_iter()
-        .map(|(component, recipe, artifact, cluster_values, secret_values)| {
-            Ok(ReleaseRecipe {
-                component,
-                recipe: digest("release_recipe.recipe", &recipe)?,
-                artifact: digest("release_recipe.artifact", &artifact)?,
-                cluster_values: cluster_values.0,
-                secret_values,
-            })
-        })
+        .map(
+            |(component, recipe, artifact, cluster_values, secret_values)| {
+                Ok(ReleaseRecipe {
+                    component,
+                    recipe: digest("release_recipe.recipe", &recipe)?,
+                    artifact: digest("release_recipe.artifact", &artifact)?,
+                    cluster_values: cluster_values.0,
+                    secret_values,
+                })
+            },
+        )
         .collect()
 }
 

@@ -1,8 +1,9 @@
 //! What the hooks of a bundle's charts need before anything of it begins.
 
+use bellwether_agent_core::definitions::{brought_kind, brought_kinds};
 use bellwether_api::{bundle::Bundle, reference::ObjectRef};
 
-use super::{Admission, brings_kinds};
+use super::Admission;
 use crate::sync::{cluster::ClusterError, keep::Wanted};
 
 /// The object of one hook.
@@ -22,6 +23,7 @@ impl Admission<'_> {
         wanted: &[Wanted],
     ) -> Result<Vec<String>, ClusterError> {
         let mut refusals = Vec::new();
+        let kinds = brought_kinds(bundle.components.iter().flat_map(|one| &one.objects));
         for hook in self.hooks {
             let target = &hook.target;
             if wanted.iter().any(|want| want.target == *target) {
@@ -36,7 +38,11 @@ impl Admission<'_> {
             }
             match self.cluster.kind(&target.api_version, &target.kind).await {
                 Ok(_) => {}
-                Err(ClusterError::NotServed { .. }) if brings_kinds(bundle) => continue,
+                Err(ClusterError::NotServed { .. })
+                    if brought_kind(&kinds, &target.api_version, &target.kind).is_some() =>
+                {
+                    continue;
+                }
                 Err(ClusterError::NotServed { api_version, kind }) => {
                     refusals.push(format!(
                         "hook {target} needs kind {kind} of {api_version}, which this cluster does \

@@ -10,7 +10,10 @@ pub(super) use coming_in::has_hooks_after;
 
 use std::time::Duration;
 
-use bellwether_agent_core::chart_hooks::{self, HookSight, HookStep};
+use bellwether_agent_core::{
+    chart_hooks::{self, HookSight, HookStep},
+    definitions::brought_kinds,
+};
 use bellwether_api::{
     bundle::Bundle,
     chart_hook::{ChartHook, ChartHookRun, HookOccasion, HookUnderWay},
@@ -77,10 +80,11 @@ impl Unit {
     ) -> Result<Vec<HookTarget>, PassError> {
         let occasion = chart_hooks::occasion(applied, bundle);
         let moments = occasion.map(chart_hooks::moments);
+        let kinds = brought_kinds(bundle.components.iter().flat_map(|one| &one.objects));
         let mut targets = Vec::new();
         for hook in bundle.components.iter().flat_map(|one| &one.hooks) {
             let mut object = hook.object.clone();
-            self.name_namespace(bundle, &mut object).await?;
+            self.name_namespace(bundle, &kinds, &mut object).await?;
             let due = moments.is_some_and(|due| hook.moments.iter().any(|one| due.contains(one)));
             targets.extend(reference(&object).map(|target| HookTarget { target, due }));
         }
@@ -101,7 +105,8 @@ impl Unit {
         };
         let mark = chart_hooks::mark_of(bundle, moment);
         let mut object = chart_hooks::marked(hook, bundle, &mark);
-        self.name_namespace(bundle, &mut object).await?;
+        let kinds = brought_kinds(bundle.components.iter().flat_map(|one| &one.objects));
+        self.name_namespace(bundle, &kinds, &mut object).await?;
         let target = reference(&object).ok_or(ClusterError::Unnamed)?;
         let current = Current {
             hook,
