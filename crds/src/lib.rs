@@ -27,6 +27,7 @@ pub mod quantity;
 pub mod query_template;
 pub mod reference;
 pub mod regex;
+pub mod repository;
 pub mod rollout;
 pub mod root;
 pub mod schedule;

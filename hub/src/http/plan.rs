@@ -16,6 +16,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     placement::{Choice, Chosen, ClusterFacts, Removal, choose, removal, sentence},
     plan::{INSTALL_WAVE, ONLY_WAVE, assign},
+    repository::Writer,
 };
 use bellwether_store::{
     Tx, desired,
@@ -24,7 +25,7 @@ use bellwether_store::{
 use uuid::Uuid;
 
 use super::{
-    apply::{ApplyQuery, Scope, Written, write_documents},
+    apply::{ApplyQuery, Scope, Written, write_body},
     auth::Caller,
     extract::{LimitedBody, Query},
     items::Scene,
@@ -58,6 +59,7 @@ pub async fn plan(
         namespace: query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE),
         dry_run: true,
         reason: "",
+        writer: Writer::Person,
     };
     let scene = Scene::load(&app).await?;
     // Dropped without a commit: everything is seen as it would be, and nothing stays.
@@ -65,7 +67,7 @@ pub async fn plan(
         mut tx,
         documents,
         result,
-    } = write_documents(&app, &caller, &body, &scope, None).await?;
+    } = write_body(&app, &caller, &body, &scope, None).await?;
     let mut view = PlanView {
         warnings: result.warnings,
         ..PlanView::default()

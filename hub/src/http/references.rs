@@ -26,7 +26,7 @@ use bellwether_store::{
 };
 use serde::de::DeserializeOwned;
 
-use super::apply::{namespace_of, problem_item};
+use super::{apply::namespace_of, problem::problem_item};
 use crate::scheduling::{Kinds, facts_of};
 
 /// What the check found.
@@ -140,7 +140,7 @@ async fn touched(
                     }
                 }
             }
-            Document::Cluster(_) | Document::MetricTemplate(_) => {}
+            Document::Cluster(_) | Document::MetricTemplate(_) | Document::Repository(_) => {}
         }
     }
     Ok(found)

@@ -10,5 +10,6 @@ mod health;
 mod metric_templates;
 mod placement;
 mod reading;
+mod repositories;
 mod standing;
 mod watching;
