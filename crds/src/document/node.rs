@@ -71,6 +71,14 @@ impl Node {
         )
     }
 
+    /// What an unquoted scalar looked like; absent where it is a text.
+    pub(super) fn written(&self) -> Option<&str> {
+        match &*self.content {
+            Content::Scalar { written, .. } => written.as_deref(),
+            _ => None,
+        }
+    }
+
     pub(super) fn as_str(&self) -> Option<&str> {
         match &*self.content {
             Content::Scalar { value, .. } => value.as_str(),

@@ -246,7 +246,8 @@ impl<'a> Walk<'a> {
     }
 
     fn string(&mut self, schema: &Value, node: &Node) -> Value {
-        let Some(text) = node.as_str() else {
+        let word = || node.written().filter(|word| is_word_of(schema, word));
+        let Some(text) = node.as_str().or_else(word) else {
             let is_duration = schema
                 .get("pattern")
                 .is_some_and(|p| p == duration::PATTERN);
@@ -360,6 +361,12 @@ impl<'a> Walk<'a> {
 }
 
 /// Names what stands at `node`, and how to write it as a text.
+/// Tells whether a schema names the word: `pick: N` is no boolean, although YAML has it so.
+fn is_word_of(schema: &Value, word: &str) -> bool {
+    let words = schema.get("enum").and_then(Value::as_array);
+    words.is_some_and(|words| words.iter().any(|one| one == word))
+}
+
 fn describe(node: &Node) -> (String, String) {
     let Content::Scalar { value, written } = &*node.content else {
         let what = match &*node.content {

@@ -182,8 +182,8 @@ spec:
             "Zone has no order",
         ),
         (
-            "{pick: N, count: 1, scores: [{property: Nodes}]}",
-            "did you mean \"Zone\"?",
+            "{pick: N, count: 1, scores: [{property: ReadyNode}]}",
+            "did you mean \"ReadyNodes\"?",
         ),
         (
             "{affinity: [{operator: Exists}]}",
