@@ -13,7 +13,7 @@ import (
 )
 
 // version is part of the name under which a rendering is kept: raise it when the same request is answered otherwise.
-const version = "1"
+const version = "2"
 
 func main() {
 	memoryMiB := flag.Uint64("memory-mib", 512, "memory that one rendering may use")
