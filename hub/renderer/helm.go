@@ -161,7 +161,29 @@ func valuesOf(request *Request, loaded *chart.Chart, capabilities *chartutil.Cap
 	if err != nil {
 		return nil, &Failure{Reason: ReasonValues, Message: strings.TrimSpace(err.Error()), File: "values.schema.json"}
 	}
+	if merged, err := values.Table("Values"); err == nil {
+		takeAway(merged, given)
+	}
 	return values, nil
+}
+
+// takeAway deletes what was given as null. Helm itself leaves the null where the chart has no such value.
+func takeAway(values, given map[string]any) {
+	for key, value := range given {
+		held, isThere := values[key]
+		if !isThere {
+			continue
+		}
+		if value == nil && held == nil {
+			delete(values, key)
+			continue
+		}
+		inner, isMap := value.(map[string]any)
+		below, isMapToo := held.(map[string]any)
+		if isMap && isMapToo {
+			takeAway(below, inner)
+		}
+	}
 }
 
 func addDefinitions(answer *Answer, loaded *chart.Chart) error {

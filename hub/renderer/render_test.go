@@ -111,6 +111,14 @@ func TestChartInOrderWithSubchartAndDefinitions(t *testing.T) {
 	}
 }
 
+func TestNullTakesAValueAway(t *testing.T) {
+	request := chartRequest(t, `{"podAnnotations": {"note": null, "other": "kept"}, "image": {"pullPolicy": null}}`)
+	text := string(rendered(t, request).Objects[4])
+	if strings.Contains(text, "note") || !strings.Contains(text, `"other":"kept"`) {
+		t.Errorf("null is no value: %s", text)
+	}
+}
+
 func TestTheSameGivesTheSame(t *testing.T) {
 	one, _ := json.Marshal(rendered(t, chartRequest(t, `{"cache": {"enabled": true}}`)))
 	for range 20 {

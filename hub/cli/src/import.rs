@@ -35,52 +35,25 @@ fn translated(objects: &[Value], application: Option<&str>) -> anyhow::Result<Pr
     if translated.rollouts.is_empty() {
         bail!("there is no Canary of {} in it", flagger::GROUP);
     }
-    let mut notes: Vec<String> = translated
-        .notes
-        .iter()
-        .map(|one| format!("left out: {one}"))
-        .collect();
-    let mut documents = translated.rollouts;
-    for rollout in &mut documents {
+    let notes = translated.notes.iter();
+    let mut notes: Vec<String> = notes.map(|one| format!("left out: {one}")).collect();
+    let mut texts = Vec::new();
+    for mut rollout in translated.rollouts {
         rollout["spec"]["application"] = json!(application.unwrap_or("application"));
-        let text = rollout.to_string();
-        match document::load("", text.as_bytes()) {
-            Ok(loaded) => notes.extend(
-                loaded
-                    .warnings
-                    .iter()
-                    .map(|one| format!("warning: {}", one.message)),
-            ),
-            Err(errors) => {
-                let texts: Vec<String> = errors
-                    .iter()
-                    .map(|one| format!("{}: {}", one.path, one.message))
-                    .collect();
-                bail!(
-                    "the Rollout that it becomes is refused: {}",
-                    texts.join("; ")
-                );
-            }
+        notes.extend(warnings(&rollout)?);
+        if application.is_none()
+            && let Some(spec) = rollout["spec"].as_object_mut()
+        {
+            spec.remove("application");
         }
+        texts.push(yaml(&rollout)?);
     }
     if application.is_none() {
-        // What is printed is applied as it is, or not at all.
-        notes.push(
-            "say --application NAME, or write spec.application before you apply it".to_owned(),
-        );
-        for rollout in &mut documents {
-            if let Some(spec) = rollout["spec"].as_object_mut() {
-                spec.remove("application");
-            }
-        }
-    }
-    let mut texts = Vec::new();
-    for document in &documents {
-        texts.push(yaml(document)?);
+        notes.push("say --application NAME, or write spec.application before you apply it".into());
     }
     if !translated.services.is_empty() {
         notes.push(
-            "Flagger made the Services below; they belong among the component's objects".to_owned(),
+            "Flagger makes the Services below; they belong to the component's objects".into(),
         );
     }
     for service in &translated.services {
@@ -90,6 +63,29 @@ fn translated(objects: &[Value], application: Option<&str>) -> anyhow::Result<Pr
         documents: texts.join("---\n"),
         notes,
     })
+}
+
+/// What is to be said of a Rollout that is accepted.
+fn warnings(rollout: &Value) -> anyhow::Result<Vec<String>> {
+    let text = rollout.to_string();
+    match document::load("", text.as_bytes()) {
+        Ok(loaded) => {
+            let warnings = loaded.warnings.iter();
+            Ok(warnings
+                .map(|one| format!("warning: {}", one.message))
+                .collect())
+        }
+        Err(errors) => {
+            let texts: Vec<String> = errors
+                .iter()
+                .map(|one| format!("{}: {}", one.path, one.message))
+                .collect();
+            bail!(
+                "the Rollout that it becomes is refused: {}",
+                texts.join("; ")
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -31,8 +31,7 @@ pub(super) fn translate(
     problems: &Problems,
     translated: &mut Translated,
 ) {
-    let top = FieldPath::default();
-    let fields = Fields::of(problems, top.clone(), Some(record));
+    let fields = Fields::of(problems, FieldPath::default(), Some(record));
     for known in ["apiVersion", "kind", "metadata", "status"] {
         fields.get(known);
     }
@@ -41,46 +40,9 @@ pub(super) fn translate(
         return;
     };
     let target = target(&spec);
-    let service_fields = spec.object("service");
-    let named = service_fields
-        .as_ref()
-        .and_then(|fields| fields.text("name"));
-    let target_name = target.as_ref().map_or("", |(_, name)| *name);
-    let canary = Canary {
-        scene,
-        name: text(record, "/metadata/name"),
-        namespace: text(record, "/metadata/namespace"),
-        target: target_name,
-        apex: named.unwrap_or(target_name),
-        ingress: reference(&spec, "ingressRef"),
-        route: reference(&spec, "routeRef"),
-        metrics_server: spec.text("metricsServer"),
-        provider: spec
-            .text("provider")
-            .map(|provider| provider.split(':').next().unwrap_or_default()),
-    };
-    let mut plan = Map::new();
-    if let Some((mut workload, _)) = target {
-        if !canary.namespace.is_empty() {
-            workload["namespace"] = json!(canary.namespace);
-        }
-        plan.insert("workload".to_owned(), workload);
-    }
-    if let Some(fields) = &service_fields {
-        let apex = service::apex(&canary, fields);
-        translated.services.extend(apex.made);
-        plan.insert("service".to_owned(), apex.named);
-        let split = traffic::split(&canary, &spec, fields);
-        put(&mut plan, "traffic", split.map(|one| json!([one])));
-    } else {
-        spec.refuse("service", "name the Service's port");
-    }
-    times(&spec, &mut plan);
-    analysis::translate(&canary, &spec, &mut plan);
-    autoscaler(&spec, &mut plan);
-    if let Some(fields) = service_fields {
-        fields.done();
-    }
+    let service = spec.object("service");
+    let canary = Canary::read(record, scene, &spec, target.as_ref(), service.as_ref());
+    let plan = plan(&canary, &spec, target, service, translated);
     spec.done();
     fields.done();
     translated.rollouts.push(json!({
@@ -89,6 +51,64 @@ pub(super) fn translate(
         "metadata": {"name": label_of(canary.name)},
         "spec": plan,
     }));
+}
+
+impl<'a> Canary<'a> {
+    fn read(
+        record: &'a Value,
+        scene: &'a Scene<'a>,
+        spec: &Fields<'a>,
+        target: Option<&(Value, &'a str)>,
+        service: Option<&Fields<'a>>,
+    ) -> Self {
+        let target = target.map_or("", |(_, name)| *name);
+        let named = service.and_then(|fields| fields.text("name"));
+        Self {
+            scene,
+            name: text(record, "/metadata/name"),
+            namespace: text(record, "/metadata/namespace"),
+            target,
+            apex: named.unwrap_or(target),
+            ingress: reference(spec, "ingressRef"),
+            route: reference(spec, "routeRef"),
+            metrics_server: spec.text("metricsServer"),
+            provider: spec
+                .text("provider")
+                .map(|provider| provider.split(':').next().unwrap_or_default()),
+        }
+    }
+}
+
+/// The spec of the Rollout; Services that it needs go into `translated`.
+fn plan(
+    canary: &Canary<'_>,
+    spec: &Fields<'_>,
+    target: Option<(Value, &str)>,
+    service: Option<Fields<'_>>,
+    translated: &mut Translated,
+) -> Map<String, Value> {
+    let mut plan = Map::new();
+    if let Some((mut workload, _)) = target {
+        if !canary.namespace.is_empty() {
+            workload["namespace"] = json!(canary.namespace);
+        }
+        plan.insert("workload".to_owned(), workload);
+    }
+    match service {
+        Some(fields) => {
+            let apex = service::apex(canary, &fields);
+            translated.services.extend(apex.made);
+            plan.insert("service".to_owned(), apex.named);
+            let split = traffic::split(canary, spec, &fields);
+            put(&mut plan, "traffic", split.map(|one| json!([one])));
+            fields.done();
+        }
+        None => spec.refuse("service", "name the Service's port"),
+    }
+    times(spec, &mut plan);
+    analysis::translate(canary, spec, &mut plan);
+    autoscaler(spec, &mut plan);
+    plan
 }
 
 /// The workload, and its name.

@@ -227,15 +227,22 @@ async fn classes(
             }
         }
     }
-    match (found.classes.is_empty(), found.misfits.values().next()) {
-        (false, _) => Ok(found),
-        (true, Some(why)) => Err(Held::Failed {
-            component: first,
-            message: why.clone(),
-        }),
-        (true, None) => {
-            let what = "no cluster of the destination has said yet which Kubernetes it runs";
-            Err(Held::Pending(what.to_owned()))
+    found.or_held(first)
+}
+
+impl Classes {
+    /// Why there is nobody to render for, if so.
+    fn or_held(self, first: String) -> Result<Self, Held> {
+        match (self.classes.is_empty(), self.misfits.values().next()) {
+            (false, _) => Ok(self),
+            (true, Some(why)) => Err(Held::Failed {
+                component: first,
+                message: why.clone(),
+            }),
+            (true, None) => {
+                let what = "no cluster of the destination has said yet which Kubernetes it runs";
+                Err(Held::Pending(what.to_owned()))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
 
 use bellwether_hub_core::{
     chart_hooks::runnable,
+    placement::ClusterFacts,
     recipe::{Recipe, RenderFacts, ValuesOverride, values_overrides},
     records::take,
     release::{Release, ReleaseContent},
@@ -21,7 +22,7 @@ use super::{
     facts::{Facts, settled as settled_for},
 };
 use crate::{
-    loops::{LoopError, loaded::with_content},
+    loops::{LoopError, loaded::with_content, world::Served},
     rendering::{Job, Renderings},
     telemetry::chain,
 };
@@ -186,44 +187,34 @@ pub async fn sent(
     let mut all_facts = Facts::new(version, values_in_release(&release.content));
     for id in clusters {
         let seen = sight.world.served(*id).zip(sight.world.cluster(*id));
-        let mut facts = FactsByComponent::new();
-        for (component, _) in &recipes {
-            let known = match (settled_for(before.get(id), component), seen) {
-                (Some(known), _) => known,
-                (None, Some((served, cluster))) => all_facts
-                    .digest(served, cluster, component)
-                    .map_err(&waits)?,
-                (None, None) => {
-                    let what = "a cluster has not said which Kubernetes it runs";
-                    return Err(waits(what.to_owned()));
-                }
-            };
-            facts.insert((*component).to_owned(), known);
-        }
+        let components = recipes.iter().map(|(component, _)| *component);
+        let facts =
+            facts_by_component(before.get(id), seen, components, &mut all_facts).map_err(&waits)?;
         let content = match contents.entry(facts.clone()) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
                 let (mut objects, mut hooks) = (BTreeMap::new(), BTreeMap::new());
                 for ((component, recipe), digest) in recipes.iter().zip(&digests) {
                     let key = (*digest, facts[*component]);
-                    let Some(Rendered::Content(content)) = rendered.get(&key) else {
-                        let now = seen.and_then(|(served, cluster)| {
-                            all_facts.of(served, cluster, component).ok()
-                        });
-                        if let Some(now) = now {
-                            ask(renderings, std::slice::from_ref(*recipe), *digest, now);
+                    if let Some(Rendered::Content(content)) = rendered.get(&key) {
+                        let rendering = renderings.read(*content).await?;
+                        let taken = take(&sight.application.name, &rendering.objects)
+                            .map_err(|error| waits(error.to_string()))?;
+                        objects.insert((*component).to_owned(), taken.objects);
+                        if recipe.hooks {
+                            let run = runnable(&rendering.hooks)
+                                .map_err(|error| waits(error.to_string()))?;
+                            hooks.insert((*component).to_owned(), run);
                         }
-                        return Err(waits(format!("component {component:?} is being rendered")));
-                    };
-                    let rendering = renderings.read(*content).await?;
-                    let taken = take(&sight.application.name, &rendering.objects)
-                        .map_err(|error| waits(error.to_string()))?;
-                    objects.insert((*component).to_owned(), taken.objects);
-                    if recipe.hooks {
-                        let run =
-                            runnable(&rendering.hooks).map_err(|error| waits(error.to_string()))?;
-                        hooks.insert((*component).to_owned(), run);
+                        continue;
                     }
+                    let now = seen.and_then(|(served, cluster)| {
+                        all_facts.of(served, cluster, component).ok()
+                    });
+                    if let Some(now) = now {
+                        ask(renderings, std::slice::from_ref(*recipe), *digest, now);
+                    }
+                    return Err(waits(format!("component {component:?} is being rendered")));
                 }
                 let content = release.content.for_cluster(&objects).with_hooks(hooks);
                 let content = Arc::new(content);
@@ -233,6 +224,27 @@ pub async fn sent(
         found.insert(*id, Sent { facts, content });
     }
     Ok(found)
+}
+
+/// What a cluster's components are rendered for: as it was settled, else as the cluster is now.
+fn facts_by_component<'a>(
+    settled: Option<&FactsByComponent>,
+    seen: Option<(&Arc<Served>, &ClusterFacts)>,
+    components: impl Iterator<Item = &'a str>,
+    all_facts: &mut Facts<'_>,
+) -> Result<FactsByComponent, String> {
+    components
+        .map(|component| {
+            let digest = match (settled_for(settled, component), seen) {
+                (Some(known), _) => known,
+                (None, Some((served, cluster))) => all_facts.digest(served, cluster, component)?,
+                (None, None) => {
+                    return Err("a cluster has not said which Kubernetes it runs".to_owned());
+                }
+            };
+            Ok((component.to_owned(), digest))
+        })
+        .collect()
 }
 
 fn values_in_release(content: &ReleaseContent) -> BTreeMap<String, Vec<ValuesOverride>> {
