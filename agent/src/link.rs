@@ -12,6 +12,8 @@ pub mod bulk;
 mod channel;
 mod error;
 mod intake;
+#[cfg(test)]
+mod reconnects;
 mod runner;
 mod serve;
 mod session;
