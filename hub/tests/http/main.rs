@@ -9,5 +9,6 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod repositories;
 mod standing;
 mod watching;
