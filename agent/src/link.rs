@@ -13,6 +13,8 @@ mod channel;
 mod error;
 mod facts;
 mod intake;
+#[cfg(test)]
+mod reconnects;
 mod runner;
 mod serve;
 mod session;

@@ -90,6 +90,9 @@ mod tests {
         })
     }
 
+    /// What is done to the StatefulSet and its pods before they are looked at.
+    type Change = fn(&mut Value, &mut Vec<Value>);
+
     /// Names of the pods that are stuck, of one that is and two that are not.
     fn stuck(change: impl Fn(&mut Value, &mut Vec<Value>)) -> Vec<String> {
         let mut set = stateful_set();
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn only_broken_pods_of_the_failed_revision_are_stuck() {
         assert_eq!(stuck(|_, _| {}), ["db-2"]);
-        let nothing: [(&str, fn(&mut Value, &mut Vec<Value>)); 9] = [
+        let nothing: [(&str, Change); 9] = [
             ("not seen yet", |set, _| {
                 set["metadata"]["generation"] = json!(4)
             }),
