@@ -10,6 +10,7 @@ use bellwether_api::{
     application::ApplicationSpec,
     call::{ApplicationPlan, PlacementChange, PlanView, PlannedChange},
     document::Document,
+    fleet::FleetSpec,
     reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
@@ -81,42 +82,63 @@ pub async fn plan(
     } else {
         named.clone()
     };
-    let fleets = references::fleets(&mut tx).await?;
-    let clusters = references::all_facts(&mut tx).await?;
+    let known = Known {
+        fleets: references::fleets(&mut tx).await?,
+        clusters: references::all_facts(&mut tx).await?,
+        scene,
+    };
     for (name, spec) in &specs {
-        let holders = desired::holders_in(&mut tx, &format!("application/{name}")).await?;
-        let holding: BTreeSet<Uuid> = holders.into_keys().collect();
-        let planned = planned_clusters(&app.store, name).await?;
-        let fleet = spec.destination.fleet.as_ref();
-        let standing = scene.standing(spec, holding.clone(), planned);
-        let found = choose(Choice {
-            destination: &spec.destination,
-            policy: spec.placement.as_ref(),
-            fleet: fleet.and_then(|name| fleets.get(name)),
-            clusters: &clusters,
-            standing: &standing,
-        });
-        let allowance = allowance(&mut tx, name).await?;
-        let planned = Planned {
-            name,
-            spec,
-            clusters: &clusters,
-            holding: &holding,
-            allowance,
-        };
-        let plan = match found {
-            Ok(found) => planned.view(&found),
-            Err(error) => ApplicationPlan {
-                conditions: vec![condition("Unplaceable", error.to_string())],
-                ..planned.view(&Chosen::default())
-            },
-        };
+        let plan = known.plan(&app, &mut tx, name, spec).await?;
         let kept = |one: &PlannedChange| one.change == PlacementChange::Kept;
         if named.contains_key(name) || !plan.clusters.iter().all(kept) {
             view.applications.push(plan);
         }
     }
     Ok(Json(view))
+}
+
+/// What the hub would know if the documents were applied.
+struct Known {
+    fleets: BTreeMap<String, FleetSpec>,
+    clusters: Vec<ClusterFacts>,
+    scene: Scene,
+}
+
+impl Known {
+    async fn plan(
+        &self,
+        app: &App,
+        tx: &mut Tx,
+        name: &NamespacedName,
+        spec: &ApplicationSpec,
+    ) -> ApiResult<ApplicationPlan> {
+        let holders = desired::holders_in(tx, &format!("application/{name}")).await?;
+        let holding: BTreeSet<Uuid> = holders.into_keys().collect();
+        let planned = planned_clusters(&app.store, name).await?;
+        let standing = self.scene.standing(spec, holding.clone(), planned);
+        let fleet = spec.destination.fleet.as_ref();
+        let found = choose(Choice {
+            destination: &spec.destination,
+            policy: spec.placement.as_ref(),
+            fleet: fleet.and_then(|name| self.fleets.get(name)),
+            clusters: &self.clusters,
+            standing: &standing,
+        });
+        let planned = Planned {
+            name,
+            spec,
+            clusters: &self.clusters,
+            holding: &holding,
+            allowance: allowance(tx, name).await?,
+        };
+        Ok(match found {
+            Ok(found) => planned.view(&found),
+            Err(error) => ApplicationPlan {
+                conditions: vec![condition("Unplaceable", error.to_string())],
+                ..planned.view(&Chosen::default())
+            },
+        })
+    }
 }
 
 /// Reads how many clusters the application may leave at once; absent = nobody said.
