@@ -240,3 +240,97 @@ impl Planned<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bellwether_hub_core::placement::Standing;
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(number: u128) -> ClusterFacts {
+        ClusterFacts {
+            id: Uuid::from_u128(number),
+            name: format!("c{number}"),
+            labels: BTreeMap::from([(
+                "tier".to_owned(),
+                if number == 1 { "canary" } else { "prod" }.to_owned(),
+            )]),
+            metrics: None,
+            scheduling: Arc::default(),
+        }
+    }
+
+    fn plan_of(destination: &serde_json::Value, holding: &[u128]) -> ApplicationPlan {
+        let spec: ApplicationSpec = serde_json::from_value(json!({
+            "destination": destination,
+            "components": [],
+            "waves": [{"name": "canary", "selector": {"matchLabels": {"tier": "canary"}}},
+                      {"name": "rest"}]}))
+        .expect("an application");
+        let clusters: Vec<ClusterFacts> = (1..=4).map(cluster).collect();
+        let holding: BTreeSet<Uuid> = holding.iter().map(|one| Uuid::from_u128(*one)).collect();
+        let standing = Standing {
+            holding: holding.clone(),
+            ..Standing::default()
+        };
+        let found = choose(Choice {
+            destination: &spec.destination,
+            policy: None,
+            fleet: None,
+            clusters: &clusters,
+            standing: &standing,
+        })
+        .expect("a choice");
+        let name = NamespacedName {
+            namespace: "default".to_owned(),
+            name: "shop".to_owned(),
+        };
+        let planned = Planned {
+            name: &name,
+            spec: &spec,
+            clusters: &clusters,
+            holding: &holding,
+            allowance: None,
+        };
+        planned.view(&found)
+    }
+
+    fn changes(plan: &ApplicationPlan) -> Vec<(&str, PlacementChange, Option<&str>)> {
+        let changes = plan.clusters.iter();
+        changes
+            .map(|one| (one.cluster.as_str(), one.change, one.wave.as_deref()))
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_says_who_loses_it_and_in_which_wave_the_others_are() {
+        let plan = plan_of(&json!({"clusters": ["c1", "c2", "c3"]}), &[1, 2, 4]);
+        assert_eq!(
+            changes(&plan),
+            [
+                ("c1", PlacementChange::Kept, Some("canary")),
+                ("c2", PlacementChange::Kept, Some("rest")),
+                ("c3", PlacementChange::Added, Some("rest")),
+                ("c4", PlacementChange::Removed, None),
+            ]
+        );
+        assert_eq!(plan.clusters[3].why, "the destination does not name it");
+        assert_eq!(plan.conditions, []);
+        let first = plan_of(&json!({"clusters": ["c1"]}), &[]);
+        assert_eq!(
+            changes(&first),
+            [("c1", PlacementChange::Added, Some("install"))]
+        );
+    }
+
+    #[test]
+    fn a_plan_says_that_a_brake_would_hold() {
+        let plan = plan_of(&json!({"clusters": ["c1"]}), &[1, 2, 3, 4]);
+        let [held] = plan.conditions.as_slice() else {
+            panic!("{:?}", plan.conditions);
+        };
+        assert_eq!(held.kind, "RemovalHeld");
+        assert!(held.message.contains("3 of 4 clusters"), "{}", held.message);
+    }
+}
