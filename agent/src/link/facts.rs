@@ -233,3 +233,7 @@ fn seen(node: Node) -> NodeSeen {
         zone: labels.get(ZONE).cloned(),
     }
 }
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

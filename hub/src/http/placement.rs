@@ -50,7 +50,11 @@ pub async fn chosen(
     spec: &ApplicationSpec,
 ) -> ApiResult<Result<Chosen, PlacementError>> {
     let holders = desired::holders(&app.store, &format!("application/{name}")).await?;
-    let planned = planned_clusters(&app.store, name).await?;
+    // Without a policy what is planned decides nothing, and a plan is long.
+    let planned = match spec.placement {
+        Some(_) => planned_clusters(&app.store, name).await?,
+        None => BTreeSet::new(),
+    };
     let standing = scene.standing(spec, holders.into_keys().collect(), planned);
     let fleet = fleet_of(app, spec).await?;
     Ok(choose(Choice {
@@ -88,28 +92,37 @@ pub async fn placement_conditions(
     Ok(match chosen(app, scene, name, spec).await? {
         Err(error) => vec![condition("Unplaceable", error.to_string())],
         Ok(found) => {
-            let holding = desired::holders(&app.store, &format!("application/{name}")).await?;
-            let moving = found.moving();
-            let leaving = scene
-                .clusters
-                .iter()
-                .filter(|one| moving.contains(&one.id) && holding.contains_key(&one.id));
-            let leaving: Vec<&str> = leaving.map(|cluster| cluster.name.as_str()).collect();
-            let moving = (!leaving.is_empty()).then(|| {
-                let names = leaving.join(", ");
-                condition(
-                    "Moving",
-                    format!(
-                        "it leaves {names} once every cluster that is chosen has it and is healthy"
-                    ),
-                )
-            });
+            let moving = moving(app, scene, name, &found).await?;
             shown(&found.placement.conditions())
                 .into_iter()
                 .chain(moving)
                 .collect()
         }
     })
+}
+
+/// What is to be said of an application that moves from one cluster to another.
+async fn moving(
+    app: &App,
+    scene: &Scene,
+    name: &NamespacedName,
+    found: &Chosen,
+) -> ApiResult<Option<Condition>> {
+    let moving = found.moving();
+    if moving.is_empty() {
+        return Ok(None);
+    }
+    let holding = desired::holders(&app.store, &format!("application/{name}")).await?;
+    let leaves = |one: &&Cluster| moving.contains(&one.id) && holding.contains_key(&one.id);
+    let leaving = scene.clusters.iter().filter(leaves);
+    let names: Vec<&str> = leaving.map(|cluster| cluster.name.as_str()).collect();
+    Ok((!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        condition(
+            "Moving",
+            format!("it leaves {names} once every cluster that is chosen has it and is healthy"),
+        )
+    }))
 }
 
 /// Shows what is to be said of a placement.

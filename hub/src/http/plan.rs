@@ -10,6 +10,7 @@ use bellwether_api::{
     application::ApplicationSpec,
     call::{ApplicationPlan, PlacementChange, PlanView, PlannedChange},
     document::Document,
+    fleet::FleetSpec,
     reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
@@ -81,42 +82,63 @@ pub async fn plan(
     } else {
         named.clone()
     };
-    let fleets = references::fleets(&mut tx).await?;
-    let clusters = references::all_facts(&mut tx).await?;
+    let known = Known {
+        fleets: references::fleets(&mut tx).await?,
+        clusters: references::all_facts(&mut tx).await?,
+        scene,
+    };
     for (name, spec) in &specs {
-        let holders = desired::holders_in(&mut tx, &format!("application/{name}")).await?;
-        let holding: BTreeSet<Uuid> = holders.into_keys().collect();
-        let planned = planned_clusters(&app.store, name).await?;
-        let fleet = spec.destination.fleet.as_ref();
-        let standing = scene.standing(spec, holding.clone(), planned);
-        let found = choose(Choice {
-            destination: &spec.destination,
-            policy: spec.placement.as_ref(),
-            fleet: fleet.and_then(|name| fleets.get(name)),
-            clusters: &clusters,
-            standing: &standing,
-        });
-        let allowance = allowance(&mut tx, name).await?;
-        let planned = Planned {
-            name,
-            spec,
-            clusters: &clusters,
-            holding: &holding,
-            allowance,
-        };
-        let plan = match found {
-            Ok(found) => planned.view(&found),
-            Err(error) => ApplicationPlan {
-                conditions: vec![condition("Unplaceable", error.to_string())],
-                ..planned.view(&Chosen::default())
-            },
-        };
+        let plan = known.plan(&app, &mut tx, name, spec).await?;
         let kept = |one: &PlannedChange| one.change == PlacementChange::Kept;
         if named.contains_key(name) || !plan.clusters.iter().all(kept) {
             view.applications.push(plan);
         }
     }
     Ok(Json(view))
+}
+
+/// What the hub would know if the documents were applied.
+struct Known {
+    fleets: BTreeMap<String, FleetSpec>,
+    clusters: Vec<ClusterFacts>,
+    scene: Scene,
+}
+
+impl Known {
+    async fn plan(
+        &self,
+        app: &App,
+        tx: &mut Tx,
+        name: &NamespacedName,
+        spec: &ApplicationSpec,
+    ) -> ApiResult<ApplicationPlan> {
+        let holders = desired::holders_in(tx, &format!("application/{name}")).await?;
+        let holding: BTreeSet<Uuid> = holders.into_keys().collect();
+        let planned = planned_clusters(&app.store, name).await?;
+        let standing = self.scene.standing(spec, holding.clone(), planned);
+        let fleet = spec.destination.fleet.as_ref();
+        let found = choose(Choice {
+            destination: &spec.destination,
+            policy: spec.placement.as_ref(),
+            fleet: fleet.and_then(|name| self.fleets.get(name)),
+            clusters: &self.clusters,
+            standing: &standing,
+        });
+        let planned = Planned {
+            name,
+            spec,
+            clusters: &self.clusters,
+            holding: &holding,
+            allowance: allowance(tx, name).await?,
+        };
+        Ok(match found {
+            Ok(found) => planned.view(&found),
+            Err(error) => ApplicationPlan {
+                conditions: vec![condition("Unplaceable", error.to_string())],
+                ..planned.view(&Chosen::default())
+            },
+        })
+    }
 }
 
 /// Reads how many clusters the application may leave at once; absent = nobody said.
@@ -216,5 +238,99 @@ impl Planned<'_> {
                 ),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_hub_core::placement::Standing;
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(number: u128) -> ClusterFacts {
+        ClusterFacts {
+            id: Uuid::from_u128(number),
+            name: format!("c{number}"),
+            labels: BTreeMap::from([(
+                "tier".to_owned(),
+                if number == 1 { "canary" } else { "prod" }.to_owned(),
+            )]),
+            metrics: None,
+            scheduling: Arc::default(),
+        }
+    }
+
+    fn plan_of(destination: &serde_json::Value, holding: &[u128]) -> ApplicationPlan {
+        let spec: ApplicationSpec = serde_json::from_value(json!({
+            "destination": destination,
+            "components": [],
+            "waves": [{"name": "canary", "selector": {"matchLabels": {"tier": "canary"}}},
+                      {"name": "rest"}]}))
+        .expect("an application");
+        let clusters: Vec<ClusterFacts> = (1..=4).map(cluster).collect();
+        let holding: BTreeSet<Uuid> = holding.iter().map(|one| Uuid::from_u128(*one)).collect();
+        let standing = Standing {
+            holding: holding.clone(),
+            ..Standing::default()
+        };
+        let found = choose(Choice {
+            destination: &spec.destination,
+            policy: None,
+            fleet: None,
+            clusters: &clusters,
+            standing: &standing,
+        })
+        .expect("a choice");
+        let name = NamespacedName {
+            namespace: "default".to_owned(),
+            name: "shop".to_owned(),
+        };
+        let planned = Planned {
+            name: &name,
+            spec: &spec,
+            clusters: &clusters,
+            holding: &holding,
+            allowance: None,
+        };
+        planned.view(&found)
+    }
+
+    fn changes(plan: &ApplicationPlan) -> Vec<(&str, PlacementChange, Option<&str>)> {
+        let changes = plan.clusters.iter();
+        changes
+            .map(|one| (one.cluster.as_str(), one.change, one.wave.as_deref()))
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_says_who_loses_it_and_in_which_wave_the_others_are() {
+        let plan = plan_of(&json!({"clusters": ["c1", "c2", "c3"]}), &[1, 2, 4]);
+        assert_eq!(
+            changes(&plan),
+            [
+                ("c1", PlacementChange::Kept, Some("canary")),
+                ("c2", PlacementChange::Kept, Some("rest")),
+                ("c3", PlacementChange::Added, Some("rest")),
+                ("c4", PlacementChange::Removed, None),
+            ]
+        );
+        assert_eq!(plan.clusters[3].why, "the destination does not name it");
+        assert_eq!(plan.conditions, []);
+        let first = plan_of(&json!({"clusters": ["c1"]}), &[]);
+        assert_eq!(
+            changes(&first),
+            [("c1", PlacementChange::Added, Some("install"))]
+        );
+    }
+
+    #[test]
+    fn a_plan_says_that_a_brake_would_hold() {
+        let plan = plan_of(&json!({"clusters": ["c1"]}), &[1, 2, 3, 4]);
+        let [held] = plan.conditions.as_slice() else {
+            panic!("{:?}", plan.conditions);
+        };
+        assert_eq!(held.kind, "RemovalHeld");
+        assert!(held.message.contains("3 of 4 clusters"), "{}", held.message);
     }
 }
