@@ -170,6 +170,15 @@ fn everything_else() {
     assert_eq!(health_of(None).health, Health::Missing);
 }
 
+fn of(api_version: &str, kind: &str, status: Value) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "metadata": {"generation": 2},
+        "spec": {"replicas": 1}, "status": status})
+}
+
+fn condition(kind: &str, status: &str, reason: &str) -> Value {
+    json!({"conditions": [{"type": kind, "status": status, "reason": reason, "message": "m"}]})
+}
+
 #[test]
 fn kinds_that_serve_pods() {
     use Health::{Degraded, Healthy, Progressing};
@@ -231,6 +240,15 @@ fn kinds_that_serve_pods() {
             Healthy,
             "",
         ),
+    ] {
+        expect(of(api_version, kind, status), health, reason);
+    }
+}
+
+#[test]
+fn autoscalers_and_budgets() {
+    use Health::{Degraded, Healthy, Progressing};
+    for (api_version, kind, status, health, reason) in [
         (
             "autoscaling/v2",
             "HorizontalPodAutoscaler",
