@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use bellwether_api::{
     application::ApplicationSpec,
+    chart_hook::{ChartHook, HookMoment},
     rollout::{OnDeletion, RolloutSpec},
 };
 use serde_json::{Value, json};
@@ -170,6 +171,15 @@ fn secrets_are_noticed() {
     let mut spec = application("web:1");
     assert!(!content("shop", &spec, &[]).expect("content").has_secret());
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+    let hook = ChartHook {
+        object: secret.clone(),
+        moments: vec![HookMoment::PreInstall],
+        weight: 0,
+        delete: Vec::new(),
+    };
+    let plain = content("shop", &spec, &[]).expect("content");
+    let hooked = plain.with_hooks([("web".to_owned(), vec![hook])].into());
+    assert!(hooked.has_secret(), "a hook may be one");
     spec.components[0]
         .manifests
         .as_mut()

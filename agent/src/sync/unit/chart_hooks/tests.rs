@@ -217,6 +217,31 @@ async fn a_hook_is_stopped_when_its_release_is_not_wanted_any_more() {
 }
 
 #[tokio::test]
+async fn no_hook_begins_while_its_run_is_suspended() {
+    let server = Server::default();
+    let mut house = House::on(&server).await;
+    server.end("migrate", "Complete");
+    let first = bundle(1, 1, &[migration()]);
+    let command = |suspend: bool| {
+        let command = json!({"run": uuid::Uuid::from_u128(1), "attempt": 1, "suspend": suspend});
+        serde_json::to_vec(&command).expect("JSON")
+    };
+    let suspended = command(true);
+    house
+        .grant(&[(KEY, &first), (COMMAND, &suspended)], &[])
+        .await;
+    let waits = house.work().await.expect("it waits");
+    assert_eq!(waits, ["no hook begins while it is suspended"]);
+    assert_eq!((house.made(), house.data()), (Vec::new(), None));
+    let resumed = command(false);
+    house
+        .grant(&[(KEY, &first), (COMMAND, &resumed)], &[])
+        .await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+}
+
+#[tokio::test]
 async fn a_removal_runs_its_hooks_and_is_held_up_by_none() {
     let server = Server::default();
     let mut house = House::on(&server).await;
