@@ -88,11 +88,8 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         .context("the route that Flagger would make")?;
 
     let traffic = scene.traffic(&["c1"], 220)?;
-    let tag = (
-        "values.yaml",
-        include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2"),
-    );
-    repository.publish("app", "0.1.2", &[(tag.0, &tag.1)])?;
+    let values = include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2");
+    repository.publish("app", "0.1.2", &[("values.yaml", &values)])?;
     let published_ms = now_ms();
     scene.wait_run(
         &scene.name,
@@ -107,11 +104,11 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     let seconds = traffic.stop()?;
     let weights = weights_in_order(&watch.stop(), "c1");
+    // Who begins to watch once the release is there may miss the first one.
     ensure!(
-        WEIGHTS.ends_with(&weights) || weights == WEIGHTS,
+        weights.len() >= 4 && WEIGHTS.ends_with(&weights),
         "weights: {weights:?}"
     );
-    ensure!(weights.last() == Some(&50), "weights: {weights:?}");
 
     let acceptance = double.calls("/acceptance");
     ensure!(acceptance.len() == 1, "{} calls", acceptance.len());
@@ -136,8 +133,6 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     let after = scene.object(&member, "HTTPRoute", "stable-app")?;
     let after = after.context("the route stays")?;
     ensure!(after["spec"] == route["spec"], "{}", after["spec"]);
-    let canaries = member.list("bellwether.dev/v1alpha1", "RolloutTrack", &scene.name)?;
-    ensure!(canaries.len() <= 1, "{canaries:?}");
     Ok(())
 }
 
@@ -157,21 +152,16 @@ fn judged(scene: &Scene) -> Result<()> {
         let Some(track) = cluster.tracks.first() else {
             return Ok(None);
         };
-        let passed = |name: &&str| {
+        let passed = |name: &str| {
             let mut checks = track.checks.iter();
-            checks.any(|check| check.metric == **name && check.verdict == Verdict::Pass)
+            checks.any(|check| check.metric == name && check.verdict == Verdict::Pass)
         };
-        let limits: Vec<_> = track
-            .checks
-            .iter()
-            .map(|check| (&check.metric, &check.limit))
-            .collect();
-        if !wanted.iter().all(|name| passed(&name)) {
+        if !wanted.into_iter().all(passed) {
             return Ok(None);
         }
         ensure!(
             track.checks[2].limit == "≤ 5" && track.failure_threshold == 10,
-            "{limits:?}"
+            "{track:?}"
         );
         Ok(Some(()))
     })

@@ -4,26 +4,30 @@ use serde_json::{Value, json};
 
 use super::{beside, canary, refused, translate};
 
+/// What splits traffic, of a Canary with these fields and with these objects beside it.
+fn traffic(spec: Value, more: &[Value]) -> Result<Value, String> {
+    let mut objects = beside();
+    objects.extend(more.iter().cloned());
+    objects.push(canary(|canary| {
+        for (key, value) in spec.as_object().expect("fields") {
+            canary["spec"][key] = value.clone();
+        }
+    }));
+    let translated = translate(&objects).map_err(|error| error.to_string())?;
+    Ok(translated.rollouts[0]["spec"]["traffic"].clone())
+}
+
+/// The field `service`, with further fields.
+fn service(more: Value) -> Value {
+    let mut service = json!({"name": "app-full", "port": 80, "targetPort": "http"});
+    for (key, value) in more.as_object().expect("fields") {
+        service[key] = value.clone();
+    }
+    service
+}
+
 #[test]
 fn providers_have_one_spelling_each() {
-    let traffic = |spec: Value, more: &[Value]| {
-        let mut objects = beside();
-        objects.extend(more.iter().cloned());
-        objects.push(canary(|canary| {
-            for (key, value) in spec.as_object().expect("fields") {
-                canary["spec"][key] = value.clone();
-            }
-        }));
-        let translated = translate(&objects).map_err(|error| error.to_string())?;
-        Ok::<Value, String>(translated.rollouts[0]["spec"]["traffic"].clone())
-    };
-    let service = |more: Value| {
-        let mut service = json!({"name": "app-full", "port": 80, "targetPort": "http"});
-        for (key, value) in more.as_object().expect("fields") {
-            service[key] = value.clone();
-        }
-        service
-    };
     let old = json!({
         "apiVersion": "extensions/v1beta1", "kind": "Ingress",
         "metadata": {"name": "app-full", "annotations": {"kubernetes.io/ingress.class": "skipper"}},
@@ -43,6 +47,22 @@ fn providers_have_one_spelling_each() {
         ),
         Ok(json!([{"apisix": {"route": "app-route"}}]))
     );
+    let proxy = json!({
+        "apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy", "metadata": {"name": "app-full"},
+    });
+    assert_eq!(
+        traffic(json!({"provider": "contour"}), &[proxy]),
+        Ok(json!([{"contour": {"httpProxy": "app-full"}}]))
+    );
+    // Nothing says: the fleet's own default does.
+    assert_eq!(
+        traffic(json!({"provider": null, "ingressRef": null}), &[]),
+        Ok(Value::Null)
+    );
+}
+
+#[test]
+fn routes_that_flagger_makes_are_asked_for() {
     for provider in ["gatewayapi:v1", "gatewayapi:v1beta1", "gateway"] {
         let made = service(json!({
             "hosts": ["app.example"], "gatewayRefs": [{"name": "gw", "namespace": "infra"}],
@@ -74,13 +94,10 @@ fn providers_have_one_spelling_each() {
             }}])
         )
     );
-    let proxy = json!({
-        "apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy", "metadata": {"name": "app-full"},
-    });
-    assert_eq!(
-        traffic(json!({"provider": "contour"}), &[proxy]),
-        Ok(json!([{"contour": {"httpProxy": "app-full"}}]))
-    );
+}
+
+#[test]
+fn what_a_provider_cannot_say_is_refused_by_name() {
     for (spec, path) in [
         (
             json!({"provider": "contour"}),
@@ -117,11 +134,6 @@ fn providers_have_one_spelling_each() {
         let error = traffic(spec.clone(), &[]).expect_err("refused");
         assert!(error.contains(path), "{spec}: {error}");
     }
-    // Nothing says: the fleet's own default does.
-    assert_eq!(
-        traffic(json!({"provider": null, "ingressRef": null}), &[]),
-        Ok(Value::Null)
-    );
 }
 
 #[test]
