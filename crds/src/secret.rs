@@ -114,7 +114,9 @@ impl SourceSecrets {
             .filter_map(Option::as_deref)
     }
 
-    fn of_git(source: &GitSource) -> Self {
+    /// Reads what a Git repository is opened with.
+    #[must_use]
+    pub fn of_git(source: &GitSource) -> Self {
         Self {
             known_hosts: source.known_hosts_ref.as_ref().map(|one| one.name.clone()),
             ..Self::with(source.credentials_ref.as_ref())

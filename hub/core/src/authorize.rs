@@ -132,6 +132,8 @@ pub enum Kind {
     Rollout,
     /// Metric templates; of a namespace.
     MetricTemplate,
+    /// Git repositories of records; global.
+    Repository,
     /// Secrets that the hub keeps, whose values nobody reads back; of a namespace.
     Secret,
     /// Events; of a namespace, or global for clusters.
@@ -162,6 +164,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metric templates",
+            Self::Repository => "repositories",
             Self::Secret => "secrets",
             Self::Event => "events",
             Self::JoinToken => "join tokens",
@@ -226,7 +229,7 @@ pub fn authorize(
         });
     }
     let place = match (namespace, kind) {
-        (None, Kind::Cluster | Kind::Fleet) => return Ok(()),
+        (None, Kind::Cluster | Kind::Fleet | Kind::Repository) => return Ok(()),
         (None, _) => EVERY_NAMESPACE,
         (Some(namespace), _) => namespace,
     };

@@ -6,11 +6,12 @@ use std::{
 
 use bellwether_api::{reference::NamespacedName, secret::SourceSecrets};
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
+use bellwether_sources::SourceRequest;
 use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKey};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Fetch, Renderer, work};
+use super::{Fetch, FetchError, Fetched, Renderer, work};
 use crate::clock::Clock;
 
 /// Jobs that wait; whoever finds the queue full asks again at the next look.
@@ -136,6 +137,14 @@ impl Renderings {
                 }
             });
         }
+    }
+
+    /// Looks at a source at once, without the queue.
+    ///
+    /// # Errors
+    /// It cannot be fetched, with a reason.
+    pub async fn look(&self, request: &SourceRequest) -> Result<Fetched, FetchError> {
+        self.fetch.fetch(request).await
     }
 
     /// Does what waits, and returns once nothing is under way: for tests without a hub.

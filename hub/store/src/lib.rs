@@ -25,6 +25,7 @@ pub mod pushes;
 pub mod records;
 pub mod releases;
 pub mod renderings;
+pub mod repositories;
 pub mod runs;
 pub mod secrets;
 pub mod sessions;

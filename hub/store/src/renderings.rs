@@ -178,7 +178,8 @@ pub async fn note_recipes(
 /// # Errors
 /// The database fails.
 pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>, StoreError> {
-    let rows: Vec<(String, Vec<u8>, Vec<u8>, Vec<Uuid>)> = sqlx::query_as(
+    type Row = (String, Vec<u8>, Vec<u8>, Vec<Uuid>);
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT component, recipe, artifact, secret_values FROM release_recipe WHERE release = $1
          ORDER BY component",
     )

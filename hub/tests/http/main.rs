@@ -9,6 +9,7 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod repositories;
 mod secrets;
 mod standing;
 mod watching;
