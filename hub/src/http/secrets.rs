@@ -9,8 +9,9 @@ use bellwether_api::{
     call::{SecretList, SecretRequest, SecretView},
     document::Document,
     reference::NamespacedName,
-    secret::{is_key, named_by},
-    validate::is_dns_label,
+    repository::RepositorySpec,
+    secret::{SourceSecrets, is_key, named_by},
+    validate::{DEFAULT_NAMESPACE, is_dns_label},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::{
@@ -244,7 +245,7 @@ pub(super) async fn missing(
     Ok(said)
 }
 
-/// Who names a secret: applications of its namespace, and the hub itself.
+/// Who names a secret: applications of its namespace, repositories of records, and the hub itself.
 async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
     let mut tx = app.store.begin().await?;
     let namespace = Some(wanted.namespace.as_str());
@@ -255,6 +256,16 @@ async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
         .filter(|(_, spec)| named_by(spec).contains(&wanted.name))
         .map(|(key, _)| format!("application/{}", key.name))
         .collect();
+    let repositories = specs::<RepositorySpec>(&mut tx, RecordKind::Repository, None).await?;
+    let names_it = |spec: &RepositorySpec| {
+        let namespace = spec.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        namespace == wanted.namespace
+            && SourceSecrets::of_git(&spec.git)
+                .names()
+                .any(|name| name == wanted.name)
+    };
+    let repositories = repositories.iter().filter(|(_, spec)| names_it(spec));
+    users.extend(repositories.map(|(key, _)| format!("repository/{}", key.name)));
     if app.config.webhook_secret.as_ref() == Some(wanted) {
         users.push("the hub's --webhook-secret".to_owned());
     }

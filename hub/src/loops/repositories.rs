@@ -27,7 +27,7 @@ use crate::{
     app::App,
     http::{self, Caller, Scope},
     rendering::{Fetched, git_source},
-    secrets,
+    secrets::{self, SecretError},
 };
 
 /// The name of this loop in `/readyz`.
@@ -132,9 +132,12 @@ async fn fetch(
     let source = git_source(&spec.git)
         .ok_or_else(|| trouble("InvalidSource", "the repository names no revision"))?;
     let namespace = spec.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let opened_with = SourceSecrets::of_git(&spec.git);
-    let opened = secrets::credentials(&app.store, namespace, &opened_with).await;
-    let opened = opened.map_err(|(error, _)| trouble(error.reason(), error.said()))?;
+    let wanted = SourceSecrets::of_git(&spec.git);
+    let opened = match secrets::credentials(&app.store, namespace, &wanted).await {
+        Ok(opened) => opened,
+        Err((SecretError::Store(error), _)) => return Err(database(&error)),
+        Err((error, _)) => return Err(trouble(error.reason(), error.told())),
+    };
     let request = SourceRequest {
         source,
         credentials: opened.credentials,

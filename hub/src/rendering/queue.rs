@@ -6,6 +6,7 @@ use std::{
 
 use bellwether_api::{reference::NamespacedName, secret::SourceSecrets};
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
+use bellwether_sources::SourceRequest;
 use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKey};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -142,10 +143,7 @@ impl Renderings {
     ///
     /// # Errors
     /// It cannot be fetched, with a reason.
-    pub async fn look(
-        &self,
-        request: &bellwether_sources::SourceRequest,
-    ) -> Result<Fetched, FetchError> {
+    pub async fn look(&self, request: &SourceRequest) -> Result<Fetched, FetchError> {
         self.fetch.fetch(request).await
     }
 

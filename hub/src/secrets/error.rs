@@ -86,13 +86,18 @@ impl SecretError {
         }
     }
 
+    /// Says what, and why, in one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Credentials { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// Says reason, what, and why, in one line.
     #[must_use]
     pub fn said(&self) -> String {
-        let text = match self {
-            Self::Credentials { source, .. } => format!("{self}: {source}"),
-            _ => self.to_string(),
-        };
-        format!("{}: {text}", self.reason())
+        format!("{}: {}", self.reason(), self.told())
     }
 }

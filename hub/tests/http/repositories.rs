@@ -20,6 +20,8 @@ struct Scene {
     url: String,
     server: JoinHandle<()>,
     looks: std::cell::Cell<u32>,
+    /// More fields of `git`.
+    git: &'static str,
 }
 
 impl Drop for Scene {
@@ -30,9 +32,14 @@ impl Drop for Scene {
 
 impl Scene {
     async fn start() -> Self {
+        Self::start_with(None, "").await
+    }
+
+    /// A server that wants this authorization, and more fields of `git`.
+    async fn start_with(authorization: Option<&str>, git: &'static str) -> Self {
         let repository = Repository::new();
         repository.git(&["rm", "-r", "--quiet", "deploy"]);
-        let (app, _) = repository.app(None);
+        let (app, _) = repository.app(authorization);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -50,6 +57,7 @@ impl Scene {
             url: format!("http://{address}/shop/.git"),
             server,
             looks: std::cell::Cell::new(0),
+            git,
         }
     }
 
@@ -73,8 +81,8 @@ impl Scene {
         let interval = 600 + self.looks.get();
         let text = format!(
             "apiVersion: bellwether.dev/v1alpha1\nkind: Repository\nmetadata: {{name: platform}}\n\
-             spec: {{git: {{url: '{}', branch: main, path: records}}, interval: {interval}s{more}}}\n",
-            self.url
+             spec: {{git: {{url: '{}', branch: main, path: records{}}}, interval: {interval}s{more}}}\n",
+            self.url, self.git
         );
         self.admin.applied(&text).await;
     }
@@ -315,4 +323,42 @@ async fn what_is_gone_there_stays_unless_somebody_said_so() {
     let status = scene.stands("Synced", Some(&many)).await;
     assert!(status["orphans"].is_null(), "{status}");
     assert!(is_there("d").await && is_there("e").await);
+}
+
+#[tokio::test]
+async fn a_private_repository_is_opened_with_a_secret_of_its_namespace() {
+    // The user git with the password hunter2.
+    let authorization = Some("Basic Z2l0Omh1bnRlcjI=");
+    let scene = Scene::start_with(authorization, ", credentialsRef: {name: records}").await;
+    let commit = scene.commit(&[("fleet.yaml", Some(&fleet("all")))]);
+    scene.look(", namespace: ops").await;
+    let status = scene.stands("SecretNotFound", None).await;
+    let told = status["conditions"][0]["message"].to_string();
+    assert!(
+        told.contains("bellwether secret set records -n ops"),
+        "{told}"
+    );
+    let path = "/api/v1/namespaces/ops/secrets/records";
+    let set = async |password: &str| {
+        let request = scene.admin.request(reqwest::Method::PUT, path);
+        let entries = json!({"username": "Z2l0", "password": password});
+        let answer = scene
+            .admin
+            .send(request.json(&json!({"entries": entries})))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    };
+    set("d3Jvbmc=").await;
+    scene.look(", namespace: ops").await;
+    scene.stands("Unauthorised", None).await;
+    set("aHVudGVyMg==").await;
+    scene.look(", namespace: ops").await;
+    let status = scene.stands("Synced", Some(&commit)).await;
+    assert!(!status.to_string().contains("hunter2"), "{status}");
+    let refused = scene.admin.delete(path).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(
+        refused.detail().contains("repository/platform"),
+        "{refused:?}"
+    );
 }
