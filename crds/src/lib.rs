@@ -22,6 +22,7 @@ pub mod matching;
 pub mod metric_template;
 pub mod number;
 pub mod overrides;
+pub mod publish_version;
 pub mod query_template;
 pub mod reference;
 pub mod regex;

@@ -17,6 +17,7 @@ mod matching;
 mod metric_template;
 mod names;
 mod overrides;
+mod publish_version;
 mod rollout;
 mod routes;
 mod sources;

@@ -293,6 +293,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
         option::of(tricky()),
         any::<bool>(),
         any::<u32>(),
+        option::of(tricky()),
     );
     (
         head,
@@ -312,6 +313,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 waves,
                 on_failure,
                 history_limit: head.3,
+                publish_version: head.4,
             },
         )
 }

@@ -30,6 +30,7 @@ mod standing;
 mod standing_check;
 mod stream;
 mod tokens;
+mod unreleased;
 mod watch;
 mod why;
 

@@ -19,6 +19,7 @@ mod loaded;
 mod metrics_places;
 mod plan;
 mod progress;
+mod published;
 mod queue;
 mod readings;
 mod removal;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use crate::app::App;
 
 pub use error::{LoopError, RENDERING};
+pub use published::waits_as_draft;
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};
 pub use state::{LoopState, LoopStates};

@@ -100,6 +100,7 @@ mod tests {
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),
             overrides: Vec::new(),
+            publish_version: None,
         }
     }
 

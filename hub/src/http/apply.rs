@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use bellwether_api::{
     call::{AppliedObject, ApplyResult, ProblemItem},
     document::{Document, DocumentError, load},
+    reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
 use bellwether_hub_core::{
@@ -30,6 +31,7 @@ use super::{
     reason::reason,
     redact::is_redacted,
     references, standing_check,
+    unreleased::draft_wait,
 };
 use crate::{app::App, clock::wall};
 
@@ -160,12 +162,30 @@ pub async fn apply_documents(
     }
     tx.commit().await?;
     app.pokes.plan.notify_one();
+    result.warnings.extend(drafts(app, &result).await?);
     tracing::info!(
         principal = %caller.principal.name,
         objects = result.objects.len(),
         "documents applied"
     );
     Ok(result)
+}
+
+/// Says of every application that what was applied is stored as a draft.
+async fn drafts(app: &App, result: &ApplyResult) -> ApiResult<Vec<String>> {
+    let mut found = Vec::new();
+    for object in &result.objects {
+        if object.kind != "Application" {
+            continue;
+        }
+        let name = NamespacedName {
+            namespace: object.namespace.clone().unwrap_or_default(),
+            name: object.name.clone(),
+        };
+        let wait = draft_wait(app, &name).await?;
+        found.extend(wait.map(|wait| format!("application/{}: {}", name.name, wait.message)));
+    }
+    Ok(found)
 }
 
 fn warning_text(path: &str, message: &str) -> String {

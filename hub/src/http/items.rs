@@ -8,6 +8,7 @@ use bellwether_api::{
     call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
     cluster::{ClusterCondition, ClusterSpec, ClusterStatus},
     fleet::FleetSpec,
+    publish_version::marked,
     reference::NamespacedName,
     rollout::RolloutSpec,
     status::{Health, UnitStatus},
@@ -28,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{problem::ApiResult, redact::redact, standing};
+use super::{problem::ApiResult, redact::redact, standing, unreleased::draft_condition};
 use crate::{
     app::App,
     grpc::clock,
@@ -348,6 +349,7 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     if let Some(message) = rolled_back(&app.store, name, &spec).await? {
         found.push(condition("RolledBack", message));
     }
+    found.extend(draft_condition(app, name, &spec).await?);
     found.extend(
         match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
             Err(error) => vec![condition("Unplaceable", error.to_string())],
@@ -407,10 +409,9 @@ pub async fn application_spec(
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    Ok(records::get(store, &key)
-        .await?
-        .as_ref()
-        .and_then(read_spec))
+    let record = records::get(store, &key).await?;
+    Ok(record
+        .and_then(|record| Some(marked(read_spec(&record)?, &record.annotations))))
 }
 
 /// Shows an application in every cluster that holds it or spoke of it.

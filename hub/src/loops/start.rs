@@ -24,6 +24,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    published::waits_as_draft,
     rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
 };
@@ -104,6 +105,9 @@ pub(super) async fn compare(
                 }
             },
             Change::Content => {}
+        }
+        if waits_as_draft(store, spec, &latest.release, &old).await? {
+            return Ok(Next::Nothing);
         }
     }
     rendered::refuse_rendered(look, known)?;
