@@ -9,6 +9,7 @@ mod apply;
 mod auth;
 mod clusters;
 mod deletion;
+mod diff;
 mod events;
 mod extract;
 mod feed;

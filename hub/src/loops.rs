@@ -10,6 +10,7 @@
 
 mod alive;
 mod application;
+mod compared;
 mod emptying;
 mod error;
 mod facts;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 
+pub use compared::{Comparing, Contents, Proposed};
 pub use error::{LoopError, RENDERING};
 pub use published::waits_as_draft;
 pub use rollback::stays;

@@ -45,9 +45,14 @@ fn published_versions() {
         [
             (
                 "metadata: {name: shop, namespace: default}".to_owned(),
-                format!("metadata: {{name: shop, annotations: {{app.oam.dev/publishVersion: {annotation}}}}}"),
+                format!(
+                    "metadata: {{name: shop, annotations: {{app.oam.dev/publishVersion: {annotation}}}}}"
+                ),
             ),
-            ("  waves: []".to_owned(), format!("  waves: []\n  publishVersion: {field}")),
+            (
+                "  waves: []".to_owned(),
+                format!("  waves: []\n  publishVersion: {field}"),
+            ),
         ]
     };
     for (field, annotation, expected) in [
@@ -55,8 +60,10 @@ fn published_versions() {
         (
             "v2",
             "v1",
-            &["7:19 spec.publishVersion: the annotation app.oam.dev/publishVersion says \"v1\"; \
-               write one of them, or the same in both"],
+            &[
+                "7:19 spec.publishVersion: the annotation app.oam.dev/publishVersion says \"v1\"; \
+               write one of them, or the same in both",
+            ],
         ),
         (
             "'a b'",

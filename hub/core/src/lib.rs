@@ -10,6 +10,7 @@ pub mod brake;
 pub mod bundle;
 pub mod check;
 pub mod clock;
+pub mod diff;
 pub mod metrics_sources;
 pub mod overrides;
 pub mod placement;

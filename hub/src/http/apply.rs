@@ -244,7 +244,11 @@ pub fn namespace_of(document: &Document, default_namespace: &str) -> String {
         .unwrap_or_else(|| default_namespace.to_owned())
 }
 
-fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
+/// Refuses Secrets as the hub shows them.
+///
+/// # Errors
+/// 422.
+pub fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
     let bad: Vec<ProblemItem> = documents
         .iter()
         .filter(|document| is_redacted(&document.to_value()))

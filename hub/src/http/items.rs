@@ -410,8 +410,7 @@ pub async fn application_spec(
         name: name.name.clone(),
     };
     let record = records::get(store, &key).await?;
-    Ok(record
-        .and_then(|record| Some(marked(read_spec(&record)?, &record.annotations))))
+    Ok(record.and_then(|record| Some(marked(read_spec(&record)?, &record.annotations))))
 }
 
 /// Shows an application in every cluster that holds it or spoke of it.

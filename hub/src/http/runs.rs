@@ -18,9 +18,7 @@ use bellwether_hub_core::{
     release::ReleaseContent,
     view::version,
 };
-use bellwether_store::{
-    records::{self, ListOptions, RecordKey, RecordKind},
-};
+use bellwether_store::records::{self, ListOptions, RecordKey, RecordKind};
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -138,7 +136,10 @@ async fn pending(
         application: application.clone(),
         run: Uuid::nil(),
         revision: revision + 1,
-        release: wanted.as_ref().map(ReleaseContent::digest).unwrap_or_default(),
+        release: wanted
+            .as_ref()
+            .map(ReleaseContent::digest)
+            .unwrap_or_default(),
         version: wanted.as_ref().map(version).unwrap_or_default(),
         restores: None,
         from_revision: found.released.as_ref().map(|one| one.revision),

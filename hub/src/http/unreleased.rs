@@ -39,10 +39,7 @@ pub struct Unreleased {
 ///
 /// # Errors
 /// The database fails.
-pub async fn unreleased(
-    app: &App,
-    application: &NamespacedName,
-) -> ApiResult<Option<Unreleased>> {
+pub async fn unreleased(app: &App, application: &NamespacedName) -> ApiResult<Option<Unreleased>> {
     let Some(spec) = application_spec(&app.store, application).await? else {
         return Ok(None);
     };

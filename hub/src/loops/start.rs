@@ -71,7 +71,7 @@ pub(super) async fn compare(
         Preparation::Ready(prepared) => (&prepared.spec, &prepared.rollouts),
         // Without clusters there is nobody to render for.
         Preparation::Held(_) if placement.clusters.is_empty() => return Ok(Next::Nothing),
-        Preparation::Held(held) => return Err(held.error(look)),
+        Preparation::Held(held) => return Err(held.error(application)),
     };
     let content = content(&application.name, spec, rollouts)
         .and_then(|content| content.with_templates(&application.namespace, world.templates()))

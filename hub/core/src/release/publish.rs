@@ -63,7 +63,10 @@ mod tests {
     fn another_name_alone_is_another_release() {
         let made = |version| content("shop", &spec(version), &[]).expect("content");
         assert_ne!(made(Some("v1")).digest(), made(Some("v2")).digest());
-        assert_ne!(Written::of(&spec(Some("v1"))), Written::of(&spec(Some("v2"))));
+        assert_ne!(
+            Written::of(&spec(Some("v1"))),
+            Written::of(&spec(Some("v2")))
+        );
         let text = serde_json::to_string(&made(None)).expect("JSON");
         assert!(!text.contains("publishVersion"), "digests of before stay");
     }

@@ -20,9 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Sources};
+use super::{FactsDigests, Held, Preparation, Prepared, RenderedRelease, Says, Sight, Sources};
 use crate::{
-    loops::{LoopError, application::Look, facts::Wanted},
+    loops::LoopError,
     rendering::{Job, Renderings, is_content, source_of},
     telemetry::chain,
 };
@@ -48,8 +48,9 @@ struct Source<'a> {
 
 /// Puts objects in place of sources, as far as they are there.
 pub async fn prepare(
-    look: Look<'_>,
-    wanted: &Wanted,
+    sight: Sight<'_>,
+    now: Timestamp,
+    wanted: Says<'_>,
     clusters: &[(Uuid, String)],
 ) -> Result<Sources, LoopError> {
     let mut sources = Sources {
@@ -57,7 +58,7 @@ pub async fn prepare(
         complaint: None,
         wake_at: None,
     };
-    let spec = &wanted.spec;
+    let spec = wanted.spec;
     let rendered: Vec<&Component> = spec
         .components
         .iter()
@@ -66,12 +67,12 @@ pub async fn prepare(
     if rendered.is_empty() {
         return Ok(sources);
     }
-    let Some(renderings) = look.renderings else {
+    let Some(renderings) = sight.renderings else {
         let what = "this hub renders nothing".to_owned();
         sources.preparation = Preparation::Held(Held::Pending(what));
         return Ok(sources);
     };
-    let pinned = match pinned(look, renderings, spec, &rendered, &mut sources).await? {
+    let pinned = match pinned((sight, now), renderings, spec, &rendered, &mut sources).await? {
         Ok(pinned) => pinned,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
@@ -79,14 +80,14 @@ pub async fn prepare(
         }
     };
     let first = &rendered[0].name;
-    let classes = match classes(look, renderings, clusters, first).await {
+    let classes = match classes(sight, renderings, clusters, first).await {
         Ok(classes) => classes,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
             return Ok(sources);
         }
     };
-    sources.preparation = match collect(look, renderings, &pinned, &classes).await? {
+    sources.preparation = match collect(sight, renderings, &pinned, &classes).await? {
         Ok(collected) => assemble(wanted, pinned, classes, collected, clusters),
         Err(held) => Preparation::Held(held),
     };
@@ -95,13 +96,13 @@ pub async fn prepare(
 
 /// What every source was fetched as; asks for what is missing or due.
 async fn pinned<'a>(
-    look: Look<'_>,
+    (sight, now): (Sight<'_>, Timestamp),
     renderings: &Renderings,
     spec: &ApplicationSpec,
     components: &[&'a Component],
     sources: &mut Sources,
 ) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
-    let pins = pins::list(look.store, look.application).await?;
+    let pins = pins::list(sight.store, sight.application).await?;
     let mut found = Vec::new();
     for component in components {
         let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
@@ -111,9 +112,9 @@ async fn pinned<'a>(
         let pin = pins.get(&component.name).filter(|pin| pin.source == source);
         let due = due(spec, &wanted, pin);
         if let Some(at) = due {
-            if at <= look.now {
+            if at <= now {
                 renderings.ask(Job::Fetch {
-                    application: look.application.clone(),
+                    application: sight.application.clone(),
                     component: component.name.clone(),
                     source,
                     wanted,
@@ -141,7 +142,7 @@ async fn pinned<'a>(
             sources.complaint = Some(failed(&pin.failure));
         }
         let artifact = format!("sha256:{}", fetched.artifact);
-        let name = &look.application.name;
+        let name = &sight.application.name;
         if let Some(recipe) = Recipe::of(name, spec, component, &artifact) {
             found.push(Source {
                 component,
@@ -176,7 +177,7 @@ fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) ->
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
 /// `first` is the component that fails where nothing can be rendered.
 async fn classes(
-    look: Look<'_>,
+    sight: Sight<'_>,
     renderings: &Renderings,
     clusters: &[(Uuid, String)],
     first: &str,
@@ -191,7 +192,7 @@ async fn classes(
     let mut classes: BTreeMap<Digest, Class> = BTreeMap::new();
     let mut digests = FactsDigests::new(version);
     for (id, name) in clusters {
-        let Some(served) = look.world.served(*id) else {
+        let Some(served) = sight.world.served(*id) else {
             continue;
         };
         let class = classes.entry(digests.of(served)).or_insert_with(|| Class {
@@ -212,13 +213,13 @@ async fn classes(
 type Collected = BTreeMap<Digest, Result<BTreeMap<String, Found>, Held>>;
 
 async fn collect(
-    look: Look<'_>,
+    sight: Sight<'_>,
     renderings: &Renderings,
     sources: &[Source<'_>],
     classes: &BTreeMap<Digest, Class>,
 ) -> Result<Result<Collected, Held>, LoopError> {
     let recipes: Vec<Digest> = sources.iter().map(|source| source.recipe).collect();
-    let rendered = renderings::of_recipes(look.store, &recipes).await?;
+    let rendered = renderings::of_recipes(sight.store, &recipes).await?;
     if let Some(held) = missing(renderings, sources, classes, &rendered) {
         return Ok(Err(held));
     }
@@ -235,7 +236,7 @@ async fn collect(
             match rendered.get(&(source.recipe, *facts)) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match take(&look.application.name, &rendering.objects) {
+                    match take(&sight.application.name, &rendering.objects) {
                         Ok(found) => {
                             components.insert(name.clone(), found);
                         }
@@ -291,7 +292,7 @@ fn missing(
 }
 
 fn assemble(
-    wanted: &Wanted,
+    wanted: Says<'_>,
     sources: Vec<Source<'_>>,
     classes: BTreeMap<Digest, Class>,
     collected: Collected,
