@@ -5,6 +5,8 @@
 #[path = "loops/deletion.rs"]
 mod deletion;
 mod fleet;
+#[path = "loops/publishing.rs"]
+mod publishing;
 #[path = "loops/rendering.rs"]
 mod rendering;
 #[path = "loops/rollback.rs"]

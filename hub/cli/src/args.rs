@@ -10,9 +10,11 @@ use bellwether_api::duration::Dur;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 mod register;
+mod releases;
 mod rollout;
 
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
+pub use releases::{DiffArgs, ExplainArgs, HistoryArgs, LintArgs, WaitArgs};
 pub use rollout::{ActionArgs, RolloutCommand};
 
 /// Control a fleet of Kubernetes clusters.
@@ -112,6 +114,16 @@ pub enum Command {
     Why(TargetArgs),
     /// Show what happened
     Events(EventsArgs),
+    /// Show past releases of an application: who, when, why, and what became of them
+    History(HistoryArgs),
+    /// Compare what clusters have: what runs, what is stored, revisions, files
+    Diff(DiffArgs),
+    /// Say which override set which field in a cluster
+    Explain(ExplainArgs),
+    /// Check files without a hub
+    Lint(LintArgs),
+    /// Wait until something is as it should be
+    Wait(WaitArgs),
     /// Act on the run of an application
     #[command(subcommand)]
     Rollout(RolloutCommand),
@@ -169,7 +181,7 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Why; kept with the release that comes of it
-    #[arg(long, default_value = "")]
+    #[arg(short = 'm', long, default_value = "")]
     pub reason: String,
     /// How the answer is printed
     #[arg(short, long, value_enum)]

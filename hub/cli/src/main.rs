@@ -11,11 +11,13 @@ mod admin;
 mod apply;
 mod args;
 mod client;
+mod diff;
 mod documents;
 mod failure;
 mod get;
 mod hub;
 mod kind;
+mod lint;
 mod output;
 mod register;
 mod render;
@@ -23,6 +25,7 @@ mod rollback;
 mod rollout;
 #[cfg(test)]
 mod sample;
+mod wait;
 mod watch;
 
 use args::{
@@ -50,7 +53,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let failure = Failure::from(error);
             failure.lines().iter().for_each(|line| output::note(line));
-            failure.code()
+            match cli.command {
+                // Its exit code 1 says that something differs.
+                Command::Diff(_) => diff::trouble(failure.code()),
+                _ => failure.code(),
+            }
         }
     };
     ExitCode::from(code as u8)
@@ -94,6 +101,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Tree(args) => get::tree(&client?, global, args).await,
         Command::Why(args) => get::why(&client?, global, args).await,
         Command::Events(args) => get::events(&client?, global, args).await,
+        Command::History(args) => get::history(&client?, global, &args.name, args.output).await,
+        Command::Diff(args) => diff::diff(&client?, global, args).await,
+        Command::Explain(args) => diff::explain(&client?, global, args).await,
+        Command::Lint(args) => lint::lint(args),
+        Command::Wait(args) => wait::wait(&client?, global, args).await,
         Command::Rollout(command) => rollout::run(&client?, global, command).await,
         Command::Token(command) => admin::token(&client?, command).await,
     }

@@ -160,9 +160,14 @@ pub async fn run_explain(
 }
 
 async fn comparing<'a>(app: &'a App, application: &'a NamespacedName) -> ApiResult<Comparing<'a>> {
-    Comparing::load(&app.store, &app.renderings, application, app.clock.now())
-        .await
-        .map_err(told)
+    Comparing::load(
+        &app.store,
+        Some(&app.renderings),
+        application,
+        app.clock.now(),
+    )
+    .await
+    .map_err(told)
 }
 
 /// Keeps the clusters that are named.

@@ -26,7 +26,7 @@ pub type Contents = BTreeMap<Uuid, Result<Arc<ReleaseContent>, String>>;
 /// What an application and its clusters are seen by.
 pub struct Comparing<'a> {
     store: &'a Store,
-    renderings: &'a Renderings,
+    renderings: Option<&'a Renderings>,
     application: &'a NamespacedName,
     world: World,
     now: Timestamp,
@@ -42,13 +42,14 @@ pub struct Proposed {
 }
 
 impl<'a> Comparing<'a> {
-    /// Looks at the clusters as they are now.
+    /// Looks at the clusters as they are now. Without `renderings` nothing is known of components that
+    /// are rendered.
     ///
     /// # Errors
     /// The database fails.
     pub async fn load(
         store: &'a Store,
-        renderings: &'a Renderings,
+        renderings: Option<&'a Renderings>,
         application: &'a NamespacedName,
         now: Timestamp,
     ) -> Result<Self, LoopError> {
@@ -64,7 +65,7 @@ impl<'a> Comparing<'a> {
     fn sight(&self) -> Sight<'_> {
         Sight {
             store: self.store,
-            renderings: Some(self.renderings),
+            renderings: self.renderings,
             world: &self.world,
             application: self.application,
         }

@@ -9,5 +9,6 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod releases;
 mod standing;
 mod watching;
