@@ -179,10 +179,6 @@ async fn documents_are_compared_and_not_stored_and_secrets_never_shown() {
         found.body["groups"][0]["objects"][0]["change"], "Added",
         "{found:?}"
     );
-    assert_eq!(
-        admin.get(path.trim_end_matches("/diff")).await.status,
-        StatusCode::NOT_FOUND
-    );
     let stored = admin.get("/api/v1/namespaces/shop/applications/new").await;
     assert_eq!(stored.status, StatusCode::NOT_FOUND);
     hub.running.stop().await;
