@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
 use bellwether_hub_core::{
     placement::ClusterFacts,
+    recipe::source_digest,
     release::{Release, ReleaseContent, RolloutRecord, content},
 };
-use bellwether_store::{Store, releases};
+use bellwether_store::{Digest, Store, pins, releases};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -155,6 +156,7 @@ impl<'a> Comparing<'a> {
         proposed: &Proposed,
         clusters: &[ClusterFacts],
     ) -> Result<Contents, LoopError> {
+        self.refuse_unfetched(&proposed.spec).await?;
         let names: Vec<(Uuid, String)> = clusters
             .iter()
             .map(|cluster| (cluster.id, cluster.name.clone()))
@@ -191,6 +193,30 @@ impl<'a> Comparing<'a> {
         };
         let ids: Vec<Uuid> = clusters.iter().map(|cluster| cluster.id).collect();
         self.for_each(&release, &ids).await
+    }
+
+    /// Refuses sources that are not there: looking fetches nothing, least of all over what is stored.
+    async fn refuse_unfetched(&self, spec: &ApplicationSpec) -> Result<(), LoopError> {
+        let pins = pins::list(self.store, self.application).await?;
+        for component in &spec.components {
+            let Some(source) = source_digest(component) else {
+                continue;
+            };
+            let fetched = pins
+                .get(&component.name)
+                .is_some_and(|pin| pin.source == Digest(source) && pin.fetched.is_some());
+            if !fetched {
+                return Err(LoopError::Unrendered {
+                    application: self.application.clone(),
+                    component: component.name.clone(),
+                    message:
+                        "its source as it is written was not fetched yet; that is done once it \
+                              is applied"
+                            .to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What each cluster is sent of a release.

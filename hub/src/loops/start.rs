@@ -120,11 +120,6 @@ pub(super) async fn compare(
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
     }
-    let by_hand: Vec<DrivenByHand> = content
-        .rollouts
-        .iter()
-        .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
-        .collect();
     let waves = with_queries(
         &application.name,
         &application.namespace,
@@ -143,7 +138,7 @@ pub(super) async fn compare(
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
         install: !past.ever_ran,
         governed: !content.rollouts.is_empty(),
-        by_hand: &by_hand,
+        by_hand: &driven_by_hand(&content),
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),
@@ -154,6 +149,13 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+fn driven_by_hand(content: &ReleaseContent) -> Vec<DrivenByHand> {
+    let rollouts = content.rollouts.iter();
+    rollouts
+        .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
+        .collect()
 }
 
 /// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.

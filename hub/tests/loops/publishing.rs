@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{command::AbortCause, publish_version::ALIAS, status::UnitOutcome};
-use bellwether_hub::loops::{Comparing, Contents};
-use bellwether_store::{actions::ActionType, records::RecordKind, releases};
+use bellwether_hub::loops::{Comparing, Contents, Proposed};
+use bellwether_store::{actions::ActionType, pins, records::RecordKind, releases};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -146,6 +146,31 @@ async fn what_clusters_run_is_what_their_agents_said() {
         (both["canary-1"].as_str(), both["prod-1"].as_str()),
         ("\"shop:2\"", "\"shop:1\"")
     );
+}
+
+#[tokio::test]
+async fn a_comparison_fetches_no_source() {
+    let fleet = Fleet::new(0).await;
+    fleet.apply("1").await;
+    let application = shop();
+    let comparing = Comparing::load(&fleet.store, None, &application, fleet.now())
+        .await
+        .expect("loaded");
+    let spec = serde_json::from_value(json!({
+        "destination": {"fleet": "quickstart"},
+        "components": [{"name": "web", "oci": {"url": "oci://registry.example/web", "tag": "1"}}],
+    }))
+    .expect("a spec");
+    let proposed = Proposed {
+        spec,
+        rollouts: Vec::new(),
+    };
+    let clusters = comparing.placed(&proposed.spec).expect("placed");
+    let refused = comparing.proposed(&proposed, &clusters).await;
+    let text = refused.expect_err("it is not there").chain();
+    assert!(text.contains("was not fetched yet"), "{text}");
+    let pins = pins::list(&fleet.store, &application).await.expect("pins");
+    assert!(pins.is_empty());
 }
 
 /// The revisions that are kept where one is enough.
