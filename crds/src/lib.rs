@@ -26,6 +26,7 @@ pub mod publish_version;
 pub mod query_template;
 pub mod reference;
 pub mod regex;
+pub mod repository;
 pub mod rollout;
 pub mod root;
 pub mod schedule;

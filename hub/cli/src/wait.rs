@@ -190,7 +190,7 @@ fn vocabulary(kind: Kind) -> Result<Vec<String>, Failure> {
             Ok(all)
         }
         Kind::Cluster => Ok(words(&CONDITIONS)),
-        Kind::Fleet | Kind::MetricTemplate | Kind::Event => Err(Failure::Usage(
+        _ => Err(Failure::Usage(
             "wait waits for an application, a rollout or a cluster".into(),
         )),
     }

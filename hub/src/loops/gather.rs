@@ -235,6 +235,7 @@ impl Gatherer {
                 self.fleets_are_stale = true;
                 true
             }
+            "Repository" => false,
             "MetricTemplate" => {
                 self.templates_are_stale = true;
                 true

@@ -10,5 +10,6 @@ mod health;
 mod metric_templates;
 mod reading;
 mod releases;
+mod repositories;
 mod standing;
 mod watching;

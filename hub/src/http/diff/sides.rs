@@ -11,9 +11,9 @@ use super::{told, united};
 use crate::{
     app::App,
     http::{
-        apply::{namespace_of, problem_item, refuse_redacted},
+        apply::{namespace_of, refuse_redacted},
         items::application_spec,
-        problem::{ApiError, ApiResult},
+        problem::{ApiError, ApiResult, problem_item},
         runs::application_of,
         unreleased::rollouts,
     },
