@@ -61,7 +61,7 @@ fn published_versions() {
             "v2",
             "v1",
             &[
-                "7:19 spec.publishVersion: the annotation app.oam.dev/publishVersion says \"v1\"; \
+                "7:3 spec.publishVersion: the annotation app.oam.dev/publishVersion says \"v1\"; \
                write one of them, or the same in both",
             ],
         ),
@@ -69,9 +69,9 @@ fn published_versions() {
             "'a b'",
             "'a b'",
             &[
-                "3:40 metadata.annotations[\"app.oam.dev/publishVersion\"]: a version holds neither \
+                "3:38 metadata.annotations[\"app.oam.dev/publishVersion\"]: a version holds neither \
                  white space nor control characters; did you mean \"a-b\"?",
-                "7:19 spec.publishVersion: a version holds neither white space nor control \
+                "7:3 spec.publishVersion: a version holds neither white space nor control \
                  characters; did you mean \"a-b\"?",
             ],
         ),
@@ -79,9 +79,9 @@ fn published_versions() {
             "''",
             "''",
             &[
-                "3:40 metadata.annotations[\"app.oam.dev/publishVersion\"]: it names nothing; leave \
+                "3:38 metadata.annotations[\"app.oam.dev/publishVersion\"]: it names nothing; leave \
                  it out where every change shall roll",
-                "7:19 spec.publishVersion: it names nothing; leave it out where every change shall \
+                "7:3 spec.publishVersion: it names nothing; leave it out where every change shall \
                  roll",
             ],
         ),
