@@ -56,6 +56,11 @@ pub struct ApplicationSpec {
     /// What a failed wave does to the rest; Halt, without waves Continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
+    /// Names what is published. A change of the application while this stays is stored as a draft
+    /// and not rolled; changing it rolls. Absent = every change rolls. The annotation
+    /// `app.oam.dev/publishVersion` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_version: Option<String>,
     /// How many releases are kept; 10 unless set.
     #[serde(default = "default_history_limit")]
     pub history_limit: u32,

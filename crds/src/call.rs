@@ -2,6 +2,7 @@
 
 mod access;
 mod action;
+mod diff;
 mod object;
 mod placement;
 mod problem;
@@ -14,6 +15,10 @@ pub use access::{
     RevokeRequest, VersionInfo,
 };
 pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
+pub use diff::{
+    DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff, OverrideExplained,
+    OverridesExplained, ReleaseDiff,
+};
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use placement::{
     ApplicationPlan, ClusterPlacement, CordonRequest, DrainView, DrainedApplication,

@@ -26,6 +26,7 @@ pub mod metric_template;
 pub mod number;
 pub mod overrides;
 pub mod placement;
+pub mod publish_version;
 pub mod quantity;
 pub mod query_template;
 pub mod reference;

@@ -18,6 +18,7 @@ mod metric_template;
 mod names;
 mod overrides;
 mod placement;
+mod publish_version;
 mod repository;
 mod rollout;
 mod routes;

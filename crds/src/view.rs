@@ -253,6 +253,9 @@ pub struct RunSummary {
     pub run: Uuid,
     /// The release's revision.
     pub revision: u64,
+    /// Digest of the release (hex SHA-256).
+    #[serde(default)]
+    pub release: String,
     /// What people call the release; empty = nothing better than the revision.
     #[serde(default)]
     pub version: String,

@@ -56,6 +56,11 @@ fn the_example_of_overrides_can_be_applied() {
 }
 
 #[test]
+fn the_example_of_releases_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/releases.md"));
+}
+
+#[test]
 fn the_example_of_waves_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/waves.md"));
 }

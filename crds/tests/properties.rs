@@ -295,6 +295,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
         option::of(tricky()),
         any::<bool>(),
         any::<u32>(),
+        option::of(tricky()),
     );
     (
         head,
@@ -315,6 +316,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 waves,
                 on_failure,
                 history_limit: head.3,
+                publish_version: head.4,
             },
         )
 }

@@ -10,6 +10,7 @@
 
 mod alive;
 mod application;
+mod compared;
 mod emptying;
 mod error;
 mod facts;
@@ -19,6 +20,7 @@ mod loaded;
 mod metrics_places;
 mod plan;
 mod progress;
+mod published;
 mod queue;
 mod readings;
 mod removal;
@@ -36,8 +38,10 @@ use std::sync::Arc;
 
 use crate::app::App;
 
+pub use compared::{Comparing, Contents, Proposed};
 pub use error::{LoopError, RENDERING};
 pub use loaded::planned_clusters;
+pub use published::waits_as_draft;
 pub use removal::ALLOW_REMOVAL;
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};

@@ -9,6 +9,8 @@ mod fleet;
 mod placement;
 #[path = "loops/private.rs"]
 mod private;
+#[path = "loops/publishing.rs"]
+mod publishing;
 #[path = "../sources/tests/servers/registry.rs"]
 mod registry;
 #[path = "loops/rendering.rs"]

@@ -1,6 +1,8 @@
 //! Bad input, as a user of the shipped binaries meets it: one clear sentence and the way out. No
 //! clusters are needed.
 
+#[path = "bad_input/commands.rs"]
+mod commands;
 #[path = "bad_input/documents.rs"]
 mod documents;
 #[path = "bad_input/processes.rs"]
@@ -40,7 +42,13 @@ impl suite::Stage for Scene {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let cases = [documents::CASES, processes::CASES, secrets::CASES].concat();
+    let cases = [
+        commands::CASES,
+        documents::CASES,
+        processes::CASES,
+        secrets::CASES,
+    ]
+    .concat();
     if arguments.list {
         return libtest_mimic::run(&arguments, suite::trials(&cases, None)).exit_code();
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     finding::{Finding, Findings, Validated},
-    governed, manifests, names, overrides, placement, rollout, sources, sync, waves,
+    governed, manifests, names, overrides, placement, publish_version, rollout, sources, sync,
+    waves,
 };
 use crate::{
     application::{ApplicationSpec, Component, Destination},
@@ -37,6 +38,7 @@ pub fn application(
 pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     let mut findings = Findings::default();
     names::metadata(&mut findings, Kind::Application, &object.metadata);
+    publish_version::check(&mut findings, object);
     check_spec(&mut findings, &object.spec, false);
     findings
 }

@@ -40,6 +40,62 @@ fn names() {
 }
 
 #[test]
+fn published_versions() {
+    let alias = |field: &str, annotation: &str| {
+        [
+            (
+                "metadata: {name: shop, namespace: default}".to_owned(),
+                format!(
+                    "metadata: {{name: shop, annotations: {{app.oam.dev/publishVersion: {annotation}}}}}"
+                ),
+            ),
+            (
+                "  waves: []".to_owned(),
+                format!("  waves: []\n  publishVersion: {field}"),
+            ),
+        ]
+    };
+    for (field, annotation, expected) in [
+        ("v1", "v1", &[][..]),
+        (
+            "v2",
+            "v1",
+            &[
+                "7:3 spec.publishVersion: the annotation app.oam.dev/publishVersion says \"v1\"; \
+               write one of them, or the same in both",
+            ],
+        ),
+        (
+            "'a b'",
+            "'a b'",
+            &[
+                "3:38 metadata.annotations[\"app.oam.dev/publishVersion\"]: a version holds neither \
+                 white space nor control characters; did you mean \"a-b\"?",
+                "7:3 spec.publishVersion: a version holds neither white space nor control \
+                 characters; did you mean \"a-b\"?",
+            ],
+        ),
+        (
+            "''",
+            "''",
+            &[
+                "3:38 metadata.annotations[\"app.oam.dev/publishVersion\"]: it names nothing; leave \
+                 it out where every change shall roll",
+                "7:3 spec.publishVersion: it names nothing; leave it out where every change shall \
+                 roll",
+            ],
+        ),
+    ] {
+        let changes = alias(field, annotation);
+        let changes: Vec<(&str, &str)> = changes
+            .iter()
+            .map(|(from, to)| (from.as_str(), to.as_str()))
+            .collect();
+        check(&changes, expected);
+    }
+}
+
+#[test]
 fn destinations_and_components() {
     check(
         &[("{fleet: eu}", "{}")],

@@ -11,11 +11,13 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 
 mod placement;
 mod register;
+mod releases;
 mod rollout;
 mod secret;
 
 pub use placement::{CordonArgs, ExplainCommand, PlanArgs};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
+pub use releases::{DiffArgs, ExplainArgs, HistoryArgs, LintArgs, OverridesArgs, WaitArgs};
 pub use rollout::{ActionArgs, RolloutCommand};
 pub use secret::{SecretCommand, SetArgs};
 
@@ -127,11 +129,18 @@ pub enum Command {
     Tree(TargetArgs),
     /// Say why something does not move, and what to do
     Why(TargetArgs),
-    /// Say how something was decided
-    #[command(subcommand)]
-    Explain(ExplainCommand),
     /// Show what happened
     Events(EventsArgs),
+    /// Show past releases of an application: who, when, why, and what became of them
+    History(HistoryArgs),
+    /// Compare what clusters have: what runs, what is stored, revisions, files
+    Diff(DiffArgs),
+    /// Say how something was decided: which override set which field in a cluster, or who is placed where
+    Explain(ExplainArgs),
+    /// Check files without a hub
+    Lint(LintArgs),
+    /// Wait until something is as it should be
+    Wait(WaitArgs),
     /// Act on the run of an application
     #[command(subcommand)]
     Rollout(RolloutCommand),
@@ -192,7 +201,7 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Why; kept with the release that comes of it
-    #[arg(long, default_value = "")]
+    #[arg(short = 'm', long, default_value = "")]
     pub reason: String,
     /// How the answer is printed
     #[arg(short, long, value_enum)]
@@ -352,7 +361,7 @@ mod tests {
     };
     use clap::{CommandFactory as _, Parser as _};
 
-    use super::{Cli, Command, RolloutCommand};
+    use super::{Cli, Command, ExplainCommand, RolloutCommand};
 
     #[test]
     fn help_shows_the_name_it_was_called_by() {
@@ -444,6 +453,32 @@ mod tests {
             read(&["finish", "shop"]).expect("parses"),
             (ActionVerb::Finish, "shop".to_owned(), None)
         );
+    }
+
+    #[test]
+    fn explain_is_of_overrides_or_of_placement() {
+        let read = |words: &[&str]| {
+            let words = ["bellwether", "explain"].iter().chain(words);
+            let Command::Explain(args) = Cli::try_parse_from(words)?.command else {
+                panic!("it explains");
+            };
+            let overrides = args.overrides.map(|args| (args.name, args.cluster));
+            let placement = args.what.map(|ExplainCommand::Placement { name, .. }| name);
+            Ok::<_, clap::Error>((overrides, placement))
+        };
+        let of = |name: &str| Some((name.to_owned(), "c1".to_owned()));
+        let words = ["shop", "--cluster", "c1"];
+        assert_eq!(read(&words).expect("parses"), (of("shop"), None));
+        let words = ["app/placement", "--cluster", "c1", "--of", "3"];
+        assert_eq!(read(&words).expect("parses"), (of("app/placement"), None));
+        let words = ["placement", "shop"];
+        assert_eq!(
+            read(&words).expect("parses"),
+            (None, Some("shop".to_owned()))
+        );
+        for wrong in [&[][..], &["shop"], &["placement"], &["shop", "--cluster"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

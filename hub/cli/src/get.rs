@@ -107,11 +107,14 @@ pub async fn history(
     let runs: RunList = client.get(&run_path(global, name, "history")).await?;
     match format {
         Some(format @ (Format::Json | Format::Yaml)) => document(&runs, format)?,
-        _ => print(&list::history(
-            &runs,
-            Timestamp::now(),
-            Screen::new(global).style,
-        ))?,
+        _ => {
+            let style = Screen::new(global).style;
+            print(&list::history(&runs, Timestamp::now(), style))?;
+            let item = item_of(client, global, Kind::Rollout, run_name(name)).await?;
+            if let Some(draft) = render::tree::draft(&item) {
+                note(&format!("draft: {draft}"));
+            }
+        }
     }
     Ok(Code::Done)
 }
@@ -332,7 +335,10 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
                 return Ok(Code::Done);
             }
             let item = item_of(client, global, kind, &name).await?;
-            print(&render::tree::application(&item, &units.items, now, style))?;
+            let run: Option<RunView> = client.get(&run_path(global, &name, "status")).await.ok();
+            let waves = run.map(|run| run.waves).unwrap_or_default();
+            let tree = render::tree::application(&item, &waves, &units.items, now, style);
+            print(&tree)?;
         }
         Kind::Cluster | Kind::MetricTemplate | Kind::Repository | Kind::Event => {
             bail!(Failure::Usage(

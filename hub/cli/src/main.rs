@@ -11,12 +11,14 @@ mod admin;
 mod apply;
 mod args;
 mod client;
+mod diff;
 mod documents;
 mod failure;
 mod get;
 mod hub;
 mod import;
 mod kind;
+mod lint;
 mod output;
 mod placement;
 mod register;
@@ -26,6 +28,7 @@ mod rollout;
 #[cfg(test)]
 mod sample;
 mod secret;
+mod wait;
 mod watch;
 
 use args::{
@@ -54,7 +57,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let failure = Failure::from(error);
             failure.lines().iter().for_each(|line| output::note(line));
-            failure.code()
+            match cli.command {
+                // Its exit code 1 says that something differs.
+                Command::Diff(_) => diff::trouble(failure.code()),
+                _ => failure.code(),
+            }
         }
     };
     ExitCode::from(code as u8)
@@ -96,9 +103,6 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Uncordon { name } => placement::uncordon(&client?, name).await,
         Command::Drain(args) => placement::drain(&client?, args).await,
         Command::Plan(args) => placement::plan(&client?, global, args).await,
-        Command::Explain(ExplainCommand::Placement { name, output }) => {
-            placement::explain(&client?, global, name, *output).await
-        }
         Command::Apply(args) => apply::apply(&client?, global, args).await,
         Command::Delete(args) => apply::delete(&client?, global, args).await,
         Command::Get(args) => get::get(&client?, global, args).await,
@@ -106,6 +110,17 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Tree(args) => get::tree(&client?, global, args).await,
         Command::Why(args) => get::why(&client?, global, args).await,
         Command::Events(args) => get::events(&client?, global, args).await,
+        Command::History(args) => get::history(&client?, global, &args.name, args.output).await,
+        Command::Diff(args) => diff::diff(&client?, global, args).await,
+        Command::Explain(args) => match (&args.what, &args.overrides) {
+            (Some(ExplainCommand::Placement { name, output }), _) => {
+                placement::explain(&client?, global, name, *output).await
+            }
+            (None, Some(args)) => diff::explain(&client?, global, args).await,
+            (None, None) => Err(Failure::Usage("name what is to be explained".into()).into()),
+        },
+        Command::Lint(args) => lint::lint(args),
+        Command::Wait(args) => wait::wait(&client?, global, args).await,
         Command::Rollout(command) => rollout::run(&client?, global, command).await,
         Command::Token(command) => admin::token(&client?, command).await,
         Command::Secret(command) => secret::run(&client?, global, command).await,

@@ -2,7 +2,9 @@
 //! functions draw once and while watching.
 
 pub mod changes;
+pub mod diff;
 pub mod events;
+pub mod explain;
 pub mod list;
 pub mod rollback;
 pub mod run;

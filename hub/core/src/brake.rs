@@ -102,6 +102,7 @@ mod tests {
             rollouts: Vec::new(),
             sync: SyncPolicy::default(),
             overrides: Vec::new(),
+            publish_version: None,
         }
     }
 

@@ -58,12 +58,7 @@ pub struct EncodedBundle {
 /// An override does not fit what it changes in this cluster.
 pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
     let content = &input.release.content;
-    let cluster_kinds = cluster_scoped_kinds(content);
-    let components = content
-        .components
-        .iter()
-        .map(|component| filled(component, content, input.cluster, &cluster_kinds))
-        .collect::<Result<Vec<BundleComponent>, OverrideError>>()?;
+    let components = components(content, input.cluster)?;
     let rollouts = content
         .rollouts
         .iter()
@@ -94,6 +89,22 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         digest,
         has_secret: content.has_secret(),
     })
+}
+
+/// Returns what a cluster gets of a release: every object with its overrides and its namespace.
+///
+/// # Errors
+/// An override does not fit what it changes in this cluster.
+pub fn components(
+    content: &ReleaseContent,
+    cluster: &ClusterFacts,
+) -> Result<Vec<BundleComponent>, OverrideError> {
+    let cluster_kinds = cluster_scoped_kinds(content);
+    content
+        .components
+        .iter()
+        .map(|component| filled(component, content, cluster, &cluster_kinds))
+        .collect()
 }
 
 fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent) -> &'a str {

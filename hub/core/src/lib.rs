@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod chart_hooks;
 pub mod check;
 pub mod clock;
+pub mod diff;
 pub mod metrics_sources;
 pub mod overrides;
 pub mod placement;

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 
 pub use apply::{Overridden, OverrideError, OverrideFault, in_cluster};
+pub(crate) use check::{ClusterKind, kind_of, told_apart};
 pub use check::{InCluster, try_clusters};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Releases: one immutable revision of what an application runs.
 
 mod created;
+mod publish;
 mod templates;
 mod written;
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use crate::recipe::RenderedFrom;
 
+pub use publish::{Published, is_draft};
 pub use written::Written;
 
 pub use templates::{TemplateError, Templates, fill, find};
@@ -60,6 +62,9 @@ pub struct ReleaseContent {
     /// What differs from cluster to cluster, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
+    /// The version as which it was published; absent = every change is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_version: Option<String>,
 }
 
 /// One part of a release.
@@ -260,6 +265,7 @@ pub fn content(
             ..spec.sync.clone()
         },
         overrides: spec.overrides.clone(),
+        publish_version: spec.publish_version.clone(),
     })
 }
 

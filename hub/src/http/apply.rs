@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use bellwether_api::{
     call::{AppliedObject, ApplyResult, ProblemItem},
     document::{Document, DocumentWarning, load},
+    reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
 use bellwether_hub_core::{
@@ -31,6 +32,7 @@ use super::{
     reason::reason,
     redact::is_redacted,
     references, secrets, standing_check,
+    unreleased::draft_wait,
 };
 use crate::{app::App, clock::wall};
 
@@ -117,12 +119,13 @@ pub async fn apply_documents(
     scope: &Scope<'_>,
     only: Option<(&RecordKey, Option<u64>)>,
 ) -> ApiResult<ApplyResult> {
-    let Written { tx, result, .. } = write_body(app, caller, body, scope, only).await?;
+    let Written { tx, mut result, .. } = write_body(app, caller, body, scope, only).await?;
     if scope.dry_run {
         return Ok(result);
     }
     tx.commit().await?;
     app.pokes.plan.notify_one();
+    result.warnings.extend(drafts(app, &result).await?);
     tracing::info!(
         principal = %caller.principal.name,
         objects = result.objects.len(),
@@ -222,6 +225,23 @@ pub async fn write_documents(
     Ok(result)
 }
 
+/// Says of every application that what was applied is stored as a draft.
+async fn drafts(app: &App, result: &ApplyResult) -> ApiResult<Vec<String>> {
+    let mut found = Vec::new();
+    for object in &result.objects {
+        if object.kind != "Application" {
+            continue;
+        }
+        let name = NamespacedName {
+            namespace: object.namespace.clone().unwrap_or_default(),
+            name: object.name.clone(),
+        };
+        let wait = draft_wait(app, &name).await?;
+        found.extend(wait.map(|wait| format!("application/{}: {}", name.name, wait.message)));
+    }
+    Ok(found)
+}
+
 fn warning_text(path: &str, message: &str) -> String {
     if path.is_empty() {
         message.to_owned()
@@ -296,7 +316,11 @@ pub fn namespace_of(document: &Document, default_namespace: &str) -> String {
         .unwrap_or_else(|| default_namespace.to_owned())
 }
 
-fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
+/// Refuses Secrets as the hub shows them.
+///
+/// # Errors
+/// 422.
+pub fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
     let bad: Vec<ProblemItem> = documents
         .iter()
         .filter(|document| is_redacted(&document.to_value()))

@@ -8,6 +8,7 @@ use bellwether_api::{
     call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
     cluster::{ClusterCondition, ClusterStatus},
     fleet::FleetSpec,
+    publish_version::marked,
     reference::NamespacedName,
     rollout::RolloutSpec,
     status::{Health, UnitStatus},
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 use super::{
     ownership, placement::placement_conditions, problem::ApiResult, redact::redact, standing,
+    unreleased::draft_condition,
 };
 use crate::{
     app::App,
@@ -366,6 +368,7 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     if let Some(message) = rolled_back(&app.store, name, &spec).await? {
         found.push(condition("RolledBack", message));
     }
+    found.extend(draft_condition(app, name, &spec).await?);
     found.extend(placement_conditions(app, scene, name, &spec).await?);
     Ok(found)
 }
@@ -409,10 +412,8 @@ pub async fn application_spec(
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    Ok(records::get(store, &key)
-        .await?
-        .as_ref()
-        .and_then(read_spec))
+    let record = records::get(store, &key).await?;
+    Ok(record.and_then(|record| Some(marked(read_spec(&record)?, &record.annotations))))
 }
 
 /// Shows an application in every cluster that holds it or spoke of it.

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    actions, apply, auth, clusters, events, health, objects, openapi, placement, plan,
+    actions, apply, auth, clusters, diff, events, health, objects, openapi, placement, plan,
     problem::{ApiError, REQUEST_ID},
     runs, secrets, tokens, watch, webhooks,
 };
@@ -107,6 +107,8 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(runs::run_clusters))
         .routes(routes!(runs::run_why))
         .routes(routes!(runs::run_history))
+        .routes(routes!(diff::run_diff))
+        .routes(routes!(diff::run_explain))
         .routes(routes!(actions::create_action))
         .routes(routes!(actions::delete_run))
         .routes(routes!(actions::get_action))

@@ -14,13 +14,10 @@ use bellwether_api::{
 use bellwether_hub_core::{
     authorize::{Kind, Verb},
     metrics_sources::is_unreachable,
-    release::{Change, ReleaseContent, RolloutRecord, content},
+    release::ReleaseContent,
     view::version,
 };
-use bellwether_store::{
-    records::{self, ListOptions, RecordKey, RecordKind},
-    releases, runs,
-};
+use bellwether_store::records::{self, ListOptions, RecordKey, RecordKind};
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -28,15 +25,16 @@ use uuid::Uuid;
 use super::{
     auth::Caller,
     extract::{Path, Query},
-    items::{Scene, application_spec, units, units_of},
+    items::{Scene, units, units_of},
     placement::chosen,
     problem::{ApiError, ApiResult},
-    rendered, standing, stream,
+    standing, stream,
+    unreleased::{draft_wait, unreleased},
     why::{unmeasured, why},
 };
 use crate::{
     app::App,
-    loops::{RENDERING, run_summaries, run_view, stays},
+    loops::{RENDERING, run_summaries, run_view},
 };
 
 /// Runs of a history.
@@ -128,62 +126,24 @@ async fn pending(
     application: &NamespacedName,
     now: Timestamp,
 ) -> ApiResult<Option<RunView>> {
-    let Some(spec) = application_spec(&app.store, application).await? else {
+    let Some(found) = unreleased(app, application).await?.filter(|one| !one.draft) else {
         return Ok(None);
     };
-    let records = rollouts(app, application).await?;
-    // What is rendered is known once it is.
-    let wanted = if rendered::is_rendered(&spec) {
-        None
-    } else {
-        match content(&application.name, &spec, &records) {
-            Ok(wanted) => Some(wanted),
-            Err(_) => return Ok(None),
-        }
-    };
-    let latest = runs::latest(&app.store, application).await?;
-    let released = match &latest {
-        Some(run) => releases::get(&app.store, run.release).await?,
-        None => None,
-    };
-    if let Some(released) = &released
-        && stays(&app.store, released, &spec).await?
-    {
-        return Ok(None);
-    }
-    let digest = wanted.as_ref().map(ReleaseContent::digest);
-    if let (Some(one), Some(digest)) = (&released, &digest)
-        && one.digest.to_string() == *digest
-    {
-        return Ok(None);
-    }
-    let mut from_version = String::new();
-    if let Some(released) = &released {
-        let bytes = releases::content(&app.store, released).await?;
-        let Ok(old) = serde_json::from_slice::<ReleaseContent>(&bytes) else {
-            return Ok(None);
-        };
-        let is_released = match &wanted {
-            // A rollout that was taken away makes no release of its own.
-            Some(wanted) => !matches!(old.change_to(wanted), Change::Content),
-            None => rendered::is_released(app, application, &spec, &records, released).await?,
-        };
-        if is_released {
-            return Ok(None);
-        }
-        from_version = version(&old);
-    }
-    let wait = waits_for(app, &spec, application).await?;
-    let revision = released.as_ref().map_or(0, |one| one.revision);
+    let wanted = found.content;
+    let wait = waits_for(app, &found.spec, application).await?;
+    let revision = found.released.as_ref().map_or(0, |one| one.revision);
     Ok(Some(RunView {
         application: application.clone(),
         run: Uuid::nil(),
         revision: revision + 1,
-        release: digest.unwrap_or_default(),
+        release: wanted
+            .as_ref()
+            .map(ReleaseContent::digest)
+            .unwrap_or_default(),
         version: wanted.as_ref().map(version).unwrap_or_default(),
         restores: None,
-        from_revision: released.as_ref().map(|one| one.revision),
-        from_version,
+        from_revision: found.released.as_ref().map(|one| one.revision),
+        from_version: found.before.as_ref().map(version).unwrap_or_default(),
         state: RunPhase::Pending,
         message: String::new(),
         done: 0,
@@ -198,28 +158,6 @@ async fn pending(
         observed_at: now.to_string(),
         sequence: 0,
     }))
-}
-
-async fn rollouts(app: &App, application: &NamespacedName) -> ApiResult<Vec<RolloutRecord>> {
-    let options = ListOptions {
-        kind: RecordKind::Rollout,
-        namespace: Some(application.namespace.clone()),
-        limit: u32::MAX,
-        after: None,
-    };
-    let page = records::list(&app.store, &options).await?;
-    Ok(page
-        .records
-        .into_iter()
-        .filter_map(|record| {
-            let spec: RolloutSpec = serde_json::from_value(record.spec).ok()?;
-            let ours = spec.application.as_deref() == Some(application.name.as_str());
-            ours.then_some(RolloutRecord {
-                name: record.key.name,
-                spec,
-            })
-        })
-        .collect())
 }
 
 async fn waits_for(
@@ -330,6 +268,7 @@ pub async fn run_why(
     let view = newest(&app, &application).await?;
     let scene = Scene::load(&app).await?;
     let mut answer = why(&view);
+    answer.because.extend(draft_wait(&app, &application).await?);
     answer.because.extend(unmeasured(&view, |name| {
         let cluster = scene.clusters.iter().find(|cluster| cluster.name == name)?;
         scene.metrics(cluster).filter(is_unreachable)

@@ -29,7 +29,7 @@ use super::{
     progress::{self, Contents, Turn},
     readings::Readings,
     removal,
-    rendered::{self, Preparation, RenderedRelease, Sources},
+    rendered::{self, Preparation, RenderedRelease, Says, Sources},
     rollback,
     start::{self, Making, Next},
     world::World,
@@ -116,8 +116,12 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
         .iter()
         .map(|cluster| (cluster.id, cluster.name.clone()))
         .collect();
+    let says = Says {
+        spec: &wanted.spec,
+        rollouts: &wanted.rollouts,
+    };
     let known = Known {
-        sources: rendered::prepare(look, &wanted, &placed).await?,
+        sources: rendered::prepare(look.sight(), Some(look.now), says, &placed).await?,
         wanted,
         placement,
         clusters: clusters.into(),
@@ -125,7 +129,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let outcome = advance(look, &known, latest).await?;
     let complaint = || {
         let complaint = known.sources.complaint.as_ref();
-        complaint.map(|complaint| complaint.error(look))
+        complaint.map(|complaint| complaint.error(look.application))
     };
     let wakes = [outcome.wake_at, known.sources.wake_at];
     Ok(Outcome {

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    application::ApplicationSpec, reference::NamespacedName, rollout::RolloutSpec,
-    status::UnitStatus,
+    application::ApplicationSpec, publish_version::marked, reference::NamespacedName,
+    rollout::RolloutSpec, status::UnitStatus,
 };
 use bellwether_hub_core::release::RolloutRecord;
 use bellwether_store::{
@@ -79,7 +79,10 @@ pub(super) async fn wanted(
     let Some(record) = records::get(store, &key).await? else {
         return Ok(None);
     };
-    let spec = read("spec", application, record.spec.clone())?;
+    let spec = marked(
+        read("spec", application, record.spec.clone())?,
+        &record.annotations,
+    );
     let mut rollouts = Vec::new();
     let mut author = Author::of(&record);
     if let Some(removal) = records::last_removal(store, application).await? {

@@ -71,6 +71,13 @@ impl<'a> Look<'a> {
     }
 }
 
+/// What records say of an application.
+#[derive(Clone, Copy)]
+pub(super) struct Says<'a> {
+    pub spec: &'a ApplicationSpec,
+    pub rollouts: &'a [RolloutRecord],
+}
+
 /// What became of the sources of an application at one look.
 pub(super) enum Preparation {
     /// It has none.
@@ -99,8 +106,8 @@ pub(super) struct Sources {
 }
 
 impl Held {
-    pub fn error(&self, look: Look<'_>) -> LoopError {
-        let application = look.application.clone();
+    pub fn error(&self, application: &NamespacedName) -> LoopError {
+        let application = application.clone();
         match self {
             Self::Pending(what) => LoopError::Rendering {
                 application,

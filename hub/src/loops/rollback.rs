@@ -25,6 +25,7 @@ use super::{
     LoopError,
     application::{Known, Look, Outcome, turn},
     loaded::{Loaded, past, with_content},
+    published::instead_of,
     rendered::{self, RenderedRelease},
     start::{self, Making, Next},
 };
@@ -69,12 +70,7 @@ pub async fn stays(
     let Some(restores) = &release.restores else {
         return Ok(false);
     };
-    let bytes = releases::instead_of(store, restores).await?;
-    let before: Written = serde_json::from_slice(&bytes).map_err(|source| LoopError::Corrupt {
-        what: "restored release",
-        application: release.application.clone(),
-        source,
-    })?;
+    let before = instead_of(store, release, restores).await?;
     let artifacts = artifacts(store, &release.application, spec).await?;
     Ok(before == Written::of(spec).with_artifacts(artifacts))
 }

@@ -24,6 +24,7 @@ use super::{
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    published::waits_as_draft,
     rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
 };
@@ -70,7 +71,7 @@ pub(super) async fn compare(
         Preparation::Ready(prepared) => (&prepared.spec, &prepared.rollouts),
         // Without clusters there is nobody to render for.
         Preparation::Held(_) if placement.clusters.is_empty() => return Ok(Next::Nothing),
-        Preparation::Held(held) => return Err(held.error(look)),
+        Preparation::Held(held) => return Err(held.error(application)),
     };
     let content = content(&application.name, spec, rollouts)
         .and_then(|content| content.with_templates(&application.namespace, world.templates()))
@@ -105,6 +106,9 @@ pub(super) async fn compare(
             },
             Change::Content => {}
         }
+        if waits_as_draft(store, spec, &latest.release, &old).await? {
+            return Ok(Next::Nothing);
+        }
     }
     rendered::refuse_rendered(look, known)?;
     if placement.clusters.is_empty() {
@@ -116,11 +120,6 @@ pub(super) async fn compare(
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
     }
-    let by_hand: Vec<DrivenByHand> = content
-        .rollouts
-        .iter()
-        .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
-        .collect();
     let waves = with_queries(
         &application.name,
         &application.namespace,
@@ -139,7 +138,7 @@ pub(super) async fn compare(
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
         install: !past.ever_ran,
         governed: !content.rollouts.is_empty(),
-        by_hand: &by_hand,
+        by_hand: &driven_by_hand(&content),
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),
@@ -150,6 +149,13 @@ pub(super) async fn compare(
         plan: Box::new(plan),
         previous: past.last_succeeded,
     })
+}
+
+fn driven_by_hand(content: &ReleaseContent) -> Vec<DrivenByHand> {
+    let rollouts = content.rollouts.iter();
+    rollouts
+        .filter_map(|rollout| DrivenByHand::of(&rollout.name, &rollout.spec))
+        .collect()
 }
 
 /// Refuses a release whose overrides do not fit every cluster that gets it: none would be half of it.

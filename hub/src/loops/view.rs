@@ -147,6 +147,7 @@ async fn summary(
     Ok(Some(RunSummary {
         run: run.id,
         revision: release.revision,
+        release: release.digest.to_string(),
         version: version(&content),
         restores: release.restores.map(|one| one.revision),
         state: run.status,

@@ -316,8 +316,9 @@ pub async fn instead_of(store: &Store, restores: &Restores) -> Result<Vec<u8>, S
 }
 
 /// Forgets the history of an application but for its `keep` latest releases, the last one that
-/// succeeded, and whatever an unfinished run needs: releases, with their runs, plans and actions.
-/// Where none is kept, the last that succeeded is not either. Gives the number of releases.
+/// succeeded, those that clusters run or had before the newest run, to which they may go back, and
+/// whatever an unfinished run needs: releases, with their runs, plans and actions. Where none is kept,
+/// only what an unfinished run needs is. Gives the number of releases.
 ///
 /// # Errors
 /// The database fails.
@@ -336,7 +337,20 @@ pub async fn sweep(
            AND NOT ($3 > 0 AND id IS NOT DISTINCT FROM (
                SELECT s.id FROM release s JOIN run ON run.release = s.id
                WHERE s.namespace = $1 AND s.application = $2 AND run.status = 'Succeeded'
-               ORDER BY s.revision DESC LIMIT 1))",
+               ORDER BY s.revision DESC LIMIT 1))
+           AND NOT ($3 > 0 AND encode(digest, 'hex') IN (
+               SELECT detail->>'appliedRelease' FROM status
+               WHERE key = 'application/' || $1 || '/' || $2
+                 AND detail->>'appliedRelease' IS NOT NULL
+               UNION ALL
+               SELECT cluster.value->>'previous' FROM jsonb_each((
+                   SELECT run.state->'clusters' FROM run JOIN release s ON run.release = s.id
+                   WHERE s.namespace = $1 AND s.application = $2
+                   ORDER BY s.revision DESC LIMIT 1)) AS cluster
+               WHERE cluster.value->>'previous' IS NOT NULL)
+             AND NOT EXISTS (SELECT FROM release newer
+               WHERE newer.namespace = $1 AND newer.application = $2
+                 AND newer.digest = r.digest AND newer.revision > r.revision))",
     )
     .bind(&application.namespace)
     .bind(&application.name)

@@ -10,6 +10,7 @@ mod health;
 mod metric_templates;
 mod placement;
 mod reading;
+mod releases;
 mod repositories;
 mod secrets;
 mod standing;

@@ -13,6 +13,9 @@ use super::{
     style::{Mood, Style, mood_of, run_word},
 };
 
+/// Characters of a release's digest that are shown.
+const DIGEST_SHOWN: usize = 8;
+
 /// Draws objects of one kind; NAME first, AGE last.
 #[must_use]
 pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Style) -> String {
@@ -104,7 +107,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
 #[must_use]
 pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
     let titles = [
-        "REV", "VERSION", "OUTCOME", "CLUSTERS", "TOOK", "BY", "REASON", "AGE",
+        "REV", "RELEASE", "VERSION", "OUTCOME", "CLUSTERS", "TOOK", "BY", "REASON", "AGE",
     ];
     let rows = runs.items.iter().map(|run| {
         let (mood, word) = run_word(run.state);
@@ -115,6 +118,10 @@ pub fn history(runs: &RunList, now: Timestamp, style: Style) -> String {
             .unwrap_or(now);
         vec![
             run.revision.to_string(),
+            match run.release.get(..DIGEST_SHOWN) {
+                Some(digest) => digest.to_owned(),
+                None => "-".to_owned(),
+            },
             release_name(&run.version, run.revision),
             match run.restores {
                 Some(restores) => format!("{} (restores {restores})", style.paint(mood, word)),
@@ -410,7 +417,7 @@ fn application_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
     let mut row = vec![
         item.metadata.namespace.clone().unwrap_or_default(),
         item.metadata.name.clone(),
-        word(&status["state"], style),
+        format!("{}{}", word(&status["state"], style), draft(status, style)),
         word(&status["health"], style),
         release(status),
         clusters(status),
@@ -420,6 +427,17 @@ fn application_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
         row.push(conditions(status));
     }
     row
+}
+
+/// Says that what is stored waits to be published.
+fn draft(status: &Value, style: Style) -> String {
+    let conditions = status["conditions"].as_array();
+    let is_draft = |one: &Value| one["type"] == "Draft";
+    if conditions.into_iter().flatten().any(is_draft) {
+        format!(" {}", style.paint(Mood::Warn, "(draft waits)"))
+    } else {
+        String::new()
+    }
 }
 
 fn conditions(status: &Value) -> String {

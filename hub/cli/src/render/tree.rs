@@ -3,23 +3,114 @@
 use bellwether_api::{
     call::{Item, UnitView},
     status::{Health, UnitStatus},
+    view::WaveView,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     span::ago,
-    style::{Mood, Style, health_word, mood_of},
+    style::{Mood, Style, health_word, mood_of, wave_word},
 };
 
-/// Draws an application in its clusters.
+/// Draws an application: its components, then its clusters by the waves of its newest run.
 #[must_use]
-pub fn application(item: &Item, units: &[UnitView], now: Timestamp, style: Style) -> String {
+pub fn application(
+    item: &Item,
+    waves: &[WaveView],
+    units: &[UnitView],
+    now: Timestamp,
+    style: Style,
+) -> String {
     let namespace = item.metadata.namespace.as_deref().unwrap_or("default");
     let mut text = style.bold(&format!("application {namespace}/{}", item.metadata.name));
     text.push('\n');
+    if let Some(draft) = draft(item) {
+        let note = format!("  ! draft: {draft}");
+        text.push_str(&format!("{}\n", style.paint(Mood::Warn, &note)));
+    }
+    for component in components(item) {
+        text.push_str(&format!("  component {component}\n"));
+    }
     if units.is_empty() {
         text.push_str("  no cluster has it\n");
     }
+    let (groups, rest) = by_wave(waves, units);
+    let count = groups.len() + usize::from(!rest.is_empty());
+    for (index, (wave, units)) in groups.iter().enumerate() {
+        let (mood, word) = wave_word(wave.state);
+        let state = style.paint(mood, &style.state((mood, word)));
+        let heading = format!("wave {}  {state}  {}/{}", wave.name, wave.done, wave.total);
+        let block = clusters(units, now, style);
+        text.push_str(&under(&heading, &block, index + 1 == count, style));
+    }
+    if groups.is_empty() {
+        text.push_str(&clusters(&rest, now, style));
+    } else if !rest.is_empty() {
+        let block = clusters(&rest, now, style);
+        text.push_str(&under("in no wave of the newest run", &block, true, style));
+    }
+    text
+}
+
+/// What is stored and waits to be published; absent = nothing is.
+#[must_use]
+pub fn draft(item: &Item) -> Option<&str> {
+    let conditions = item.status.as_ref()?["conditions"].as_array()?;
+    let draft = conditions.iter().find(|one| one["type"] == "Draft")?;
+    draft["message"].as_str()
+}
+
+/// The components with where their objects come from, as the application says it.
+fn components(item: &Item) -> Vec<String> {
+    let list = item.spec["components"].as_array();
+    let one = |component: &Value| {
+        let name = component["name"].as_str()?;
+        let objects = component["manifests"].as_array().map(Vec::len);
+        let source = ["helm", "git", "oci", "kustomize"];
+        let source = source.iter().find(|source| component[**source].is_object());
+        Some(match (objects, source) {
+            (Some(1), _) => format!("{name}  1 object"),
+            (Some(count), _) => format!("{name}  {count} objects"),
+            (None, Some(source)) => format!("{name}  {source}"),
+            (None, None) => name.to_owned(),
+        })
+    };
+    list.into_iter().flatten().filter_map(one).collect()
+}
+
+type Grouped<'a> = Vec<(&'a WaveView, Vec<&'a UnitView>)>;
+
+/// The clusters of each wave, in its order, and those that no wave has.
+fn by_wave<'a>(waves: &'a [WaveView], units: &'a [UnitView]) -> (Grouped<'a>, Vec<&'a UnitView>) {
+    let in_wave =
+        |wave: &WaveView, unit: &UnitView| wave.clusters.iter().any(|one| one.name == unit.cluster);
+    let groups = waves.iter().map(|wave| {
+        let of_wave = units.iter().filter(|unit| in_wave(wave, unit));
+        (wave, of_wave.collect())
+    });
+    let rest = units
+        .iter()
+        .filter(|unit| !waves.iter().any(|wave| in_wave(wave, unit)));
+    (groups.collect(), rest.collect())
+}
+
+/// Hangs the lines of a block under a heading.
+fn under(heading: &str, block: &str, last: bool, style: Style) -> String {
+    let indent = if last {
+        "   "
+    } else {
+        style.pick("│  ", "|  ")
+    };
+    let mut text = format!("{} {heading}\n", branch(last, style));
+    for line in block.lines() {
+        text.push_str(&format!("{indent}{line}\n"));
+    }
+    text
+}
+
+fn clusters(units: &[&UnitView], now: Timestamp, style: Style) -> String {
+    let mut text = String::new();
     for (index, unit) in units.iter().enumerate() {
         let last = index + 1 == units.len();
         text.push_str(&cluster_line(unit, last, now, style));
@@ -235,9 +326,44 @@ mod tests {
         ];
         insta::assert_snapshot!(application(
             &item,
+            &[],
             &units,
             NOW.parse().expect("a time"),
             Style::GLYPHS
+        ));
+    }
+
+    #[test]
+    fn clusters_stand_under_their_waves_and_a_draft_is_told() {
+        let item = Item {
+            api_version: bellwether_api::API_VERSION.into(),
+            kind: "Application".into(),
+            metadata: ItemMeta {
+                name: "web".into(),
+                namespace: Some("shop".into()),
+                ..ItemMeta::default()
+            },
+            spec: serde_json::json!({"components": [
+                {"name": "web", "manifests": [{}, {}]}, {"name": "cache", "helm": {}}]}),
+            status: Some(serde_json::json!({"conditions": [
+                {"type": "Draft", "message": "publishVersion is still \"v1\""}]})),
+        };
+        let run = crate::sample::canary_under_way();
+        let names: Vec<&str> = run.waves[..2]
+            .iter()
+            .map(|wave| wave.clusters[0].name.as_str())
+            .chain(["elsewhere"])
+            .collect();
+        let units: Vec<UnitView> = names
+            .iter()
+            .map(|name| unit(name, ClusterCondition::Ready, Health::Healthy))
+            .collect();
+        insta::assert_snapshot!(application(
+            &item,
+            &run.waves,
+            &units,
+            NOW.parse().expect("a time"),
+            Style::PLAIN
         ));
     }
 }

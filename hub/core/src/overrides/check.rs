@@ -32,17 +32,12 @@ pub fn try_clusters<'a>(
     if spec.overrides.is_empty() {
         return Vec::new();
     }
-    let told_apart = spec.overrides.iter().any(has_placeholders);
+    let told_apart = told_apart(&spec.overrides);
     let mut seen = BTreeSet::new();
     let mut tried = Vec::new();
     for cluster in clusters {
-        let holding: Vec<bool> = spec
-            .overrides
-            .iter()
-            .map(|one| one.holds_in(&cluster.name, &cluster.labels))
-            .collect();
-        let name = told_apart.then_some(&cluster.name);
-        if seen.len() == MAX_TRIED || !seen.insert((holding, name)) {
+        let kind = kind_of(&spec.overrides, cluster, told_apart);
+        if seen.len() == MAX_TRIED || !seen.insert(kind) {
             continue;
         }
         tried.push(
@@ -52,6 +47,29 @@ pub fn try_clusters<'a>(
         );
     }
     tried
+}
+
+/// Which overrides hold in a cluster, with its name where that makes it one of its own kind.
+pub(crate) type ClusterKind<'a> = (Vec<bool>, Option<&'a str>);
+
+/// Tells clusters apart by what overrides do to them: those of one kind get the same.
+pub(crate) fn kind_of<'a>(
+    overrides: &[Override],
+    cluster: &'a ClusterFacts,
+    told_apart: bool,
+) -> ClusterKind<'a> {
+    let holding = overrides
+        .iter()
+        .map(|one| one.holds_in(&cluster.name, &cluster.labels));
+    (
+        holding.collect(),
+        told_apart.then_some(cluster.name.as_str()),
+    )
+}
+
+/// Tells whether texts of overrides have placeholders, so that no two clusters get the same.
+pub(crate) fn told_apart(overrides: &[Override]) -> bool {
+    overrides.iter().any(has_placeholders)
 }
 
 fn overridden(

@@ -18,6 +18,9 @@ pub struct Written {
     /// new.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     artifacts: BTreeMap<String, String>,
+    /// The version as which it is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publish_version: Option<String>,
 }
 
 impl Written {
@@ -34,7 +37,14 @@ impl Written {
             components: components.collect(),
             sync: spec.sync.clone(),
             artifacts: BTreeMap::new(),
+            publish_version: spec.publish_version.clone(),
         }
+    }
+
+    /// The version as which it is published; absent = every change is.
+    #[must_use]
+    pub fn publish_version(&self) -> Option<&str> {
+        self.publish_version.as_deref()
     }
 
     /// Notes what the sources were fetched as: digests of artifacts, by component.

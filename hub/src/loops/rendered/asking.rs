@@ -6,8 +6,9 @@ use bellwether_sources::Source;
 use bellwether_store::{Digest, pins::SourcePin, secrets::SecretInfo};
 use jiff::{SignedDuration, Timestamp};
 
+use super::Sight;
 use crate::{
-    loops::{LoopError, application::Look},
+    loops::LoopError,
     rendering::{Job, Renderings, is_content},
     secrets,
 };
@@ -31,7 +32,8 @@ impl Asking<'_> {
     /// Has it looked at if that is due; gives when the application is to be looked at again for it.
     pub fn ask(
         &self,
-        look: Look<'_>,
+        sight: Sight<'_>,
+        now: Timestamp,
         renderings: &Renderings,
         spec: &ApplicationSpec,
         wanted: Source,
@@ -39,11 +41,11 @@ impl Asking<'_> {
         let opened_with = SourceSecrets::of(self.component);
         let mark = secrets::mark(&opened_with, |name| secrets::find(self.secrets, name));
         let at = due(spec, &wanted, self.pin, &mark)?;
-        if at > look.now {
+        if at > now {
             return Some(at);
         }
         renderings.ask(Job::Fetch {
-            application: look.application.clone(),
+            application: sight.application.clone(),
             component: self.component.name.clone(),
             source: self.source,
             wanted,
@@ -51,20 +53,20 @@ impl Asking<'_> {
         });
         // Without a pin the application waits for it, and is looked at sooner.
         self.pin?;
-        look.now.saturating_add(LOOK_AFTER).ok()
+        now.saturating_add(LOOK_AFTER).ok()
     }
 }
 
 /// The secrets of an application's namespace; empty where it names none.
 pub async fn secrets_of(
-    look: Look<'_>,
+    sight: Sight<'_>,
     spec: &ApplicationSpec,
 ) -> Result<Vec<SecretInfo>, LoopError> {
     if named_by(spec).is_empty() {
         return Ok(Vec::new());
     }
-    let namespace = Some(look.application.namespace.as_str());
-    Ok(bellwether_store::secrets::list(look.store, namespace).await?)
+    let namespace = Some(sight.application.namespace.as_str());
+    Ok(bellwether_store::secrets::list(sight.store, namespace).await?)
 }
 
 /// When a source is to be looked at; absent = never again as it is written. `mark` tells the secrets

@@ -17,16 +17,17 @@ use bellwether_store::{
     Digest, pins,
     renderings::{self, FactsByComponent, ReleaseRecipe, Rendered, RenderingKey},
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Held, Preparation, Prepared, RenderedRelease, Sources,
+    Held, Preparation, Prepared, RenderedRelease, Says, Sight, Sources,
     asking::{Asking, secrets_of},
     facts::Facts,
 };
 use crate::{
-    loops::{LoopError, application::Look, facts::Wanted},
+    loops::LoopError,
     rendering::{Job, Renderings, source_of},
     secrets,
     telemetry::chain,
@@ -58,10 +59,11 @@ struct Source<'a> {
     secret_values: Vec<Uuid>,
 }
 
-/// Puts objects in place of sources, as far as they are there.
+/// Puts objects in place of sources, as far as they are there. Without `now` no source is looked at.
 pub async fn prepare(
-    look: Look<'_>,
-    wanted: &Wanted,
+    sight: Sight<'_>,
+    now: Option<Timestamp>,
+    wanted: Says<'_>,
     clusters: &[(Uuid, String)],
 ) -> Result<Sources, LoopError> {
     let mut sources = Sources {
@@ -69,7 +71,7 @@ pub async fn prepare(
         complaint: None,
         wake_at: None,
     };
-    let spec = &wanted.spec;
+    let spec = wanted.spec;
     let rendered: Vec<&Component> = spec
         .components
         .iter()
@@ -78,26 +80,26 @@ pub async fn prepare(
     if rendered.is_empty() {
         return Ok(sources);
     }
-    let Some(renderings) = look.renderings else {
+    let Some(renderings) = sight.renderings else {
         let what = "this hub renders nothing".to_owned();
         sources.preparation = Preparation::Held(Held::Pending(what));
         return Ok(sources);
     };
-    let pinned = match pinned(look, renderings, spec, &rendered, &mut sources).await? {
+    let pinned = match pinned((sight, now), renderings, spec, &rendered, &mut sources).await? {
         Ok(pinned) => pinned,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
             return Ok(sources);
         }
     };
-    let classes = match classes(look, renderings, clusters, &pinned).await {
+    let classes = match classes(sight, renderings, clusters, &pinned).await {
         Ok(classes) => classes,
         Err(held) => {
             sources.preparation = Preparation::Held(held);
             return Ok(sources);
         }
     };
-    sources.preparation = match collect(look, renderings, &pinned, &classes.classes).await? {
+    sources.preparation = match collect(sight, renderings, &pinned, &classes.classes).await? {
         Ok(collected) => assemble(wanted, pinned, classes, collected, clusters),
         Err(held) => Preparation::Held(held),
     };
@@ -106,15 +108,15 @@ pub async fn prepare(
 
 /// What every source was fetched as; asks for what is missing or due.
 async fn pinned<'a>(
-    look: Look<'_>,
+    (sight, now): (Sight<'_>, Option<Timestamp>),
     renderings: &Renderings,
     spec: &ApplicationSpec,
     components: &[&'a Component],
     sources: &mut Sources,
 ) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
-    let pins = pins::list(look.store, look.application).await?;
-    let secrets = secrets_of(look, spec).await?;
-    let namespace = &look.application.namespace;
+    let pins = pins::list(sight.store, sight.application).await?;
+    let secrets = secrets_of(sight, spec).await?;
+    let namespace = &sight.application.namespace;
     let mut found = Vec::new();
     for component in components {
         let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
@@ -128,7 +130,7 @@ async fn pinned<'a>(
             pin,
             secrets: &secrets,
         };
-        let again_at = asking.ask(look, renderings, spec, wanted);
+        let again_at = now.and_then(|now| asking.ask(sight, now, renderings, spec, wanted));
         sources.wake_at = sources.wake_at.into_iter().chain(again_at).min();
         let failed = |message: &str| Held::Failed {
             component: component.name.clone(),
@@ -148,7 +150,7 @@ async fn pinned<'a>(
             sources.complaint = Some(failed(&pin.failure));
         }
         let artifact = format!("sha256:{}", fetched.artifact);
-        let name = &look.application.name;
+        let name = &sight.application.name;
         if let Some(mut recipe) = Recipe::of(name, spec, component, &artifact) {
             recipe.values_from = match secrets::pin(namespace, component, &secrets) {
                 Ok(values) => values,
@@ -176,7 +178,7 @@ async fn pinned<'a>(
 
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
 async fn classes(
-    look: Look<'_>,
+    sight: Sight<'_>,
     renderings: &Renderings,
     clusters: &[(Uuid, String)],
     sources: &[Source<'_>],
@@ -196,7 +198,7 @@ async fn classes(
         misfits: BTreeMap::new(),
     };
     for (id, name) in clusters {
-        let Some((served, cluster)) = look.world.served(*id).zip(look.world.cluster(*id)) else {
+        let Some((served, cluster)) = sight.world.served(*id).zip(sight.world.cluster(*id)) else {
             continue;
         };
         let components = || sources.iter().map(|source| &source.component.name);
@@ -251,13 +253,13 @@ impl Classes {
 type Collected = BTreeMap<FactsByComponent, Result<BTreeMap<String, Found>, Held>>;
 
 async fn collect(
-    look: Look<'_>,
+    sight: Sight<'_>,
     renderings: &Renderings,
     sources: &[Source<'_>],
     classes: &BTreeMap<FactsByComponent, Class>,
 ) -> Result<Result<Collected, Held>, LoopError> {
     let recipes: Vec<Digest> = sources.iter().map(|source| source.recipe).collect();
-    let rendered = renderings::of_recipes(look.store, &recipes).await?;
+    let rendered = renderings::of_recipes(sight.store, &recipes).await?;
     if let Some(held) = missing(renderings, sources, classes, &rendered) {
         return Ok(Err(held));
     }
@@ -274,7 +276,7 @@ async fn collect(
             match rendered.get(&(source.recipe, facts[name])) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match take(&look.application.name, &rendering.objects) {
+                    match take(&sight.application.name, &rendering.objects) {
                         Ok(found) => {
                             components.insert(name.clone(), found);
                         }
@@ -331,7 +333,7 @@ fn missing(
 }
 
 fn assemble(
-    wanted: &Wanted,
+    wanted: Says<'_>,
     sources: Vec<Source<'_>>,
     known: Classes,
     collected: Collected,

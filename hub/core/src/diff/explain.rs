@@ -1,0 +1,122 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::call::{FieldExplained, FieldSet, OverrideExplained};
+use serde_json::Value;
+
+use super::{
+    leaves::{Leaves, leaves, unlike},
+    mask::mask,
+    side::{Key, key_of, title},
+};
+use crate::{
+    bundle::components, overrides::OverrideError, placement::ClusterFacts, release::ReleaseContent,
+};
+
+/// Bytes of a value that are shown.
+const MAX_VALUE_BYTES: usize = 200;
+
+/// The objects of a cluster, with what people call them.
+type Objects = BTreeMap<Key, (String, Leaves)>;
+
+/// Says which override set which field of what a cluster gets, in the order in which they are
+/// applied. `salt` is as for [`super::compare`].
+///
+/// # Errors
+/// An override does not fit what it changes in this cluster.
+pub fn explain(
+    content: &ReleaseContent,
+    cluster: &ClusterFacts,
+    salt: &[u8],
+) -> Result<(Vec<OverrideExplained>, Vec<FieldExplained>), OverrideError> {
+    let upto = |count: usize| -> Result<Objects, OverrideError> {
+        let so_far = ReleaseContent {
+            overrides: content.overrides[..count].to_vec(),
+            ..content.clone()
+        };
+        objects(&so_far, cluster, salt)
+    };
+    let written = upto(0)?;
+    let mut before = written.clone();
+    let mut overrides = Vec::with_capacity(content.overrides.len());
+    let mut set: BTreeMap<(Key, String), Vec<FieldSet>> = BTreeMap::new();
+    for (index, one) in content.overrides.iter().enumerate() {
+        let holds = one.holds_in(&cluster.name, &cluster.labels);
+        let mut changed = 0;
+        if holds {
+            let after = upto(index + 1)?;
+            for (key, path, to) in changes(&before, &after) {
+                changed += 1;
+                set.entry((key, path)).or_default().push(FieldSet {
+                    by: one.name.clone(),
+                    to,
+                });
+            }
+            before = after;
+        }
+        overrides.push(OverrideExplained {
+            name: one.name.clone(),
+            holds,
+            changed,
+        });
+    }
+    let fields = set.into_iter().map(|((key, path), set)| FieldExplained {
+        object: written
+            .get(&key)
+            .or_else(|| before.get(&key))
+            .map(|(title, _)| title.clone())
+            .unwrap_or_default(),
+        written: written
+            .get(&key)
+            .and_then(|(_, leaves)| leaves.get(&path))
+            .map(shown),
+        path,
+        set,
+    });
+    Ok((overrides, fields.collect()))
+}
+
+fn objects(
+    content: &ReleaseContent,
+    cluster: &ClusterFacts,
+    salt: &[u8],
+) -> Result<Objects, OverrideError> {
+    let mut found = Objects::new();
+    for component in components(content, cluster)? {
+        for mut value in component.objects {
+            mask(&mut value, salt);
+            found.insert(key_of(&value), (title(&value), leaves(&value)));
+        }
+    }
+    Ok(found)
+}
+
+/// What one override changed: object, field, and its value then; absent = it took it away.
+fn changes(before: &Objects, after: &Objects) -> Vec<(Key, String, Option<String>)> {
+    let mut found = Vec::new();
+    for (key, (_, old)) in before {
+        let Some((_, new)) = after.get(key) else {
+            found.push((key.clone(), String::new(), None));
+            continue;
+        };
+        let fields = unlike(old, new);
+        found.extend(fields.map(|(path, _, to)| (key.clone(), path.to_owned(), to.map(shown))));
+    }
+    // Overrides make no objects; whatever does is told field by field.
+    for (key, (_, new)) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
+        let fields = new.iter();
+        found.extend(fields.map(|(path, value)| (key.clone(), path.clone(), Some(shown(value)))));
+    }
+    found
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= MAX_VALUE_BYTES {
+        return text;
+    }
+    let end = (0..=MAX_VALUE_BYTES)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or_default();
+    format!("{}… ({} bytes)", &text[..end], text.len())
+}

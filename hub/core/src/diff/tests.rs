@@ -1,0 +1,313 @@
+use std::collections::BTreeMap;
+
+use bellwether_api::{application::ApplicationSpec, call::DiffChange};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    placement::ClusterFacts,
+    release::{ReleaseContent, content},
+};
+
+const SALT: &[u8] = b"used once";
+
+fn cluster(name: &str, region: &str) -> ClusterFacts {
+    ClusterFacts {
+        id: Uuid::nil(),
+        name: name.to_owned(),
+        labels: BTreeMap::from([("region".to_owned(), region.to_owned())]),
+        metrics: None,
+        scheduling: std::sync::Arc::default(),
+    }
+}
+
+fn shop(image: &str, change: impl FnOnce(&mut Value)) -> ReleaseContent {
+    let mut spec = json!({
+        "destination": {"fleet": "all"}, "targetNamespace": "shop",
+        "components": [{"name": "web", "manifests": [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+             "spec": {"replicas": 2, "template": {"spec": {"containers": [
+                {"name": "web", "image": image}]}}}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"},
+             "data": {"file": "a=1\nb=2\nc=3\n"}},
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"},
+             "stringData": {"password": "hunter2"}},
+        ]}],
+        "overrides": [
+            {"name": "eu", "selector": {"matchLabels": {"region": "eu"}},
+             "replicas": [{"target": {"kind": "Deployment"}, "count": 5}]},
+        ],
+    });
+    change(&mut spec);
+    let spec: ApplicationSpec = serde_json::from_value(spec).expect("a spec");
+    content("shop", &spec, &[]).expect("content")
+}
+
+fn both<'a>(
+    clusters: &'a [ClusterFacts],
+    from: &'a ReleaseContent,
+    to: &'a ReleaseContent,
+) -> Vec<Compared<'a>> {
+    clusters
+        .iter()
+        .map(|cluster| Compared {
+            cluster,
+            from: Some(from),
+            to: Some(to),
+        })
+        .collect()
+}
+
+fn fleet() -> Vec<ClusterFacts> {
+    vec![
+        cluster("us-1", "us"),
+        cluster("eu-1", "eu"),
+        cluster("us-2", "us"),
+    ]
+}
+
+#[test]
+fn equal_releases_have_no_difference() {
+    let (clusters, one) = (fleet(), shop("web:1", |_| {}));
+    let found = compare(&both(&clusters, &one, &one.clone()), SALT);
+    assert_eq!(found.same, ["eu-1", "us-1", "us-2"]);
+    assert_eq!((found.groups.len(), found.unknown.len()), (0, 0));
+}
+
+#[test]
+fn the_same_change_is_one_group_whatever_surrounds_it() {
+    let clusters = fleet();
+    let (old, new) = (shop("web:1", |_| {}), shop("web:2", |_| {}));
+    // eu-1 has other replicas, on both sides alike.
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let [group] = found.groups.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(group.clusters, ["eu-1", "us-1", "us-2"]);
+    let [object] = group.objects.as_slice() else {
+        panic!("{group:?}");
+    };
+    assert_eq!(object.object, "Deployment/shop/web");
+    assert_eq!(object.change, DiffChange::Changed);
+    for line in [
+        "\n-      - image: web:1\n",
+        "\n+      - image: web:2\n",
+        "\n     spec:\n",
+    ] {
+        assert!(object.text.contains(line), "{line:?} in {}", object.text);
+    }
+}
+
+#[test]
+fn clusters_are_told_apart_by_what_overrides_change_there() {
+    let clusters = fleet();
+    let old = shop("web:1", |_| {});
+    let new = shop("web:1", |spec| {
+        spec["overrides"][0]["replicas"][0]["count"] = json!(7)
+    });
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    assert_eq!(found.same, ["us-1", "us-2"]);
+    assert_eq!(found.groups[0].clusters, ["eu-1"]);
+    let text = &found.groups[0].objects[0].text;
+    assert!(text.contains("-  replicas: 5\n+  replicas: 7\n"), "{text}");
+    // Both at once: two groups, that of most clusters first.
+    let new = shop("web:2", |spec| {
+        spec["overrides"][0]["replicas"][0]["count"] = json!(7)
+    });
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let names: Vec<_> = found
+        .groups
+        .iter()
+        .map(|group| &group.clusters[..])
+        .collect();
+    assert_eq!(
+        names,
+        [
+            &["us-1".to_owned(), "us-2".to_owned()][..],
+            &["eu-1".to_owned()][..]
+        ]
+    );
+}
+
+#[test]
+fn texts_in_a_configmap_are_compared_line_by_line() {
+    let clusters = fleet();
+    let old = shop("web:1", |_| {});
+    let new = shop("web:1", |spec| {
+        spec["components"][0]["manifests"][1]["data"]["file"] = json!("a=1\nb=3\nc=3\n");
+    });
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let text = &found.groups[0].objects[0].text;
+    assert!(text.contains("-    b=2\n+    b=3\n"), "{text}");
+    assert!(!text.contains("-    a=1"), "{text}");
+}
+
+#[test]
+fn what_one_side_lacks_is_added_or_removed_whole() {
+    let clusters = fleet();
+    let old = shop("web:1", |_| {});
+    let new = shop("web:1", |spec| {
+        spec["components"][0]["manifests"]
+            .as_array_mut()
+            .expect("a list")
+            .remove(1);
+    });
+    let kinds = |from, to| {
+        let found = compare(&both(&clusters, from, to), SALT);
+        let object = &found.groups[0].objects[0];
+        (object.object.clone(), object.change)
+    };
+    assert_eq!(
+        kinds(&old, &new),
+        ("ConfigMap/shop/web".to_owned(), DiffChange::Removed)
+    );
+    assert_eq!(
+        kinds(&new, &old),
+        ("ConfigMap/shop/web".to_owned(), DiffChange::Added)
+    );
+    // A cluster that has nothing yet gets everything.
+    let joins = Compared {
+        cluster: &clusters[0],
+        from: None,
+        to: Some(&old),
+    };
+    let found = compare(&[joins], SALT);
+    assert!(
+        found.groups[0]
+            .objects
+            .iter()
+            .all(|one| one.change == DiffChange::Added)
+    );
+    assert_eq!(
+        found.groups[0].objects.len(),
+        4,
+        "three objects and how they are kept"
+    );
+}
+
+#[test]
+fn a_secret_that_changes_shows_digests_alone() {
+    let clusters = fleet();
+    let old = shop("web:1", |_| {});
+    let new = shop("web:1", |spec| {
+        spec["components"][0]["manifests"][2]["stringData"]["password"] = json!("hunter3");
+    });
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(object.object, "Secret/shop/db");
+    assert!(
+        object.text.contains("-  password: <digest "),
+        "{}",
+        object.text
+    );
+    assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+}
+
+#[test]
+fn what_is_no_object_counts_too() {
+    let clusters = fleet();
+    let (old, new) = (
+        shop("web:1", |_| {}),
+        shop("web:1", |spec| spec["publishVersion"] = json!("v2")),
+    );
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(object.object, "Release");
+    assert!(
+        object.text.contains("+publishVersion: v2\n"),
+        "{}",
+        object.text
+    );
+}
+
+#[test]
+fn a_cluster_that_an_override_does_not_fit_is_not_compared() {
+    let clusters = fleet();
+    let old = shop("web:1", |_| {});
+    let new = shop("web:1", |spec| {
+        spec["overrides"][0]["patches"] = json!([{"target": {"kind": "ConfigMap"},
+            "text": {"path": "/data/none", "replace": [{"from": "a", "to": "b"}]}}]);
+    });
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    assert_eq!(found.same, ["us-1", "us-2"]);
+    let [one] = found.unknown.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(one.cluster, "eu-1");
+    assert!(
+        one.why.contains("there is no text at \"/data/none\""),
+        "{}",
+        one.why
+    );
+}
+
+#[test]
+fn too_much_text_is_named_and_not_shown() {
+    let clusters = fleet();
+    let lines = |word: &str| json!(format!("{word}\n").repeat(40_000));
+    let made = |word: &str| {
+        shop("web:1", |spec| {
+            spec["components"][0]["manifests"][1]["data"]["file"] = lines(word)
+        })
+    };
+    let (old, new) = (made("a"), made("b"));
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(
+        (object.object.as_str(), object.text.as_str()),
+        ("ConfigMap/shop/web", "")
+    );
+}
+
+#[test]
+fn every_field_tells_which_override_set_it() {
+    let content = shop("web:1", |spec| {
+        spec["overrides"] = json!([
+            {"name": "eu", "selector": {"matchLabels": {"region": "eu"}},
+             "replicas": [{"target": {"kind": "Deployment"}, "count": 5}],
+             "labels": {"region": "{{ cluster.labels.region }}"}},
+            {"name": "us", "selector": {"matchLabels": {"region": "us"}},
+             "replicas": [{"target": {"kind": "Deployment"}, "count": 9}]},
+            {"name": "big", "clusters": ["eu-1"],
+             "replicas": [{"target": {"kind": "Deployment"}, "count": 7}],
+             "patches": [{"target": {"kind": "Secret"}, "merge": {"stringData": {"password": "s3cret"}}}],
+             "remove": [{"kind": "ConfigMap"}]},
+        ]);
+    });
+    let (overrides, fields) = explain(&content, &cluster("eu-1", "eu"), SALT).expect("explained");
+    let holds: Vec<_> = overrides
+        .iter()
+        .map(|one| (one.name.as_str(), one.holds, one.changed))
+        .collect();
+    assert_eq!(holds, [("eu", true, 4), ("us", false, 0), ("big", true, 3)]);
+    let field = |object: &str, path: &str| {
+        let found = fields
+            .iter()
+            .find(|one| (one.object.as_str(), one.path.as_str()) == (object, path));
+        let one = found.unwrap_or_else(|| panic!("{path} in {fields:?}"));
+        let set: Vec<_> = one
+            .set
+            .iter()
+            .map(|set| (set.by.as_str(), set.to.as_deref()))
+            .collect();
+        (one.written.clone(), set)
+    };
+    assert_eq!(
+        field("Deployment/shop/web", "/spec/replicas"),
+        (
+            Some("2".to_owned()),
+            vec![("eu", Some("5")), ("big", Some("7"))]
+        )
+    );
+    assert_eq!(
+        field("Deployment/shop/web", "/metadata/labels/region"),
+        (None, vec![("eu", Some("\"eu\""))])
+    );
+    assert_eq!(field("ConfigMap/shop/web", ""), (None, vec![("big", None)]));
+    let text = format!("{fields:?}");
+    assert!(
+        !text.contains("hunter") && !text.contains("s3cret"),
+        "{text}"
+    );
+}
