@@ -5,12 +5,9 @@ use serde_json::Value;
 
 use super::{
     leaves::{Leaves, leaves, unlike},
-    mask::mask,
-    side::{Key, key_of, title},
+    side::{self, Key},
 };
-use crate::{
-    bundle::components, overrides::OverrideError, placement::ClusterFacts, release::ReleaseContent,
-};
+use crate::{overrides::OverrideError, placement::ClusterFacts, release::ReleaseContent};
 
 /// Bytes of a value that are shown.
 const MAX_VALUE_BYTES: usize = 200;
@@ -80,14 +77,10 @@ fn objects(
     cluster: &ClusterFacts,
     salt: &[u8],
 ) -> Result<Objects, OverrideError> {
-    let mut found = Objects::new();
-    for component in components(content, cluster)? {
-        for mut value in component.objects {
-            mask(&mut value, salt);
-            found.insert(key_of(&value), (title(&value), leaves(&value)));
-        }
-    }
-    Ok(found)
+    let found = side::objects(content, cluster, salt)?.into_iter();
+    Ok(found
+        .map(|(key, document)| (key, (document.title, leaves(&document.value))))
+        .collect())
 }
 
 /// What one override changed: object, field, and its value then; absent = it took it away.

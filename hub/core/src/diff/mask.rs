@@ -35,6 +35,37 @@ pub fn mask(value: &mut Value, salt: &[u8]) {
     }
 }
 
+/// Puts digests in place of everything but what an object is called: secrets may stand in any text of
+/// it. The salt is as for [`mask`].
+pub fn mask_all(object: &mut Value, salt: &[u8]) {
+    let Value::Object(fields) = object else {
+        return;
+    };
+    for (field, value) in fields {
+        match (field.as_str(), value) {
+            ("apiVersion" | "kind", _) => {}
+            ("metadata", Value::Object(metadata)) => metadata
+                .iter_mut()
+                .filter(|(field, _)| !matches!(field.as_str(), "name" | "namespace"))
+                .for_each(|(field, value)| mask_leaves(field, value, salt)),
+            (field, value) => mask_leaves(field, value, salt),
+        }
+    }
+}
+
+fn mask_leaves(key: &str, value: &mut Value, salt: &[u8]) {
+    match value {
+        Value::Object(fields) => fields
+            .iter_mut()
+            .for_each(|(key, value)| mask_leaves(key, value, salt)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|value| mask_leaves(key, value, salt)),
+        Value::Null => {}
+        leaf => *leaf = digest(key, leaf, salt),
+    }
+}
+
 fn digest(key: &str, value: &Value, salt: &[u8]) -> Value {
     let mut hash = Sha256::new();
     hash.update(salt);
@@ -54,6 +85,27 @@ mod tests {
     fn masked(mut value: Value, salt: &[u8]) -> Value {
         mask(&mut value, salt);
         value
+    }
+
+    #[test]
+    fn where_secrets_may_be_anywhere_names_alone_are_left() {
+        let object = |host: &str| {
+            let mut object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "web", "namespace": "shop", "labels": {"a": "hunter2"}},
+                "data": {"url": format!("https://hunter2@{host}")},
+                "list": [{"deep": ["hunter2"]}], "size": 2}
+            );
+            mask_all(&mut object, b"salt");
+            object
+        };
+        let one = object("a");
+        assert!(!one.to_string().contains("hunter2"), "{one}");
+        assert_eq!(one.pointer("/metadata/name"), Some(&json!("web")));
+        assert_eq!(one.pointer("/metadata/namespace"), Some(&json!("shop")));
+        assert_eq!(one["kind"], "ConfigMap");
+        assert_ne!(one["data"], object("b")["data"]);
+        assert_eq!(one["list"], object("b")["list"]);
     }
 
     fn secret(password: &str) -> Value {

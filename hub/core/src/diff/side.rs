@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::reference::ObjectRef;
+use bellwether_api::{health_rule::HealthRule, reference::ObjectRef};
 use serde_json::{Value, json};
 
-use super::mask::mask;
+use super::mask::{mask, mask_all};
 use crate::{
     bundle::components, overrides::OverrideError, placement::ClusterFacts, release::ReleaseContent,
 };
@@ -12,7 +12,8 @@ use crate::{
 /// written in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
-    /// Objects before how they are rolled out, that before how all of it is kept.
+    /// Objects before what is run at some moment, that before how objects are rolled out, that before
+    /// how all of it is kept.
     rank: u8,
     group: String,
     kind: String,
@@ -42,17 +43,11 @@ pub(super) fn side(
     let Some(content) = content else {
         return Ok(side);
     };
-    for component in components(content, cluster)? {
-        for mut value in component.objects {
-            mask(&mut value, salt);
-            let title = title(&value);
-            side.insert(key_of(&value), Document { title, value });
-        }
-    }
+    side.extend(objects(content, cluster, salt)?);
     for rollout in &content.rollouts {
         let value = serde_json::to_value(&rollout.spec).expect("types of the API always serialise");
         let title = format!("Rollout/{}", rollout.name);
-        side.insert(own_key(1, &rollout.name), Document { title, value });
+        side.insert(own_key(2, &rollout.name), Document { title, value });
     }
     let mut kept = json!({
         "targetNamespace": content.target_namespace,
@@ -62,9 +57,58 @@ pub(super) fn side(
     if let Some(version) = &content.publish_version {
         kept["publishVersion"] = Value::from(version.as_str());
     }
+    let components = content.components.iter();
+    let health: BTreeMap<&str, &[HealthRule]> = components
+        .filter(|one| !one.health.is_empty())
+        .map(|one| (one.name.as_str(), one.health.as_slice()))
+        .collect();
+    if !health.is_empty() {
+        kept["health"] = json!(health);
+    }
     let title = "Release".to_owned();
-    side.insert(own_key(2, ""), Document { title, value: kept });
+    side.insert(own_key(3, ""), Document { title, value: kept });
     Ok(side)
+}
+
+/// The objects that a cluster gets, and what its charts want run, without what is secret.
+pub(super) fn objects(
+    content: &ReleaseContent,
+    cluster: &ClusterFacts,
+    salt: &[u8],
+) -> Result<Side, OverrideError> {
+    let mut found = Side::new();
+    for component in components(content, cluster)? {
+        let is_secret = is_made_of_secrets(content, &component.name);
+        let hide = |value: &mut Value| match is_secret {
+            true => mask_all(value, salt),
+            false => mask(value, salt),
+        };
+        for mut value in component.objects {
+            hide(&mut value);
+            let title = title(&value);
+            found.insert(key_of(&value), Document { title, value });
+        }
+        for mut hook in component.hooks {
+            hide(&mut hook.object);
+            let key = Key {
+                rank: 1,
+                ..key_of(&hook.object)
+            };
+            let title = format!("{} (hook)", title(&hook.object));
+            let value = serde_json::to_value(&hook).expect("types of the API always serialise");
+            found.insert(key, Document { title, value });
+        }
+    }
+    Ok(found)
+}
+
+/// Tells whether a component was rendered with values of secrets, which may stand anywhere in it then.
+fn is_made_of_secrets(content: &ReleaseContent, component: &str) -> bool {
+    let components = content.components.iter();
+    components
+        .filter(|one| one.name == component)
+        .filter_map(|one| one.rendered.as_ref())
+        .any(|from| !from.recipe.values_from.is_empty())
 }
 
 fn own_key(rank: u8, name: &str) -> Key {
@@ -84,7 +128,7 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-pub(super) fn key_of(object: &Value) -> Key {
+fn key_of(object: &Value) -> Key {
     let group = text(object, "/apiVersion").split_once('/');
     Key {
         rank: 0,
@@ -96,7 +140,7 @@ pub(super) fn key_of(object: &Value) -> Key {
 }
 
 /// Names an object as people read it.
-pub(super) fn title(object: &Value) -> String {
+fn title(object: &Value) -> String {
     let namespace = text(object, "/metadata/namespace");
     ObjectRef {
         api_version: text(object, "/apiVersion").to_owned(),

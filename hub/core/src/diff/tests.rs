@@ -1,12 +1,18 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{application::ApplicationSpec, call::DiffChange};
+use bellwether_api::{
+    application::ApplicationSpec,
+    call::DiffChange,
+    chart_hook::{ChartHook, HookMoment},
+    health_rule::HealthRule,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
     placement::ClusterFacts,
+    recipe::{Recipe, RenderedFrom},
     release::{ReleaseContent, content},
 };
 
@@ -202,6 +208,61 @@ fn a_secret_that_changes_shows_digests_alone() {
         object.text
     );
     assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+}
+
+#[test]
+fn what_was_rendered_with_secrets_shows_digests_alone() {
+    let clusters = fleet();
+    let made = |host: &str| {
+        let mut content = shop("web:1", |spec| {
+            spec["components"][0]["manifests"][1]["data"]["file"] =
+                json!(format!("hunter2@{host}"));
+        });
+        let recipe: Recipe = serde_json::from_value(json!({"kind": "Helm", "artifact": "sha256:1",
+            "valuesFrom": [{"secret": "web", "key": "values.yaml", "version": Uuid::nil()}]}))
+        .expect("a recipe");
+        let component = &mut content.components[0];
+        component.rendered = Some(RenderedFrom {
+            revision: String::new(),
+            recipe,
+        });
+        component.hooks = vec![ChartHook {
+            object: json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+                "spec": {"args": [format!("hunter2@{host}")]}}),
+            moments: vec![HookMoment::PreUpgrade],
+            weight: 0,
+            delete: Vec::new(),
+        }];
+        content
+    };
+    let (old, new) = (made("a"), made("b"));
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let objects = &found.groups[0].objects;
+    let names: Vec<&str> = objects.iter().map(|one| one.object.as_str()).collect();
+    assert_eq!(names, ["ConfigMap/shop/web", "Job/shop/migrate (hook)"]);
+    for object in objects {
+        assert!(object.text.contains("<digest "), "{}", object.text);
+    }
+    assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+    let (_, fields) = explain(&new, &clusters[1], SALT).expect("explained");
+    let replicas = fields.iter().find(|one| one.path == "/spec/replicas");
+    assert!(replicas.is_some(), "{fields:?}");
+    assert!(!format!("{fields:?}").contains("hunter"), "{fields:?}");
+}
+
+#[test]
+fn rules_of_health_count_too() {
+    let clusters = fleet();
+    let (old, mut new) = (shop("web:1", |_| {}), shop("web:1", |_| {}));
+    new.components[0].health = vec![HealthRule {
+        group: "example.com".to_owned(),
+        kind: "Shop".to_owned(),
+        cel: "true".to_owned(),
+    }];
+    let found = compare(&both(&clusters, &old, &new), SALT);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(object.object, "Release");
+    assert!(object.text.contains("kind: Shop"), "{}", object.text);
 }
 
 #[test]
