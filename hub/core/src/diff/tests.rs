@@ -218,7 +218,7 @@ fn what_was_rendered_with_secrets_shows_digests_alone() {
             spec["components"][0]["manifests"][1]["data"]["file"] =
                 json!(format!("hunter2@{host}"));
         });
-        let recipe: Recipe = serde_json::from_value(json!({"kind": "Helm", "artifact": "sha256:1",
+        let recipe: Recipe = serde_json::from_value(json!({"kind": "helm", "artifact": "sha256:1",
             "valuesFrom": [{"secret": "web", "key": "values.yaml", "version": Uuid::nil()}]}))
         .expect("a recipe");
         let component = &mut content.components[0];
