@@ -209,6 +209,10 @@ fn component() -> impl Strategy<Value = Component> {
             git: None,
             oci: None,
             kustomize: None,
+            destination: None,
+            overrides: Vec::new(),
+            sync: None,
+            depends_on: Vec::new(),
             rollout,
         })
 }
@@ -309,6 +313,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 components,
                 overrides: Vec::new(),
                 sync,
+                depends_on: Vec::new(),
                 waves,
                 on_failure,
                 history_limit: head.3,

@@ -25,7 +25,6 @@ const LATER: &[&str] = &[
     "canaryQueries",
     "credentialsRef",
     "deletion",
-    "dependsOn",
     "hooks",
     "ignore",
     "knownHostsRef",

@@ -5,11 +5,13 @@
 //! Data flow: records → [`release`] and [`placement`] → [`plan`] (frozen) → [`run::decide`], whose
 //! grants become [`bundle`]s; [`view`] renders all of it for people, [`check`] judges histories.
 
+pub mod addons;
 pub mod authorize;
 pub mod brake;
 pub mod bundle;
 pub mod check;
 pub mod clock;
+pub mod dependencies;
 pub mod metrics_sources;
 pub mod overrides;
 pub mod placement;

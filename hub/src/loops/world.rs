@@ -334,6 +334,7 @@ impl World {
                     desired: holders.get(&id).map(ToString::to_string),
                     status: statuses.remove(&id),
                     unrendered: None,
+                    awaits: Vec::new(),
                 }
             })
             .collect()
