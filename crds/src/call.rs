@@ -15,7 +15,9 @@ pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, Acti
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
-pub use status::{ApplicationStatus, Condition, FleetMember, FleetStatus};
+pub use status::{
+    ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus,
+};
 
 /// Bytes that a request body may have at most (4 MiB).
 pub const MAX_BODY_BYTES: usize = 4 << 20;

@@ -10,6 +10,7 @@
 
 mod alive;
 mod application;
+mod dependencies;
 mod emptying;
 mod error;
 mod facts;
@@ -29,12 +30,14 @@ mod start;
 mod state;
 mod sweep;
 mod view;
+mod waiters;
 mod world;
 
 use std::sync::Arc;
 
 use crate::app::App;
 
+pub use dependencies::addon_health;
 pub use error::{LoopError, RENDERING};
 pub use rollback::stays;
 pub(crate) use standing::{granting, write as write_grants};

@@ -39,10 +39,7 @@ pub struct Awaited {
 #[must_use]
 pub fn awaited(now: Timestamp, dependency: Dependency<'_>, cluster: Uuid) -> Option<Awaited> {
     let placed = dependency.placed.unwrap_or_default();
-    let healthy = placed
-        .iter()
-        .filter(|seen| trouble(now, seen).is_none())
-        .count();
+    let healthy = healthy(now, placed);
     let here = placed.iter().find(|seen| seen.id == cluster);
     let why = match here {
         _ if dependency.placed.is_none() => "there is no such application".to_owned(),
@@ -60,6 +57,13 @@ pub fn awaited(now: Timestamp, dependency: Dependency<'_>, cluster: Uuid) -> Opt
         healthy,
         clusters: placed.len(),
     })
+}
+
+/// Counts the clusters in which an application is known to be healthy as it was granted there last.
+#[must_use]
+pub fn healthy(now: Timestamp, seen: &[ClusterSeen]) -> usize {
+    let well = |one: &&ClusterSeen| trouble(now, one).is_none();
+    seen.iter().filter(well).count()
 }
 
 /// Why an application is not known to be healthy in a cluster as it was granted there last.

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
+    dependencies,
     extract::{LimitedBody, Query},
     metric_templates,
     problem::{ApiError, ApiResult},
@@ -149,6 +150,7 @@ pub async fn apply_documents(
     result.objects = written.into_iter().map(|(_, object)| object).collect();
     let mut checked = references::check(&mut tx, &documents, default_namespace).await?;
     metric_templates::check(&mut tx, caller, &documents, default_namespace, &mut checked).await?;
+    dependencies::check(&mut tx, &documents, default_namespace, &mut checked).await?;
     standing_check::check(&mut tx, &documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
-    call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
+    call::{
+        ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus, Item,
+        ItemMeta, UnitView,
+    },
     cluster::{ClusterCondition, ClusterSpec, ClusterStatus},
     fleet::FleetSpec,
     reference::NamespacedName,
@@ -13,8 +16,9 @@ use bellwether_api::{
     status::{Health, UnitStatus},
 };
 use bellwether_hub_core::{
+    addons::{Fleets, placed},
     metrics_sources::is_unreachable,
-    placement::{ClusterFacts, PlacementCondition, is_member, place},
+    placement::{ClusterFacts, PlacementCondition, is_member},
 };
 use bellwether_store::{
     Store, StoreError,
@@ -32,7 +36,7 @@ use super::{problem::ApiResult, redact::redact, standing};
 use crate::{
     app::App,
     grpc::clock,
-    loops::{RENDERING, run_summaries, stays},
+    loops::{RENDERING, addon_health, run_summaries, stays},
 };
 
 /// A connected cluster that was not heard from for longer is silent.
@@ -165,8 +169,8 @@ impl Scene {
         }
     }
 
-    /// Shows a Fleet with its members.
-    pub fn fleet(&self, record: &Record) -> Item {
+    /// Counts the members of a Fleet.
+    fn fleet(&self, record: &Record) -> FleetStatus {
         let spec: FleetSpec = read_spec(record).unwrap_or_default();
         let mut status = FleetStatus::default();
         for cluster in &self.clusters {
@@ -188,8 +192,31 @@ impl Scene {
                 last_seen: self.last_seen(cluster),
             });
         }
-        item(record, json!(status))
+        status
     }
+}
+
+/// Says whether a fleet's add-ons are healthy on all of its members; absent = it has none.
+fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
+    if addons.is_empty() {
+        return None;
+    }
+    let well = addons.iter().all(|one| one.healthy == one.clusters);
+    let words: Vec<String> = addons
+        .iter()
+        .map(|one| {
+            format!(
+                "{}: {} of {} clusters healthy",
+                one.application, one.healthy, one.clusters
+            )
+        })
+        .collect();
+    Some(Condition {
+        kind: ADDONS_HEALTHY.to_owned(),
+        status: if well { "True" } else { "False" }.to_owned(),
+        reason: if well { "Healthy" } else { "NotHealthy" }.to_owned(),
+        message: words.join("; "),
+    })
 }
 
 fn revoked(cluster: &Cluster) -> String {
@@ -245,7 +272,13 @@ fn item(record: &Record, status: Value) -> Item {
 /// The database fails.
 pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
     let application = match record.key.kind {
-        RecordKind::Fleet => return Ok(scene.fleet(record)),
+        RecordKind::Fleet => {
+            let mut status = scene.fleet(record);
+            let spec: FleetSpec = read_spec(record).unwrap_or_default();
+            status.addons = addon_health(&app.store, &spec, scene.now).await?;
+            status.conditions.extend(addons_healthy(&status.addons));
+            return Ok(item(record, json!(status)));
+        }
         RecordKind::Application => Some(record.key.name.clone()),
         RecordKind::MetricTemplate => None,
         RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
@@ -313,20 +346,11 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
     let Some(spec) = application_spec(&app.store, name).await? else {
         return Ok(Vec::new());
     };
-    let fleet = match &spec.destination.fleet {
-        Some(fleet) => {
-            let key = RecordKey {
-                kind: RecordKind::Fleet,
-                namespace: String::new(),
-                name: fleet.clone(),
-            };
-            records::get(&app.store, &key)
-                .await?
-                .as_ref()
-                .and_then(read_spec::<FleetSpec>)
-        }
-        None => None,
-    };
+    let fleets = records::list_all(&app.store, RecordKind::Fleet).await?;
+    let fleets: Fleets = fleets
+        .iter()
+        .filter_map(|record| Some((record.key.name.clone(), read_spec(record)?)))
+        .collect();
     let condition = |kind: &str, message: String| Condition {
         kind: kind.to_owned(),
         status: "True".to_owned(),
@@ -349,7 +373,7 @@ async fn conditions(app: &App, scene: &Scene, name: &NamespacedName) -> ApiResul
         found.push(condition("RolledBack", message));
     }
     found.extend(
-        match place(&spec.destination, fleet.as_ref(), &scene.facts()) {
+        match placed(name, &spec.destination, &fleets, &scene.facts()) {
             Err(error) => vec![condition("Unplaceable", error.to_string())],
             Ok(placement) => match placement.condition() {
                 None => Vec::new(),

@@ -20,6 +20,7 @@ use super::{
     apply::{Scope, apply_documents},
     auth::Caller,
     deletion::{DeleteQuery, refuse_unconfirmed},
+    dependencies,
     extract::{LimitedBody, Path, Query},
     items::{Scene, show},
     metric_templates,
@@ -173,6 +174,9 @@ async fn delete(
     }
     let shown = show(app, &scene, &record).await?;
     let mut tx = app.store.begin().await?;
+    if key.kind == RecordKind::Application {
+        dependencies::refuse_used(&mut tx, &key).await?;
+    }
     let Some(deleted) = records::delete(&mut tx, &key, if_match(headers)?).await? else {
         return Err(ApiError::not_found("somebody else deleted it a moment ago"));
     };

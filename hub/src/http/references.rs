@@ -13,8 +13,9 @@ use bellwether_api::{
     validate::{Finding, fleet_traffic, governed},
 };
 use bellwether_hub_core::{
+    addons::{has, placed},
     overrides::try_clusters,
-    placement::{ClusterFacts, PlacementCondition, PlacementError, place},
+    placement::{ClusterFacts, Placement, PlacementCondition, PlacementError},
     plan::assign,
     release::{RolloutRecord, content},
 };
@@ -55,9 +56,10 @@ pub async fn check(
     if touched.is_empty() {
         return Ok(checked);
     }
+    let fleets = fleets(tx).await?;
     let held = Held {
-        fleets: fleets(tx).await?,
-        clusters: facts(tx, touched.values()).await?,
+        clusters: facts(tx, &fleets, touched.values()).await?,
+        fleets,
     };
     for (name, spec) in touched {
         let rollouts = rollouts(tx, &name).await?;
@@ -123,11 +125,13 @@ async fn touched(
                 for (key, spec) in
                     specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?
                 {
-                    if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str()) {
-                        let name = NamespacedName {
-                            namespace: key.namespace,
-                            name: key.name,
-                        };
+                    let name = NamespacedName {
+                        namespace: key.namespace,
+                        name: key.name,
+                    };
+                    if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str())
+                        || has(&object.spec, &name)
+                    {
                         found.entry(name).or_insert(spec);
                     }
                 }
@@ -217,9 +221,7 @@ impl Subject<'_> {
         checked: &mut Checked,
     ) {
         let path = FieldPath::spec().key("overrides");
-        let fleet = self.spec.destination.fleet.as_ref();
-        let fleet = fleet.and_then(|name| held.fleets.get(name));
-        let Ok(placement) = place(&self.spec.destination, fleet, &held.clusters) else {
+        let Ok(placement) = self.placed(held) else {
             return;
         };
         for tried in try_clusters(self.spec, &placement.clusters) {
@@ -281,15 +283,18 @@ impl Subject<'_> {
             .collect()
     }
 
+    fn placed(&self, held: &Held) -> Result<Placement, PlacementError> {
+        placed(
+            self.name,
+            &self.spec.destination,
+            &held.fleets,
+            &held.clusters,
+        )
+    }
+
     fn check_placement(&self, held: &Held, checked: &mut Checked) {
-        let fleet = self
-            .spec
-            .destination
-            .fleet
-            .as_ref()
-            .and_then(|name| held.fleets.get(name));
         let destination = FieldPath::spec().key("destination");
-        let placement = match place(&self.spec.destination, fleet, &held.clusters) {
+        let placement = match self.placed(held) {
             Ok(placement) => placement,
             Err(PlacementError::NoSuchFleet { name }) => {
                 let names = held.fleets.keys().map(String::as_str);
@@ -418,14 +423,16 @@ async fn fleets(tx: &mut Tx) -> Result<BTreeMap<String, FleetSpec>, StoreError> 
 }
 
 /// The clusters that these applications can be meant for: those that they name, where all of them
-/// name theirs.
+/// name theirs and none can be an add-on.
 async fn facts(
     tx: &mut Tx,
+    fleets: &BTreeMap<String, FleetSpec>,
     specs: impl Iterator<Item = &ApplicationSpec> + Clone,
 ) -> Result<Vec<ClusterFacts>, StoreError> {
-    let found = if specs
-        .clone()
-        .all(|spec| !spec.destination.clusters.is_empty())
+    let found = if !fleets.values().any(|fleet| !fleet.addons.is_empty())
+        && specs
+            .clone()
+            .all(|spec| !spec.destination.clusters.is_empty())
     {
         let names: Vec<String> = specs
             .flat_map(|spec| spec.destination.clusters.iter().cloned())

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::rendering::Renderings;
 
 use super::{
-    LoopError,
+    LoopError, dependencies,
     facts::{Wanted, holders, statuses, wanted},
     lease::Fence,
     loaded::Loaded,
@@ -76,9 +76,10 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let latest = Loaded::latest(store, application).await?;
     let holders = holders(store, application).await?;
     let Some(wanted) = wanted(store, application).await? else {
+        look.world.waiters().set(application, BTreeSet::default());
         return delete(look, &holders, latest).await;
     };
-    let placement = match look.world.place(&wanted.spec) {
+    let placement = match look.world.place(application, &wanted.spec) {
         Ok(placement) => placement,
         Err(source) => {
             // Whoever has it keeps it while its destination says nothing.
@@ -102,6 +103,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     if let Some(latest) = latest.as_ref().filter(is_rendered) {
         rendered::mark(look.sight(), latest, &mut clusters).await?;
     }
+    dependencies::mark(look.sight(), look.now, &wanted.spec, &mut clusters).await?;
     let placed: Vec<(Uuid, String)> = placement
         .clusters
         .iter()

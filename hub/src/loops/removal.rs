@@ -112,7 +112,7 @@ async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError
         };
         let leaves = look
             .world
-            .place(&wanted.spec)
+            .place(&application, &wanted.spec)
             .is_ok_and(|placed| placed.clusters.iter().all(|one| one.id != cluster));
         let is_allowed = wanted
             .allowance(ALLOW_REMOVAL)

@@ -11,6 +11,7 @@ use bellwether_api::{
     status::UnitStatus,
 };
 use bellwether_hub_core::{
+    addons::{self, Fleets},
     placement::{ClusterFacts, Placement, PlacementError, place},
     release::Templates,
     run::ClusterSeen,
@@ -25,7 +26,7 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{emptying::Emptying, metrics_places::MetricsPlaces};
+use super::{emptying::Emptying, metrics_places::MetricsPlaces, waiters::Waiters};
 
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) struct World {
     fleets: Arc<BTreeMap<String, FleetSpec>>,
     templates: Arc<Templates>,
     emptying: Arc<Emptying>,
+    waiters: Arc<Waiters>,
     /// Since when this hub hears agents; absent = it does not matter.
     started: Option<Timestamp>,
 }
@@ -282,8 +284,33 @@ impl World {
         }
     }
 
-    pub fn place(&self, spec: &ApplicationSpec) -> Result<Placement, PlacementError> {
-        self.place_at(&spec.destination)
+    pub fn place(
+        &self,
+        application: &NamespacedName,
+        spec: &ApplicationSpec,
+    ) -> Result<Placement, PlacementError> {
+        let placed = self.place_at(&spec.destination);
+        addons::with_addons(application, placed, &self.fleets, &self.clusters.list)
+    }
+
+    /// Every fleet, by name.
+    pub fn fleets(&self) -> &Fleets {
+        &self.fleets
+    }
+
+    /// The add-ons of all fleets.
+    pub fn addons(&self) -> BTreeSet<NamespacedName> {
+        addons::all(&self.fleets)
+    }
+
+    /// The add-ons of every fleet that has a cluster; absent = there is no such cluster.
+    pub fn addons_of(&self, cluster: Uuid) -> Option<BTreeSet<NamespacedName>> {
+        Some(addons::of_cluster(&self.fleets, self.cluster(cluster)?))
+    }
+
+    /// Which applications wait for which.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     pub fn place_at(&self, destination: &Destination) -> Result<Placement, PlacementError> {
