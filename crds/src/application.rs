@@ -126,6 +126,15 @@ pub struct Component {
 }
 
 impl ApplicationSpec {
+    /// Returns the fleets that its destinations name, those of components included.
+    pub fn fleets(&self) -> impl Iterator<Item = &str> {
+        let components = self.components.iter();
+        let own = components.filter_map(|component| component.destination.as_ref());
+        std::iter::once(&self.destination)
+            .chain(own)
+            .filter_map(|one| one.fleet.as_deref())
+    }
+
     /// Returns every override in the order in which they are applied: the application's, then those
     /// of its components, each for its component alone.
     #[must_use]

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, fleet::MetricsDefaults, reference::NamespacedName,
+    application::{ComponentSync, SyncPolicy},
+    fleet::MetricsDefaults,
+    reference::NamespacedName,
     rollout::RolloutSpec,
 };
 
@@ -59,6 +61,12 @@ pub struct BundleComponent {
     pub name: String,
     /// Whole Kubernetes objects, namespaces filled in, in the order they were written.
     pub objects: Vec<serde_json::Value>,
+    /// Components of this bundle that come first; empty = it waits for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// How its objects are kept, where that differs from the bundle's `sync`; absent = nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<ComponentSync>,
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

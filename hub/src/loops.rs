@@ -10,6 +10,7 @@
 
 mod alive;
 mod application;
+mod component_brake;
 mod dependencies;
 mod emptying;
 mod error;

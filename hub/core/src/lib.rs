@@ -11,6 +11,7 @@ pub mod brake;
 pub mod bundle;
 pub mod check;
 pub mod clock;
+pub mod components;
 pub mod dependencies;
 pub mod metrics_sources;
 pub mod overrides;

@@ -215,7 +215,7 @@ async fn refuse_used(app: &App, fleet: &str) -> ApiResult<()> {
         .into_iter()
         .filter(|record| {
             serde_json::from_value::<ApplicationSpec>(record.spec.clone())
-                .is_ok_and(|spec| spec.destination.fleet.as_deref() == Some(fleet))
+                .is_ok_and(|spec| spec.fleets().any(|one| one == fleet))
         })
         .map(|record| format!("{}/{}", record.key.namespace, record.key.name))
         .collect();

@@ -8,6 +8,7 @@ use bellwether_api::{
     call::ProblemItem,
     document::{Document, DocumentError, FieldPath, Source, closest},
     fleet::FleetSpec,
+    overrides::Override,
     reference::NamespacedName,
     rollout::RolloutSpec,
     validate::{Finding, fleet_traffic, governed},
@@ -153,6 +154,7 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn check(&self, held: &Held, rollouts: &[&(String, RolloutSpec)], checked: &mut Checked) {
         self.check_placement(held, checked);
+        self.check_components(held, checked);
         let mut broken = false;
         for (name, rollout) in rollouts {
             let findings = governed(rollout, self.spec);
@@ -227,12 +229,9 @@ impl Subject<'_> {
         for tried in try_clusters(self.spec, &placement.clusters) {
             match tried {
                 Err((cluster, error)) => {
-                    let index = self
-                        .spec
-                        .overrides
-                        .iter()
-                        .position(|one| one.name == error.name);
-                    let at = index.map_or_else(|| path.clone(), |index| path.index(index));
+                    let at = self
+                        .override_at(&error.name)
+                        .unwrap_or_else(|| path.clone());
                     let cause = std::error::Error::source(&error)
                         .map_or_else(String::new, |cause| format!(": {cause}"));
                     let message = format!("in cluster {:?}: {error}{cause}", cluster.name);
@@ -267,6 +266,39 @@ impl Subject<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the fleets that components name are there.
+    fn check_components(&self, held: &Held, checked: &mut Checked) {
+        for (index, component) in self.spec.components.iter().enumerate() {
+            let destination = component.destination.as_ref();
+            let Some(name) = destination.and_then(|one| one.fleet.as_ref()) else {
+                continue;
+            };
+            if held.fleets.contains_key(name) {
+                continue;
+            }
+            let at = FieldPath::spec().key("components").index(index);
+            let at = at.key("destination").key("fleet");
+            let meant = closest(name, held.fleets.keys().map(String::as_str));
+            let message = format!("there is no fleet {name:?}");
+            checked
+                .errors
+                .push(self.application_error(at, message, meant));
+        }
+    }
+
+    /// Where the override of that name stands.
+    fn override_at(&self, name: &str) -> Option<FieldPath> {
+        let at = |list: &[Override]| list.iter().position(|one| one.name == name);
+        if let Some(index) = at(&self.spec.overrides) {
+            return Some(FieldPath::spec().key("overrides").index(index));
+        }
+        let mut components = self.spec.components.iter().enumerate();
+        components.find_map(|(place, component)| {
+            let path = FieldPath::spec().key("components").index(place);
+            Some(path.key("overrides").index(at(&component.overrides)?))
+        })
     }
 
     /// What a rollout that names no provider asks of its fleet's and these cannot do.

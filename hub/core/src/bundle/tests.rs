@@ -81,6 +81,7 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
         attempt,
         mode: BundleMode::Rollout,
         cluster: &cluster,
+        fleets: &crate::addons::Fleets::new(),
         fleet: &fleet,
     })
     .expect("nothing is overridden")

@@ -3,7 +3,10 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_api::application::{ApplicationSpec, Component};
+use bellwether_api::{
+    application::{ApplicationSpec, Component},
+    duration::Dur,
+};
 use bellwether_hub_core::{
     recipe::{Recipe, RenderFacts, RenderedFrom, Rendering, source_digest, union},
     records::{Found, take},
@@ -109,7 +112,9 @@ async fn pinned<'a>(
         };
         let source = Digest(source);
         let pin = pins.get(&component.name).filter(|pin| pin.source == source);
-        let due = due(spec, &wanted, pin);
+        let own = component.sync.as_ref().and_then(|sync| sync.interval);
+        let interval = own.unwrap_or(spec.sync.interval);
+        let due = due(interval, &wanted, pin);
         if let Some(at) = due {
             if at <= look.now {
                 renderings.ask(Job::Fetch {
@@ -158,11 +163,11 @@ async fn pinned<'a>(
 }
 
 /// When a source is to be looked at; absent = never again as it is written.
-fn due(spec: &ApplicationSpec, wanted: &FetchedFrom, pin: Option<&SourcePin>) -> Option<Timestamp> {
+fn due(interval: Dur, wanted: &FetchedFrom, pin: Option<&SourcePin>) -> Option<Timestamp> {
     let Some(pin) = pin else {
         return Some(Timestamp::MIN);
     };
-    let interval = spec.sync.interval.as_signed();
+    let interval = interval.as_signed();
     let after = if !pin.failure.is_empty() && pin.fetched.is_none() {
         RETRY_AFTER
     } else if interval.is_zero() || is_content(wanted) {

@@ -206,6 +206,8 @@ fn put(bundle: &mut Bundle, objects: Vec<Value>) {
     bundle.components = vec![BundleComponent {
         name: "live".to_owned(),
         objects,
+        depends_on: Vec::new(),
+        sync: None,
     }];
 }
 
