@@ -71,10 +71,11 @@ pub fn apply_stage(kind: &str) -> ApplyStage {
     }
 }
 
-/// Sorts objects for applying; objects of one stage keep their order.
-pub fn sort_for_apply(objects: &mut [Value]) {
-    objects.sort_by_key(|object| {
-        apply_stage(object.get("kind").and_then(Value::as_str).unwrap_or(""))
+/// Sorts what stands for objects for applying; those of one stage keep their order.
+pub fn sort_for_apply<T>(list: &mut [T], object: impl Fn(&T) -> &Value) {
+    list.sort_by_key(|one| {
+        let kind = object(one).get("kind").and_then(Value::as_str);
+        apply_stage(kind.unwrap_or(""))
     });
 }
 
@@ -98,7 +99,7 @@ mod tests {
             "Namespace",
         ];
         let mut objects: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
-        sort_for_apply(&mut objects);
+        sort_for_apply(&mut objects, |object| object);
         let sorted: Vec<_> = objects
             .iter()
             .filter_map(|object| object["kind"].as_str())
@@ -126,7 +127,7 @@ mod tests {
             json!({"kind": "Pod", "n": 2}),
         ];
         let before = objects.clone();
-        sort_for_apply(&mut objects);
+        sort_for_apply(&mut objects, |object| object);
         assert_eq!(objects, before);
     }
 }

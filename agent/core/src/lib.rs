@@ -3,7 +3,7 @@
 //! [`machine::decide`] drives one run of one workload; everything else serves it or the sync of
 //! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
 //! [`provider`], [`restore`], [`tracked_config`]), judgements ([`settled`], [`analysis`], [`health`],
-//! [`ownership`], [`selection`]) and order ([`apply_order`]).
+//! [`ownership`], [`selection`]) and order ([`apply_order`], [`component_order`]).
 
 pub mod admission;
 pub mod adopted;
@@ -12,6 +12,7 @@ pub mod apply_order;
 pub mod autoscaling;
 pub mod by_node;
 pub mod canary_copy;
+pub mod component_order;
 pub mod covers;
 pub mod effective;
 pub mod health;

@@ -358,6 +358,7 @@ fn new_unit(key: &str) -> SyncUnit {
         finished_rollouts: Vec::new(),
         live_states: Vec::new(),
         track_cursors: Vec::new(),
+        opened: None,
         orphan: false,
     }
 }

@@ -1,10 +1,14 @@
 //! Holds a set of objects: applies what is new, writes back what was changed, reads health.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bellwether_agent_core::health;
 use bellwether_api::{
-    application::DriftPolicy,
+    application::{AdoptPolicy, DriftPolicy},
+    bundle::BundleComponent,
     reference::ObjectRef,
     status::{Health, ObjectStatus},
 };
@@ -28,6 +32,32 @@ pub struct Wanted {
     /// Objects without which it is not written: those among them that stand before it in the order
     /// must have been taken.
     pub after: BTreeSet<ObjectRef>,
+    /// The component that it is of.
+    pub part: Arc<Part>,
+}
+
+/// A component, as far as it matters for each of its objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its own drift policy; absent = the bundle's.
+    pub drift: Option<DriftPolicy>,
+    /// Whether it takes over what exists already; absent = as the bundle says.
+    pub adopt: Option<AdoptPolicy>,
+}
+
+impl Part {
+    /// Takes what matters of a component.
+    #[must_use]
+    pub fn of(component: &BundleComponent) -> Self {
+        let sync = component.sync.as_ref();
+        Self {
+            name: component.name.clone(),
+            drift: sync.and_then(|sync| sync.drift),
+            adopt: sync.and_then(|sync| sync.adopt),
+        }
+    }
 }
 
 /// How changes of others are met.
@@ -50,6 +80,7 @@ impl Wanted {
             object,
             care: Care::Policy,
             after: BTreeSet::new(),
+            part: Arc::default(),
         })
     }
 }
@@ -72,6 +103,9 @@ pub enum FirstLook {
     Apply,
     /// It was applied by an earlier process: it is only looked at.
     Observe,
+    /// As the drift policy of its component says: where drift is corrected it is applied, and
+    /// otherwise only looked at.
+    ByPolicy,
 }
 
 /// What a pass over the objects has done.
@@ -128,6 +162,12 @@ impl Keeper {
                 continue;
             }
             let digest = digest_of(want.object.to_string().as_bytes());
+            let drift = want.part.drift.unwrap_or(drift);
+            let look = match look {
+                FirstLook::ByPolicy if drift == DriftPolicy::Correct => FirstLook::Apply,
+                FirstLook::ByPolicy => FirstLook::Observe,
+                look => look,
+            };
             let done = match self.seen.get(&want.target) {
                 _ if want.care == Care::Frozen => Ok(()),
                 Some(seen) if seen.wanted == digest => {
@@ -328,6 +368,12 @@ impl Keeper {
     #[must_use]
     pub fn statuses(&self) -> Vec<ObjectStatus> {
         self.seen.values().map(|seen| seen.status.clone()).collect()
+    }
+
+    /// The health of one object; absent = it was not looked at.
+    #[must_use]
+    pub fn health_of(&self, target: &ObjectRef) -> Option<Health> {
+        self.seen.get(target).map(|seen| seen.status.health)
     }
 
     /// The worst health of all; Healthy when there are no objects.

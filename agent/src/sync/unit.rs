@@ -5,6 +5,7 @@ mod adoption;
 mod begin;
 mod live_state;
 mod memory;
+mod order;
 mod plain;
 mod removal;
 mod run;
@@ -103,6 +104,7 @@ pub struct Unit {
     runs: BTreeMap<String, Run>,
     /// What the runs want, as it was held last; absent = it is to be worked out anew.
     laid: Option<run::Laid>,
+    opened: order::Opened,
     notes: Arc<Notes>,
     counted_runs: Share,
     dirty: Dirty,
@@ -139,6 +141,7 @@ impl Unit {
             bundles: BTreeMap::new(),
             runs: BTreeMap::new(),
             laid: None,
+            opened: order::Opened::default(),
             dirty: Dirty::default(),
             full_pass_at: Instant::now() + FULL_PASS,
             plain_deadline_at: None,

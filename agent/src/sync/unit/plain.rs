@@ -1,6 +1,6 @@
 //! Bundles that come in at once, and bundles that are held.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::apply_order;
 use bellwether_api::{
@@ -21,7 +21,7 @@ use crate::{
     sync::{
         cluster::{ClusterError, reference},
         events::{self, News},
-        keep::{FirstLook, Kept, Wanted},
+        keep::{FirstLook, Kept, Part, Wanted},
         shell::PLAIN_DEADLINE,
     },
 };
@@ -29,22 +29,27 @@ use crate::{
 impl Unit {
     /// The objects of a bundle as they are applied when no run is under way, in order.
     pub(super) async fn wanted(&self, bundle: &Bundle) -> Result<Vec<Wanted>, ClusterError> {
-        let mut objects: Vec<Value> = bundle
-            .components
-            .iter()
-            .flat_map(|component| component.objects.iter().cloned())
-            .collect();
-        for object in &mut objects {
+        let mut objects: Vec<(Arc<Part>, Value)> = Vec::new();
+        for component in &bundle.components {
+            let part = Arc::new(Part::of(component));
+            let own = component.objects.iter().cloned();
+            objects.extend(own.map(|object| (Arc::clone(&part), object)));
+        }
+        for (_, object) in &mut objects {
             self.name_namespace(bundle, object).await?;
         }
         let governed = rollout::governed_by(bundle);
-        for object in &mut objects {
+        for (_, object) in &mut objects {
             if reference(object).is_some_and(|target| governed.contains(&target)) {
                 *object = rollout::stamped(bundle, object);
             }
         }
-        apply_order::sort_for_apply(&mut objects);
-        Ok(objects.into_iter().filter_map(Wanted::new).collect())
+        apply_order::sort_for_apply(&mut objects, |(_, object)| object);
+        let wanted = |(part, object)| {
+            let wanted = Wanted::new(object)?;
+            Some(Wanted { part, ..wanted })
+        };
+        Ok(objects.into_iter().filter_map(wanted).collect())
     }
 
     /// Fills in the namespace of an object that needs one and names none.
@@ -84,8 +89,10 @@ impl Unit {
         let deadline = *self
             .plain_deadline_at
             .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        self.opened.of(digest, &bundle, unit);
+        let in_turn = self.in_turn(&wanted);
         match self
-            .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
+            .keep(&bundle, &in_turn, DriftPolicy::Correct, FirstLook::Apply)
             .await
         {
             Err(PassError::Cluster(error)) if error.is_final() => {
@@ -95,13 +102,18 @@ impl Unit {
             }
             kept => kept?,
         };
-        if self.keeper.health() == Health::Healthy {
+        if self.open_more(&bundle, &wanted).await? {
+            // Each has as much time as all of them without an order.
+            self.plain_deadline_at = None;
+            return Ok(Pass::again());
+        }
+        if self.is_whole(&bundle) && self.keeper.health() == Health::Healthy {
             self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
         if Instant::now() >= deadline {
             let waits: Vec<String> = self
-                .unhealthy()
+                .waits_in_order(&bundle, &wanted)
                 .into_iter()
                 .map(|wait| wait.message)
                 .collect();
@@ -111,7 +123,7 @@ impl Unit {
                 .await;
         }
         Ok(Pass {
-            waiting_on: self.unhealthy(),
+            waiting_on: self.waits_in_order(&bundle, &wanted),
             wake_in: Some(deadline.saturating_duration_since(Instant::now())),
             ..Pass::default()
         })
@@ -194,12 +206,9 @@ impl Unit {
         self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
-        let look = if bundle.sync.drift == DriftPolicy::Correct {
-            FirstLook::Apply
-        } else {
-            FirstLook::Observe
-        };
-        let kept = self.keep(&bundle, &wanted, bundle.sync.drift, look).await?;
+        let kept = self
+            .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)
+            .await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
@@ -261,8 +270,16 @@ impl Unit {
         look: FirstLook,
     ) -> Result<Kept, PassError> {
         self.ensure_namespace(bundle).await?;
-        if look == FirstLook::Apply {
-            self.adopt_late(bundle, wanted).await?;
+        match look {
+            FirstLook::Apply => self.adopt_late(bundle, wanted).await?,
+            FirstLook::Observe => {}
+            FirstLook::ByPolicy => {
+                let corrected = wanted
+                    .iter()
+                    .filter(|want| want.part.drift.unwrap_or(drift) == DriftPolicy::Correct);
+                let corrected: Vec<Wanted> = corrected.cloned().collect();
+                self.adopt_late(bundle, &corrected).await?;
+            }
         }
         let dirty = std::mem::take(&mut self.dirty);
         let kept = self
