@@ -143,6 +143,20 @@ impl Unit {
         abort.is_some() || component.is_none_or(|name| self.opened.has(name))
     }
 
+    /// Whether an end was said to runs that are not open: those have to hear of it too.
+    pub(super) fn is_closed_to_abort(
+        &self,
+        versions: &Versions,
+        abort: Option<AbortCause>,
+    ) -> bool {
+        let closed = |rollout: &BundleRollout| {
+            versions.changes(rollout) && !self.runs.contains_key(&rollout.name)
+        };
+        abort.is_some()
+            && !self.opened.is_whole(&versions.new)
+            && versions.new.rollouts.iter().any(closed)
+    }
+
     /// As [`Self::open_more`], while runs are under way: a component with a run is done once that has
     /// brought its new version in.
     pub(super) async fn open_more_runs(&mut self, versions: &Versions) -> Result<bool, PassError> {

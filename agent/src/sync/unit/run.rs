@@ -49,6 +49,9 @@ impl Unit {
             self.opened.of(digest, &versions.new, unit);
             self.open_runs(unit, &versions, abort).await?;
         }
+        if self.is_closed_to_abort(&versions, abort) {
+            self.open_runs(unit, &versions, abort).await?;
+        }
         for _ in 0..MAX_DECISIONS {
             self.note_changes().await?;
             self.command_runs(&versions, abort).await?;

@@ -1,5 +1,6 @@
 //! What a pass over many runs asks of the API server.
 
+mod order;
 mod server;
 
 use std::{collections::BTreeSet, time::Duration};
