@@ -9,9 +9,11 @@ use std::{
 use bellwether_api::duration::Dur;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+mod addon;
 mod register;
 mod rollout;
 
+pub use addon::{AddonCommand, ClusterCommand};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use rollout::{ActionArgs, RolloutCommand};
 
@@ -98,6 +100,12 @@ pub enum Command {
     /// Set labels of a cluster: key=value sets, key- removes
     #[command(subcommand)]
     Label(LabelCommand),
+    /// Detach a cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Manage the add-ons of a fleet
+    #[command(subcommand)]
+    Addon(AddonCommand),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
     /// Delete objects

@@ -227,3 +227,55 @@ async fn members_get_add_ons_and_a_late_joiner_gets_them_first() {
     fleet.plan().await.expect_err("the brake holds");
     assert_eq!(fleet.holders("agent").await.len(), 4);
 }
+
+#[tokio::test]
+async fn a_component_goes_where_it_is_placed_and_leaves_under_the_brake() {
+    let mut fleet = Fleet::new(2).await;
+    let map =
+        |name: String| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    let apply = async |fleet: &Fleet, tier: &str, annotations: &[(&str, &str)]| {
+        let items: Vec<Value> = (0..8).map(|number| map(format!("item-{number}"))).collect();
+        let spec = json!({
+            "destination": {"fleet": "quickstart"},
+            "components": [
+                {"name": "web", "manifests": [map("web".to_owned())], "dependsOn": ["items"]},
+                {"name": "items", "manifests": items,
+                 "destination": {"selector": {"matchLabels": {"tier": tier}}}},
+            ],
+            "waves": [{"name": "all", "maxConcurrent": "100%"}],
+        });
+        fleet
+            .record(
+                RecordKind::Application,
+                "default",
+                "shop",
+                spec,
+                annotations,
+            )
+            .await;
+    };
+    let parts = async |fleet: &Fleet, cluster: &str| {
+        let (_, bundle) = fleet.bundle(cluster).await.expect("a bundle");
+        let parts = bundle.components.into_iter();
+        let parts = parts.map(|one| (one.name, one.depends_on.len()));
+        (bundle.revision, parts.collect::<Vec<_>>())
+    };
+    let whole = || vec![("web".to_owned(), 1), ("items".to_owned(), 0)];
+    let alone = || vec![("web".to_owned(), 0)];
+
+    apply(&fleet, "prod", &[]).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(parts(&fleet, "prod-1").await, (1, whole()));
+    assert_eq!(parts(&fleet, "canary-1").await, (1, alone()));
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("planned");
+
+    apply(&fleet, "canary", &[]).await;
+    let held = fleet.plan().await.expect_err("the brake holds");
+    assert!(held.to_string().contains("8 of its 9 objects"), "{held}");
+    assert_eq!(parts(&fleet, "prod-1").await, (1, whole()));
+    apply(&fleet, "canary", &[("bellwether.dev/allow-prune", "8")]).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(parts(&fleet, "prod-1").await, (2, alone()));
+    assert_eq!(parts(&fleet, "canary-1").await, (2, whole()));
+}
