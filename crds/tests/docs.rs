@@ -59,3 +59,8 @@ fn the_example_of_overrides_can_be_applied() {
 fn the_example_of_waves_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/waves.md"));
 }
+
+#[test]
+fn the_example_of_dependencies_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dependencies.md"));
+}
