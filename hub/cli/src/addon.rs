@@ -168,7 +168,7 @@ mod tests {
         }];
         assert_eq!(
             table(&addons),
-            "NAMESPACE  APPLICATION  HEALTHY\ninfra      mesh         4/5\n"
+            "NAMESPACE   APPLICATION   HEALTHY\ninfra       mesh          4/5\n"
         );
     }
 }
