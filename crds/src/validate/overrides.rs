@@ -42,7 +42,7 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, spec: &Applicatio
         }
         components(findings, &at.key("components"), one, spec);
         if one.is_empty() {
-            findings.error(&at, "an override changes something: set images, args, replicas, patches, labels, annotations or remove");
+            findings.error(at, "an override changes something: set images, args, replicas, patches, labels, annotations or remove");
         }
         let concerned: Vec<&Manifest<'_>> = manifests
             .iter()
