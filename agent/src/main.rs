@@ -17,6 +17,10 @@ use bellwether_agent::{
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
+/// A pass over a unit is a chain of some forty futures within each other, and what a debug build keeps of
+/// each on the stack comes to more than 1 MiB. It is address space: only what was touched takes memory.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init(cli.config.log_format);
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(4)
-        .thread_stack_size(1 << 20)
+        .thread_stack_size(THREAD_STACK_BYTES)
         .enable_all()
         .build();
     let outcome = match runtime {

@@ -17,6 +17,7 @@ pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
 pub use status::{
     ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus,
+    RepositoryStatus,
 };
 
 /// Bytes that a request body may have at most (4 MiB).

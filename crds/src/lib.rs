@@ -25,6 +25,7 @@ pub mod overrides;
 pub mod query_template;
 pub mod reference;
 pub mod regex;
+pub mod repository;
 pub mod rollout;
 pub mod root;
 pub mod schedule;

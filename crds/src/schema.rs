@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     application::Application, cluster::Cluster, document::Kind, fleet::Fleet,
-    metric_template::MetricTemplate, rollout::Rollout, sync_record::SyncRecord,
-    track::RolloutTrack,
+    metric_template::MetricTemplate, repository::Repository, rollout::Rollout,
+    sync_record::SyncRecord, track::RolloutTrack,
 };
 
 /// Returns the custom resource definition of every kind, by plural name, as an API server takes
@@ -27,6 +27,7 @@ fn definitions() -> BTreeMap<String, Value> {
         Cluster::crd(),
         Fleet::crd(),
         MetricTemplate::crd(),
+        Repository::crd(),
         Rollout::crd(),
         RolloutTrack::crd(),
         SyncRecord::crd(),

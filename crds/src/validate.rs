@@ -18,6 +18,7 @@ mod matching;
 mod metric_template;
 mod names;
 mod overrides;
+mod repository;
 mod rollout;
 mod routes;
 mod sources;

@@ -16,7 +16,7 @@ fn kinds_and_versions() {
             "Rolout",
             &[
                 "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, Application, \
-               Rollout; did you mean \"Rollout\"?",
+               Rollout, Repository; did you mean \"Rollout\"?",
             ],
         ),
         (
@@ -34,7 +34,7 @@ fn kinds_and_versions() {
                 "in.yaml:1:1 apiVersion: unknown version \"belwether.dev/v1alpha1\"; did you mean \
                  \"bellwether.dev/v1alpha1\"?",
                 "in.yaml:2:1 kind: unknown kind \"fleets\"; use one of Cluster, Fleet, MetricTemplate, \
-                 Application, Rollout; did you mean \"Fleet\"?",
+                 Application, Rollout, Repository; did you mean \"Fleet\"?",
             ],
         ),
         (

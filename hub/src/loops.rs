@@ -25,6 +25,7 @@ mod queue;
 mod readings;
 mod removal;
 mod rendered;
+mod repositories;
 mod rollback;
 mod standing;
 mod start;
@@ -53,6 +54,7 @@ pub fn spawn(app: Arc<App>) {
         .spawn(&tasks, &app.shutdown, move || told.pokes.plan.notify_one());
     tasks.spawn(plan::run(Arc::clone(&app)));
     tasks.spawn(standing::run(Arc::clone(&app)));
+    tasks.spawn(repositories::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

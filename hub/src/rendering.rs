@@ -15,5 +15,5 @@ mod work;
 
 pub use child::{Limits, Renderer};
 pub use error::{FetchError, RenderError};
-pub use fetch::{Fetch, Fetched, is_content, source_of};
+pub use fetch::{Fetch, Fetched, git_source, is_content, source_of};
 pub use queue::{Job, Renderings};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bellwether_api::view::{ClusterView, RunPhase, RunView};
 
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
     process::workspace_binary,
     wait::until,
 };
+
+const AGENT_NAMESPACE: &str = "bellwether-system";
+const AGENT_LABELS: &str = "app.kubernetes.io/name=bellwether-agent";
 
 /// The agent's image in the lab.
 pub const AGENT_IMAGE: &str = "bellwether.local/agent:dev";
@@ -174,6 +177,29 @@ impl Fixture {
     pub fn run(&self, application: &str) -> Result<RunView> {
         let value = self.cli.json(&["get", "rollout", application])?;
         serde_json::from_value(value).context("the view of a run")
+    }
+
+    /// Fails when an agent's container was started again: it crashed, which Kubernetes would hide for as long
+    /// as its pauses are short. Pods that tests took away are new ones.
+    ///
+    /// # Errors
+    /// When one was, with how it ended.
+    pub fn no_agent_crashed(&self) -> Result<()> {
+        for cluster in self.lab.real() {
+            for pod in Member::connect(&cluster.kubeconfig)?.pods(AGENT_NAMESPACE, AGENT_LABELS)? {
+                let containers = pod.status.and_then(|status| status.container_statuses);
+                for container in containers.into_iter().flatten() {
+                    ensure!(
+                        container.restart_count == 0,
+                        "the agent of {} crashed {} times: {:?}",
+                        cluster.name,
+                        container.restart_count,
+                        container.last_state
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the latest run is of `revision` and `condition` holds of it.

@@ -51,6 +51,9 @@ pub struct ItemMeta {
     /// When it was made (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<String>,
+    /// The Repository that it comes from; absent = from none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
 }
 
 /// One page of objects.

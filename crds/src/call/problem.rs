@@ -37,7 +37,10 @@ pub struct ProblemItem {
     pub path: String,
     /// The same as a JSON pointer into the document, such as `/spec/waves/1/selector`.
     pub pointer: String,
-    /// The line in the request's body, from 1; 0 = unknown.
+    /// The file, where a request has several; empty = the request's body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// The line in the file, or in the request's body, from 1; 0 = unknown.
     #[serde(default)]
     pub line: u32,
     /// The column, from 1; 0 = unknown.

@@ -41,6 +41,27 @@ pub struct FleetAddon {
     pub healthy: u32,
 }
 
+/// How a Git repository of records stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryStatus {
+    /// What the records are in step with; absent = nothing was applied yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Since when (RFC 3339); absent = nothing was applied yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_at: Option<String>,
+    /// When the hub looked last (RFC 3339); absent = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<String>,
+    /// Records that came from here and are gone here, as `Kind/namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<String>,
+    /// `Synced`, with the reason where it is not.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
 /// One member of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::node::Source;
 use crate::{
     application::ApplicationSpec, cluster::ClusterSpec, fleet::FleetSpec,
-    metric_template::MetricTemplateSpec, rollout::RolloutSpec,
+    metric_template::MetricTemplateSpec, repository::RepositorySpec, rollout::RolloutSpec,
 };
 
 /// The kinds that a user writes.
@@ -23,16 +23,19 @@ pub enum Kind {
     Rollout,
     /// A query that many rollouts use.
     MetricTemplate,
+    /// A Git repository of records.
+    Repository,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are applied.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Cluster,
         Self::Fleet,
         Self::MetricTemplate,
         Self::Application,
         Self::Rollout,
+        Self::Repository,
     ];
 
     /// The kind as it stands in documents.
@@ -44,6 +47,7 @@ impl Kind {
             Self::Application => "Application",
             Self::Rollout => "Rollout",
             Self::MetricTemplate => "MetricTemplate",
+            Self::Repository => "Repository",
         }
     }
 
@@ -56,6 +60,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metrictemplates",
+            Self::Repository => "repositories",
         }
     }
 
@@ -127,6 +132,8 @@ pub enum Document {
     Rollout(Object<RolloutSpec>),
     /// A metric template.
     MetricTemplate(Object<MetricTemplateSpec>),
+    /// A repository of records.
+    Repository(Object<RepositorySpec>),
 }
 
 impl Document {
@@ -139,6 +146,7 @@ impl Document {
             Self::Application(_) => Kind::Application,
             Self::Rollout(_) => Kind::Rollout,
             Self::MetricTemplate(_) => Kind::MetricTemplate,
+            Self::Repository(_) => Kind::Repository,
         }
     }
 
@@ -151,6 +159,7 @@ impl Document {
             Self::Application(object) => &object.metadata,
             Self::Rollout(object) => &object.metadata,
             Self::MetricTemplate(object) => &object.metadata,
+            Self::Repository(object) => &object.metadata,
         }
     }
 
@@ -162,6 +171,7 @@ impl Document {
             Self::Application(object) => &mut object.metadata,
             Self::Rollout(object) => &mut object.metadata,
             Self::MetricTemplate(object) => &mut object.metadata,
+            Self::Repository(object) => &mut object.metadata,
         }
     }
 
@@ -174,6 +184,7 @@ impl Document {
             Self::Application(object) => &object.source,
             Self::Rollout(object) => &object.source,
             Self::MetricTemplate(object) => &object.source,
+            Self::Repository(object) => &object.source,
         }
     }
 
@@ -186,6 +197,7 @@ impl Document {
             Self::Application(object) => serde_json::to_value(&object.spec),
             Self::Rollout(object) => serde_json::to_value(&object.spec),
             Self::MetricTemplate(object) => serde_json::to_value(&object.spec),
+            Self::Repository(object) => serde_json::to_value(&object.spec),
         };
         serde_json::json!({
             "apiVersion": crate::API_VERSION,

@@ -233,6 +233,7 @@ static ENVELOPE: LazyLock<Value> = LazyLock::new(|| {
                     "generation": {},
                     "creationTimestamp": {},
                     "managedFields": {},
+                    "managedBy": {},
                 },
             },
             "spec": {},
@@ -272,6 +273,7 @@ fn typed(file: &str, root: Node, max_errors: usize) -> Result<Document, Vec<Docu
         Kind::Application => Document::Application(object(source, metadata, spec)?),
         Kind::Rollout => Document::Rollout(object(source, metadata, spec)?),
         Kind::MetricTemplate => Document::MetricTemplate(object(source, metadata, spec)?),
+        Kind::Repository => Document::Repository(object(source, metadata, spec)?),
     })
 }
 

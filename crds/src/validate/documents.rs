@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{application, finding::Findings, fleet, governed::governed, metric_template, rollout};
+use super::{
+    application, finding::Findings, fleet, governed::governed, metric_template, repository, rollout,
+};
 use crate::document::{Document, DocumentError, DocumentWarning, in_order};
 
 /// Checks documents that were parsed from one input. A Rollout whose application stands in the
@@ -60,5 +62,6 @@ fn one(document: &Document) -> Findings {
         Document::Application(object) => application::check(object),
         Document::Rollout(object) => rollout::check(object),
         Document::MetricTemplate(object) => metric_template::check(object),
+        Document::Repository(object) => repository::check(object),
     }
 }

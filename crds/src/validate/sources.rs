@@ -10,7 +10,7 @@ use crate::{
 /// Helm's own limit: names of objects are made of it.
 const MAX_RELEASE_NAME_BYTES: usize = 53;
 /// A shorter interval would ask a registry more often than it takes well.
-const MIN_INTERVAL_MS: i64 = 10_000;
+pub(super) const MIN_INTERVAL_MS: i64 = 10_000;
 
 /// Checks that a component has one source, and that source.
 pub(super) fn source(findings: &mut Findings, path: &FieldPath, component: &Component) {
@@ -148,7 +148,7 @@ fn chart(findings: &mut Findings, path: &FieldPath, helm: &HelmSource) {
     }
 }
 
-fn git(findings: &mut Findings, path: &FieldPath, source: &GitSource) {
+pub(super) fn git(findings: &mut Findings, path: &FieldPath, source: &GitSource) {
     let url = path.key("url");
     if source.url.starts_with("ssh://") || source.url.starts_with("git@") {
         findings.error(

@@ -334,7 +334,7 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
             let item = item_of(client, global, kind, &name).await?;
             print(&render::tree::application(&item, &units.items, now, style))?;
         }
-        Kind::Cluster | Kind::MetricTemplate | Kind::Event => {
+        Kind::Cluster | Kind::MetricTemplate | Kind::Repository | Kind::Event => {
             bail!(Failure::Usage(
                 "tree shows a fleet, an application or a rollout".into()
             ))

@@ -15,12 +15,14 @@ pub enum Kind {
     Rollout,
     /// A query that many rollouts use.
     MetricTemplate,
+    /// A Git repository of records.
+    Repository,
     /// What happened.
     Event,
 }
 
 /// Every kind with the words that name it.
-const WORDS: [(Kind, &[&str]); 6] = [
+const WORDS: [(Kind, &[&str]); 7] = [
     (Kind::Cluster, &["cluster", "clusters", "bwcl"]),
     (Kind::Fleet, &["fleet", "fleets", "bwfleet"]),
     (
@@ -31,6 +33,10 @@ const WORDS: [(Kind, &[&str]); 6] = [
     (
         Kind::MetricTemplate,
         &["metrictemplate", "metrictemplates", "bwmt"],
+    ),
+    (
+        Kind::Repository,
+        &["repository", "repositories", "repo", "repos", "bwrepo"],
     ),
     (Kind::Event, &["event", "events", "ev"]),
 ];
@@ -50,7 +56,7 @@ impl Kind {
             .ok_or_else(|| {
                 Failure::Usage(format!(
                     "{text:?} is no kind; there are clusters, fleets, applications, rollouts, \
-                     metrictemplates and events"
+                     metrictemplates, repositories and events"
                 ))
             })
     }
@@ -64,6 +70,7 @@ impl Kind {
             Self::Application => "Application",
             Self::Rollout => "Rollout",
             Self::MetricTemplate => "MetricTemplate",
+            Self::Repository => "Repository",
             Self::Event => "Event",
         }
     }
@@ -75,6 +82,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metrictemplates",
+            Self::Repository => "repositories",
             Self::Event => "events",
         }
     }

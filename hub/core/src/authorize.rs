@@ -132,6 +132,8 @@ pub enum Kind {
     Rollout,
     /// Metric templates; of a namespace.
     MetricTemplate,
+    /// Git repositories of records; global.
+    Repository,
     /// Events; of a namespace, or global for clusters.
     Event,
     /// Join tokens of agents; global.
@@ -160,6 +162,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metric templates",
+            Self::Repository => "repositories",
             Self::Event => "events",
             Self::JoinToken => "join tokens",
             Self::ApiToken => "API tokens",
@@ -223,7 +226,7 @@ pub fn authorize(
         });
     }
     let place = match (namespace, kind) {
-        (None, Kind::Cluster | Kind::Fleet) => return Ok(()),
+        (None, Kind::Cluster | Kind::Fleet | Kind::Repository) => return Ok(()),
         (None, _) => EVERY_NAMESPACE,
         (Some(namespace), _) => namespace,
     };

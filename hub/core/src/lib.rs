@@ -20,6 +20,7 @@ pub mod plan;
 pub mod recipe;
 pub mod records;
 pub mod release;
+pub mod repository;
 pub mod rollback;
 pub mod run;
 pub mod standing;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use bellwether_api::{
     call::{AppliedObject, ApplyResult, ProblemItem},
-    document::{Document, DocumentError, load},
+    document::{Document, DocumentWarning, load},
     validate::DEFAULT_NAMESPACE,
 };
 use bellwether_hub_core::{
     authorize::{Kind, Verb},
     release::is_secret,
+    repository::Writer,
 };
 use bellwether_store::{
     Tx,
@@ -26,8 +27,8 @@ use super::{
     auth::Caller,
     dependencies,
     extract::{LimitedBody, Query},
-    metric_templates,
-    problem::{ApiError, ApiResult},
+    metric_templates, ownership,
+    problem::{ApiError, ApiResult, problem_item},
     reason::reason,
     redact::is_redacted,
     references, standing_check,
@@ -85,6 +86,7 @@ pub async fn apply(
         namespace: query.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE),
         dry_run,
         reason: reason(query.reason.as_deref())?,
+        writer: Writer::Person,
     };
     Ok(Json(
         apply_documents(&app, &caller, &body, &scope, None).await?,
@@ -100,6 +102,8 @@ pub struct Scope<'a> {
     pub dry_run: bool,
     /// Why; empty when nothing was said.
     pub reason: &'a str,
+    /// Who writes.
+    pub writer: Writer<'a>,
 }
 
 /// Applies documents. `only`, if given, is what the one document must be, with the version that it
@@ -126,12 +130,40 @@ pub async fn apply_documents(
         let place = Some(namespace.as_str()).filter(|name| !name.is_empty());
         caller.may(Verb::Apply, kind_of(document), place)?;
     }
-    refuse_redacted(&documents)?;
     let mut tx = app.store.begin().await?;
+    let mut result =
+        write_documents(&mut tx, caller, &documents, &loaded.warnings, scope, only).await?;
+    result.dry_run = scope.dry_run;
+    if scope.dry_run {
+        return Ok(result);
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        objects = result.objects.len(),
+        "documents applied"
+    );
+    Ok(result)
+}
+
+/// Writes documents and checks that they fit what the hub holds then. Whoever gets an error drops the
+/// transaction.
+///
+/// # Errors
+/// 403, 409 or 422.
+pub async fn write_documents(
+    tx: &mut Tx,
+    caller: &Caller,
+    documents: &[Document],
+    warnings: &[DocumentWarning],
+    scope: &Scope<'_>,
+    only: Option<(&RecordKey, Option<u64>)>,
+) -> ApiResult<ApplyResult> {
+    let default_namespace = scope.namespace;
+    refuse_redacted(documents)?;
     let mut result = ApplyResult {
-        dry_run: scope.dry_run,
-        warnings: loaded
-            .warnings
+        warnings: warnings
             .iter()
             .map(|warning| warning_text(&warning.path, &warning.message))
             .collect(),
@@ -143,30 +175,20 @@ pub async fn apply_documents(
     let mut written: Vec<(usize, AppliedObject)> = Vec::new();
     for at in order {
         let expected = only.and_then(|(_, expected)| expected);
-        let object = write(&mut tx, caller, &documents[at], scope, expected).await?;
+        let object = write(tx, caller, &documents[at], scope, expected).await?;
         written.push((at, object));
     }
     written.sort_by_key(|(at, _)| *at);
     result.objects = written.into_iter().map(|(_, object)| object).collect();
-    let mut checked = references::check(&mut tx, &documents, default_namespace).await?;
-    metric_templates::check(&mut tx, caller, &documents, default_namespace, &mut checked).await?;
-    dependencies::check(&mut tx, &documents, default_namespace, &mut checked).await?;
-    standing_check::check(&mut tx, &documents, default_namespace, &mut checked).await?;
+    let mut checked = references::check(tx, documents, default_namespace).await?;
+    metric_templates::check(tx, caller, documents, default_namespace, &mut checked).await?;
+    dependencies::check(tx, documents, default_namespace, &mut checked).await?;
+    standing_check::check(tx, documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));
     }
     result.warnings.extend(checked.warnings);
     result.warnings.dedup();
-    if scope.dry_run {
-        return Ok(result);
-    }
-    tx.commit().await?;
-    app.pokes.plan.notify_one();
-    tracing::info!(
-        principal = %caller.principal.name,
-        objects = result.objects.len(),
-        "documents applied"
-    );
     Ok(result)
 }
 
@@ -211,7 +233,25 @@ const fn kind_of(document: &Document) -> Kind {
         Document::Application(_) => Kind::Application,
         Document::Rollout(_) => Kind::Rollout,
         Document::MetricTemplate(_) => Kind::MetricTemplate,
+        Document::Repository(_) => Kind::Repository,
     }
+}
+
+/// Names the record of a document; absent = clusters have none.
+pub fn record_key(document: &Document, default_namespace: &str) -> Option<RecordKey> {
+    let kind = match document {
+        Document::Cluster(_) => return None,
+        Document::Fleet(_) => RecordKind::Fleet,
+        Document::Application(_) => RecordKind::Application,
+        Document::Rollout(_) => RecordKind::Rollout,
+        Document::MetricTemplate(_) => RecordKind::MetricTemplate,
+        Document::Repository(_) => RecordKind::Repository,
+    };
+    Some(RecordKey {
+        kind,
+        namespace: namespace_of(document, default_namespace),
+        name: document.metadata().name.clone(),
+    })
 }
 
 /// Returns a document's namespace; empty for global kinds.
@@ -274,6 +314,7 @@ async fn write(
         Document::Application(object) => (RecordKind::Application, to_json(&object.spec)?),
         Document::Rollout(object) => (RecordKind::Rollout, to_json(&object.spec)?),
         Document::MetricTemplate(object) => (RecordKind::MetricTemplate, to_json(&object.spec)?),
+        Document::Repository(object) => (RecordKind::Repository, to_json(&object.spec)?),
     };
     let metadata = document.metadata();
     let new = NewRecord {
@@ -295,6 +336,7 @@ async fn write(
         reason: scope.reason.to_owned(),
     };
     let applied = records::apply(tx, &new, expected, wall()).await?;
+    ownership::check_write(tx, &new.key, scope.writer, applied.change).await?;
     let record = applied.record;
     Ok(AppliedObject {
         kind: format!("{kind:?}"),
@@ -367,53 +409,4 @@ async fn write_cluster(
         resource_version: cluster.resource_version.to_string(),
         generation: cluster.generation,
     })
-}
-
-/// Says what is wrong with a document as the API says it.
-pub fn problem_item(error: &DocumentError) -> ProblemItem {
-    ProblemItem {
-        path: error.path.clone(),
-        pointer: pointer_of(&error.path),
-        line: error.line,
-        column: error.column,
-        detail: error.message.clone(),
-        suggestion: error.suggestion.clone(),
-        code: format!("{:?}", error.code),
-    }
-}
-
-/// Turns `spec.waves[1].labels["a.b/c"]` into `/spec/waves/1/labels/a.b~1c`.
-fn pointer_of(path: &str) -> String {
-    let mut pointer = String::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        let (segment, tail) = if let Some(inner) = rest.strip_prefix("[\"") {
-            inner.split_once("\"]").unwrap_or((inner, ""))
-        } else if let Some(inner) = rest.strip_prefix('[') {
-            inner.split_once(']').unwrap_or((inner, ""))
-        } else {
-            let plain = rest.strip_prefix('.').unwrap_or(rest);
-            plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
-        };
-        pointer.push('/');
-        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
-        rest = tail;
-    }
-    pointer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pointer_of;
-
-    #[test]
-    fn paths_become_pointers() {
-        for (path, pointer) in [
-            ("", ""),
-            ("spec.waves[1].selector", "/spec/waves/1/selector"),
-            ("metadata.labels[\"a.b/c\"]", "/metadata/labels/a.b~1c"),
-        ] {
-            assert_eq!(pointer_of(path), pointer);
-        }
-    }
 }

@@ -1,12 +1,15 @@
-//! Deleting an application is confirmed with the number of its clusters.
+//! Deleting records: not what others use, and an application only with the number of its clusters.
 
 use axum::http::StatusCode;
-use bellwether_api::reference::NamespacedName;
-use bellwether_store::records::RecordKey;
+use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
+use bellwether_store::records::{self, Record, RecordKey, RecordKind};
 use serde::Deserialize;
 
 use super::{
+    auth::Caller,
+    dependencies,
     items::{Scene, holders},
+    metric_templates,
     problem::{ApiError, ApiResult},
 };
 use crate::app::App;
@@ -54,4 +57,82 @@ pub async fn refuse_unconfirmed(
         )),
         _ => Ok(()),
     }
+}
+
+/// What others use must not vanish under them.
+///
+/// # Errors
+/// 409 with who uses it, or the database fails.
+pub async fn refuse_in_use(app: &App, caller: &Caller, key: &RecordKey) -> ApiResult<()> {
+    match key.kind {
+        RecordKind::Fleet => refuse_used(app, &key.name).await,
+        RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, key).await,
+        RecordKind::Application | RecordKind::Rollout | RecordKind::Repository => Ok(()),
+    }
+}
+
+/// Deletes a record, and tells the loops.
+///
+/// # Errors
+/// 404 when it is gone, 409 when it is not at the `expected` version or others need it.
+pub async fn remove(
+    app: &App,
+    caller: &Caller,
+    key: &RecordKey,
+    expected: Option<u64>,
+    reason: &str,
+) -> ApiResult<()> {
+    let mut tx = app.store.begin().await?;
+    if key.kind == RecordKind::Application {
+        dependencies::refuse_used(&mut tx, key).await?;
+    }
+    let Some(deleted) = records::delete(&mut tx, key, expected).await? else {
+        return Err(ApiError::not_found("somebody else deleted it a moment ago"));
+    };
+    if let Some(application) = application_of(&deleted) {
+        records::note_removal(&mut tx, &application, &caller.principal.name, reason).await?;
+    }
+    tx.commit().await?;
+    app.pokes.plan.notify_one();
+    tracing::info!(
+        principal = %caller.principal.name,
+        kind = ?key.kind,
+        namespace = %key.namespace,
+        name = %key.name,
+        reason,
+        "object deleted"
+    );
+    Ok(())
+}
+
+/// The application whose Rollout a record is; absent = it is none.
+fn application_of(record: &Record) -> Option<NamespacedName> {
+    if record.key.kind != RecordKind::Rollout {
+        return None;
+    }
+    let name = record.spec.get("application")?.as_str()?.to_owned();
+    Some(NamespacedName {
+        namespace: record.key.namespace.clone(),
+        name,
+    })
+}
+
+/// A fleet that applications name must not vanish under them.
+async fn refuse_used(app: &App, fleet: &str) -> ApiResult<()> {
+    let users: Vec<String> = records::list_all(&app.store, RecordKind::Application)
+        .await?
+        .into_iter()
+        .filter(|record| {
+            serde_json::from_value::<ApplicationSpec>(record.spec.clone())
+                .is_ok_and(|spec| spec.fleets().any(|one| one == fleet))
+        })
+        .map(|record| format!("{}/{}", record.key.namespace, record.key.name))
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!(
+        "fleet {fleet:?} is the destination of {}; delete or change them first",
+        users.join(", ")
+    )))
 }

@@ -25,14 +25,14 @@ use bellwether_store::{
     clusters::{self, Cluster, ClusterState},
     desired,
     records::{self, Record, RecordKey, RecordKind},
-    releases, renderings, status,
+    releases, renderings, repositories, status,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{problem::ApiResult, redact::redact, standing};
+use super::{ownership, problem::ApiResult, redact::redact, standing};
 use crate::{
     app::App,
     grpc::clock,
@@ -163,6 +163,7 @@ impl Scene {
                 labels: cluster.labels.clone(),
                 annotations: cluster.annotations.clone(),
                 creation_timestamp: Some(cluster.created_at.to_string()),
+                managed_by: None,
             },
             spec: cluster.spec.clone(),
             status: Some(json!(status)),
@@ -260,6 +261,7 @@ fn item(record: &Record, status: Value) -> Item {
             labels: record.labels.clone(),
             annotations: record.annotations.clone(),
             creation_timestamp: Some(record.created_at.to_string()),
+            managed_by: None,
         },
         spec,
         status: Some(status).filter(|status| !status.is_null()),
@@ -271,6 +273,12 @@ fn item(record: &Record, status: Value) -> Item {
 /// # Errors
 /// The database fails.
 pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
+    let mut item = with_status(app, scene, record).await?;
+    item.metadata.managed_by = repositories::owner(&app.store, &record.key).await?;
+    Ok(item)
+}
+
+async fn with_status(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
     let application = match record.key.kind {
         RecordKind::Fleet => {
             let mut status = scene.fleet(record);
@@ -281,6 +289,7 @@ pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> 
         }
         RecordKind::Application => Some(record.key.name.clone()),
         RecordKind::MetricTemplate => None,
+        RecordKind::Repository => return Ok(item(record, ownership::status(app, record).await?)),
         RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
     };
     let Some(name) = application else {

@@ -9,21 +9,21 @@ use axum::{
 };
 use bellwether_api::{
     API_VERSION,
-    application::ApplicationSpec,
     call::{ApplyResult, Item, ItemList, ListMeta},
-    reference::NamespacedName,
 };
-use bellwether_hub_core::authorize::{EVERY_NAMESPACE, Kind, Verb};
+use bellwether_hub_core::{
+    authorize::{EVERY_NAMESPACE, Kind, Verb},
+    repository::Writer,
+};
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
 
 use super::{
     apply::{Scope, apply_documents},
     auth::Caller,
-    deletion::{DeleteQuery, refuse_unconfirmed},
-    dependencies,
+    deletion::{DeleteQuery, refuse_in_use, refuse_unconfirmed, remove},
     extract::{LimitedBody, Path, Query},
     items::{Scene, show},
-    metric_templates,
+    ownership,
     paging::{ListQuery, cursor},
     problem::{ApiError, ApiResult},
     reason::{ReasonQuery, reason},
@@ -39,6 +39,7 @@ const fn kind(kind: RecordKind) -> Kind {
         RecordKind::Application => Kind::Application,
         RecordKind::Rollout => Kind::Rollout,
         RecordKind::MetricTemplate => Kind::MetricTemplate,
+        RecordKind::Repository => Kind::Repository,
     }
 }
 
@@ -137,6 +138,7 @@ async fn put(
         namespace: &key.namespace,
         dry_run: false,
         reason: reason(why)?,
+        writer: Writer::Person,
     };
     let only = Some((&key, expected));
     Ok(Json(
@@ -166,66 +168,14 @@ async fn delete(
     caller.may(Verb::Delete, kind(key.kind), place(&key.namespace))?;
     let record = find(app, &key).await?;
     let scene = Scene::load(app).await?;
-    match key.kind {
-        RecordKind::Fleet => refuse_used(app, &key.name).await?,
-        RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, &key).await?,
-        RecordKind::Application => refuse_unconfirmed(app, &scene, &key, confirmed).await?,
-        RecordKind::Rollout => {}
+    ownership::refuse_owned(app, &key).await?;
+    refuse_in_use(app, caller, &key).await?;
+    if key.kind == RecordKind::Application {
+        refuse_unconfirmed(app, &scene, &key, confirmed).await?;
     }
     let shown = show(app, &scene, &record).await?;
-    let mut tx = app.store.begin().await?;
-    if key.kind == RecordKind::Application {
-        dependencies::refuse_used(&mut tx, &key).await?;
-    }
-    let Some(deleted) = records::delete(&mut tx, &key, if_match(headers)?).await? else {
-        return Err(ApiError::not_found("somebody else deleted it a moment ago"));
-    };
-    if let Some(application) = application_of(&deleted) {
-        records::note_removal(&mut tx, &application, &caller.principal.name, reason).await?;
-    }
-    tx.commit().await?;
-    app.pokes.plan.notify_one();
-    tracing::info!(
-        principal = %caller.principal.name,
-        kind = ?key.kind,
-        namespace = %key.namespace,
-        name = %key.name,
-        reason,
-        "object deleted"
-    );
+    remove(app, caller, &key, if_match(headers)?, reason).await?;
     Ok(Json(shown))
-}
-
-/// The application whose Rollout a record is; absent = it is none.
-fn application_of(record: &Record) -> Option<NamespacedName> {
-    if record.key.kind != RecordKind::Rollout {
-        return None;
-    }
-    let name = record.spec.get("application")?.as_str()?.to_owned();
-    Some(NamespacedName {
-        namespace: record.key.namespace.clone(),
-        name,
-    })
-}
-
-/// A fleet that applications name must not vanish under them.
-async fn refuse_used(app: &App, fleet: &str) -> ApiResult<()> {
-    let users: Vec<String> = records::list_all(&app.store, RecordKind::Application)
-        .await?
-        .into_iter()
-        .filter(|record| {
-            serde_json::from_value::<ApplicationSpec>(record.spec.clone())
-                .is_ok_and(|spec| spec.fleets().any(|one| one == fleet))
-        })
-        .map(|record| format!("{}/{}", record.key.namespace, record.key.name))
-        .collect();
-    if users.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::conflict(format!(
-        "fleet {fleet:?} is the destination of {}; delete or change them first",
-        users.join(", ")
-    )))
 }
 
 macro_rules! global_kind {
@@ -384,6 +334,15 @@ global_kind!(
     delete_fleet,
     "/fleets",
     "/fleets/{name}"
+);
+global_kind!(
+    Repository,
+    list_repositories,
+    get_repository,
+    put_repository,
+    delete_repository,
+    "/repositories",
+    "/repositories/{name}"
 );
 namespaced_kind!(
     Application,

@@ -5,7 +5,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bellwether_api::call::{Problem, ProblemItem};
+use bellwether_api::{
+    call::{Problem, ProblemItem},
+    document::DocumentError,
+};
 use bellwether_hub_core::authorize::Denied;
 use bellwether_store::{StoreError, records::WriteError};
 
@@ -78,6 +81,29 @@ impl ApiError {
             "Internal",
             "the hub failed to do this; its log says why",
         )
+    }
+
+    /// One word that stays what it is.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
+    /// What is wrong, in words: every error with where it is.
+    pub fn text(&self) -> String {
+        if self.problem.errors.is_empty() {
+            return self.problem.detail.clone();
+        }
+        let lines = self.problem.errors.iter().map(|one| {
+            let place = match one.file.as_str() {
+                "" => String::new(),
+                file => format!("{file}:{} ", one.line),
+            };
+            match one.path.as_str() {
+                "" => format!("{place}{}", one.detail),
+                path => format!("{place}{path}: {}", one.detail),
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The HTTP status.
@@ -169,5 +195,55 @@ impl IntoResponse for ApiError {
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+/// Says what is wrong with a document as the API says it.
+pub fn problem_item(error: &DocumentError) -> ProblemItem {
+    ProblemItem {
+        path: error.path.clone(),
+        file: error.file.clone(),
+        pointer: pointer_of(&error.path),
+        line: error.line,
+        column: error.column,
+        detail: error.message.clone(),
+        suggestion: error.suggestion.clone(),
+        code: format!("{:?}", error.code),
+    }
+}
+
+/// Turns `spec.waves[1].labels["a.b/c"]` into `/spec/waves/1/labels/a.b~1c`.
+fn pointer_of(path: &str) -> String {
+    let mut pointer = String::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (segment, tail) = if let Some(inner) = rest.strip_prefix("[\"") {
+            inner.split_once("\"]").unwrap_or((inner, ""))
+        } else if let Some(inner) = rest.strip_prefix('[') {
+            inner.split_once(']').unwrap_or((inner, ""))
+        } else {
+            let plain = rest.strip_prefix('.').unwrap_or(rest);
+            plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
+        };
+        pointer.push('/');
+        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+        rest = tail;
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pointer_of;
+
+    #[test]
+    fn paths_become_pointers() {
+        for (path, pointer) in [
+            ("", ""),
+            ("spec.waves[1].selector", "/spec/waves/1/selector"),
+            ("metadata.labels[\"a.b/c\"]", "/metadata/labels/a.b~1c"),
+        ] {
+            assert_eq!(pointer_of(path), pointer);
+        }
     }
 }

@@ -27,7 +27,7 @@ use bellwether_store::{
 };
 use serde::de::DeserializeOwned;
 
-use super::apply::{namespace_of, problem_item};
+use super::{apply::namespace_of, problem::problem_item};
 
 /// What the check found.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ async fn touched(
                     }
                 }
             }
-            Document::Cluster(_) | Document::MetricTemplate(_) => {}
+            Document::Cluster(_) | Document::MetricTemplate(_) | Document::Repository(_) => {}
         }
     }
     Ok(found)

@@ -83,6 +83,12 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
             objects::put_metric_template,
             objects::delete_metric_template
         ))
+        .routes(routes!(objects::list_repositories))
+        .routes(routes!(
+            objects::get_repository,
+            objects::put_repository,
+            objects::delete_repository
+        ))
         .routes(routes!(clusters::list_clusters))
         .routes(routes!(clusters::get_cluster, clusters::delete_cluster))
         .routes(routes!(clusters::label_cluster))

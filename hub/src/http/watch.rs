@@ -54,6 +54,7 @@ pub async fn watch(
         let (kind, namespace) = match kind {
             Followed::Cluster => (Kind::Cluster, None),
             Followed::Record(RecordKind::Fleet) => (Kind::Fleet, None),
+            Followed::Record(RecordKind::Repository) => (Kind::Repository, None),
             Followed::Record(RecordKind::Application) => {
                 (Kind::Application, wanted.namespace.as_deref())
             }
@@ -85,9 +86,10 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
             "Application" => Ok(Followed::Record(RecordKind::Application)),
             "Rollout" => Ok(Followed::Record(RecordKind::Rollout)),
             "MetricTemplate" => Ok(Followed::Record(RecordKind::MetricTemplate)),
+            "Repository" => Ok(Followed::Record(RecordKind::Repository)),
             other => Err(ApiError::bad_request(format!(
-                "{other:?} cannot be watched; there are Cluster, Fleet, Application, Rollout and \
-                 MetricTemplate"
+                "{other:?} cannot be watched; there are Cluster, Fleet, Application, Rollout, \
+                 MetricTemplate and Repository"
             ))),
         })
         .collect::<ApiResult<Vec<_>>>()?;

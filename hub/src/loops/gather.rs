@@ -247,6 +247,7 @@ impl Gatherer {
                 self.fleets_are_stale = true;
                 true
             }
+            "Repository" => false,
             "MetricTemplate" => {
                 self.templates_are_stale = true;
                 true

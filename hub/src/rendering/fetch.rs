@@ -64,15 +64,15 @@ fn said(error: SourceError) -> FetchError {
 #[must_use]
 pub fn source_of(component: &Component) -> Option<Source> {
     match component.rendered_source()? {
-        RenderedSource::Git(source) => git(source),
+        RenderedSource::Git(source) => git_source(source),
         RenderedSource::Oci(source) => oci(source),
         RenderedSource::Kustomize(source) => match (&source.git, &source.oci) {
-            (Some(source), _) => git(source),
+            (Some(source), _) => git_source(source),
             (None, Some(source)) => oci(source),
             (None, None) => None,
         },
         RenderedSource::Helm(helm) => match (&helm.git, &helm.repository) {
-            (Some(source), _) => git(source),
+            (Some(source), _) => git_source(source),
             (None, Some(repository)) => Some(Source::HelmRepository {
                 url: repository.clone(),
                 chart: helm.chart.clone().unwrap_or_default(),
@@ -98,7 +98,9 @@ pub const fn is_content(source: &Source) -> bool {
     )
 }
 
-fn git(source: &GitSource) -> Option<Source> {
+/// Returns what a Git source names; absent = it names no revision.
+#[must_use]
+pub fn git_source(source: &GitSource) -> Option<Source> {
     let named = |name: &Option<String>| name.clone();
     let reference = named(&source.branch)
         .map(GitReference::Branch)

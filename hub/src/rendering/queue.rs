@@ -10,7 +10,7 @@ use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKe
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Fetch, Renderer, work};
+use super::{Fetch, FetchError, Fetched, Renderer, work};
 use crate::clock::Clock;
 
 /// Jobs that wait; whoever finds the queue full asks again at the next look.
@@ -134,6 +134,18 @@ impl Renderings {
                 }
             });
         }
+    }
+
+    /// Looks at a source at once, without the queue.
+    ///
+    /// # Errors
+    /// It cannot be fetched, with a reason.
+    pub async fn look(
+        &self,
+        source: &bellwether_sources::Source,
+        previous: Option<&str>,
+    ) -> Result<Fetched, FetchError> {
+        self.fetch.fetch(source, previous).await
     }
 
     /// Does what waits, and returns once nothing is under way: for tests without a hub.

@@ -24,6 +24,7 @@ pub mod postgres;
 pub mod records;
 pub mod releases;
 pub mod renderings;
+pub mod repositories;
 pub mod runs;
 pub mod sessions;
 pub mod standing;

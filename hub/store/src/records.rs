@@ -1,4 +1,4 @@
-//! What users wrote: Fleet, Application, Rollout, MetricTemplate. Clusters have a table of their own.
+//! What users wrote: Fleet, Application, Rollout, MetricTemplate, Repository. Clusters have a table of their own.
 
 mod dependencies;
 mod read;
@@ -32,6 +32,8 @@ pub enum RecordKind {
     Rollout,
     /// In a namespace.
     MetricTemplate,
+    /// Global: its namespace is empty.
+    Repository,
 }
 
 /// Names one record.
@@ -39,7 +41,7 @@ pub enum RecordKind {
 pub struct RecordKey {
     /// The kind.
     pub kind: RecordKind,
-    /// The namespace; empty for a Fleet.
+    /// The namespace; empty for a Fleet and a Repository.
     pub namespace: String,
     /// The name.
     pub name: String,

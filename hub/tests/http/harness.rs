@@ -48,10 +48,15 @@ pub struct Caller {
 
 impl Hub {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`Self::start`], with more flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let database = TestDatabase::create().await;
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
-        let config = Arguments::try_parse_from([
+        let own = [
             "hub",
             "--listen",
             "127.0.0.1:0",
@@ -61,9 +66,10 @@ impl Hub {
             data_dir.to_str().unwrap(),
             "--database-url",
             &database.url,
-        ])
-        .unwrap()
-        .config;
+        ];
+        let config = Arguments::try_parse_from(own.iter().chain(flags))
+            .unwrap()
+            .config;
         Self {
             running: app::start(config).await.unwrap(),
             data_dir,

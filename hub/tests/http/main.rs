@@ -10,5 +10,6 @@ mod harness;
 mod health;
 mod metric_templates;
 mod reading;
+mod repositories;
 mod standing;
 mod watching;

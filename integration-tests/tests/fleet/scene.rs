@@ -74,7 +74,7 @@ impl Scene {
             gone.stdout,
             gone.stderr
         );
-        Ok(())
+        self.no_agent_crashed()
     }
 
     /// The demo application under the test's name.

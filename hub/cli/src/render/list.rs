@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     span::{ago, between, release_name, until},
-    style::{Style, mood_of, run_word},
+    style::{Mood, Style, mood_of, run_word},
 };
 
 /// Draws objects of one kind; NAME first, AGE last.
@@ -53,6 +53,10 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "CONDITIONS",
             "AGE",
         ],
+        ("Repository", false) => &["NAME", "URL", "REVISION", "SYNCED", "AGE"],
+        ("Repository", true) => &[
+            "NAME", "URL", "REVISION", "SYNCED", "ORPHANS", "MESSAGE", "AGE",
+        ],
         ("MetricTemplate", false) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "AGE"],
         ("MetricTemplate", true) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "QUERY", "AGE"],
         (_, false) => &[
@@ -83,6 +87,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "Fleet" => fleet_row(item, wide),
             "Application" => application_row(item, wide, style),
             "MetricTemplate" => metric_template_row(item, wide),
+            "Repository" => repository_row(item, wide, style),
             _ => rollout_row(item, wide, style),
         };
         row.push(ago(item.metadata.creation_timestamp.as_deref(), now));
@@ -296,6 +301,28 @@ fn metric_template_row(item: &Item, wide: bool) -> Vec<String> {
     ];
     if wide {
         row.push(text("query", "-"));
+    }
+    row
+}
+
+fn repository_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
+    let status = status(item);
+    let condition = &status["conditions"][0];
+    let (mood, word) = match condition["status"].as_str() {
+        Some("True") => (Mood::Good, "yes"),
+        Some("False") => (Mood::Bad, condition["reason"].as_str().unwrap_or("no")),
+        _ => (Mood::Idle, condition["reason"].as_str().unwrap_or("-")),
+    };
+    let mut row = vec![
+        item.metadata.name.clone(),
+        text(&item.spec["git"]["url"]),
+        text(&status["revision"]),
+        style.paint(mood, word),
+    ];
+    if wide {
+        let orphans = status["orphans"].as_array().map_or(0, Vec::len);
+        row.push(orphans.to_string());
+        row.push(text(&condition["message"]));
     }
     row
 }
