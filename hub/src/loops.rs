@@ -10,6 +10,8 @@
 
 mod alive;
 mod application;
+mod component_brake;
+mod dependencies;
 mod emptying;
 mod error;
 mod facts;
@@ -30,12 +32,14 @@ mod start;
 mod state;
 mod sweep;
 mod view;
+mod waiters;
 mod world;
 
 use std::sync::Arc;
 
 use crate::app::App;
 
+pub use dependencies::addon_health;
 pub use error::{LoopError, RENDERING};
 pub use loaded::planned_clusters;
 pub use removal::ALLOW_REMOVAL;
