@@ -11,6 +11,7 @@ use crate::{
     number::{IntOrPercent, Weight},
     overrides::Override,
     placement::PlacementPolicy,
+    reference::ApplicationRef,
     rollout::RolloutSpec,
     secret::HubSecretKeyRef,
     selector::Selector,
@@ -50,6 +51,10 @@ pub struct ApplicationSpec {
     /// How the agent keeps the objects.
     #[serde(default)]
     pub sync: SyncPolicy,
+    /// Applications that come first: it is granted in a cluster once they are healthy there, or, where
+    /// one is not placed there, in every cluster that it is placed in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<ApplicationRef>,
     /// How a release moves through the fleet; empty = one wave of every cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,
@@ -117,12 +122,54 @@ pub struct Component {
     /// When objects of custom kinds of the component are healthy; empty = by their conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthRule>,
+    /// Those of the application's clusters that get it; absent = all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+    /// What differs from cluster to cluster, after the application's overrides: these win.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// How the agent keeps its objects; what is set wins over the application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<ComponentSync>,
+    /// Components of the application that come first: its objects are applied once theirs are healthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
     /// How the component's workload changes; `application` and `component` are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
 }
 
+impl ApplicationSpec {
+    /// Returns the fleets that its destinations name, those of components included.
+    pub fn fleets(&self) -> impl Iterator<Item = &str> {
+        let components = self.components.iter();
+        let own = components.filter_map(|component| component.destination.as_ref());
+        std::iter::once(&self.destination)
+            .chain(own)
+            .filter_map(|one| one.fleet.as_deref())
+    }
+
+    /// Returns every override in the order in which they are applied: the application's, then those
+    /// of its components, each for its component alone.
+    #[must_use]
+    pub fn all_overrides(&self) -> Vec<Override> {
+        let own = self.overrides.iter().cloned();
+        own.chain(self.components.iter().flat_map(Component::own_overrides))
+            .collect()
+    }
+}
+
 impl Component {
+    /// Returns the component's own overrides, for it alone.
+    #[must_use]
+    pub fn own_overrides(&self) -> Vec<Override> {
+        let narrowed = |one: &Override| Override {
+            components: vec![self.name.clone()],
+            ..one.clone()
+        };
+        self.overrides.iter().map(narrowed).collect()
+    }
+
     /// Returns what the hub renders the component from; absent = its objects are written inline.
     #[must_use]
     pub fn rendered_source(&self) -> Option<RenderedSource<'_>> {
@@ -197,6 +244,24 @@ impl Default for SyncPolicy {
             ignore: Vec::new(),
         }
     }
+}
+
+/// How the agent keeps the objects of one component, where it differs from the application's `sync`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ComponentSync {
+    /// As the application's `sync.interval`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Dur>,
+    /// As the application's `sync.prune`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+    /// As the application's `sync.drift`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftPolicy>,
+    /// As the application's `sync.adopt`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<AdoptPolicy>,
 }
 
 /// What happens when somebody changes an object in the cluster.

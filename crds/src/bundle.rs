@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    application::SyncPolicy, chart_hook::ChartHook, fleet::MetricsDefaults,
-    health_rule::HealthRule, reference::NamespacedName, rollout::RolloutSpec,
+    application::{ComponentSync, SyncPolicy},
+    chart_hook::ChartHook,
+    fleet::MetricsDefaults,
+    health_rule::HealthRule,
+    reference::NamespacedName,
+    rollout::RolloutSpec,
 };
 
 /// Everything that one cluster needs of one release of one application.
@@ -68,6 +72,12 @@ pub struct BundleComponent {
     /// Objects that are run at some moment instead of kept; they are none of `objects`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<ChartHook>,
+    /// Components of this bundle that come first; empty = it waits for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// How its objects are kept, where that differs from the bundle's `sync`; absent = nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<ComponentSync>,
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

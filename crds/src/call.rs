@@ -27,7 +27,10 @@ pub use placement::{
 pub use problem::{Problem, ProblemItem};
 pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
 pub use secret::{SecretList, SecretRequest, SecretView};
-pub use status::{ApplicationStatus, Condition, FleetMember, FleetStatus, RepositoryStatus};
+pub use status::{
+    ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus,
+    RepositoryStatus,
+};
 
 /// Bytes that a request body may have at most (4 MiB).
 pub const MAX_BODY_BYTES: usize = 4 << 20;

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    metric_template::SecretKeyRef, number::IntOrPercent, selector::Selector, traffic::Traffic,
+    metric_template::SecretKeyRef, number::IntOrPercent, reference::ApplicationRef,
+    selector::Selector, traffic::Traffic,
 };
 
 /// A named set of clusters with defaults for what runs on them.
@@ -29,6 +30,10 @@ pub struct FleetSpec {
     /// Defaults for applications and rollouts.
     #[serde(default)]
     pub defaults: FleetDefaults,
+    /// Applications that every member gets, beside those that their own destinations name. A member
+    /// gets them before any other application.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<ApplicationRef>,
 }
 
 /// Defaults for applications and rollouts of a fleet.

@@ -23,6 +23,30 @@ impl fmt::Display for NamespacedName {
     }
 }
 
+/// Names an application of the hub.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationRef {
+    /// The name.
+    pub name: String,
+    /// The namespace; absent = that of the record that names it, of a Fleet `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+impl ApplicationRef {
+    /// Returns the whole name, as a record of namespace `home` means it.
+    #[must_use]
+    pub fn within(&self, home: &str) -> NamespacedName {
+        NamespacedName {
+            namespace: self.namespace.clone().unwrap_or_else(|| home.to_owned()),
+            name: self.name.clone(),
+        }
+    }
+}
+
 /// Names one object of a member cluster.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -95,10 +95,24 @@ pub struct SyncUnit {
     /// How far the hooks of charts are, and what they have left.
     #[serde(default, skip_serializing_if = "ChartHookRecord::is_empty")]
     pub chart_hooks: ChartHookRecord,
+    /// Which components of a bundle whose components wait for each other may be applied; absent = none
+    /// was granted, or only what waits for nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<OpenedComponents>,
     /// A snapshot lacked the unit and no tombstone named it: it is kept, reported, and left out of
     /// the root.
     #[serde(default)]
     pub orphan: bool,
+}
+
+/// Components whose turn has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedComponents {
+    /// Digest of the bundle.
+    pub digest: String,
+    /// Their names, sorted.
+    pub components: Vec<String>,
 }
 
 /// Releases of which an agent keeps what others had changed, a unit.

@@ -6,6 +6,7 @@
 mod adopted;
 mod analysis;
 mod application;
+mod dependencies;
 mod documents;
 mod finding;
 mod fleet;

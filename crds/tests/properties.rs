@@ -210,6 +210,10 @@ fn component() -> impl Strategy<Value = Component> {
             oci: None,
             kustomize: None,
             health: Vec::new(),
+            destination: None,
+            overrides: Vec::new(),
+            sync: None,
+            depends_on: Vec::new(),
             rollout,
         })
 }
@@ -313,6 +317,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 components,
                 overrides: Vec::new(),
                 sync,
+                depends_on: Vec::new(),
                 waves,
                 on_failure,
                 history_limit: head.3,

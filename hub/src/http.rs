@@ -9,6 +9,7 @@ mod apply;
 mod auth;
 mod clusters;
 mod deletion;
+mod dependencies;
 mod diff;
 mod events;
 mod extract;

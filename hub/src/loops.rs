@@ -11,6 +11,8 @@
 mod alive;
 mod application;
 mod compared;
+mod component_brake;
+mod dependencies;
 mod emptying;
 mod error;
 mod facts;
@@ -32,6 +34,7 @@ mod start;
 mod state;
 mod sweep;
 mod view;
+mod waiters;
 mod world;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use std::sync::Arc;
 use crate::app::App;
 
 pub use compared::{Comparing, Contents, Proposed};
+pub use dependencies::addon_health;
 pub use error::{LoopError, RENDERING};
 pub use loaded::planned_clusters;
 pub use published::waits_as_draft;

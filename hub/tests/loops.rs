@@ -4,6 +4,8 @@
 
 #[path = "loops/deletion.rs"]
 mod deletion;
+#[path = "loops/dependencies.rs"]
+mod dependencies;
 mod fleet;
 #[path = "loops/placement.rs"]
 mod placement;

@@ -4,7 +4,7 @@
 //! objects: arithmetic ([`weights`], [`sizes`], [`autoscaling`]), objects ([`canary_copy`], [`effective`],
 //! [`provider`], [`restore`], [`tracked_config`], [`ignored`]), judgements ([`settled`], [`analysis`], [`health`],
 //! [`ownership`], [`selection`], [`contention`], [`immutable`], [`stuck_pods`]) and order ([`apply_order`],
-//! [`definitions`]).
+//! [`component_order`], [`definitions`]).
 
 pub mod admission;
 pub mod adopted;
@@ -14,6 +14,7 @@ pub mod autoscaling;
 pub mod by_node;
 pub mod canary_copy;
 pub mod chart_hooks;
+pub mod component_order;
 pub mod contention;
 pub mod covers;
 pub mod definitions;

@@ -364,6 +364,7 @@ fn new_unit(key: &str) -> SyncUnit {
         live_states: Vec::new(),
         track_cursors: Vec::new(),
         chart_hooks: ChartHookRecord::default(),
+        opened: None,
         orphan: false,
     }
 }

@@ -143,7 +143,8 @@ impl Admission<'_> {
             return Ok(Tried::Fine);
         };
         let identical = planned.is_some_and(|planned| same(&live, &planned));
-        let allowed = match bundle.sync.adopt {
+        let policy = want.part.adopt.unwrap_or(bundle.sync.adopt);
+        let allowed = match policy {
             AdoptPolicy::Always => true,
             AdoptPolicy::IfIdentical => identical,
             AdoptPolicy::Never => false,
@@ -151,7 +152,7 @@ impl Admission<'_> {
         if allowed {
             return Ok(Tried::Adopts(live));
         }
-        let why = if bundle.sync.adopt == AdoptPolicy::Never {
+        let why = if policy == AdoptPolicy::Never {
             "sync.adopt is Never"
         } else {
             "it differs; set sync.adopt to Always to take it over"

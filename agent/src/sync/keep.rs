@@ -28,7 +28,7 @@ use super::{
 };
 use crate::desired::digest_of;
 
-pub use wanted::{Care, OWN, Wanted};
+pub use wanted::{Care, OWN, Part, Wanted};
 
 /// How long until an object that waits for another one, or for its own end, is looked at again.
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
@@ -56,6 +56,9 @@ pub enum FirstLook {
     Correct,
     /// It was applied by an earlier process: it is only looked at.
     Observe,
+    /// As the drift policy of its component says: [`Self::Correct`] where drift is corrected, otherwise
+    /// [`Self::Observe`].
+    ByPolicy,
 }
 
 /// What a pass over the objects has done.
@@ -136,6 +139,12 @@ impl Keeper {
                 continue;
             }
             let digest = want.digest();
+            let drift = want.part.drift.unwrap_or(drift);
+            let look = match look {
+                FirstLook::ByPolicy if drift == DriftPolicy::Correct => FirstLook::Correct,
+                FirstLook::ByPolicy => FirstLook::Observe,
+                look => look,
+            };
             let done = match self.seen.get(&want.target) {
                 _ if want.care == Care::Frozen => Ok(()),
                 Some(seen) if seen.wanted == digest => {
@@ -257,6 +266,12 @@ impl Keeper {
     #[must_use]
     pub fn statuses(&self) -> Vec<ObjectStatus> {
         self.seen.values().map(|seen| seen.status.clone()).collect()
+    }
+
+    /// The health of one object; absent = it was not looked at.
+    #[must_use]
+    pub fn health_of(&self, target: &ObjectRef) -> Option<Health> {
+        self.seen.get(target).map(|seen| seen.status.health)
     }
 
     /// The worst health of all; Healthy when there are no objects.

@@ -7,6 +7,7 @@ mod chart_hooks;
 mod kept;
 mod live_state;
 mod memory;
+mod order;
 mod plain;
 mod removal;
 mod run;
@@ -107,6 +108,7 @@ pub struct Unit {
     runs: BTreeMap<String, Run>,
     /// What the runs want, as it was held last; absent = it is to be worked out anew.
     laid: Option<run::Laid>,
+    opened: order::Opened,
     notes: Arc<Notes>,
     counted_runs: Share,
     dirty: Dirty,
@@ -147,6 +149,7 @@ impl Unit {
             bundles: BTreeMap::new(),
             runs: BTreeMap::new(),
             laid: None,
+            opened: order::Opened::default(),
             dirty: Dirty::default(),
             full_pass_at: Instant::now() + FULL_PASS,
             plain_deadline_at: None,

@@ -18,6 +18,27 @@ pub struct FleetStatus {
     /// The members by name.
     #[serde(default)]
     pub members: Vec<FleetMember>,
+    /// Its add-ons, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<FleetAddon>,
+    /// What a human should know: `AddonsHealthy`; empty = nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Type of the [`Condition`] that says whether a fleet's add-ons are healthy on all of its members.
+pub const ADDONS_HEALTHY: &str = "AddonsHealthy";
+
+/// One add-on of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetAddon {
+    /// The application.
+    pub application: crate::reference::NamespacedName,
+    /// Members of the fleet.
+    pub clusters: u32,
+    /// Members on which it is known to be healthy.
+    pub healthy: u32,
 }
 
 /// How a Git repository of records stands.

@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "allowLocal",
     "canaryQueries",
     "deletion",
-    "dependsOn",
     "division",
     "hooks",
     "ignore",

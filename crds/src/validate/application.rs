@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    dependencies,
     finding::{Finding, Findings, Validated},
     governed, manifests, names, overrides, placement, publish_version, rollout, sources, sync,
     waves,
@@ -39,6 +40,7 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     let mut findings = Findings::default();
     names::metadata(&mut findings, Kind::Application, &object.metadata);
     publish_version::check(&mut findings, object);
+    dependencies::of_application(&mut findings, &object.metadata, &object.spec);
     check_spec(&mut findings, &object.spec, false);
     findings
 }
@@ -66,6 +68,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool
     }
     waves::waves(findings, &path.key("waves"), &spec.waves);
     components(findings, &path.key("components"), spec);
+    dependencies::of_components(findings, &path.key("components"), spec);
     sources::interval(findings, &path, spec);
     sync::ignore(findings, &path.key("sync").key("ignore"), spec);
     manifests::check(findings, spec);
@@ -115,6 +118,27 @@ fn components(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec)
 fn one_component(findings: &mut Findings, path: &FieldPath, component: &Component) {
     if let Some(namespace) = &component.target_namespace {
         names::name(findings, &path.key("targetNamespace"), namespace);
+    }
+    if let Some(here) = &component.destination {
+        destination(findings, &path.key("destination"), here);
+    }
+    for (index, one) in component.overrides.iter().enumerate() {
+        if !one.components.is_empty() {
+            findings.error(
+                &path.key("overrides").index(index).key("components"),
+                "an override of a component concerns this component alone; leave it out",
+            );
+        }
+    }
+    if component
+        .sync
+        .as_ref()
+        .is_some_and(|sync| sync.prune.is_some())
+    {
+        findings.error(
+            &path.key("sync").key("prune"),
+            "prune of one component is not supported yet; set spec.sync.prune",
+        );
     }
     sources::source(findings, path, component);
     sync::health(findings, &path.key("health"), component);

@@ -1,7 +1,7 @@
 //! Checks of fleets and clusters.
 
 use super::{
-    analysis,
+    analysis, dependencies,
     finding::{Finding, Findings, Validated},
     names, placement, traffic, waves,
 };
@@ -81,6 +81,7 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
     );
     let concurrency = spec.defaults.max_concurrent;
     waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
+    dependencies::applications(&mut findings, &path.key("addons"), "default", &spec.addons);
     findings
 }
 

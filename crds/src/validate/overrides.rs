@@ -31,14 +31,15 @@ pub(super) fn check(
 ) {
     let manifests = manifests_of(spec);
     let mut seen = BTreeMap::new();
-    for (index, one) in spec.overrides.iter().enumerate() {
-        let at = path.index(index);
+    for (at, one) in &all(path, spec) {
         names::name(findings, &at.key("name"), &one.name);
-        if let Some(first) = seen.insert(one.name.as_str(), index) {
+        if let Some(first) = seen.insert(one.name.as_str(), at) {
+            let first = first.to_string();
+            let first = first.strip_prefix("spec.").unwrap_or(&first);
             findings.error(
                 &at.key("name"),
                 format!(
-                    "two overrides are named {:?}; the first is overrides[{first}]",
+                    "two overrides are named {:?}; the first is {first}",
                     one.name
                 ),
             );
@@ -49,10 +50,10 @@ pub(super) fn check(
         }
         components(findings, &at.key("components"), one, spec);
         if !is_rendered {
-            values::check(findings, &at, one, spec);
+            values::check(findings, at, one, spec);
         }
         if one.is_empty() {
-            findings.error(&at, "an override changes something: set values, images, args, replicas, patches, labels, annotations or remove");
+            findings.error(at, "an override changes something: set values, images, args, replicas, patches, labels, annotations or remove");
         }
         let concerned: Vec<&Manifest<'_>> = manifests
             .iter()
@@ -69,8 +70,23 @@ pub(super) fn check(
             concerned: &concerned,
             all_known,
         }
-        .one(&at, one);
+        .one(at, one);
     }
+}
+
+/// Every override, with where it stands: those of components concern these alone.
+fn all(path: &FieldPath, spec: &ApplicationSpec) -> Vec<(FieldPath, Override)> {
+    let own = spec.overrides.iter().enumerate();
+    let mut found: Vec<(FieldPath, Override)> = own
+        .map(|(index, one)| (path.index(index), one.clone()))
+        .collect();
+    for (index, component) in spec.components.iter().enumerate() {
+        let at = FieldPath::spec().key("components").index(index);
+        for (place, one) in component.own_overrides().into_iter().enumerate() {
+            found.push((at.key("overrides").index(place), one));
+        }
+    }
+    found
 }
 
 fn components(findings: &mut Findings, path: &FieldPath, one: &Override, spec: &ApplicationSpec) {

@@ -49,12 +49,22 @@ pub(super) fn source(findings: &mut Findings, path: &FieldPath, component: &Comp
 
 /// Checks how often sources are looked at.
 pub(super) fn interval(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
-    let interval = spec.sync.interval.as_millis();
-    if interval != 0 && interval < MIN_INTERVAL_MS {
-        findings.error(
-            &path.key("sync").key("interval"),
-            "use at least 10s, or 0s to look only when the source is changed here",
-        );
+    let components = spec
+        .components
+        .iter()
+        .enumerate()
+        .filter_map(|(index, one)| {
+            let at = path.key("components").index(index);
+            Some((at, one.sync.as_ref()?.interval?))
+        });
+    for (at, interval) in std::iter::once((path.clone(), spec.sync.interval)).chain(components) {
+        let interval = interval.as_millis();
+        if interval != 0 && interval < MIN_INTERVAL_MS {
+            findings.error(
+                &at.key("sync").key("interval"),
+                "use at least 10s, or 0s to look only when the source is changed here",
+            );
+        }
     }
 }
 

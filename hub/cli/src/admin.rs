@@ -55,14 +55,32 @@ fn parse_changes(changes: &[String]) -> Result<BTreeMap<String, Option<String>>,
 /// # Errors
 /// What the hub refused.
 pub async fn revoke(client: &Client, name: &str, reason: &str, yes: bool) -> anyhow::Result<Code> {
+    cut_off(client, name, reason, yes, ("revoke", "revoked")).await
+}
+
+/// Detaches a cluster, after asking: it is cut off, keeps its place, and may be registered again.
+///
+/// # Errors
+/// What the hub refused.
+pub async fn detach(client: &Client, name: &str, reason: &str, yes: bool) -> anyhow::Result<Code> {
+    cut_off(client, name, reason, yes, ("detach", "detached")).await
+}
+
+async fn cut_off(
+    client: &Client,
+    name: &str,
+    reason: &str,
+    yes: bool,
+    (verb, done): (&str, &str),
+) -> anyhow::Result<Code> {
     let path = Kind::Cluster.path("", name);
     let _: Item = client.get(&path).await?;
     let question = format!(
-        "revoke cluster/{name}? it is cut off at once; its workloads stay, and what is under way \
+        "{verb} cluster/{name}? it is cut off at once; its workloads stay, and what is under way \
          there ends by its agent alone."
     );
     if !confirmed(&question, yes)? {
-        note("nothing revoked.");
+        note(&format!("nothing {done}."));
         return Ok(Code::Error);
     }
     let request = RevokeRequest {
@@ -70,7 +88,7 @@ pub async fn revoke(client: &Client, name: &str, reason: &str, yes: bool) -> any
     };
     let _: Item = client.post(&format!("{path}/revoke"), &request).await?;
     print(&format!(
-        "cluster/{name} revoked\n  undo  bellwether register cluster {name} --context …\n"
+        "cluster/{name} {done}\n  undo  bellwether register cluster {name} --context …\n"
     ))?;
     Ok(Code::Done)
 }

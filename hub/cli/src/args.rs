@@ -9,12 +9,14 @@ use std::{
 use bellwether_api::duration::Dur;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+mod addon;
 mod placement;
 mod register;
 mod releases;
 mod rollout;
 mod secret;
 
+pub use addon::{AddonCommand, ClusterCommand};
 pub use placement::{CordonArgs, ExplainCommand, PlanArgs};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use releases::{DiffArgs, ExplainArgs, HistoryArgs, LintArgs, OverridesArgs, WaitArgs};
@@ -113,6 +115,12 @@ pub enum Command {
     },
     /// Cordon a cluster, and move away what another one can take
     Drain(CordonArgs),
+    /// Detach a cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Manage the add-ons of a fleet
+    #[command(subcommand)]
+    Addon(AddonCommand),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
     /// Print the Rollouts that Canaries of Flagger become; asks no hub

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
+mod addon;
 mod admin;
 mod apply;
 mod args;
@@ -32,8 +33,8 @@ mod wait;
 mod watch;
 
 use args::{
-    Cli, Command, ExplainCommand, HubCommand, LabelCommand, RegisterCommand, RevokeCommand,
-    UnregisterCommand,
+    Cli, ClusterCommand, Command, ExplainCommand, HubCommand, LabelCommand, RegisterCommand,
+    RevokeCommand, UnregisterCommand,
 };
 use client::Client;
 use failure::{Code, Failure};
@@ -96,6 +97,10 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Revoke(RevokeCommand::Cluster { name, reason, yes }) => {
             admin::revoke(&client?, name, reason, *yes).await
         }
+        Command::Cluster(ClusterCommand::Detach { name, reason, yes }) => {
+            admin::detach(&client?, name, reason, *yes).await
+        }
+        Command::Addon(command) => addon::run(&client?, global, command).await,
         Command::Label(LabelCommand::Cluster { name, changes }) => {
             admin::label(&client?, name, changes).await
         }

@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
+    addons::Fleets,
+    components::{after, present},
     overrides::{OverrideError, in_cluster},
     placement::ClusterFacts,
     release::{Release, ReleaseComponent, ReleaseContent, ReleaseRollout},
@@ -36,6 +38,8 @@ pub struct BundleInput<'a> {
     pub cluster: &'a ClusterFacts,
     /// Defaults of the destination's fleet; empty without a fleet.
     pub fleet: &'a FleetDefaults,
+    /// Every fleet, for the destinations of components.
+    pub fleets: &'a Fleets,
 }
 
 /// A bundle with its canonical bytes, which are its blob's content.
@@ -58,10 +62,16 @@ pub struct EncodedBundle {
 /// An override does not fit what it changes in this cluster.
 pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
     let content = &input.release.content;
-    let components = components(content, input.cluster)?;
+    let components = components(content, input.cluster, input.fleets)?;
+    let there: BTreeSet<String> = components.iter().map(|one| one.name.clone()).collect();
+    let governs_here = |rollout: &&ReleaseRollout| {
+        let component = rollout.spec.component.as_deref();
+        component.is_none_or(|name| there.contains(name))
+    };
     let rollouts = content
         .rollouts
         .iter()
+        .filter(governs_here)
         .map(|rollout| planned(rollout, content, input.fleet));
     let bundle = Bundle {
         application: input.application.clone(),
@@ -98,12 +108,19 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
 pub fn components(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
+    fleets: &Fleets,
 ) -> Result<Vec<BundleComponent>, OverrideError> {
     let cluster_kinds = cluster_scoped_kinds(content);
-    content
-        .components
+    let there = present(content, cluster, fleets);
+    there
         .iter()
-        .map(|component| filled(component, content, cluster, &cluster_kinds))
+        .map(|component| {
+            let filled = filled(component, content, cluster, &cluster_kinds)?;
+            Ok(BundleComponent {
+                depends_on: after(component, content, &there),
+                ..filled
+            })
+        })
         .collect()
 }
 
@@ -161,6 +178,8 @@ fn filled(
         objects: overridden.objects.into_iter().map(fill).collect(),
         health: component.health.clone(),
         hooks,
+        depends_on: Vec::new(),
+        sync: component.sync.clone(),
     })
 }
 

@@ -99,6 +99,10 @@ impl Checker {
             if unrendered && grant.release == GrantRelease::This {
                 return broken("I16-unrendered-granted", grant.cluster.to_string());
             }
+            let waits = seen.is_some_and(|seen| !seen.awaits.is_empty());
+            if waits && grant.release == GrantRelease::This && !input.plan.rollback {
+                return broken("dependencies-come-first", grant.cluster.to_string());
+            }
             if seen.is_some_and(|seen| seen.is_busy_elsewhere(run, input.plan.governed))
                 && !going_back
             {

@@ -10,5 +10,16 @@ mod side;
 pub use compare::{Compared, compare};
 pub use explain::explain;
 
+use crate::addons::Fleets;
+
+/// What releases are read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Every fleet, by name: components name the clusters that get them.
+    pub fleets: &'a Fleets,
+    /// Used once and kept nowhere: it keeps the digests of Secrets from being guessed back.
+    pub salt: &'a [u8],
+}
+
 #[cfg(test)]
 mod tests;

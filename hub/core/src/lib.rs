@@ -5,12 +5,15 @@
 //! Data flow: records → [`release`] and [`placement`] → [`plan`] (frozen) → [`run::decide`], whose
 //! grants become [`bundle`]s; [`view`] renders all of it for people, [`check`] judges histories.
 
+pub mod addons;
 pub mod authorize;
 pub mod brake;
 pub mod bundle;
 pub mod chart_hooks;
 pub mod check;
 pub mod clock;
+pub mod components;
+pub mod dependencies;
 pub mod diff;
 pub mod metrics_sources;
 pub mod overrides;

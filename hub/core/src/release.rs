@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bellwether_api::{
     analysis::Metric,
-    application::{ApplicationSpec, SyncPolicy, Wave},
+    application::{ApplicationSpec, ComponentSync, Destination, SyncPolicy, Wave},
     chart_hook::ChartHook,
     health_rule::HealthRule,
     legacy::normalised,
@@ -88,6 +88,15 @@ pub struct ReleaseComponent {
     /// what it is rendered from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<ChartHook>,
+    /// Those of the release's clusters that get it; absent = all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+    /// How its objects are kept, where that differs from the release's `sync`; absent = nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<ComponentSync>,
+    /// Components of the release that come first; empty = it waits for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
 }
 
 /// One governed workload of a release.
@@ -231,8 +240,12 @@ pub fn content(
             rendered: None,
             health: component.health.clone(),
             hooks: Vec::new(),
+            destination: component.destination.clone(),
+            sync: component.sync.as_ref().and_then(as_kept),
+            depends_on: component.depends_on.clone(),
         })
         .collect();
+    let overrides = spec.all_overrides();
     let inline = spec.components.iter().filter_map(|component| {
         component.rollout.as_ref().map(|rollout| RolloutRecord {
             name: format!("{application}-{}", component.name),
@@ -253,7 +266,7 @@ pub fn content(
         created::add(&mut components, component, &rollout.spec);
     }
     refuse_no_verdicts(&spec.waves, &rollouts)?;
-    refuse_removal(&spec.overrides, &rollouts, &components, &target_namespace)?;
+    refuse_removal(&overrides, &rollouts, &components, &target_namespace)?;
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,
@@ -264,9 +277,18 @@ pub fn content(
             interval: SyncPolicy::default().interval,
             ..spec.sync.clone()
         },
-        overrides: spec.overrides.clone(),
+        overrides,
         publish_version: spec.publish_version.clone(),
     })
+}
+
+/// A component's `sync` without when its source is looked at; absent = nothing is left.
+fn as_kept(sync: &ComponentSync) -> Option<ComponentSync> {
+    let kept = ComponentSync {
+        interval: None,
+        ..sync.clone()
+    };
+    (kept != ComponentSync::default()).then_some(kept)
 }
 
 fn governed(

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
+    dependencies,
     extract::{LimitedBody, Query},
     metric_templates, ownership,
     problem::{ApiError, ApiResult, problem_item},
@@ -216,6 +217,7 @@ pub async fn write_documents(
     result.objects = written.into_iter().map(|(_, object)| object).collect();
     let mut checked = references::check(tx, documents, default_namespace).await?;
     metric_templates::check(tx, caller, documents, default_namespace, &mut checked).await?;
+    dependencies::check(tx, documents, default_namespace, &mut checked).await?;
     standing_check::check(tx, documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{
     auth::Caller,
+    dependencies,
     items::{Scene, holders},
     metric_templates,
     problem::{ApiError, ApiResult},
@@ -73,7 +74,7 @@ pub async fn refuse_in_use(app: &App, caller: &Caller, key: &RecordKey) -> ApiRe
 /// Deletes a record, and tells the loops.
 ///
 /// # Errors
-/// 404 when it is gone, 409 when it is not at the `expected` version.
+/// 404 when it is gone, 409 when it is not at the `expected` version or others need it.
 pub async fn remove(
     app: &App,
     caller: &Caller,
@@ -82,6 +83,9 @@ pub async fn remove(
     reason: &str,
 ) -> ApiResult<()> {
     let mut tx = app.store.begin().await?;
+    if key.kind == RecordKind::Application {
+        dependencies::refuse_used(&mut tx, key).await?;
+    }
     let Some(deleted) = records::delete(&mut tx, key, expected).await? else {
         return Err(ApiError::not_found("somebody else deleted it a moment ago"));
     };
@@ -120,7 +124,7 @@ async fn refuse_used(app: &App, fleet: &str) -> ApiResult<()> {
         .into_iter()
         .filter(|record| {
             serde_json::from_value::<ApplicationSpec>(record.spec.clone())
-                .is_ok_and(|spec| spec.destination.fleet.as_deref() == Some(fleet))
+                .is_ok_and(|spec| spec.fleets().any(|one| one == fleet))
         })
         .map(|record| format!("{}/{}", record.key.namespace, record.key.name))
         .collect();

@@ -10,8 +10,9 @@ use bellwether_api::{
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
+    addons::Fleets,
     authorize::{Kind, Verb},
-    diff::{Compared, compare, explain},
+    diff::{Compared, Reading, compare, explain},
     placement::ClusterFacts,
     release::ReleaseContent,
 };
@@ -92,6 +93,7 @@ pub async fn run_diff(
     }
     let left = sides.contents(&comparing, from, &clusters).await?;
     let right = sides.contents(&comparing, to, &clusters).await?;
+    let fleets = comparing.fleets().clone();
     let answer = ReleaseDiff {
         from: from.words(),
         to: to.words(),
@@ -100,7 +102,8 @@ pub async fn run_diff(
         same: Vec::new(),
         unknown: Vec::new(),
     };
-    let compared = tokio::task::spawn_blocking(move || filled(answer, &clusters, &left, &right));
+    let compared =
+        tokio::task::spawn_blocking(move || filled(answer, &clusters, &fleets, &left, &right));
     compared
         .await
         .map(Json)
@@ -145,11 +148,15 @@ pub async fn run_explain(
             )));
         }
     };
-    let (overrides, fields) =
-        explain(&content, cluster, &rand::random::<[u8; 32]>()).map_err(|error| {
-            let cause = &error.source;
-            unprocessable(format!("{error}: {cause}"))
-        })?;
+    let salt = rand::random::<[u8; 32]>();
+    let reading = Reading {
+        fleets: comparing.fleets(),
+        salt: &salt,
+    };
+    let (overrides, fields) = explain(&content, cluster, reading).map_err(|error| {
+        let cause = &error.source;
+        unprocessable(format!("{error}: {cause}"))
+    })?;
     Ok(Json(OverridesExplained {
         application,
         cluster: cluster.name.clone(),
@@ -196,6 +203,7 @@ fn only(clusters: Vec<ClusterFacts>, names: &str) -> ApiResult<Vec<ClusterFacts>
 fn filled(
     mut answer: ReleaseDiff,
     clusters: &[ClusterFacts],
+    fleets: &Fleets,
     from: &Contents,
     to: &Contents,
 ) -> ReleaseDiff {
@@ -216,7 +224,12 @@ fn filled(
             }),
         }
     }
-    let found = compare(&pairs, &rand::random::<[u8; 32]>());
+    let salt = rand::random::<[u8; 32]>();
+    let reading = Reading {
+        fleets,
+        salt: &salt,
+    };
+    let found = compare(&pairs, reading);
     answer.groups = found.groups;
     answer.same = found.same;
     answer.unknown.extend(found.unknown);

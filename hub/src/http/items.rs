@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
-    call::{ApplicationStatus, Condition, FleetMember, FleetStatus, Item, ItemMeta, UnitView},
+    call::{
+        ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus, Item,
+        ItemMeta, UnitView,
+    },
     cluster::{ClusterCondition, ClusterStatus},
     fleet::FleetSpec,
     publish_version::marked,
@@ -36,7 +39,7 @@ use super::{
 use crate::{
     app::App,
     grpc::clock,
-    loops::{RENDERING, run_summaries, stays},
+    loops::{RENDERING, addon_health, run_summaries, stays},
     scheduling::{Kinds, facts_of},
 };
 
@@ -200,8 +203,8 @@ impl Scene {
         }
     }
 
-    /// Shows a Fleet with its members.
-    pub fn fleet(&self, record: &Record) -> Item {
+    /// Counts the members of a Fleet.
+    fn fleet(&self, record: &Record) -> FleetStatus {
         let spec: FleetSpec = read_spec(record).unwrap_or_default();
         let mut status = FleetStatus::default();
         let mut kinds = Kinds::new();
@@ -224,8 +227,31 @@ impl Scene {
                 last_seen: self.last_seen(cluster),
             });
         }
-        item(record, json!(status))
+        status
     }
+}
+
+/// Says whether a fleet's add-ons are healthy on all of its members; absent = it has none.
+fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
+    if addons.is_empty() {
+        return None;
+    }
+    let well = addons.iter().all(|one| one.healthy == one.clusters);
+    let words: Vec<String> = addons
+        .iter()
+        .map(|one| {
+            format!(
+                "{}: {} of {} clusters healthy",
+                one.application, one.healthy, one.clusters
+            )
+        })
+        .collect();
+    Some(Condition {
+        kind: ADDONS_HEALTHY.to_owned(),
+        status: if well { "True" } else { "False" }.to_owned(),
+        reason: if well { "Healthy" } else { "NotHealthy" }.to_owned(),
+        message: words.join("; "),
+    })
 }
 
 fn revoked(cluster: &Cluster) -> String {
@@ -278,7 +304,13 @@ pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> 
 
 async fn with_status(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
     let application = match record.key.kind {
-        RecordKind::Fleet => return Ok(scene.fleet(record)),
+        RecordKind::Fleet => {
+            let mut status = scene.fleet(record);
+            let spec: FleetSpec = read_spec(record).unwrap_or_default();
+            status.addons = addon_health(&app.store, &spec, scene.now).await?;
+            status.conditions.extend(addons_healthy(&status.addons));
+            return Ok(item(record, json!(status)));
+        }
         RecordKind::Application => Some(record.key.name.clone()),
         RecordKind::MetricTemplate => None,
         RecordKind::Repository => return Ok(item(record, ownership::status(app, record).await?)),

@@ -16,17 +16,18 @@ use bellwether_api::{
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
+    addons::{Fleets, choose},
     authorize::{Kind, Verb},
     placement::{
-        Choice, Chosen, ClusterFacts, PlacementCondition, PlacementError, Verdict, choose,
-        group_texts, score_texts, sentence,
+        Choice, Chosen, ClusterFacts, PlacementCondition, PlacementError, Verdict, group_texts,
+        score_texts, sentence,
     },
 };
 use bellwether_store::{
     StoreError,
     clusters::{self, Cluster},
     desired,
-    records::{self, RecordKey, RecordKind},
+    records::{self, RecordKind},
 };
 use uuid::Uuid;
 
@@ -56,27 +57,28 @@ pub async fn chosen(
         None => BTreeSet::new(),
     };
     let standing = scene.standing(spec, holders.into_keys().collect(), planned);
-    let fleet = fleet_of(app, spec).await?;
-    Ok(choose(Choice {
+    let fleets = fleets(app).await?;
+    let fleet = spec.destination.fleet.as_ref();
+    let choice = Choice {
         destination: &spec.destination,
         policy: spec.placement.as_ref(),
-        fleet: fleet.as_ref(),
+        fleet: fleet.and_then(|name| fleets.get(name)),
         clusters: &scene.facts(),
         standing: &standing,
-    }))
+    };
+    Ok(choose(name, choice, &fleets))
 }
 
-async fn fleet_of(app: &App, spec: &ApplicationSpec) -> Result<Option<FleetSpec>, StoreError> {
-    let Some(name) = &spec.destination.fleet else {
-        return Ok(None);
-    };
-    let key = RecordKey {
-        kind: RecordKind::Fleet,
-        namespace: String::new(),
-        name: name.clone(),
-    };
-    let record = records::get(&app.store, &key).await?;
-    Ok(record.and_then(|record| serde_json::from_value(record.spec).ok()))
+/// Every fleet: one may have the application as an add-on.
+async fn fleets(app: &App) -> Result<Fleets, StoreError> {
+    let records = records::list_all(&app.store, RecordKind::Fleet).await?;
+    Ok(records
+        .into_iter()
+        .filter_map(|record| {
+            let spec: FleetSpec = serde_json::from_value(record.spec).ok()?;
+            Some((record.key.name, spec))
+        })
+        .collect())
 }
 
 /// Returns what people should know of where an application is placed.

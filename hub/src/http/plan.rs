@@ -15,7 +15,8 @@ use bellwether_api::{
     validate::DEFAULT_NAMESPACE,
 };
 use bellwether_hub_core::{
-    placement::{Choice, Chosen, ClusterFacts, Removal, choose, removal, sentence},
+    addons,
+    placement::{Choice, Chosen, ClusterFacts, Removal, removal, sentence},
     plan::{INSTALL_WAVE, ONLY_WAVE, assign},
     repository::Writer,
 };
@@ -117,13 +118,14 @@ impl Known {
         let planned = planned_clusters(&app.store, name).await?;
         let standing = self.scene.standing(spec, holding.clone(), planned);
         let fleet = spec.destination.fleet.as_ref();
-        let found = choose(Choice {
+        let choice = Choice {
             destination: &spec.destination,
             policy: spec.placement.as_ref(),
             fleet: fleet.and_then(|name| self.fleets.get(name)),
             clusters: &self.clusters,
             standing: &standing,
-        });
+        };
+        let found = addons::choose(name, choice, &self.fleets);
         let planned = Planned {
             name,
             spec,
@@ -274,7 +276,7 @@ mod tests {
             holding: holding.clone(),
             ..Standing::default()
         };
-        let found = choose(Choice {
+        let found = bellwether_hub_core::placement::choose(Choice {
             destination: &spec.destination,
             policy: None,
             fleet: None,

@@ -8,13 +8,15 @@ use bellwether_api::{
     call::ProblemItem,
     document::{Document, DocumentError, FieldPath, Source, closest},
     fleet::FleetSpec,
+    overrides::Override,
     reference::NamespacedName,
     rollout::RolloutSpec,
     validate::{Finding, fleet_traffic, governed},
 };
 use bellwether_hub_core::{
+    addons::{choose, has},
     overrides::try_clusters,
-    placement::{Choice, Chosen, ClusterFacts, PlacementError, Standing, choose},
+    placement::{Choice, Chosen, ClusterFacts, PlacementError, Standing},
     plan::assign,
     release::{RolloutRecord, content},
 };
@@ -57,9 +59,10 @@ pub async fn check(
     if touched.is_empty() {
         return Ok(checked);
     }
+    let fleets = fleets(tx).await?;
     let held = Held {
-        fleets: fleets(tx).await?,
-        clusters: facts(tx, touched.values()).await?,
+        clusters: facts(tx, &fleets, touched.values()).await?,
+        fleets,
     };
     for (name, spec) in touched {
         let rollouts = rollouts(tx, &name).await?;
@@ -131,11 +134,13 @@ async fn touched(
                 for (key, spec) in
                     specs::<ApplicationSpec>(tx, RecordKind::Application, None).await?
                 {
-                    if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str()) {
-                        let name = NamespacedName {
-                            namespace: key.namespace,
-                            name: key.name,
-                        };
+                    let name = NamespacedName {
+                        namespace: key.namespace,
+                        name: key.name,
+                    };
+                    if spec.destination.fleet.as_deref() == Some(object.metadata.name.as_str())
+                        || has(&object.spec, &name)
+                    {
                         found.entry(name).or_insert(spec);
                     }
                 }
@@ -159,6 +164,7 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn check(&self, held: &Held, rollouts: &[&(String, RolloutSpec)], checked: &mut Checked) {
         self.check_placement(held, checked);
+        self.check_components(held, checked);
         let mut broken = false;
         for (name, rollout) in rollouts {
             let findings = governed(rollout, self.spec);
@@ -233,12 +239,9 @@ impl Subject<'_> {
         for tried in try_clusters(self.spec, &placement.clusters) {
             match tried {
                 Err((cluster, error)) => {
-                    let index = self
-                        .spec
-                        .overrides
-                        .iter()
-                        .position(|one| one.name == error.name);
-                    let at = index.map_or_else(|| path.clone(), |index| path.index(index));
+                    let at = self
+                        .override_at(&error.name)
+                        .unwrap_or_else(|| path.clone());
                     let cause = std::error::Error::source(&error)
                         .map_or_else(String::new, |cause| format!(": {cause}"));
                     let message = format!("in cluster {:?}: {error}{cause}", cluster.name);
@@ -275,6 +278,39 @@ impl Subject<'_> {
         }
     }
 
+    /// Whether the fleets that components name are there.
+    fn check_components(&self, held: &Held, checked: &mut Checked) {
+        for (index, component) in self.spec.components.iter().enumerate() {
+            let destination = component.destination.as_ref();
+            let Some(name) = destination.and_then(|one| one.fleet.as_ref()) else {
+                continue;
+            };
+            if held.fleets.contains_key(name) {
+                continue;
+            }
+            let at = FieldPath::spec().key("components").index(index);
+            let at = at.key("destination").key("fleet");
+            let meant = closest(name, held.fleets.keys().map(String::as_str));
+            let message = format!("there is no fleet {name:?}");
+            checked
+                .errors
+                .push(self.application_error(at, message, meant));
+        }
+    }
+
+    /// Where the override of that name stands.
+    fn override_at(&self, name: &str) -> Option<FieldPath> {
+        let at = |list: &[Override]| list.iter().position(|one| one.name == name);
+        if let Some(index) = at(&self.spec.overrides) {
+            return Some(FieldPath::spec().key("overrides").index(index));
+        }
+        let mut components = self.spec.components.iter().enumerate();
+        components.find_map(|(place, component)| {
+            let path = FieldPath::spec().key("components").index(place);
+            Some(path.key("overrides").index(at(&component.overrides)?))
+        })
+    }
+
     /// What a rollout that names no provider asks of its fleet's and these cannot do.
     fn fleet_lacks(&self, held: &Held, rollout: &RolloutSpec) -> Vec<String> {
         let fleet = self.spec.destination.fleet.as_ref();
@@ -291,13 +327,14 @@ impl Subject<'_> {
 
     fn choose(&self, held: &Held) -> Result<Chosen, PlacementError> {
         let fleet = self.spec.destination.fleet.as_ref();
-        choose(Choice {
+        let choice = Choice {
             destination: &self.spec.destination,
             policy: self.spec.placement.as_ref(),
             fleet: fleet.and_then(|name| held.fleets.get(name)),
             clusters: &held.clusters,
             standing: self.standing,
-        })
+        };
+        choose(self.name, choice, &held.fleets)
     }
 
     fn check_placement(&self, held: &Held, checked: &mut Checked) {
@@ -464,14 +501,16 @@ pub async fn all_facts(tx: &mut Tx) -> Result<Vec<ClusterFacts>, StoreError> {
 }
 
 /// The clusters that these applications can be meant for: those that they name, where all of them
-/// name theirs.
+/// name theirs and none can be an add-on.
 async fn facts(
     tx: &mut Tx,
+    fleets: &BTreeMap<String, FleetSpec>,
     specs: impl Iterator<Item = &ApplicationSpec> + Clone,
 ) -> Result<Vec<ClusterFacts>, StoreError> {
-    let found = if specs
-        .clone()
-        .all(|spec| !spec.destination.clusters.is_empty())
+    let found = if !fleets.values().any(|fleet| !fleet.addons.is_empty())
+        && specs
+            .clone()
+            .all(|spec| !spec.destination.clusters.is_empty())
     {
         let names: Vec<String> = specs
             .flat_map(|spec| spec.destination.clusters.iter().cloned())

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::rendering::Renderings;
 
 use super::{
-    LoopError,
+    LoopError, dependencies,
     facts::{Wanted, holders, statuses, wanted},
     lease::Fence,
     loaded::Loaded,
@@ -79,6 +79,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let latest = Loaded::latest(store, application).await?;
     let holders = holders(store, application).await?;
     let Some(wanted) = wanted(store, application).await? else {
+        look.world.waiters().set(application, BTreeSet::default());
         return delete(look, &holders, latest).await;
     };
     let holding = holders.keys().copied().collect();
@@ -86,7 +87,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     let standing = look
         .world
         .standing(look.now, &wanted.spec, holding, planned);
-    let chosen = match look.world.choose(&wanted.spec, &standing) {
+    let chosen = match look.world.choose(application, &wanted.spec, &standing) {
         Ok(chosen) => chosen,
         Err(source) => {
             // Whoever has it keeps it while its destination says nothing.
@@ -111,6 +112,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     if let Some(latest) = latest.as_ref().filter(is_rendered) {
         rendered::mark(look.sight(), latest, &mut clusters).await?;
     }
+    dependencies::mark(look.sight(), look.now, &wanted.spec, &mut clusters).await?;
     let placed: Vec<(Uuid, String)> = placement
         .clusters
         .iter()

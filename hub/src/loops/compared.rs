@@ -7,6 +7,7 @@ use std::{
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
 use bellwether_hub_core::{
+    addons::Fleets,
     placement::ClusterFacts,
     recipe::source_digest,
     release::{Release, ReleaseContent, RolloutRecord, content},
@@ -88,12 +89,18 @@ impl<'a> Comparing<'a> {
         };
         let holding = holders.into_keys().collect();
         let standing = self.world.standing(self.now, spec, holding, planned);
-        let chosen = self.world.choose(spec, &standing);
+        let chosen = self.world.choose(self.application, spec, &standing);
         let chosen = chosen.map_err(|source| LoopError::Place {
             application: self.application.clone(),
             source,
         })?;
         Ok(chosen.placement.clusters)
+    }
+
+    /// Every fleet, by name.
+    #[must_use]
+    pub fn fleets(&self) -> &Fleets {
+        self.world.fleets()
     }
 
     /// The clusters that hold the application now.

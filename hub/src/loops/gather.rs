@@ -104,7 +104,10 @@ impl Gatherer {
             match key.parse() {
                 // The first look gives whatever was ever reported.
                 Ok(UnitKey::Application(application)) if is_first => queue.suggest(&application),
-                Ok(UnitKey::Application(application)) => queue.tell(&application),
+                Ok(UnitKey::Application(application)) => {
+                    queue.tell(&application);
+                    self.wake_waiters(&application, queue);
+                }
                 _ => {}
             }
         }
@@ -115,10 +118,18 @@ impl Gatherer {
             let clusters: Vec<Uuid> = self.reconnected.iter().copied().collect();
             for application in planning::concerning(&self.store, &clusters).await? {
                 queue.suggest(&application);
+                self.wake_waiters(&application, queue);
             }
             self.reconnected.clear();
         }
         Ok(())
+    }
+
+    /// Has those looked at that waited for an application to which something happened.
+    fn wake_waiters(&self, application: &NamespacedName, queue: &mut Queue) {
+        for waiter in self.world.waiters().of(application) {
+            queue.suggest(&waiter);
+        }
     }
 
     /// Reads which streams opened and ended, and which hubs are alive.
@@ -215,6 +226,7 @@ impl Gatherer {
                 } else {
                     queue.tell(&application);
                 }
+                self.wake_waiters(&application, queue);
                 self.known.insert(application);
                 false
             }

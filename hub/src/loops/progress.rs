@@ -322,6 +322,7 @@ async fn write_desired(
             mode: grant.mode,
             cluster,
             fleet: &turn.fleet,
+            fleets: turn.world.fleets(),
         })
         .map_err(|source| LoopError::Override {
             application: turn.application.clone(),

@@ -116,7 +116,7 @@ async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError
                 .standing(look.now, &wanted.spec, holding.collect(), BTreeSet::new());
         let leaves = look
             .world
-            .choose(&wanted.spec, &standing)
+            .choose(&application, &wanted.spec, &standing)
             .is_ok_and(|chosen| chosen.loses(cluster));
         let is_allowed = wanted
             .allowance(ALLOW_REMOVAL)

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     LoopError,
     application::{Known, Look, Outcome},
+    component_brake::refuse_mass_leaving,
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
@@ -119,6 +120,7 @@ pub(super) async fn compare(
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
+        refuse_mass_leaving(look, known, &content).await?;
     }
     let waves = with_queries(
         &application.name,

@@ -20,8 +20,8 @@ use uuid::Uuid;
 use crate::rendering::Renderings;
 
 use super::{
-    LoopError,
-    facts::{holders, read, statuses, wanted},
+    LoopError, dependencies,
+    facts::{Wanted, holders, read, statuses, wanted},
     loaded::{Loaded, with_content},
     progress::Turn,
     rendered::{self, Sight},
@@ -58,9 +58,8 @@ pub async fn run_view(
     let members = world.ids();
     let holders = holders(store, application).await?;
     let statuses = statuses(store, application).await?;
-    let suspended_by_spec = wanted(store, application)
-        .await?
-        .is_some_and(|wanted| wanted.is_suspended());
+    let wanted = wanted(store, application).await?;
+    let suspended_by_spec = wanted.as_ref().is_some_and(Wanted::is_suspended);
     let release = with_content(store, &loaded.release).await?;
     let from = match loaded.run.previous_release {
         Some(id) => match releases::get(store, id).await? {
@@ -70,14 +69,17 @@ pub async fn run_view(
         None => None,
     };
     let mut clusters = world.seen(now, &members, loaded.concerned(), &holders, statuses);
+    let sight = Sight {
+        store,
+        renderings,
+        world: &world,
+        application,
+    };
     if release.content.is_rendered() {
-        let sight = Sight {
-            store,
-            renderings,
-            world: &world,
-            application,
-        };
         rendered::mark(sight, &loaded, &mut clusters).await?;
+    }
+    if let Some(wanted) = &wanted {
+        dependencies::mark(sight, now, &wanted.spec, &mut clusters).await?;
     }
     let turn = Turn {
         now,

@@ -11,8 +11,9 @@ use bellwether_api::{
     status::UnitStatus,
 };
 use bellwether_hub_core::{
+    addons::{self, Fleets},
     placement::{
-        Choice, Chosen, ClusterFacts, Placement, PlacementError, Standing, choose, is_lost, place,
+        Choice, Chosen, ClusterFacts, Placement, PlacementError, Standing, is_lost, place,
     },
     release::Templates,
     run::ClusterSeen,
@@ -27,7 +28,7 @@ use bellwether_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{emptying::Emptying, metrics_places::MetricsPlaces};
+use super::{emptying::Emptying, metrics_places::MetricsPlaces, waiters::Waiters};
 use crate::scheduling::{Kinds, facts_of};
 
 /// What is known of clusters, fleets and metric templates. Cheap to clone: a look keeps the one that it began with.
@@ -39,6 +40,7 @@ pub(super) struct World {
     fleets: Arc<BTreeMap<String, FleetSpec>>,
     templates: Arc<Templates>,
     emptying: Arc<Emptying>,
+    waiters: Arc<Waiters>,
     /// Since when this hub hears agents; absent = it does not matter.
     started: Option<Timestamp>,
 }
@@ -290,16 +292,18 @@ impl World {
     /// Chooses the clusters of an application that is in these clusters now.
     pub fn choose(
         &self,
+        application: &NamespacedName,
         spec: &ApplicationSpec,
         standing: &Standing,
     ) -> Result<Chosen, PlacementError> {
-        choose(Choice {
+        let choice = Choice {
             destination: &spec.destination,
             policy: spec.placement.as_ref(),
             fleet: self.fleet(&spec.destination),
             clusters: &self.clusters.list,
             standing,
-        })
+        };
+        addons::choose(application, choice, &self.fleets)
     }
 
     /// Where an application is now. What a policy does not ask for is not looked for.
@@ -330,6 +334,26 @@ impl World {
             }
         }
         standing
+    }
+
+    /// Every fleet, by name.
+    pub fn fleets(&self) -> &Fleets {
+        &self.fleets
+    }
+
+    /// The add-ons of all fleets.
+    pub fn addons(&self) -> BTreeSet<NamespacedName> {
+        addons::all(&self.fleets)
+    }
+
+    /// The add-ons of every fleet that has a cluster; absent = there is no such cluster.
+    pub fn addons_of(&self, cluster: Uuid) -> Option<BTreeSet<NamespacedName>> {
+        Some(addons::of_cluster(&self.fleets, self.cluster(cluster)?))
+    }
+
+    /// Which applications wait for which.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     pub fn place_at(&self, destination: &Destination) -> Result<Placement, PlacementError> {
@@ -380,6 +404,7 @@ impl World {
                     desired: holders.get(&id).map(ToString::to_string),
                     status: statuses.remove(&id),
                     unrendered: None,
+                    awaits: Vec::new(),
                 }
             })
             .collect()

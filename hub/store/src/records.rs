@@ -1,5 +1,6 @@
 //! What users wrote: Fleet, Application, Rollout, MetricTemplate, Repository. Clusters have a table of their own.
 
+mod dependencies;
 mod read;
 mod removal;
 mod write;
@@ -13,7 +14,10 @@ use uuid::Uuid;
 
 use crate::{StoreError, blobs::Secrecy};
 
-pub use read::{get, list, list_all, list_in, lock, rollouts_of, rollouts_of_in, standing_in};
+pub use dependencies::lock_dependencies;
+pub use read::{
+    get, get_in, list, list_all, list_in, lock, rollouts_of, rollouts_of_in, standing_in,
+};
 pub use removal::{forget_removals, last_removal, note_removal};
 pub use write::{apply, delete};
 

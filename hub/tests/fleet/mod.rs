@@ -283,8 +283,16 @@ impl Fleet {
     }
 
     pub async fn bundle(&self, name: &str) -> Option<(Digest, Bundle)> {
+        self.bundle_of(&shop(), name).await
+    }
+
+    pub async fn bundle_of(
+        &self,
+        application: &NamespacedName,
+        name: &str,
+    ) -> Option<(Digest, Bundle)> {
         let digest = self
-            .digest(&format!("application/{}", shop()), name)
+            .digest(&format!("application/{application}"), name)
             .await?;
         let bytes = blobs::get(&self.store, digest)
             .await
@@ -324,7 +332,17 @@ impl Fleet {
 
     /// Reports, as the agent of a cluster, what became of the bundle that it holds.
     pub async fn report(&mut self, name: &str, outcome: UnitOutcome) {
-        let (digest, bundle) = self.bundle(name).await.expect("a bundle");
+        self.report_of(&shop(), name, outcome).await;
+    }
+
+    /// Reports, as the agent of a cluster, what became of an application's bundle.
+    pub async fn report_of(
+        &mut self,
+        application: &NamespacedName,
+        name: &str,
+        outcome: UnitOutcome,
+    ) {
+        let (digest, bundle) = self.bundle_of(application, name).await.expect("a bundle");
         let waiting = WaitReason {
             reason: "PodsNotReady".to_owned(),
             message: "2 of 5 pods are ready".to_owned(),
@@ -337,7 +355,7 @@ impl Fleet {
         }
         let unfinished = matches!(outcome, UnitOutcome::Progressing | UnitOutcome::RollingBack);
         let status = UnitStatus {
-            application: shop(),
+            application: application.clone(),
             digest: digest.to_string(),
             generation: 1,
             run: bundle.run,
@@ -367,7 +385,7 @@ impl Fleet {
         self.sequence += 1;
         let report = StatusReport {
             cluster: self.clusters[name].id,
-            key: format!("application/{}", shop()),
+            key: format!("application/{application}"),
             epoch: self.clusters[name].epoch,
             sequence: self.sequence,
             detail: serde_json::to_value(&status).expect("a status"),

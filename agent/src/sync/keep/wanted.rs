@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{health::CustomHealth, ignored::Ignored};
-use bellwether_api::reference::ObjectRef;
+use bellwether_api::{
+    application::{AdoptPolicy, DriftPolicy},
+    bundle::BundleComponent,
+    reference::ObjectRef,
+};
 use serde_json::Value;
 
 use crate::{desired::digest_of, sync::cluster::reference};
@@ -33,6 +37,32 @@ pub struct Wanted {
     pub recreates: Option<String>,
     /// What tells the health of custom kinds.
     pub custom: Arc<CustomHealth>,
+    /// The component that it is of.
+    pub part: Arc<Part>,
+}
+
+/// A component, as far as it matters for each of its objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its own drift policy; absent = the bundle's.
+    pub drift: Option<DriftPolicy>,
+    /// Whether it takes over what exists already; absent = as the bundle says.
+    pub adopt: Option<AdoptPolicy>,
+}
+
+impl Part {
+    /// Takes what matters of a component.
+    #[must_use]
+    pub fn of(component: &BundleComponent) -> Self {
+        let sync = component.sync.as_ref();
+        Self {
+            name: component.name.clone(),
+            drift: sync.and_then(|sync| sync.drift),
+            adopt: sync.and_then(|sync| sync.adopt),
+        }
+    }
 }
 
 /// How changes of others are met.
@@ -59,6 +89,7 @@ impl Wanted {
             ignored: Ignored::default(),
             recreates: None,
             custom: Arc::default(),
+            part: Arc::default(),
         })
     }
 

@@ -24,8 +24,16 @@ impl Unit {
         look: FirstLook,
     ) -> Result<Kept, PassError> {
         self.ensure_namespace(bundle).await?;
-        if look != FirstLook::Observe {
-            self.adopt_late(bundle, wanted).await?;
+        match look {
+            FirstLook::Apply | FirstLook::Correct => self.adopt_late(bundle, wanted).await?,
+            FirstLook::Observe => {}
+            FirstLook::ByPolicy => {
+                let corrected = wanted
+                    .iter()
+                    .filter(|want| want.part.drift.unwrap_or(drift) == DriftPolicy::Correct);
+                let corrected: Vec<Wanted> = corrected.cloned().collect();
+                self.adopt_late(bundle, &corrected).await?;
+            }
         }
         let dirty = std::mem::take(&mut self.dirty);
         let kept = self

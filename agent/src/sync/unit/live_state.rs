@@ -50,8 +50,15 @@ impl Unit {
             let mut known = unit.live_states.iter();
             known.find(|one| one.release == written.release)
         });
-        let looks = objects(&held).map(|object| self.changed(object, &written.sync));
-        let looks: Vec<_> = looks.collect();
+        let looks = held.components.iter().flat_map(|component| {
+            let own = component.sync.as_ref().and_then(|sync| sync.drift);
+            let drift = own.unwrap_or(written.sync.drift);
+            let objects = component.objects.iter();
+            objects.map(move |object| (object, drift))
+        });
+        let looks: Vec<_> = looks
+            .map(|(object, drift)| self.changed(object, drift, &written.sync))
+            .collect();
         let looked: Vec<Option<LiveState>> = stream::iter(looks)
             .buffered(LOOKED_AT_ONCE)
             .try_collect()
@@ -116,11 +123,12 @@ impl Unit {
     async fn changed(
         &self,
         object: &Value,
+        drift: DriftPolicy,
         sync: &SyncPolicy,
     ) -> Result<Option<LiveState>, PassError> {
         // What a Secret holds stays where it is.
         let Some(target) = reference(object)
-            .filter(|target| sync.drift != DriftPolicy::Correct && target.kind != "Secret")
+            .filter(|target| drift != DriftPolicy::Correct && target.kind != "Secret")
         else {
             return Ok(None);
         };

@@ -30,8 +30,10 @@ impl Unit {
         let deadline = *self
             .plain_deadline_at
             .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        self.opened.of(digest, &bundle, unit);
+        let in_turn = self.in_turn(&wanted);
         let kept = match self
-            .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
+            .keep(&bundle, &in_turn, DriftPolicy::Correct, FirstLook::Apply)
             .await
         {
             Err(PassError::Cluster(error)) if error.is_final() => {
@@ -42,7 +44,12 @@ impl Unit {
             kept => kept?,
         };
         let look_in = kept.look_in;
-        if self.keeper.health() == Health::Healthy {
+        if self.open_more(&bundle, &wanted).await? {
+            // Each has as much time as all of them without an order.
+            self.plain_deadline_at = None;
+            return Ok(Pass::again());
+        }
+        if self.is_whole(&bundle) && self.keeper.health() == Health::Healthy {
             if let Some(pass) = self.hooks_after(unit, digest, &bundle).await? {
                 return Ok(pass);
             }
@@ -51,7 +58,7 @@ impl Unit {
         }
         if Instant::now() >= deadline {
             let waits: Vec<String> = self
-                .unhealthy()
+                .waits_in_order(&bundle, &wanted)
                 .into_iter()
                 .map(|wait| wait.message)
                 .collect();
@@ -61,7 +68,7 @@ impl Unit {
                 .await;
         }
         Ok(Pass {
-            waiting_on: self.unhealthy(),
+            waiting_on: self.waits_in_order(&bundle, &wanted),
             wake_in: sooner(look_in, deadline),
             ..Pass::default()
         })
@@ -147,12 +154,9 @@ impl Unit {
         self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
-        let look = if bundle.sync.drift == DriftPolicy::Correct {
-            FirstLook::Correct
-        } else {
-            FirstLook::Observe
-        };
-        let kept = self.keep(&bundle, &wanted, bundle.sync.drift, look).await?;
+        let kept = self
+            .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)
+            .await?;
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }

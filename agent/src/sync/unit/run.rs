@@ -46,17 +46,26 @@ impl Unit {
         let of = [digest.to_owned(), previous.to_owned()];
         if self.laid.as_ref().is_none_or(|laid| laid.of != of) {
             self.laid = None;
-            self.open_runs(unit, &versions).await?;
+            self.opened.of(digest, &versions.new, unit);
+            self.open_runs(unit, &versions, abort).await?;
+        }
+        if self.is_closed_to_abort(&versions, abort) {
+            self.open_runs(unit, &versions, abort).await?;
         }
         for _ in 0..MAX_DECISIONS {
             self.note_changes().await?;
             self.command_runs(&versions, abort).await?;
             let held = Box::pin(self.hold_runs(&versions, of.clone())).await?;
+            if self.open_more_runs(&versions).await? {
+                self.laid = None;
+                self.open_runs(unit, &versions, abort).await?;
+                continue;
+            }
             // One object that is refused must not keep the run from its deadline, an abort, or from
             // taking the weight away: the decision is made on what is live, then the refusal told.
             let moved = Box::pin(self.decide_runs(&versions)).await?;
             self.take_over_events().await?;
-            if self.runs.values().all(Run::is_over) {
+            if self.runs.values().all(Run::is_over) && self.runs_may_end(&versions, abort) {
                 return Box::pin(self.end_runs(digest, &versions)).await;
             }
             held?;
@@ -64,6 +73,7 @@ impl Unit {
                 self.listen_to_neighbours();
                 return Ok(Pass {
                     wake_in: self.next_wake(),
+                    waiting_on: self.runs_wait_in_order(&versions),
                     ..Pass::default()
                 });
             }
@@ -89,12 +99,14 @@ impl Unit {
         &mut self,
         unit: &SyncUnit,
         versions: &Versions,
+        abort: Option<AbortCause>,
     ) -> Result<(), PassError> {
         let of = run_of(&versions.new);
         self.runs
             .retain(|_, run| (run.of.run, run.of.attempt) == (of.run, of.attempt));
         for rollout in &versions.new.rollouts {
-            if self.runs.contains_key(&rollout.name) || !versions.changes(rollout) {
+            let is_due = versions.changes(rollout) && self.may_run(rollout, abort);
+            if self.runs.contains_key(&rollout.name) || !is_due {
                 continue;
             }
             let client = self.shell.cluster.client();

@@ -16,7 +16,7 @@ use crate::{
     rollout,
     sync::{
         cluster::{ClusterError, reference},
-        keep::Wanted,
+        keep::{Part, Wanted},
     },
 };
 
@@ -28,6 +28,7 @@ impl Unit {
         let mut wanted = Vec::new();
         for component in &bundle.components {
             let custom = Arc::new(CustomHealth::read(&component.health));
+            let part = Arc::new(Part::of(component));
             for object in &component.objects {
                 let mut object = object.clone();
                 self.name_namespace(bundle, &kinds, &mut object).await?;
@@ -44,6 +45,7 @@ impl Unit {
                             .recreates(bundle, &want.target)
                             .filter(|_| !is_governed),
                         custom: Arc::clone(&custom),
+                        part: Arc::clone(&part),
                         ..want
                     }
                 }));

@@ -87,6 +87,7 @@ fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> Enc
         attempt,
         mode: BundleMode::Rollout,
         cluster: &cluster,
+        fleets: &crate::addons::Fleets::new(),
         fleet: &fleet,
     })
     .expect("every override fits")

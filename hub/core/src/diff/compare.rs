@@ -4,10 +4,12 @@ use bellwether_api::call::{DiffChange, DiffGroup, NotCompared, ObjectDiff};
 use similar::TextDiff;
 
 use super::{
+    Reading,
     leaves::{Leaves, leaves, unlike},
     side::{Document, Side, side},
 };
 use crate::{
+    components::present,
     overrides::{ClusterKind, OverrideError, kind_of, told_apart},
     placement::ClusterFacts,
     release::ReleaseContent,
@@ -42,20 +44,18 @@ pub struct Difference {
     pub unknown: Vec<NotCompared>,
 }
 
-/// What makes two clusters get the same: both releases, by their address, and what overrides do.
-type Kind<'a> = (
-    Option<*const ReleaseContent>,
-    Option<*const ReleaseContent>,
-    ClusterKind<'a>,
-    ClusterKind<'a>,
-);
+/// What makes two clusters get the same of a release: its address, what overrides do, and which
+/// components it has there.
+type SideKind<'a> = (Option<*const ReleaseContent>, ClusterKind<'a>, Vec<&'a str>);
 
-/// Compares what clusters have on both sides, and groups those with the same difference. `salt` is
-/// used once and kept nowhere: it keeps the digests of Secrets from being guessed back.
+/// The same of both sides.
+type Kind<'a> = (SideKind<'a>, SideKind<'a>);
+
+/// Compares what clusters have on both sides, and groups those with the same difference.
 #[must_use]
-pub fn compare(clusters: &[Compared<'_>], salt: &[u8]) -> Difference {
+pub fn compare(clusters: &[Compared<'_>], reading: Reading<'_>) -> Difference {
     let mut comparison = Comparison {
-        salt,
+        reading,
         lines_left: MAX_LINES,
         groups: HashMap::new(),
     };
@@ -64,7 +64,7 @@ pub fn compare(clusters: &[Compared<'_>], salt: &[u8]) -> Difference {
     let mut members: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     let mut difference = Difference::default();
     for one in clusters {
-        let kind = kind(one, &mut placeholders);
+        let kind = kind(one, reading, &mut placeholders);
         let full = kinds.len() >= MAX_KINDS;
         let found = match kinds.entry(kind) {
             Entry::Occupied(known) => known.get().clone(),
@@ -89,25 +89,27 @@ pub fn compare(clusters: &[Compared<'_>], salt: &[u8]) -> Difference {
 
 fn kind<'a>(
     one: &Compared<'a>,
+    reading: Reading<'_>,
     placeholders: &mut HashMap<*const ReleaseContent, bool>,
 ) -> Kind<'a> {
     let mut of = |content: Option<&'a ReleaseContent>| match content {
-        None => (None, (Vec::new(), None)),
+        None => (None, (Vec::new(), None), Vec::new()),
         Some(content) => {
             let place = std::ptr::from_ref(content);
             let told_apart = *placeholders
                 .entry(place)
                 .or_insert_with(|| told_apart(&content.overrides));
             let kind = kind_of(&content.overrides, one.cluster, told_apart);
-            (Some(place), kind)
+            let there = present(content, one.cluster, reading.fleets);
+            let names = there.iter().map(|component| component.name.as_str());
+            (Some(place), kind, names.collect())
         }
     };
-    let ((from, by_from), (to, by_to)) = (of(one.from), of(one.to));
-    (from, to, by_from, by_to)
+    (of(one.from), of(one.to))
 }
 
 struct Comparison<'a> {
-    salt: &'a [u8],
+    reading: Reading<'a>,
     lines_left: usize,
     /// Differences by what differs, with their place in the order in which they were found.
     groups: HashMap<String, (usize, Vec<ObjectDiff>)>,
@@ -117,8 +119,8 @@ impl Comparison<'_> {
     /// The place of the group to which a cluster belongs; absent = it has no difference.
     fn group(&mut self, one: &Compared<'_>) -> Result<Option<usize>, String> {
         let told = |error: OverrideError| format!("{error}: {}", error.source);
-        let from = side(one.from, one.cluster, self.salt).map_err(told)?;
-        let to = side(one.to, one.cluster, self.salt).map_err(told)?;
+        let from = side(one.from, one.cluster, self.reading).map_err(told)?;
+        let to = side(one.to, one.cluster, self.reading).map_err(told)?;
         let changed = changed(&from, &to);
         if changed.is_empty() {
             return Ok(None);

@@ -4,6 +4,7 @@ use bellwether_api::call::{FieldExplained, FieldSet, OverrideExplained};
 use serde_json::Value;
 
 use super::{
+    Reading,
     leaves::{Leaves, leaves, unlike},
     side::{self, Key},
 };
@@ -16,21 +17,21 @@ const MAX_VALUE_BYTES: usize = 200;
 type Objects = BTreeMap<Key, (String, Leaves)>;
 
 /// Says which override set which field of what a cluster gets, in the order in which they are
-/// applied. `salt` is as for [`super::compare`].
+/// applied.
 ///
 /// # Errors
 /// An override does not fit what it changes in this cluster.
 pub fn explain(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
-    salt: &[u8],
+    reading: Reading<'_>,
 ) -> Result<(Vec<OverrideExplained>, Vec<FieldExplained>), OverrideError> {
     let upto = |count: usize| -> Result<Objects, OverrideError> {
         let so_far = ReleaseContent {
             overrides: content.overrides[..count].to_vec(),
             ..content.clone()
         };
-        objects(&so_far, cluster, salt)
+        objects(&so_far, cluster, reading)
     };
     let written = upto(0)?;
     let mut before = written.clone();
@@ -75,9 +76,9 @@ pub fn explain(
 fn objects(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
-    salt: &[u8],
+    reading: Reading<'_>,
 ) -> Result<Objects, OverrideError> {
-    let found = side::objects(content, cluster, salt)?.into_iter();
+    let found = side::objects(content, cluster, reading)?.into_iter();
     Ok(found
         .map(|(key, document)| (key, (document.title, leaves(&document.value))))
         .collect())

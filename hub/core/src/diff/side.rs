@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bellwether_api::{health_rule::HealthRule, reference::ObjectRef};
 use serde_json::{Value, json};
 
+use super::Reading;
 use super::mask::{mask, mask_all};
 use crate::{
     bundle::components, overrides::OverrideError, placement::ClusterFacts, release::ReleaseContent,
@@ -37,13 +38,13 @@ pub(super) type Side = BTreeMap<Key, Document>;
 pub(super) fn side(
     content: Option<&ReleaseContent>,
     cluster: &ClusterFacts,
-    salt: &[u8],
+    reading: Reading<'_>,
 ) -> Result<Side, OverrideError> {
     let mut side = Side::new();
     let Some(content) = content else {
         return Ok(side);
     };
-    side.extend(objects(content, cluster, salt)?);
+    side.extend(objects(content, cluster, reading)?);
     for rollout in &content.rollouts {
         let value = serde_json::to_value(&rollout.spec).expect("types of the API always serialise");
         let title = format!("Rollout/{}", rollout.name);
@@ -74,14 +75,14 @@ pub(super) fn side(
 pub(super) fn objects(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
-    salt: &[u8],
+    reading: Reading<'_>,
 ) -> Result<Side, OverrideError> {
     let mut found = Side::new();
-    for component in components(content, cluster)? {
+    for component in components(content, cluster, reading.fleets)? {
         let is_secret = is_made_of_secrets(content, &component.name);
         let hide = |value: &mut Value| match is_secret {
-            true => mask_all(value, salt),
-            false => mask(value, salt),
+            true => mask_all(value, reading.salt),
+            false => mask(value, reading.salt),
         };
         for mut value in component.objects {
             hide(&mut value);

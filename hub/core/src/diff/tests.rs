@@ -16,7 +16,11 @@ use crate::{
     release::{ReleaseContent, content},
 };
 
-const SALT: &[u8] = b"used once";
+static NO_FLEETS: Fleets = Fleets::new();
+const READING: Reading<'static> = Reading {
+    fleets: &NO_FLEETS,
+    salt: b"used once",
+};
 
 fn cluster(name: &str, region: &str) -> ClusterFacts {
     ClusterFacts {
@@ -76,7 +80,7 @@ fn fleet() -> Vec<ClusterFacts> {
 #[test]
 fn equal_releases_have_no_difference() {
     let (clusters, one) = (fleet(), shop("web:1", |_| {}));
-    let found = compare(&both(&clusters, &one, &one.clone()), SALT);
+    let found = compare(&both(&clusters, &one, &one.clone()), READING);
     assert_eq!(found.same, ["eu-1", "us-1", "us-2"]);
     assert_eq!((found.groups.len(), found.unknown.len()), (0, 0));
 }
@@ -86,7 +90,7 @@ fn the_same_change_is_one_group_whatever_surrounds_it() {
     let clusters = fleet();
     let (old, new) = (shop("web:1", |_| {}), shop("web:2", |_| {}));
     // eu-1 has other replicas, on both sides alike.
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let [group] = found.groups.as_slice() else {
         panic!("{found:?}");
     };
@@ -112,7 +116,7 @@ fn clusters_are_told_apart_by_what_overrides_change_there() {
     let new = shop("web:1", |spec| {
         spec["overrides"][0]["replicas"][0]["count"] = json!(7)
     });
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     assert_eq!(found.same, ["us-1", "us-2"]);
     assert_eq!(found.groups[0].clusters, ["eu-1"]);
     let text = &found.groups[0].objects[0].text;
@@ -121,7 +125,7 @@ fn clusters_are_told_apart_by_what_overrides_change_there() {
     let new = shop("web:2", |spec| {
         spec["overrides"][0]["replicas"][0]["count"] = json!(7)
     });
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let names: Vec<_> = found
         .groups
         .iter()
@@ -143,7 +147,7 @@ fn texts_in_a_configmap_are_compared_line_by_line() {
     let new = shop("web:1", |spec| {
         spec["components"][0]["manifests"][1]["data"]["file"] = json!("a=1\nb=3\nc=3\n");
     });
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let text = &found.groups[0].objects[0].text;
     assert!(text.contains("-    b=2\n+    b=3\n"), "{text}");
     assert!(!text.contains("-    a=1"), "{text}");
@@ -160,7 +164,7 @@ fn what_one_side_lacks_is_added_or_removed_whole() {
             .remove(1);
     });
     let kinds = |from, to| {
-        let found = compare(&both(&clusters, from, to), SALT);
+        let found = compare(&both(&clusters, from, to), READING);
         let object = &found.groups[0].objects[0];
         (object.object.clone(), object.change)
     };
@@ -178,7 +182,7 @@ fn what_one_side_lacks_is_added_or_removed_whole() {
         from: None,
         to: Some(&old),
     };
-    let found = compare(&[joins], SALT);
+    let found = compare(&[joins], READING);
     assert!(
         found.groups[0]
             .objects
@@ -199,7 +203,7 @@ fn a_secret_that_changes_shows_digests_alone() {
     let new = shop("web:1", |spec| {
         spec["components"][0]["manifests"][2]["stringData"]["password"] = json!("hunter3");
     });
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let object = &found.groups[0].objects[0];
     assert_eq!(object.object, "Secret/shop/db");
     assert!(
@@ -236,7 +240,7 @@ fn what_was_rendered_with_secrets_shows_digests_alone() {
         content
     };
     let (old, new) = (made("a"), made("b"));
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let objects = &found.groups[0].objects;
     let names: Vec<&str> = objects.iter().map(|one| one.object.as_str()).collect();
     assert_eq!(names, ["ConfigMap/shop/web", "Job/shop/migrate (hook)"]);
@@ -244,7 +248,7 @@ fn what_was_rendered_with_secrets_shows_digests_alone() {
         assert!(object.text.contains("<digest "), "{}", object.text);
     }
     assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
-    let (_, fields) = explain(&new, &clusters[1], SALT).expect("explained");
+    let (_, fields) = explain(&new, &clusters[1], READING).expect("explained");
     let replicas = fields.iter().find(|one| one.path == "/spec/replicas");
     assert!(replicas.is_some(), "{fields:?}");
     assert!(!format!("{fields:?}").contains("hunter"), "{fields:?}");
@@ -259,7 +263,7 @@ fn rules_of_health_count_too() {
         kind: "Shop".to_owned(),
         cel: "true".to_owned(),
     }];
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let object = &found.groups[0].objects[0];
     assert_eq!(object.object, "Release");
     assert!(object.text.contains("kind: Shop"), "{}", object.text);
@@ -272,7 +276,7 @@ fn what_is_no_object_counts_too() {
         shop("web:1", |_| {}),
         shop("web:1", |spec| spec["publishVersion"] = json!("v2")),
     );
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let object = &found.groups[0].objects[0];
     assert_eq!(object.object, "Release");
     assert!(
@@ -290,7 +294,7 @@ fn a_cluster_that_an_override_does_not_fit_is_not_compared() {
         spec["overrides"][0]["patches"] = json!([{"target": {"kind": "ConfigMap"},
             "text": {"path": "/data/none", "replace": [{"from": "a", "to": "b"}]}}]);
     });
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     assert_eq!(found.same, ["us-1", "us-2"]);
     let [one] = found.unknown.as_slice() else {
         panic!("{found:?}");
@@ -313,7 +317,7 @@ fn too_much_text_is_named_and_not_shown() {
         })
     };
     let (old, new) = (made("a"), made("b"));
-    let found = compare(&both(&clusters, &old, &new), SALT);
+    let found = compare(&both(&clusters, &old, &new), READING);
     let object = &found.groups[0].objects[0];
     assert_eq!(
         (object.object.as_str(), object.text.as_str()),
@@ -336,7 +340,8 @@ fn every_field_tells_which_override_set_it() {
              "remove": [{"kind": "ConfigMap"}]},
         ]);
     });
-    let (overrides, fields) = explain(&content, &cluster("eu-1", "eu"), SALT).expect("explained");
+    let (overrides, fields) =
+        explain(&content, &cluster("eu-1", "eu"), READING).expect("explained");
     let holds: Vec<_> = overrides
         .iter()
         .map(|one| (one.name.as_str(), one.holds, one.changed))

@@ -29,14 +29,15 @@ pub fn try_clusters<'a>(
     spec: &ApplicationSpec,
     clusters: &'a [ClusterFacts],
 ) -> Vec<Result<InCluster<'a>, (&'a ClusterFacts, OverrideError)>> {
-    if spec.overrides.is_empty() {
+    let overrides = spec.all_overrides();
+    if overrides.is_empty() {
         return Vec::new();
     }
-    let told_apart = told_apart(&spec.overrides);
+    let told_apart = told_apart(&overrides);
     let mut seen = BTreeSet::new();
     let mut tried = Vec::new();
     for cluster in clusters {
-        let kind = kind_of(&spec.overrides, cluster, told_apart);
+        let kind = kind_of(&overrides, cluster, told_apart);
         if seen.len() == MAX_TRIED || !seen.insert(kind) {
             continue;
         }
@@ -80,6 +81,7 @@ fn overridden(
         name: &cluster.name,
         labels: &cluster.labels,
     };
+    let overrides = spec.all_overrides();
     let mut out = spec.clone();
     for component in &mut out.components {
         let Some(objects) = &mut component.manifests else {
@@ -91,16 +93,12 @@ fn overridden(
             .or(spec.target_namespace.as_deref())
             .unwrap_or(DEFAULT_TARGET_NAMESPACE);
         let written: Vec<Value> = objects.iter().map(normalised).collect();
-        *objects = in_cluster(
-            &spec.overrides,
-            values,
-            &component.name,
-            namespace,
-            &written,
-        )?
-        .objects;
+        *objects = in_cluster(&overrides, values, &component.name, namespace, &written)?.objects;
     }
     out.overrides.clear();
+    for component in &mut out.components {
+        component.overrides.clear();
+    }
     Ok(out)
 }
 

@@ -60,7 +60,11 @@ fn grant_wave(turn: &mut Turn<'_>, wave: usize) {
             .clusters
             .get(&cluster.id)
             .is_some_and(|one| one.phase == ClusterPhase::Waiting && one.suspended.is_none());
-        if waits && is_ready(turn, cluster.id) && is_rendered(turn, cluster.id) {
+        if waits
+            && is_ready(turn, cluster.id)
+            && is_rendered(turn, cluster.id)
+            && waits_for_nobody(turn, cluster.id)
+        {
             start(turn, cluster.id, mode, GrantRelease::This);
             slots -= 1;
         }
@@ -80,6 +84,15 @@ fn is_rendered(turn: &Turn<'_>, id: Uuid) -> bool {
     turn.seen
         .get(&id)
         .is_some_and(|seen| seen.unrendered.is_none())
+}
+
+/// Tells whether everything that the release comes after is healthy. Going back comes after nothing.
+fn waits_for_nobody(turn: &Turn<'_>, id: Uuid) -> bool {
+    turn.input.plan.rollback
+        || turn
+            .seen
+            .get(&id)
+            .is_some_and(|seen| seen.awaits.is_empty())
 }
 
 fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease) {
@@ -212,6 +225,7 @@ fn grant_joiners(turn: &mut Turn<'_>) {
     for (id, parked) in waiting {
         if !is_ready(turn, id)
             || !is_rendered(turn, id)
+            || !waits_for_nobody(turn, id)
             || turn.next.clusters[&id].suspended.is_some()
         {
             continue;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::state::{ReadingOutcome, RunState};
-use crate::plan::{Plan, PlannedCluster};
+use crate::{
+    dependencies::Awaited,
+    plan::{Plan, PlannedCluster},
+};
 
 /// How long a cluster that is not heard still counts as fresh.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
@@ -96,6 +99,8 @@ pub struct ClusterSeen {
     pub status: Option<UnitStatus>,
     /// Why the release cannot be sent to it, though it may be heard; absent = it can.
     pub unrendered: Option<Unrendered>,
+    /// Applications that must be healthy before the release is sent to it; empty = it waits for none.
+    pub awaits: Vec<Awaited>,
 }
 
 /// Why a release has no objects for a cluster.

@@ -1,6 +1,7 @@
 mod actions;
 mod by_place;
 mod completing;
+mod dependencies;
 mod gates;
 pub mod model;
 mod random;

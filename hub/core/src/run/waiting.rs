@@ -1,4 +1,6 @@
-use bellwether_api::status::WaitReason;
+use std::collections::BTreeMap;
+
+use bellwether_api::{reference::NamespacedName, status::WaitReason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -10,6 +12,7 @@ use super::{
     input::{Reach, Unrendered},
     state::{ReadingOutcome, RunStatus, Stop, WavePhase},
 };
+use crate::dependencies::Awaited;
 
 /// Clusters that are named in one sentence; the rest is counted.
 const NAMED: usize = 5;
@@ -28,6 +31,7 @@ pub(super) fn explain(turn: &Turn<'_>) -> (Vec<WaitReason>, Option<Timestamp>) {
     waits.stops();
     waits.status();
     waits.gates();
+    waits.dependencies();
     waits.clusters();
     waits.silences();
     if waits.list.is_empty() {
@@ -170,6 +174,41 @@ impl Waits<'_, '_> {
         }
     }
 
+    /// What a cluster waits for before the release is sent to it.
+    fn awaited(&self, id: Uuid) -> &[Awaited] {
+        match self.turn.seen.get(&id) {
+            Some(seen) if !self.turn.input.plan.rollback => &seen.awaits,
+            _ => &[],
+        }
+    }
+
+    /// Applications that clusters wait for, each once.
+    fn dependencies(&mut self) {
+        let waiting =
+            self.turn.next.clusters.iter().filter(|(_, cluster)| {
+                cluster.phase == ClusterPhase::Waiting && self.is_open(cluster)
+            });
+        let awaited: BTreeMap<&NamespacedName, &Awaited> = waiting
+            .flat_map(|(id, _)| self.awaited(*id))
+            .map(|one| (&one.application, one))
+            .collect();
+        let words: Vec<(String, String)> = awaited
+            .into_iter()
+            .map(|(name, one)| {
+                let (healthy, clusters) = (one.healthy, one.clusters);
+                (
+                    format!(
+                        "waiting for application {name}: {healthy} of {clusters} clusters healthy"
+                    ),
+                    format!("application/{name}"),
+                )
+            })
+            .collect();
+        for (message, on) in words {
+            self.push("DependsOn", message, Some(on), None);
+        }
+    }
+
     fn clusters(&mut self) {
         let clusters: Vec<(Uuid, ClusterRun)> = self
             .turn
@@ -249,6 +288,12 @@ impl Waits<'_, '_> {
                         Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
                     };
                     self.push(reason, message, on, None);
+                } else if let Some(awaited) = self.awaited(id).first() {
+                    let message = format!(
+                        "{name} waits for application {}: {}",
+                        awaited.application, awaited.why
+                    );
+                    self.push("DependsOn", message, on, None);
                 } else if seen.is_some_and(|seen| {
                     seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
                 }) {

@@ -4,6 +4,7 @@ use bellwether_api::{
 };
 use uuid::Uuid;
 
+use crate::dependencies::Awaited;
 use crate::run::{ClusterPhase, ClusterRun, ClusterSeen, Input, Reach, Unrendered};
 
 pub(super) fn build(run: &Input<'_>, id: Uuid, cluster: &ClusterRun, open: bool) -> ClusterView {
@@ -177,6 +178,15 @@ fn waiting_on(
                 Some(Unrendered::Failed(why)) => wait("RenderFailed", why.clone()),
                 _ => wait("Rendering", "its objects are being rendered".to_owned()),
             }
+        }
+        Shown::Queued if open && seen.is_some_and(|seen| !seen.awaits.is_empty()) => {
+            let awaits = seen.map_or(&[][..], |seen| &seen.awaits);
+            let message =
+                |one: &Awaited| format!("waits for application {}: {}", one.application, one.why);
+            awaits
+                .iter()
+                .flat_map(|one| wait("DependsOn", message(one)))
+                .collect()
         }
         Shown::Queued if open => wait("Queued", "waits for its turn".to_owned()),
         Shown::Queued => wait("WaveNotOpen", "its wave has not started".to_owned()),

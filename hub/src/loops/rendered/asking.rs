@@ -1,5 +1,6 @@
 use bellwether_api::{
     application::{ApplicationSpec, Component},
+    duration::Dur,
     secret::{SourceSecrets, named_by},
 };
 use bellwether_sources::Source;
@@ -40,7 +41,9 @@ impl Asking<'_> {
     ) -> Option<Timestamp> {
         let opened_with = SourceSecrets::of(self.component);
         let mark = secrets::mark(&opened_with, |name| secrets::find(self.secrets, name));
-        let at = due(spec, &wanted, self.pin, &mark)?;
+        let own = self.component.sync.as_ref().and_then(|sync| sync.interval);
+        let interval = own.unwrap_or(spec.sync.interval);
+        let at = due(interval, &wanted, self.pin, &mark)?;
         if at > now {
             return Some(at);
         }
@@ -71,12 +74,7 @@ pub async fn secrets_of(
 
 /// When a source is to be looked at; absent = never again as it is written. `mark` tells the secrets
 /// that it is opened with now.
-fn due(
-    spec: &ApplicationSpec,
-    wanted: &Source,
-    pin: Option<&SourcePin>,
-    mark: &str,
-) -> Option<Timestamp> {
+fn due(interval: Dur, wanted: &Source, pin: Option<&SourcePin>, mark: &str) -> Option<Timestamp> {
     let Some(pin) = pin else {
         return Some(Timestamp::MIN);
     };
@@ -84,7 +82,7 @@ fn due(
     if is_pushed || pin.credentials != mark {
         return Some(Timestamp::MIN);
     }
-    let interval = spec.sync.interval.as_signed();
+    let interval = interval.as_signed();
     let after = if !pin.failure.is_empty() && pin.fetched.is_none() {
         RETRY_AFTER
     } else if interval.is_zero() || is_content(wanted) {

@@ -95,6 +95,14 @@ pub async fn get(store: &Store, key: &RecordKey) -> Result<Option<Record>, Store
     find(&store.pool, &store.cipher, COLUMNS_OF_ONE, key).await
 }
 
+/// One record as the transaction sees it; absent when it does not exist.
+///
+/// # Errors
+/// The database fails.
+pub async fn get_in(tx: &mut Tx, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+    find(&mut *tx.inner, &tx.cipher, COLUMNS_OF_ONE, key).await
+}
+
 /// One record, locked until the transaction ends; absent when it does not exist.
 ///
 /// # Errors

@@ -290,6 +290,7 @@ impl Hub {
                     desired: unit.map(|digest| digest.to_string()),
                     status: database.statuses.get(id).map(|row| row.status.clone()),
                     unrendered: None,
+                    awaits: Vec::new(),
                 }
             })
             .collect()

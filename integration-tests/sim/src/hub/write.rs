@@ -118,6 +118,7 @@ fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Result<Option
         attempt: grant.attempt,
         mode: grant.mode,
         cluster,
+        fleets: &bellwether_hub_core::addons::Fleets::new(),
         fleet: &FleetDefaults::default(),
     })
     .expect("the scenario has no overrides");

@@ -208,6 +208,8 @@ fn put(bundle: &mut Bundle, objects: Vec<Value>) {
         objects,
         health: Vec::new(),
         hooks: Vec::new(),
+        depends_on: Vec::new(),
+        sync: None,
     }];
 }
 

@@ -36,7 +36,7 @@ impl Unit {
             new: self.bundle(digest).await?,
             old: self.bundle(previous).await?,
         };
-        self.open_runs(unit, &versions).await?;
+        self.open_runs(unit, &versions, None).await?;
         let Some((name, mut run)) = self.runs.pop_first() else {
             // The templates are the same after all: there is nothing to bring in.
             self.remember(|unit| unit.running_digest = None).await?;

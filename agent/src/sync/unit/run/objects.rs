@@ -32,6 +32,18 @@ pub(in crate::sync::unit) struct Laid {
     neighbours: bool,
 }
 
+impl Laid {
+    /// Whether the cluster took all of it.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// The objects.
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+}
+
 impl Unit {
     /// Tells every run what has changed, so that only those decide whom it concerns.
     pub(super) async fn note_changes(&mut self) -> Result<(), PassError> {
@@ -149,6 +161,7 @@ impl Unit {
                     .filter(|want| !named.contains(&want.target)),
             );
             rollout::hold_config(self.runs.values(), &mut wanted);
+            self.hold_order(&versions.new, &mut wanted);
         }
         for run in self.runs.values() {
             rollout::overlaid(run, versions, &mut wanted);

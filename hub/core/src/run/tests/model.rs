@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     check::Checker,
+    dependencies::Awaited,
     plan::{DrivenByHand, Plan, PlannedCluster, PlannedWave},
     run::{
         ActionKind, ActionOutcome, ClusterPhase, ClusterSeen, Decision, Grant, GrantRelease, Input,
@@ -39,6 +40,7 @@ pub struct Member {
     pub command: Option<Command>,
     pub status: Option<UnitStatus>,
     pub applied: Option<String>,
+    pub awaits: Vec<Awaited>,
 }
 
 pub struct Fleet {
@@ -156,6 +158,7 @@ impl Fleet {
                     .or_else(|| member.status.as_ref().map(|status| status.digest.clone())),
                 status: member.status.clone(),
                 unrendered: None,
+                awaits: member.awaits.clone(),
             })
             .collect()
     }
@@ -338,6 +341,23 @@ impl Member {
                 Some("old"),
             )),
             applied: Some("old".to_owned()),
+            awaits: Vec::new(),
+        }
+    }
+
+    /// Has it wait for an application, or no more.
+    pub fn wait_for(&mut self, name: &str, waits: bool) {
+        self.awaits.retain(|one| one.application.name != name);
+        if waits {
+            self.awaits.push(Awaited {
+                application: NamespacedName {
+                    namespace: "shop".to_owned(),
+                    name: name.to_owned(),
+                },
+                why: "its release is under way".to_owned(),
+                healthy: 2,
+                clusters: 3,
+            });
         }
     }
 

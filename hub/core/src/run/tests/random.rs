@@ -17,6 +17,7 @@ enum Event {
     Time(i64),
     Lose(u128),
     Find(u128),
+    Await(u128, bool),
     Will(u128, Will),
     Act(ActionKind, Option<u128>, Option<usize>, bool),
     Leave(u128),
@@ -31,6 +32,8 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (1_i64..120).prop_map(Event::Time),
         2 => cluster.clone().prop_map(Event::Lose),
         3 => cluster.clone().prop_map(Event::Find),
+        2 => (cluster.clone(), any::<bool>())
+            .prop_map(|(cluster, waits)| Event::Await(cluster, waits)),
         2 => (cluster.clone(), prop_oneof![Just(Will::Succeed), Just(Will::Fail), Just(Will::Hang)])
             .prop_map(|(cluster, will)| Event::Will(cluster, will)),
         4 => (
@@ -107,6 +110,7 @@ fn happen(fleet: &mut Fleet, event: &Event) {
         Event::Time(seconds) => fleet.pass(*seconds),
         Event::Lose(cluster) => fleet.lose(*cluster),
         Event::Find(cluster) => fleet.member(*cluster).connected = true,
+        Event::Await(cluster, waits) => fleet.member(*cluster).wait_for("db", *waits),
         Event::Will(cluster, will) => fleet.member(*cluster).will = *will,
         Event::Act(kind, cluster, wave, step) => {
             let action = PendingAction {
@@ -164,6 +168,7 @@ proptest! {
         }
         for member in fleet.members.values_mut() {
             member.connected = true;
+            member.awaits.clear();
             member.will = Will::Succeed;
         }
         for round in 0..200 {
