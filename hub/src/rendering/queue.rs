@@ -39,7 +39,7 @@ pub enum Job {
         /// Digest of the source as it is written.
         source: Digest,
         /// The source.
-        wanted: bellwether_sources::Source,
+        wanted: Box<bellwether_sources::Source>,
         /// What it is opened with.
         secrets: SourceSecrets,
     },

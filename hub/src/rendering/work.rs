@@ -34,7 +34,7 @@ pub(super) async fn work(own: &Renderings, job: Job) -> Result<(), String> {
                 digest: source,
                 secrets: &secrets,
             };
-            fetch.run(own, wanted).await
+            fetch.run(own, *wanted).await
         }
         Job::Render { recipe, facts } => render(own, &recipe, &facts).await,
     }

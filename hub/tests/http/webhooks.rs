@@ -23,7 +23,7 @@ fn generic(body: &str, time_s: i64) -> String {
 }
 
 fn now_s() -> i64 {
-    jiff::Timestamp::now().as_second()
+    bellwether_hub::clock::wall().as_second()
 }
 
 async fn send(caller: &Caller, sender: &str, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -282,10 +282,13 @@ async fn a_private_registry_is_opened_with_a_password() {
     stage.object("canary-1", "ConfigMap", "a").await;
 }
 
+/// Paths with what was sent to authorise them.
+type Requests = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
 #[derive(Clone)]
 struct Charts {
     /// What is asked for, with what was sent along.
-    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    seen: Requests,
     token: Option<&'static str>,
     index: String,
     archive: Vec<u8>,

@@ -51,7 +51,7 @@ impl Asking<'_> {
             application: sight.application.clone(),
             component: self.component.name.clone(),
             source: self.source,
-            wanted,
+            wanted: Box::new(wanted),
             secrets: opened_with,
         });
         // Without a pin the application waits for it, and is looked at sooner.
