@@ -1,4 +1,4 @@
-//! Which clusters get an application: [`place`] says whom its destination names, [`choose`] whom of
+//! Which clusters get an application: [`place`] says whom its destination names, [`choose()`] whom of
 //! them its policy takes, and why not the others.
 
 mod affinity;
