@@ -79,3 +79,8 @@ fn the_example_of_placement_can_be_applied() {
 fn the_example_of_dependencies_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dependencies.md"));
 }
+
+#[test]
+fn the_example_of_records_in_git_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/gitops.md"));
+}
