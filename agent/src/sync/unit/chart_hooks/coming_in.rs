@@ -3,7 +3,7 @@
 use bellwether_agent_core::chart_hooks;
 use bellwether_api::{
     bundle::Bundle,
-    chart_hook::{HookEnd, HookSide},
+    chart_hook::{ChartHookRun, HookEnd, HookSide},
     status::UnitOutcome,
     sync_record::SyncUnit,
 };
@@ -52,22 +52,9 @@ impl Unit {
         let Some(run) = unit.chart_hooks.of(digest) else {
             return Ok(None);
         };
-        let failure = match run.end {
-            HookEnd::Passed => return Ok(None),
-            HookEnd::Failed => Failure {
-                hook: None,
-                word: HOOK_FAILED,
-                why: run.why.clone(),
-                stop: false,
-            },
-            HookEnd::UnderWay => match self.drive_hooks(unit, bundle, run).await? {
-                Driven::Wait(pass) => return Ok(Some(pass)),
-                Driven::Over => {
-                    self.hooks_over().await?;
-                    return Ok(Some(Pass::again()));
-                }
-                Driven::Failed(failure) => failure,
-            },
+        let failure = match self.side_of(unit, bundle, run).await? {
+            Ok(pass) => return Ok(pass),
+            Err(failure) => failure,
         };
         let said = format!("{}; nothing was applied", failure.why);
         let why = format!("{}: {said}", failure.word);
@@ -104,22 +91,9 @@ impl Unit {
         }
         // The objects were healthy: only the hooks' own deadlines count from now on.
         self.plain_deadline_at = None;
-        let failure = match run.end {
-            HookEnd::Passed => return Ok(None),
-            HookEnd::Failed => Failure {
-                hook: None,
-                word: HOOK_FAILED,
-                why: run.why.clone(),
-                stop: false,
-            },
-            HookEnd::UnderWay => match self.drive_hooks(unit, bundle, run).await? {
-                Driven::Wait(pass) => return Ok(Some(pass)),
-                Driven::Over => {
-                    self.hooks_over().await?;
-                    return Ok(Some(Pass::again()));
-                }
-                Driven::Failed(failure) => failure,
-            },
+        let failure = match self.side_of(unit, bundle, run).await? {
+            Ok(pass) => return Ok(pass),
+            Err(failure) => failure,
         };
         self.remember(|unit| {
             let (hook, stop) = (failure.hook.as_ref(), failure.stop);
@@ -128,6 +102,32 @@ impl Unit {
         .await?;
         let failed = self.fail_plain(unit, digest, bundle, failure.word, &failure.why);
         failed.await.map(Some)
+    }
+
+    /// Works on the hooks of one side; absent = they have passed.
+    async fn side_of(
+        &mut self,
+        unit: &SyncUnit,
+        bundle: &Bundle,
+        run: &ChartHookRun,
+    ) -> Result<Result<Option<Pass>, Failure>, PassError> {
+        Ok(match run.end {
+            HookEnd::Passed => Ok(None),
+            HookEnd::Failed => Err(Failure {
+                hook: None,
+                word: HOOK_FAILED,
+                why: run.why.clone(),
+                stop: false,
+            }),
+            HookEnd::UnderWay => match self.drive_hooks(unit, bundle, run).await? {
+                Driven::Wait(pass) => Ok(Some(pass)),
+                Driven::Over => {
+                    self.hooks_over().await?;
+                    Ok(Some(Pass::again()))
+                }
+                Driven::Failed(failure) => Err(failure),
+            },
+        })
     }
 
     async fn hooks_over(&self) -> Result<(), PassError> {
