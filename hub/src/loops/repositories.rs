@@ -99,12 +99,18 @@ async fn look(app: &App, record: &Record, spec: &RepositorySpec) -> Result<bool,
         "{}",
         outcome.message
     );
+    note(app, &claim, &outcome).await?;
+    Ok(true)
+}
+
+/// Writes what a look came to, unless a later one began.
+async fn note(app: &App, claim: &Claim, outcome: &Outcome) -> Result<(), StoreError> {
     let mut tx = app.store.begin().await?;
-    if repositories::hold(&mut tx, &claim).await? {
-        repositories::finish(&mut tx, &claim, &outcome, app.clock.now()).await?;
+    if repositories::hold(&mut tx, claim).await? {
+        repositories::finish(&mut tx, claim, outcome, app.clock.now()).await?;
         tx.commit().await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 const SYNCED: &str = "Synced";
@@ -355,12 +361,7 @@ async fn note_stayed(
         revision: None,
         orphans: Some(stayed),
     };
-    let mut tx = app.store.begin().await?;
-    if repositories::hold(&mut tx, claim).await? {
-        repositories::finish(&mut tx, claim, &outcome, app.clock.now()).await?;
-        tx.commit().await?;
-    }
-    Ok(())
+    note(app, claim, &outcome).await
 }
 
 fn database(error: &StoreError) -> Outcome {
