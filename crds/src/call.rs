@@ -29,7 +29,7 @@ pub use run::{EventList, EventView, Remedy, RunList, UnitList, UnitView, Why};
 pub use secret::{SecretList, SecretRequest, SecretView};
 pub use status::{
     ADDONS_HEALTHY, ApplicationStatus, Condition, FleetAddon, FleetMember, FleetStatus,
-    RepositoryStatus,
+    HOOKS_DELIVERED, RepositoryStatus,
 };
 
 /// Bytes that a request body may have at most (4 MiB).

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    metric_template::SecretKeyRef, number::IntOrPercent, reference::ApplicationRef,
-    selector::Selector, traffic::Traffic,
+    fleet_hook::FleetHook, metric_template::SecretKeyRef, number::IntOrPercent,
+    reference::ApplicationRef, selector::Selector, traffic::Traffic,
 };
 
 /// A named set of clusters with defaults for what runs on them.
@@ -34,6 +34,9 @@ pub struct FleetSpec {
     /// gets them before any other application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addons: Vec<ApplicationRef>,
+    /// Who is told that a member was registered or detached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<FleetHook>,
 }
 
 /// Defaults for applications and rollouts of a fleet.

@@ -17,6 +17,7 @@ pub mod defaults;
 pub mod document;
 pub mod duration;
 pub mod fleet;
+pub mod fleet_hook;
 pub mod health_rule;
 pub mod hooks;
 pub mod import;

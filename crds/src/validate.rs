@@ -10,6 +10,7 @@ mod dependencies;
 mod documents;
 mod finding;
 mod fleet;
+mod fleet_hooks;
 mod governed;
 mod hooks;
 mod in_place;

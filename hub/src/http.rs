@@ -15,6 +15,7 @@ mod events;
 mod extract;
 mod feed;
 mod health;
+mod hook_conditions;
 mod items;
 mod metric_templates;
 mod objects;

@@ -16,6 +16,7 @@ mod dependencies;
 mod emptying;
 mod error;
 mod facts;
+mod fleet_hooks;
 mod gather;
 mod lease;
 mod loaded;
@@ -61,6 +62,7 @@ pub fn spawn(app: Arc<App>) {
     tasks.spawn(plan::run(Arc::clone(&app)));
     tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(repositories::run(Arc::clone(&app)));
+    tasks.spawn(fleet_hooks::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

@@ -21,13 +21,16 @@ pub struct FleetStatus {
     /// Its add-ons, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addons: Vec<FleetAddon>,
-    /// What a human should know: `AddonsHealthy`; empty = nothing.
+    /// What a human should know: `AddonsHealthy`, `HooksDelivered`; empty = nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
 /// Type of the [`Condition`] that says whether a fleet's add-ons are healthy on all of its members.
 pub const ADDONS_HEALTHY: &str = "AddonsHealthy";
+
+/// Type of the [`Condition`] that says whether hooks of fleets were told what happened to clusters.
+pub const HOOKS_DELIVERED: &str = "HooksDelivered";
 
 /// One add-on of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

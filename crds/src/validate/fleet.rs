@@ -3,7 +3,7 @@
 use super::{
     analysis, dependencies,
     finding::{Finding, Findings, Validated},
-    names, placement, traffic, waves,
+    fleet_hooks, names, placement, traffic, waves,
 };
 use crate::{
     cluster::ClusterSpec,
@@ -82,6 +82,7 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
     let concurrency = spec.defaults.max_concurrent;
     waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
     dependencies::applications(&mut findings, &path.key("addons"), "default", &spec.addons);
+    fleet_hooks::hooks(&mut findings, &path.key("hooks"), &spec.hooks);
     findings
 }
 

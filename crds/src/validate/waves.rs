@@ -148,7 +148,7 @@ fn external(findings: &mut Findings, path: &FieldPath, external: &ExternalGate) 
 }
 
 /// The hub calls nobody in the name of a user whom only the hub itself can reach.
-fn reached_by_hub(findings: &mut Findings, path: &FieldPath, address: &str) {
+pub(super) fn reached_by_hub(findings: &mut Findings, path: &FieldPath, address: &str) {
     http_address(findings, path, address);
     if means_the_hub(address) {
         findings.error(

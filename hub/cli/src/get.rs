@@ -278,24 +278,31 @@ pub async fn describe(client: &Client, global: &Global, args: &TargetArgs) -> an
         return Ok(Code::Done);
     }
     print(&crate::output::yaml(&serde_json::to_value(&item)?)?)?;
+    if kind == Kind::Cluster {
+        let path = format!(
+            "/api/v1/events?cluster={}&limit=20&newest=true",
+            segment(&name)
+        );
+        return last_events(client, &path, &screen).await;
+    }
     if matches!(kind, Kind::Application | Kind::Rollout) {
         print("\n")?;
         if let Err(error) = show_run(client, global, &screen, &name, None).await {
             note(&format!("no run: {error:#}"));
         }
-        print("\nevents\n")?;
-        let events: EventList = client
-            .get(&format!(
-                "{}?limit=20&newest=true",
-                run_path(global, &name, "events")
-            ))
-            .await?;
-        for event in &events.items {
-            print(&format!(
-                "  {}\n",
-                render::events::event(event, screen.style)
-            ))?;
-        }
+        let path = format!("{}?limit=20&newest=true", run_path(global, &name, "events"));
+        return last_events(client, &path, &screen).await;
+    }
+    Ok(Code::Done)
+}
+
+/// Prints the events that stand at `path` below what was described.
+async fn last_events(client: &Client, path: &str, screen: &Screen) -> anyhow::Result<Code> {
+    print("\nevents\n")?;
+    let events: EventList = client.get(path).await?;
+    for event in &events.items {
+        let line = render::events::event(event, screen.style);
+        print(&format!("  {line}\n"))?;
     }
     Ok(Code::Done)
 }

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod components;
 pub mod dependencies;
 pub mod diff;
+pub mod fleet_hooks;
 pub mod metrics_sources;
 pub mod overrides;
 pub mod placement;

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bellwether_api::fleet_hook::FleetEvent;
+use bellwether_hub_core::fleet_hooks::Happened;
 use bellwether_store::{
     StoreError, Tx,
     certificates::{self, Certificate},
@@ -15,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    fleet_hooks,
     pki::{Issued, PkiError},
 };
 
@@ -177,6 +180,13 @@ pub(super) async fn enrol(
     let issued = app.pki.issue(csr, cluster.id, now)?;
     keep(&mut tx, cluster.id, &issued, now).await?;
     clusters::activate(&mut tx, cluster.id, kube_uid, now).await?;
+    let registered = Happened {
+        event: FleetEvent::ClusterRegistered,
+        at: app.clock.now(),
+        again: cluster.registered_at.is_some(),
+        reason: "",
+    };
+    fleet_hooks::note(&mut tx, &cluster, registered).await?;
     tx.commit().await?;
     app.pokes.deliver.notify_one();
     Ok(Granted {

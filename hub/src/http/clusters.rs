@@ -12,10 +12,17 @@ use bellwether_api::{
     call::{Item, ItemList, JoinMaterial, JoinTokenRequest, LabelRequest, ListMeta, RevokeRequest},
     cluster::ClusterSpec,
     fleet::MetricsDefaults,
+    fleet_hook::FleetEvent,
     validate::{is_dns_label, metrics_address},
 };
-use bellwether_hub_core::authorize::{Kind, Verb};
-use bellwether_store::clusters::{self, Cluster, ClusterPatch};
+use bellwether_hub_core::{
+    authorize::{Kind, Verb},
+    fleet_hooks::Happened,
+};
+use bellwether_store::{
+    Tx,
+    clusters::{self, Cluster, ClusterPatch, ClusterState},
+};
 use serde_json::json;
 
 use super::{
@@ -28,6 +35,7 @@ use super::{
 };
 use crate::{
     app::App,
+    fleet_hooks,
     grpc::enrol::{JoinError, NewJoinToken, create_join_token},
 };
 
@@ -161,6 +169,7 @@ pub async fn revoke_cluster(
     let mut tx = app.store.begin().await?;
     clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
     clusters::note_revocation(&mut tx, cluster.id, &caller.principal.name, reason).await?;
+    note_detached(&app, &mut tx, &cluster, reason).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);
     app.pokes.plan.notify_one();
@@ -169,6 +178,21 @@ pub async fn revoke_cluster(
         reason, "cluster revoked"
     );
     shown(&app, &name).await
+}
+
+/// Has hooks of fleets told that a cluster is detached, unless it was already, or never joined.
+async fn note_detached(app: &App, tx: &mut Tx, cluster: &Cluster, reason: &str) -> ApiResult<()> {
+    if cluster.state != ClusterState::Active {
+        return Ok(());
+    }
+    let detached = Happened {
+        event: FleetEvent::ClusterDetached,
+        at: app.clock.now(),
+        again: false,
+        reason,
+    };
+    fleet_hooks::note(tx, cluster, detached).await?;
+    Ok(())
 }
 
 /// Forgets a cluster. Nothing is deleted in it.
@@ -185,6 +209,7 @@ pub async fn delete_cluster(
     let mut tx = app.store.begin().await?;
     // Revoked first, so that other hubs cut the stream as well.
     clusters::revoke(&mut tx, cluster.id, app.clock.now()).await?;
+    note_detached(&app, &mut tx, &cluster, "").await?;
     clusters::delete(&mut tx, cluster.id).await?;
     tx.commit().await?;
     app.sessions.cut(cluster.id);

@@ -8,6 +8,7 @@ use bellwether_api::{
     application::ApplicationSpec,
     call::{SecretList, SecretRequest, SecretView},
     document::Document,
+    fleet::FleetSpec,
     reference::NamespacedName,
     repository::RepositorySpec,
     secret::{SourceSecrets, is_key, named_by},
@@ -225,8 +226,13 @@ pub(super) async fn missing(
 ) -> ApiResult<Vec<String>> {
     let mut said = Vec::new();
     for document in documents {
-        let Document::Application(object) = document else {
-            continue;
+        let object = match document {
+            Document::Application(object) => object,
+            Document::Fleet(object) => {
+                said.extend(missing_of_fleet(app, &object.metadata.name, &object.spec).await?);
+                continue;
+            }
+            _ => continue,
         };
         let named = named_by(&object.spec);
         if named.is_empty() {
@@ -245,7 +251,25 @@ pub(super) async fn missing(
     Ok(said)
 }
 
-/// Who names a secret: applications of its namespace, repositories of records, and the hub itself.
+/// Says which secrets the hooks of a fleet wait for.
+async fn missing_of_fleet(app: &App, name: &str, spec: &FleetSpec) -> ApiResult<Vec<String>> {
+    let mut said = Vec::new();
+    for hook in &spec.hooks {
+        let wanted = &hook.hmac_secret_ref;
+        let namespace = wanted.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        let known = secrets::list(&app.store, Some(namespace)).await?;
+        if find(&known, &wanted.name).is_none() {
+            said.push(format!(
+                "fleet/{name} waits for a secret: run: bellwether secret set {} -n {namespace}",
+                wanted.name
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// Who names a secret: applications of its namespace, repositories of records, hooks of fleets, and the
+/// hub itself.
 async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
     let mut tx = app.store.begin().await?;
     let namespace = Some(wanted.namespace.as_str());
@@ -266,6 +290,16 @@ async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
     };
     let repositories = repositories.iter().filter(|(_, spec)| names_it(spec));
     users.extend(repositories.map(|(key, _)| format!("repository/{}", key.name)));
+    let fleets = specs::<FleetSpec>(&mut tx, RecordKind::Fleet, None).await?;
+    let hooks_name_it = |spec: &FleetSpec| {
+        spec.hooks.iter().any(|hook| {
+            let at = &hook.hmac_secret_ref;
+            let namespace = at.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+            (namespace, at.name.as_str()) == (&wanted.namespace, &wanted.name)
+        })
+    };
+    let fleets = fleets.iter().filter(|(_, spec)| hooks_name_it(spec));
+    users.extend(fleets.map(|(key, _)| format!("fleet/{}", key.name)));
     if app.config.webhook_secret.as_ref() == Some(wanted) {
         users.push("the hub's --webhook-secret".to_owned());
     }

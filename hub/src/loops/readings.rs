@@ -219,7 +219,7 @@ impl Readings {
 /// Resolves names, but for addresses of the host itself and of its link: a name must not reach what an
 /// address may not.
 #[derive(Clone, Copy, Debug)]
-struct Elsewhere;
+pub(super) struct Elsewhere;
 
 impl Resolve for Elsewhere {
     fn resolve(&self, name: Name) -> Resolving {
@@ -232,7 +232,7 @@ impl Resolve for Elsewhere {
 }
 
 /// Says that there was no answer, without the address: it may hold a password.
-fn unreachable(error: &reqwest::Error) -> String {
+pub(super) fn unreachable(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         "it does not answer in time".to_owned()
     } else if error.is_connect() {

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
 use bellwether_store::{
-    blobs, changes, events, join_tokens, leases, releases, renderings, secrets,
+    blobs, changes, events, fleet_hooks, join_tokens, leases, releases, renderings, secrets,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,6 +15,8 @@ const NAME: &str = "sweep";
 const EVERY: Duration = Duration::from_secs(600);
 /// How long events are kept.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long calls of fleets' hooks are kept after they ended.
+const CALLS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// How long a deleted record is remembered, for hubs that did not look meanwhile.
 const DELETIONS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long a blob that nothing names is kept: a decision may be about to name it.
@@ -76,6 +78,7 @@ async fn sweep(app: &App, now: Timestamp) -> Result<String, LoopError> {
     let old_events = events::sweep(store, before(EVENTS_KEPT), AT_ONCE).await?;
     let old_blobs = blobs::sweep(store, before(BLOBS_KEPT), AT_ONCE).await?;
     let old_tokens = join_tokens::sweep(store, before(TOKENS_KEPT)).await?;
+    fleet_hooks::sweep(store, before(CALLS_KEPT), AT_ONCE).await?;
     changes::sweep(store, before(DELETIONS_KEPT), AT_ONCE).await?;
     leases::sweep(store, before(LEASES_KEPT)).await?;
     Ok(format!(

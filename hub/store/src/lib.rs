@@ -14,6 +14,7 @@ pub mod clusters;
 pub mod conformance;
 pub mod desired;
 pub mod events;
+pub mod fleet_hooks;
 pub mod hints;
 pub mod join_tokens;
 pub mod leases;

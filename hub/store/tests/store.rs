@@ -13,6 +13,8 @@ mod contention;
 mod embedded;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/fleet_hooks.rs"]
+mod fleet_hooks;
 #[path = "store/hub_secrets.rs"]
 mod hub_secrets;
 #[path = "store/identity.rs"]
