@@ -48,7 +48,8 @@ pub struct ClusterStatus {
     /// nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_seconds: Option<i64>,
-    /// What else a human should know: `MetricsReachable`; empty = nothing, or nothing was asked.
+    /// What else a human should know: `MetricsReachable`, `HooksDelivered`; empty = nothing, or
+    /// nothing was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// What its agent counted of its nodes; absent = it never did, or may not.

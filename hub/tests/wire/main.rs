@@ -5,6 +5,7 @@
 mod agent;
 mod delivery;
 mod enrolment;
+mod fleet_hooks;
 mod harness;
 mod hubs;
 mod limits;

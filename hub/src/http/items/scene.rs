@@ -16,6 +16,7 @@ use bellwether_hub_core::{
 use bellwether_store::{
     StoreError,
     clusters::{self, Cluster, ClusterState},
+    fleet_hooks::{self, HookCall},
     records::Record,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +27,7 @@ use super::read_spec;
 use crate::{
     app::App,
     grpc::clock,
+    http::hook_conditions,
     scheduling::{Kinds, facts_of},
 };
 
@@ -40,6 +42,8 @@ pub struct Scene {
     pub clusters: Vec<Cluster>,
     /// When each was last heard from, by the freshest source.
     heard: BTreeMap<Uuid, Timestamp>,
+    /// What hooks of fleets were not told.
+    untold: Vec<HookCall>,
 }
 
 impl Scene {
@@ -61,6 +65,7 @@ impl Scene {
             now: app.clock.now(),
             clusters,
             heard,
+            untold: fleet_hooks::unsettled(&app.store).await?,
         })
     }
 
@@ -108,6 +113,12 @@ impl Scene {
                 ..known
             },
         })
+    }
+
+    /// Returns what else a human should know of a cluster.
+    fn conditions(&self, cluster: &Cluster) -> Vec<Condition> {
+        let untold = hook_conditions::of_cluster(&self.untold, cluster.id);
+        self.metrics(cluster).into_iter().chain(untold).collect()
     }
 
     /// Returns when a cluster was last heard from (RFC 3339).
@@ -166,7 +177,7 @@ impl Scene {
                 .clock_ahead_ms
                 .filter(|_| condition == ClusterCondition::ClockSkew)
                 .map(|ahead_ms| ahead_ms / 1_000),
-            conditions: self.metrics(cluster).into_iter().collect(),
+            conditions: self.conditions(cluster),
             nodes: cluster.nodes.clone(),
             cordon: cluster.cordon.clone(),
         };
@@ -192,7 +203,11 @@ impl Scene {
     /// Counts the members of a Fleet.
     pub(super) fn fleet(&self, record: &Record) -> FleetStatus {
         let spec: FleetSpec = read_spec(record).unwrap_or_default();
-        let mut status = FleetStatus::default();
+        let untold = hook_conditions::of_fleet(&self.untold, &record.key.name);
+        let mut status = FleetStatus {
+            conditions: untold.into_iter().collect(),
+            ..FleetStatus::default()
+        };
         let mut kinds = Kinds::new();
         for cluster in &self.clusters {
             if !is_member(&spec, &facts_of(cluster, &mut kinds)) {
