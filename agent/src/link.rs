@@ -15,6 +15,7 @@ mod facts;
 mod intake;
 #[cfg(test)]
 mod reconnects;
+mod rights;
 mod runner;
 mod serve;
 mod session;

@@ -48,7 +48,8 @@ pub struct ClusterStatus {
     /// nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_seconds: Option<i64>,
-    /// What else a human should know: `MetricsReachable`, `HooksDelivered`; empty = nothing, or
+    /// What else a human should know: `MetricsReachable`, `RightsComplete`, `HooksDelivered`,
+    /// `Cloned`; empty = nothing, or
     /// nothing was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -97,6 +98,13 @@ pub struct Cordon {
 /// Type of the [`Condition`] that says whether the cluster's metrics answer.
 pub const METRICS_REACHABLE: &str = "MetricsReachable";
 
+/// Type of the [`Condition`] that says that the agent lacks rights that registering the cluster today would
+/// give it.
+pub const RIGHTS_COMPLETE: &str = "RightsComplete";
+
+/// Type of the [`Condition`] that says that two agents show the cluster's identity, and who they are.
+pub const CLONED: &str = "Cloned";
+
 /// How a cluster is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClusterCondition {
@@ -110,6 +118,8 @@ pub enum ClusterCondition {
     ClockSkew,
     /// Silent for longer than a beat may take: nothing is known about it now.
     Unknown,
+    /// Two agents show its identity: neither is heard until the cluster is registered again.
+    Cloned,
     /// Its identity was taken away.
     Revoked,
 }

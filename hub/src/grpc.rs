@@ -7,6 +7,7 @@
 //! Entry point: [`spawn`].
 
 pub(crate) mod clock;
+mod clones;
 pub mod enrol;
 mod fetch;
 mod identity;

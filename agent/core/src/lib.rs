@@ -31,6 +31,7 @@ pub mod node_properties;
 pub mod ownership;
 pub mod provider;
 pub mod restore;
+pub mod rights;
 pub mod selection;
 pub mod settled;
 pub mod sizes;

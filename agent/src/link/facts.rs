@@ -11,10 +11,14 @@ use kube::{
     api::{ListParams, ObjectList},
     discovery::Discovery,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Backoff, error::chain};
+use super::{
+    backoff::Backoff,
+    error::chain,
+    rights::{self, Places},
+};
 
 /// API groups that are told to the hub at most.
 const MAX_CAPABILITIES: usize = 256;
@@ -24,6 +28,8 @@ const MAX_KINDS: usize = 2_000;
 const EVERY: Duration = Duration::from_secs(60);
 /// How often a cluster of many nodes is looked at: listing them is work for its API server.
 const EVERY_OF_MANY: Duration = Duration::from_secs(300);
+/// How often the agent looks what it may do.
+const EVERY_RIGHTS: Duration = Duration::from_secs(600);
 /// Nodes of which a cluster has many.
 const MANY_NODES: u32 = 500;
 /// Nodes that one request lists.
@@ -42,6 +48,9 @@ pub struct Facts {
     pub api_kinds: Vec<String>,
     /// What its nodes are; absent = they are not readable.
     pub nodes: Option<NodeProperties>,
+    /// What registering the cluster today would let the agent do and it may not, one sentence each;
+    /// empty = nothing, or the cluster does not say.
+    pub missing_rights: Vec<String>,
 }
 
 impl Facts {
@@ -52,6 +61,7 @@ impl Facts {
             kubernetes_version: self.kubernetes_version.clone(),
             capabilities: self.capabilities.clone(),
             api_kinds: self.api_kinds.clone(),
+            missing_rights: self.missing_rights.clone(),
             nodes: nodes.map(|nodes| wire::NodeProperties {
                 ready: nodes.ready,
                 allocatable_cpu_milli: nodes.allocatable_cpu_milli,
@@ -79,12 +89,15 @@ pub(super) struct Found {
 }
 
 /// Reads everything, for as long as it takes.
-pub(super) async fn read(client: &kube::Client) -> Found {
+pub(super) async fn read(client: &kube::Client, places: &Places) -> Found {
     let mut backoff = Backoff::default();
     loop {
         let uid = cluster_uid(client).await;
         match (uid, try_read(client, &Facts::default()).await) {
-            (Ok(cluster_uid), Ok(facts)) => return Found { cluster_uid, facts },
+            (Ok(cluster_uid), Ok(mut facts)) => {
+                facts.missing_rights = rights::read(client, places).await.unwrap_or_default();
+                return Found { cluster_uid, facts };
+            }
             (Err(error), _) | (_, Err(error)) => {
                 tracing::warn!(error = %chain(&error), "the cluster's own facts are not readable");
                 let pause = backoff.next(rand::random()).max(Duration::from_millis(200));
@@ -98,8 +111,10 @@ pub(super) async fn read(client: &kube::Client) -> Found {
 pub(super) async fn keep(
     client: kube::Client,
     facts: watch::Sender<Facts>,
+    places: impl Fn() -> Places + Send,
     shutdown: CancellationToken,
 ) {
+    let mut rights_read = Instant::now();
     loop {
         let pause = facts.borrow().pause();
         if shutdown
@@ -111,7 +126,13 @@ pub(super) async fn keep(
         }
         let known = facts.borrow().clone();
         match try_read(&client, &known).await {
-            Ok(found) => {
+            Ok(mut found) => {
+                if rights_read.elapsed() >= EVERY_RIGHTS {
+                    rights_read = Instant::now();
+                    if let Some(missing) = rights::read(&client, &places()).await {
+                        found.missing_rights = missing;
+                    }
+                }
                 facts.send_if_modified(|now| {
                     let differs = *now != found;
                     *now = found;
@@ -151,6 +172,7 @@ async fn try_read(client: &kube::Client, known: &Facts) -> Result<Facts, kube::E
             .await
             .unwrap_or_else(|| known.api_kinds.clone()),
         nodes: read_nodes(client, known.nodes.as_ref()).await,
+        missing_rights: known.missing_rights.clone(),
     })
 }
 

@@ -112,7 +112,7 @@ async fn only_what_changed_is_told_again() {
     let facts = watch::Sender::new(try_read(&client, &Facts::default()).await.unwrap());
     let mut told = facts.subscribe();
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(keep(client, facts, stop.clone()));
+    let keeping = tokio::spawn(keep(client, facts, Places::default, stop.clone()));
     tokio::time::sleep(EVERY * 3).await;
     assert!(!told.has_changed().unwrap(), "nothing changed");
     status.store(403, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use bellwether_api::{bundle::UnitKey, status::UnitOutcome, sync_record::SyncUnit
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
@@ -40,6 +41,8 @@ pub struct Link {
     pub metrics: Reachable,
     /// The agent's version.
     pub agent_version: String,
+    /// Drawn when this process started, so that the hub tells it from another one.
+    pub instance: Uuid,
     /// UID of the kube-system namespace.
     pub cluster_uid: String,
     /// What is told of the cluster, refreshed elsewhere.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bulk::SampleOutbox,
     facts,
+    rights::Places,
     runner::{self, Link, LinkStatus},
 };
 use crate::{
@@ -77,7 +78,9 @@ pub async fn serve(
 }
 
 async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &CancellationToken) {
-    let found = facts::read(&client).await;
+    let (home, desired) = (hub.namespace.clone(), hub.desired.clone());
+    let places = move || places(&home, &desired);
+    let found = facts::read(&client, &places()).await;
     let enrolment = Enrolment {
         addresses: hub.addresses.clone(),
         ca_hash,
@@ -98,13 +101,14 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         samples: hub.samples,
         metrics: hub.metrics,
         agent_version: enrolment.agent_version,
+        instance: uuid::Uuid::new_v4(),
         cluster_uid: found.cluster_uid,
         facts: facts.subscribe(),
         drift_age_ms: hub.drift_age_ms,
         status: hub.status,
         shutdown: shutdown.clone(),
     };
-    let refresh = facts::keep(client.clone(), facts, shutdown.clone());
+    let refresh = facts::keep(client.clone(), facts, places, shutdown.clone());
     let renewal = identity::run_renewal(
         client,
         hub.namespace,
@@ -113,4 +117,16 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         shutdown.clone(),
     );
     tokio::join!(renewal, refresh, runner::run(link));
+}
+
+/// Where the agent lives, and where it holds objects.
+fn places(home: &str, desired: &Desired) -> Places {
+    let units = desired.units().into_values();
+    Places {
+        home: home.to_owned(),
+        work: units
+            .flat_map(|unit| unit.objects)
+            .filter_map(|object| object.namespace)
+            .collect(),
+    }
 }

@@ -426,7 +426,9 @@ fn hello(link: &Link) -> Hello {
         capabilities: report.capabilities,
         api_kinds: report.api_kinds,
         nodes: report.nodes,
+        missing_rights: report.missing_rights,
         epoch: held.epoch,
         agent_time_ms: wall().as_millisecond(),
+        instance: Bytes::copy_from_slice(link.instance.as_bytes()),
     }
 }

@@ -168,11 +168,12 @@ const HEALTHS: [Health; 5] = [
     Health::Missing,
     Health::Unknown,
 ];
-const CONDITIONS: [ClusterCondition; 6] = [
+const CONDITIONS: [ClusterCondition; 7] = [
     ClusterCondition::Ready,
     ClusterCondition::Degraded,
     ClusterCondition::ClockSkew,
     ClusterCondition::Revoked,
+    ClusterCondition::Cloned,
     ClusterCondition::Pending,
     ClusterCondition::Unknown,
 ];

@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod chart_hooks;
 pub mod check;
 pub mod clock;
+pub mod clones;
 pub mod components;
 pub mod dependencies;
 pub mod diff;

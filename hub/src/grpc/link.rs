@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     clock::Clock,
-    enrol,
+    clones, enrol,
     fetch::{Fetcher, Opened},
     identity::status_of,
     ingest::Ingest,
@@ -58,7 +58,7 @@ impl LinkService {
     async fn open(
         &self,
         identity: &ClusterIdentity,
-        connection: u64,
+        (connection, address): (u64, String),
         hello: &Hello,
         inbound: Streaming<AgentMessage>,
     ) -> Result<SessionStream, Status> {
@@ -67,17 +67,7 @@ impl LinkService {
         let cluster = enrol::admit(&self.app, identity.cluster, &identity.serial)
             .await
             .map_err(|error| status_of(&error))?;
-        if cluster.kube_uid.as_deref() != Some(hello.cluster_uid.as_str()) {
-            tracing::warn!(
-                cluster.id = %identity.cluster,
-                cluster.name = cluster.name,
-                "another cluster shows this cluster's certificate: a clone is kept out"
-            );
-            return Err(Status::permission_denied(
-                "this cluster is not the one that enrolled (its kube-system namespace differs): \
-                 it is a copy; register it under a name of its own",
-            ));
-        }
+        clones::keep_out(&self.app, &cluster, hello, address).await?;
         let opened = self
             .fetcher
             .open(OpenSession {
@@ -229,10 +219,12 @@ impl Link for LinkService {
             return Err(Status::unavailable("the hub stops"));
         }
         let identity = peer::require(request.extensions(), wall())?.clone();
-        let connection = peer::connection(request.extensions());
+        let address = peer::address(request.extensions());
+        let address = address.map_or_else(String::new, |address| address.ip().to_string());
+        let from = (peer::connection(request.extensions()), address);
         let mut inbound = request.into_inner();
         let hello = first_message(&mut inbound).await?;
-        let stream = self.open(&identity, connection, &hello, inbound).await;
+        let stream = self.open(&identity, from, &hello, inbound).await;
         if let Err(status) = &stream {
             tracing::warn!(
                 cluster.id = %identity.cluster,

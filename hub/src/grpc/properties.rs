@@ -19,6 +19,8 @@ const MAX_CAPABILITIES: usize = 256;
 const MAX_KINDS: usize = 2_000;
 /// Regions or zones that the nodes of a cluster may name.
 const MAX_GROUPS: usize = 64;
+/// Sentences on rights that an agent lacks.
+const MAX_RIGHTS: usize = 32;
 /// How often a report is taken in: agents of ours say less.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -47,7 +49,7 @@ impl PropertiesLink {
 /// Writes what an agent said of its nodes when its stream began, where it is new.
 pub(super) async fn record_at_hello(store: &Store, cluster: &Cluster, hello: &Hello) {
     let reported = reported(of_hello(hello));
-    if cluster.nodes != reported.nodes {
+    if (&cluster.nodes, &cluster.missing_rights) != (&reported.nodes, &reported.missing_rights) {
         record(store, cluster.id, &reported).await;
     }
 }
@@ -66,6 +68,7 @@ pub(super) fn of_hello(hello: &Hello) -> ClusterReport {
         capabilities: hello.capabilities.clone(),
         api_kinds: hello.api_kinds.clone(),
         nodes: hello.nodes.clone(),
+        missing_rights: hello.missing_rights.clone(),
     }
 }
 
@@ -77,10 +80,12 @@ pub(super) fn says_too_much(report: &ClusterReport) -> bool {
         .into_iter()
         .chain(&report.capabilities)
         .chain(&report.api_kinds)
+        .chain(&report.missing_rights)
         .chain(groups.into_iter().flatten());
     texts.any(|text| text.len() > MAX_TEXT_BYTES)
         || report.capabilities.len() > MAX_CAPABILITIES
         || report.api_kinds.len() > MAX_KINDS
+        || report.missing_rights.len() > MAX_RIGHTS
         || nodes.is_some_and(|nodes| nodes.regions.len().max(nodes.zones.len()) > MAX_GROUPS)
 }
 
@@ -89,6 +94,7 @@ fn reported(report: ClusterReport) -> ReportedProperties {
         kubernetes_version: report.kubernetes_version,
         capabilities: [report.capabilities, report.api_kinds].concat(),
         nodes: report.nodes.map(nodes_of),
+        missing_rights: report.missing_rights,
     }
 }
 

@@ -13,11 +13,14 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use bellwether_api::{application::ApplicationSpec, reference::NamespacedName};
+use bellwether_api::{
+    application::ApplicationSpec, reference::NamespacedName, repository::RepositorySpec,
+};
 use bellwether_sources::{Push, PushError, Secret, verify_generic, verify_github, verify_gitlab};
 use bellwether_store::{
     StoreError, pushes,
     records::{self, RecordKind},
+    repositories,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -28,7 +31,7 @@ use super::{
 use crate::{
     app::App,
     clock::wall,
-    rendering::source_of,
+    rendering::{git_source, source_of},
     secrets::{self, SecretError},
     telemetry::chain,
 };
@@ -235,9 +238,12 @@ async fn follow(app: &App, pushed: &[Push]) -> Result<(), StoreError> {
             }
         }
     }
+    let repositories = concerned_repositories(app, pushed).await?;
+    repositories::note_push(&app.store, &repositories, app.clock.now()).await?;
     tracing::info!(
         pushes = pushed.len(),
         sources = concerned.len(),
+        repositories = repositories.len(),
         "pushes received"
     );
     if !concerned.is_empty() {
@@ -245,4 +251,20 @@ async fn follow(app: &App, pushed: &[Push]) -> Result<(), StoreError> {
         app.pokes.plan.notify_one();
     }
     Ok(())
+}
+
+/// The repositories of records that one of the pushes concerns.
+async fn concerned_repositories(app: &App, pushed: &[Push]) -> Result<Vec<String>, StoreError> {
+    let records = records::list_all(&app.store, RecordKind::Repository).await?;
+    let is_concerned = |spec: &RepositorySpec| {
+        let source = git_source(&spec.git);
+        source.is_some_and(|source| pushed.iter().any(|push| push.concerns(&source)))
+    };
+    Ok(records
+        .into_iter()
+        .filter(|record| {
+            serde_json::from_value(record.spec.clone()).is_ok_and(|spec| is_concerned(&spec))
+        })
+        .map(|record| record.key.name)
+        .collect())
 }

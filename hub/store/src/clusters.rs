@@ -1,5 +1,6 @@
 //! Registered member clusters.
 
+mod clones;
 mod properties;
 mod read;
 mod write;
@@ -10,6 +11,7 @@ use bellwether_api::{
     call::Condition,
     cluster::{Cordon, NodeProperties},
 };
+use bellwether_hub_core::clones::Presence;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +19,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
+pub use clones::{quarantine, record_presence};
 pub use properties::{ReportedProperties, record_properties, set_cordon};
 pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
 pub use write::{
@@ -75,8 +78,16 @@ pub struct Cluster {
     pub metrics: Option<Condition>,
     /// What its agent counted of its nodes; absent = it never did, or may not.
     pub nodes: Option<NodeProperties>,
+    /// What registering it today would let its agent do and it may not, one sentence each; empty =
+    /// nothing, or it does not say.
+    pub missing_rights: Vec<String>,
     /// That no application is placed there anew; absent = it takes them.
     pub cordon: Option<Cordon>,
+    /// Who showed its identity last; absent = nobody since it enrolled, or an agent that does not tell
+    /// itself from others.
+    pub presence: Option<Presence>,
+    /// That two agents show its identity, so that none has a stream; absent = none is known.
+    pub cloned: Option<Condition>,
     /// When it was announced.
     pub created_at: Timestamp,
     /// When it first enrolled; absent = never.

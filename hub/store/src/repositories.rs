@@ -50,7 +50,8 @@ pub struct Outcome {
     pub orphans: Option<Vec<String>>,
 }
 
-/// Begins a look at a repository of `generation` unless one began after `due`, whichever hub began it.
+/// Begins a look at a repository of `generation` unless one began after `due`, whichever hub began it, and
+/// nobody said since that the repository has changed.
 /// Absent = it is not time yet.
 ///
 /// # Errors
@@ -66,7 +67,9 @@ pub async fn claim(
         "INSERT INTO repository_state AS held (name, generation, looked_at_ms, reason, message)
          VALUES ($1, $2, $4, 'Looking', '')
          ON CONFLICT (name) DO UPDATE SET generation = $2, looked_at_ms = $4
-         WHERE held.generation <> $2 OR held.looked_at_ms <= $3 RETURNING looked_at_ms",
+         WHERE held.generation <> $2 OR held.looked_at_ms <= $3
+            OR held.pushed_at_ms >= held.looked_at_ms
+         RETURNING looked_at_ms",
     )
     .bind(name)
     .bind(signed("repository_state.generation", generation)?)
@@ -82,6 +85,21 @@ pub async fn claim(
         })
     })
     .transpose()
+}
+
+/// Notes that repositories may have changed: the next look at them is now. One that was never looked at is
+/// looked at anyway.
+///
+/// # Errors
+/// The database fails.
+pub async fn note_push(store: &Store, names: &[String], now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE repository_state SET pushed_at_ms = $2 WHERE name = ANY($1)")
+        .bind(names)
+        .bind(ms(now))
+        .execute(&store.pool)
+        .await
+        .doing("note a push to a repository")?;
+    Ok(())
 }
 
 /// Holds a claim until the transaction ends; false = a later look took it.

@@ -148,7 +148,7 @@ pub async fn open_many(
         "UPDATE cluster_sync s SET session_epoch = greatest(s.session_epoch, o.seen) + 1,
             replica = $3, last_seen_at_ms = $4, tx = pg_current_xact_id()
          FROM unnest($1::uuid[], $2::bigint[]) AS o(cluster, seen)
-         JOIN cluster c ON c.id = o.cluster AND c.state <> 'Revoked'
+         JOIN cluster c ON c.id = o.cluster AND c.state <> 'Revoked' AND c.cloned IS NULL
          WHERE s.cluster = o.cluster
          RETURNING s.cluster, c.name, s.session_epoch, s.target_gen, s.target_root",
     )

@@ -5,7 +5,10 @@
 #[expect(dead_code, reason = "the tests of sources use more of it")]
 mod repository;
 
-use reqwest::StatusCode;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bellwether_hub_core::fleet_hooks::signature;
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -48,6 +51,8 @@ impl Scene {
             "127.0.0.0/8",
             "--source-plain-http-hosts",
             "127.0.0.1",
+            "--webhook-secret",
+            "ops/push",
         ])
         .await;
         Self {
@@ -361,4 +366,33 @@ async fn a_private_repository_is_opened_with_a_secret_of_its_namespace() {
         refused.detail().contains("repository/platform"),
         "{refused:?}"
     );
+}
+
+/// Says to the hub that a branch of a repository was pushed, as anybody who knows the secret does.
+async fn push(admin: &Caller, url: &str, branch: &str) {
+    const SECRET: &str = "hunter2-correct-horse";
+    let put = admin.request(Method::PUT, "/api/v1/namespaces/ops/secrets/push");
+    let entries = json!({"entries": {"push": STANDARD.encode(SECRET)}});
+    let answer = admin.send(put.json(&entries)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let body = json!({"url": url, "branch": branch}).to_string();
+    let signed = signature(SECRET.as_bytes(), Timestamp::now(), body.as_bytes());
+    let request = admin.request(Method::POST, "/api/v1/webhooks/generic");
+    let request = request.header("bellwether-signature", signed).body(body);
+    let answer = admin.send(request).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_push_wakes_the_repository_that_it_concerns() {
+    let scene = Scene::start().await;
+    let first = scene.commit(&[("fleet.yaml", Some(&fleet("all")))]);
+    // The next look of its own is ten minutes away.
+    scene.look("").await;
+    scene.stands("Synced", Some(&first)).await;
+    let second = scene.commit(&[("web.yaml", Some(&shop("web:1")))]);
+    push(&scene.admin, &scene.url, "other").await;
+    push(&scene.admin, &scene.url, "main").await;
+    scene.stands("Synced", Some(&second)).await;
+    assert_eq!(scene.shop().await.status, StatusCode::OK);
 }

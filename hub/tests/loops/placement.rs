@@ -30,6 +30,7 @@ async fn tell_nodes(fleet: &Fleet, cluster: &str, ready: Option<u32>) {
         ..NodeProperties::default()
     });
     let reported = ReportedProperties {
+        missing_rights: Vec::new(),
         kubernetes_version: "v1.33.0".to_owned(),
         capabilities: Vec::new(),
         nodes,

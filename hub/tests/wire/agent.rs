@@ -205,6 +205,8 @@ impl Held {
             nodes: None,
             epoch: self.epoch,
             agent_time_ms: jiff::Timestamp::now().as_millisecond(),
+            instance: Bytes::new(),
+            missing_rights: Vec::new(),
         }
     }
 

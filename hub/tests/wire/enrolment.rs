@@ -275,20 +275,6 @@ async fn new_token_rebinds_the_cluster_and_ends_its_former_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clone_of_a_cluster_is_kept_out() {
-    let mut site = Site::new().await;
-    let hub = site.hub().await;
-    let credentials = joined(&hub, "uat-1").await;
-    let channel = connect(&hub, Some(&credentials)).await.unwrap();
-    let mut hello = Held::default().hello();
-    hello.cluster_uid = "another-cluster".to_owned();
-    let refused = Session::open_with(channel, hello).await.err().unwrap();
-    assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().contains("copy"), "{refused}");
-    hub.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_wrong_is_seen_at_the_cluster_until_it_is_right() {
     let mut site = Site::new().await;
     let hub = site.hub().await;

@@ -19,6 +19,7 @@ use bellwether_store::{
     secrets::{self, SecretValue},
 };
 use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -127,28 +128,6 @@ async fn fleet_with_hook(hub: &Hub, url: &str) {
     tx.commit().await.unwrap();
 }
 
-/// Asks the hub's API as its administrator.
-async fn ask(site: &Site, hub: &Hub, method: reqwest::Method, path: &str, body: Value) -> Value {
-    let token = std::fs::read_to_string(site.path().join("hub-1").join("token")).unwrap();
-    let client = reqwest::Client::builder()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
-    let url = format!("http://{}/api/v1/{path}", hub.running.http);
-    let request = client.request(method.clone(), url).bearer_auth(token);
-    let request = match method {
-        reqwest::Method::POST => request.json(&body),
-        _ => request,
-    };
-    let answer = request.send().await.unwrap();
-    assert!(answer.status().is_success(), "{path}: {answer:?}");
-    serde_json::from_str(&answer.text().await.unwrap()).unwrap()
-}
-
-async fn get(site: &Site, hub: &Hub, path: &str) -> Value {
-    ask(site, hub, reqwest::Method::GET, path, Value::Null).await
-}
-
 fn hooks_delivered(item: &Value) -> Option<Value> {
     let conditions = item["status"]["conditions"].as_array()?;
     let found = conditions
@@ -170,7 +149,7 @@ async fn a_hook_is_told_who_came_and_went_signed_until_it_has_heard() {
     receiver.told(1).await;
     for path in ["clusters/eu-1", "fleets/all"] {
         let told = eventually("a condition", async || {
-            hooks_delivered(&get(&site, &hub, path).await)
+            hooks_delivered(&hub.get(path).await)
         })
         .await;
         assert_eq!(
@@ -197,7 +176,7 @@ async fn a_hook_is_told_who_came_and_went_signed_until_it_has_heard() {
     );
     assert_eq!(body.get("again"), None);
     eventually("no condition", async || {
-        hooks_delivered(&get(&site, &hub, "clusters/eu-1").await)
+        hooks_delivered(&hub.get("clusters/eu-1").await)
             .is_none()
             .then_some(())
     })
@@ -205,14 +184,7 @@ async fn a_hook_is_told_who_came_and_went_signed_until_it_has_heard() {
 
     // Detached, then attached again with the same name.
     let reason = json!({"reason": "moved"});
-    ask(
-        &site,
-        &hub,
-        reqwest::Method::POST,
-        "clusters/eu-1/revoke",
-        reason,
-    )
-    .await;
+    hub.ask(Method::POST, "clusters/eu-1/revoke", reason).await;
     let gone = receiver.told(3).await.remove(2);
     assert_eq!(
         (&gone.body["event"], &gone.body["reason"]),
@@ -225,19 +197,12 @@ async fn a_hook_is_told_who_came_and_went_signed_until_it_has_heard() {
         (&back.body["event"], &back.body["again"]),
         (&json!("ClusterRegistered"), &json!(true))
     );
-    ask(
-        &site,
-        &hub,
-        reqwest::Method::DELETE,
-        "clusters/eu-1",
-        Value::Null,
-    )
-    .await;
+    hub.ask(Method::DELETE, "clusters/eu-1", Value::Null).await;
     let deleted = receiver.told(5).await.remove(4);
     assert_eq!(deleted.body["event"], "ClusterDetached");
 
     let reasons = eventually("the events", async || {
-        let events = get(&site, &hub, "events").await;
+        let events = hub.get("events").await;
         let items = events["items"].as_array().unwrap();
         (items.len() == 5).then(|| {
             items

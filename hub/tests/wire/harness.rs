@@ -20,6 +20,8 @@ use bellwether_store::{
 };
 use clap::Parser;
 use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::Value;
 use uuid::Uuid;
 
 #[derive(Parser)]
@@ -123,6 +125,26 @@ impl Hub {
         tx.commit().await.unwrap();
         self.app().pokes.deliver.notify_one();
         written.into_iter().next()
+    }
+
+    /// Asks the API below `/api/v1` as its administrator.
+    pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
+        let token = std::fs::read_to_string(self.app().config.data_dir.join("token")).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([]);
+        let url = format!("http://{}/api/v1/{path}", self.running.http);
+        let request = client.build().unwrap().request(method, url);
+        let request = request.bearer_auth(token);
+        let request = match body {
+            Value::Null => request,
+            body => request.json(&body),
+        };
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {answer:?}");
+        answer.json().await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, Value::Null).await
     }
 
     pub async fn stop(self) {

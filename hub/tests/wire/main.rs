@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
 
 mod agent;
+mod clones;
 mod delivery;
 mod enrolment;
 mod fleet_hooks;

@@ -40,6 +40,7 @@ async fn what_an_agent_reports_is_kept_and_told_anew_when_it_changes() {
             capabilities: vec!["apps/v1".to_owned()],
             api_kinds: vec!["apps/v1/Deployment".to_owned()],
             nodes: Some(nodes(5)),
+            missing_rights: Vec::new(),
         }))
         .await;
     let known = eventually("the report", async || {
@@ -65,5 +66,43 @@ async fn what_an_agent_reports_is_kept_and_told_anew_when_it_changes() {
     });
     let refused = Session::open_with(channel, hello).await.err().unwrap();
     assert!(refused.message().contains("too much"), "{refused:?}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn rights_that_an_agent_lacks_are_named_with_the_way_to_get_them() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "eu-1").await;
+    let channel = connect(&hub, Some(&credentials)).await.unwrap();
+    let mut hello = Held::default().hello();
+    hello.missing_rights = vec!["may not in namespace shop: delete pods".to_owned()];
+    let _session = Session::open_with(channel.clone(), hello).await.unwrap();
+    let said = eventually("a condition", async || {
+        let item = hub.get("clusters/eu-1").await;
+        let conditions = item["status"]["conditions"].as_array().cloned()?;
+        conditions
+            .into_iter()
+            .find(|one| one["type"] == "RightsComplete")
+    })
+    .await;
+    assert_eq!(
+        (&said["status"], &said["reason"]),
+        (&"False".into(), &"RightsMissing".into())
+    );
+    let message = said["message"].as_str().unwrap();
+    for words in [
+        "may not in namespace shop: delete pods",
+        "register cluster eu-1",
+    ] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    // Registered again, it has them.
+    let _session = Session::open(channel, &Held::default()).await.unwrap();
+    eventually("no condition", async || {
+        let item = hub.get("clusters/eu-1").await;
+        item["status"].get("conditions").is_none().then_some(())
+    })
+    .await;
     hub.stop().await;
 }

@@ -165,7 +165,7 @@ pub fn mood_of(word: &str) -> Mood {
         "Ready" | "Healthy" | "Succeeded" | "Done" | "True" => Mood::Good,
         "Progressing" | "Soaking" | "Running" | "Granted" => Mood::Busy,
         "Degraded" | "ClockSkew" | "Missing" | "Failed" | "Aborted" | "Halted" | "Revoked"
-        | "RollingBack" | "Error" => Mood::Bad,
+        | "Cloned" | "RollingBack" | "Error" => Mood::Bad,
         "Unknown" | "Suspended" | "WaitingApproval" | "Unreachable" | "Warn" | "NoClusters" => {
             Mood::Warn
         }

@@ -6,10 +6,11 @@ use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ADDONS_HEALTHY, Condition, FleetAddon, FleetMember, FleetStatus, Item, ItemMeta},
-    cluster::{ClusterCondition, ClusterStatus},
+    cluster::{ClusterCondition, ClusterStatus, RIGHTS_COMPLETE},
     fleet::FleetSpec,
 };
 use bellwether_hub_core::{
+    clones::way_out,
     metrics_sources::is_unreachable,
     placement::{ClusterFacts, Standing, is_lost, is_member},
 };
@@ -71,6 +72,11 @@ impl Scene {
 
     /// Returns how a cluster is now, and why.
     pub fn condition(&self, cluster: &Cluster) -> (ClusterCondition, String) {
+        let enrolled = cluster.state == ClusterState::Active;
+        if let Some(cloned) = cluster.cloned.as_ref().filter(|_| enrolled) {
+            let message = format!("{}; {}", cloned.message, way_out(&cluster.name));
+            return (ClusterCondition::Cloned, message);
+        }
         let heard = self.heard.get(&cluster.id);
         let silent = |at: &Timestamp| self.now.duration_since(*at) > FRESH_FOR;
         match (cluster.state, heard) {
@@ -118,7 +124,11 @@ impl Scene {
     /// Returns what else a human should know of a cluster.
     fn conditions(&self, cluster: &Cluster) -> Vec<Condition> {
         let untold = hook_conditions::of_cluster(&self.untold, cluster.id);
-        self.metrics(cluster).into_iter().chain(untold).collect()
+        let known = self.metrics(cluster).into_iter().chain(untold);
+        known
+            .chain(cluster.cloned.clone())
+            .chain(rights(cluster))
+            .collect()
     }
 
     /// Returns when a cluster was last heard from (RFC 3339).
@@ -218,6 +228,7 @@ impl Scene {
                 ClusterCondition::Ready => status.ready += 1,
                 ClusterCondition::Degraded
                 | ClusterCondition::ClockSkew
+                | ClusterCondition::Cloned
                 | ClusterCondition::Revoked => status.degraded += 1,
                 ClusterCondition::Pending | ClusterCondition::Unknown => status.unknown += 1,
             }
@@ -252,6 +263,22 @@ pub(super) fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
         status: if well { "True" } else { "False" }.to_owned(),
         reason: if well { "Healthy" } else { "NotHealthy" }.to_owned(),
         message: words.join("; "),
+    })
+}
+
+/// Says which rights the agent of a cluster lacks, and how it gets them; absent = it lacks none.
+fn rights(cluster: &Cluster) -> Option<Condition> {
+    let missing = &cluster.missing_rights;
+    (!missing.is_empty()).then(|| Condition {
+        kind: RIGHTS_COMPLETE.to_owned(),
+        status: "False".to_owned(),
+        reason: "RightsMissing".to_owned(),
+        message: format!(
+            "its agent {}; run `bellwether register cluster {}` again, with the flags that it was \
+             registered with",
+            missing.join(", and "),
+            cluster.name
+        ),
     })
 }
 

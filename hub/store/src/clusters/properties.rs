@@ -15,6 +15,8 @@ pub struct ReportedProperties {
     pub capabilities: Vec<String>,
     /// What its agent counted of its nodes; absent = it may not.
     pub nodes: Option<NodeProperties>,
+    /// What registering the cluster today would let the agent do and it may not, one sentence each.
+    pub missing_rights: Vec<String>,
 }
 
 /// Records what an agent reports; of the same nothing is written.
@@ -28,20 +30,24 @@ pub async fn record_properties(
 ) -> Result<(), StoreError> {
     let clean = |text: &String| text.replace('\0', "\u{fffd}");
     let capabilities: Vec<String> = reported.capabilities.iter().map(clean).collect();
+    let rights: Vec<String> = reported.missing_rights.iter().map(clean).collect();
     let nodes = reported.nodes.as_ref().map(|nodes| NodeProperties {
         regions: nodes.regions.iter().map(clean).collect(),
         zones: nodes.zones.iter().map(clean).collect(),
         ..nodes.clone()
     });
     sqlx::query(
-        "UPDATE cluster SET kubernetes_version = $2, capabilities = $3, node_properties = $4
+        "UPDATE cluster SET kubernetes_version = $2, capabilities = $3, node_properties = $4,
+            missing_rights = $5
          WHERE id = $1 AND state <> 'Revoked'
-           AND (kubernetes_version, capabilities, node_properties) IS DISTINCT FROM ($2, $3, $4)",
+           AND (kubernetes_version, capabilities, node_properties, missing_rights)
+               IS DISTINCT FROM ($2, $3, $4, $5)",
     )
     .bind(id)
     .bind(clean(&reported.kubernetes_version))
     .bind(capabilities)
     .bind(nodes.map(Json))
+    .bind(rights)
     .execute(&store.pool)
     .await
     .doing("record what an agent reports of its cluster")?;

@@ -6,6 +6,7 @@ use bellwether_api::{
     call::Condition,
     cluster::{Cordon, NodeProperties},
 };
+use bellwether_hub_core::clones::Presence;
 use serde_json::Value;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -59,7 +60,10 @@ struct ClusterRow {
     clock_ahead_ms: Option<i64>,
     metrics_condition: Option<Json<Condition>>,
     node_properties: Option<Json<NodeProperties>>,
+    missing_rights: Vec<String>,
     cordon: Option<Json<Cordon>>,
+    presence: Option<Json<Presence>>,
+    cloned: Option<Json<Condition>>,
     revoked_by: Option<String>,
     revocation_reason: Option<String>,
     created_at_ms: i64,
@@ -96,7 +100,10 @@ impl ClusterRow {
             clock_ahead_ms: self.clock_ahead_ms,
             metrics: self.metrics_condition.map(|condition| condition.0),
             nodes: self.node_properties.map(|nodes| nodes.0),
+            missing_rights: self.missing_rights,
             cordon: self.cordon.map(|cordon| cordon.0),
+            presence: self.presence.map(|presence| presence.0),
+            cloned: self.cloned.map(|cloned| cloned.0),
             created_at: timestamp("cluster.created_at_ms", self.created_at_ms)?,
             registered_at: at("cluster.registered_at_ms", self.registered_at_ms)?,
             created_by: self.created_by,

@@ -119,7 +119,7 @@ pub async fn activate(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE cluster SET state = 'Active', kube_uid = $2, revoked_by = NULL,
-            revocation_reason = NULL,
+            revocation_reason = NULL, presence = NULL, cloned = NULL,
             registered_at_ms = coalesce(registered_at_ms, $3) WHERE id = $1",
     )
     .bind(id)
@@ -211,7 +211,7 @@ pub async fn note_revocation(
 
 /// Ends the cluster's streams, wherever they are: their epoch is old from now on, and the tailer
 /// of the hub that holds one sees it.
-async fn fence(tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
+pub(super) async fn fence(tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE cluster_sync SET session_epoch = session_epoch + 1, replica = NULL,
             tx = pg_current_xact_id() WHERE cluster = $1",

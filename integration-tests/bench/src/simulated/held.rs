@@ -56,6 +56,8 @@ impl Held {
                 .into(),
             epoch: self.epoch,
             agent_time_ms: 0,
+            instance: Bytes::new(),
+            missing_rights: Vec::new(),
         }
     }
 
