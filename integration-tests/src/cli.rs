@@ -46,6 +46,12 @@ impl Cli {
         Self { binary, socket }
     }
 
+    /// The hub's socket.
+    #[must_use]
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
     /// Builds the command with the hub's address set.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {

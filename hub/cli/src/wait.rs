@@ -49,6 +49,13 @@ pub async fn wait(client: &Client, global: &Global, args: &WaitArgs) -> anyhow::
         _ => one_target(&args.kind, args.name.as_deref())?,
     };
     let wanted = wanted(kind, &args.words)?;
+    let named = kind;
+    // The run that what is stored now leads to is followed as its rollout is: the Application itself tells
+    // the state of whatever run came last.
+    let kind = match kind {
+        Kind::Application if wanted.iter().all(|word| is_of_run(word)) => Kind::Rollout,
+        kind => kind,
+    };
     let path = match kind {
         Kind::Rollout => run_path(global, &name, "watch"),
         Kind::Application => format!(
@@ -57,9 +64,9 @@ pub async fn wait(client: &Client, global: &Global, args: &WaitArgs) -> anyhow::
         ),
         _ => format!("/api/v1/watch?kinds={}", kind.word()),
     };
-    if kind != Kind::Rollout {
+    if named != Kind::Rollout {
         // Who waits for what is not there is told so at once.
-        let _: Item = client.get(&kind.path(&global.namespace, &name)).await?;
+        let _: Item = client.get(&named.path(&global.namespace, &name)).await?;
     }
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let mut last: Option<Seen> = None;
@@ -78,13 +85,13 @@ pub async fn wait(client: &Client, global: &Global, args: &WaitArgs) -> anyhow::
                 continue;
             };
             if let Some(word) = seen.words.iter().find(|word| wanted.contains(word)) {
-                told(kind, &name, word, &seen, args.output)?;
+                told(named, &name, word, &seen, args.output)?;
                 return Ok(Code::Done);
             }
             if let Some(code) = seen.ended {
                 note(&format!(
                     "error: {}/{name} is {}, and nothing more happens to it by itself",
-                    kind.word().to_lowercase(),
+                    named.word().to_lowercase(),
                     seen.words.join(", ")
                 ));
                 return Ok(code);
@@ -178,16 +185,30 @@ const CONDITIONS: [ClusterCondition; 7] = [
     ClusterCondition::Unknown,
 ];
 
+/// Stands for every state in which a run waits for a human.
+const WAITING: &str = "Waiting";
+
 /// The words that are said of a kind.
 fn vocabulary(kind: Kind) -> Result<Vec<String>, Failure> {
     fn words<T: Serialize + std::fmt::Debug>(list: &[T]) -> Vec<String> {
         list.iter().map(|one| format!("{one:?}")).collect()
     }
     match kind {
-        Kind::Rollout => Ok(words(&RUN_PHASES)),
+        Kind::Rollout => {
+            let mut all = words(&RUN_PHASES);
+            all.push(WAITING.to_owned());
+            Ok(all)
+        }
         Kind::Application => {
             let mut all = words(&HEALTHS);
             all.push("Draft".to_owned());
+            // What both know is a health: `Progressing`.
+            let of_runs = vocabulary(Kind::Rollout)?;
+            let others: Vec<String> = of_runs
+                .into_iter()
+                .filter(|one| !all.contains(one))
+                .collect();
+            all.extend(others);
             Ok(all)
         }
         Kind::Cluster => Ok(words(&CONDITIONS)),
@@ -197,25 +218,44 @@ fn vocabulary(kind: Kind) -> Result<Vec<String>, Failure> {
     }
 }
 
+/// Tells whether a word says how a run is, and nothing else.
+fn is_of_run(word: &str) -> bool {
+    let is = |phase: &RunPhase| format!("{phase:?}") == word;
+    RUN_PHASES.iter().any(is) && !HEALTHS.iter().any(|health| format!("{health:?}") == word)
+}
+
 /// Reads what is waited for, in whatever case.
 fn wanted(kind: Kind, words: &[String]) -> Result<Vec<String>, Failure> {
     let known = vocabulary(kind)?;
-    words
-        .iter()
-        .map(|word| {
-            known
-                .iter()
-                .find(|one| one.eq_ignore_ascii_case(word))
-                .cloned()
-                .ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "{word:?} is nothing that a {} is; wait --for one of {}",
-                        kind.word().to_lowercase(),
-                        known.join(", ")
-                    ))
-                })
-        })
-        .collect()
+    let mut wanted = Vec::new();
+    for word in words {
+        let found = known.iter().find(|one| one.eq_ignore_ascii_case(word));
+        match found.map(String::as_str) {
+            Some(WAITING) => {
+                let waiting = RUN_PHASES
+                    .iter()
+                    .filter(|phase| code_of(**phase) == Code::WaitsForHuman);
+                wanted.extend(waiting.map(|phase| format!("{phase:?}")));
+            }
+            Some(word) => wanted.push(word.to_owned()),
+            None => {
+                return Err(Failure::Usage(format!(
+                    "{word:?} is nothing that a {} is; wait --for one of {}",
+                    kind.word().to_lowercase(),
+                    known.join(", ")
+                )));
+            }
+        }
+    }
+    let of_runs = wanted.iter().filter(|word| is_of_run(word)).count();
+    if kind == Kind::Application && of_runs > 0 && of_runs < wanted.len() {
+        return Err(Failure::Usage(
+            "states of a run (Succeeded, Failed, Waiting, …) and the health of an application are waited \
+             for by a command each"
+                .into(),
+        ));
+    }
+    Ok(wanted)
 }
 
 /// What an event says of the object; absent = nothing.
@@ -285,7 +325,7 @@ mod tests {
     use bellwether_api::view::{RunPhase, RunView};
     use serde_json::json;
 
-    use super::{ended, seen, wanted};
+    use super::{ended, is_of_run, seen, wanted};
     use crate::{client::ServerEvent, failure::Code, kind::Kind, sample::canary_under_way};
 
     fn words(kind: Kind, words: &[&str]) -> Result<Vec<String>, String> {
@@ -303,8 +343,26 @@ mod tests {
         assert!(words(Kind::Cluster, &["Ready"]).is_ok());
         let refused = words(Kind::Rollout, &["Healthy"]).expect_err("no state of a run");
         assert!(refused.contains("Succeeded"), "{refused}");
-        assert!(words(Kind::Application, &["Succeeded"]).is_err());
+        assert!(words(Kind::Application, &["Succeeded"]).is_ok());
         assert!(words(Kind::Fleet, &["Ready"]).is_err());
+    }
+
+    #[test]
+    fn an_application_is_waited_for_by_its_run_or_by_its_health() {
+        let run = words(Kind::Application, &["succeeded", "failed"]).expect("states of a run");
+        assert_eq!(run, ["Succeeded", "Failed"]);
+        assert!(run.iter().all(|word| is_of_run(word)));
+        let waiting = words(Kind::Application, &["waiting"]).expect("it waits for a human");
+        assert!(
+            waiting.contains(&"WaitingApproval".to_owned()),
+            "{waiting:?}"
+        );
+        assert!(!waiting.contains(&"Progressing".to_owned()), "{waiting:?}");
+        assert_eq!(words(Kind::Rollout, &["Waiting"]), Ok(waiting));
+        let health = words(Kind::Application, &["progressing"]).expect("a health");
+        assert!(!health.iter().any(|word| is_of_run(word)));
+        let mixed = words(Kind::Application, &["Healthy", "Failed"]).expect_err("two sorts");
+        assert!(mixed.contains("a command each"), "{mixed}");
     }
 
     #[test]

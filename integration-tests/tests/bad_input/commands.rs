@@ -1,5 +1,10 @@
 //! Commands that end otherwise than with 0: their exit codes are part of what they say.
 
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+};
+
 use anyhow::{Result, ensure};
 use bellwether_integration_tests::{cli::Answer, process::workspace_binary, suite::Case};
 
@@ -13,6 +18,11 @@ pub const CASES: &[Case<Scene>] = &[
         diff,
     ),
     ("wait_ends_in_time_and_by_code", "waited", wait),
+    (
+        "detach_asks_says_why_and_deletes_nothing",
+        "detached",
+        detach,
+    ),
 ];
 
 const APPLICATION: &str = "apiVersion: bellwether.dev/v1alpha1
@@ -91,5 +101,57 @@ fn wait(scene: &Scene) -> Result<()> {
         &scene.cli.call(&arguments, None)?,
         0,
         "rollout/waited Pending",
-    )
+    )?;
+    let run = ["wait", "application", "waited", "--for=failed,pending"];
+    let run = scene.cli.call(&run, None)?;
+    ended(&run, 0, "application/waited Pending")?;
+    let mixed = ["wait", "application/waited", "--for=Healthy,Failed"];
+    ended(&scene.cli.call(&mixed, None)?, 2, "a command each")?;
+    let missing = ["wait", "application/nobody", "--for=succeeded"];
+    ended(&scene.cli.call(&missing, None)?, 1, "nobody")
+}
+
+/// Announces a cluster, whose agent never comes.
+fn announce(scene: &Scene, name: &str) -> Result<()> {
+    let mut hub = UnixStream::connect(scene.cli.socket())?;
+    let body = format!("{{\"cluster\": \"{name}\"}}");
+    write!(
+        hub,
+        "POST /api/v1/join-tokens HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    hub.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    Ok(())
+}
+
+fn detach(scene: &Scene) -> Result<()> {
+    let call = |arguments: &[&str]| scene.cli.call(arguments, None);
+    let unknown = call(&["cluster", "detach", "detached", "-y"])?;
+    ended(&unknown, 1, "there is no cluster \"detached\"")?;
+    announce(scene, "detached")?;
+    // Nobody is there to be asked.
+    let unasked = call(&["cluster", "detach", "detached"])?;
+    ensure!(unasked.code != 0, "it went on unasked: {}", unasked.stdout);
+    let shown = scene
+        .cli
+        .json(&["get", "cluster", "detached", "-o", "json"])?;
+    ensure!(shown["status"]["condition"] == "Pending", "{shown}");
+    let done = call(&["cluster", "detach", "detached", "-y", "--reason", "retired"])?;
+    ended(&done, 0, "cluster/detached detached")?;
+    ended(&done, 0, "register cluster detached")?;
+    let shown = scene
+        .cli
+        .json(&["get", "cluster", "detached", "-o", "json"])?;
+    ensure!(
+        shown["status"]["condition"] == "Revoked",
+        "it keeps its place: {shown}"
+    );
+    let described = call(&["describe", "cluster", "detached"])?;
+    ended(&described, 0, "retired")?;
+    ended(&described, 0, "events")?;
+    // Announced again by whoever registers it, it waits for its agent.
+    announce(scene, "detached")
 }

@@ -85,8 +85,8 @@ pub struct WaitArgs {
     pub kind: String,
     /// The object's name
     pub name: Option<String>,
-    /// What is waited for: of a rollout a state, such as Succeeded; of an application a health, such
-    /// as Healthy, or Draft; of a cluster a condition, such as Ready. Any of several will do
+    /// What is waited for: of a rollout a state, such as Succeeded, or Waiting for a human; of an
+    /// application such a state, or a health, such as Healthy, or Draft; of a cluster a condition, such as Ready. Any of several will do
     #[arg(
         long = "for",
         value_name = "WORD,…",
