@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     application::{ComponentSync, SyncPolicy},
     chart_hook::ChartHook,
+    duration::Dur,
     fleet::MetricsDefaults,
     health_rule::HealthRule,
     reference::NamespacedName,
@@ -78,6 +79,15 @@ pub struct BundleComponent {
     /// How its objects are kept, where that differs from the bundle's `sync`; absent = nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<ComponentSync>,
+}
+
+impl Bundle {
+    /// Returns how long a component of the bundle may take to be healthy once it is applied.
+    #[must_use]
+    pub fn timeout_of(&self, component: &BundleComponent) -> Dur {
+        let own = component.sync.as_ref().and_then(|sync| sync.timeout);
+        own.unwrap_or_else(|| self.sync.timeout())
+    }
 }
 
 /// One governed workload: its name and its plan, defaults filled in.

@@ -5,8 +5,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet_hook::FleetHook, metric_template::SecretKeyRef, number::IntOrPercent,
-    reference::ApplicationRef, selector::Selector, traffic::Traffic,
+    fleet_hook::FleetHook,
+    hooks::{Hook, Load},
+    metric_template::SecretKeyRef,
+    number::IntOrPercent,
+    reference::ApplicationRef,
+    selector::Selector,
+    traffic::Traffic,
 };
 
 /// A named set of clusters with defaults for what runs on them.
@@ -52,6 +57,24 @@ pub struct FleetDefaults {
     /// Concurrency of applications without waves; 25% unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<IntOrPercent>,
+    /// How load is made by Rollout hooks that do not say how: those without `load`, `url`, `job` and
+    /// `approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_generator: Option<Load>,
+}
+
+impl FleetDefaults {
+    /// Says how load is made where hooks leave it to the fleet. Filling in twice changes nothing.
+    pub fn fill_load(&self, hooks: &mut [Hook]) {
+        let Some(load) = &self.load_generator else {
+            return;
+        };
+        for hook in hooks {
+            if hook.load.is_none() && hook.load().is_some() {
+                hook.load = Some(load.clone());
+            }
+        }
+    }
 }
 
 /// Where metrics are read.
@@ -84,5 +107,42 @@ pub enum GatewaySeries {
 impl GatewaySeries {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::FleetDefaults;
+    use crate::hooks::Hook;
+
+    #[test]
+    fn load_is_made_as_the_fleet_says_where_a_hook_does_not() {
+        let fleet: FleetDefaults =
+            serde_json::from_value(json!({"loadGenerator": {"rate": 50}})).expect("defaults");
+        let rate = |fields: Value| {
+            let mut hook = json!({"name": "h"});
+            for (key, value) in fields.as_object().expect("fields") {
+                hook[key] = value.clone();
+            }
+            let mut hooks: Vec<Hook> = vec![serde_json::from_value(hook).expect("a hook")];
+            fleet.fill_load(&mut hooks);
+            hooks[0].load.as_ref().map(|load| load.rate)
+        };
+        assert_eq!(rate(json!({})), Some(50));
+        assert_eq!(
+            rate(json!({"load": {"concurrency": 4}})),
+            Some(10),
+            "it says how"
+        );
+        assert_eq!(rate(json!({"url": "http://tester"})), None);
+        assert_eq!(
+            rate(json!({"type": "ConfirmRollout", "approval": {}})),
+            None
+        );
+        let mut hooks: Vec<Hook> = serde_json::from_value(json!([{"name": "h"}])).expect("hooks");
+        FleetDefaults::default().fill_load(&mut hooks);
+        assert_eq!(hooks[0].load, None, "the fleet says nothing");
     }
 }

@@ -20,6 +20,10 @@ pub struct SyncPolicy {
         skip_serializing_if = "is_default_interval"
     )]
     pub interval: Dur,
+    /// How long a component that no Rollout brings in may take to be healthy once it is applied; 10m unless
+    /// set. Then the release has failed in that cluster, and what ran before comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Dur>,
     /// Deletes objects that a release no longer has, adopted ones included, once the release has
     /// succeeded.
     #[serde(default = "default_true")]
@@ -54,10 +58,22 @@ fn is_default_interval(interval: &Dur) -> bool {
     *interval == default_interval()
 }
 
+/// How long a component may take to be healthy where nobody says.
+const DEFAULT_TIMEOUT_S: u64 = 600;
+
+impl SyncPolicy {
+    /// Returns how long a component may take to be healthy.
+    #[must_use]
+    pub fn timeout(&self) -> Dur {
+        self.timeout.unwrap_or(Dur::from_secs(DEFAULT_TIMEOUT_S))
+    }
+}
+
 impl Default for SyncPolicy {
     fn default() -> Self {
         Self {
             interval: default_interval(),
+            timeout: None,
             prune: true,
             drift: DriftPolicy::default(),
             adopt: AdoptPolicy::default(),
@@ -75,6 +91,9 @@ pub struct ComponentSync {
     /// As the application's `sync.interval`; absent = that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Dur>,
+    /// As the application's `sync.timeout`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Dur>,
     /// As the application's `sync.prune`; absent = that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,

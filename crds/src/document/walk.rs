@@ -24,7 +24,6 @@ const LATER: &[&str] = &[
     "canaryQueries",
     "division",
     "hooks",
-    "loadGenerator",
     "notify",
     "plugin",
     "relative",

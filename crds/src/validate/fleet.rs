@@ -3,7 +3,7 @@
 use super::{
     analysis, dependencies,
     finding::{Finding, Findings, Validated},
-    fleet_hooks, names, placement, traffic, waves,
+    fleet_hooks, hooks, names, placement, traffic, waves,
 };
 use crate::{
     cluster::ClusterSpec,
@@ -79,6 +79,9 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
         &defaults.key("metrics"),
         spec.defaults.metrics.as_ref(),
     );
+    if let Some(load) = &spec.defaults.load_generator {
+        hooks::load_settings(&mut findings, &defaults.key("loadGenerator"), load);
+    }
     let concurrency = spec.defaults.max_concurrent;
     waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
     dependencies::applications(&mut findings, &path.key("addons"), "default", &spec.addons);

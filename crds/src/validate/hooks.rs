@@ -239,6 +239,12 @@ fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
         );
         findings.error(&at, message);
     }
+    load_settings(findings, &at, load);
+    nothing_posted(findings, path, hook, "a load");
+}
+
+/// Checks how load is made.
+pub(super) fn load_settings(findings: &mut Findings, at: &FieldPath, load: &Load) {
     for (field, value, most) in [
         ("rate", load.rate, MAX_RATE),
         ("concurrency", load.concurrency, MAX_CONNECTIONS),
@@ -284,7 +290,6 @@ fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
             );
         }
     }
-    nothing_posted(findings, path, hook, "a load");
 }
 
 fn nothing_posted(findings: &mut Findings, path: &FieldPath, hook: &Hook, what: &str) {

@@ -77,6 +77,27 @@ pub(super) fn health(findings: &mut Findings, path: &FieldPath, component: &Comp
     }
 }
 
+/// Checks how long components may take to be healthy.
+pub(super) fn timeouts(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
+    let of_components = spec
+        .components
+        .iter()
+        .enumerate()
+        .filter_map(|(index, one)| {
+            let timeout = one.sync.as_ref()?.timeout?;
+            Some((path.key("components").index(index), timeout))
+        });
+    let of_all = spec.sync.timeout.map(|timeout| (path.clone(), timeout));
+    for (at, timeout) in of_all.into_iter().chain(of_components) {
+        let at = at.key("sync").key("timeout");
+        match timeout.as_millis() {
+            ..1_000 => findings.error(&at, "nothing is healthy so soon; use at least 1s"),
+            86_400_001.. => findings.error(&at, "use at most 24h"),
+            _ => {}
+        }
+    }
+}
+
 /// Checks what is left to others.
 pub(super) fn ignore(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
     let manifests = manifests_of(spec);

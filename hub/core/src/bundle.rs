@@ -208,6 +208,7 @@ fn planned(
     if spec.traffic.is_empty() && spec.service.is_some() {
         spec.traffic.clone_from(&fleet.traffic);
     }
+    fleet.fill_load(&mut spec.hooks);
     BundleRollout {
         name: rollout.name.clone(),
         spec,

@@ -135,16 +135,12 @@ fn detach(scene: &Scene) -> Result<()> {
     // Nobody is there to be asked.
     let unasked = call(&["cluster", "detach", "detached"])?;
     ensure!(unasked.code != 0, "it went on unasked: {}", unasked.stdout);
-    let shown = scene
-        .cli
-        .json(&["get", "cluster", "detached", "-o", "json"])?;
+    let shown = scene.cli.json(&["get", "cluster", "detached"])?;
     ensure!(shown["status"]["condition"] == "Pending", "{shown}");
     let done = call(&["cluster", "detach", "detached", "-y", "--reason", "retired"])?;
     ended(&done, 0, "cluster/detached detached")?;
     ended(&done, 0, "register cluster detached")?;
-    let shown = scene
-        .cli
-        .json(&["get", "cluster", "detached", "-o", "json"])?;
+    let shown = scene.cli.json(&["get", "cluster", "detached"])?;
     ensure!(
         shown["status"]["condition"] == "Revoked",
         "it keeps its place: {shown}"

@@ -85,7 +85,7 @@ impl Unit {
             .await?;
             return Ok(Pass::again());
         }
-        self.plain_deadline_at = None;
+        self.plain_since = None;
         if let (true, Some(applied)) = (comes_in, &unit.applied_digest) {
             self.keep_live_state(applied, &bundle).await?;
         }

@@ -6,6 +6,7 @@ use bellwether_agent_core::component_order::{is_ordered, open, waiting};
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     command::AbortCause,
+    duration::Dur,
     status::{Health, WaitReason},
     sync_record::{OpenedComponents, SyncUnit},
 };
@@ -116,6 +117,18 @@ impl Unit {
             waits.extend(self.opened.waits(bundle, &done));
         }
         waits
+    }
+
+    /// How long what was applied last may take to be healthy: the least of what components have that are
+    /// applied and not done. Nobody is hurried by one that is done.
+    pub(super) fn time_limit(&self, bundle: &Bundle, wanted: &[Wanted]) -> Dur {
+        let done = done(bundle, wanted, &self.keeper);
+        let at_work = bundle
+            .components
+            .iter()
+            .filter(|one| self.opened.has(&one.name) && !done.contains(&one.name));
+        let limits = at_work.map(|one| bundle.timeout_of(one));
+        limits.min().unwrap_or_else(|| bundle.sync.timeout())
     }
 
     /// Whether everything of a bundle was applied.

@@ -27,9 +27,7 @@ impl Unit {
     pub(super) async fn apply(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
         let wanted = self.wanted(&bundle).await?;
-        let deadline = *self
-            .plain_deadline_at
-            .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        let since = *self.plain_since.get_or_insert_with(Instant::now);
         self.opened.of(digest, &bundle, unit);
         let in_turn = self.in_turn(&wanted);
         let kept = match self
@@ -45,8 +43,8 @@ impl Unit {
         };
         let look_in = kept.look_in;
         if self.open_more(&bundle, &wanted).await? {
-            // Each has as much time as all of them without an order.
-            self.plain_deadline_at = None;
+            // The time of those that come after others begins with their turn.
+            self.plain_since = None;
             return Ok(Pass::again());
         }
         if self.is_whole(&bundle) && self.keeper.health() == Health::Healthy {
@@ -56,13 +54,15 @@ impl Unit {
             self.succeed(&bundle, digest, &targets(&wanted)).await?;
             return Ok(Pass::again());
         }
+        let limit = self.time_limit(&bundle, &wanted);
+        let deadline = since + limit.as_std();
         if Instant::now() >= deadline {
             let waits: Vec<String> = self
                 .waits_in_order(&bundle, &wanted)
                 .into_iter()
                 .map(|wait| wait.message)
                 .collect();
-            let why = format!("not healthy in time: {}", waits.join("; "));
+            let why = format!("not healthy within {limit}: {}", waits.join("; "));
             return self
                 .fail_plain(unit, digest, &bundle, "DeadlineExceeded", &why)
                 .await;
@@ -101,7 +101,7 @@ impl Unit {
         } else {
             UnitOutcome::Failed
         };
-        self.plain_deadline_at = None;
+        self.plain_since = None;
         self.tell(run_of(bundle), News::error(reason, why), |unit| {
             memory::end(unit, digest, outcome, &format!("{reason}: {why}"));
         })
@@ -118,9 +118,7 @@ impl Unit {
         let bundle = self.bundle(digest).await?;
         self.read_granted(unit).await;
         let wanted = self.wanted(&bundle).await?;
-        let deadline = *self
-            .plain_deadline_at
-            .get_or_insert_with(|| Instant::now() + PLAIN_DEADLINE);
+        let deadline = *self.plain_since.get_or_insert_with(Instant::now) + PLAIN_DEADLINE;
         let kept = self
             .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await?;
@@ -138,7 +136,7 @@ impl Unit {
             "RolledBack",
             format!("revision {} runs again", bundle.revision),
         );
-        self.plain_deadline_at = None;
+        self.plain_since = None;
         // Why it failed was remembered when it did.
         let why = unit.reason.clone();
         self.tell(run_of(&failed), news, |unit| {

@@ -74,7 +74,7 @@ fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> Enc
         traffic: serde_json::from_value(json!([{"gatewayApi": {"httpRoutes": ["web"]}}]))
             .expect("traffic"),
         metrics: Some(at("http://fleet")),
-        max_concurrent: None,
+        ..FleetDefaults::default()
     };
     let application = NamespacedName {
         namespace: "default".to_owned(),

@@ -36,6 +36,7 @@ pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
     if spec.traffic.is_empty() && spec.service.is_some() {
         spec.traffic.clone_from(&input.fleet.traffic);
     }
+    input.fleet.fill_load(&mut spec.hooks);
     for metric in &mut spec.analysis.metrics {
         *metric = fill(metric, &input.rollout.namespace, input.templates)?;
     }

@@ -90,7 +90,7 @@ impl Unit {
             return Ok(Some(Pass::again()));
         }
         // The objects were healthy: only the hooks' own deadlines count from now on.
-        self.plain_deadline_at = None;
+        self.plain_since = None;
         let failure = match self.side_of(unit, bundle, run).await? {
             Ok(pass) => return Ok(pass),
             Err(failure) => failure,

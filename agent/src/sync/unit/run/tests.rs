@@ -4,6 +4,7 @@ mod adopted;
 mod order;
 mod plain_way_back;
 mod server;
+mod timeout;
 
 use std::{collections::BTreeSet, time::Duration};
 

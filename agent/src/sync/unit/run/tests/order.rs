@@ -27,8 +27,11 @@ fn database_component(version: &str) -> BundleComponent {
     serde_json::from_value(json!({"name": "db", "objects": [object]})).expect("a component")
 }
 
+/// The component that comes first.
+pub(super) const LATE_FIRST: &str = "db";
+
 /// The first of the components waits for a database.
-fn ordered(image: &str) -> Arc<Bundle> {
+pub(super) fn ordered(image: &str) -> Arc<Bundle> {
     let mut bundle = bundle(image, "http://127.0.0.1:9");
     bundle.components[0].depends_on = vec!["db".to_owned()];
     bundle.components.push(database_component(image));
@@ -39,7 +42,7 @@ fn ordered(image: &str) -> Arc<Bundle> {
 }
 
 impl House {
-    async fn ordered() -> Self {
+    pub(super) async fn ordered() -> Self {
         let mut house = Self::new("http://127.0.0.1:9", LATER).await;
         house.have(&["new", "old"]);
         house
@@ -61,7 +64,7 @@ impl House {
         self.have(&["new", "old"]);
     }
 
-    fn set_database(&self, healthy: bool) {
+    pub(super) fn set_database(&self, healthy: bool) {
         let live = self.server.get("statefulsets", "db");
         let mut object = database(healthy);
         object["metadata"]["annotations"] = live["metadata"]["annotations"].clone();
