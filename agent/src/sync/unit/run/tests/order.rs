@@ -28,7 +28,7 @@ fn database_component(version: &str) -> BundleComponent {
 }
 
 /// The component that comes first.
-pub(super) const LATE_FIRST: &str = "db";
+pub(super) const FIRST: &str = "db";
 
 /// The first of the components waits for a database.
 pub(super) fn ordered(image: &str) -> Arc<Bundle> {

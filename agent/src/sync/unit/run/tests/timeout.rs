@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bellwether_api::duration::Dur;
 
 use super::{
-    order::{LATE_FIRST, ordered},
+    order::{FIRST, ordered},
     *,
 };
 
@@ -16,7 +16,7 @@ fn hurried(database_s: u64, all_s: Option<u64>) -> Arc<Bundle> {
     let database = bundle
         .components
         .iter_mut()
-        .find(|one| one.name == LATE_FIRST)
+        .find(|one| one.name == FIRST)
         .expect("the database");
     database.sync = Some(bellwether_api::application::ComponentSync {
         timeout: Some(Dur::from_secs(database_s)),
