@@ -71,7 +71,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool
     dependencies::of_components(findings, &path.key("components"), spec);
     sources::interval(findings, &path, spec);
     sync::ignore(findings, &path.key("sync").key("ignore"), spec);
-    sync::timeouts(findings, path, spec);
+    sync::timeouts(findings, &path, spec);
     manifests::check(findings, spec);
     overrides::check(findings, &path.key("overrides"), spec, is_rendered);
     inline_rollouts(findings, &path.key("components"), spec);
