@@ -10,5 +10,10 @@ ALTER TABLE cluster ADD COLUMN cloned jsonb;
 -- each; empty = nothing, or it does not say.
 ALTER TABLE cluster ADD COLUMN missing_rights text[] NOT NULL DEFAULT '{}';
 
+-- What policy engines found there, as bellwether_api::compliance::Compliance, and since when that is so;
+-- NULL = nothing was ever said of it.
+ALTER TABLE cluster ADD COLUMN compliance jsonb;
+ALTER TABLE cluster ADD COLUMN compliance_at_ms bigint;
+
 -- When somebody said last that the repository has changed: it is looked at unless a look began since.
 ALTER TABLE repository_state ADD COLUMN pushed_at_ms bigint;

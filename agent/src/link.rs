@@ -10,6 +10,7 @@
 mod backoff;
 pub mod bulk;
 mod channel;
+mod compliance;
 mod error;
 mod facts;
 mod intake;

@@ -2,6 +2,7 @@
 
 mod access;
 mod action;
+mod compliance;
 mod diff;
 mod object;
 mod placement;
@@ -15,6 +16,7 @@ pub use access::{
     RevokeRequest, VersionInfo,
 };
 pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
+pub use compliance::{ClusterCompliance, ComplianceList};
 pub use diff::{
     DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff, OverrideExplained,
     OverridesExplained, ReleaseDiff,

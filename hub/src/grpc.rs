@@ -8,6 +8,7 @@
 
 pub(crate) mod clock;
 mod clones;
+mod compliance;
 pub mod enrol;
 mod fetch;
 mod identity;

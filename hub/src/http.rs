@@ -8,6 +8,7 @@ mod actions;
 mod apply;
 mod auth;
 mod clusters;
+mod compliance;
 mod deletion;
 mod dependencies;
 mod diff;

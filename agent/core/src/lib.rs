@@ -14,6 +14,7 @@ pub mod autoscaling;
 pub mod by_node;
 pub mod canary_copy;
 pub mod chart_hooks;
+pub mod compliance;
 pub mod component_order;
 pub mod contention;
 pub mod covers;

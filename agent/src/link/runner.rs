@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bellwether_api::{bundle::UnitKey, status::UnitOutcome, sync_record::SyncUnit};
+use bellwether_api::{
+    bundle::UnitKey, compliance::Compliance, status::UnitOutcome, sync_record::SyncUnit,
+};
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,8 @@ pub struct Link {
     pub cluster_uid: String,
     /// What is told of the cluster, refreshed elsewhere.
     pub facts: watch::Receiver<Facts>,
+    /// What policy engines found, counted elsewhere; absent = there are none.
+    pub compliance: watch::Receiver<Option<Compliance>>,
     /// Milliseconds since the drift loop last went round.
     pub drift_age_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How the link stands, for readiness and metrics.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     bulk::SampleOutbox,
-    facts,
+    compliance, facts,
     rights::Places,
     runner::{self, Link, LinkStatus},
 };
@@ -93,6 +93,7 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         .send_replace(Some(obtained.cluster_name.clone()));
     let (sender, receiver) = watch::channel(Arc::new(obtained));
     let facts = watch::Sender::new(found.facts);
+    let counted = watch::Sender::new(None);
     let link = Link {
         addresses: hub.addresses.clone(),
         identity: receiver,
@@ -104,10 +105,12 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         instance: uuid::Uuid::new_v4(),
         cluster_uid: found.cluster_uid,
         facts: facts.subscribe(),
+        compliance: counted.subscribe(),
         drift_age_ms: hub.drift_age_ms,
         status: hub.status,
         shutdown: shutdown.clone(),
     };
+    let counting = compliance::keep(client.clone(), facts.subscribe(), counted, shutdown.clone());
     let refresh = facts::keep(client.clone(), facts, places, shutdown.clone());
     let renewal = identity::run_renewal(
         client,
@@ -116,7 +119,7 @@ async fn keep(client: kube::Client, hub: Hub, ca_hash: [u8; 32], shutdown: &Canc
         sender,
         shutdown.clone(),
     );
-    tokio::join!(renewal, refresh, runner::run(link));
+    tokio::join!(renewal, refresh, counting, runner::run(link));
 }
 
 /// Where the agent lives, and where it holds objects.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bellwether_api::compliance::Compliance;
 use bellwether_proto::{
     limits::{MAX_STATUS_BYTES, PROTOCOL, SILENCE_LIMIT, STATUS_BUDGET_BYTES},
     wire::{
@@ -22,6 +23,7 @@ use tonic::Streaming;
 use super::{
     bulk,
     channel::{Watch, link_client},
+    compliance,
     error::LinkError,
     facts::Facts,
     intake::{Intake, Next},
@@ -76,6 +78,8 @@ pub(super) struct Session {
     metrics: watch::Receiver<wire::MetricsReport>,
     /// What was told of the cluster, and whether that changed.
     facts: watch::Receiver<Facts>,
+    /// What policy engines found; absent = nothing is said of it.
+    compliance: watch::Receiver<Option<Compliance>>,
     hub_beat: u64,
     heard: Instant,
     beats: Interval,
@@ -156,6 +160,11 @@ impl Session {
                 reports
             },
             facts,
+            compliance: {
+                let mut counted = link.compliance.clone();
+                counted.mark_changed();
+                counted
+            },
             hub_beat: 0,
             heard: Instant::now(),
             beats,
@@ -204,6 +213,13 @@ impl Session {
                 Ok(()) = self.facts.changed() => {
                     let report = self.facts.borrow_and_update().report();
                     self.send(Message::Cluster(report)).await?;
+                }
+                // As with the facts.
+                Ok(()) = self.compliance.changed() => {
+                    let found = self.compliance.borrow_and_update().as_ref().map(compliance::report);
+                    if let Some(found) = found {
+                        self.send(Message::Compliance(found)).await?;
+                    }
                 }
                 _ = self.beats.tick() => self.beat(link).await?,
                 // The sender lives as long as the renewal, which ends with the agent.

@@ -16,7 +16,7 @@ mod releases;
 mod rollout;
 mod secret;
 
-pub use addon::{AddonCommand, ClusterCommand};
+pub use addon::{AddonCommand, ClusterCommand, ComplianceArgs};
 pub use placement::{CordonArgs, ExplainCommand, PlanArgs};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use releases::{DiffArgs, ExplainArgs, HistoryArgs, LintArgs, OverridesArgs, WaitArgs};
@@ -118,6 +118,8 @@ pub enum Command {
     /// Detach a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Show what policy engines found in clusters, and over all of them
+    Compliance(ComplianceArgs),
     /// Manage the add-ons of a fleet
     #[command(subcommand)]
     Addon(AddonCommand),

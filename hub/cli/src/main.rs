@@ -12,6 +12,7 @@ mod admin;
 mod apply;
 mod args;
 mod client;
+mod compliance;
 mod diff;
 mod documents;
 mod failure;
@@ -100,6 +101,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Cluster(ClusterCommand::Detach { name, reason, yes }) => {
             admin::detach(&client?, name, reason, *yes).await
         }
+        Command::Compliance(args) => compliance::compliance(&client?, args).await,
         Command::Addon(command) => addon::run(&client?, global, command).await,
         Command::Label(LabelCommand::Cluster { name, changes }) => {
             admin::label(&client?, name, changes).await

@@ -143,6 +143,7 @@ fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>)
         token: join.token.clone(),
         namespaces: args.namespaces.clone(),
         kinds,
+        policy_reports: args.policy_reports,
         webhook: args.admission_webhook.failure_policy().map(str::to_owned),
     }
 }

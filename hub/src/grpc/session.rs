@@ -25,6 +25,7 @@ use futures::{Stream, future::BoxFuture};
 use tonic::{Status, Streaming};
 
 use super::{
+    compliance::ComplianceLink,
     fetch::{Delivery, Fetcher, Parts},
     ingest::{Ingest, MAX_WAITING_STATUSES},
     properties::PropertiesLink,
@@ -86,6 +87,7 @@ pub(super) struct SessionStream {
     beats: u64,
     said_goodbye: bool,
     properties: PropertiesLink,
+    compliance: ComplianceLink,
 }
 
 /// A blob on its way.
@@ -133,6 +135,7 @@ impl SessionStream {
             beats: 0,
             said_goodbye: false,
             properties: PropertiesLink::default(),
+            compliance: ComplianceLink::default(),
         }
     }
 

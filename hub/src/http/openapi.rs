@@ -3,10 +3,10 @@
 use bellwether_api::{
     call::{
         ActionRequest, ActionView, ApiTokenList, ApiTokenRequest, ApiTokenView, ApplicationStatus,
-        ApplyResult, CordonRequest, DrainView, EventList, FleetStatus, Item, ItemList,
-        JoinMaterial, JoinTokenRequest, LabelRequest, OverridesExplained, PlacementView, PlanView,
-        Problem, ReleaseDiff, RevokeRequest, RunList, SecretList, SecretRequest, SecretView,
-        UnitList, VersionInfo, Why,
+        ApplyResult, ComplianceList, CordonRequest, DrainView, EventList, FleetStatus, Item,
+        ItemList, JoinMaterial, JoinTokenRequest, LabelRequest, OverridesExplained, PlacementView,
+        PlanView, Problem, ReleaseDiff, RevokeRequest, RunList, SecretList, SecretRequest,
+        SecretView, UnitList, VersionInfo, Why,
     },
     cluster::ClusterStatus,
     view::RunView,
@@ -54,6 +54,7 @@ fn schemas() -> Value {
         ApplicationStatus,
         ApplyResult,
         ClusterStatus,
+        ComplianceList,
         CordonRequest,
         DrainView,
         EventList,

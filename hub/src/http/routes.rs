@@ -17,7 +17,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    actions, apply, auth, clusters, diff, events, health, objects, openapi, placement, plan,
+    actions, apply, auth, clusters, compliance, diff, events, health, objects, openapi, placement,
+    plan,
     problem::{ApiError, REQUEST_ID},
     runs, secrets, tokens, watch, webhooks,
 };
@@ -95,6 +96,7 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(clusters::label_cluster))
         .routes(routes!(clusters::revoke_cluster))
         .routes(routes!(clusters::create_token))
+        .routes(routes!(compliance::compliance))
         .routes(routes!(
             placement::cordon_cluster,
             placement::uncordon_cluster

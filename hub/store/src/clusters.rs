@@ -1,6 +1,7 @@
 //! Registered member clusters.
 
 mod clones;
+mod compliance;
 mod properties;
 mod read;
 mod write;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 pub use clones::{quarantine, record_presence};
+pub use compliance::{compliance, record_compliance};
 pub use properties::{ReportedProperties, record_properties, set_cordon};
 pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
 pub use write::{

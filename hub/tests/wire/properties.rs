@@ -1,6 +1,8 @@
 //! What agents report of their clusters.
 
-use bellwether_proto::wire::{ClusterReport, NodeProperties, agent_message::Message as Up};
+use bellwether_proto::wire::{
+    ClusterReport, ComplianceReport, NodeProperties, PolicyCounts, agent_message::Message as Up,
+};
 use bellwether_store::clusters;
 
 use crate::{
@@ -104,5 +106,89 @@ async fn rights_that_an_agent_lacks_are_named_with_the_way_to_get_them() {
         item["status"].get("conditions").is_none().then_some(())
     })
     .await;
+    hub.stop().await;
+}
+
+fn counts(policy: &str, fail: u64) -> PolicyCounts {
+    PolicyCounts {
+        policy: policy.to_owned(),
+        source: "PolicyReport".to_owned(),
+        pass: 10,
+        fail,
+        ..PolicyCounts::default()
+    }
+}
+
+#[tokio::test]
+async fn what_policy_engines_found_is_shown_by_cluster_and_over_all_of_them() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    for (name, fail) in [("eu-1", 3), ("eu-2", 4)] {
+        let credentials = joined(&hub, name).await;
+        let channel = connect(&hub, Some(&credentials)).await.unwrap();
+        let session = Session::open(channel, &Held::default()).await.unwrap();
+        let report = ComplianceReport {
+            policies: vec![counts("require-labels", fail)],
+            ..ComplianceReport::default()
+        };
+        session.say(Up::Compliance(report)).await;
+        let path = format!("compliance?cluster={name}");
+        let told = eventually("the report", async || {
+            let told = hub.get(&path).await;
+            told["items"][0]["since"].is_string().then_some(told)
+        })
+        .await;
+        assert_eq!(told["items"][0]["total"]["fail"], fail, "{told}");
+    }
+    // A cluster without an engine is there, and not taken for compliant.
+    joined(&hub, "eu-3").await;
+    let all = hub.get("compliance").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 3, "{all}");
+    assert_eq!(all["items"][2].get("since"), None, "{all}");
+    let policies = all["policies"].as_array().unwrap();
+    assert_eq!(policies.len(), 1, "{all}");
+    assert_eq!(
+        (&policies[0]["fail"], &policies[0]["pass"]),
+        (&7.into(), &20.into())
+    );
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_report_that_no_agent_would_send_is_dropped() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "eu-1").await;
+    let channel = connect(&hub, Some(&credentials)).await.unwrap();
+    let session = Session::open(channel, &Held::default()).await.unwrap();
+    let too_many = (0..201).map(|number| counts(&number.to_string(), 0));
+    let unknown = PolicyCounts {
+        source: "Hearsay".to_owned(),
+        ..counts("a", 0)
+    };
+    for policies in [
+        too_many.collect(),
+        vec![unknown],
+        vec![counts(&"a".repeat(257), 0)],
+    ] {
+        let report = ComplianceReport {
+            policies,
+            ..ComplianceReport::default()
+        };
+        session.say(Up::Compliance(report)).await;
+    }
+    // What is dropped holds nothing that is good back.
+    let good = ComplianceReport {
+        policies: vec![counts("good", 1)],
+        ..ComplianceReport::default()
+    };
+    session.say(Up::Compliance(good)).await;
+    let told = eventually("the good report", async || {
+        let told = hub.get("compliance").await;
+        told["items"][0]["since"].is_string().then_some(told)
+    })
+    .await;
+    assert_eq!(told["policies"].as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told["policies"][0]["policy"], "good");
     hub.stop().await;
 }

@@ -1,6 +1,8 @@
-//! `addon` and `cluster`.
+//! `addon`, `compliance` and `cluster`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+use super::Format;
 
 /// `addon …`.
 #[derive(Subcommand, Debug)]
@@ -30,6 +32,20 @@ pub enum AddonCommand {
         #[arg(long, default_value = "")]
         reason: String,
     },
+}
+
+/// `compliance`.
+#[derive(Args, Debug)]
+pub struct ComplianceArgs {
+    /// Only members of this fleet
+    #[arg(long)]
+    pub fleet: Option<String>,
+    /// Only this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
 }
 
 /// `cluster …`.

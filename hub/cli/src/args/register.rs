@@ -59,6 +59,10 @@ pub struct RegisterArgs {
     /// server does not ask it, and updates are held once they are seen
     #[arg(long, value_enum, default_value_t = AdmissionWebhook::Ignore, value_name = "POLICY")]
     pub admission_webhook: AdmissionWebhook,
+    /// Let the agent list what policy engines report: policy reports of the whole cluster, and
+    /// constraints of Gatekeeper with every kind of theirs
+    #[arg(long)]
+    pub policy_reports: bool,
     /// Print the manifests and change nothing
     #[arg(long)]
     pub print: bool,

@@ -35,6 +35,8 @@ pub struct Agent {
     pub namespaces: Vec<String>,
     /// Kinds that it may manage there.
     pub kinds: Vec<Resource>,
+    /// Whether it may list what policy engines report.
+    pub policy_reports: bool,
     /// What becomes of updates of workloads of others while the agent does not answer; absent = the
     /// API server does not ask it.
     pub webhook: Option<String>,
@@ -97,6 +99,9 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
         "verbs": ["get", "watch"],
     })];
     rules.push(json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}));
+    if agent.policy_reports {
+        rules.extend(policy_report_rules());
+    }
     if agent.webhook.is_some() {
         rules.push(json!({
             "apiGroups": ["admissionregistration.k8s.io"],
@@ -118,6 +123,16 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
             "roleRef": role_ref("ClusterRole"),
             "subjects": subjects(),
         }),
+    ]
+}
+
+/// Reads what policy engines report. Every ConstraintTemplate of Gatekeeper makes a kind of its own in the
+/// group of constraints, so that they cannot be named.
+fn policy_report_rules() -> [Value; 2] {
+    [
+        json!({"apiGroups": ["wgpolicyk8s.io"],
+            "resources": ["clusterpolicyreports", "policyreports"], "verbs": ["list"]}),
+        json!({"apiGroups": ["constraints.gatekeeper.sh"], "resources": ["*"], "verbs": ["list"]}),
     ]
 }
 
@@ -221,6 +236,7 @@ mod tests {
             token: "secret-token".into(),
             namespaces: vec!["payments".into(), "web".into()],
             kinds: rights::known(&[]).expect("the defaults are known"),
+            policy_reports: false,
             webhook: Some("Ignore".into()),
         }
     }
@@ -275,6 +291,21 @@ mod tests {
                 "{object}"
             );
         }
+    }
+
+    #[test]
+    fn policy_reports_are_listed_where_that_is_asked_for_and_nothing_else_is() {
+        let with = Agent {
+            policy_reports: true,
+            ..agent()
+        };
+        let (with, without) = (rights_of(&objects(&with)), rights_of(&objects(&agent())));
+        let more: Vec<&String> = with.iter().filter(|one| !without.contains(*one)).collect();
+        assert_eq!(more.len(), 3, "{more:?}");
+        assert!(
+            more.iter().all(|one| one.ends_with("[\"list\"]")),
+            "{more:?}"
+        );
     }
 
     #[test]

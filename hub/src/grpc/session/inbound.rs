@@ -30,6 +30,11 @@ impl SessionStream {
                 let (store, cluster) = (&self.app.store, self.slot.cluster);
                 self.slot.metrics.hear(store, cluster, report);
             }
+            Some(agent_message::Message::Compliance(report)) => {
+                let (store, cluster) = (&self.app.store, self.slot.cluster);
+                let now = self.app.clock.now();
+                self.compliance.hear(store, cluster, report, now);
+            }
             Some(agent_message::Message::Cluster(report)) => {
                 let (store, cluster) = (&self.app.store, self.slot.cluster);
                 self.properties.hear(store, cluster, report);
