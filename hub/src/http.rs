@@ -18,6 +18,7 @@ mod feed;
 mod health;
 mod hook_conditions;
 mod items;
+mod keeping;
 mod metric_templates;
 mod objects;
 mod openapi;

@@ -9,7 +9,7 @@ use super::{
     auth::Caller,
     dependencies,
     items::{Scene, holders},
-    metric_templates,
+    keeping, metric_templates,
     problem::{ApiError, ApiResult},
 };
 use crate::app::App;
@@ -67,7 +67,8 @@ pub async fn refuse_in_use(app: &App, caller: &Caller, key: &RecordKey) -> ApiRe
     match key.kind {
         RecordKind::Fleet => refuse_used(app, &key.name).await,
         RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, key).await,
-        RecordKind::Application | RecordKind::Rollout | RecordKind::Repository => Ok(()),
+        RecordKind::Application => keeping::refuse_untold(app, key).await,
+        RecordKind::Rollout | RecordKind::Repository => Ok(()),
     }
 }
 

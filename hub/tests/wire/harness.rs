@@ -20,7 +20,7 @@ use bellwether_store::{
 };
 use clap::Parser;
 use jiff::Timestamp;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -129,6 +129,13 @@ impl Hub {
 
     /// Asks the API below `/api/v1` as its administrator.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call(method, path, body).await;
+        assert!(status.is_success(), "{path}: {status}: {answer}");
+        answer
+    }
+
+    /// As [`Self::ask`], also where it is refused.
+    pub async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let token = std::fs::read_to_string(self.app().config.data_dir.join("token")).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([]);
         let url = format!("http://{}/api/v1/{path}", self.running.http);
@@ -139,8 +146,7 @@ impl Hub {
             body => request.json(&body),
         };
         let answer = request.send().await.unwrap();
-        assert!(answer.status().is_success(), "{path}: {answer:?}");
-        answer.json().await.unwrap()
+        (answer.status(), answer.json().await.unwrap())
     }
 
     pub async fn get(&self, path: &str) -> Value {

@@ -9,6 +9,7 @@ mod enrolment;
 mod fleet_hooks;
 mod harness;
 mod hubs;
+mod keeping;
 mod limits;
 mod metrics;
 mod properties;
