@@ -227,3 +227,35 @@ async fn the_key_lies_where_it_is_said() {
     assert!(!hub.data_dir.join("pki/blob.key").exists());
     hub.running.stop().await;
 }
+
+#[tokio::test]
+async fn the_secret_of_a_fleets_hook_is_missed_and_kept() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    let fleet = |url: &str| {
+        format!(
+            "apiVersion: bellwether.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: prod}}\nspec:\n  \
+             selector: {{}}\n  hooks:\n  - name: inventory\n    url: {url}\n    \
+             hmacSecretRef: {{name: cmdb, key: hmac, namespace: platform}}\n"
+        )
+    };
+    let refused = admin.apply(&fleet("http://127.0.0.1:9/")).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    let shown = refused.body.to_string();
+    assert!(shown.contains("spec.hooks[0].url"), "{shown}");
+    let applied = admin.applied(&fleet("https://cmdb.example/")).await;
+    let said = "fleet/prod waits for a secret: run: bellwether secret set cmdb -n platform";
+    assert!(applied.to_string().contains(said), "{applied}");
+
+    let path = "/api/v1/namespaces/platform/secrets/cmdb";
+    put(&admin, path, &[("hmac", VALUE)]).await;
+    let again = admin.applied(&fleet("https://cmdb.example/")).await;
+    assert!(!again.to_string().contains("waits for a secret"), "{again}");
+    let kept = admin.delete(path).await;
+    assert_eq!(kept.status, StatusCode::CONFLICT, "{kept:?}");
+    assert!(kept.detail().contains("fleet/prod"), "{kept:?}");
+}
