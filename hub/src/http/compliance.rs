@@ -112,7 +112,7 @@ fn shown(
 fn together(items: &[ClusterCompliance]) -> Vec<PolicyCounts> {
     let mut sums: BTreeMap<(&str, PolicySource), ResultCounts> = BTreeMap::new();
     for one in items.iter().flat_map(|item| &item.policies) {
-        let sum = sums.entry((&one.policy, one.source)).or_default();
+        let sum = sums.entry((one.policy.as_str(), one.source)).or_default();
         *sum = sum.plus(one.counts);
     }
     sums.into_iter()

@@ -7,7 +7,6 @@ mod repository;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bellwether_hub_core::fleet_hooks::signature;
-use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -376,7 +375,11 @@ async fn push(admin: &Caller, url: &str, branch: &str) {
     let answer = admin.send(put.json(&entries)).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let body = json!({"url": url, "branch": branch}).to_string();
-    let signed = signature(SECRET.as_bytes(), Timestamp::now(), body.as_bytes());
+    let signed = signature(
+        SECRET.as_bytes(),
+        bellwether_hub::clock::wall(),
+        body.as_bytes(),
+    );
     let request = admin.request(Method::POST, "/api/v1/webhooks/generic");
     let request = request.header("bellwether-signature", signed).body(body);
     let answer = admin.send(request).await;
