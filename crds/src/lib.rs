@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod cluster_bound;
 pub mod cluster_template;
 pub mod command;
+pub mod custom_resource;
 pub mod defaults;
 pub mod document;
 pub mod duration;
