@@ -40,7 +40,13 @@ fn mirrored_kinds_keep_what_is_wrong_and_get_no_defaults() {
         .collect();
     assert_eq!(
         kinds,
-        ["Fleet", "MetricTemplate", "Application", "Rollout", "Repository"]
+        [
+            "Fleet",
+            "MetricTemplate",
+            "Application",
+            "Rollout",
+            "Repository"
+        ]
     );
     for definition in &definitions {
         let version = &definition["spec"]["versions"][0];

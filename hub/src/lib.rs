@@ -7,6 +7,7 @@
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod custom_resources;
 pub mod grpc;
 pub mod http;
 pub mod loops;

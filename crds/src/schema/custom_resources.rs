@@ -93,7 +93,8 @@ fn status() -> Value {
 }
 
 fn columns(kind: Kind) -> Value {
-    let column = |name: &str, kind: &str, path: &str| json!({"name": name, "type": kind, "jsonPath": path});
+    let column =
+        |name: &str, kind: &str, path: &str| json!({"name": name, "type": kind, "jsonPath": path});
     let ready = |field: &str| format!(".status.conditions[?(@.type==\"Ready\")].{field}");
     let own: &[(&str, &str, &str)] = match kind {
         Kind::Application | Kind::Rollout => &[
