@@ -1,5 +1,7 @@
 //! What is known and to be done while this hub mirrors.
 
+mod together;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -27,9 +29,6 @@ use crate::{
     loops::Fence,
     telemetry::chain,
 };
-
-/// Documents that are tried together at most.
-const TOGETHER: usize = 256;
 
 /// Where a custom resource stands beside its record.
 #[derive(Clone, Debug)]
@@ -221,6 +220,10 @@ impl<'a> Session<'a> {
             }
             return Ok(());
         };
+        if matches!(what, Duty::Nothing | Duty::LetGo | Duty::Orphan) {
+            // Nothing is written of it any more.
+            self.outcomes.remove(key);
+        }
         match what {
             Duty::Nothing | Duty::Missing => Ok(()),
             Duty::Finalizer => {
@@ -333,61 +336,6 @@ impl<'a> Session<'a> {
         };
         self.outcomes.insert(key.clone(), outcome);
         self.untold.insert(key.clone());
-    }
-
-    /// Tries what is refused alone together: a Rollout and its application may fit each other alone, and
-    /// a fleet its add-on.
-    async fn write_together(&mut self) {
-        let mut groups: BTreeMap<(String, String), BTreeSet<RecordKey>> = BTreeMap::new();
-        for (key, outcome) in self.outcomes.iter().filter(|(_, one)| one.may_fit) {
-            let group = (key.namespace.clone(), format!("{:?}", outcome.adopt));
-            groups.entry(group).or_default().insert(key.clone());
-        }
-        let global = groups.clone();
-        for ((namespace, adopt), keys) in groups {
-            self.write_group(&keys).await;
-            let with_global = global.get(&(String::new(), adopt));
-            if let Some(more) = with_global.filter(|_| !namespace.is_empty()) {
-                self.write_group(&keys.union(more).cloned().collect()).await;
-            }
-        }
-    }
-
-    async fn write_group(&mut self, keys: &BTreeSet<RecordKey>) {
-        let mut keys: Vec<&RecordKey> = keys.iter().collect();
-        keys.sort_by_key(|key| rank(key.kind));
-        let known = |key: &&RecordKey| self.outcomes.get(*key).filter(|one| one.may_fit);
-        let documents: Vec<Value> = keys
-            .iter()
-            .filter_map(known)
-            .map(|one| one.document.clone())
-            .collect();
-        let Some(adopt) = keys
-            .first()
-            .and_then(|key| Some(self.outcomes.get(*key)?.adopt))
-        else {
-            return;
-        };
-        if documents.len() != keys.len() {
-            // Another group took some of them along.
-            return;
-        }
-        let batch = Batch {
-            documents: &documents,
-            author: "custom-resource".to_owned(),
-            reason: "custom resources that fit together alone".to_owned(),
-            adopt,
-        };
-        let Ok(generations) = write::write(self.app, &self.fence, batch).await else {
-            return;
-        };
-        for (key, record) in keys.into_iter().zip(generations) {
-            if let Some(outcome) = self.outcomes.get_mut(key) {
-                outcome.standing = Standing::Written { record };
-                outcome.may_fit = false;
-            }
-            self.untold.insert(key.clone());
-        }
     }
 
     /// Writes the statuses that are others now.
