@@ -1,5 +1,6 @@
 //! What is known and to be done while this hub mirrors.
 
+mod statuses;
 mod together;
 
 use std::{
@@ -20,12 +21,11 @@ use super::{
     cache::{Cache, kind_of, rank, record_kind},
     host::Host,
     leave::{self, Left},
-    tell,
     write::{self, Batch, WriteFailure},
 };
 use crate::{
     app::App,
-    http::{ApiError, Reader, Scene, StatusCode, said},
+    http::{ApiError, Reader, StatusCode, said},
     loops::Fence,
     telemetry::chain,
 };
@@ -124,7 +124,9 @@ impl<'a> Session<'a> {
                 let Some(item) = change.after.or(change.before) else {
                     continue;
                 };
-                self.untold.extend(super::cache::key_of(change.kind, &item));
+                let key = super::cache::key_of(change.kind, &item);
+                let is_ours = |key: &RecordKey| self.outcomes.contains_key(key);
+                self.untold.extend(key.filter(is_ours));
             }
             return Some(last);
         }
@@ -224,28 +226,38 @@ impl<'a> Session<'a> {
             // Nothing is written of it any more.
             self.outcomes.remove(key);
         }
+        self.perform(key, &object, owned, what).await
+    }
+
+    async fn perform(
+        &mut self,
+        key: &RecordKey,
+        object: &Arc<Value>,
+        owned: Option<Owned>,
+        what: Duty,
+    ) -> Result<(), String> {
         match what {
             Duty::Nothing | Duty::Missing => Ok(()),
             Duty::Finalizer => {
-                if let Some(object) = self.set_finalizer(key, &object, true).await? {
+                if let Some(object) = self.set_finalizer(key, object, true).await? {
                     self.write(key, &object, owned).await?;
                 }
                 Ok(())
             }
-            Duty::Write => self.write(key, &object, owned).await,
-            Duty::LetGo => self.set_finalizer(key, &object, false).await.map(|_| ()),
+            Duty::Write => self.write(key, object, owned).await,
+            Duty::LetGo => self.set_finalizer(key, object, false).await.map(|_| ()),
             Duty::Orphan => {
                 told(leave::let_go(self.app, &self.fence, key).await)?;
-                self.set_finalizer(key, &object, false).await.map(|_| ())
+                self.set_finalizer(key, object, false).await.map(|_| ())
             }
             Duty::Hold(message) => {
-                self.hold(key, &object, "InvalidAnnotation", message);
+                self.hold(key, object, "InvalidAnnotation", message);
                 Ok(())
             }
-            Duty::Delete => match leave::delete(self.app, &self.fence, key, &object).await {
-                Ok(Left::Gone) => self.set_finalizer(key, &object, false).await.map(|_| ()),
+            Duty::Delete => match leave::delete(self.app, &self.fence, key, object).await {
+                Ok(Left::Gone) => self.set_finalizer(key, object, false).await.map(|_| ()),
                 Ok(Left::Waits { reason, message }) => {
-                    self.hold(key, &object, reason, message);
+                    self.hold(key, object, reason, message);
                     Ok(())
                 }
                 Err(failure) => told(Err(failure)),
@@ -336,57 +348,6 @@ impl<'a> Session<'a> {
         };
         self.outcomes.insert(key.clone(), outcome);
         self.untold.insert(key.clone());
-    }
-
-    /// Writes the statuses that are others now.
-    async fn tell(&mut self, is_young: bool) {
-        if self.untold.is_empty() {
-            return;
-        }
-        let scene = match Scene::load(self.app).await {
-            Ok(scene) => scene,
-            Err(error) => {
-                tracing::debug!(error = chain(&error), "statuses wait for the database");
-                return;
-            }
-        };
-        for key in std::mem::take(&mut self.untold) {
-            if let Err(error) = self.tell_one(&scene, &key, is_young).await {
-                self.fail(key, error);
-            }
-        }
-    }
-
-    async fn tell_one(
-        &mut self,
-        scene: &Scene,
-        key: &RecordKey,
-        is_young: bool,
-    ) -> Result<(), String> {
-        let (Some(object), Some(outcome)) = (self.cache.get(key), self.outcomes.get(key)) else {
-            return Ok(());
-        };
-        if object["metadata"]["generation"] != outcome.generation {
-            return Ok(());
-        }
-        let standing = &outcome.standing;
-        let wanted = tell::wanted(self.app, scene, key, &object, standing, is_young).await;
-        let Some(status) = wanted.map_err(|error| error.text())? else {
-            return Ok(());
-        };
-        match self
-            .host
-            .write_status(kind_of(key.kind), &object, status)
-            .await
-        {
-            Ok(written) => {
-                self.cache.put(key, &object, written);
-                Ok(())
-            }
-            // The watch brings what it is now.
-            Err(error) if error.is_late() => Ok(()),
-            Err(error) => Err(chain(&error)),
-        }
     }
 }
 
