@@ -14,6 +14,7 @@ pub mod cluster_bound;
 pub mod cluster_template;
 pub mod command;
 pub mod compliance;
+pub mod custom_resource;
 pub mod defaults;
 pub mod document;
 pub mod duration;

@@ -1,13 +1,15 @@
 //! The schemas of every kind: one source for the custom resource definitions, for the check of
 //! documents and for the reference pages.
 
+mod custom_resources;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use crate::{
-    application::Application, cluster::Cluster, document::Kind, fleet::Fleet,
+    application::Application, cluster::Cluster, custom_resource, document::Kind, fleet::Fleet,
     metric_template::MetricTemplate, repository::Repository, rollout::Rollout,
     sync_record::SyncRecord, track::RolloutTrack,
 };
@@ -18,7 +20,23 @@ use crate::{
 pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
     let mut definitions = definitions();
     definitions.values_mut().for_each(replace_nullable_enum);
+    for kind in custom_resource::KINDS {
+        if let Some(definition) = definitions.get_mut(kind.plural()) {
+            custom_resources::make_mirrored(kind, definition);
+        }
+    }
     definitions
+}
+
+/// Returns the custom resource definitions of the kinds that the hub mirrors, in the order in which
+/// they are installed.
+#[must_use]
+pub fn mirrored_definitions() -> Vec<Value> {
+    let mut all = custom_resource_definitions();
+    custom_resource::KINDS
+        .into_iter()
+        .filter_map(|kind| all.remove(kind.plural()))
+        .collect()
 }
 
 fn definitions() -> BTreeMap<String, Value> {

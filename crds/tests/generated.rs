@@ -29,6 +29,54 @@ fn definitions_are_structural() {
     }
 }
 
+/// An API server must neither drop what is misspelt in a mirrored record nor write into it: the hub says
+/// what was meant, and fills defaults in.
+#[test]
+fn mirrored_kinds_keep_what_is_wrong_and_get_no_defaults() {
+    let definitions = bellwether_api::schema::mirrored_definitions();
+    let kinds: Vec<&Value> = definitions
+        .iter()
+        .map(|one| &one["spec"]["names"]["kind"])
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "Fleet",
+            "MetricTemplate",
+            "Application",
+            "Rollout",
+            "Repository"
+        ]
+    );
+    for definition in &definitions {
+        let version = &definition["spec"]["versions"][0];
+        assert_eq!(version["subresources"]["status"], serde_json::json!({}));
+        let root = &version["schema"]["openAPIV3Schema"];
+        keeps_unknown("", root);
+        let conditions = &root["properties"]["status"]["properties"]["conditions"];
+        assert_eq!(conditions["x-kubernetes-list-map-keys"][0], "type");
+    }
+}
+
+fn keeps_unknown(path: &str, schema: &Value) {
+    assert!(schema.get("default").is_none(), "{path} has a default");
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let is_condition = path == ".status.conditions[]";
+        assert!(
+            is_condition || schema["x-kubernetes-preserve-unknown-fields"] == true,
+            "{path} loses what is misspelt"
+        );
+        for (name, inner) in properties {
+            keeps_unknown(&format!("{path}.{name}"), inner);
+        }
+    }
+    for (field, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if let Some(inner) = schema.get(field) {
+            keeps_unknown(&format!("{path}{mark}"), inner);
+        }
+    }
+}
+
 fn check(path: &str, schema: &Value) {
     let schema = schema
         .as_object()
@@ -44,7 +92,7 @@ fn check(path: &str, schema: &Value) {
     assert_ne!(kind, Some("number"), "{path} is a float");
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
         assert!(
-            ["int32", "int64", "uuid"].contains(&format),
+            ["int32", "int64", "uuid", "date-time"].contains(&format),
             "{path} has the format {format}"
         );
     }

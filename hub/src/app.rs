@@ -122,6 +122,9 @@ pub enum StartError {
     /// The HTTP API did not start.
     #[error("failed to start the HTTP API")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The cluster that hosts the hub cannot be used, or the webhook's port is not free.
+    #[error("failed to prepare the mirroring of custom resources")]
+    CustomResources(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The handlers of signals could not be set.
     #[error("failed to listen for signals")]
     Signals(#[source] std::io::Error),
@@ -161,8 +164,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// # Errors
 /// When it cannot start; what was started is stopped again.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let mirrored = crate::custom_resources::prepare(&config.custom_resources)
+        .await
+        .map_err(|error| StartError::CustomResources(Box::new(error)))?;
     let running = start_serving(config).await?;
     crate::loops::spawn(Arc::clone(&running.app));
+    if let Some(mirrored) = mirrored {
+        crate::custom_resources::spawn(&running.app, mirrored);
+    }
     Ok(running)
 }
 
@@ -293,6 +302,7 @@ fn open_pki(config: &Config, addresses: &[String]) -> Result<Pki, PkiError> {
         certificate_lifetime: config.certificate_lifetime(),
         server_names: hosts
             .map(|(host, _)| host.trim_matches(['[', ']']).to_owned())
+            .chain(config.custom_resources.server_name())
             .collect(),
     };
     Pki::open(options, wall())

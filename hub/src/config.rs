@@ -1,5 +1,7 @@
 //! What an operator sets: flags, each also an environment variable `BELLWETHER_…`.
 
+mod custom_resources;
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -7,6 +9,8 @@ use std::{
 };
 
 use bellwether_api::{duration::Dur, reference::NamespacedName};
+
+pub use custom_resources::{AdmissionAddress, CustomResourceConfig, FailurePolicy};
 
 /// Settings of one hub process.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,6 +81,9 @@ pub struct Config {
     /// The program that renders charts and kustomizations [default: bellwether-renderer beside this one]
     #[arg(long, env = "BELLWETHER_RENDERER", value_name = "FILE")]
     pub renderer: Option<PathBuf>,
+    /// Records as custom resources.
+    #[command(flatten)]
+    pub custom_resources: CustomResourceConfig,
     /// How log lines look
     #[arg(long, env = "BELLWETHER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod custom_resources;
 mod fleet_hooks;
 pub mod grpc;
 pub mod http;

@@ -45,6 +45,7 @@ use crate::app::App;
 pub use compared::{Comparing, Contents, Proposed};
 pub use dependencies::addon_health;
 pub use error::{LoopError, RENDERING};
+pub(crate) use lease::Fence;
 pub use loaded::planned_clusters;
 pub use published::waits_as_draft;
 pub use removal::ALLOW_REMOVAL;

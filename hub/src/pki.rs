@@ -12,6 +12,7 @@ mod verifier;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -170,6 +171,21 @@ impl Pki {
         Arc::clone(self.state.load().serving.config())
     }
 
+    /// TLS settings for the next connection of an API server that asks the admission webhook: TLS 1.3
+    /// alone, no client certificate.
+    #[must_use]
+    pub fn webhook_config(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(self.state.load().serving.webhook_config())
+    }
+
+    /// Every CA that API servers shall trust, PEM.
+    #[must_use]
+    pub fn trusted_pem(&self) -> String {
+        let state = self.state.load();
+        let trusted = state.authority.trusted().iter();
+        trusted.map(|der| pem(der)).collect()
+    }
+
     /// Makes the CA that will sign next and trusts it from now on. Agents learn of it when they
     /// renew, so promote it after one certificate lifetime.
     ///
@@ -189,4 +205,17 @@ impl Pki {
         authority::promote_rotation(&self.options.dir)?;
         self.refresh(now)
     }
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }

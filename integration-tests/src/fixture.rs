@@ -71,19 +71,25 @@ impl Fixture {
     /// # Errors
     /// When any of it does not come up.
     pub fn around(lab: Lab, directory: &Path) -> Result<Self> {
+        Self::around_with(lab, directory, &[])
+    }
+
+    /// As [`Self::around`], with further flags of the hub.
+    ///
+    /// # Errors
+    /// When any of it does not come up.
+    pub fn around_with(lab: Lab, directory: &Path, flags: &[String]) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         lab.load_image(AGENT_IMAGE, &workspace_binary("bellwether-agent")?)?;
-        let hub = Hub::start(
-            &directory.join("hub"),
-            &lab.bridge_address,
-            // Tests serve their sources on this machine.
-            &[
-                "--source-networks",
-                "127.0.0.0/8",
-                "--source-plain-http-hosts",
-                "127.0.0.1",
-            ],
-        )?;
+        // Tests serve their sources on this machine.
+        let mut all = vec![
+            "--source-networks",
+            "127.0.0.0/8",
+            "--source-plain-http-hosts",
+            "127.0.0.1",
+        ];
+        all.extend(flags.iter().map(String::as_str));
+        let hub = Hub::start(&directory.join("hub"), &lab.bridge_address, &all)?;
         let cli = Cli::new(&hub)?;
         Ok(Self {
             lab,

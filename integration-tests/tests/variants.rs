@@ -10,6 +10,8 @@ mod clone_set;
 mod contour;
 #[path = "variants/created.rs"]
 mod created;
+#[path = "variants/custom_resources.rs"]
+mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
 #[path = "variants/golden.rs"]
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
         providers::CASES,
     ]
     .concat();
-    let alone = [members::ALONE, daemon_set::ALONE].concat();
+    let alone = [members::ALONE, daemon_set::ALONE, custom_resources::ALONE].concat();
     let cases = Cases {
         real: &real,
         together: &together,
@@ -141,7 +143,8 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
             "--contour",
         ],
     )?;
-    let scene = Scene::new(Fixture::around(lab, directory)?);
+    let flags = custom_resources::hub_flags(&lab)?;
+    let scene = Scene::new(Fixture::around_with(lab, directory, &flags)?);
     let mut one_by_one = arguments.clone();
     one_by_one.test_threads = Some(1);
     let mut passed = suite::run(&one_by_one, cases.real, &scene);

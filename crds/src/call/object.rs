@@ -51,7 +51,7 @@ pub struct ItemMeta {
     /// When it was made (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<String>,
-    /// The Repository that it comes from; absent = from none.
+    /// Where it comes from: the name of a Repository, or `CustomResource`; absent = from people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
 }

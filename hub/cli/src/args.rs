@@ -10,6 +10,7 @@ use bellwether_api::duration::Dur;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 mod addon;
+mod install;
 mod placement;
 mod register;
 mod releases;
@@ -17,6 +18,7 @@ mod rollout;
 mod secret;
 
 pub use addon::{AddonCommand, ClusterCommand, ComplianceArgs};
+pub use install::{CrdsArgs, InstallCommand};
 pub use placement::{CordonArgs, ExplainCommand, PlanArgs};
 pub use register::{RegisterArgs, RegisterCommand, RevokeCommand, UnregisterCommand};
 pub use releases::{DiffArgs, ExplainArgs, HistoryArgs, LintArgs, OverridesArgs, WaitArgs};
@@ -123,6 +125,9 @@ pub enum Command {
     /// Manage the add-ons of a fleet
     #[command(subcommand)]
     Addon(AddonCommand),
+    /// Install what lets the hub's cluster hold records
+    #[command(subcommand)]
+    Install(InstallCommand),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
     /// Print the Rollouts that Canaries of Flagger become; asks no hub

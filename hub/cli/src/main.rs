@@ -1,7 +1,7 @@
 //! `bellwether`: the command line of a fleet.
 //!
-//! Talks to the hub's HTTP API alone, but for `register cluster` and `unregister cluster`, which
-//! also use the user's kubeconfig, and `hub dev`, which becomes bellwether-hub.
+//! Talks to the hub's HTTP API alone, but for `register cluster`, `unregister cluster` and `install crds`,
+//! which use the user's kubeconfig, and `hub dev`, which becomes bellwether-hub.
 
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ mod failure;
 mod get;
 mod hub;
 mod import;
+mod install;
 mod kind;
 mod lint;
 mod output;
@@ -34,8 +35,8 @@ mod wait;
 mod watch;
 
 use args::{
-    Cli, ClusterCommand, Command, ExplainCommand, HubCommand, LabelCommand, RegisterCommand,
-    RevokeCommand, UnregisterCommand,
+    Cli, ClusterCommand, Command, ExplainCommand, HubCommand, InstallCommand, LabelCommand,
+    RegisterCommand, RevokeCommand, UnregisterCommand,
 };
 use client::Client;
 use failure::{Code, Failure};
@@ -102,6 +103,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
             admin::detach(&client?, name, reason, *yes).await
         }
         Command::Compliance(args) => compliance::compliance(&client?, args).await,
+        Command::Install(InstallCommand::Crds(args)) => install::crds(args).await,
         Command::Addon(command) => addon::run(&client?, global, command).await,
         Command::Label(LabelCommand::Cluster { name, changes }) => {
             admin::label(&client?, name, changes).await

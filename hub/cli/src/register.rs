@@ -19,9 +19,9 @@ use crate::{
     output::{note, print, yaml},
 };
 
-mod install;
+pub mod install;
 mod manifests;
-mod member;
+pub mod member;
 mod metrics;
 mod preflight;
 mod remove;

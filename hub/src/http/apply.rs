@@ -12,7 +12,7 @@ use bellwether_api::{
     reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
-use bellwether_hub_core::{authorize::Verb, repository::Writer};
+use bellwether_hub_core::{authorize::Verb, ownership::Writer};
 use bellwether_store::{Tx, records::RecordKey};
 use serde::Deserialize;
 

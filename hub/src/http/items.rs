@@ -20,7 +20,7 @@ use bellwether_store::{
     clusters::{Cluster, ClusterState},
     desired,
     records::{self, Record, RecordKey, RecordKind},
-    releases, renderings, repositories, status,
+    releases, renderings, status,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -71,7 +71,8 @@ fn item(record: &Record, status: Value) -> Item {
 /// The database fails.
 pub async fn show(app: &App, scene: &Scene, record: &Record) -> ApiResult<Item> {
     let mut item = with_status(app, scene, record).await?;
-    item.metadata.managed_by = repositories::owner(&app.store, &record.key).await?;
+    let owner = bellwether_store::ownership::owner(&app.store, &record.key).await?;
+    ownership::show_owner(&mut item, owner.as_ref());
     Ok(item)
 }
 

@@ -13,7 +13,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     authorize::{EVERY_NAMESPACE, Kind, Verb},
-    repository::Writer,
+    ownership::Writer,
 };
 use bellwether_store::records::{self, ListOptions, Record, RecordKey, RecordKind};
 

@@ -1,12 +1,13 @@
-//! Records that come from Git repositories: who may write them, and how the repositories stand.
+//! Records that come from Git repositories or custom resources: who may write them, and how the
+//! repositories stand.
 
 use bellwether_api::{
-    call::{Condition, RepositoryStatus},
+    call::{Condition, Item, RepositoryStatus},
     repository::RepositorySpec,
 };
-use bellwether_hub_core::repository::{Effect, Writer, may_write};
+use bellwether_hub_core::ownership::{Claim, Effect, Owner, Writer, may_be_deleted, may_write};
 use bellwether_store::{
-    Tx,
+    Tx, ownership,
     records::{Change, Record, RecordKey},
     repositories,
 };
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::problem::{ApiError, ApiResult};
 use crate::app::App;
 
-/// Refuses a write to what belongs to a repository, and notes what a repository writes as its own.
+/// Refuses a write to what comes from elsewhere, and notes whose a record is now.
 ///
 /// # Errors
 /// 409 that says whose it is, or the database fails.
@@ -25,34 +26,64 @@ pub async fn check_write(
     writer: Writer<'_>,
     change: Change,
 ) -> ApiResult<()> {
-    let owner = repositories::owner_in(tx, key).await?;
+    let owner = ownership::owner_in(tx, key).await?;
     let effect = match change {
         Change::Created => Effect::Creates,
         Change::Configured => Effect::Changes,
         Change::Unchanged => Effect::Nothing,
     };
-    may_write(writer, owner.as_deref(), effect)
+    let claim = may_write(writer, owner.as_ref(), effect)
         .map_err(|refusal| ApiError::conflict(format!("{}: {refusal}", said(key))))?;
-    if let Writer::Repository { name, .. } = writer
-        && owner.is_none()
-    {
-        repositories::own(tx, key, name).await?;
+    match (claim, writer) {
+        (Claim::Stays, _) | (Claim::Takes, Writer::Person) => {}
+        (Claim::Frees, _) => {
+            ownership::free_of_custom_resource(tx, key).await?;
+        }
+        (Claim::Takes, Writer::Repository { name, .. }) => {
+            ownership::free_of_custom_resource(tx, key).await?;
+            repositories::own(tx, key, name).await?;
+        }
+        (Claim::Takes, Writer::CustomResource { .. }) => {
+            ownership::own_by_custom_resource(tx, key).await?;
+        }
     }
     Ok(())
 }
 
-/// Refuses to delete what belongs to a repository.
+/// Refuses to delete what comes from elsewhere.
 ///
 /// # Errors
 /// 409 that says whose it is, or the database fails.
 pub async fn refuse_owned(app: &App, key: &RecordKey) -> ApiResult<()> {
-    match repositories::owner(&app.store, key).await? {
-        None => Ok(()),
-        Some(repository) => Err(ApiError::conflict(format!(
-            "{} comes from repository {repository}: take it out there, or delete the repository's \
-             record first",
-            said(key)
+    match ownership::owner(&app.store, key).await? {
+        Some(owner) if !may_be_deleted(Some(&owner)) => Err(ApiError::conflict(format!(
+            "{} {}",
+            said(key),
+            owner.deletion_hint()
         ))),
+        _ => Ok(()),
+    }
+}
+
+/// Says whose a record is, and whether that is gone.
+pub fn show_owner(item: &mut Item, owner: Option<&Owner>) {
+    item.metadata.managed_by = owner.map(|owner| owner.word().to_owned());
+    if owner != Some(&Owner::CustomResource { missing: true }) {
+        return;
+    }
+    let condition = Condition {
+        kind: "CustomResourcePresent".to_owned(),
+        status: "False".to_owned(),
+        reason: "Missing".to_owned(),
+        message: "the custom resource that it comes from is gone and was not deleted under the hub's \
+                  eyes: nothing was deleted for that. Apply the custom resource again, or change or \
+                  delete the record here"
+            .to_owned(),
+    };
+    let status = item.status.get_or_insert_with(|| json!({}));
+    match status.get_mut("conditions").and_then(Value::as_array_mut) {
+        Some(conditions) => conditions.push(json!(condition)),
+        None => status["conditions"] = json!([condition]),
     }
 }
 

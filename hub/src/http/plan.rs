@@ -16,9 +16,9 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     addons,
+    ownership::Writer,
     placement::{Choice, Chosen, ClusterFacts, Removal, removal, sentence},
     plan::{INSTALL_WAVE, ONLY_WAVE, assign},
-    repository::Writer,
 };
 use bellwether_store::{
     Tx, desired,

@@ -98,9 +98,15 @@ impl ApiError {
                 "" => String::new(),
                 file => format!("{file}:{} ", one.line),
             };
+            let meant = match &one.suggestion {
+                Some(meant) if !one.detail.contains("did you mean") => {
+                    format!("; did you mean {meant:?}?")
+                }
+                _ => String::new(),
+            };
             match one.path.as_str() {
-                "" => format!("{place}{}", one.detail),
-                path => format!("{place}{path}: {}", one.detail),
+                "" => format!("{place}{}{meant}", one.detail),
+                path => format!("{place}{path}: {}{meant}", one.detail),
             }
         });
         lines.collect::<Vec<_>>().join("\n")

@@ -82,13 +82,22 @@ impl Shards {
 
 /// The right to write for the applications of one shard.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fence {
+pub(crate) struct Fence {
     replica: Uuid,
     clock: Clock,
     lease: ShardLease,
 }
 
 impl Fence {
+    /// The right to write for whatever else is worked on by the hub that holds a shard.
+    pub const fn of(replica: Uuid, clock: Clock, lease: ShardLease) -> Self {
+        Self {
+            replica,
+            clock,
+            lease,
+        }
+    }
+
     /// Tells the time by which its lease is judged.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -22,8 +22,8 @@ use super::{
     world::World,
 };
 
-/// Annotation of an Application that allows taking it away from so many clusters at once.
-pub const ALLOW_REMOVAL: &str = "bellwether.dev/allow-removal";
+pub use bellwether_api::custom_resource::ALLOW_REMOVAL;
+
 /// Annotation of an Application that allows a release to delete so many of its objects at once.
 const ALLOW_PRUNE: &str = "bellwether.dev/allow-prune";
 

@@ -12,7 +12,8 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     authorize::Principal,
-    repository::{Orphans, Writer, orphans},
+    ownership::Writer,
+    repository::{Orphans, orphans},
 };
 use bellwether_sources::{Artifact, SourceRequest};
 use bellwether_store::{

@@ -6,7 +6,7 @@ use bellwether_proto::HUB_SERVER_NAME;
 use jiff::Timestamp;
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
@@ -21,6 +21,7 @@ const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) struct Serving {
     config: Arc<ServerConfig>,
+    webhook: Arc<ServerConfig>,
     renew_at: Timestamp,
 }
 
@@ -37,7 +38,7 @@ impl Serving {
         names.sort();
         names.dedup();
         let (chain, key) = authority.issue_server(&names, now - BACKDATE, now + LIFETIME)?;
-        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
 
         let mut roots = RootCertStore::empty();
@@ -47,6 +48,7 @@ impl Serving {
                 .map_err(PkiError::Tls)?;
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let webhook = webhook(chain.clone(), key.clone_key(), Arc::clone(&provider))?;
         let inner =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .allow_unauthenticated()
@@ -64,8 +66,13 @@ impl Serving {
         config.send_tls13_tickets = 0;
         Ok(Self {
             config: Arc::new(config),
+            webhook: Arc::new(webhook),
             renew_at: now + LIFETIME / 2,
         })
+    }
+
+    pub(super) fn webhook_config(&self) -> &Arc<ServerConfig> {
+        &self.webhook
     }
 
     pub(super) fn config(&self) -> &Arc<ServerConfig> {
@@ -75,4 +82,20 @@ impl Serving {
     pub(super) fn renewal_is_due(&self, now: Timestamp) -> bool {
         self.renew_at <= now
     }
+}
+
+/// Who asks is not known: an answer tells whether a document is right, and changes nothing.
+fn webhook(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig, PkiError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(PkiError::Tls)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(PkiError::Tls)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

@@ -45,6 +45,29 @@ pub fn shard_of(name: &str) -> u8 {
     crate::Digest::of(name.as_bytes()).0[0] % SHARDS
 }
 
+/// The lease of a shard, if `owner` holds it now.
+///
+/// # Errors
+/// The database fails.
+pub async fn held(
+    store: &Store,
+    owner: Uuid,
+    shard: u8,
+    now: Timestamp,
+) -> Result<Option<ShardLease>, StoreError> {
+    let row: Option<LeaseRow> = sqlx::query_as(
+        "SELECT shard, epoch, expires_at_ms FROM shard_lease
+         WHERE shard = $1 AND owner = $2 AND expires_at_ms > $3",
+    )
+    .bind(i16::from(shard))
+    .bind(owner)
+    .bind(ms(now))
+    .fetch_optional(&store.pool)
+    .await
+    .doing("read a shard's lease")?;
+    row.map(LeaseRow::into_lease).transpose()
+}
+
 fn end(now: Timestamp, ttl: Duration) -> i64 {
     ms(now).saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
 }

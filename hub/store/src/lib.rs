@@ -19,6 +19,7 @@ pub mod hints;
 pub mod join_tokens;
 pub mod leases;
 pub mod meta;
+pub mod ownership;
 pub mod pins;
 pub mod planning;
 pub mod postgres;

@@ -185,37 +185,6 @@ pub async fn state(store: &Store, name: &str) -> Result<Option<RepositoryState>,
     .transpose()
 }
 
-/// The repository that a record came from; absent = from none.
-///
-/// # Errors
-/// The database fails.
-pub async fn owner_in(tx: &mut Tx, key: &RecordKey) -> Result<Option<String>, StoreError> {
-    sqlx::query_scalar(OWNER)
-        .bind(name_of("record.kind", &key.kind)?)
-        .bind(&key.namespace)
-        .bind(&key.name)
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("read whose a record is")
-}
-
-/// As [`owner_in`], without a transaction.
-///
-/// # Errors
-/// The database fails.
-pub async fn owner(store: &Store, key: &RecordKey) -> Result<Option<String>, StoreError> {
-    sqlx::query_scalar(OWNER)
-        .bind(name_of("record.kind", &key.kind)?)
-        .bind(&key.namespace)
-        .bind(&key.name)
-        .fetch_optional(&store.pool)
-        .await
-        .doing("read whose a record is")
-}
-
-const OWNER: &str = "SELECT repository FROM repository_record
-    WHERE kind = $1 AND namespace = $2 AND name = $3";
-
 /// Notes that a record came from a repository.
 ///
 /// # Errors

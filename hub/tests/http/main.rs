@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod applying;
 mod authors;
+mod custom_resources;
 mod dependencies;
 mod harness;
 mod health;
