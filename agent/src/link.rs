@@ -13,6 +13,7 @@ mod channel;
 mod error;
 mod facts;
 mod intake;
+mod pods;
 #[cfg(test)]
 mod reconnects;
 mod runner;

@@ -14,7 +14,7 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Backoff, error::chain};
+use super::{backoff::Backoff, error::chain, pods::PodCount};
 
 /// API groups that are told to the hub at most.
 const MAX_CAPABILITIES: usize = 256;
@@ -58,6 +58,10 @@ impl Facts {
                 allocatable_memory_bytes: nodes.allocatable_memory_bytes,
                 regions: nodes.regions,
                 zones: nodes.zones,
+                requested: nodes.requested.map(|requested| wire::PodRequests {
+                    cpu_milli: requested.cpu_milli,
+                    memory_bytes: requested.memory_bytes,
+                }),
             }),
         }
     }
@@ -83,7 +87,8 @@ pub(super) async fn read(client: &kube::Client) -> Found {
     let mut backoff = Backoff::default();
     loop {
         let uid = cluster_uid(client).await;
-        match (uid, try_read(client, &Facts::default()).await) {
+        let mut pods = PodCount::default();
+        match (uid, try_read(client, &Facts::default(), &mut pods).await) {
             (Ok(cluster_uid), Ok(facts)) => return Found { cluster_uid, facts },
             (Err(error), _) | (_, Err(error)) => {
                 tracing::warn!(error = %chain(&error), "the cluster's own facts are not readable");
@@ -100,6 +105,7 @@ pub(super) async fn keep(
     facts: watch::Sender<Facts>,
     shutdown: CancellationToken,
 ) {
+    let mut pods = PodCount::default();
     loop {
         let pause = facts.borrow().pause();
         if shutdown
@@ -110,7 +116,7 @@ pub(super) async fn keep(
             return;
         }
         let known = facts.borrow().clone();
-        match try_read(&client, &known).await {
+        match try_read(&client, &known, &mut pods).await {
             Ok(found) => {
                 facts.send_if_modified(|now| {
                     let differs = *now != found;
@@ -133,7 +139,11 @@ async fn cluster_uid(client: &kube::Client) -> Result<String, kube::Error> {
 }
 
 /// Reads what is told; what is not readable now is as `known`.
-async fn try_read(client: &kube::Client, known: &Facts) -> Result<Facts, kube::Error> {
+async fn try_read(
+    client: &kube::Client,
+    known: &Facts,
+    pods: &mut PodCount,
+) -> Result<Facts, kube::Error> {
     let version = client.apiserver_version().await?;
     let groups = client.list_api_groups().await?;
     let mut capabilities: Vec<String> = groups
@@ -144,13 +154,18 @@ async fn try_read(client: &kube::Client, known: &Facts) -> Result<Facts, kube::E
         .collect();
     capabilities.sort();
     capabilities.truncate(MAX_CAPABILITIES);
+    let mut nodes = read_nodes(client, known.nodes.as_ref()).await;
+    if let Some(nodes) = &mut nodes {
+        let told = known.nodes.as_ref().and_then(|known| known.requested);
+        nodes.requested = pods.requested(client, nodes, told).await;
+    }
     Ok(Facts {
         kubernetes_version: version.git_version,
         capabilities,
         api_kinds: read_kinds(client)
             .await
             .unwrap_or_else(|| known.api_kinds.clone()),
-        nodes: read_nodes(client, known.nodes.as_ref()).await,
+        nodes,
     })
 }
 

@@ -1,6 +1,8 @@
 //! What agents report of their clusters.
 
-use bellwether_proto::wire::{ClusterReport, NodeProperties, agent_message::Message as Up};
+use bellwether_proto::wire::{
+    ClusterReport, NodeProperties, PodRequests, agent_message::Message as Up,
+};
 use bellwether_store::clusters;
 
 use crate::{
@@ -15,6 +17,10 @@ fn nodes(ready: u32) -> NodeProperties {
         allocatable_memory_bytes: 1 << 34,
         regions: vec!["eu".to_owned()],
         zones: Vec::new(),
+        requested: Some(PodRequests {
+            cpu_milli: 1_500,
+            memory_bytes: 1 << 32,
+        }),
     }
 }
 
