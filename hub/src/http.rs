@@ -11,6 +11,7 @@ mod clusters;
 mod deletion;
 mod dependencies;
 mod diff;
+mod division;
 mod events;
 mod extract;
 mod feed;

@@ -144,6 +144,7 @@ fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>)
         namespaces: args.namespaces.clone(),
         kinds,
         webhook: args.admission_webhook.failure_policy().map(str::to_owned),
+        count_pods: args.count_pods,
     }
 }
 

@@ -59,6 +59,10 @@ pub struct RegisterArgs {
     /// server does not ask it, and updates are held once they are seen
     #[arg(long, value_enum, default_value_t = AdmissionWebhook::Ignore, value_name = "POLICY")]
     pub admission_webhook: AdmissionWebhook,
+    /// Let the agent list the pods of every namespace, to add up what they ask for: placement then knows
+    /// what the cluster has free
+    #[arg(long)]
+    pub count_pods: bool,
     /// Print the manifests and change nothing
     #[arg(long)]
     pub print: bool,

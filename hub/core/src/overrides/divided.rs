@@ -87,6 +87,47 @@ pub fn divided_workloads(content: &ReleaseContent) -> Vec<DividedWorkload> {
     found
 }
 
+/// Says in a few words what one cluster gets of every workload, as `Deployment/web 3 of 10`, and by what
+/// it is divided. What is rendered is divided once it is. Empty = nothing is divided.
+#[must_use]
+pub fn share_texts(content: &ReleaseContent, cluster: &str) -> Vec<String> {
+    let Some(division) = &content.division else {
+        return Vec::new();
+    };
+    let Some(member) = division.clusters.iter().find(|one| one.name == cluster) else {
+        return vec!["none before the next release".to_owned()];
+    };
+    let mut texts = Vec::new();
+    for workload in divided_workloads(content) {
+        let DividedWorkload {
+            component,
+            name,
+            all,
+            autoscaler,
+        } = workload;
+        if member.without.contains(&component) {
+            continue;
+        }
+        texts.push(match autoscaler {
+            Some(scaler) => format!("{name} as written, {scaler} sizes it"),
+            None => match division.share(cluster, &component, all) {
+                0 => format!("{name} none of {}", all.replicas),
+                share => format!("{name} {share} of {}", all.replicas),
+            },
+        });
+    }
+    texts.push(match (member.weight, member.free) {
+        (Some(weight), _) => format!("weight {weight}"),
+        (None, Some(free)) => format!(
+            "had {}m CPU and {}Mi free",
+            free.cpu_milli,
+            free.memory_bytes >> 20
+        ),
+        (None, None) => "what it has free is not known".to_owned(),
+    });
+    texts
+}
+
 /// Gives every workload of a component the share of one cluster. What an autoscaler sizes stays as it is
 /// written. `namespace` is where objects live that name none.
 pub fn lay_shares(

@@ -110,8 +110,8 @@ mod tests {
             (7, vec![0, 5], vec![0, 7]),
             (0, vec![1, 2], vec![0, 0]),
             (3, vec![], vec![]),
-            // Seats of Balinski and Young's example of 26, which Hamilton's method gets wrong at 27.
-            (26, vec![9061, 7179, 5259, 3319, 1182], vec![9, 7, 5, 4, 1]),
+            // An example of Balinski and Young, in which the largest remainders give 9, 7, 5, 4, 1.
+            (26, vec![9061, 7179, 5259, 3319, 1182], vec![9, 8, 5, 3, 1]),
         ] {
             assert_eq!(apportion(total, &weights), wanted, "{total} by {weights:?}");
         }
