@@ -52,7 +52,7 @@ pub enum DivisionError {
     /// Nothing is known of any cluster.
     #[error(
         "division {mode:?} waits until it is known of some chosen cluster what it has free: the agents \
-         of {} have not said, or may not list nodes and pods",
+         of {} have not said, or may not list pods, to which `register cluster --count-pods` lets them",
         clusters.join(", ")
     )]
     NotKnown {
