@@ -39,6 +39,8 @@ async fn what_an_agent_reports_is_kept_and_told_anew_when_it_changes() {
     hello.nodes = Some(nodes(3));
     let session = Session::open_with(channel.clone(), hello).await.unwrap();
     let known = eventually("the nodes", async || cluster(&hub).await.nodes).await;
+    let requested = known.requested.map(|one| (one.cpu_milli, one.memory_bytes));
+    assert_eq!(requested, Some((1_500, 1 << 32)));
     assert_eq!((known.ready, known.regions), (3, vec!["eu".to_owned()]));
     session
         .say(Up::Cluster(ClusterReport {
