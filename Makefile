@@ -81,6 +81,7 @@ soak: ## Simulate 20,000 seeds of faults, optimised (an hour or two on two cores
 bench: root deps ## Measure, print, and append to docs/BENCHMARKS.md
 	@$(LAB) build
 	@cargo build --release --locked -p bellwether-hub -p bellwether-agent -p bellwether -p bellwether-bench
+	@$(MAKE) --no-print-directory renderer RENDERER=target/release/bellwether-renderer
 	@target/release/bellwether-bench
 
 fmt:

@@ -14,6 +14,7 @@ mod compliance;
 mod error;
 mod facts;
 mod intake;
+mod pods;
 #[cfg(test)]
 mod reconnects;
 mod rights;

@@ -77,6 +77,45 @@ pub struct NodeProperties {
     /// Their zones, sorted; empty = they name none.
     #[serde(default)]
     pub zones: Vec<String>,
+    /// What pods have asked for; absent = the agent may not list them, or does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<PodRequests>,
+}
+
+/// What the pods of a cluster that have not ended have asked for, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRequests {
+    /// CPU, in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What a cluster can give to further pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FreeCapacity {
+    /// CPU, in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl NodeProperties {
+    /// Returns what the ready nodes can give to further pods; absent = what pods asked for is not known.
+    #[must_use]
+    pub fn free(&self) -> Option<FreeCapacity> {
+        let requested = self.requested?;
+        Some(FreeCapacity {
+            cpu_milli: self
+                .allocatable_cpu_milli
+                .saturating_sub(requested.cpu_milli),
+            memory_bytes: self
+                .allocatable_memory_bytes
+                .saturating_sub(requested.memory_bytes),
+        })
+    }
 }
 
 /// That no application is placed in a cluster anew.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::duration::Dur;
+use crate::{division::Division, duration::Dur};
 
 /// How an application chooses among the clusters of its destination. A cluster that has it stays
 /// chosen for as long as it fits.
@@ -34,6 +34,10 @@ pub struct PlacementPolicy {
     /// Chooses another cluster for one that is silent; absent = never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// Divides the replicas of the workloads over the chosen clusters; absent = each of them gets as
+    /// many as are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<Division>,
 }
 
 /// How many clusters are chosen.
@@ -77,6 +81,14 @@ pub enum Property {
     AllocatableCpu,
     /// Memory that ready nodes can give to pods, such as `64Gi`.
     AllocatableMemory,
+    /// CPU that pods that have not ended have asked for.
+    RequestedCpu,
+    /// Memory that pods that have not ended have asked for.
+    RequestedMemory,
+    /// What is left of `AllocatableCpu` beside `RequestedCpu`.
+    FreeCpu,
+    /// What is left of `AllocatableMemory` beside `RequestedMemory`.
+    FreeMemory,
     /// Regions of the nodes, by their label `topology.kubernetes.io/region`.
     Region,
     /// Zones of the nodes, by their label `topology.kubernetes.io/zone`.
@@ -105,9 +117,24 @@ impl Property {
         match self {
             Self::KubernetesVersion => PropertyForm::Version,
             Self::ReadyNodes => PropertyForm::Count,
-            Self::AllocatableCpu | Self::AllocatableMemory => PropertyForm::Quantity,
+            Self::AllocatableCpu
+            | Self::AllocatableMemory
+            | Self::RequestedCpu
+            | Self::RequestedMemory
+            | Self::FreeCpu
+            | Self::FreeMemory => PropertyForm::Quantity,
             Self::Region | Self::Zone | Self::ApiKinds => PropertyForm::Words,
         }
+    }
+
+    /// Tells whether pods that come and go change it, those of the application itself among them. What
+    /// is asked of it holds where a cluster is chosen anew, and takes nothing away.
+    #[must_use]
+    pub const fn is_load(self) -> bool {
+        matches!(
+            self,
+            Self::RequestedCpu | Self::RequestedMemory | Self::FreeCpu | Self::FreeMemory
+        )
     }
 }
 

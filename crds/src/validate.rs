@@ -7,6 +7,7 @@ mod adopted;
 mod analysis;
 mod application;
 mod dependencies;
+mod division;
 mod documents;
 mod finding;
 mod fleet;

@@ -12,6 +12,7 @@ mod compliance;
 mod deletion;
 mod dependencies;
 mod diff;
+mod division;
 mod events;
 mod extract;
 mod feed;

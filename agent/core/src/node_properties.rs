@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bellwether_api::{cluster::NodeProperties, quantity::thousandths};
+use bellwether_api::{
+    cluster::{NodeProperties, PodRequests},
+    quantity::thousandths,
+};
 
 /// Regions or zones that are told at most.
 const MAX_GROUPS: usize = 64;
@@ -59,8 +62,27 @@ impl NodeSum {
             allocatable_memory_bytes: clamped(self.memory_milli / 1_000),
             regions: self.regions.into_iter().take(MAX_GROUPS).collect(),
             zones: self.zones.into_iter().take(MAX_GROUPS).collect(),
+            requested: None,
         }
     }
+}
+
+/// Returns what is to be told of what pods have asked for: what was `told`, unless it differs by a
+/// hundredth of what the nodes give or more. Pods come and go all the time.
+#[must_use]
+pub fn steady(
+    told: Option<PodRequests>,
+    found: PodRequests,
+    nodes: &NodeProperties,
+) -> PodRequests {
+    let near = |told: u64, found: u64, all: u64| told.abs_diff(found) <= all / 100;
+    let cpu = nodes.allocatable_cpu_milli;
+    let memory = nodes.allocatable_memory_bytes;
+    let same = |told: &PodRequests| {
+        near(told.cpu_milli, found.cpu_milli, cpu)
+            && near(told.memory_bytes, found.memory_bytes, memory)
+    };
+    told.filter(same).unwrap_or(found)
 }
 
 #[cfg(test)]
@@ -92,7 +114,26 @@ mod tests {
                 allocatable_memory_bytes: (16_393_244 << 10) + (1 << 30),
                 regions: vec!["eu".to_owned()],
                 zones: ["eu-a", "eu-b", "eu-c"].map(str::to_owned).into(),
+                requested: None,
             }
         );
+    }
+
+    #[test]
+    fn a_pod_more_or_less_is_not_told() {
+        let nodes = NodeProperties {
+            allocatable_cpu_milli: 100_000,
+            allocatable_memory_bytes: 100 << 30,
+            ..NodeProperties::default()
+        };
+        let of = |cpu_milli, gib: u64| PodRequests {
+            cpu_milli,
+            memory_bytes: gib << 30,
+        };
+        let told = of(40_000, 40);
+        assert_eq!(steady(Some(told), of(41_000, 39), &nodes), told);
+        assert_eq!(steady(Some(told), of(41_001, 40), &nodes), of(41_001, 40));
+        assert_eq!(steady(Some(told), of(40_000, 42), &nodes), of(40_000, 42));
+        assert_eq!(steady(None, told, &nodes), told);
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     backoff::Backoff,
     error::chain,
+    pods::PodCount,
     rights::{self, Places},
 };
 
@@ -68,6 +69,10 @@ impl Facts {
                 allocatable_memory_bytes: nodes.allocatable_memory_bytes,
                 regions: nodes.regions,
                 zones: nodes.zones,
+                requested: nodes.requested.map(|requested| wire::PodRequests {
+                    cpu_milli: requested.cpu_milli,
+                    memory_bytes: requested.memory_bytes,
+                }),
             }),
         }
     }
@@ -93,7 +98,8 @@ pub(super) async fn read(client: &kube::Client, places: &Places) -> Found {
     let mut backoff = Backoff::default();
     loop {
         let uid = cluster_uid(client).await;
-        match (uid, try_read(client, &Facts::default()).await) {
+        let mut pods = PodCount::default();
+        match (uid, try_read(client, &Facts::default(), &mut pods).await) {
             (Ok(cluster_uid), Ok(mut facts)) => {
                 facts.missing_rights = rights::read(client, places).await.unwrap_or_default();
                 return Found { cluster_uid, facts };
@@ -115,6 +121,7 @@ pub(super) async fn keep(
     shutdown: CancellationToken,
 ) {
     let mut rights_read = Instant::now();
+    let mut pods = PodCount::default();
     loop {
         let pause = facts.borrow().pause();
         if shutdown
@@ -125,7 +132,7 @@ pub(super) async fn keep(
             return;
         }
         let known = facts.borrow().clone();
-        match try_read(&client, &known).await {
+        match try_read(&client, &known, &mut pods).await {
             Ok(mut found) => {
                 if rights_read.elapsed() >= EVERY_RIGHTS {
                     rights_read = Instant::now();
@@ -154,7 +161,11 @@ async fn cluster_uid(client: &kube::Client) -> Result<String, kube::Error> {
 }
 
 /// Reads what is told; what is not readable now is as `known`.
-async fn try_read(client: &kube::Client, known: &Facts) -> Result<Facts, kube::Error> {
+async fn try_read(
+    client: &kube::Client,
+    known: &Facts,
+    pods: &mut PodCount,
+) -> Result<Facts, kube::Error> {
     let version = client.apiserver_version().await?;
     let groups = client.list_api_groups().await?;
     let mut capabilities: Vec<String> = groups
@@ -165,13 +176,18 @@ async fn try_read(client: &kube::Client, known: &Facts) -> Result<Facts, kube::E
         .collect();
     capabilities.sort();
     capabilities.truncate(MAX_CAPABILITIES);
+    let mut nodes = read_nodes(client, known.nodes.as_ref()).await;
+    if let Some(nodes) = &mut nodes {
+        let told = known.nodes.as_ref().and_then(|known| known.requested);
+        nodes.requested = pods.requested(client, nodes, told).await;
+    }
     Ok(Facts {
         kubernetes_version: version.git_version,
         capabilities,
         api_kinds: read_kinds(client)
             .await
             .unwrap_or_else(|| known.api_kinds.clone()),
-        nodes: read_nodes(client, known.nodes.as_ref()).await,
+        nodes,
         missing_rights: known.missing_rights.clone(),
     })
 }

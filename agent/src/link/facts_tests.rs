@@ -22,6 +22,11 @@ fn node(name: &str, ready: &str, zone: &str, closed: bool) -> Value {
     })
 }
 
+fn refused(status: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "",
+        "message": "no", "code": status})
+}
+
 /// Two pages of nodes.
 fn nodes(query: &str) -> Value {
     let (next, items) = if query.contains("continue=more") {
@@ -44,8 +49,28 @@ fn nodes(query: &str) -> Value {
     json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {"continue": next}, "items": items})
 }
 
+/// Two pages of pods.
+fn pods(query: &str) -> Value {
+    assert!(query.contains("fieldSelector=status.phase"), "{query}");
+    let pod = |cpu: &str| {
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "a", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]}})
+    };
+    let (next, items) = if query.contains("continue=more") {
+        ("", json!([pod("250m")]))
+    } else {
+        ("more", json!([pod("1"), pod("500m")]))
+    };
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": next}, "items": items})
+}
+
 /// An API server that serves one group and answers for nodes with that status.
 fn server(nodes_status: Arc<AtomicU16>) -> kube::Client {
+    serving(nodes_status, Arc::new(AtomicU16::new(200)))
+}
+
+/// One that answers for pods with a status as well.
+fn serving(nodes_status: Arc<AtomicU16>, pods_status: Arc<AtomicU16>) -> kube::Client {
     let answer = move |request: Request<Body>| {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let status = nodes_status.load(Ordering::Relaxed);
@@ -57,11 +82,11 @@ fn server(nodes_status: Arc<AtomicU16>) -> kube::Client {
                 "compiler": "", "platform": ""}),
             ),
             "/api/v1/nodes" if status == 200 => (200, nodes(&query)),
-            "/api/v1/nodes" => (
-                status,
-                json!({"kind": "Status", "apiVersion": "v1",
-                "status": "Failure", "reason": "", "message": "no", "code": status}),
-            ),
+            "/api/v1/nodes" => (status, refused(status)),
+            "/api/v1/pods" => match pods_status.load(Ordering::Relaxed) {
+                200 => (200, pods(&query)),
+                status => (status, refused(status)),
+            },
             // Groups, and every kind by aggregated discovery.
             _ => (
                 200,
@@ -81,7 +106,9 @@ fn server(nodes_status: Arc<AtomicU16>) -> kube::Client {
 #[tokio::test]
 async fn nodes_are_added_up_over_all_pages() {
     let client = server(Arc::new(AtomicU16::new(200)));
-    let facts = try_read(&client, &Facts::default()).await.unwrap();
+    let facts = try_read(&client, &Facts::default(), &mut PodCount::default())
+        .await
+        .unwrap();
     assert_eq!(facts.kubernetes_version, "v1.33.2");
     let nodes = facts.nodes.clone().unwrap();
     assert_eq!(nodes.ready, 2, "one is not ready, one takes no pods");
@@ -96,12 +123,18 @@ async fn nodes_are_added_up_over_all_pages() {
 async fn what_may_not_be_read_is_not_known_and_what_fails_stays() {
     let status = Arc::new(AtomicU16::new(200));
     let client = server(Arc::clone(&status));
-    let known = try_read(&client, &Facts::default()).await.unwrap();
+    let known = try_read(&client, &Facts::default(), &mut PodCount::default())
+        .await
+        .unwrap();
     status.store(500, Ordering::Relaxed);
-    let failing = try_read(&client, &known).await.unwrap();
+    let failing = try_read(&client, &known, &mut PodCount::default())
+        .await
+        .unwrap();
     assert_eq!(failing, known);
     status.store(403, Ordering::Relaxed);
-    let forbidden = try_read(&client, &known).await.unwrap();
+    let forbidden = try_read(&client, &known, &mut PodCount::default())
+        .await
+        .unwrap();
     assert_eq!(forbidden.nodes, None);
 }
 
@@ -109,7 +142,11 @@ async fn what_may_not_be_read_is_not_known_and_what_fails_stays() {
 async fn only_what_changed_is_told_again() {
     let status = Arc::new(AtomicU16::new(200));
     let client = server(Arc::clone(&status));
-    let facts = watch::Sender::new(try_read(&client, &Facts::default()).await.unwrap());
+    let facts = watch::Sender::new(
+        try_read(&client, &Facts::default(), &mut PodCount::default())
+            .await
+            .unwrap(),
+    );
     let mut told = facts.subscribe();
     let stop = CancellationToken::new();
     let keeping = tokio::spawn(keep(client, facts, Places::default, stop.clone()));
@@ -120,4 +157,31 @@ async fn only_what_changed_is_told_again() {
     assert_eq!(told.borrow_and_update().nodes, None);
     stop.cancel();
     keeping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_added_up_over_all_pages_and_seldom() {
+    let status = Arc::new(AtomicU16::new(200));
+    let client = serving(Arc::new(AtomicU16::new(200)), Arc::clone(&status));
+    let mut count = PodCount::default();
+    let known = try_read(&client, &Facts::default(), &mut count)
+        .await
+        .unwrap();
+    let requested = known.nodes.clone().unwrap().requested.unwrap();
+    assert_eq!(
+        (requested.cpu_milli, requested.memory_bytes),
+        (1_750, 3 << 30)
+    );
+    let told = known.report().nodes.unwrap().requested.unwrap();
+    assert_eq!(told.cpu_milli, 1_750);
+    status.store(403, Ordering::Relaxed);
+    tokio::time::advance(EVERY * 4).await;
+    let early = try_read(&client, &known, &mut count).await.unwrap();
+    assert_eq!(early, known, "it is not time to count");
+    tokio::time::advance(EVERY).await;
+    let forbidden = try_read(&client, &known, &mut count).await.unwrap();
+    assert_eq!(forbidden.nodes.unwrap().requested, None);
+    status.store(500, Ordering::Relaxed);
+    let failing = try_read(&client, &known, &mut PodCount::default()).await;
+    assert_eq!(failing.unwrap(), known, "what fails stays");
 }

@@ -43,6 +43,10 @@ pub struct ClusterPlacement {
     /// Its groups, in the order of the policy's spread; empty = nothing is spread.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// What it gets of workloads whose replicas are divided, as `Deployment/web 3 of 10`, and by what;
+    /// empty = nothing is divided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
 }
 
 /// What would change where if documents were applied.
@@ -84,6 +88,10 @@ pub struct PlannedChange {
     /// The wave in which a release reaches it; absent = none, or it loses the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
+    /// What it gets of workloads whose replicas are divided, as `Deployment/web 3 of 10`, and by what;
+    /// empty = nothing is divided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
 }
 
 /// What would change in a cluster.

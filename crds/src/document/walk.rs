@@ -22,7 +22,6 @@ const LATER: &[&str] = &[
     "alerts",
     "allowLocal",
     "canaryQueries",
-    "division",
     "hooks",
     "notify",
     "plugin",

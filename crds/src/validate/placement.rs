@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{finding::Findings, names};
+use super::{division::division, finding::Findings, names};
 use crate::{
     document::FieldPath,
     placement::{
@@ -39,6 +39,9 @@ pub(super) fn policy(findings: &mut Findings, path: &FieldPath, policy: &Placeme
     spread(findings, &path.key("spread"), &policy.spread);
     if let Some(failover) = &policy.failover {
         check_failover(findings, &path.key("failover"), policy.pick, failover);
+    }
+    if let Some(one) = &policy.division {
+        division(findings, &path.key("division"), one);
     }
 }
 
@@ -113,8 +116,8 @@ fn scores(findings: &mut Findings, path: &FieldPath, pick: Pick, scores: &[Score
             findings.error(
                 &path.index(index).key("property"),
                 format!(
-                    "{:?} has no order; use KubernetesVersion, ReadyNodes, AllocatableCpu or \
-                     AllocatableMemory",
+                    "{:?} has no order; use KubernetesVersion, ReadyNodes, or an amount of Cpu or Memory \
+                     that is Allocatable, Requested or Free",
                     score.property
                 ),
             );

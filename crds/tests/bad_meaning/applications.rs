@@ -279,9 +279,19 @@ spec:
             "use at least 1m",
         ),
         (
-            "{division: {mode: Static}}",
-            "spec.placement.division: not supported by this version",
+            "{division: {mode: Dynamic, weights: [{clusters: [c1], weight: 2}]}}",
+            "spec.placement.division.weights: Dynamic divides by what clusters have free",
         ),
+        (
+            "{division: {mode: Static, weights: [{weight: 2}]}}",
+            "set selector, clusters or both",
+        ),
+        (
+            "{division: {mode: Static, weights: [{clusters: [c1], weight: 1000001}]}}",
+            "1000000",
+        ),
+        ("{division: {mode: Statc}}", "Static"),
+        ("{division: {}}", "mode"),
     ] {
         let found = errors(placement);
         assert!(
@@ -293,4 +303,11 @@ spec:
         errors("{pick: N, count: 1, spread: [{by: zone, max: 1}], failover: {after: 1m}}"),
         Vec::<String>::new()
     );
+    for division in [
+        "{mode: Aggregated}",
+        "{mode: Static, weights: [{selector: {matchLabels: {tier: big}}, weight: 0}]}",
+    ] {
+        let found = errors(&format!("{{division: {division}}}"));
+        assert_eq!(found, Vec::<String>::new());
+    }
 }

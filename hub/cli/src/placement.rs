@@ -61,8 +61,9 @@ fn planned_application(plan: &ApplicationPlan) -> String {
         count(PlacementChange::Removed),
     );
     text.push_str(&said(&plan.conditions));
+    let divides = plan.clusters.iter().any(|one| !one.replicas.is_empty());
     let rows = plan.clusters.iter().map(|one| {
-        vec![
+        let mut row = vec![
             match one.change {
                 PlacementChange::Added => "+",
                 PlacementChange::Kept => " ",
@@ -72,10 +73,25 @@ fn planned_application(plan: &ApplicationPlan) -> String {
             one.cluster.clone(),
             one.wave.clone().unwrap_or_else(|| "-".to_owned()),
             one.why.clone(),
-        ]
+        ];
+        if divides {
+            row.push(joined(one.replicas.iter()));
+        }
+        row
     });
-    text.push_str(&grid(&["", "CLUSTER", "WAVE", "WHY"], rows));
+    let titles = ["", "CLUSTER", "WAVE", "WHY", "REPLICAS"];
+    text.push_str(&grid(&titles[..4 + usize::from(divides)], rows));
     text
+}
+
+/// What there is to say, in one cell.
+fn joined<'a>(texts: impl Iterator<Item = &'a String>) -> String {
+    let texts: Vec<&str> = texts.map(String::as_str).collect();
+    if texts.is_empty() {
+        "-".to_owned()
+    } else {
+        texts.join("; ")
+    }
 }
 
 fn said(conditions: &[Condition]) -> String {
@@ -115,28 +131,30 @@ fn explained(view: &PlacementView) -> String {
         view.clusters.len(),
     );
     text.push_str(&said(&view.conditions));
+    let divides = view.clusters.iter().any(|one| !one.replicas.is_empty());
     let rows = view.clusters.iter().map(|one| {
-        let details: Vec<&str> = one
-            .groups
-            .iter()
-            .chain(&one.scores)
-            .map(String::as_str)
-            .collect();
         let word = |holds: bool| if holds { "yes" } else { "no" };
-        vec![
+        let mut row = vec![
             one.cluster.clone(),
             word(one.chosen).to_owned(),
             word(one.has_it).to_owned(),
             one.why.clone(),
-            if details.is_empty() {
-                "-".to_owned()
-            } else {
-                details.join("; ")
-            },
-        ]
+            joined(one.groups.iter().chain(&one.scores)),
+        ];
+        if divides {
+            row.push(joined(one.replicas.iter()));
+        }
+        row
     });
-    let titles = ["CLUSTER", "CHOSEN", "HAS-IT", "WHY", "GROUPS-AND-SCORES"];
-    text.push_str(&grid(&titles, rows));
+    let titles = [
+        "CLUSTER",
+        "CHOSEN",
+        "HAS-IT",
+        "WHY",
+        "GROUPS-AND-SCORES",
+        "REPLICAS",
+    ];
+    text.push_str(&grid(&titles[..5 + usize::from(divides)], rows));
     text
 }
 
@@ -229,6 +247,18 @@ mod tests {
                 {"cluster": "us-2", "change": "Removed", "why": "its taint gpu is not tolerated"}]}]}))
         .expect("a view");
         insta::assert_snapshot!(planned(&view));
+    }
+
+    #[test]
+    fn replicas_show_where_they_are_divided() {
+        let view: PlanView = serde_json::from_value(json!({"applications": [{
+            "application": "shop", "namespace": "default", "clusters": [
+                {"cluster": "de-1", "change": "Added", "why": "it fits", "wave": "install",
+                 "replicas": ["Deployment/web 3 of 10", "weight 3"]}]}]}))
+        .expect("a view");
+        let text = planned(&view);
+        assert!(text.contains("REPLICAS"), "{text}");
+        assert!(text.contains("Deployment/web 3 of 10; weight 3"), "{text}");
     }
 
     #[test]

@@ -145,6 +145,7 @@ fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>)
         kinds,
         policy_reports: args.policy_reports,
         webhook: args.admission_webhook.failure_policy().map(str::to_owned),
+        count_pods: args.count_pods,
     }
 }
 

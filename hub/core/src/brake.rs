@@ -106,6 +106,7 @@ mod tests {
             sync: SyncPolicy::default(),
             overrides: Vec::new(),
             publish_version: None,
+            division: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a release to what one cluster is sent.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bellwether_api::{
     bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     addons::Fleets,
     components::{after, present},
-    overrides::{OverrideError, in_cluster},
+    overrides::{Autoscaled, OverrideError, in_cluster, lay_shares},
     placement::ClusterFacts,
     release::{Release, ReleaseComponent, ReleaseContent, ReleaseRollout},
 };
@@ -67,12 +67,14 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
     let governs_here = |rollout: &&ReleaseRollout| {
         let component = rollout.spec.component.as_deref();
         component.is_none_or(|name| there.contains(name))
+            && !runs_nowhere(rollout, content, &components)
     };
     let rollouts = content
         .rollouts
         .iter()
         .filter(governs_here)
-        .map(|rollout| planned(rollout, content, input.fleet));
+        .map(|rollout| planned(rollout, content, input.fleet))
+        .collect();
     let bundle = Bundle {
         application: input.application.clone(),
         release: input.release.digest.clone(),
@@ -83,7 +85,7 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         target_namespace: content.target_namespace.clone(),
         create_namespace: content.create_namespace,
         components,
-        rollouts: rollouts.collect(),
+        rollouts,
         sync: content.sync.clone(),
         metrics: input
             .cluster
@@ -101,6 +103,28 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
     })
 }
 
+/// Tells whether the division leaves a governed workload no pods in the cluster: there is nothing to
+/// compare a new version with, and it is taken as it is.
+fn runs_nowhere(
+    rollout: &ReleaseRollout,
+    content: &ReleaseContent,
+    components: &[BundleComponent],
+) -> bool {
+    let (spec, name) = (&rollout.spec, rollout.spec.component.as_deref());
+    let mut objects = components
+        .iter()
+        .filter(|one| name.is_none_or(|name| one.name == name))
+        .flat_map(|one| &one.objects);
+    content.division.is_some()
+        && objects.any(|object| {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+            let replicas = object.pointer("/spec/replicas").and_then(Value::as_u64);
+            text("/kind") == Some(spec.workload.kind.as_str())
+                && text("/metadata/name") == Some(spec.workload.name.as_str())
+                && replicas == Some(0)
+        })
+}
+
 /// Returns what a cluster gets of a release: every object with its overrides and its namespace.
 ///
 /// # Errors
@@ -111,11 +135,16 @@ pub fn components(
     fleets: &Fleets,
 ) -> Result<Vec<BundleComponent>, OverrideError> {
     let cluster_kinds = cluster_scoped_kinds(content);
+    let autoscaled = match content.division {
+        Some(_) => Autoscaled::of(content),
+        None => Autoscaled::default(),
+    };
     let there = present(content, cluster, fleets);
     there
         .iter()
         .map(|component| {
-            let filled = filled(component, content, cluster, &cluster_kinds)?;
+            let kinds = (&cluster_kinds, &autoscaled);
+            let filled = filled(component, content, cluster, kinds)?;
             Ok(BundleComponent {
                 depends_on: after(component, content, &there),
                 ..filled
@@ -135,19 +164,24 @@ fn filled(
     component: &ReleaseComponent,
     content: &ReleaseContent,
     cluster: &ClusterFacts,
-    cluster_kinds: &BTreeSet<(String, String)>,
+    (cluster_kinds, autoscaled): (&BTreeSet<(String, String)>, &Autoscaled),
 ) -> Result<BundleComponent, OverrideError> {
     let namespace = namespace_of(component, content);
     let values = ClusterValues {
         name: &cluster.name,
         labels: &cluster.labels,
     };
+    let mut objects = Cow::Borrowed(&component.objects);
+    if content.division.is_some() {
+        let place = (component.name.as_str(), namespace);
+        lay_shares(content, autoscaled, place, &cluster.name, objects.to_mut());
+    }
     let overridden = in_cluster(
         &content.overrides,
         values,
         &component.name,
         namespace,
-        &component.objects,
+        &objects,
     )?;
     let fill = |mut object: Value| {
         if !is_cluster_scoped(&object, cluster_kinds)
@@ -304,5 +338,7 @@ fn cluster_scoped_kinds(content: &ReleaseContent) -> BTreeSet<(String, String)> 
         .collect()
 }
 
+#[cfg(test)]
+mod division_tests;
 #[cfg(test)]
 mod tests;

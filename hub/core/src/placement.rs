@@ -2,8 +2,10 @@
 //! them its policy takes, and why not the others.
 
 mod affinity;
+mod apportion;
 mod choose;
 mod condition;
+mod division;
 mod facts;
 mod fit;
 mod sentence;
@@ -24,6 +26,7 @@ use uuid::Uuid;
 
 pub use choose::{Choice, Chosen, Standing, Verdict, WhyNot, choose, is_lost};
 pub use condition::{Placement, PlacementCondition};
+pub use division::{DividedCluster, Divisible, DivisionError, FrozenDivision, freeze};
 pub use facts::{CordonMode, Properties, Scheduling};
 pub use sentence::{group_texts, score_texts, sentence};
 
@@ -187,5 +190,7 @@ pub fn removal(
 mod choose_properties;
 #[cfg(test)]
 mod choose_tests;
+#[cfg(test)]
+mod division_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Releases: one immutable revision of what an application runs.
 
 mod created;
+mod divided;
 mod error;
 mod publish;
 mod refused;
@@ -22,9 +23,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::recipe::RenderedFrom;
+use crate::{placement::FrozenDivision, recipe::RenderedFrom};
 use refused::{refuse_conflicts, refuse_no_verdicts, refuse_removal};
 
+pub use divided::Undivided;
 pub use error::ReleaseError;
 pub use publish::{Published, is_draft};
 pub use written::Written;
@@ -68,6 +70,9 @@ pub struct ReleaseContent {
     /// The version as which it was published; absent = every change is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_version: Option<String>,
+    /// What replicas are divided by; absent = every cluster gets as many as are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<FrozenDivision>,
 }
 
 /// One part of a release.
@@ -200,6 +205,7 @@ pub fn content(
         },
         overrides,
         publish_version: spec.publish_version.clone(),
+        division: None,
     })
 }
 

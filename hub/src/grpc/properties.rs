@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bellwether_api::cluster::NodeProperties;
+use bellwether_api::cluster::{NodeProperties, PodRequests};
 use bellwether_proto::wire::{self, ClusterReport, Hello};
 use bellwether_store::{
     Store,
@@ -105,5 +105,9 @@ fn nodes_of(nodes: wire::NodeProperties) -> NodeProperties {
         allocatable_memory_bytes: nodes.allocatable_memory_bytes,
         regions: nodes.regions,
         zones: nodes.zones,
+        requested: nodes.requested.map(|requested| PodRequests {
+            cpu_milli: requested.cpu_milli,
+            memory_bytes: requested.memory_bytes,
+        }),
     }
 }

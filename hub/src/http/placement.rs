@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
+    division::shares,
     extract::{OptionalJsonBody, Path},
     items::{Scene, application_spec},
     problem::{ApiError, ApiResult},
@@ -170,20 +171,23 @@ pub async fn explain_placement(
     let holding = desired::holders(&app.store, &format!("application/{name}")).await?;
     let policy = spec.placement.clone().unwrap_or_default();
     let facts = scene.facts();
+    let fleets = fleets(&app).await?;
+    let mut shares = shares(&app, &name, &spec, &found.placement.clusters, &fleets).await?;
+    let mut conditions = placement_conditions(&app, &scene, &name, &spec).await?;
+    conditions.extend(shares.condition.take());
     let clusters = found.verdicts.iter().filter_map(|(id, verdict)| {
         let cluster = facts.iter().find(|one| one.id == *id)?;
-        Some(explained(
-            &policy,
-            cluster,
-            *verdict,
-            holding.contains_key(id),
-        ))
+        let has_it = holding.contains_key(id);
+        Some(ClusterPlacement {
+            replicas: shares.take(&cluster.name),
+            ..explained(&policy, cluster, *verdict, has_it)
+        })
     });
     Ok(Json(PlacementView {
         clusters: clusters.collect(),
         chosen: u32::try_from(found.placement.clusters.len()).unwrap_or(u32::MAX),
         wanted: policy.count.filter(|_| policy.pick == Pick::N),
-        conditions: placement_conditions(&app, &scene, &name, &spec).await?,
+        conditions,
         application: name.name,
         namespace: name.namespace,
     }))
@@ -202,6 +206,7 @@ fn explained(
         why: sentence(verdict, policy, cluster),
         scores: score_texts(policy, cluster),
         groups: group_texts(policy, cluster),
+        replicas: Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ use uuid::Uuid;
 use super::{
     apply::{ApplyQuery, Scope, Written, write_body},
     auth::Caller,
+    division::shares,
     extract::{LimitedBody, Query},
     items::Scene,
     placement::{condition, shown},
@@ -134,7 +135,16 @@ impl Known {
             allowance: allowance(tx, name).await?,
         };
         Ok(match found {
-            Ok(found) => planned.view(&found),
+            Ok(found) => {
+                let clusters = &found.placement.clusters;
+                let mut shares = shares(app, name, spec, clusters, &self.fleets).await?;
+                let mut plan = planned.view(&found);
+                for change in &mut plan.clusters {
+                    change.replicas = shares.take(&change.cluster);
+                }
+                plan.conditions.extend(shares.condition);
+                plan
+            }
             Err(error) => ApplicationPlan {
                 conditions: vec![condition("Unplaceable", error.to_string())],
                 ..planned.view(&Chosen::default())
@@ -187,6 +197,7 @@ impl Planned<'_> {
                     |verdict| sentence(verdict, &policy, cluster),
                 ),
                 wave: waves.get(&cluster.id).cloned(),
+                replicas: Vec::new(),
             });
         }
         let mut conditions = shown(&found.placement.conditions());

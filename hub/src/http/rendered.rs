@@ -83,8 +83,11 @@ pub async fn is_released(
             from.insert(component.name.clone(), rendered.clone());
         }
     }
+    let policy = spec.placement.as_ref();
+    let asked = policy.and_then(|policy| policy.division.as_ref());
     // What makes no release is said by the loop that tries.
     Ok(content(&application.name, &filled, rollouts)
-        .map(|wanted| old.change_to(&wanted.with_rendered(from)) != Change::Content)
+        .map(|wanted| wanted.with_rendered(from).divided_as(&old, asked))
+        .map(|wanted| old.change_to(&wanted) != Change::Content)
         .unwrap_or(true))
 }

@@ -70,14 +70,19 @@ pub async fn unreleased(app: &App, application: &NamespacedName) -> ApiResult<Op
     if stays(&app.store, &released, &spec).await? {
         return Ok(None);
     }
+    let asked = spec
+        .placement
+        .as_ref()
+        .and_then(|one| one.division.as_ref());
     let digest = wanted.as_ref().map(ReleaseContent::digest);
-    if digest.is_some_and(|digest| released.digest.to_string() == digest) {
+    if asked.is_none() && digest.is_some_and(|digest| released.digest.to_string() == digest) {
         return Ok(None);
     }
     let bytes = releases::content(&app.store, &released).await?;
     let Ok(before) = serde_json::from_slice::<ReleaseContent>(&bytes) else {
         return Ok(None);
     };
+    let wanted = wanted.map(|wanted| wanted.divided_as(&before, asked));
     let is_released = match &wanted {
         // A rollout that was taken away makes no release of its own.
         Some(wanted) => !matches!(before.change_to(wanted), Change::Content),

@@ -10,16 +10,16 @@ use bellwether_hub_core::{
     addons::Fleets,
     placement::ClusterFacts,
     recipe::source_digest,
-    release::{Release, ReleaseContent, RolloutRecord, content},
+    release::{Release, ReleaseContent, RolloutRecord, Undivided, content},
 };
 use bellwether_store::{Digest, Store, pins, releases};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    LoopError,
+    LoopError, division,
     facts::{holders, statuses},
-    loaded::{by_digest, planned_clusters, with_content},
+    loaded::{by_digest, newest_content, planned_clusters, with_content},
     rendered::{self, Preparation, Says, Sight, sent},
     world::World,
 };
@@ -204,6 +204,7 @@ impl<'a> Comparing<'a> {
                 source: Box::new(source),
             })?
             .with_rendered(from);
+        let content = self.divided(content, proposed, clusters).await?;
         let release = Release {
             id: Uuid::nil(),
             revision: 0,
@@ -212,6 +213,30 @@ impl<'a> Comparing<'a> {
         };
         let ids: Vec<Uuid> = clusters.iter().map(|cluster| cluster.id).collect();
         self.for_each(&release, &ids).await
+    }
+
+    /// Divides what would be released as the next release would be.
+    async fn divided(
+        &self,
+        content: ReleaseContent,
+        proposed: &Proposed,
+        clusters: &[ClusterFacts],
+    ) -> Result<ReleaseContent, LoopError> {
+        let asked = division::asked(&proposed.spec).filter(|_| !clusters.is_empty());
+        let before = match asked {
+            Some(_) => newest_content(self.store, self.application).await?,
+            None => None,
+        };
+        let before = before.as_ref().map(|(content, succeeded)| Undivided {
+            content,
+            succeeded: *succeeded,
+        });
+        content
+            .divided(asked, before, clusters, self.world.fleets())
+            .map_err(|source| LoopError::Divide {
+                application: self.application.clone(),
+                source,
+            })
     }
 
     /// Refuses sources that are not there: looking fetches nothing, least of all over what is stored.

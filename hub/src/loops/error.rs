@@ -1,7 +1,7 @@
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::{
     overrides::OverrideError,
-    placement::PlacementError,
+    placement::{DivisionError, PlacementError},
     plan::{MetricGateError, PlanError},
     release::{ReleaseError, TemplateError},
 };
@@ -61,6 +61,15 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: Box<TemplateError>,
+    },
+    /// Replicas cannot be divided over the clusters.
+    #[error("failed to divide the replicas of {application}")]
+    Divide {
+        /// The application.
+        application: NamespacedName,
+        /// Why.
+        #[source]
+        source: DivisionError,
     },
     /// The waves cannot be frozen.
     #[error("failed to plan {application}")]

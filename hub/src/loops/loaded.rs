@@ -154,6 +154,23 @@ pub(super) async fn with_content(
     })
 }
 
+/// Reads what the newest release of an application has, and whether its run succeeded; absent = there is
+/// none.
+///
+/// # Errors
+/// The database fails, or what it holds cannot be read.
+pub async fn newest_content(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<Option<(ReleaseContent, bool)>, LoopError> {
+    let Some(latest) = Loaded::latest(store, application).await? else {
+        return Ok(None);
+    };
+    let succeeded = latest.run.status == RunPhase::Succeeded;
+    let release = with_content(store, &latest.release).await?;
+    Ok(Some((release.content, succeeded)))
+}
+
 /// Finds the newest release of that digest that is still kept.
 pub(super) async fn by_digest(
     store: &Store,

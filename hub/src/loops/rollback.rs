@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::{
     LoopError,
     application::{Known, Look, Outcome, turn},
+    division,
     loaded::{Loaded, past, with_content},
     published::instead_of,
     rendered::{self, RenderedRelease},
@@ -143,6 +144,13 @@ pub(super) async fn answer(
         return Err(LoopError::Conflict);
     };
     let content = with_content(look.store, restored).await?.content;
+    let content = match division::divided_again(look, known, &latest, content).await {
+        Ok(content) => content,
+        Err(error @ LoopError::Divide { .. }) => {
+            return say(look, &refused(ActionOutcome::Refused, error.chain())).await;
+        }
+        Err(error) => return Err(error),
+    };
     let spec = &known.wanted.spec;
     let artifacts = artifacts(look.store, look.application, spec).await?;
     let written = Written::of(spec).with_artifacts(artifacts);

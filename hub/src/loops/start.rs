@@ -22,6 +22,7 @@ use super::{
     LoopError,
     application::{Known, Look, Outcome},
     component_brake::refuse_mass_leaving,
+    division,
     facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
@@ -84,6 +85,7 @@ pub(super) async fn compare(
         Preparation::Ready(prepared) => content.with_rendered(prepared.from.clone()),
         Preparation::Inline | Preparation::Held(_) => content,
     };
+    let content = division::divided(look, known, latest, content).await?;
     let digest = content.digest();
     if latest.is_some_and(|latest| latest.release.digest.to_string() == digest) {
         return Ok(Next::Nothing);
@@ -107,7 +109,9 @@ pub(super) async fn compare(
             },
             Change::Content => {}
         }
-        if waits_as_draft(store, spec, &latest.release, &old).await? {
+        // Who gets how many follows from the clusters: nobody has to publish that.
+        let redivided = content.is_redivided(&old);
+        if !redivided && waits_as_draft(store, spec, &latest.release, &old).await? {
             return Ok(Next::Nothing);
         }
     }

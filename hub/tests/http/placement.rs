@@ -83,10 +83,62 @@ async fn a_plan_says_who_would_get_it_and_stores_nothing() {
     assert_eq!(shop["conditions"][0]["type"], "NoClusters");
     let wrong = plan(application("  placement: {pick: N}")).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let division = plan(application("  placement: {division: {mode: Static}}")).await;
-    assert_eq!(division.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let text = division.body.to_string();
-    assert!(text.contains("not supported by this version"), "{text}");
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_and_an_explanation_say_how_many_pods_go_where() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    clusters(&hub).await;
+    let document = |mode: &str| {
+        format!(
+            "apiVersion: bellwether.dev/v1alpha1
+kind: Application
+metadata: {{name: shop}}
+spec:
+  destination: {{selector: {{matchLabels: {{env: prod}}}}}}
+  placement: {{division: {mode}}}
+  components:
+    - name: web
+      manifests:
+        - apiVersion: apps/v1
+          kind: Deployment
+          metadata: {{name: web}}
+          spec:
+            replicas: 5
+            template: {{spec: {{containers: [{{name: web}}]}}}}
+"
+        )
+    };
+    let plan = async |body: String| {
+        let request = admin.request(Method::POST, "/api/v1/plan").body(body);
+        admin.send(request).await
+    };
+    let weights = "{mode: Static, weights: [{clusters: [de-1], weight: 3},
+      {clusters: [us-1], weight: 0}]}";
+    let answer = plan(document(weights)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let said = |list: &Value| -> Vec<Value> {
+        let clusters = list.as_array().unwrap().iter();
+        clusters.map(|one| one["replicas"].clone()).collect()
+    };
+    let wanted = [
+        json!(["Deployment/web 4 of 5", "weight 3"]),
+        json!(["Deployment/web 1 of 5", "weight 1"]),
+        json!(["Deployment/web none of 5", "weight 0"]),
+    ];
+    assert_eq!(said(&answer.body["applications"][0]["clusters"]), wanted);
+    let unknown = plan(document("{mode: Dynamic}")).await;
+    let conditions = &unknown.body["applications"][0]["conditions"];
+    assert!(
+        conditions.to_string().contains("waits until it is known"),
+        "{unknown:?}"
+    );
+    admin.applied(&document(weights)).await;
+    let path = "/api/v1/namespaces/default/applications/shop/placement";
+    let view = admin.get(path).await;
+    assert_eq!(said(&view.body["clusters"]), wanted, "{view:?}");
     hub.running.stop().await;
 }
 

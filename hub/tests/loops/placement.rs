@@ -1,5 +1,5 @@
 use bellwether_api::{
-    cluster::{Cordon, NodeProperties},
+    cluster::{Cordon, NodeProperties, PodRequests},
     status::UnitOutcome,
 };
 use bellwether_store::{
@@ -161,4 +161,110 @@ async fn only_a_policy_moves_it_from_a_silent_cluster_and_not_before_its_time() 
     fleet.report("prod-2", UnitOutcome::Succeeded).await;
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.holders("shop").await, ["canary-1", "prod-2"]);
+}
+
+/// Applies the application with 12 replicas, divided like that.
+async fn apply_divided(fleet: &Fleet, image: &str, division: Value) {
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 12, "template": {"spec": {"containers": [{
+            "name": "web", "image": image,
+            "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]}}}});
+    let spec = json!({
+        "destination": {"selector": {}},
+        "placement": {"division": division},
+        "components": [{"name": "web", "manifests": [object]}],
+    });
+    fleet
+        .record(RecordKind::Application, "default", "shop", spec, &[])
+        .await;
+}
+
+/// How many replicas each of these clusters is sent.
+async fn replicas(fleet: &Fleet, clusters: &[&str]) -> Vec<Option<u64>> {
+    let mut found = Vec::new();
+    for cluster in clusters {
+        let bundle = fleet.bundle(cluster).await;
+        found.push(
+            bundle.and_then(|(_, bundle)| {
+                bundle.components[0].objects[0]["spec"]["replicas"].as_u64()
+            }),
+        );
+    }
+    found
+}
+
+#[tokio::test]
+async fn replicas_are_divided_anew_once_a_run_has_succeeded() {
+    let mut fleet = Fleet::new(2).await;
+    let division = json!({"mode": "Static", "weights": [{"clusters": ["canary-1"], "weight": 2}]});
+    apply_divided(&fleet, "web:1", division).await;
+    fleet.plan().await.expect("planned");
+    let three = ["canary-1", "prod-1", "prod-2"];
+    assert_eq!(replicas(&fleet, &three).await, [Some(6), Some(3), Some(3)]);
+    fleet.join("prod-3", "prod").await;
+    fleet.plan().await.expect("planned");
+    let four = ["canary-1", "prod-1", "prod-2", "prod-3"];
+    let under_way = replicas(&fleet, &four).await;
+    assert_eq!(
+        under_way[..3],
+        [Some(6), Some(3), Some(3)],
+        "the run goes on"
+    );
+    assert_ne!(under_way[3], Some(3));
+    for _ in 0..4 {
+        fleet.succeed_all().await;
+        fleet.plan().await.expect("planned");
+    }
+    let shares = replicas(&fleet, &four).await;
+    assert_eq!(shares.iter().flatten().sum::<u64>(), 12, "{shares:?}");
+    assert_eq!(shares, [Some(5), Some(3), Some(2), Some(2)]);
+    fleet.plan().await.expect("planned");
+    assert_eq!(replicas(&fleet, &four).await, shares, "nothing changed");
+}
+
+#[tokio::test]
+async fn a_division_by_what_is_free_waits_until_that_is_known_and_stays_then() {
+    let mut fleet = Fleet::new(1).await;
+    apply_divided(&fleet, "web:1", json!({"mode": "Dynamic"})).await;
+    let error = fleet.plan().await.expect_err("nothing is known").chain();
+    assert!(error.contains("waits until it is known"), "{error}");
+    assert_eq!(fleet.holders("shop").await, Vec::<String>::new());
+    for (cluster, cores) in [("canary-1", 16), ("prod-1", 8)] {
+        tell_free(&fleet, cluster, cores).await;
+    }
+    fleet.plan().await.expect("planned");
+    let both = ["canary-1", "prod-1"];
+    assert_eq!(replicas(&fleet, &both).await, [Some(8), Some(4)]);
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("planned");
+    tell_free(&fleet, "canary-1", 1).await;
+    tell_nodes(&fleet, "prod-1", None).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(replicas(&fleet, &both).await, [Some(8), Some(4)]);
+    apply_divided(&fleet, "web:2", json!({"mode": "Dynamic"})).await;
+    fleet.plan().await.expect("planned");
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(replicas(&fleet, &both).await, [Some(8), Some(4)]);
+}
+
+async fn tell_free(fleet: &Fleet, cluster: &str, cores: u64) {
+    let reported = ReportedProperties {
+        kubernetes_version: "v1.33.0".to_owned(),
+        capabilities: Vec::new(),
+        nodes: Some(NodeProperties {
+            ready: 1,
+            allocatable_cpu_milli: cores * 1_000 + 500,
+            allocatable_memory_bytes: 1 << 40,
+            requested: Some(PodRequests {
+                cpu_milli: 500,
+                memory_bytes: 1 << 30,
+            }),
+            ..NodeProperties::default()
+        }),
+    };
+    let id = fleet.clusters[cluster].id;
+    clusters::record_properties(&fleet.store, id, &reported)
+        .await
+        .expect("recorded");
 }

@@ -1,7 +1,9 @@
 //! What agents report of their clusters.
 
 use bellwether_proto::wire::{
-    ClusterReport, ComplianceReport, NodeProperties, PolicyCounts, agent_message::Message as Up,
+use bellwether_proto::wire::{
+    ClusterReport, ComplianceReport, NodeProperties, PodRequests, PolicyCounts,
+    agent_message::Message as Up,
 };
 use bellwether_store::clusters;
 
@@ -17,6 +19,10 @@ fn nodes(ready: u32) -> NodeProperties {
         allocatable_memory_bytes: 1 << 34,
         regions: vec!["eu".to_owned()],
         zones: Vec::new(),
+        requested: Some(PodRequests {
+            cpu_milli: 1_500,
+            memory_bytes: 1 << 32,
+        }),
     }
 }
 
@@ -35,6 +41,8 @@ async fn what_an_agent_reports_is_kept_and_told_anew_when_it_changes() {
     hello.nodes = Some(nodes(3));
     let session = Session::open_with(channel.clone(), hello).await.unwrap();
     let known = eventually("the nodes", async || cluster(&hub).await.nodes).await;
+    let requested = known.requested.map(|one| (one.cpu_milli, one.memory_bytes));
+    assert_eq!(requested, Some((1_500, 1 << 32)));
     assert_eq!((known.ready, known.regions), (3, vec!["eu".to_owned()]));
     session
         .say(Up::Cluster(ClusterReport {

@@ -1,6 +1,6 @@
 //! The hub's public HTTP API, as a program with a token uses it.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use bellwether_api::call::{JoinMaterial, JoinTokenRequest};
@@ -50,10 +50,14 @@ impl Api {
     ///
     /// # Errors
     /// When the hub refuses.
-    pub async fn join_token(&self, cluster: &str) -> Result<JoinMaterial> {
+    pub async fn join_token(
+        &self,
+        cluster: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Result<JoinMaterial> {
         let request = JoinTokenRequest {
             cluster: cluster.to_owned(),
-            labels: [("bench".to_owned(), "simulated".to_owned())].into(),
+            labels,
             metrics_address: None,
             ttl: None,
         };

@@ -30,6 +30,8 @@ pub struct Hub {
     api_port: u16,
     agents: SocketAddr,
     process: Option<OwnedProcess>,
+    /// Arguments beside those that every hub here has.
+    arguments: Vec<String>,
 }
 
 impl Hub {
@@ -38,6 +40,14 @@ impl Hub {
     /// # Errors
     /// When it does not become ready; its log is `<data>/hub.log`.
     pub fn start(data: PathBuf, host: &str) -> Result<Self> {
+        Self::start_with(data, host, Vec::new())
+    }
+
+    /// The same, with further arguments.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_with(data: PathBuf, host: &str, arguments: Vec<String>) -> Result<Self> {
         std::fs::create_dir_all(&data)?;
         let agents = SocketAddr::new(host.parse()?, free_port()?);
         let mut hub = Self {
@@ -45,6 +55,7 @@ impl Hub {
             api_port: free_port()?,
             agents,
             process: None,
+            arguments,
         };
         hub.start_again()?;
         Ok(hub)
@@ -67,6 +78,7 @@ impl Hub {
             .args(["--listen", &format!("127.0.0.1:{}", self.api_port)])
             .args(["--agent-listen", &self.agents.to_string()])
             .args(["--agent-address", &self.agents.to_string()])
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

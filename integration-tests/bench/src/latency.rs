@@ -28,6 +28,14 @@ impl Latencies {
         self.histogram.saturating_record(micros);
     }
 
+    /// Prints `p50 … p90 … max …` in seconds.
+    pub fn with_p90(&self) -> String {
+        let at = |quantile| millis(self.histogram.value_at_quantile(quantile)) / 1_000.0;
+        let (half, most) = (at(0.5), at(0.9));
+        let max = millis(self.histogram.max()) / 1_000.0;
+        format!("p50 {half:.2}, p90 {most:.2}, max {max:.2} s")
+    }
+
     /// p50, p99 and the largest, in milliseconds.
     pub fn points(&self) -> [f64; 3] {
         let quantiles = [0.5, 0.99].map(|quantile| self.histogram.value_at_quantile(quantile));

@@ -1,8 +1,9 @@
 //! `bellwether-bench`: starts what it measures, stops it again, prints the figures and appends them
 //! to docs/BENCHMARKS.md.
 //!
-//! Three stages. Decisions alone: P11 placement and waves of a large fleet. One hub on loopback with simulated agents that speak the real protocol: P1 memory,
-//! P2 delivery, P9 the hub's start. One hub with a lab of clusters and the real agent: P3 apply,
+//! Four stages. Decisions alone: P11 placement and waves of a large fleet. One hub on loopback with simulated agents that speak the real protocol: P1 memory,
+//! P2 delivery, P9 the hub's start. Hubs of their own with simulated agents: one chart for many clusters,
+//! agents that reconnect at once, the shape that KubeFleet published figures of. One hub with a lab of clusters and the real agent: P3 apply,
 //! P7 the agent's memory, P9 the agent's start, many
 //! rollouts at once, P10 rollback.
 
@@ -20,6 +21,7 @@ mod simulated;
 mod stage_loopback;
 mod stage_member;
 mod stage_placement;
+mod stage_scale;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,9 @@ async fn run(plan: &plan::Plan) -> anyhow::Result<()> {
     let mut outcome = stage_placement::run(plan, &mut report);
     if outcome.is_ok() {
         outcome = stage_loopback::run(plan, &mut report).await;
+    }
+    if outcome.is_ok() {
+        outcome = stage_scale::run(plan, &mut report).await;
     }
     if outcome.is_ok() {
         outcome = stage_member::run(plan, &mut report).await;

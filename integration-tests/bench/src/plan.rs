@@ -32,6 +32,27 @@ pub struct Plan {
     /// Seconds between two checks of a rollout, of the many that are under way at once
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub check_interval_seconds: u64,
+    /// Clusters of which P11 plans the waves
+    #[arg(long, default_value_t = 10_000)]
+    pub clusters: usize,
+    /// Clusters that one chart is rendered for
+    #[arg(long, default_value_t = 1_000)]
+    pub render_clusters: usize,
+    /// Agents that reconnect at once
+    #[arg(long, default_value_t = 10_000)]
+    pub storm_agents: usize,
+    /// Placements of the shape that KubeFleet measured itself by: 1,000 there, over `--agents`
+    #[arg(long, default_value_t = 1_000)]
+    pub placements: usize,
+    /// Clusters of each of those placements
+    #[arg(long, default_value_t = 100)]
+    pub placement_clusters: usize,
+    /// How many of those placements are asked for a second
+    #[arg(long, default_value_t = 5)]
+    pub placement_rate: u32,
+    /// How many of them are rolled out at once
+    #[arg(long, default_value_t = 100)]
+    pub placement_rollouts: usize,
     /// How often each measurement is made
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
@@ -77,6 +98,12 @@ pub enum Measure {
     P11,
     /// Many rollouts in one cluster
     Rollouts,
+    /// One chart for many clusters
+    Render,
+    /// Agents that reconnect at once
+    Storm,
+    /// KubeFleet's shape: placements, rollouts in stages, the hub's restart, the database
+    KubeFleet,
 }
 
 impl Plan {

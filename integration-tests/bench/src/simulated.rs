@@ -2,6 +2,7 @@
 //! TLS connection, all in this process.
 
 mod agent;
+mod batches;
 mod fleet;
 mod held;
 mod identity;

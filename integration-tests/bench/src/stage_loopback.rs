@@ -30,7 +30,7 @@ pub async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let _absent = std::fs::remove_dir_all(&data);
     let mut hub = Hub::start(data, "127.0.0.1")?;
     let began = Instant::now();
-    let mut fleet = Fleet::enrol(&hub, plan.agents).await?;
+    let mut fleet = Fleet::enrol(&hub, plan.agents, plan.agents).await?;
     let per_second = per_second(fleet.len(), began);
     report.add(
         "enrolments",

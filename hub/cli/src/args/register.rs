@@ -63,6 +63,10 @@ pub struct RegisterArgs {
     /// constraints of Gatekeeper with every kind of theirs
     #[arg(long)]
     pub policy_reports: bool,
+    /// Let the agent list the pods of every namespace, to add up what they ask for: placement then knows
+    /// what the cluster has free
+    #[arg(long)]
+    pub count_pods: bool,
     /// Print the manifests and change nothing
     #[arg(long)]
     pub print: bool,

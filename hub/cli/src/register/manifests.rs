@@ -40,6 +40,8 @@ pub struct Agent {
     /// What becomes of updates of workloads of others while the agent does not answer; absent = the
     /// API server does not ask it.
     pub webhook: Option<String>,
+    /// Whether it may list every pod, to add up what they ask for.
+    pub count_pods: bool,
 }
 
 /// Makes every object, in the order in which they are applied.
@@ -101,6 +103,9 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
     rules.push(json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}));
     if agent.policy_reports {
         rules.extend(policy_report_rules());
+    }
+    if agent.count_pods {
+        rules.push(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}));
     }
     if agent.webhook.is_some() {
         rules.push(json!({
@@ -238,6 +243,7 @@ mod tests {
             kinds: rights::known(&[]).expect("the defaults are known"),
             policy_reports: false,
             webhook: Some("Ignore".into()),
+            count_pods: false,
         }
     }
 
@@ -306,6 +312,21 @@ mod tests {
             more.iter().all(|one| one.ends_with("[\"list\"]")),
             "{more:?}"
         );
+    }
+
+    #[test]
+    fn pods_are_listed_only_where_that_is_asked_for() {
+        let counting = Agent {
+            count_pods: true,
+            ..agent()
+        };
+        let more = rights_of(&objects(&counting));
+        let without = rights_of(&objects(&agent()));
+        let more: Vec<&String> = more.difference(&without).collect();
+        let [line] = more.as_slice() else {
+            panic!("{more:?}");
+        };
+        assert!(line.contains("pods") && line.contains("list"), "{line}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{overrides::OverrideError, placement::ClusterFacts, release::ReleaseC
 /// Bytes of a value that are shown.
 const MAX_VALUE_BYTES: usize = 200;
 
+/// What sets the share of a cluster, before any override.
+const DIVISION: &str = "placement.division";
+
 /// The objects of a cluster, with what people call them.
 type Objects = BTreeMap<Key, (String, Leaves)>;
 
@@ -26,17 +29,39 @@ pub fn explain(
     cluster: &ClusterFacts,
     reading: Reading<'_>,
 ) -> Result<(Vec<OverrideExplained>, Vec<FieldExplained>), OverrideError> {
+    let undivided = ReleaseContent {
+        overrides: Vec::new(),
+        division: None,
+        ..content.clone()
+    };
     let upto = |count: usize| -> Result<Objects, OverrideError> {
         let so_far = ReleaseContent {
             overrides: content.overrides[..count].to_vec(),
-            ..content.clone()
+            division: content.division.clone(),
+            ..undivided.clone()
         };
         objects(&so_far, cluster, reading)
     };
-    let written = upto(0)?;
+    let written = objects(&undivided, cluster, reading)?;
     let mut before = written.clone();
     let mut overrides = Vec::with_capacity(content.overrides.len());
     let mut set: BTreeMap<(Key, String), Vec<FieldSet>> = BTreeMap::new();
+    if content.division.is_some() {
+        let after = upto(0)?;
+        let found = changes(&before, &after);
+        overrides.push(OverrideExplained {
+            name: DIVISION.to_owned(),
+            holds: true,
+            changed: u32::try_from(found.len()).unwrap_or(u32::MAX),
+        });
+        for (key, path, to) in found {
+            let by = DIVISION.to_owned();
+            set.entry((key, path))
+                .or_default()
+                .push(FieldSet { by, to });
+        }
+        before = after;
+    }
     for (index, one) in content.overrides.iter().enumerate() {
         let holds = one.holds_in(&cluster.name, &cluster.labels);
         let mut changed = 0;

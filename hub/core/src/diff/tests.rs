@@ -377,3 +377,34 @@ fn every_field_tells_which_override_set_it() {
         "{text}"
     );
 }
+
+#[test]
+fn a_division_is_told_before_the_overrides_that_win_over_it() {
+    let asked = serde_json::from_value(json!({"mode": "Static"})).expect("a division");
+    let content = shop("web:1", |spec| {
+        spec["components"][0]["manifests"][0]["spec"]["replicas"] = json!(6);
+    })
+    .divided(Some(&asked), None, &fleet(), &NO_FLEETS)
+    .expect("divided");
+    let told = |cluster: &ClusterFacts| {
+        let (overrides, fields) = explain(&content, cluster, READING).expect("explained");
+        let names: Vec<String> = overrides.into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["placement.division", "eu"]);
+        let [field] = fields.as_slice() else {
+            panic!("{fields:?}");
+        };
+        assert_eq!(
+            (field.path.as_str(), field.written.as_deref()),
+            ("/spec/replicas", Some("6"))
+        );
+        let set = field.set.iter();
+        set.map(|one| (one.by.clone(), one.to.clone().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    let division = ("placement.division".to_owned(), "2".to_owned());
+    assert_eq!(told(&cluster("us-1", "us")), [division.clone()]);
+    assert_eq!(
+        told(&cluster("eu-1", "eu")),
+        [division, ("eu".to_owned(), "5".to_owned())]
+    );
+}

@@ -68,6 +68,8 @@ pub(super) fn rank(property: Property, properties: &Properties) -> Option<i128> 
 fn value(property: Property, properties: &Properties) -> Option<Value<'_>> {
     let nodes = properties.nodes.as_ref();
     let number = |thousandths: u128| i128::try_from(thousandths).ok().map(Value::Number);
+    let requested = || nodes?.requested;
+    let free = || nodes?.free();
     match property {
         Property::KubernetesVersion => {
             let version = properties.kubernetes_version.as_ref()?;
@@ -76,6 +78,10 @@ fn value(property: Property, properties: &Properties) -> Option<Value<'_>> {
         Property::ReadyNodes => number(u128::from(nodes?.ready) * 1_000),
         Property::AllocatableCpu => number(u128::from(nodes?.allocatable_cpu_milli)),
         Property::AllocatableMemory => number(u128::from(nodes?.allocatable_memory_bytes) * 1_000),
+        Property::RequestedCpu => number(u128::from(requested()?.cpu_milli)),
+        Property::RequestedMemory => number(u128::from(requested()?.memory_bytes) * 1_000),
+        Property::FreeCpu => number(u128::from(free()?.cpu_milli)),
+        Property::FreeMemory => number(u128::from(free()?.memory_bytes) * 1_000),
         Property::Region => Some(Value::Words(&nodes?.regions)),
         Property::Zone => Some(Value::Words(&nodes?.zones)),
         Property::ApiKinds if properties.api_kinds.is_empty() => None,

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_api::{
     application::Destination,
-    cluster::NodeProperties,
+    cluster::{NodeProperties, PodRequests},
     placement::{PlacementPolicy, Taint},
     selector::Selector,
 };
@@ -27,6 +27,10 @@ fn cluster(number: u128, region: &str, nodes: Option<u32>) -> ClusterFacts {
         allocatable_memory_bytes: u64::from(ready) << 34,
         regions: vec![region.to_owned()],
         zones: Vec::new(),
+        requested: Some(PodRequests {
+            cpu_milli: 3_000,
+            memory_bytes: 1 << 34,
+        }),
     });
     let known = nodes.is_some();
     ClusterFacts {
@@ -129,6 +133,18 @@ fn properties_and_labels_are_compared() {
     assert_eq!(
         by(json!({"property": "AllocatableMemory", "operator": "AtLeast", "values": ["100Gi"]})),
         "c2"
+    );
+    assert_eq!(
+        by(json!({"property": "RequestedCpu", "operator": "AtMost", "values": ["3"]})),
+        "c1 c2 c3"
+    );
+    assert_eq!(
+        by(json!({"property": "FreeCpu", "operator": "AtLeast", "values": ["17"]})),
+        "c2 c3"
+    );
+    assert_eq!(
+        by(json!({"property": "FreeMemory", "operator": "AtMost", "values": ["32Gi"]})),
+        "c1"
     );
     assert_eq!(
         by(json!({"property": "Region", "operator": "NotIn", "values": ["de"]})),
@@ -339,5 +355,21 @@ fn a_hub_that_hears_nobody_moves_nothing() {
             "c1".to_owned(),
             "c2".to_owned()
         ])]
+    );
+}
+
+#[test]
+fn what_is_asked_of_the_load_takes_nothing_away() {
+    let busy = |property: &str, values: &str| json!({"affinity": [{"property": property, "operator": "AtLeast", "values": [values]}]});
+    let policy = busy("FreeCpu", "100");
+    let anew = chosen(policy.clone(), &fleet(), &Standing::default());
+    assert_eq!(names(&anew), Vec::<&str>::new());
+    assert_eq!(names(&chosen(policy, &fleet(), &holding([1]))), ["c1"]);
+    let of_nodes = busy("AllocatableCpu", "100");
+    let lost = chosen(of_nodes, &fleet(), &holding([1]));
+    assert_eq!(
+        names(&lost),
+        Vec::<&str>::new(),
+        "what nodes give is no load"
     );
 }

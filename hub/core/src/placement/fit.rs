@@ -1,6 +1,8 @@
 //! Whether one cluster fits a policy, whatever the others are.
 
-use bellwether_api::placement::{Pick, PlacementPolicy, Score, ScoreOrder, Spread, TaintEffect};
+use bellwether_api::placement::{
+    Pick, PlacementPolicy, Property, Score, ScoreOrder, Spread, TaintEffect,
+};
 
 use super::{
     ClusterFacts, CordonMode,
@@ -52,6 +54,10 @@ pub(super) fn fit<'a>(
         return Err(WhyNot::NotHeard);
     }
     for (index, wanted) in policy.affinity.iter().enumerate() {
+        // What is asked of the load must not take away what is a part of it.
+        if place != Place::New && wanted.property.is_some_and(Property::is_load) {
+            continue;
+        }
         match holds(wanted, cluster) {
             Some(true) => {}
             Some(false) => return Err(WhyNot::Affinity(index)),

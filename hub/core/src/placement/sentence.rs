@@ -114,10 +114,22 @@ fn property_text(property: Property, cluster: &ClusterFacts) -> Option<String> {
     Some(match property {
         Property::KubernetesVersion => properties.kubernetes_version.clone()?,
         Property::ReadyNodes => nodes?.ready.to_string(),
-        Property::AllocatableCpu => format!("{}m", nodes?.allocatable_cpu_milli),
-        Property::AllocatableMemory => format!("{}Mi", nodes?.allocatable_memory_bytes >> 20),
+        Property::AllocatableCpu => cpu(nodes?.allocatable_cpu_milli),
+        Property::AllocatableMemory => memory(nodes?.allocatable_memory_bytes),
+        Property::RequestedCpu => cpu(nodes?.requested?.cpu_milli),
+        Property::RequestedMemory => memory(nodes?.requested?.memory_bytes),
+        Property::FreeCpu => cpu(nodes?.free()?.cpu_milli),
+        Property::FreeMemory => memory(nodes?.free()?.memory_bytes),
         Property::Region => nodes?.regions.join(", "),
         Property::Zone => nodes?.zones.join(", "),
         Property::ApiKinds => return None,
     })
+}
+
+pub(super) fn cpu(milli: u64) -> String {
+    format!("{milli}m")
+}
+
+pub(super) fn memory(bytes: u64) -> String {
+    format!("{}Mi", bytes >> 20)
 }

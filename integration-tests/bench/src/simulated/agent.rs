@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bellwether_proto::wire::{
-    Ack, AgentMessage, Beat, Credit, HubMessage, Status, UnitChange, UnitStatus, Welcome,
+    Ack, AgentMessage, Beat, Credit, HubMessage, Status, UnitChange, UnitStatus, Want, Welcome,
     agent_message::Message as Up, hub_message::Message as Down, link_client::LinkClient,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
 use super::{
+    batches::{Batch, Batches},
     fleet::Acknowledged,
     held::{Held, bundle_of, succeeded},
 };
@@ -26,6 +27,7 @@ pub struct Session {
     up: mpsc::Sender<AgentMessage>,
     down: Streaming<HubMessage>,
     parts: Vec<UnitChange>,
+    batches: Batches,
     hub_beat: u64,
     sequence: u64,
 }
@@ -51,6 +53,7 @@ impl Session {
                 up,
                 down,
                 parts: Vec::new(),
+                batches: Batches::default(),
                 hub_beat: 0,
                 sequence: 0,
             }),
@@ -91,15 +94,15 @@ impl Session {
     ) -> Result<()> {
         match message {
             Down::Delta(delta) => {
-                self.store(held, heard, &delta.changes, delta.to, &delta.root)
-                    .await
+                self.batches.push(delta.changes, delta.to, delta.root);
+                self.go_on(held, heard).await
             }
             Down::Snapshot(part) => {
                 self.parts.extend(part.units);
                 if part.complete {
                     let units = std::mem::take(&mut self.parts);
-                    self.store(held, heard, &units, part.generation, &part.root)
-                        .await
+                    self.batches.push(units, part.generation, part.root);
+                    self.go_on(held, heard).await
                 } else {
                     self.say(Up::Credit(Credit { batches: 1 })).await
                 }
@@ -111,19 +114,38 @@ impl Session {
             Down::Reconnect(_) | Down::Refused(_) => {
                 bail!("the hub ended the session: {message:?}")
             }
-            Down::Welcome(_) | Down::Blob(_) | Down::StatusAck(_) | Down::Metrics(_) => Ok(()),
+            Down::Blob(piece) => {
+                self.batches.piece(piece)?;
+                self.go_on(held, heard).await
+            }
+            Down::Welcome(_) | Down::StatusAck(_) | Down::Metrics(_) => Ok(()),
         }
+    }
+
+    /// Asks for contents that are missing, and takes in every batch that is whole, in order.
+    async fn go_on(
+        &mut self,
+        held: &mut Held,
+        heard: &mpsc::UnboundedSender<Acknowledged>,
+    ) -> Result<()> {
+        let missing = self.batches.to_ask_for();
+        if !missing.is_empty() {
+            self.say(Up::Want(Want { blobs: missing })).await?;
+        }
+        while let Some(batch) = self.batches.whole() {
+            self.store(held, heard, &batch).await?;
+        }
+        Ok(())
     }
 
     async fn store(
         &mut self,
         held: &mut Held,
         heard: &mpsc::UnboundedSender<Acknowledged>,
-        units: &[UnitChange],
-        generation: u64,
-        root: &[u8],
+        batch: &Batch,
     ) -> Result<()> {
-        held.take(units, generation, root, &self.welcome)?;
+        let units = &batch.units;
+        held.take(units, batch.generation, &batch.root, &self.welcome)?;
         self.say(Up::Ack(Ack {
             generation: held.generation,
             root: held.root_bytes(),

@@ -66,15 +66,16 @@ pub fn cluster_name(index: usize) -> String {
 }
 
 impl Fleet {
-    /// Enrols `count` agents, each by a token of its own.
+    /// Enrols `count` agents, each by a token of its own. The label `group` counts up with every `each`
+    /// of them, and `stage` goes round three.
     ///
     /// # Errors
     /// When the hub refuses one.
-    pub async fn enrol(hub: &crate::hub::Hub, count: usize) -> Result<Self> {
+    pub async fn enrol(hub: &crate::hub::Hub, count: usize, each: usize) -> Result<Self> {
         let api = hub.api()?;
         let hub = Hub::read(hub.agents(), hub.data())?;
         let agents = stream::iter(0..count)
-            .map(|index| enrol_one(&api, &hub, index))
+            .map(|index| enrol_one(&api, &hub, index, index / each.max(1)))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -96,9 +97,21 @@ impl Fleet {
     /// # Errors
     /// When not all are connected within two minutes.
     pub async fn connect(&mut self) -> Result<Duration> {
+        self.connect_by(AT_ONCE).await
+    }
+
+    /// The same, with every handshake begun at the same moment.
+    ///
+    /// # Errors
+    /// When not all are connected within two minutes.
+    pub async fn connect_all_at_once(&mut self) -> Result<Duration> {
+        self.connect_by(self.agents.len().max(1)).await
+    }
+
+    async fn connect_by(&mut self, at_once: usize) -> Result<Duration> {
         let began = Instant::now();
         self.stop = CancellationToken::new();
-        let gate = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+        let gate = Arc::new(tokio::sync::Semaphore::new(at_once));
         for agent in &self.agents {
             let task = keep_connected(
                 self.hub.clone(),
@@ -111,13 +124,35 @@ impl Fleet {
             );
             self.tasks.spawn(task);
         }
+        self.all_connected().await?;
+        Ok(began.elapsed())
+    }
+
+    /// Waits until every agent is welcomed.
+    ///
+    /// # Errors
+    /// When not all are within two minutes.
+    pub async fn all_connected(&self) -> Result<()> {
         let count = self.agents.len();
+        self.connected_are(count)
+            .await
+            .with_context(|| format!("not all {count} agents were welcomed in two minutes"))
+    }
+
+    /// Waits until no agent has a session.
+    ///
+    /// # Errors
+    /// When some still have one after two minutes.
+    pub async fn all_gone(&self) -> Result<()> {
+        let gone = self.connected_are(0).await;
+        gone.context("some sessions did not end in two minutes")
+    }
+
+    async fn connected_are(&self, count: usize) -> Result<()> {
         let mut connected = self.connected.subscribe();
         let all = connected.wait_for(|connected| *connected == count);
-        tokio::time::timeout(CONNECT_LIMIT, all)
-            .await
-            .with_context(|| format!("not all {count} agents were welcomed in two minutes"))??;
-        Ok(began.elapsed())
+        tokio::time::timeout(CONNECT_LIMIT, all).await??;
+        Ok(())
     }
 
     /// Closes every connection.
@@ -150,9 +185,15 @@ impl Fleet {
     }
 }
 
-async fn enrol_one(api: &Api, hub: &Hub, index: usize) -> Result<Arc<Agent>> {
+async fn enrol_one(api: &Api, hub: &Hub, index: usize, group: usize) -> Result<Arc<Agent>> {
     let name = cluster_name(index);
-    let join = api.join_token(&name).await?;
+    let labels = [
+        ("bench", "simulated".to_owned()),
+        ("group", group.to_string()),
+        ("stage", (index % 3).to_string()),
+    ];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value)).into();
+    let join = api.join_token(&name, labels).await?;
     let cluster_uid = format!("00000000-0000-4000-8000-{index:012}");
     let credentials = hub
         .enrol(&join, &cluster_uid)

@@ -91,20 +91,23 @@ pub(super) fn cluster_row(item: &Item, wide: bool, now: Timestamp, style: Style)
     row
 }
 
-/// What the ready nodes are: how many, their cores, their memory, their regions.
+/// What the ready nodes are: how many, their cores, their memory, their regions. Before what they give
+/// stands what pods have asked for, where that is known.
 fn nodes(nodes: &Value) -> [String; 4] {
-    let number = |field: &str, unit: u64, suffix: &str| {
+    let number = |field: &str, requested: &str, unit: u64, suffix: &str| {
+        let of = nodes["requested"][requested].as_u64();
+        let of = of.map_or_else(String::new, |amount| format!("{}/", amount / unit));
         let amount = nodes[field].as_u64();
         amount.map_or("-".to_owned(), |amount| {
-            format!("{}{suffix}", amount / unit)
+            format!("{of}{}{suffix}", amount / unit)
         })
     };
     let regions = nodes["regions"].as_array().into_iter().flatten();
     let regions: Vec<&str> = regions.filter_map(Value::as_str).collect();
     [
-        number("ready", 1, ""),
-        number("allocatableCpuMilli", 1_000, ""),
-        number("allocatableMemoryBytes", 1 << 30, "Gi"),
+        number("ready", "", 1, ""),
+        number("allocatableCpuMilli", "cpuMilli", 1_000, ""),
+        number("allocatableMemoryBytes", "memoryBytes", 1 << 30, "Gi"),
         if regions.is_empty() {
             "-".to_owned()
         } else {

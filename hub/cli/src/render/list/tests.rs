@@ -72,7 +72,7 @@ fn a_wrong_clock_shows_by_how_much() {
 fn what_agents_report_and_who_is_closed_shows() {
     let nodes = json!({"ready": 3, "allocatableCpuMilli": 11_760,
                        "allocatableMemoryBytes": 50u64 << 30, "regions": ["eu", "us"]});
-    let status = json!({"condition": "Ready", "nodes": nodes,
+    let status = json!({"condition": "Ready", "nodes": nodes.clone(),
                         "cordon": {"drain": false, "by": "ana", "since": NOW}});
     let items = [item("Cluster", "c1", json!({}), status)];
     let drawn = draw("Cluster", &items, true);
@@ -86,6 +86,17 @@ fn what_agents_report_and_who_is_closed_shows() {
     for word in ["3", "11", "50Gi", "eu,us"] {
         assert!(row.contains(&word), "{word} {drawn}");
     }
+    let mut counted = nodes;
+    counted["requested"] = json!({"cpuMilli": 4_200, "memoryBytes": 20u64 << 30});
+    let items = [item(
+        "Cluster",
+        "c1",
+        json!({}),
+        json!({"condition": "Ready", "nodes": counted}),
+    )];
+    let drawn = draw("Cluster", &items, true);
+    assert!(drawn.contains(" 4/11 "), "{drawn}");
+    assert!(drawn.contains(" 20/50Gi "), "{drawn}");
     let draining = json!({"condition": "Ready",
                           "cordon": {"drain": true, "by": "ana", "since": NOW}});
     let items = [item("Cluster", "c1", json!({}), draining)];
