@@ -8,6 +8,7 @@
 mod approvals;
 mod awaits;
 mod by_pods;
+mod by_revision;
 mod checks;
 mod commands;
 mod counting;
@@ -39,15 +40,16 @@ pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
-    CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RouteView, Samples,
-    ServiceView,
+    CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RevisionsView,
+    RouteView, Samples, ServiceView,
 };
-pub use overlay::{CanaryWant, InPlaceWant, Overlay, ServicePin};
+pub use overlay::{CanaryWant, InPlaceWant, Overlay, RevisionsWant, ServicePin};
 pub use stage::{
     Failure, Judged, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict,
 };
 pub use state::{
-    Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, RunState, STATE_VERSION,
+    Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, Revisions, RunState,
+    STATE_VERSION,
 };
 
 #[cfg(test)]

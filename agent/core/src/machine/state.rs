@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
-/// 2 no run in place, layout 3 none that splits traffic.
-pub const STATE_VERSION: u32 = 4;
+/// 2 no run in place, layout 3 none that splits traffic, layout 4 no workload that keeps revisions.
+pub const STATE_VERSION: u32 = 5;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
@@ -96,6 +96,10 @@ pub struct RunState {
     /// How far a run in place is; absent = it is none, or nothing was changed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place: Option<InPlace>,
+    /// The revisions of a workload that keeps them itself; absent = it does not, or nothing was changed
+    /// yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
     /// Whether a route other than the user's own was ever written.
     #[serde(default)]
     pub routed: bool,
@@ -155,6 +159,7 @@ impl RunState {
             scaled: None,
             by_hand: None,
             in_place: None,
+            revisions: None,
             routed: false,
             failed_checks: 0,
             check: 0,
@@ -237,6 +242,17 @@ impl RunState {
             _ => self.verdicts.last().map(|verdict| verdict.step),
         }
     }
+}
+
+/// The two revisions between which a workload shares its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revisions {
+    /// The one that served when the run began.
+    pub old: String,
+    /// The one of the new template; absent = it was not seen yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
 }
 
 /// How far a run in place is.

@@ -13,6 +13,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
+    by_revision,
     decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest},
     hooking,
     observations::Observations,
@@ -220,6 +221,12 @@ impl<'a> Turn<'a> {
         self.grant.plan.strategy.batch.is_some()
     }
 
+    /// Tells whether the workload keeps revisions and shares requests between them, so that no copy is
+    /// made.
+    pub(super) fn is_by_revision(&self) -> bool {
+        self.grant.plan.workload.keeps_revisions()
+    }
+
     /// Tells whether no router splits traffic: Services select both versions, which share it by their
     /// pods.
     pub(super) fn by_pods(&self) -> bool {
@@ -233,7 +240,9 @@ impl<'a> Turn<'a> {
 
     /// Tells whether no pod of the canary can answer.
     pub(super) fn canary_is_lost(&self) -> bool {
-        if self.splits_traffic() {
+        if self.is_by_revision() {
+            by_revision::is_lost(self)
+        } else if self.splits_traffic() {
             self.seen.canary_endpoints.ready.is_empty()
         } else {
             self.seen
