@@ -3,6 +3,7 @@
 mod approvals;
 mod by_node;
 mod by_pods;
+mod by_revision;
 mod commands;
 mod completing;
 mod configuration;
