@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::{
+    alert_provider::Alert,
     analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
     metric_template::MetricSourceKind,
     strategy::{
@@ -78,6 +79,9 @@ pub struct RolloutSpec {
     /// What is asked of, or told to, others in the course of a run; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// Who is told of the events of its runs; empty = nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// What happens to a running run when the Rollout is deleted: everything goes back, or the run
     /// goes on to its end without waiting for humans.
     #[serde(default)]

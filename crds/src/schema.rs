@@ -7,8 +7,8 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use crate::{
-    application::Application, cluster::Cluster, document::Kind, fleet::Fleet,
-    metric_template::MetricTemplate, repository::Repository, rollout::Rollout,
+    alert_provider::AlertProvider, application::Application, cluster::Cluster, document::Kind,
+    fleet::Fleet, metric_template::MetricTemplate, repository::Repository, rollout::Rollout,
     sync_record::SyncRecord, track::RolloutTrack,
 };
 
@@ -23,6 +23,7 @@ pub fn custom_resource_definitions() -> BTreeMap<String, Value> {
 
 fn definitions() -> BTreeMap<String, Value> {
     let definitions = [
+        AlertProvider::crd(),
         Application::crd(),
         Cluster::crd(),
         Fleet::crd(),

@@ -8,6 +8,7 @@
 //! turn: what failed is looked at again in the next.
 //! Entry point: [`spawn`]; [`run_view`] shows a run as the loops see it.
 
+mod alerts;
 mod alive;
 mod application;
 mod compared;
@@ -61,6 +62,7 @@ pub fn spawn(app: Arc<App>) {
     tasks.spawn(plan::run(Arc::clone(&app)));
     tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(repositories::run(Arc::clone(&app)));
+    tasks.spawn(alerts::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

@@ -20,6 +20,7 @@ mod hook_memory;
 mod hooking;
 mod in_place;
 mod judging;
+mod notify;
 mod observations;
 mod overlay;
 mod progress;
@@ -49,7 +50,7 @@ pub use stage::{
 };
 pub use state::{
     Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, Revisions, RunState,
-    STATE_VERSION,
+    STATE_VERSION, Told,
 };
 
 #[cfg(test)]

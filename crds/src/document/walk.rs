@@ -25,7 +25,6 @@ const LATER: &[&str] = &[
     "division",
     "hooks",
     "loadGenerator",
-    "notify",
     "plugin",
     "relative",
     "serviceAccount",

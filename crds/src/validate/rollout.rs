@@ -1,7 +1,7 @@
 //! Checks of a rollout's own fields.
 
 use super::{
-    adopted, analysis,
+    adopted, alerts, analysis,
     finding::{Finding, Findings, Validated},
     hooks, in_place, names, strategy, traffic,
 };
@@ -94,6 +94,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     traffic::revisions(findings, path, rollout);
     analysis::check(findings, &path.key("analysis"), rollout);
     hooks::check(findings, &path.key("hooks"), rollout);
+    alerts::of_rollout(findings, path, rollout);
     let at_least_one_second = "use at least 1s";
     if rollout.progress_deadline < Dur::from_secs(1) {
         findings.error(&path.key("progressDeadline"), at_least_one_second);

@@ -67,7 +67,10 @@ pub async fn refuse_in_use(app: &App, caller: &Caller, key: &RecordKey) -> ApiRe
     match key.kind {
         RecordKind::Fleet => refuse_used(app, &key.name).await,
         RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, key).await,
-        RecordKind::Application | RecordKind::Rollout | RecordKind::Repository => Ok(()),
+        RecordKind::Application
+        | RecordKind::Rollout
+        | RecordKind::Repository
+        | RecordKind::AlertProvider => Ok(()),
     }
 }
 

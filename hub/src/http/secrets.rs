@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bellwether_api::{
+    alert_provider::AlertProviderSpec,
     application::ApplicationSpec,
     call::{SecretList, SecretRequest, SecretView},
     document::Document,
@@ -225,10 +226,11 @@ pub(super) async fn missing(
 ) -> ApiResult<Vec<String>> {
     let mut said = Vec::new();
     for document in documents {
-        let Document::Application(object) = document else {
-            continue;
+        let named = match document {
+            Document::Application(object) => named_by(&object.spec),
+            Document::AlertProvider(object) => [object.spec.address_ref.name.clone()].into(),
+            _ => continue,
         };
-        let named = named_by(&object.spec);
         if named.is_empty() {
             continue;
         }
@@ -237,8 +239,9 @@ pub(super) async fn missing(
         let missing = named.iter().filter(|name| find(&known, name).is_none());
         said.extend(missing.map(|name| {
             format!(
-                "application/{} waits for a secret: run: bellwether secret set {name} -n {namespace}",
-                object.metadata.name
+                "{}/{} waits for a secret: run: bellwether secret set {name} -n {namespace}",
+                document.kind().name().to_lowercase(),
+                document.metadata().name
             )
         }));
     }
@@ -266,6 +269,12 @@ async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
     };
     let repositories = repositories.iter().filter(|(_, spec)| names_it(spec));
     users.extend(repositories.map(|(key, _)| format!("repository/{}", key.name)));
+    let kind = RecordKind::AlertProvider;
+    let providers = specs::<AlertProviderSpec>(&mut tx, kind, namespace).await?;
+    let providers = providers
+        .iter()
+        .filter(|(_, spec)| spec.address_ref.name == wanted.name);
+    users.extend(providers.map(|(key, _)| format!("alertprovider/{}", key.name)));
     if app.config.webhook_secret.as_ref() == Some(wanted) {
         users.push("the hub's --webhook-secret".to_owned());
     }

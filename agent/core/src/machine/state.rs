@@ -112,6 +112,9 @@ pub struct RunState {
     /// The last check of every metric.
     #[serde(default)]
     pub checks: Vec<CheckResult>,
+    /// What was told of the step under way; absent = nothing, or nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// Why each step was left, in the order of steps.
     #[serde(default)]
     pub verdicts: Vec<StepVerdict>,
@@ -164,6 +167,7 @@ impl RunState {
             failed_checks: 0,
             check: 0,
             checks: Vec::new(),
+            told: None,
             verdicts: Vec::new(),
             hooks: HookMemory::default(),
             hub: Answered::default(),
@@ -242,6 +246,17 @@ impl RunState {
             _ => self.verdicts.last().map(|verdict| verdict.step),
         }
     }
+}
+
+/// What was told of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// The step, from 0.
+    pub step: u32,
+    /// Why it was last said to wait for a human; absent = that was not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// The two revisions between which a workload shares its requests.

@@ -14,6 +14,7 @@ mod in_place;
 mod in_place_model;
 mod in_place_split;
 mod model;
+mod notify;
 mod paths;
 mod promises;
 mod refusals;

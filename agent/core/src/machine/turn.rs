@@ -1,6 +1,9 @@
 //! The working value of one decision.
 
+use std::collections::BTreeSet;
+
 use bellwether_api::{
+    alert_provider::AlertRef,
     command::ExecutedCommand,
     duration::Dur,
     hooks::HookKind,
@@ -118,10 +121,26 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn say(&mut self, severity: Severity, reason: &'static str, message: String) {
+        self.tell(severity, reason, message, &[]);
+    }
+
+    /// Says that something happened, to these too.
+    pub(super) fn tell(
+        &mut self,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+        to: &[AlertRef],
+    ) {
+        let alerts = self.grant.plan.alerts.iter();
+        let alerts = alerts.filter(|alert| alert.severity <= severity);
+        let named = alerts.map(|alert| &alert.provider).chain(to);
+        let notify: BTreeSet<String> = named.map(|one| one.name.clone()).collect();
         self.events.push(Happening {
             severity,
             reason,
             message,
+            notify: notify.into_iter().collect(),
         });
     }
 
