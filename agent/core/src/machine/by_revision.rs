@@ -85,7 +85,8 @@ fn unready(turn: &Turn<'_>, view: &RevisionsView) -> Option<Missing> {
         };
         return Some(("NotUpdated", message));
     }
-    (!view.is_ready).then(|| ("RevisionNotReady", not_ready(view)))
+    let broken = !view.is_ready || !view.trouble.is_empty();
+    broken.then(|| ("RevisionNotReady", not_ready(view)))
 }
 
 fn not_ready(view: &RevisionsView) -> String {

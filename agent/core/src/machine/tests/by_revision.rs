@@ -129,8 +129,9 @@ impl Workload {
     fn observe(&self) -> Observations {
         let created = self.revisions.len();
         let is_seen = self.observed >= self.generation;
-        let ready = is_seen && self.latest_ready == created;
-        let broken = is_seen && !self.works(self.revisions[created - 1]);
+        let works = self.works(self.revisions[created - 1]);
+        let ready = is_seen && works && self.latest_ready == created;
+        let broken = is_seen && !works;
         let as_written = self.want.old.is_none();
         let workload = DeploymentView {
             generation: self.generation,
