@@ -106,7 +106,14 @@ async fn change_reaches_an_open_session_and_its_ack_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beats_write_nothing() {
-    const TABLES: [&str; 6] = ["cluster", "cluster_sync", "desired", "status", "event", "record"];
+    const TABLES: [&str; 6] = [
+        "cluster",
+        "cluster_sync",
+        "desired",
+        "status",
+        "event",
+        "record",
+    ];
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
