@@ -37,9 +37,11 @@ mod steps;
 mod summary;
 mod turn;
 
+pub use by_revision::Revisions;
 pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
+pub use notify::Told;
 pub use observations::{
     CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RevisionsView,
     RouteView, Samples, ServiceView,
@@ -49,8 +51,7 @@ pub use stage::{
     Failure, Judged, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict,
 };
 pub use state::{
-    Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, Revisions, RunState,
-    STATE_VERSION, Told,
+    Answered, Apart, Apex, Clock, InPlace, MAX_EXECUTED, ReadStateError, RunState, STATE_VERSION,
 };
 
 #[cfg(test)]

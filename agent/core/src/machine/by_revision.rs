@@ -6,6 +6,8 @@ use bellwether_api::{
     status::{ReadyCount, Severity},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     awaits, commands, hooking,
     observations::RevisionsView,
@@ -13,11 +15,22 @@ use super::{
     progress, rollback,
     stage::{Failure, RollbackPart as Back, Stage},
     start,
-    state::{Revisions, RunState},
+    state::RunState,
     steps,
     turn::Turn,
 };
 use crate::{settled::TemplateVersion, weights::PlannedStep};
+
+/// The two revisions between which a workload shares its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revisions {
+    /// The one that served when the run began.
+    pub old: String,
+    /// The one of the new template; absent = it was not seen yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+}
 
 /// What keeps a revision from counting: a reason and a sentence.
 type Missing = (&'static str, String);

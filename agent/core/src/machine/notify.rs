@@ -5,7 +5,20 @@ use bellwether_api::{
     status::{PAUSED_AFTER_FAILURE, Severity, WEIGHT_BY_HAND},
 };
 
-use super::{stage::Stage, state::Told, turn::Turn};
+use serde::{Deserialize, Serialize};
+
+use super::{stage::Stage, turn::Turn};
+
+/// What was told of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// The step, from 0.
+    pub step: u32,
+    /// Why it was last said to wait for a human; absent = that was not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+}
 
 /// Says what is new of the step under way, if anybody wants to know.
 pub(super) fn of_step(turn: &mut Turn<'_>) {

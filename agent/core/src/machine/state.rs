@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    by_revision::Revisions,
     hook_memory::HookMemory,
+    notify::Told,
     stage::{Stage, StepVerdict},
 };
 use crate::{
@@ -246,28 +248,6 @@ impl RunState {
             _ => self.verdicts.last().map(|verdict| verdict.step),
         }
     }
-}
-
-/// What was told of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Told {
-    /// The step, from 0.
-    pub step: u32,
-    /// Why it was last said to wait for a human; absent = that was not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waits: Option<String>,
-}
-
-/// The two revisions between which a workload shares its requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Revisions {
-    /// The one that served when the run began.
-    pub old: String,
-    /// The one of the new template; absent = it was not seen yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new: Option<String>,
 }
 
 /// How far a run in place is.

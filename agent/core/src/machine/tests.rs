@@ -4,6 +4,7 @@ mod approvals;
 mod by_node;
 mod by_pods;
 mod by_revision;
+mod by_revision_model;
 mod commands;
 mod completing;
 mod configuration;
