@@ -34,7 +34,12 @@ impl Renderer for Service {
             Some((_, "")) | None => return not_yet("RoutesReady is not True".to_owned()),
             Some((_, why)) => return not_yet(why.to_owned()),
         }
-        if shares(items(object, TARGETS)) != shares(items(object, IN_FORCE)) {
+        let mut wanted = shares(items(object, TARGETS));
+        if wanted.is_empty() {
+            // What is not said goes to the newest.
+            wanted.push(("", 100));
+        }
+        if wanted != shares(items(object, IN_FORCE)) {
             return not_yet("its status.traffic is not its spec.traffic yet".to_owned());
         }
         RouteObservation::Programmed

@@ -101,6 +101,11 @@ fn a_share_is_in_force_once_the_status_says_so() {
         };
         assert!(why.contains(says), "{why}");
     };
+    let mut unsaid = service(Value::Null);
+    let everything = json!([{"revisionName": "web", "latestRevision": true, "percent": 100}]);
+    unsaid["status"] = json!({"conditions": [{"type": "RoutesReady", "status": "True"}],
+        "traffic": everything});
+    assert_eq!(Service.observe(&unsaid), RouteObservation::Programmed);
     not_yet(with(3, "True", both.clone()), "generation 3 of 4");
     not_yet(with(4, "Unknown", both), "the ingress is made");
     not_yet(with(4, "True", before), "status.traffic");
