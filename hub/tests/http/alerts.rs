@@ -239,7 +239,7 @@ async fn a_rollout_names_only_providers_that_there_are() {
     );
     let error = &answer.body["errors"][0];
     assert_eq!(error["path"], "spec.alerts[0].provider.name", "{answer:?}");
-    let message = error["message"].as_str().unwrap_or_default();
+    let message = error["detail"].as_str().unwrap_or_default();
     assert!(
         message.contains("there is no alert provider \"taem\""),
         "{answer:?}"
