@@ -17,6 +17,7 @@ mod objects;
 mod observe;
 mod own_routes;
 mod reading;
+mod revisions;
 mod run;
 mod saved;
 mod scene;

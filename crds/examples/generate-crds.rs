@@ -75,7 +75,7 @@ fn reference() -> String {
         "# Fields\n\n\
          Generated from the types in crds/src; do not edit.\n\n\
          Every document has `apiVersion: bellwether.dev/v1alpha1`, `kind`, and `metadata` with `name`,\n\
-         `namespace` (Application, Rollout and MetricTemplate), `labels`, `annotations` and `resourceVersion`. Unknown\n\
+         `namespace` (Application, Rollout, MetricTemplate and AlertProvider), `labels`, `annotations` and `resourceVersion`. Unknown\n\
          fields are refused. **Required** fields have no default; a field without a default may be\n\
          left out.\n",
     );

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::{
+    alert_provider::Alert,
     analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
     metric_template::MetricSourceKind,
     strategy::{
@@ -78,6 +79,9 @@ pub struct RolloutSpec {
     /// What is asked of, or told to, others in the course of a run; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// Who is told of the events of its runs; empty = nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// What happens to a running run when the Rollout is deleted: everything goes back, or the run
     /// goes on to its end without waiting for humans.
     #[serde(default)]
@@ -134,7 +138,7 @@ pub struct WorkloadRef {
     /// Group and version, such as `apps/v1`.
     pub api_version: String,
     /// The kind: `Deployment`; with `strategy.batch` `StatefulSet`, `DaemonSet`, `CloneSet`, or any
-    /// kind that has an `adapter`.
+    /// kind that has an `adapter`; with `traffic[].knative` the `Service` of Knative.
     pub kind: String,
     /// The namespace in the member cluster; absent = the application's target namespace. Required
     /// where there is no application.
@@ -145,6 +149,16 @@ pub struct WorkloadRef {
     /// Where the kind keeps what an update in place needs; absent = known for the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<WorkloadAdapter>,
+}
+
+impl WorkloadRef {
+    /// Tells whether the workload keeps a revision of each of its templates and shares requests between
+    /// them, as a Service of Knative does.
+    #[must_use]
+    pub fn keeps_revisions(&self) -> bool {
+        let known = WorkloadAdapter::known(&self.api_version, &self.kind);
+        known.is_some_and(|known| known.by_revision)
+    }
 }
 
 /// Names the apex Service.

@@ -9,8 +9,9 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use crate::{
-    application::Application, cluster::Cluster, custom_resource, document::Kind, fleet::Fleet,
-    metric_template::MetricTemplate, repository::Repository, rollout::Rollout,
+    alert_provider::AlertProvider, application::Application, cluster::Cluster, custom_resource,
+    document::Kind, fleet::Fleet, metric_template::MetricTemplate, repository::Repository,
+    rollout::Rollout,
     sync_record::SyncRecord, track::RolloutTrack,
 };
 
@@ -41,6 +42,7 @@ pub fn mirrored_definitions() -> Vec<Value> {
 
 fn definitions() -> BTreeMap<String, Value> {
     let definitions = [
+        AlertProvider::crd(),
         Application::crd(),
         Cluster::crd(),
         Fleet::crd(),

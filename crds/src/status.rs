@@ -332,10 +332,15 @@ pub struct RunEvent {
     pub object: Option<ObjectRef>,
     /// A sentence for people.
     pub message: String,
+    /// AlertProviders that are told of it, in the namespace of the unit; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
 }
 
-/// How bad an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How bad an event is, from the mildest on.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Severity {
     /// As planned.
     Info,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert_provider::AlertRef,
     duration::Dur,
     matching::Match,
     number::{IntOrPercent, Weight},
@@ -125,6 +126,9 @@ pub struct Step {
     /// How long `advance: After` stays on the step after its checks pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Dur>,
+    /// AlertProviders that are told when the step begins and when it waits for a human; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<AlertRef>,
 }
 
 /// Weight and pods that a human sets, as absolute values.
@@ -240,6 +244,9 @@ pub struct BatchStep {
     /// How long `advance: After` stays on the step after its checks pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Dur>,
+    /// AlertProviders that are told when the step begins and when it waits for a human; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<AlertRef>,
 }
 
 impl BatchStep {

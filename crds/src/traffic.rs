@@ -56,7 +56,7 @@ pub struct Traffic {
     /// A virtual router of AWS App Mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_mesh: Option<AppMeshTraffic>,
-    /// Revisions of Knative. Not supported by this version.
+    /// Revisions of a Knative Service, which is workload and route in one: it has no `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knative: Option<NoFields>,
     /// No router: the Service selects both versions, and the share of traffic is the share of pods,

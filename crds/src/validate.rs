@@ -4,6 +4,7 @@
 //! whoever takes one needs no check of its own.
 
 mod adopted;
+mod alerts;
 mod analysis;
 mod application;
 mod dependencies;

@@ -53,6 +53,11 @@ pub struct WorkloadAdapter {
     #[serde(skip)]
     #[schemars(skip)]
     pub by_node: bool,
+    /// Whether the kind keeps a revision of each template itself and shares requests between them: no
+    /// pod of it is held, counted or sized. Known of kinds, never written.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub by_revision: bool,
     /// Whether the controller waits for a pod that never becomes ready before it takes an older
     /// version back: such pods are deleted then.
     #[serde(default)]
@@ -107,6 +112,7 @@ impl WorkloadAdapter {
             revision_label: defaults::revision_label(),
             by_ordinal: false,
             by_node: false,
+            by_revision: false,
             waits_for_broken_pods: false,
         }
     }
@@ -145,6 +151,12 @@ impl WorkloadAdapter {
                 updated_available: Some("/status/updatedAvailableReplicas".to_owned()),
                 ..Self::of_partition("/spec/updateStrategy/partition")
             }),
+            ("serving.knative.dev", "Service") => Some(Self {
+                by_revision: true,
+                revision: "/status/latestCreatedRevisionName".to_owned(),
+                revision_label: "serving.knative.dev/revision".to_owned(),
+                ..Self::of_partition("/spec/traffic")
+            }),
             _ => None,
         }
     }
@@ -180,6 +192,9 @@ impl WorkloadAdapter {
         if self.by_node {
             return None;
         }
+        if self.by_revision {
+            return unfit_revisions(manifest);
+        }
         if manifest.pointer("/spec/updateStrategy/type") == Some(&Value::from("OnDelete")) {
             return Some(
                 "its updateStrategy is OnDelete, so that its partition holds nothing; use \
@@ -202,6 +217,30 @@ impl WorkloadAdapter {
     }
 }
 
+/// Says why revisions of a workload could not be told apart, or would not all be reached at the end;
+/// `None` = they can and will.
+fn unfit_revisions(manifest: &Value) -> Option<String> {
+    if manifest.pointer("/spec/template/metadata/name").is_some() {
+        return Some(
+            "its template names its revision, which the way back could not make again; leave \
+             spec.template.metadata.name out"
+                .to_owned(),
+        );
+    }
+    let pinned = manifest.pointer("/spec/traffic").and_then(Value::as_array);
+    let shared = |target: &&Value| {
+        let percent = target.get("percent").and_then(Value::as_u64).unwrap_or(0);
+        percent > 0 && target.get("latestRevision") != Some(&Value::Bool(true))
+    };
+    let held = pinned.and_then(|targets| targets.iter().find(shared))?;
+    let name = held.get("revisionName").and_then(Value::as_str);
+    Some(format!(
+        "its spec.traffic gives requests to revision {}, so that a new version would never have all of \
+         them; give them to latestRevision, or leave traffic out",
+        name.unwrap_or("that it does not name")
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -216,6 +255,29 @@ mod tests {
         assert!(known("apps/v1", "DaemonSet"));
         assert!(!known("example.dev/v1", "StatefulSet"));
         assert!(!known("apps/v1", "Deployment"));
+        assert!(known("serving.knative.dev/v1", "Service"));
+        assert!(!known("v1", "Service"));
+    }
+
+    #[test]
+    fn revisions_that_somebody_names_are_unfit() {
+        let adapter = WorkloadAdapter::known("serving.knative.dev/v1", "Service").expect("known");
+        let unfit = |spec: Value| adapter.unfit(&json!({"spec": spec}));
+        let latest = json!([
+            {"latestRevision": true, "percent": 100},
+            {"revisionName": "web-00001", "tag": "first"},
+        ]);
+        assert_eq!(unfit(json!({"template": {}})), None);
+        assert_eq!(unfit(json!({"traffic": latest})), None);
+        let pinned = json!([{"revisionName": "web-00001", "percent": 100}]);
+        let pinned = unfit(json!({"traffic": pinned})).expect("unfit");
+        assert!(pinned.contains("web-00001"), "{pinned}");
+        let named = unfit(json!({"template": {"metadata": {"name": "web-a"}}}));
+        assert!(
+            named
+                .expect("unfit")
+                .contains("spec.template.metadata.name")
+        );
     }
 
     #[test]

@@ -95,16 +95,14 @@ metadata: {name: web}
 spec:
   application: shop
   workload: {apiVersion: apps/v1, kind: Deployment, name: web}
-  strategy: {canary: {steps: [{weight: 10, notify: [{name: team}]}]}}
+  strategy: {canary: {steps: [{weight: 10}]}}
   instances: {autoscaler: {kind: ScaledObject, name: web, canaryQueries: []}}
-  alerts: []
+  loadGenerator: {}
 ",
         &[
-            "in.yaml:7:44 spec.strategy.canary.steps[0].notify: not supported by this version of \
-             Bellwether",
             "in.yaml:8:59 spec.instances.autoscaler.canaryQueries: not supported by this version of \
              Bellwether",
-            "in.yaml:9:3 spec.alerts: not supported by this version of Bellwether",
+            "in.yaml:9:3 spec.loadGenerator: not supported by this version of Bellwether",
         ],
     );
 }

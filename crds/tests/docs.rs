@@ -51,6 +51,11 @@ fn the_example_of_a_workload_of_somebody_else_can_be_applied() {
 }
 
 #[test]
+fn the_example_of_alerts_can_be_applied() {
+    can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/alerts.md"));
+}
+
+#[test]
 fn the_example_of_overrides_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/overrides.md"));
 }

@@ -232,6 +232,7 @@ fn rollout() -> impl Strategy<Value = RolloutSpec> {
         option::of(dur()),
     )
         .prop_map(|(name, weight, replicas, advance, after)| Step {
+            notify: Vec::new(),
             matches: Vec::new(),
             mirror: None,
             name,

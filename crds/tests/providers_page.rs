@@ -15,14 +15,19 @@ fn every_snippet_is_accepted_and_every_provider_has_one() {
     let mut shown = BTreeSet::new();
     for block in page.split("```yaml\n").skip(1) {
         let snippet = block.split("```").next().unwrap_or_default();
+        let governed = if snippet.contains("knative") {
+            "workload: {apiVersion: serving.knative.dev/v1, kind: Service, name: web}"
+        } else {
+            "workload: {apiVersion: apps/v1, kind: Deployment, name: web}
+  service: {name: web, port: 80}"
+        };
         let text = format!(
             "apiVersion: bellwether.dev/v1alpha1
 kind: Rollout
 metadata: {{name: web}}
 spec:
   application: shop
-  workload: {{apiVersion: apps/v1, kind: Deployment, name: web}}
-  service: {{name: web, port: 80}}
+  {governed}
   strategy: {{canary: {{stepWeight: 10}}}}
 {}",
             snippet

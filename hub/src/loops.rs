@@ -8,6 +8,7 @@
 //! turn: what failed is looked at again in the next.
 //! Entry point: [`spawn`]; [`run_view`] shows a run as the loops see it.
 
+mod alerts;
 mod alive;
 mod application;
 mod compared;
@@ -65,6 +66,7 @@ pub fn spawn(app: Arc<App>) {
     tasks.spawn(standing::run(Arc::clone(&app)));
     tasks.spawn(repositories::run(Arc::clone(&app)));
     tasks.spawn(fleet_hooks::run(Arc::clone(&app)));
+    tasks.spawn(alerts::run(Arc::clone(&app)));
     tasks.spawn(sweep::run(app));
 }
 

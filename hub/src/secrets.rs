@@ -41,8 +41,20 @@ pub async fn token(
     namespace: &str,
     wanted: &HubSecretKeyRef,
 ) -> Result<Secret, SecretError> {
-    let opened = open(store, namespace, &wanted.name).await?;
-    let key = wanted.key();
+    entry(store, namespace, &wanted.name, wanted.key()).await
+}
+
+/// Opens one entry that is a line of text, such as a token or an address.
+///
+/// # Errors
+/// As [`token`].
+pub async fn entry(
+    store: &Store,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<Secret, SecretError> {
+    let opened = open(store, namespace, name).await?;
     let value = opened
         .values
         .get(key)
@@ -52,9 +64,9 @@ pub async fn token(
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(SecretError::Value {
-            name: wanted.name.clone(),
+            name: name.to_owned(),
             key: key.to_owned(),
-            expected: "token: a line of printable ASCII",
+            expected: "token or address: a line of printable ASCII",
         });
     }
     Ok(Secret::new(text))

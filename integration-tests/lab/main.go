@@ -20,7 +20,7 @@ const usage = `lab starts Kubernetes clusters on this machine, for tests and dem
   lab up --name NAME --real R --control-plane C [--dir DIR] [--kwok-nodes N]
          [--scrape-interval 1s] [--traefik-throttle 100ms]
          [--crds SET,…]                     definitions to install: app-mesh, contour, gateway-experimental,
-                                            gloo, istio, keda, traefik
+                                            gloo, istio, keda, knative, traefik
          [--nginx]                          a second data plane: nginx-canary-stand-in
          [--contour]                        a further data plane: Contour with Envoy
   lab down --name NAME [--keep-logs]

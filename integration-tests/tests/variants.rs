@@ -60,7 +60,7 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, four for the second.
 const CONTROL_PLANE: usize = 5;
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,traefik";
+const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,knative,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

@@ -4,9 +4,9 @@ use bellwether_api::{reference::ObjectRef, traffic::Provider, workload_adapter::
 use serde_json::{Value, json};
 
 use crate::{
-    machine::Overlay,
+    machine::{Overlay, RevisionsWant},
     names::HASH_LABEL,
-    provider::{Names, render},
+    provider::{Names, knative, render},
     settled::TemplateVersion,
 };
 
@@ -92,7 +92,10 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
     }
     let (kind, name) = (text("/kind").to_owned(), text("/metadata/name").to_owned());
     match kind.as_str() {
-        kind if kind == run.workload.kind && name == run.workload.name => {
+        kind if kind == run.workload.kind
+            && name == run.workload.name
+            && is_of_kind(&object, run) =>
+        {
             if let (TemplateVersion::Old, Some(old)) = (run.overlay.template, run.old_template) {
                 object["spec"]["template"] = old.clone();
             }
@@ -111,8 +114,12 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
                 };
                 set(&mut object, &adapter.partition, held);
             }
+            if let Some(names) = revision_names(namespace, &run.overlay.revisions) {
+                object = knative::held(&object, &names, run.overlay.split.weight);
+            }
         }
-        "Service" => {
+        // Services of Knative have no selector.
+        "Service" if !text("/apiVersion").contains('/') => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
                 let label = run
                     .adapter
@@ -123,6 +130,25 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         _ => {}
     }
     object
+}
+
+/// A Service of Knative and one of Kubernetes may have the same name.
+fn is_of_kind(object: &Value, run: &Governed<'_>) -> bool {
+    let is_by_revision = run.adapter.is_some_and(|adapter| adapter.by_revision);
+    let api_version = object.get("apiVersion").and_then(Value::as_str);
+    !is_by_revision || api_version == Some(run.workload.api_version.as_str())
+}
+
+/// The revisions that share the requests of a workload which keeps them; `None` = as the user wrote it.
+#[must_use]
+pub fn revision_names(namespace: &str, want: &RevisionsWant) -> Option<Names> {
+    Some(Names {
+        namespace: namespace.to_owned(),
+        apex: want.old.clone()?,
+        canary: want.new.clone().unwrap_or_default(),
+        rules: Vec::new(),
+        copied: None,
+    })
 }
 
 /// Sets what a JSON pointer points to, and the objects on the way there.

@@ -8,6 +8,7 @@
 mod approvals;
 mod awaits;
 mod by_pods;
+mod by_revision;
 mod checks;
 mod commands;
 mod counting;
@@ -19,6 +20,7 @@ mod hook_memory;
 mod hooking;
 mod in_place;
 mod judging;
+mod notify;
 mod observations;
 mod overlay;
 mod progress;
@@ -35,14 +37,16 @@ mod steps;
 mod summary;
 mod turn;
 
+pub use by_revision::Revisions;
 pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
+pub use notify::Told;
 pub use observations::{
-    CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RouteView, Samples,
-    ServiceView,
+    CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RevisionsView,
+    RouteView, Samples, ServiceView,
 };
-pub use overlay::{CanaryWant, InPlaceWant, Overlay, ServicePin};
+pub use overlay::{CanaryWant, InPlaceWant, Overlay, RevisionsWant, ServicePin};
 pub use stage::{
     Failure, Judged, PromotionPart, RollbackPart, Shift, Stage, StepPart, StepVerdict,
 };

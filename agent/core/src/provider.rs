@@ -13,6 +13,7 @@ mod error;
 pub mod gateway_api;
 pub mod gloo;
 pub mod istio;
+pub mod knative;
 pub mod kuma;
 mod names;
 pub mod nginx;
@@ -124,7 +125,8 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
         Provider::GlooRouteTable => &gloo::Gloo::RouteTable,
         Provider::GlooVirtualService => &gloo::Gloo::VirtualService,
         Provider::AppMesh => &app_mesh::VirtualRouter,
-        Provider::Knative | Provider::None => return None,
+        Provider::Knative => &knative::Service,
+        Provider::None => return None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The steps of a plan: which requests go where, in which order, and how each step is left.
 
 use bellwether_api::{
+    alert_provider::AlertRef,
     duration::Dur,
     matching::Match,
     number::{IntOrPercent, Weight},
@@ -35,6 +36,8 @@ pub struct PlannedStep {
     /// Whether an update in place leaves the share of traffic to the number of pods: it says nothing
     /// of where requests go.
     pub by_pods: bool,
+    /// Who is told that it begins, and that it waits for a human; empty = nobody.
+    pub notify: Vec<AlertRef>,
 }
 
 impl PlannedStep {
@@ -53,6 +56,7 @@ impl PlannedStep {
             standby: false,
             by_hand: false,
             by_pods: false,
+            notify: Vec::new(),
         }
     }
 
@@ -146,6 +150,7 @@ fn explicit(step: &Step, canary: &Canary) -> PlannedStep {
         matches: matches.clone(),
         mirror: step.mirror.unwrap_or(Weight::ZERO),
         replicas: step.replicas,
+        notify: step.notify.clone(),
         after: step
             .after
             .filter(|_| advance == Advance::After)
@@ -205,6 +210,7 @@ fn batch_steps(batch: &Batch) -> Vec<PlannedStep> {
             replicas: step.pods(),
             matches: step.matches.clone(),
             by_pods: !step.splits(),
+            notify: step.notify.clone(),
             after: step
                 .after
                 .filter(|_| advance == Advance::After)

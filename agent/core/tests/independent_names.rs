@@ -54,6 +54,7 @@ fn names_of_workload_service_and_route_are_independent() {
         in_place: bellwether_agent_core::machine::InPlaceWant::default(),
         least_replicas: None,
         new_pods: None,
+        revisions: bellwether_agent_core::machine::RevisionsWant::default(),
     };
     let routes = [GovernedRoute {
         provider: Provider::HttpRoute,
@@ -112,6 +113,7 @@ fn each_version_is_measured_by_the_name_that_its_series_carry() {
             canary_addresses: BTreeSet::new(),
             side: Side::Canary,
             in_place: false,
+            revisions: None,
         };
         let made = queries(&metric, &target, Dur::from_secs(60), 0).expect("built in");
         assert!(

@@ -109,6 +109,8 @@ pub struct Subject<'a> {
     pub canary_addresses: BTreeSet<String>,
     /// What probes; absent = nothing does.
     pub probe: Option<&'a Probe>,
+    /// The old and the new revision of a workload that keeps them itself; absent = it does not.
+    pub revisions: Option<[String; 2]>,
 }
 
 /// The object of the user by which the routes that are measured know the Service; empty = they know the
@@ -147,6 +149,7 @@ impl Measurement {
                 Side::Canary
             },
             in_place: batch.is_some(),
+            revisions: subject.revisions.clone(),
         };
         let asked = subject
             .plan

@@ -65,7 +65,7 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     let scene = super::scene::Scene::of(bundle, rollout);
     let deployment =
         (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
-    let in_place = rollout.spec.strategy.batch.is_some();
+    let in_place = rollout.spec.strategy.batch.is_some() || scene.is_by_revision();
     if !in_place && !deployment {
         return Some(format!(
             "rollout {}: {workload} is no apps/v1 Deployment",
@@ -190,7 +190,5 @@ mod tests {
             refused(&bundle(absent, ingress_route("web"))).unwrap(),
             "rollout shop-web: the release has no Ingress/shop/web"
         );
-        let knative = json!({"knative": {}});
-        assert!(refused(&bundle(knative, ingress_route("web"))).is_some());
     }
 }

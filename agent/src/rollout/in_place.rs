@@ -178,7 +178,8 @@ impl Scene {
             self.autoscalers(reading),
         )?;
         let pods = match &mut workload {
-            Some(workload) => {
+            // Its revisions have pods, and it says itself what became of them.
+            Some(workload) if !self.is_by_revision() => {
                 let selector = pod_selector(workload);
                 if self.adapter.as_ref().is_some_and(|adapter| adapter.by_node) {
                     let kind = "ControllerRevision";
@@ -190,7 +191,7 @@ impl Scene {
                     .list("v1", "Pod", namespace, selector.as_deref())
                     .await?
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let mut live = match &self.service {
             Some(_) => Box::pin(self.look_at_traffic(reading, known)).await?,

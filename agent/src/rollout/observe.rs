@@ -13,7 +13,7 @@ use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
 use serde_json::Value;
 
 use super::{
-    in_place,
+    in_place, revisions,
     run::Run,
     scene::{Live, find},
     telling::Notes,
@@ -88,13 +88,16 @@ impl Run {
                 .filter(|object| !views::is_deleting(object))
                 .map(|object| match (&seen.workload, &scene.adapter) {
                     (Some(workload), _) => workload.clone(),
+                    (None, Some(adapter)) if adapter.by_revision => {
+                        revisions::workload(object, template)
+                    }
                     (None, Some(adapter)) => in_place::workload(object, adapter, template),
                     (None, None) => views::deployment(object, template),
                 }),
             delivered_by_others: seen.workload.is_some(),
             in_place: workload
                 .filter(|object| !views::is_deleting(object))
-                .zip(scene.adapter.as_ref())
+                .zip(scene.adapter.as_ref().filter(|one| !one.by_revision))
                 .map(|(object, adapter)| {
                     let written =
                         (seen.applied.contains(&scene.workload)).then(|| self.overlay().in_place);
@@ -103,6 +106,12 @@ impl Run {
                         view.trouble = self.blocked.clone().unwrap_or_default();
                     }
                     view
+                }),
+            revisions: workload
+                .filter(|object| scene.is_by_revision() && !views::is_deleting(object))
+                .map(|object| {
+                    let applied = seen.applied.contains(&scene.workload);
+                    revisions::view(object, applied.then(|| self.overlay().revisions))
                 }),
             replica_sets: live
                 .replica_sets
@@ -190,31 +199,28 @@ impl Run {
 
     fn routes(&self, live: &Live, seen: &Seen<'_>) -> Vec<RouteView> {
         let scene = &self.scene;
-        scene
-            .routes
-            .iter()
-            .zip(&live.routes)
-            .map(|(route, found)| {
-                let own = scene.own_of(live, route);
-                let renderer = renderer(route.provider);
-                RouteView {
-                    name: format!("{}/{}", route.target.kind, route.target.name),
-                    is_missing: found.is_none(),
-                    weight: found
-                        .as_ref()
-                        .and_then(|object| renderer?.observed_weight(object, &own, &route.names)),
-                    split: (seen.applied.contains(&route.target) && self.own_routes.are_held())
-                        .then(|| self.overlay().split),
-                    observation: match (found, renderer) {
-                        (Some(object), Some(renderer)) => self
-                            .unsplit(route, object, seen)
-                            .unwrap_or_else(|| renderer.observe(object)),
-                        (None, _) => not_yet("the route does not exist"),
-                        (_, None) => not_yet("this version of Bellwether cannot split by it"),
-                    },
-                }
-            })
-            .collect()
+        let itself = revisions::route(&scene.workload, live.workload.as_ref(), &self.overlay());
+        let named = scene.routes.iter().zip(&live.routes).map(|(route, found)| {
+            let own = scene.own_of(live, route);
+            let renderer = renderer(route.provider);
+            RouteView {
+                name: format!("{}/{}", route.target.kind, route.target.name),
+                is_missing: found.is_none(),
+                weight: found
+                    .as_ref()
+                    .and_then(|object| renderer?.observed_weight(object, &own, &route.names)),
+                split: (seen.applied.contains(&route.target) && self.own_routes.are_held())
+                    .then(|| self.overlay().split),
+                observation: match (found, renderer) {
+                    (Some(object), Some(renderer)) => self
+                        .unsplit(route, object, seen)
+                        .unwrap_or_else(|| renderer.observe(object)),
+                    (None, _) => not_yet("the route does not exist"),
+                    (_, None) => not_yet("this version of Bellwether cannot split by it"),
+                },
+            }
+        });
+        named.chain(itself).collect()
     }
 
     /// Why a route does not carry the split that the run wants; absent = nothing speaks against it.

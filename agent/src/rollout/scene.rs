@@ -36,7 +36,8 @@ pub struct Scene {
     pub namespace: String,
     /// The governed workload.
     pub workload: ObjectRef,
-    /// How the workload is updated in place; absent = a copy runs beside it.
+    /// How the workload is updated in place, or that it keeps revisions; absent = a copy runs beside
+    /// it.
     pub adapter: Option<WorkloadAdapter>,
     /// The apex Service; absent = no traffic is split.
     pub service: Option<ObjectRef>,
@@ -112,9 +113,10 @@ impl Scene {
             canary_labels,
             // It never changes while a workload lives.
             pod_labels: written.and_then(pod_selector),
-            adapter: (rollout.spec.strategy.batch.is_some())
-                .then(|| WorkloadAdapter::of(&rollout.spec.workload))
-                .flatten(),
+            adapter: (rollout.spec.strategy.batch.is_some()
+                || rollout.spec.workload.keeps_revisions())
+            .then(|| WorkloadAdapter::of(&rollout.spec.workload))
+            .flatten(),
             workload,
             namespace,
         }
@@ -148,6 +150,14 @@ impl Scene {
     pub fn pin_label(&self) -> &str {
         let adapter = self.adapter.as_ref();
         adapter.map_or(HASH_LABEL, |adapter| adapter.revision_label.as_str())
+    }
+
+    /// Tells whether the workload keeps revisions and shares its requests between them.
+    #[must_use]
+    pub fn is_by_revision(&self) -> bool {
+        self.adapter
+            .as_ref()
+            .is_some_and(|adapter| adapter.by_revision)
     }
 
     /// Tells whether a live object was made by this run.

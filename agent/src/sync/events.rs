@@ -60,6 +60,7 @@ pub struct RunOf {
 /// Numbers an event and keeps it.
 pub fn push(unit: &mut SyncUnit, of: RunOf, at: Timestamp, news: &News) {
     let event = RunEvent {
+        notify: Vec::new(),
         seq: 0,
         at: at.to_string(),
         run: of.run,
@@ -133,6 +134,7 @@ mod tests {
 
     fn event(seq: u64) -> RunEvent {
         RunEvent {
+            notify: Vec::new(),
             seq,
             at: String::new(),
             run: OF.run,

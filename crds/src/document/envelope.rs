@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Source;
 use crate::{
-    application::ApplicationSpec, cluster::ClusterSpec, fleet::FleetSpec,
-    metric_template::MetricTemplateSpec, repository::RepositorySpec, rollout::RolloutSpec,
+    alert_provider::AlertProviderSpec, application::ApplicationSpec, cluster::ClusterSpec,
+    fleet::FleetSpec, metric_template::MetricTemplateSpec, repository::RepositorySpec,
+    rollout::RolloutSpec,
 };
 
 /// The kinds that a user writes.
@@ -25,14 +26,17 @@ pub enum Kind {
     MetricTemplate,
     /// A Git repository of records.
     Repository,
+    /// Where people are told of runs.
+    AlertProvider,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are applied.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cluster,
         Self::Fleet,
         Self::MetricTemplate,
+        Self::AlertProvider,
         Self::Application,
         Self::Rollout,
         Self::Repository,
@@ -48,6 +52,7 @@ impl Kind {
             Self::Rollout => "Rollout",
             Self::MetricTemplate => "MetricTemplate",
             Self::Repository => "Repository",
+            Self::AlertProvider => "AlertProvider",
         }
     }
 
@@ -61,6 +66,7 @@ impl Kind {
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metrictemplates",
             Self::Repository => "repositories",
+            Self::AlertProvider => "alertproviders",
         }
     }
 
@@ -69,7 +75,7 @@ impl Kind {
     pub const fn is_namespaced(self) -> bool {
         matches!(
             self,
-            Self::Application | Self::Rollout | Self::MetricTemplate
+            Self::Application | Self::Rollout | Self::MetricTemplate | Self::AlertProvider
         )
     }
 
@@ -134,6 +140,8 @@ pub enum Document {
     MetricTemplate(Object<MetricTemplateSpec>),
     /// A repository of records.
     Repository(Object<RepositorySpec>),
+    /// Where people are told of runs.
+    AlertProvider(Object<AlertProviderSpec>),
 }
 
 impl Document {
@@ -147,6 +155,7 @@ impl Document {
             Self::Rollout(_) => Kind::Rollout,
             Self::MetricTemplate(_) => Kind::MetricTemplate,
             Self::Repository(_) => Kind::Repository,
+            Self::AlertProvider(_) => Kind::AlertProvider,
         }
     }
 
@@ -160,6 +169,7 @@ impl Document {
             Self::Rollout(object) => &object.metadata,
             Self::MetricTemplate(object) => &object.metadata,
             Self::Repository(object) => &object.metadata,
+            Self::AlertProvider(object) => &object.metadata,
         }
     }
 
@@ -172,6 +182,7 @@ impl Document {
             Self::Rollout(object) => &mut object.metadata,
             Self::MetricTemplate(object) => &mut object.metadata,
             Self::Repository(object) => &mut object.metadata,
+            Self::AlertProvider(object) => &mut object.metadata,
         }
     }
 
@@ -185,6 +196,7 @@ impl Document {
             Self::Rollout(object) => &object.source,
             Self::MetricTemplate(object) => &object.source,
             Self::Repository(object) => &object.source,
+            Self::AlertProvider(object) => &object.source,
         }
     }
 
@@ -198,6 +210,7 @@ impl Document {
             Self::Rollout(object) => serde_json::to_value(&object.spec),
             Self::MetricTemplate(object) => serde_json::to_value(&object.spec),
             Self::Repository(object) => serde_json::to_value(&object.spec),
+            Self::AlertProvider(object) => serde_json::to_value(&object.spec),
         };
         serde_json::json!({
             "apiVersion": crate::API_VERSION,

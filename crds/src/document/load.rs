@@ -274,6 +274,7 @@ fn typed(file: &str, root: Node, max_errors: usize) -> Result<Document, Vec<Docu
         Kind::Rollout => Document::Rollout(object(source, metadata, spec)?),
         Kind::MetricTemplate => Document::MetricTemplate(object(source, metadata, spec)?),
         Kind::Repository => Document::Repository(object(source, metadata, spec)?),
+        Kind::AlertProvider => Document::AlertProvider(object(source, metadata, spec)?),
     })
 }
 

@@ -198,11 +198,12 @@ impl Provider {
             Self::TraefikService => table::TRAEFIK_SERVICE,
             Self::HttpProxy => table::HTTP_PROXY,
             Self::LinkerdHttpRoute => table::LINKERD_HTTP_ROUTE,
-            Self::TrafficSplit | Self::Alb | Self::Skipper | Self::None => table::WEIGHTS,
+            Self::TrafficSplit | Self::Alb | Self::Skipper | Self::Knative | Self::None => {
+                table::WEIGHTS
+            }
             Self::Kuma => table::MESH_SERVICE,
             Self::GlooRouteTable | Self::GlooVirtualService => table::GLOO,
             Self::AppMesh => table::VIRTUAL_ROUTER,
-            Self::Knative => &[],
         }
     }
 

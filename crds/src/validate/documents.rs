@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    application, finding::Findings, fleet, governed::governed, metric_template, repository, rollout,
+    alerts, application, finding::Findings, fleet, governed::governed, metric_template, repository,
+    rollout,
 };
 use crate::document::{Document, DocumentError, DocumentWarning, in_order};
 
@@ -63,5 +64,6 @@ fn one(document: &Document) -> Findings {
         Document::Rollout(object) => rollout::check(object),
         Document::MetricTemplate(object) => metric_template::check(object),
         Document::Repository(object) => repository::check(object),
+        Document::AlertProvider(object) => alerts::provider(object),
     }
 }

@@ -28,6 +28,9 @@ pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &Roll
     let deployment =
         (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
     let adapter = WorkloadAdapter::of(workload);
+    if workload.keeps_revisions() && workload.adapter.is_none() {
+        return;
+    }
     if strategy.batch.is_none() {
         if workload.adapter.is_some() {
             findings.error(
@@ -248,7 +251,7 @@ pub(super) fn governed(
     rollout: &RolloutSpec,
     workload: &Manifest<'_>,
 ) {
-    if rollout.strategy.batch.is_none() {
+    if rollout.strategy.batch.is_none() && !rollout.workload.keeps_revisions() {
         return;
     }
     let unfit =

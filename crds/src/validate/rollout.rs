@@ -1,7 +1,7 @@
 //! Checks of a rollout's own fields.
 
 use super::{
-    adopted, analysis,
+    adopted, alerts, analysis,
     finding::{Finding, Findings, Validated},
     hooks, in_place, names, strategy, traffic,
 };
@@ -83,7 +83,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     workload(findings, &path.key("workload"), &rollout.workload);
     if let Some(service) = &rollout.service {
         service_ref(findings, &path.key("service"), service);
-    } else if !rollout.traffic.is_empty() {
+    } else if !rollout.traffic.is_empty() && !rollout.workload.keeps_revisions() {
         findings.error(
             &path.key("traffic"),
             "traffic is split behind a Service; set service to the one that clients use",
@@ -91,8 +91,10 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     }
     strategy::check(findings, path, rollout);
     traffic::of_rollout(findings, &path.key("traffic"), rollout);
+    traffic::revisions(findings, path, rollout);
     analysis::check(findings, &path.key("analysis"), rollout);
     hooks::check(findings, &path.key("hooks"), rollout);
+    alerts::of_rollout(findings, path, rollout);
     let at_least_one_second = "use at least 1s";
     if rollout.progress_deadline < Dur::from_secs(1) {
         findings.error(&path.key("progressDeadline"), at_least_one_second);

@@ -398,7 +398,7 @@ fn session_affinity(
 
 /// Requests can be told apart only where they pass a route.
 fn needs_a_service(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
-    if rollout.service.is_some() {
+    if rollout.service.is_some() || rollout.workload.keeps_revisions() {
         return;
     }
     let strategy = path.key("strategy");

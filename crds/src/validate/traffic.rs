@@ -2,9 +2,12 @@
 
 mod create;
 mod dialect;
+mod knative;
 mod union;
 
 use std::collections::BTreeSet;
+
+pub(super) use knative::check as revisions;
 
 use super::{finding::Findings, names};
 use crate::{
@@ -52,6 +55,9 @@ fn asked(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], rollout
                 if route.provider == Provider::Kuma {
                     own_service(findings, &at, route.name, rollout);
                 }
+                if route.provider == Provider::Knative {
+                    knative::of_workload(findings, &at, rollout);
+                }
                 if route.provider == Provider::None {
                     by_pods(findings, &at, rollout);
                 }
@@ -73,6 +79,10 @@ fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
             let at = place(&at, route);
             if !route.provider.is_supported() {
                 findings.error(&at, unsupported(route.provider));
+                continue;
+            }
+            if route.provider == Provider::Knative {
+                knative::alone(findings, &at, one, traffic);
                 continue;
             }
             if !route.provider.has_object() {
@@ -201,14 +211,8 @@ fn unsupported(provider: Provider) -> String {
         .map(top)
         .collect();
     let supported: Vec<&str> = supported.into_iter().collect();
-    let why = match provider {
-        Provider::Knative => {
-            ": Knative makes the Deployments of its revisions itself, and splits between them"
-        }
-        _ => "",
-    };
     format!(
-        "{} is not supported by this version of Bellwether{why}; use one of {}",
+        "{} is not supported by this version of Bellwether; use one of {}",
         top(provider),
         supported.join(", ")
     )

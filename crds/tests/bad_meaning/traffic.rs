@@ -48,10 +48,8 @@ fn providers() {
         (
             "{knative: {}}",
             format!(
-                "12:17 {path}.knative: knative is not supported by this version of Bellwether: \
-                 Knative makes the Deployments of its revisions itself, and splits between them; \
-                 use one of alb, apisix, appMesh, contour, gatewayApi, gloo, istio, kuma, linkerd, \
-                 nginx, none, skipper, traefik"
+                "12:17 {path}.knative: knative shares requests between revisions of a Service of \
+                 serving.knative.dev, and the workload is Deployment web (apps/v1)"
             ),
         ),
         (

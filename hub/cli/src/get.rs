@@ -347,7 +347,11 @@ pub async fn tree(client: &Client, global: &Global, args: &TargetArgs) -> anyhow
             let tree = render::tree::application(&item, &waves, &units.items, now, style);
             print(&tree)?;
         }
-        Kind::Cluster | Kind::MetricTemplate | Kind::Repository | Kind::Event => {
+        Kind::Cluster
+        | Kind::MetricTemplate
+        | Kind::Repository
+        | Kind::AlertProvider
+        | Kind::Event => {
             bail!(Failure::Usage(
                 "tree shows a fleet, an application or a rollout".into()
             ))

@@ -17,12 +17,14 @@ pub enum Kind {
     MetricTemplate,
     /// A Git repository of records.
     Repository,
+    /// Where people are told of runs.
+    AlertProvider,
     /// What happened.
     Event,
 }
 
 /// Every kind with the words that name it.
-const WORDS: [(Kind, &[&str]); 7] = [
+const WORDS: [(Kind, &[&str]); 8] = [
     (Kind::Cluster, &["cluster", "clusters", "bwcl"]),
     (Kind::Fleet, &["fleet", "fleets", "bwfleet"]),
     (
@@ -37,6 +39,10 @@ const WORDS: [(Kind, &[&str]); 7] = [
     (
         Kind::Repository,
         &["repository", "repositories", "repo", "repos", "bwrepo"],
+    ),
+    (
+        Kind::AlertProvider,
+        &["alertprovider", "alertproviders", "bwalert"],
     ),
     (Kind::Event, &["event", "events", "ev"]),
 ];
@@ -56,7 +62,7 @@ impl Kind {
             .ok_or_else(|| {
                 Failure::Usage(format!(
                     "{text:?} is no kind; there are clusters, fleets, applications, rollouts, \
-                     metrictemplates, repositories and events"
+                     metrictemplates, alertproviders, repositories and events"
                 ))
             })
     }
@@ -71,6 +77,7 @@ impl Kind {
             Self::Rollout => "Rollout",
             Self::MetricTemplate => "MetricTemplate",
             Self::Repository => "Repository",
+            Self::AlertProvider => "AlertProvider",
             Self::Event => "Event",
         }
     }
@@ -83,6 +90,7 @@ impl Kind {
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metrictemplates",
             Self::Repository => "repositories",
+            Self::AlertProvider => "alertproviders",
             Self::Event => "events",
         }
     }
@@ -92,7 +100,7 @@ impl Kind {
     pub const fn is_namespaced(self) -> bool {
         matches!(
             self,
-            Self::Application | Self::Rollout | Self::MetricTemplate
+            Self::Application | Self::Rollout | Self::MetricTemplate | Self::AlertProvider
         )
     }
 

@@ -132,6 +132,8 @@ pub enum Kind {
     Rollout,
     /// Metric templates; of a namespace.
     MetricTemplate,
+    /// Where people are told of runs; of a namespace.
+    AlertProvider,
     /// Git repositories of records; global.
     Repository,
     /// Secrets that the hub keeps, whose values nobody reads back; of a namespace.
@@ -153,7 +155,11 @@ impl Kind {
     const fn is_tenant_owned(self) -> bool {
         matches!(
             self,
-            Self::Application | Self::Rollout | Self::MetricTemplate | Self::Secret
+            Self::Application
+                | Self::Rollout
+                | Self::MetricTemplate
+                | Self::AlertProvider
+                | Self::Secret
         )
     }
 
@@ -164,6 +170,7 @@ impl Kind {
             Self::Application => "applications",
             Self::Rollout => "rollouts",
             Self::MetricTemplate => "metric templates",
+            Self::AlertProvider => "alert providers",
             Self::Repository => "repositories",
             Self::Secret => "secrets",
             Self::Event => "events",

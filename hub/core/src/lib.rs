@@ -6,6 +6,7 @@
 //! grants become [`bundle`]s; [`view`] renders all of it for people, [`check`] judges histories.
 
 pub mod addons;
+pub mod alert;
 pub mod authorize;
 pub mod brake;
 pub mod bundle;

@@ -68,7 +68,7 @@ pub async fn refuse_in_use(app: &App, caller: &Caller, key: &RecordKey) -> ApiRe
         RecordKind::Fleet => refuse_used(app, &key.name).await,
         RecordKind::MetricTemplate => metric_templates::refuse_used(app, caller, key).await,
         RecordKind::Application => keeping::refuse_untold(app, key).await,
-        RecordKind::Rollout | RecordKind::Repository => Ok(()),
+        RecordKind::Rollout | RecordKind::Repository | RecordKind::AlertProvider => Ok(()),
     }
 }
 

@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    ownership, placement::placement_conditions, problem::ApiResult, redact::redact, standing,
-    unreleased::draft_condition,
+    alert_providers, ownership, placement::placement_conditions, problem::ApiResult,
+    redact::redact, standing, unreleased::draft_condition,
 };
 use crate::{
     app::App,
@@ -87,6 +87,9 @@ async fn with_status(app: &App, scene: &Scene, record: &Record) -> ApiResult<Ite
         }
         RecordKind::Application => Some(record.key.name.clone()),
         RecordKind::MetricTemplate => None,
+        RecordKind::AlertProvider => {
+            return Ok(item(record, alert_providers::status(app, record).await?));
+        }
         RecordKind::Repository => return Ok(item(record, ownership::status(app, record).await?)),
         RecordKind::Rollout => read_spec::<RolloutSpec>(record).and_then(|spec| spec.application),
     };

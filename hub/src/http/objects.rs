@@ -40,6 +40,7 @@ const fn kind(kind: RecordKind) -> Kind {
         RecordKind::Rollout => Kind::Rollout,
         RecordKind::MetricTemplate => Kind::MetricTemplate,
         RecordKind::Repository => Kind::Repository,
+        RecordKind::AlertProvider => Kind::AlertProvider,
     }
 }
 
@@ -376,4 +377,15 @@ namespaced_kind!(
     "/metrictemplates",
     "/namespaces/{namespace}/metrictemplates",
     "/namespaces/{namespace}/metrictemplates/{name}"
+);
+namespaced_kind!(
+    AlertProvider,
+    all_alert_providers,
+    list_alert_providers,
+    get_alert_provider,
+    put_alert_provider,
+    delete_alert_provider,
+    "/alertproviders",
+    "/namespaces/{namespace}/alertproviders",
+    "/namespaces/{namespace}/alertproviders/{name}"
 );

@@ -144,7 +144,10 @@ async fn touched(
                     }
                 }
             }
-            Document::Cluster(_) | Document::MetricTemplate(_) | Document::Repository(_) => {}
+            Document::Cluster(_)
+            | Document::MetricTemplate(_)
+            | Document::Repository(_)
+            | Document::AlertProvider(_) => {}
         }
     }
     Ok(found)

@@ -78,6 +78,13 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
             objects::put_rollout,
             objects::delete_rollout
         ))
+        .routes(routes!(objects::all_alert_providers))
+        .routes(routes!(objects::list_alert_providers))
+        .routes(routes!(
+            objects::get_alert_provider,
+            objects::put_alert_provider,
+            objects::delete_alert_provider
+        ))
         .routes(routes!(objects::all_metric_templates))
         .routes(routes!(objects::list_metric_templates))
         .routes(routes!(

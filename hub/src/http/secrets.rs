@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bellwether_api::{
+    alert_provider::AlertProviderSpec,
     application::ApplicationSpec,
     call::{SecretList, SecretRequest, SecretView},
     document::Document,
@@ -226,15 +227,15 @@ pub(super) async fn missing(
 ) -> ApiResult<Vec<String>> {
     let mut said = Vec::new();
     for document in documents {
-        let object = match document {
-            Document::Application(object) => object,
+        let named = match document {
+            Document::Application(object) => named_by(&object.spec),
+            Document::AlertProvider(object) => [object.spec.address_ref.name.clone()].into(),
             Document::Fleet(object) => {
                 said.extend(missing_of_fleet(app, &object.metadata.name, &object.spec).await?);
                 continue;
             }
             _ => continue,
         };
-        let named = named_by(&object.spec);
         if named.is_empty() {
             continue;
         }
@@ -243,8 +244,9 @@ pub(super) async fn missing(
         let missing = named.iter().filter(|name| find(&known, name).is_none());
         said.extend(missing.map(|name| {
             format!(
-                "application/{} waits for a secret: run: bellwether secret set {name} -n {namespace}",
-                object.metadata.name
+                "{}/{} waits for a secret: run: bellwether secret set {name} -n {namespace}",
+                document.kind().name().to_lowercase(),
+                document.metadata().name
             )
         }));
     }
@@ -300,6 +302,12 @@ async fn users(app: &App, wanted: &NamespacedName) -> ApiResult<Vec<String>> {
     };
     let fleets = fleets.iter().filter(|(_, spec)| hooks_name_it(spec));
     users.extend(fleets.map(|(key, _)| format!("fleet/{}", key.name)));
+    let kind = RecordKind::AlertProvider;
+    let providers = specs::<AlertProviderSpec>(&mut tx, kind, namespace).await?;
+    let providers = providers
+        .iter()
+        .filter(|(_, spec)| spec.address_ref.name == wanted.name);
+    users.extend(providers.map(|(key, _)| format!("alertprovider/{}", key.name)));
     if app.config.webhook_secret.as_ref() == Some(wanted) {
         users.push("the hub's --webhook-secret".to_owned());
     }

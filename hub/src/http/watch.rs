@@ -59,6 +59,9 @@ pub async fn watch(
                 (Kind::Application, wanted.namespace.as_deref())
             }
             Followed::Record(RecordKind::Rollout) => (Kind::Rollout, wanted.namespace.as_deref()),
+            Followed::Record(RecordKind::AlertProvider) => {
+                (Kind::AlertProvider, wanted.namespace.as_deref())
+            }
             Followed::Record(RecordKind::MetricTemplate) => {
                 (Kind::MetricTemplate, wanted.namespace.as_deref())
             }
@@ -87,9 +90,10 @@ fn wanted(query: &WatchQuery) -> ApiResult<Wanted> {
             "Rollout" => Ok(Followed::Record(RecordKind::Rollout)),
             "MetricTemplate" => Ok(Followed::Record(RecordKind::MetricTemplate)),
             "Repository" => Ok(Followed::Record(RecordKind::Repository)),
+            "AlertProvider" => Ok(Followed::Record(RecordKind::AlertProvider)),
             other => Err(ApiError::bad_request(format!(
                 "{other:?} cannot be watched; there are Cluster, Fleet, Application, Rollout, \
-                 MetricTemplate and Repository"
+                 MetricTemplate, AlertProvider and Repository"
             ))),
         })
         .collect::<ApiResult<Vec<_>>>()?;

@@ -247,7 +247,7 @@ impl Gatherer {
                 self.fleets_are_stale = true;
                 true
             }
-            "Repository" => false,
+            "Repository" | "AlertProvider" => false,
             "MetricTemplate" => {
                 self.templates_are_stale = true;
                 true

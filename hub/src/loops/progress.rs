@@ -423,6 +423,7 @@ fn told(turn: &Turn<'_>, decision: &Decision, highest: u64, now: Timestamp) -> V
                 .and_then(|id| decision.next.clusters.get(&id))
                 .map_or(0, |cluster| cluster.attempt);
             RunEvent {
+                notify: Vec::new(),
                 seq,
                 at: now.to_string(),
                 run: turn.loaded.run.id,

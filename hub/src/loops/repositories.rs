@@ -291,7 +291,11 @@ fn refusal(document: &Document) -> Option<String> {
     let why = match document.kind() {
         Kind::Cluster => "clusters come by `bellwether register cluster`, with their labels",
         Kind::Repository => "a repository is applied by somebody, not by another",
-        Kind::Fleet | Kind::Application | Kind::Rollout | Kind::MetricTemplate => return None,
+        Kind::Fleet
+        | Kind::Application
+        | Kind::Rollout
+        | Kind::MetricTemplate
+        | Kind::AlertProvider => return None,
     };
     Some(format!(
         "{}: {} {}: {why}",

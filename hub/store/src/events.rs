@@ -15,6 +15,7 @@ pub use page::{EventPage, Order, Within, list, page, page_within};
 
 use crate::{
     Store, StoreError, Tx,
+    alerts::Named,
     column::{from_json, from_name, ms, name_of, small_unsigned, timestamp, unsigned, without_nul},
     error::Doing,
 };
@@ -54,7 +55,7 @@ pub enum EventFilter {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(crate) struct Row {
     id: i64,
     tx: String,
     cluster: Uuid,
@@ -72,7 +73,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_event(self) -> Result<EventRow, StoreError> {
+    pub(crate) fn into_event(self) -> Result<EventRow, StoreError> {
         let object: Option<ObjectRef> = self
             .object
             .map(|object| from_json("event.object", object))
@@ -87,6 +88,7 @@ impl Row {
             cluster_name: self.cluster_name,
             key: self.key,
             event: RunEvent {
+                notify: Vec::new(),
                 seq: unsigned("event.seq", self.seq)?,
                 at: timestamp("event.at_ms", self.at_ms)?.to_string(),
                 run: self.run,
@@ -156,16 +158,17 @@ pub(crate) async fn insert_told(
     told: &[Told<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut columns = Columns::default();
+    let (mut columns, mut named) = (Columns::default(), Named::default());
     for unit in told {
         for event in unit.events {
             columns.push(unit.cluster, unit.key, event, now);
+            named.push(unit.cluster, unit.key, event);
         }
     }
     if columns.clusters.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let kept: Vec<i64> = sqlx::query_scalar(
         "INSERT INTO event (cluster, cluster_name, key, seq, run, attempt, at_ms, severity, reason,
             message, object, received_at_ms)
          SELECT t.cluster, coalesce(c.name, ''), t.key, t.seq, t.run, t.attempt, t.at_ms, t.severity, t.reason,
@@ -175,7 +178,7 @@ pub(crate) async fn insert_told(
             AS t(cluster, key, seq, run, attempt, at_ms, severity, reason, message, object)
          LEFT JOIN cluster c ON c.id = t.cluster
          ORDER BY t.cluster, t.key, t.seq
-         ON CONFLICT (cluster, key, seq) DO NOTHING",
+         ON CONFLICT (cluster, key, seq) DO NOTHING RETURNING id",
     )
     .bind(columns.clusters)
     .bind(columns.keys)
@@ -188,10 +191,10 @@ pub(crate) async fn insert_told(
     .bind(columns.messages)
     .bind(columns.objects)
     .bind(ms(now))
-    .execute(&mut *tx.inner)
+    .fetch_all(&mut *tx.inner)
     .await
     .doing("write events")?;
-    Ok(())
+    named.insert(tx, &kept, now).await
 }
 
 /// Keeps events of one unit in one cluster. Those that are kept already stay as they are.

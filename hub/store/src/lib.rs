@@ -5,6 +5,7 @@
 //! The private Postgres of a hub without `DATABASE_URL` is supervised by [`postgres`].
 
 pub mod actions;
+pub mod alerts;
 pub mod api_tokens;
 pub mod blobs;
 pub mod certificates;

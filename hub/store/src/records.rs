@@ -1,4 +1,4 @@
-//! What users wrote: Fleet, Application, Rollout, MetricTemplate, Repository. Clusters have a table of their own.
+//! What users wrote: Fleet, Application, Rollout, MetricTemplate, Repository, AlertProvider. Clusters have a table of their own.
 
 mod dependencies;
 mod read;
@@ -34,6 +34,8 @@ pub enum RecordKind {
     MetricTemplate,
     /// Global: its namespace is empty.
     Repository,
+    /// In a namespace.
+    AlertProvider,
 }
 
 /// Names one record.

@@ -64,6 +64,19 @@ impl TestDatabase {
     }
 }
 
+/// Which version of each row of a table there is, so that two readings differ when anything was written.
+/// `table` is a word of the test's own.
+///
+/// # Panics
+/// When the database does not answer.
+pub async fn row_versions(store: &Store, table: &'static str) -> Vec<String> {
+    let query = format!("SELECT ctid::text || ' ' || xmin::text FROM {table} ORDER BY 1");
+    sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_all(&store.pool)
+        .await
+        .expect("the database answers")
+}
+
 /// A store on a database of its own.
 ///
 /// # Panics

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
 
+#[path = "store/alerts.rs"]
+mod alerts;
 #[path = "store/changes.rs"]
 mod changes;
 #[path = "store/conformance.rs"]

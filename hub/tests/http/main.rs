@@ -3,6 +3,7 @@
 
 mod access;
 mod actions;
+mod alerts;
 mod applying;
 mod authors;
 mod custom_resources;

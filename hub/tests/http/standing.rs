@@ -122,6 +122,30 @@ async fn a_word_to_nobody_is_refused() {
 }
 
 #[tokio::test]
+async fn going_back_is_refused_where_somebody_else_delivers() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    hub.announce("eu-1", &json!({})).await;
+    admin.applied(&standing("web", "eu-1")).await;
+    let path = "/api/v1/rollouts/shop/web/actions";
+    for body in [
+        json!({"type": "rollback"}),
+        json!({"type": "rollback", "toRevision": 1}),
+        json!({"type": "finish"}),
+    ] {
+        eventually("the grant", async || {
+            let answer = admin.post(path, &body).await;
+            let known = answer.detail().contains("eu-1: ");
+            (answer.status == StatusCode::CONFLICT && known).then_some(())
+        })
+        .await;
+        let refused = admin.post(path, &body).await;
+        assert!(refused.detail().contains("no releases"), "{refused:?}");
+    }
+    hub.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_removal_that_is_held_is_a_condition_and_a_reason() {
     let hub = Hub::start().await;
     let admin = hub.admin();

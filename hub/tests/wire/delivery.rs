@@ -1,7 +1,7 @@
 //! Desired state on its way down.
 
 use bellwether_proto::wire::{Nack, agent_message::Message as Up, hub_message::Message as Down};
-use bellwether_store::{clusters, desired, status::list_for_cluster};
+use bellwether_store::{clusters, desired, status::list_for_cluster, testing::row_versions};
 
 use crate::{
     agent::{Credentials, Held, Session, connect, joined},
@@ -101,6 +101,48 @@ async fn change_reaches_an_open_session_and_its_ack_is_recorded() {
     session.beat(&held).await;
     let first = session.hear().await.unwrap();
     assert!(matches!(first, Some(Down::Beat(_))), "{first:?}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beats_write_nothing() {
+    const TABLES: [&str; 6] = [
+        "cluster",
+        "cluster_sync",
+        "desired",
+        "status",
+        "event",
+        "record",
+    ];
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "uat-1").await;
+    let held = Held::default();
+    let mut session = open(&hub, &credentials, &held).await;
+    let store = &hub.app().store;
+    let beat = async |session: &mut Session| {
+        session.beat(&held).await;
+        while !matches!(session.hear().await.unwrap(), Some(Down::Beat(_))) {}
+    };
+    // What opening the session and its first beat say of the cluster is written once.
+    beat(&mut session).await;
+    let read = async || {
+        let mut rows = Vec::new();
+        for table in TABLES {
+            rows.push(row_versions(store, table).await);
+        }
+        rows
+    };
+    let settled = eventually("the session to be written", async || {
+        let before = read().await;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        (before == read().await).then_some(before)
+    })
+    .await;
+    for _ in 0..20 {
+        beat(&mut session).await;
+    }
+    assert_eq!(read().await, settled);
     hub.stop().await;
 }
 

@@ -1,7 +1,6 @@
 //! What agents report of their clusters.
 
 use bellwether_proto::wire::{
-use bellwether_proto::wire::{
     ClusterReport, ComplianceReport, NodeProperties, PodRequests, PolicyCounts,
     agent_message::Message as Up,
 };

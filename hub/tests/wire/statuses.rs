@@ -49,6 +49,7 @@ pub fn status(outcome: UnitOutcome, events: Vec<RunEvent>) -> UnitStatus {
 
 pub fn event(seq: u64) -> RunEvent {
     RunEvent {
+        notify: Vec::new(),
         seq,
         at: "2026-01-01T00:00:00Z".into(),
         run: Uuid::nil(),

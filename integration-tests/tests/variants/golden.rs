@@ -19,7 +19,7 @@ pub const CASES: &[Case<Scene>] = &[(
 const NAMESPACE: &str = "shop";
 
 /// The groups that the lab's API server knows, and how many kinds of each have golden cases.
-static GROUPS: [(&str, usize); 8] = [
+static GROUPS: [(&str, usize); 9] = [
     ("appmesh.k8s.aws", 2),
     ("gateway.solo.io", 2),
     ("gloo.solo.io", 1),
@@ -27,6 +27,7 @@ static GROUPS: [(&str, usize); 8] = [
     ("networking.istio.io", 2),
     ("networking.k8s.io", 1),
     ("projectcontour.io", 1),
+    ("serving.knative.dev", 1),
     ("traefik.io", 3),
 ];
 

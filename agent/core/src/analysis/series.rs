@@ -71,12 +71,21 @@ pub struct QueryTarget {
     pub side: Side,
     /// Whether pods of both versions are the workload's own: only its Services tell them apart.
     pub in_place: bool,
+    /// The old and the new revision of a workload that keeps them itself; absent = it does not, or they
+    /// are not known.
+    pub revisions: Option<[String; 2]>,
 }
 
 impl QueryTarget {
-    /// Returns the Deployment of the measured side.
+    /// Returns the Deployment of the measured side, or its revision where the workload keeps them.
     #[must_use]
     pub fn deployment(&self) -> String {
+        if let Some([old, new]) = &self.revisions {
+            return match self.side {
+                Side::Canary => new.clone(),
+                Side::Stable => old.clone(),
+            };
+        }
         if self.in_place {
             return self.workload.clone();
         }

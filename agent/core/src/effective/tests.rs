@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Governed, GovernedRoute, effective};
 use crate::{
-    machine::{CanaryWant, InPlaceWant, Overlay, ServicePin},
+    machine::{CanaryWant, InPlaceWant, Overlay, RevisionsWant, ServicePin},
     provider::{Names, Split},
     settled::TemplateVersion,
 };
@@ -75,6 +75,7 @@ fn a_run_touches_what_it_names_and_nothing_else() {
         canary: Some(CanaryWant { replicas: 2 }),
         in_place: InPlaceWant::default(),
         new_pods: None,
+        revisions: RevisionsWant::default(),
     };
     let mut expected = rendered();
     expected[0]["spec"]["template"] = json!({"spec": {"image": "web:1"}});
@@ -188,4 +189,65 @@ fn a_partition_stands_where_the_kind_has_it() {
         assert_eq!(applied["template"], json!({"spec": {"image": "db:1"}}));
         held(kind, &adapter, spec, &Overlay::none(TemplateVersion::New));
     }
+}
+
+#[test]
+fn a_service_of_knative_keeps_to_revisions_and_its_namesake_is_left_alone() {
+    let meta = json!({"name": "web", "namespace": "shop"});
+    let knative = json!({"apiVersion": "serving.knative.dev/v1", "kind": "Service",
+        "metadata": meta, "spec": {"template": {"spec": {"image": "web:2"}}}});
+    let namesake = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta,
+        "spec": {"selector": {"app": "web"}}});
+    let workload = ObjectRef {
+        api_version: "serving.knative.dev/v1".into(),
+        kind: "Service".into(),
+        namespace: Some("shop".into()),
+        name: "web".into(),
+    };
+    let adapter = WorkloadAdapter::known("serving.knative.dev/v1", "Service").expect("known");
+    let old = json!({"spec": {"image": "web:1"}});
+    let laid = |overlay: &Overlay| {
+        let governed = Governed {
+            workload: &workload,
+            old_template: Some(&old),
+            routes: &[],
+            adapter: Some(&adapter),
+            overlay,
+        };
+        effective(&[knative.clone(), namesake.clone()], &[governed])
+    };
+    let want = |new: Option<&str>| RevisionsWant {
+        old: Some("web-00001".into()),
+        new: new.map(str::to_owned),
+    };
+    let mut overlay = Overlay {
+        revisions: want(None),
+        ..Overlay::none(TemplateVersion::New)
+    };
+    let first = laid(&overlay);
+    assert_eq!(
+        first[0]["spec"],
+        json!({"template": {"spec": {"image": "web:2"}}, "traffic": [
+            {"revisionName": "web-00001", "latestRevision": false, "percent": 100},
+        ]}),
+        "no request comes to the new revision when it is made"
+    );
+    assert_eq!(first[1], namesake);
+    overlay.revisions = want(Some("web-00002"));
+    overlay.split = Split::by_weight(Weight::new(30).expect("a weight"));
+    assert_eq!(
+        laid(&overlay)[0]["spec"]["traffic"],
+        json!([
+            {"revisionName": "web-00001", "latestRevision": false, "percent": 70},
+            {"revisionName": "web-00002", "latestRevision": false, "percent": 30},
+        ])
+    );
+    let back = Overlay {
+        template: TemplateVersion::Old,
+        split: Split::default(),
+        ..overlay
+    };
+    assert_eq!(laid(&back)[0]["spec"]["template"], old);
+    let none = laid(&Overlay::none(TemplateVersion::New));
+    assert_eq!(none, [knative, namesake], "at the end it is the user's");
 }

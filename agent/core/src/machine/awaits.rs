@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{by_pods, in_place, observations::RouteView, turn::Turn};
+use super::{by_pods, by_revision, in_place, observations::RouteView, turn::Turn};
 use crate::{
     provider::{RouteObservation, Split},
     settled::{DeploymentView, Settled, TemplateVersion, settled},
@@ -145,6 +145,9 @@ pub(super) fn apart(turn: &mut Turn<'_>) -> bool {
 pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
     if turn.is_in_place() {
         return in_place::serves(turn);
+    }
+    if turn.is_by_revision() {
+        return by_revision::serves(turn);
     }
     let (wanted, seen) = (turn.state.canary_pods, turn.seen);
     if wanted == 0 {

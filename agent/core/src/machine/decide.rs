@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     commands,
     decision::Decision,
-    hooking, in_place,
+    hooking, in_place, notify,
     observations::Observations,
     progress, promotion, rollback,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
@@ -61,6 +61,7 @@ pub fn decide(
             break;
         }
     }
+    notify::of_step(&mut turn);
     turn.decision()
 }
 

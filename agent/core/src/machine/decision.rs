@@ -79,6 +79,8 @@ pub struct Happening {
     pub reason: &'static str,
     /// A sentence for people.
     pub message: String,
+    /// AlertProviders that are told of it; empty = none.
+    pub notify: Vec<String>,
 }
 
 impl Happening {
@@ -93,6 +95,7 @@ impl Happening {
         object: Option<ObjectRef>,
     ) -> RunEvent {
         RunEvent {
+            notify: self.notify.clone(),
             seq,
             at: at.to_string(),
             run,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bellwether_api::{duration::Dur, number::Weight};
 use jiff::Timestamp;
 
-use super::overlay::InPlaceWant;
+use super::overlay::{InPlaceWant, RevisionsWant};
 use crate::{
     autoscaling::AutoscalerView,
     hooks::HookOutcome,
@@ -24,6 +24,8 @@ pub struct Observations {
     /// What else is known of a workload that is updated in place; absent = it is none, or does not
     /// exist.
     pub in_place: Option<InPlaceView>,
+    /// What else is known of a workload that keeps revisions; absent = it does not, or does not exist.
+    pub revisions: Option<RevisionsView>,
     /// ReplicaSets whose controller is the workload.
     pub replica_sets: Vec<ReplicaSetView>,
     /// The canary Deployment of this run and attempt; absent = it does not exist.
@@ -82,6 +84,22 @@ pub struct InPlaceView {
     pub label: String,
     /// Why new pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.
     pub trouble: String,
+}
+
+/// A workload that keeps revisions of its template and shares requests between them. Its generations
+/// stand in [`Observations::workload`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevisionsView {
+    /// What it was applied with; absent = it is not known to have been applied.
+    pub written: Option<RevisionsWant>,
+    /// The revision of the newest template that its controller has seen; empty = there is none.
+    pub created: String,
+    /// Whether that one can serve; `false` also while nobody knows.
+    pub is_ready: bool,
+    /// Why that one cannot serve, as its controller says for certain; empty = nothing is known.
+    pub trouble: String,
+    /// Whether the newest revision has every request.
+    pub has_all: bool,
 }
 
 /// The canary Deployment.

@@ -3,7 +3,7 @@
 use bellwether_api::number::Weight;
 
 use super::{
-    in_place,
+    by_revision, in_place,
     stage::{PromotionPart, RollbackPart, Shift, Stage, StepPart},
     state::RunState,
 };
@@ -32,6 +32,17 @@ pub struct Overlay {
     /// What the revision label says on the pods that the canary's Service selects where no copy is
     /// made; absent = there is no such Service.
     pub new_pods: Option<String>,
+    /// Which revisions of a workload that keeps them share its requests.
+    pub revisions: RevisionsWant,
+}
+
+/// Which revisions of a workload that keeps them share its requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevisionsWant {
+    /// The one that has every request but the canary's share; absent = as the user wrote it.
+    pub old: Option<String>,
+    /// The one that has the canary's share; absent = none is known, and none has any.
+    pub new: Option<String>,
 }
 
 /// What a run in place wants of the workload, beside its template.
@@ -74,6 +85,7 @@ impl Overlay {
             canary: None,
             in_place: InPlaceWant::default(),
             new_pods: None,
+            revisions: RevisionsWant::default(),
         }
     }
 
@@ -89,6 +101,9 @@ impl Overlay {
     pub fn of(state: &RunState) -> Self {
         if let Some(run) = &state.in_place {
             return in_place::overlay(state, run);
+        }
+        if let Some(run) = &state.revisions {
+            return by_revision::overlay(state, run);
         }
         let stable = state.stable.as_ref().map(|stable| stable.hash.as_str());
         let size = (state.canary_pods > 0).then_some(state.canary_pods);
@@ -130,6 +145,7 @@ impl Overlay {
             canary: canary.map(|replicas| CanaryWant { replicas }),
             in_place: InPlaceWant::default(),
             new_pods: None,
+            revisions: RevisionsWant::default(),
         }
     }
 }

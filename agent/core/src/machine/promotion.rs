@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits, gathering, in_place,
+    awaits, by_revision, gathering, in_place,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -15,6 +15,10 @@ use crate::{
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
     if turn.is_in_place() {
         in_place::promoting(turn, part);
+        return;
+    }
+    if turn.is_by_revision() {
+        by_revision::promoting(turn);
         return;
     }
     if let Part::Repinning { new } | Part::Shifting { new, .. } | Part::Draining { new, .. } = &part

@@ -7,7 +7,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    awaits, commands, in_place, progress,
+    awaits, by_revision, commands, in_place, progress,
     promotion::{canary_is_gone, canary_pods_are_gone},
     stage::{Failure, PromotionPart, RollbackPart as Part, Stage},
     turn::Turn,
@@ -27,6 +27,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
             return;
         }
         _ if turn.is_in_place() => in_place::way_back(turn),
+        _ if turn.is_by_revision() => by_revision::way_back(turn),
         Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
         // Paused as it is, the workload makes no pods of the old version: it has to roll out.
         Stage::Step { .. } if old_version_is_gone(turn) => Part::Retemplating,
@@ -71,6 +72,10 @@ pub(super) fn fail(turn: &mut Turn<'_>, failure: Failure) {
 pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
     if turn.is_in_place() {
         in_place::rolling_back(turn, failure, part);
+        return;
+    }
+    if turn.is_by_revision() {
+        by_revision::rolling_back(turn, failure, part);
         return;
     }
     let next = match part {

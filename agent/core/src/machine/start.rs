@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, hooking, in_place, rollback, scaling,
+    awaits, by_revision, hooking, in_place, rollback, scaling,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -18,6 +18,10 @@ use crate::settled::TemplateVersion;
 pub(super) fn initializing(turn: &mut Turn<'_>) {
     if turn.is_in_place() {
         in_place::initializing(turn);
+        return;
+    }
+    if turn.is_by_revision() {
+        by_revision::initializing(turn);
         return;
     }
     if let Some(message) = refusal(turn) {

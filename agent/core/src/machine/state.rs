@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    by_revision::Revisions,
     hook_memory::HookMemory,
+    notify::Told,
     stage::{Stage, StepVerdict},
 };
 use crate::{
@@ -25,8 +27,8 @@ use crate::{
 };
 
 /// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
-/// 2 no run in place, layout 3 none that splits traffic.
-pub const STATE_VERSION: u32 = 4;
+/// 2 no run in place, layout 3 none that splits traffic, layout 4 no workload that keeps revisions.
+pub const STATE_VERSION: u32 = 5;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
@@ -96,6 +98,10 @@ pub struct RunState {
     /// How far a run in place is; absent = it is none, or nothing was changed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place: Option<InPlace>,
+    /// The revisions of a workload that keeps them itself; absent = it does not, or nothing was changed
+    /// yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
     /// Whether a route other than the user's own was ever written.
     #[serde(default)]
     pub routed: bool,
@@ -108,6 +114,9 @@ pub struct RunState {
     /// The last check of every metric.
     #[serde(default)]
     pub checks: Vec<CheckResult>,
+    /// What was told of the step under way; absent = nothing, or nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// Why each step was left, in the order of steps.
     #[serde(default)]
     pub verdicts: Vec<StepVerdict>,
@@ -155,10 +164,12 @@ impl RunState {
             scaled: None,
             by_hand: None,
             in_place: None,
+            revisions: None,
             routed: false,
             failed_checks: 0,
             check: 0,
             checks: Vec::new(),
+            told: None,
             verdicts: Vec::new(),
             hooks: HookMemory::default(),
             hub: Answered::default(),

@@ -9,7 +9,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    awaits,
+    awaits, by_revision,
     checks::interval,
     gate::{gate, held},
     gathering, hooking, in_place,
@@ -39,11 +39,14 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
     };
     if turn.is_in_place() {
         in_place::resize(turn, &step);
+    } else if turn.is_by_revision() {
+        by_revision::name_new(turn);
     } else {
         resize(turn, &step, part);
     }
     match part {
         StepPart::Scaling if turn.is_in_place() => in_place::upgrading(turn, index, &step),
+        StepPart::Scaling if turn.is_by_revision() => by_revision::upgrading(turn, index, &step),
         StepPart::Scaling => scaling(turn, index, &step),
         StepPart::Warming { until } => warming(turn, index, &step, *until),
         StepPart::Routing => {
@@ -108,6 +111,9 @@ pub(super) fn begin_routing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep)
 fn may_route(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
     if turn.is_in_place() {
         return in_place::serves(turn);
+    }
+    if turn.is_by_revision() {
+        return by_revision::serves(turn);
     }
     // No short circuit: people see everything that is missing.
     pins_hold(turn)
@@ -227,6 +233,9 @@ pub(super) fn set_weight(turn: &mut Turn<'_>, set: Option<Manual>) -> Result<(),
     if !turn.steps.iter().any(|step| step.by_hand) {
         return Err("the plan sets the weights; only canary.manual takes them by hand");
     }
+    if set.replicas.is_some() && turn.is_by_revision() {
+        return Err("each revision is sized by its own requests; leave the pods out");
+    }
     if set.replicas.is_some() && turn.fixed_total().is_some() {
         return Err("pods follow the weight where both versions share a fixed total");
     }
@@ -257,7 +266,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         turn.state.mirror = Weight::ZERO;
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
-        let part = if turn.is_in_place() {
+        let part = if turn.is_in_place() || turn.is_by_revision() {
             PromotionPart::Updating
         } else {
             PromotionPart::Gathering { judged }

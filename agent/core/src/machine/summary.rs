@@ -6,7 +6,7 @@ use bellwether_api::{
 };
 
 use super::{
-    by_pods, checks, in_place,
+    by_pods, by_revision, checks, in_place,
     observations::{Observations, RouteView},
     stage::{Stage, StepPart, phase_of},
     turn::{Turn, later},
@@ -16,7 +16,7 @@ use crate::provider::Split;
 /// Sums a decision up. `name` is the workload's: the track's own name is the shell's to fill in.
 pub(super) fn summary(turn: &Turn<'_>) -> TrackSummary {
     let (state, seen) = (&turn.state, turn.seen);
-    let in_place = in_place::counts(state, turn);
+    let in_place = in_place::counts(state, turn).or_else(|| by_revision::counts(state, turn));
     let failure = match &state.stage {
         Stage::RollingBack { failure, .. } | Stage::Failed { failure } => Some(failure),
         _ => None,

@@ -3,6 +3,8 @@
 mod approvals;
 mod by_node;
 mod by_pods;
+mod by_revision;
+mod by_revision_model;
 mod commands;
 mod completing;
 mod configuration;
@@ -13,6 +15,7 @@ mod in_place;
 mod in_place_model;
 mod in_place_split;
 mod model;
+mod notify;
 mod paths;
 mod promises;
 mod refusals;

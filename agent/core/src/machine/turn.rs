@@ -1,6 +1,9 @@
 //! The working value of one decision.
 
+use std::collections::BTreeSet;
+
 use bellwether_api::{
+    alert_provider::AlertRef,
     command::ExecutedCommand,
     duration::Dur,
     hooks::HookKind,
@@ -13,6 +16,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
+    by_revision,
     decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest},
     hooking,
     observations::Observations,
@@ -117,10 +121,26 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn say(&mut self, severity: Severity, reason: &'static str, message: String) {
+        self.tell(severity, reason, message, &[]);
+    }
+
+    /// Says that something happened, to these too.
+    pub(super) fn tell(
+        &mut self,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+        to: &[AlertRef],
+    ) {
+        let alerts = self.grant.plan.alerts.iter();
+        let alerts = alerts.filter(|alert| alert.severity <= severity);
+        let named = alerts.map(|alert| &alert.provider).chain(to);
+        let notify: BTreeSet<String> = named.map(|one| one.name.clone()).collect();
         self.events.push(Happening {
             severity,
             reason,
             message,
+            notify: notify.into_iter().collect(),
         });
     }
 
@@ -220,6 +240,12 @@ impl<'a> Turn<'a> {
         self.grant.plan.strategy.batch.is_some()
     }
 
+    /// Tells whether the workload keeps revisions and shares requests between them, so that no copy is
+    /// made.
+    pub(super) fn is_by_revision(&self) -> bool {
+        self.grant.plan.workload.keeps_revisions()
+    }
+
     /// Tells whether no router splits traffic: Services select both versions, which share it by their
     /// pods.
     pub(super) fn by_pods(&self) -> bool {
@@ -233,7 +259,9 @@ impl<'a> Turn<'a> {
 
     /// Tells whether no pod of the canary can answer.
     pub(super) fn canary_is_lost(&self) -> bool {
-        if self.splits_traffic() {
+        if self.is_by_revision() {
+            by_revision::is_lost(self)
+        } else if self.splits_traffic() {
             self.seen.canary_endpoints.ready.is_empty()
         } else {
             self.seen

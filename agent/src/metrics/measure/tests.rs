@@ -186,6 +186,7 @@ async fn measure(meter: &Meter, plan: &RolloutSpec, bundle: &Bundle) -> Sample {
         port: Some(80),
         canary_addresses: std::collections::BTreeSet::new(),
         probe: None,
+        revisions: None,
     };
     let request = SampleRequest {
         check: 7,

@@ -122,6 +122,8 @@ impl Run {
         let service = scene.service.as_ref().map(|service| service.name.clone());
         let port = look.ports.service;
         let addresses = self.canary_addresses.clone();
+        let revisions = self.state.revisions.as_ref();
+        let revisions = revisions.and_then(|run| Some([run.old.clone(), run.new.clone()?]));
         async move {
             let late = match due {
                 Some(due) => Some(wait_until(due, clock).await),
@@ -136,6 +138,7 @@ impl Run {
                 port,
                 canary_addresses: addresses.known(),
                 probe: probe.as_deref(),
+                revisions,
             };
             let measurement = Measurement::new(&subject, request, clock.now());
             Made {

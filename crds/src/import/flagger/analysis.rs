@@ -28,7 +28,7 @@ pub(super) fn translate(canary: &Canary<'_>, spec: &Fields<'_>, plan: &mut Map<S
     }
     fields.without(
         &["alerts"],
-        "alerts are not supported yet by this version of Bellwether; use an event hook",
+        "providers of Flagger are not read: write an AlertProvider and `alerts` of the Rollout",
     );
     let mut analysis = Map::new();
     put(&mut analysis, "skip", skip.then_some(true));

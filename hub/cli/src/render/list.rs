@@ -13,7 +13,8 @@ use super::{
     style::{Style, run_word},
 };
 use rows::{
-    application_row, cluster_row, fleet_row, metric_template_row, repository_row, rollout_row,
+    alert_provider_row, application_row, cluster_row, fleet_row, metric_template_row,
+    repository_row, rollout_row,
 };
 
 /// Characters of a release's digest that are shown.
@@ -67,6 +68,18 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
         ("Repository", true) => &[
             "NAME", "URL", "REVISION", "SYNCED", "ORPHANS", "MESSAGE", "AGE",
         ],
+        ("AlertProvider", false) => &["NAMESPACE", "NAME", "TYPE", "SENT", "FAILED", "AGE"],
+        ("AlertProvider", true) => &[
+            "NAMESPACE",
+            "NAME",
+            "TYPE",
+            "SENT",
+            "FAILED",
+            "WAITING",
+            "UNKNOWN",
+            "LAST-ERROR",
+            "AGE",
+        ],
         ("MetricTemplate", false) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "AGE"],
         ("MetricTemplate", true) => &["NAMESPACE", "NAME", "TYPE", "ADDRESS", "QUERY", "AGE"],
         (_, false) => &[
@@ -98,6 +111,7 @@ pub fn table(kind: &str, items: &[Item], wide: bool, now: Timestamp, style: Styl
             "Application" => application_row(item, wide, style),
             "MetricTemplate" => metric_template_row(item, wide),
             "Repository" => repository_row(item, wide, style),
+            "AlertProvider" => alert_provider_row(item, wide),
             _ => rollout_row(item, wide, style),
         };
         row.push(ago(item.metadata.creation_timestamp.as_deref(), now));

@@ -47,6 +47,7 @@ pub(super) const fn kind_of(document: &Document) -> Kind {
         Document::Rollout(_) => Kind::Rollout,
         Document::MetricTemplate(_) => Kind::MetricTemplate,
         Document::Repository(_) => Kind::Repository,
+        Document::AlertProvider(_) => Kind::AlertProvider,
     }
 }
 
@@ -59,6 +60,7 @@ pub fn record_key(document: &Document, default_namespace: &str) -> Option<Record
         Document::Rollout(_) => RecordKind::Rollout,
         Document::MetricTemplate(_) => RecordKind::MetricTemplate,
         Document::Repository(_) => RecordKind::Repository,
+        Document::AlertProvider(_) => RecordKind::AlertProvider,
     };
     Some(RecordKey {
         kind,

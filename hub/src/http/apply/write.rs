@@ -52,6 +52,7 @@ pub(super) async fn write(
         Document::Rollout(object) => (RecordKind::Rollout, to_json(&object.spec)?),
         Document::MetricTemplate(object) => (RecordKind::MetricTemplate, to_json(&object.spec)?),
         Document::Repository(object) => (RecordKind::Repository, to_json(&object.spec)?),
+        Document::AlertProvider(object) => (RecordKind::AlertProvider, to_json(&object.spec)?),
     };
     let metadata = document.metadata();
     let new = NewRecord {

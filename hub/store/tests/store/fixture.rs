@@ -169,6 +169,7 @@ pub async fn run(store: &Store, release: &Release, clusters: Vec<RunCluster>) ->
 
 pub fn event(seq: u64, run: Uuid) -> RunEvent {
     RunEvent {
+        notify: Vec::new(),
         seq,
         at: at(0).to_string(),
         run,

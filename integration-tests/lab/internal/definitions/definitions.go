@@ -56,6 +56,10 @@ var sets = map[string]set{
 		"github.com/kedacore/keda/v2", "v2.21.0", "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
 		[]string{"config/crd/bases/keda.sh_*.yaml"},
 	},
+	"knative": {
+		"knative.dev/serving", "v0.51.0", "h1:yN2Q7eYqJgoPfZkATjoBZyGbZ2P1Qhns9HIMU4mF+to=",
+		[]string{"config/core/300-resources/service.yaml"},
+	},
 	Traefik: {
 		"github.com/traefik/traefik/v3", "v3.6.12", "h1:6pe4s7aaDTQs+AsF7KP3sM/xnq7zOVvibRQe5tw9eFo=",
 		[]string{"docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"},

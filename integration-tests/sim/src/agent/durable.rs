@@ -134,6 +134,7 @@ impl Durable {
     ) {
         self.last_event += 1;
         self.events.push(RunEvent {
+            notify: Vec::new(),
             seq: self.last_event,
             at: at.to_string(),
             run: of.0,

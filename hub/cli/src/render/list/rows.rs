@@ -139,6 +139,24 @@ pub(super) fn metric_template_row(item: &Item, wide: bool) -> Vec<String> {
     row
 }
 
+pub(super) fn alert_provider_row(item: &Item, wide: bool) -> Vec<String> {
+    let status = status(item);
+    let count = |field: &str| status[field].as_u64().unwrap_or(0).to_string();
+    let mut row = vec![
+        item.metadata.namespace.clone().unwrap_or_default(),
+        item.metadata.name.clone(),
+        item.spec["type"].as_str().unwrap_or("-").to_owned(),
+        count("sent"),
+        count("failed"),
+    ];
+    if wide {
+        let error = status["lastError"].as_str().unwrap_or_default();
+        let error = if error.is_empty() { "-" } else { error };
+        row.extend([count("waiting"), count("unknown"), error.to_owned()]);
+    }
+    row
+}
+
 pub(super) fn repository_row(item: &Item, wide: bool, style: Style) -> Vec<String> {
     let status = status(item);
     let condition = &status["conditions"][0];

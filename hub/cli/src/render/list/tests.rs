@@ -121,6 +121,22 @@ fn metrics_that_do_not_answer_show_with_a_word_for_why() {
 }
 
 #[test]
+fn alert_providers_show_what_became_of_their_messages() {
+    let spec = json!({"type": "Slack", "addressRef": {"name": "chat"}});
+    let status = json!({"sent": 12, "failed": 3, "waiting": 1, "unknown": 0,
+        "lastError": "it answered 404"});
+    let items = [item("AlertProvider", "team", spec, status)];
+    let narrow = draw("AlertProvider", &items, false);
+    assert!(
+        narrow.contains("Slack") && narrow.contains("12"),
+        "{narrow}"
+    );
+    assert!(!narrow.contains("404"), "{narrow}");
+    let wide = draw("AlertProvider", &items, true);
+    assert!(wide.contains("it answered 404"), "{wide}");
+}
+
+#[test]
 fn metric_templates_show_where_they_are_read() {
     let spec = json!({"type": "Http", "address": "http://stats", "query": "/a#/b"});
     let items = [

@@ -1,0 +1,255 @@
+//! Whom Rollouts name is told of events: one message each, by what each takes, and no address is said.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::Bytes, extract::State, http::Uri};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bellwether_api::status::{RunEvent, Severity};
+use bellwether_store::events;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Caller, Hub, application, eventually, fleet, rollout};
+
+const KEY: &str = "application/shop/web";
+/// What stands in every address, and nowhere else.
+const SESAME: &str = "open-sesame";
+
+/// A server that takes messages, by their path.
+#[derive(Clone, Default)]
+struct Inbox(Arc<Mutex<BTreeMap<String, Vec<Value>>>>);
+
+impl Inbox {
+    async fn open() -> (Self, String) {
+        let inbox = Self::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(take).with_state(inbox.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (inbox, address)
+    }
+
+    fn of(&self, path: &str) -> Vec<Value> {
+        let taken = self.0.lock().unwrap();
+        taken.get(path).cloned().unwrap_or_default()
+    }
+}
+
+/// Robots answer in the body; what is `broken` answers 503 the first time.
+async fn take(State(inbox): State<Inbox>, uri: Uri, body: Bytes) -> (StatusCode, &'static str) {
+    let path = uri.path().split('/').nth(1).unwrap_or_default().to_owned();
+    let mut taken = inbox.0.lock().unwrap();
+    let messages = taken.entry(path.clone()).or_default();
+    messages.push(serde_json::from_slice(&body).unwrap());
+    match path.as_str() {
+        "dingtalk" => (StatusCode::OK, r#"{"errcode":0,"errmsg":"ok"}"#),
+        "feishu" => (StatusCode::OK, r#"{"code":0}"#),
+        "gone" => (StatusCode::NOT_FOUND, SESAME),
+        _ => (StatusCode::OK, "ok"),
+    }
+}
+
+fn provider(name: &str, kind: &str) -> String {
+    format!(
+        "apiVersion: bellwether.dev/v1alpha1
+kind: AlertProvider
+metadata: {{name: {name}, namespace: shop}}
+spec: {{type: {kind}, addressRef: {{name: chat, key: {name}}}}}
+"
+    )
+}
+
+async fn secret(admin: &Caller, server: &str, keys: &[&str]) {
+    let entries: serde_json::Map<String, Value> = keys
+        .iter()
+        .map(|key| {
+            let address = format!("{server}/{key}/{SESAME}\n");
+            ((*key).to_owned(), STANDARD.encode(address).into())
+        })
+        .collect();
+    let request = admin.request(Method::PUT, "/api/v1/namespaces/shop/secrets/chat");
+    let answer = admin.send(request.json(&json!({"entries": entries}))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+}
+
+fn event(seq: u64, severity: Severity, reason: &str, to: &[&str]) -> RunEvent {
+    RunEvent {
+        notify: to.iter().map(|name| (*name).to_owned()).collect(),
+        seq,
+        at: "2026-01-01T00:00:00Z".into(),
+        run: Uuid::nil(),
+        attempt: 1,
+        severity,
+        reason: reason.into(),
+        object: None,
+        message: "step 1 waits for an approval".into(),
+    }
+}
+
+async fn tell(hub: &Hub, events: &[RunEvent]) {
+    let app = &hub.running.app;
+    let mut tx = app.store.begin().await.unwrap();
+    let cluster = Uuid::from_u128(7);
+    events::insert(&mut tx, cluster, KEY, events, app.clock.now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn status(admin: &Caller, name: &str) -> Value {
+    let path = format!("/api/v1/namespaces/shop/alertproviders/{name}");
+    admin.get(&path).await.body["status"].clone()
+}
+
+#[tokio::test]
+async fn everybody_who_is_named_gets_one_message_however_often_an_event_is_told() {
+    let (inbox, server) = Inbox::open().await;
+    let hub = Hub::start_with(&["--source-networks", "127.0.0.0/8"]).await;
+    let admin = hub.admin();
+    let kinds = [
+        ("plain", "Webhook"),
+        ("slack", "Slack"),
+        ("teams", "MsTeams"),
+        ("dingtalk", "DingTalk"),
+        ("feishu", "Feishu"),
+    ];
+    let names = kinds.map(|(name, _)| name);
+    secret(&admin, &server, &names).await;
+    let documents = kinds.map(|(name, kind)| provider(name, kind)).join("---\n");
+    let applied = admin.applied(&documents).await;
+    assert_eq!(applied["objects"][0]["kind"], "AlertProvider");
+    let waits = event(1, Severity::Warn, "WaitsForHuman", &names);
+    let quiet = event(2, Severity::Info, "WeightInForce", &[]);
+    for _ in 0..3 {
+        tell(&hub, &[waits.clone(), quiet.clone()]).await;
+    }
+    for name in names {
+        eventually(name, async || {
+            (status(&admin, name).await["sent"] == 1).then_some(())
+        })
+        .await;
+    }
+    tell(
+        &hub,
+        &[waits, event(3, Severity::Error, "Failed", &["slack"])],
+    )
+    .await;
+    eventually("the second message", async || {
+        (status(&admin, "slack").await["sent"] == 2).then_some(())
+    })
+    .await;
+    for name in names {
+        let expected = if name == "slack" { 2 } else { 1 };
+        assert_eq!(
+            inbox.of(name).len(),
+            expected,
+            "{name}: {:?}",
+            inbox.of(name)
+        );
+    }
+    let line = "[Warning] application/shop/web: WaitsForHuman: step 1 waits for an approval";
+    assert_eq!(inbox.of("slack")[0], json!({"text": line}));
+    assert_eq!(inbox.of("plain")[0]["reason"], "WaitsForHuman");
+    assert_eq!(inbox.of("dingtalk")[0]["text"]["content"], line);
+    assert_eq!(inbox.of("feishu")[0]["content"]["text"], line);
+}
+
+#[tokio::test]
+async fn a_failure_is_counted_and_says_nothing_of_the_address() {
+    let (inbox, server) = Inbox::open().await;
+    let hub = Hub::start_with(&["--source-networks", "127.0.0.0/8"]).await;
+    let admin = hub.admin();
+    secret(&admin, &server, &["gone"]).await;
+    let documents = [provider("gone", "Webhook"), provider("lost", "Webhook")];
+    admin.applied(&documents.join("---\n")).await;
+    tell(
+        &hub,
+        &[event(
+            1,
+            Severity::Error,
+            "Failed",
+            &["gone", "lost", "nobody"],
+        )],
+    )
+    .await;
+    let gone = eventually("the refusal", async || {
+        let status = status(&admin, "gone").await;
+        (status["failed"] == 1).then_some(status)
+    })
+    .await;
+    assert_eq!(gone["lastError"], "it answered 404");
+    assert_eq!(
+        inbox.of("gone").len(),
+        1,
+        "what was refused is not tried again"
+    );
+    let lost = eventually("the missing entry", async || {
+        let status = status(&admin, "lost").await;
+        (status["lastError"] != "").then_some(status)
+    })
+    .await;
+    assert_eq!(lost["waiting"], 1, "its entry may still be set: {lost}");
+    let list = admin.get("/api/v1/alertproviders").await;
+    assert!(!list.body.to_string().contains(SESAME), "{list:?}");
+    let used = admin.delete("/api/v1/namespaces/shop/secrets/chat").await;
+    assert_eq!(used.status, StatusCode::CONFLICT, "{used:?}");
+    assert!(used.detail().contains("alertprovider/gone"), "{used:?}");
+}
+
+#[tokio::test]
+async fn the_hubs_own_machine_is_told_nothing_unless_it_is_allowed() {
+    let (inbox, server) = Inbox::open().await;
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    secret(&admin, &server, &["plain"]).await;
+    admin.applied(&provider("plain", "Webhook")).await;
+    tell(&hub, &[event(1, Severity::Error, "Failed", &["plain"])]).await;
+    let refused = eventually("the refusal", async || {
+        let status = status(&admin, "plain").await;
+        (status["failed"] == 1).then_some(status)
+    })
+    .await;
+    assert_eq!(
+        refused["lastError"],
+        "its address is one of the hub's own machine"
+    );
+    assert_eq!(inbox.of("plain"), [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_rollout_names_only_providers_that_there_are() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    let steps = "  alerts: [{provider: {name: taem}}]\n";
+    let documents = [
+        fleet("all"),
+        application("shop", "web", "all", "web:1"),
+        provider("team", "Slack"),
+        format!("{}{steps}", rollout("shop", "web-plan", "web")),
+    ];
+    let answer = admin.apply(&documents.join("---\n")).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{answer:?}"
+    );
+    let error = &answer.body["errors"][0];
+    assert_eq!(error["path"], "spec.alerts[0].provider.name", "{answer:?}");
+    let message = error["detail"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("there is no alert provider \"taem\""),
+        "{answer:?}"
+    );
+    let fixed = documents.join("---\n").replace("taem", "team");
+    let answer = admin.apply(&fixed).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let told = answer.body.to_string();
+    assert!(
+        told.contains("alertprovider/team waits for a secret"),
+        "{told}"
+    );
+}
