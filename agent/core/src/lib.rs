@@ -30,6 +30,7 @@ pub mod names;
 pub mod node_properties;
 pub mod ownership;
 pub mod provider;
+pub mod pruning;
 pub mod restore;
 pub mod selection;
 pub mod settled;

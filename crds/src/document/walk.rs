@@ -26,7 +26,6 @@ const LATER: &[&str] = &[
     "hooks",
     "loadGenerator",
     "notify",
-    "plugin",
     "relative",
     "serviceAccount",
 ];
