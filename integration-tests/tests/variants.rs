@@ -24,6 +24,8 @@ mod overrides;
 mod parcel;
 #[path = "variants/providers.rs"]
 mod providers;
+#[path = "variants/pruning.rs"]
+mod pruning;
 #[path = "variants/real.rs"]
 mod real;
 #[path = "fleet/scene.rs"]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         overrides::TOGETHER,
+        pruning::TOGETHER,
         sync::TOGETHER,
         waves::TOGETHER,
     ]

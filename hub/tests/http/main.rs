@@ -10,6 +10,7 @@ mod harness;
 mod health;
 mod metric_templates;
 mod placement;
+mod plugins;
 mod reading;
 mod releases;
 mod repositories;

@@ -6,6 +6,7 @@ use std::{
 use bellwether_api::application::Component;
 use bellwether_hub_core::{
     components::is_placed,
+    placement::ClusterFacts,
     recipe::{RenderFacts, Rendering},
     records::{Found, take},
 };
@@ -23,7 +24,7 @@ use super::{
     pinned::{Source, pinned},
 };
 use crate::{
-    loops::LoopError,
+    loops::{LoopError, world::Served},
     rendering::{Job, Renderings},
     telemetry::chain,
 };
@@ -83,7 +84,7 @@ pub async fn prepare(
             return Ok(sources);
         }
     };
-    sources.preparation = match collect(sight, renderings, &pinned, &classes.classes).await? {
+    sources.preparation = match collect(sight, renderings, &pinned, &classes).await? {
         Ok(collected) => assemble(wanted, pinned, classes, collected, clusters),
         Err(held) => Preparation::Held(held),
     };
@@ -113,38 +114,21 @@ async fn classes(
         misfits: BTreeMap::new(),
     };
     for (id, name) in clusters {
-        let Some((served, cluster)) = sight.world.served(*id).zip(sight.world.cluster(*id)) else {
+        let Some(cluster) = sight.world.cluster(*id) else {
             continue;
         };
-        let components = || {
-            let fleets = sight.world.fleets();
-            let here = sources.iter().filter(|source| {
-                let destination = source.component.destination.as_ref();
-                let name = source.component.name.as_str();
-                unplaced.contains(name) || is_placed(destination, cluster, fleets)
-            });
-            here.map(|source| &source.component.name)
-        };
-        let digests: Result<FactsByComponent, String> = components()
-            .map(|component| {
-                let digest = all_facts.digest(served, cluster, component);
-                digest.map(|digest| (component.clone(), digest))
-            })
-            .collect();
-        let class = digests.and_then(|digests| match found.classes.entry(digests) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
-                let facts = components().map(|component| {
-                    let facts = all_facts.of(served, cluster, component)?;
-                    Ok((component.clone(), Arc::new(facts)))
-                });
-                Ok(place.insert(Class {
-                    facts: facts.collect::<Result<_, String>>()?,
-                    clusters: Vec::new(),
-                    name: name.clone(),
-                }))
-            }
+        let names = sources.iter().filter(|source| {
+            let destination = source.component.destination.as_ref();
+            let name = source.component.name.as_str();
+            unplaced.contains(name) || is_placed(destination, cluster, sight.world.fleets())
         });
+        let here: Vec<&str> = names.map(|source| source.component.name.as_str()).collect();
+        let class = match sight.world.served(*id) {
+            Some(served) => found.of(name, &here, &mut all_facts, (served, cluster)),
+            // Who gets nothing that is rendered need not have said what it serves.
+            None if here.is_empty() => Ok(found.plain(name)),
+            None => continue,
+        };
         match class {
             Ok(class) => class.clusters.push(*id),
             Err(why) => {
@@ -177,18 +161,63 @@ fn unplaced<'a>(
 }
 
 impl Classes {
+    /// The class of a cluster that gets these components.
+    fn of(
+        &mut self,
+        name: &str,
+        components: &[&str],
+        all_facts: &mut Facts<'_>,
+        (served, cluster): (&Arc<Served>, &ClusterFacts),
+    ) -> Result<&mut Class, String> {
+        let mut digests = FactsByComponent::new();
+        for component in components {
+            let digest = all_facts.digest(served, cluster, component)?;
+            digests.insert((*component).to_owned(), digest);
+        }
+        match self.classes.entry(digests) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let facts = components.iter().map(|component| {
+                    let facts = all_facts.of(served, cluster, component)?;
+                    Ok(((*component).to_owned(), Arc::new(facts)))
+                });
+                Ok(place.insert(Class {
+                    facts: facts.collect::<Result<_, String>>()?,
+                    clusters: Vec::new(),
+                    name: name.to_owned(),
+                }))
+            }
+        }
+    }
+
+    /// The class of clusters that get nothing that is rendered.
+    fn plain(&mut self, name: &str) -> &mut Class {
+        let class = self.classes.entry(FactsByComponent::new());
+        class.or_insert_with(|| Class {
+            facts: BTreeMap::new(),
+            clusters: Vec::new(),
+            name: name.to_owned(),
+        })
+    }
+
     /// Why there is nobody to render for, if so.
     fn or_held(self, first: String) -> Result<Self, Held> {
-        match (self.classes.is_empty(), self.misfits.values().next()) {
-            (false, _) => Ok(self),
-            (true, Some(why)) => Err(Held::Failed {
-                component: first,
+        if self.classes.is_empty() {
+            return Err(self.unheard(&first));
+        }
+        Ok(self)
+    }
+
+    /// Why a component cannot be rendered for anybody.
+    fn unheard(&self, component: &str) -> Held {
+        match self.misfits.values().next() {
+            Some(why) => Held::Failed {
+                component: component.to_owned(),
                 message: why.clone(),
-            }),
-            (true, None) => {
-                let what = "no cluster of the destination has said yet which Kubernetes it runs";
-                Err(Held::Pending(what.to_owned()))
-            }
+            },
+            None => Held::Pending(
+                "no cluster of the destination has said yet which Kubernetes it runs".to_owned(),
+            ),
         }
     }
 }
@@ -200,8 +229,9 @@ async fn collect(
     sight: Sight<'_>,
     renderings: &Renderings,
     sources: &[Source<'_>],
-    classes: &BTreeMap<FactsByComponent, Class>,
+    known: &Classes,
 ) -> Result<Result<Collected, Held>, LoopError> {
+    let classes = &known.classes;
     let recipes: Vec<Digest> = sources.iter().map(|source| source.recipe).collect();
     let rendered = renderings::of_recipes(sight.store, &recipes).await?;
     if let Some(held) = missing(renderings, sources, classes, &rendered) {
@@ -239,21 +269,24 @@ async fn collect(
         }
         collected.insert(facts.clone(), failed.map_or(Ok(components), Err));
     }
-    Ok(match nobody_has(sources, &collected) {
+    Ok(match nobody_has(sources, known, &collected) {
         Some(held) => Err(held),
         None => Ok(collected),
     })
 }
 
 /// One cluster that cannot have it is no reason for the others; all that get a component are.
-fn nobody_has(sources: &[Source<'_>], collected: &Collected) -> Option<Held> {
+fn nobody_has(sources: &[Source<'_>], known: &Classes, collected: &Collected) -> Option<Held> {
     sources.iter().find_map(|source| {
         let name = &source.component.name;
         let mut those = collected
             .iter()
             .filter(|(facts, _)| facts.contains_key(name))
             .map(|(_, found)| found);
-        let failed = those.next()?.as_ref().err()?;
+        let Some(first) = those.next() else {
+            return Some(known.unheard(name));
+        };
+        let failed = first.as_ref().err()?;
         those.all(Result::is_err).then(|| failed.clone())
     })
 }
