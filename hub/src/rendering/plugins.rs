@@ -16,6 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Largest schema, in bytes.
 const MAX_SCHEMA_BYTES: u64 = 256 << 10;
+/// A program is read piece by piece.
+const CHUNK_BYTES: usize = 64 << 10;
 /// What follows a program's name in that of its schema.
 const SCHEMA_SUFFIX: &str = ".schema.json";
 
@@ -277,7 +279,14 @@ fn read(name: &str, program: &Path) -> Result<Plugin, RegisterError> {
     }
     let mut hash = Sha256::new();
     hash.update(metadata.len().to_be_bytes());
-    io::copy(&mut file, &mut hash).map_err(|source| unreadable(&program, source))?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => hash.update(&chunk[..count]),
+            Err(source) => return Err(unreadable(&program, source)),
+        }
+    }
     let mut beside = program.clone().into_os_string();
     beside.push(SCHEMA_SUFFIX);
     let beside = PathBuf::from(beside);

@@ -1,9 +1,6 @@
 //! Bundles that are looked at for the first time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_agent_core::pruning;
 use bellwether_api::{
