@@ -14,7 +14,7 @@ use crate::{
     reference::ApplicationRef,
     rollout::RolloutSpec,
     selector::Selector,
-    source::{GitSource, HelmSource, KustomizeSource, OciSource, RenderedSource},
+    source::{GitSource, HelmSource, KustomizeSource, OciSource, PluginSource, RenderedSource},
 };
 
 pub use sync::{AdoptPolicy, ComponentSync, DriftPolicy, SyncPolicy};
@@ -123,6 +123,9 @@ pub struct Component {
     /// A kustomization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kustomize: Option<KustomizeSource>,
+    /// A renderer that the hub's operator registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<PluginSource>,
     /// When objects of custom kinds of the component are healthy; empty = by their conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthRule>,
@@ -181,6 +184,7 @@ impl Component {
         helm.or_else(|| self.git.as_ref().map(RenderedSource::Git))
             .or_else(|| self.oci.as_ref().map(RenderedSource::Oci))
             .or_else(|| self.kustomize.as_ref().map(RenderedSource::Kustomize))
+            .or_else(|| self.plugin.as_ref().map(RenderedSource::Plugin))
     }
 }
 

@@ -48,6 +48,7 @@ pub mod source;
 pub mod standing_grant;
 pub mod status;
 pub mod steady;
+pub mod strategic;
 pub mod strategy;
 pub mod sync_policy;
 pub mod sync_record;

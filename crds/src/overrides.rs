@@ -48,9 +48,9 @@ pub struct Override {
     /// The components whose objects change; empty = all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
-    /// Values of charts, laid over those of the component as Helm lays a file of values over another:
-    /// maps are merged, `null` takes a value away, everything else is replaced. They are what the
-    /// chart is rendered with, before anything else here is applied.
+    /// Values of charts and parameters of plugins, laid over those of the component as Helm lays a file
+    /// of values over another: maps are merged, `null` takes a value away, everything else is replaced.
+    /// They are what the component is rendered with, before anything else here is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "object_schema")]
     pub values: Option<Value>,
@@ -141,7 +141,7 @@ pub struct ReplicasOverride {
     pub count: u32,
 }
 
-/// A change of any fields of objects: exactly one of `jsonPatch`, `merge`, `text`.
+/// A change of any fields of objects: exactly one of `jsonPatch`, `merge`, `strategic`, `text`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PatchOverride {
@@ -154,6 +154,12 @@ pub struct PatchOverride {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "object_schema")]
     pub merge: Option<Value>,
+    /// A strategic merge patch, as `kubectl patch` makes it: as `merge`, but items of lists are found by
+    /// the key that their kind says, such as a container's `name`. `$patch: delete`, `$patch: replace` and
+    /// `$retainKeys` are read. For kinds of Kubernetes itself alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "object_schema")]
+    pub strategic: Option<Value>,
     /// Words inside a text, such as a file in a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextPatch>,

@@ -103,7 +103,7 @@ impl SourceSecrets {
                 Some(source) => Self::of_git(source),
                 None => Self::with(helm.credentials_ref.as_ref()),
             },
-            None => Self::default(),
+            Some(RenderedSource::Plugin(_)) | None => Self::default(),
         }
     }
 

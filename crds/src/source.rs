@@ -121,6 +121,19 @@ pub struct KustomizeSource {
     pub patches: Vec<Value>,
 }
 
+/// A renderer of the hub's own: a program that its operator registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginSource {
+    /// The name under which it is registered at the hub.
+    pub name: String,
+    /// What it is asked for, as its schema says. It is stored and shown as it is written: a password
+    /// does not belong here. Absent = nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "values_schema")]
+    pub params: Option<Value>,
+}
+
 /// What a component is made of, when the hub renders it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RenderedSource<'a> {
@@ -132,6 +145,8 @@ pub enum RenderedSource<'a> {
     Oci(&'a OciSource),
     /// A kustomization.
     Kustomize(&'a KustomizeSource),
+    /// What a program makes.
+    Plugin(&'a PluginSource),
 }
 
 fn yes() -> bool {

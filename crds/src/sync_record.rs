@@ -155,6 +155,13 @@ pub struct HeldObject {
     /// How an object came to be held that the agent did not make; absent = the agent made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
+    /// The component that brought it last. Absent = not applied yet, or by an agent that did not record
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// That component said that what it made stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
 }
 
 impl HeldObject {
@@ -188,6 +195,8 @@ impl From<ObjectRef> for HeldObject {
             name: object.name,
             uid: None,
             adopted: None,
+            component: None,
+            kept: false,
         }
     }
 }

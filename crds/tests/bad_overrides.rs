@@ -54,11 +54,11 @@ fn what_does_not_fit_is_named_with_what_was_meant() {
     for (text, expected) in [
         (
             "{name: a, values: {replicas: 3}}",
-            ".values: none of the components is a chart",
+            ".values: none of the components is a chart or a plugin",
         ),
         (
             "{name: a, components: [web], values: {replicas: 3}}",
-            ".components[0]: \"web\" is no chart",
+            ".components[0]: \"web\" is no chart and no plugin",
         ),
         ("{name: a, values: [3]}", ".values"),
         ("{name: a}", ": an override changes something"),
@@ -100,7 +100,19 @@ fn what_does_not_fit_is_named_with_what_was_meant() {
         ),
         (
             "{name: a, patches: [{target: {kind: Deployment}}]}",
-            ".patches[0]: a patch has exactly one of jsonPatch, merge, text",
+            ".patches[0]: a patch has exactly one of jsonPatch, merge, strategic, text",
+        ),
+        (
+            "{name: a, patches: [{target: {kind: Deployment}, strategic: {metadata: {name: b}}}]}",
+            ".patches[0].strategic: apiVersion, kind, name and namespace make an object",
+        ),
+        (
+            "{name: a, patches: [{target: {kind: Deployment}, strategic: {spec: {$setElementOrder/a: []}}}]}",
+            ".patches[0].strategic: /spec/$setElementOrder/a: $setElementOrder/a is not supported",
+        ),
+        (
+            "{name: a, patches: [{target: {kind: Deployment}, strategic: {spec: {replicas: '{{ cluster.nme }}'}}}]}",
+            ".patches[0].strategic.spec.replicas: ",
         ),
         (
             "{name: a, patches: [{target: {kind: Deployment}, merge: {metadata: {name: b}}}]}",

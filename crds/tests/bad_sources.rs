@@ -46,6 +46,8 @@ fn every_kind_of_source_is_accepted() {
         "kustomize: {git: {url: 'https://git.example/web', semver: ^1, credentialsRef: {name: git}}}",
         "kustomize: {git: {url: 'https://git.example/web', semver: ^1}, path: prod, \
          images: [{name: web, newTag: v2}]}",
+        "plugin: {name: web-service, params: {image: 'shop:1', ports: [80]}}",
+        "plugin: {name: web-service}",
     ] {
         check(component, &[]);
     }
@@ -116,6 +118,30 @@ fn addresses_are_of_schemes_that_are_fetched_and_hold_no_secret() {
 }
 
 #[test]
+fn a_plugin_has_a_name_and_a_map_of_parameters() {
+    check(
+        "plugin: {name: Web, params: {}}",
+        &[
+            r#"plugin.name: "Web" is no name; use a-z, 0-9 and -, with a letter or digit at both ends (web?)"#,
+        ],
+    );
+    check(
+        "plugin: {name: web, params: {}}, oci: {url: 'oci://r.example/a', tag: v1}",
+        &["plugin: a component has exactly one source, found oci and plugin"],
+    );
+    let found = errors("plugin: {name: web, params: [1]}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("plugin.params: "),
+        "{found:?}"
+    );
+    let found = errors("plugin: {name: web, parms: {}}");
+    assert!(
+        found.len() == 1 && found[0].ends_with("plugin.parms: unknown field (params?)"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn secrets_are_named_where_they_are_used() {
     check(
         "git: {url: 'https://g.example/a', branch: b, knownHostsRef: {name: hosts}}",
@@ -158,8 +184,8 @@ fn secrets_are_named_where_they_are_used() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    let found = errors("plugin: {name: web}");
-    let said = "plugin: not supported by this version of Bellwether".to_owned();
+    let found = errors("notify: {name: web}");
+    let said = "notify: not supported by this version of Bellwether".to_owned();
     assert!(found.contains(&said), "{found:?}");
     check(
         "helm: {repo: 'https://c.example', chart: w, version: 1.0.0}",

@@ -61,6 +61,22 @@ fn the_example_of_overrides_can_be_applied() {
 }
 
 #[test]
+fn the_documents_among_the_examples_of_sources_can_be_applied() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sources.md");
+    let text = fs::read_to_string(page).expect("a page is text");
+    let documents = examples(&text)
+        .into_iter()
+        .filter(|example| example.starts_with("apiVersion"));
+    let mut plugins = 0;
+    for document in documents {
+        let loaded = load("sources.md", document.as_bytes()).expect("it can be applied");
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        plugins += usize::from(document.contains("plugin:"));
+    }
+    assert_eq!(plugins, 1, "the plugin is among them");
+}
+
+#[test]
 fn the_example_of_releases_can_be_applied() {
     can_be_applied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/releases.md"));
 }

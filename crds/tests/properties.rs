@@ -209,6 +209,7 @@ fn component() -> impl Strategy<Value = Component> {
             git: None,
             oci: None,
             kustomize: None,
+            plugin: None,
             health: Vec::new(),
             destination: None,
             overrides: Vec::new(),

@@ -1,7 +1,8 @@
-// The renderer turns one artifact into Kubernetes objects: a chart, a kustomization, or a folder of manifests.
+// The renderer turns one artifact into Kubernetes objects: a chart, a kustomization, or a folder of manifests; or has a
+// program make them that the hub's operator registered.
 //
 // It is run once per rendering, as a child of the hub: a request as JSON on stdin, an answer as JSON on stdout. It
-// reaches no network, no cluster and no other program, and lives within limits that it sets for itself first.
+// reaches no network, no cluster and no program but that one, and lives within limits that it sets for itself first.
 package main
 
 import (

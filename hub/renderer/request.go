@@ -7,13 +7,13 @@ import (
 
 // Request says what to render, and for which cluster.
 type Request struct {
-	// Kind is helm, kustomize or manifests.
+	// Kind is helm, kustomize, manifests or plugin.
 	Kind string `json:"kind"`
 	// Files is the artifact.
 	Files []File `json:"files"`
 	// Path is the folder in it that holds the chart, the kustomization or the manifests; empty = its root.
 	Path string `json:"path,omitempty"`
-	// Values are the chart's.
+	// Values are the chart's, or the parameters of a plugin.
 	Values map[string]any `json:"values,omitempty"`
 	// ReleaseName is what the chart sees as .Release.Name.
 	ReleaseName string `json:"releaseName,omitempty"`
@@ -29,6 +29,8 @@ type Request struct {
 	Images []json.RawMessage `json:"images,omitempty"`
 	// Patches are made by the kustomization that is laid over the artifact's.
 	Patches []json.RawMessage `json:"patches,omitempty"`
+	// Plugin is the program that makes the objects; absent for any other kind.
+	Plugin *Plugin `json:"plugin,omitempty"`
 }
 
 // File is one file of an artifact.
@@ -82,6 +84,8 @@ const (
 	ReasonForbidden     = "Forbidden"
 	ReasonTooLarge      = "TooLarge"
 	ReasonUnknownSource = "UnknownKind"
+	ReasonPlugin        = "PluginFailed"
+	ReasonParams        = "ParamsRefused"
 )
 
 // Failure says why nothing was rendered.
@@ -127,6 +131,8 @@ func render(request *Request) (*Answer, error) {
 		return renderKustomization(request)
 	case "manifests":
 		return renderManifests(request)
+	case "plugin":
+		return renderPlugin(request)
 	default:
 		return nil, &Failure{Reason: ReasonUnknownSource, Message: "this renderer knows no kind " + request.Kind}
 	}

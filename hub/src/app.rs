@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     grpc::{self, Sessions},
     pki::{Pki, PkiError, PkiOptions},
-    rendering::{Limits, Renderer, Renderings},
+    rendering::{Limits, Plugins, RegisterError, Renderer, Renderings},
     telemetry::{Metrics, chain},
 };
 
@@ -119,6 +119,9 @@ pub enum StartError {
     /// Nothing can be fetched.
     #[error("failed to prepare the fetching of sources")]
     Sources(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A program of `--plugin` is none.
+    #[error("failed to register a program of --plugin")]
+    Plugins(#[from] RegisterError),
     /// The HTTP API did not start.
     #[error("failed to start the HTTP API")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -183,6 +186,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     // Fails only when a provider is installed already: the same one, by the rule of this workspace.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     prepare_data_dir(&config)?;
+    let plugins = Plugins::register(&config.plugins)?;
     let listener = TcpListener::bind(config.agent_listen)
         .await
         .map_err(|source| StartError::Listen {
@@ -208,6 +212,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
     };
     let sources = open_sources(&config)?;
     let renderer = Renderer::new(config.renderer.clone(), Limits::default());
+    let renderer = renderer.with_plugins(plugins);
     let renderings = Renderings::new(store.clone(), clock, renderer, Box::new(sources));
     let app = Arc::new(App {
         renderings: Arc::new(renderings),

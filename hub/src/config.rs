@@ -84,6 +84,16 @@ pub struct Config {
     /// Records as custom resources.
     #[command(flatten)]
     pub custom_resources: CustomResourceConfig,
+    /// Program that components name by `plugin`, under this name; the file PROGRAM.schema.json beside it, if
+    /// there is one, says which parameters it takes
+    #[arg(
+        long = "plugin",
+        env = "BELLWETHER_PLUGINS",
+        value_delimiter = ',',
+        value_name = "NAME=PROGRAM",
+        value_parser = named_program
+    )]
+    pub plugins: Vec<(String, PathBuf)>,
     /// How log lines look
     #[arg(long, env = "BELLWETHER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -152,6 +162,15 @@ fn outward_address() -> IpAddr {
                 .and_then(|()| socket.local_addr())
         })
         .map_or(local, |address| address.ip())
+}
+
+fn named_program(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(program)))
+        }
+        _ => Err("it is NAME=PROGRAM, such as web-service=/opt/renderers/web-service".to_owned()),
+    }
 }
 
 fn namespaced(text: &str) -> Result<NamespacedName, String> {

@@ -29,6 +29,7 @@ mod ownership;
 mod paging;
 mod placement;
 mod plan;
+mod plugins;
 mod problem;
 mod reason;
 mod redact;

@@ -28,6 +28,8 @@ mod parcel;
 mod providers;
 #[path = "variants/provisioned.rs"]
 mod provisioned;
+#[path = "variants/pruning.rs"]
+mod pruning;
 #[path = "variants/real.rs"]
 mod real;
 #[path = "fleet/scene.rs"]
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         clone_set::CASES,
         overrides::TOGETHER,
         provisioned::TOGETHER,
+        pruning::TOGETHER,
         sync::TOGETHER,
         waves::TOGETHER,
     ]

@@ -31,6 +31,7 @@ pub mod names;
 pub mod node_properties;
 pub mod ownership;
 pub mod provider;
+pub mod pruning;
 pub mod restore;
 pub mod rights;
 pub mod selection;

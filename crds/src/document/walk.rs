@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "allowLocal",
     "canaryQueries",
     "hooks",
-    "plugin",
     "relative",
     "serviceAccount",
 ];

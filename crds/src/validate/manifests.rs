@@ -72,6 +72,20 @@ pub fn manifests_of(spec: &ApplicationSpec) -> Vec<Manifest<'_>> {
     manifests
 }
 
+/// Returns objects that stand in no component, each as one of its component.
+pub(super) fn hooks_of<'a>(
+    spec: &'a ApplicationSpec,
+    hooks: &'a BTreeMap<String, Vec<Value>>,
+) -> impl Iterator<Item = Manifest<'a>> {
+    let path = FieldPath::spec().key("components");
+    let components = spec.components.iter().enumerate();
+    components.flat_map(move |(index, component)| {
+        let own = hooks.get(&component.name).into_iter().flatten();
+        let path = path.index(index);
+        own.map(move |object| manifest(spec, component, path.clone(), object))
+    })
+}
+
 fn manifest<'a>(
     spec: &'a ApplicationSpec,
     component: &'a Component,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     finding::Findings,
-    manifests::{Manifest, manifests_of},
+    manifests::{Manifest, hooks_of, manifests_of},
     names,
 };
 use crate::{
@@ -19,17 +19,19 @@ use crate::{
         ArgsOverride, CONTAINER_LISTS, IDENTITY, ImageOverride, JsonPatchOp, JsonPatchOperation,
         Override, PatchOverride, Target, TextPatch, image_name,
     },
+    strategic,
 };
 
 /// Checks the overrides of one application. One that is rendered has objects in place of its charts,
-/// which had their values.
+/// which had their values, and hooks beside these: overrides may mean those too.
 pub(super) fn check(
     findings: &mut Findings,
     path: &FieldPath,
     spec: &ApplicationSpec,
-    is_rendered: bool,
+    hooks: Option<&BTreeMap<String, Vec<Value>>>,
 ) {
-    let manifests = manifests_of(spec);
+    let mut manifests = manifests_of(spec);
+    manifests.extend(hooks.into_iter().flat_map(|hooks| hooks_of(spec, hooks)));
     let mut seen = BTreeMap::new();
     for (at, one) in &all(path, spec) {
         names::name(findings, &at.key("name"), &one.name);
@@ -49,7 +51,7 @@ pub(super) fn check(
             names::selector(findings, &at.key("selector"), selector);
         }
         components(findings, &at.key("components"), one, spec);
-        if !is_rendered {
+        if hooks.is_none() {
             values::check(findings, at, one, spec);
         }
         if one.is_empty() {
@@ -292,17 +294,23 @@ impl Check<'_, '_> {
         let forms = [
             !patch.json_patch.is_empty(),
             patch.merge.is_some(),
+            patch.strategic.is_some(),
             patch.text.is_some(),
         ];
         if forms.iter().filter(|set| **set).count() != 1 {
-            self.findings
-                .error(path, "a patch has exactly one of jsonPatch, merge, text");
+            self.findings.error(
+                path,
+                "a patch has exactly one of jsonPatch, merge, strategic, text",
+            );
         }
         for (index, operation) in patch.json_patch.iter().enumerate() {
             self.operation(&path.key("jsonPatch").index(index), operation);
         }
         if let Some(merge) = &patch.merge {
             self.merge(&path.key("merge"), merge);
+        }
+        if let Some(merge) = &patch.strategic {
+            self.strategic(&path.key("strategic"), &patch.target, merge);
         }
         if let Some(text) = &patch.text {
             self.text(&path.key("text"), text);
@@ -356,6 +364,25 @@ impl Check<'_, '_> {
             }
         }
         self.templates(path, merge);
+    }
+
+    fn strategic(&mut self, path: &FieldPath, target: &Target, merge: &Value) {
+        self.merge(path, merge);
+        if let Some(Err(error)) = merge.as_object().map(strategic::check) {
+            self.findings.error(path, error.to_string());
+        }
+        let targets = self.concerned.iter().map(|manifest| manifest.object);
+        let namespaces = self.concerned.iter().map(|manifest| manifest.namespace);
+        for (object, namespace) in targets.zip(namespaces) {
+            let text = |field: &str| object.get(field).and_then(Value::as_str);
+            let version = text("apiVersion").unwrap_or_default();
+            if target.is(object, namespace) && !strategic::knows(version, &target.kind) {
+                let kind = format!("{version}/{}", target.kind);
+                let error = strategic::StrategicError::NoSchema { kind };
+                self.findings.error(path, error.to_string());
+                return;
+            }
+        }
     }
 
     fn text(&mut self, path: &FieldPath, text: &TextPatch) {

@@ -5,7 +5,7 @@ use crate::{
     application::{ApplicationSpec, Component},
     document::FieldPath,
     secret::{HubSecretRef, is_key},
-    source::{GitSource, HelmSource, KustomizeSource, OciSource},
+    source::{GitSource, HelmSource, KustomizeSource, OciSource, PluginSource},
 };
 
 /// Helm's own limit: names of objects are made of it.
@@ -21,6 +21,7 @@ pub(super) fn source(findings: &mut Findings, path: &FieldPath, component: &Comp
         ("git", component.git.is_some()),
         ("oci", component.oci.is_some()),
         ("kustomize", component.kustomize.is_some()),
+        ("plugin", component.plugin.is_some()),
     ];
     exactly_one(
         findings,
@@ -44,6 +45,21 @@ pub(super) fn source(findings: &mut Findings, path: &FieldPath, component: &Comp
     }
     if let Some(source) = &component.kustomize {
         kustomization(findings, &path.key("kustomize"), source);
+    }
+    if let Some(source) = &component.plugin {
+        plugin(findings, &path.key("plugin"), source);
+    }
+}
+
+/// Which renderers there are, and what they take, is known at the hub alone.
+fn plugin(findings: &mut Findings, path: &FieldPath, source: &PluginSource) {
+    names::name(findings, &path.key("name"), &source.name);
+    if source
+        .params
+        .as_ref()
+        .is_some_and(|params| !params.is_object())
+    {
+        findings.error(&path.key("params"), "parameters are a map");
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::release::ReleaseContent;
+use crate::release::{ReleaseComponent, ReleaseContent};
 
 /// What may go at once, whatever its share.
 pub const FREE: usize = 5;
@@ -34,19 +34,50 @@ impl Loss {
 /// Counts the objects that `next` lacks of what clusters may hold: everything in `before`.
 #[must_use]
 pub fn dropped_objects(before: &[&ReleaseContent], next: &ReleaseContent) -> Loss {
-    let held: BTreeSet<ObjectKey<'_>> = before.iter().flat_map(|content| keys(content)).collect();
-    let kept: BTreeSet<ObjectKey<'_>> = keys(next).collect();
+    let all = |_: &ReleaseComponent| true;
+    let held: BTreeSet<ObjectKey<'_>> = before
+        .iter()
+        .flat_map(|content| keys(content, all))
+        .collect();
+    let goes: BTreeSet<ObjectKey<'_>> = before
+        .iter()
+        .flat_map(|content| keys(content, |component| prunes(next, component)))
+        .collect();
+    let kept: BTreeSet<ObjectKey<'_>> = keys(next, all).collect();
     Loss {
-        leaving: held.difference(&kept).count(),
+        leaving: goes.difference(&kept).count(),
         holding: held.len(),
+    }
+}
+
+/// Tells whether what a component of an earlier release made goes once `next` lacks it: as the component
+/// says there, else as it said last, else as the application says.
+#[must_use]
+pub fn prunes(next: &ReleaseContent, component: &ReleaseComponent) -> bool {
+    let own = |one: &ReleaseComponent| one.sync.as_ref().and_then(|sync| sync.prune);
+    let now = next
+        .components
+        .iter()
+        .find(|one| one.name == component.name);
+    match now {
+        Some(now) => own(now).unwrap_or(next.sync.prune),
+        None => own(component) != Some(false) && next.sync.prune,
     }
 }
 
 /// Group, kind, namespace and name. The version of a group is none of an object's identity.
 type ObjectKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn keys(content: &ReleaseContent) -> impl Iterator<Item = ObjectKey<'_>> {
-    content.components.iter().flat_map(move |component| {
+/// The objects of those components that `of` lets through.
+fn keys(
+    content: &ReleaseContent,
+    of: impl Fn(&ReleaseComponent) -> bool,
+) -> impl Iterator<Item = ObjectKey<'_>> {
+    let components = content
+        .components
+        .iter()
+        .filter(move |component| of(component));
+    components.flat_map(move |component| {
         let home = component
             .target_namespace
             .as_deref()
@@ -77,7 +108,7 @@ fn keys(content: &ReleaseContent) -> impl Iterator<Item = ObjectKey<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use bellwether_api::application::SyncPolicy;
+    use bellwether_api::application::{ComponentSync, SyncPolicy};
     use serde_json::json;
 
     use super::{Loss, dropped_objects};
@@ -128,6 +159,32 @@ mod tests {
                 "{leaving} of {holding} with {allowance:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_component_keeps_is_no_loss() {
+        let keeping = |mut content: ReleaseContent, prune: Option<bool>| {
+            content.components[0].sync = Some(ComponentSync {
+                prune,
+                ..ComponentSync::default()
+            });
+            content
+        };
+        let loss = |before: &ReleaseContent, next: &ReleaseContent| {
+            dropped_objects(&[before], next).leaving
+        };
+        let ten = content("shop", 0..10);
+        assert_eq!(loss(&ten, &keeping(content("shop", 0..1), Some(false))), 0);
+        assert_eq!(loss(&ten, &keeping(content("shop", 0..1), None)), 9);
+        let mut off = content("shop", 0..1);
+        off.sync.prune = false;
+        assert_eq!(loss(&ten, &off), 0);
+        assert_eq!(loss(&ten, &keeping(off, Some(true))), 9);
+        // The component is gone: what it said last counts.
+        let mut gone = content("shop", 0..1);
+        gone.components[0].name = "other".to_owned();
+        assert_eq!(loss(&ten, &gone), 9);
+        assert_eq!(loss(&keeping(ten, Some(false)), &gone), 0);
     }
 
     #[test]

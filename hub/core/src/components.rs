@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     addons::Fleets,
-    brake::Loss,
+    brake::{Loss, prunes},
     placement::{ClusterFacts, is_member},
     release::{ReleaseComponent, ReleaseContent},
 };
@@ -19,11 +19,19 @@ pub fn present<'a>(
     cluster: &ClusterFacts,
     fleets: &Fleets,
 ) -> Vec<&'a ReleaseComponent> {
-    let here = |component: &&ReleaseComponent| {
-        let destination = component.destination.as_ref();
-        destination.is_none_or(|one| has(one, cluster, fleets))
-    };
+    let here =
+        |component: &&ReleaseComponent| is_placed(component.destination.as_ref(), cluster, fleets);
     content.components.iter().filter(here).collect()
+}
+
+/// Tells whether a cluster of the application gets a component of that destination; absent = all do.
+#[must_use]
+pub fn is_placed(
+    destination: Option<&Destination>,
+    cluster: &ClusterFacts,
+    fleets: &Fleets,
+) -> bool {
+    destination.is_none_or(|one| has(one, cluster, fleets))
 }
 
 /// Everything that a destination names holds at once. A fleet that is not there any more takes nothing
@@ -76,7 +84,8 @@ pub fn are_placed(content: &ReleaseContent) -> bool {
 pub fn leaving(held: &Bundle, next: &ReleaseContent, there: &[&ReleaseComponent]) -> Loss {
     let goes = |name: &str| {
         let stays = there.iter().any(|one| one.name == name);
-        !stays && next.components.iter().any(|one| one.name == name)
+        let known = next.components.iter().find(|one| one.name == name);
+        !stays && known.is_some_and(|component| prunes(next, component))
     };
     let kept: BTreeSet<Key<'_>> = there
         .iter()

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use bellwether_api::{
     application::{ApplicationSpec, Component},
     secret::HubSecretRef,
-    source::{GitSource, HelmSource, RenderedSource},
+    source::{GitSource, RenderedSource},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,12 +27,12 @@ pub use cluster_values::{ValuesError, ValuesOverride, values_in, values_override
 pub struct Recipe {
     /// What renders it.
     pub kind: RecipeKind,
-    /// Digest of the fetched files, `sha256:…`.
+    /// Digest of the fetched files, or of a plugin's program with its schema, `sha256:…`.
     pub artifact: String,
     /// The folder of them; empty = their root.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// Values of a chart, a map.
+    /// Values of a chart or parameters of a plugin, a map.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
     /// Values of a chart that secrets hold, by their versions: what they are stands nowhere in a recipe.
@@ -56,6 +56,22 @@ pub struct Recipe {
     /// Patches that a kustomization makes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Value>,
+    /// Who calls a program for what; absent for any other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<PluginCall>,
+}
+
+/// A program that the hub's operator registered is called for a component; its parameters are the
+/// recipe's values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginCall {
+    /// The name under which it is registered.
+    pub name: String,
+    /// The application's name.
+    pub application: String,
+    /// The component's name.
+    pub component: String,
 }
 
 /// Values of a chart in a secret that the hub keeps.
@@ -80,6 +96,16 @@ pub enum RecipeKind {
     Kustomize,
     /// Nothing: the files are the objects.
     Manifests,
+    /// A program that the hub's operator registered.
+    Plugin,
+}
+
+impl RecipeKind {
+    /// Tells whether clusters may have values of their own.
+    #[must_use]
+    pub const fn takes_values(self) -> bool {
+        matches!(self, Self::Helm | Self::Plugin)
+    }
 }
 
 /// What a rendering is made for: equal facts get the same objects.
@@ -185,6 +211,7 @@ impl Recipe {
             hooks: false,
             images: Vec::new(),
             patches: Vec::new(),
+            plugin: None,
         };
         Some(match source {
             RenderedSource::Git(_) | RenderedSource::Oci(_) => plain(RecipeKind::Manifests),
@@ -195,7 +222,7 @@ impl Recipe {
                 ..plain(RecipeKind::Kustomize)
             },
             RenderedSource::Helm(helm) => Self {
-                values: values_of(helm),
+                values: map_of(helm.values.as_ref()),
                 release_name: helm
                     .release_name
                     .clone()
@@ -204,6 +231,16 @@ impl Recipe {
                 include_crds: helm.include_crds,
                 hooks: helm.hooks,
                 ..plain(RecipeKind::Helm)
+            },
+            RenderedSource::Plugin(source) => Self {
+                values: map_of(source.params.as_ref()),
+                namespace: namespace.to_owned(),
+                plugin: Some(PluginCall {
+                    name: source.name.clone(),
+                    application: application.to_owned(),
+                    component: component.name.clone(),
+                }),
+                ..plain(RecipeKind::Plugin)
             },
         })
     }
@@ -230,8 +267,8 @@ impl Recipe {
     }
 }
 
-fn values_of(helm: &HelmSource) -> Map<String, Value> {
-    match &helm.values {
+fn map_of(values: Option<&Value>) -> Map<String, Value> {
+    match values {
         Some(Value::Object(values)) => values.clone(),
         _ => Map::new(),
     }
@@ -265,7 +302,8 @@ fn lay_over(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-/// Returns the digest of a source as it is written: another one is fetched anew.
+/// Returns the digest of a source as it is written: another one is fetched anew. Absent = nothing is
+/// fetched for it.
 #[must_use]
 pub fn source_digest(component: &Component) -> Option<[u8; 32]> {
     #[derive(Serialize)]
@@ -300,6 +338,7 @@ pub fn source_digest(component: &Component) -> Option<[u8; 32]> {
             written.git = source.git.as_ref();
             written.oci = source.oci.as_ref();
         }
+        RenderedSource::Plugin(_) => return None,
     }
     Some(Sha256::digest(canonical_json(&written)).into())
 }

@@ -16,6 +16,8 @@ pub struct Found {
     pub objects: Vec<Value>,
     /// How workloads change.
     pub rollouts: Vec<RolloutRecord>,
+    /// What is run at some moment; [`take`] finds none.
+    pub hooks: Vec<Value>,
 }
 
 /// Why a rendering cannot be delivered.

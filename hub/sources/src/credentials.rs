@@ -36,6 +36,26 @@ pub struct Credentials {
     pub ssh: Option<SshIdentity>,
     /// The only authorities (PEM) that are trusted over HTTPS; none means those of the machine.
     pub ca: Option<String>,
+    /// What this side of a connection by HTTPS shows of itself; none means that it shows nothing.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate by which a server knows its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, and those between it and its authority (PEM).
+    pub certificate: String,
+    /// Its private key (PEM), without a passphrase.
+    pub private_key: Secret,
+}
+
+/// Whom a connection by HTTPS trusts, and what it shows of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tls<'a> {
+    /// The only authorities (PEM); none means those of the machine.
+    pub ca: Option<&'a str>,
+    /// The certificate of this side.
+    pub client: Option<&'a ClientCertificate>,
 }
 
 /// What goes into the `Authorization` header.
@@ -70,7 +90,7 @@ pub enum CredentialsError {
     /// A key that means nothing here.
     #[error(
         "the key {key:?} is not known; known are username and password, bearerToken, identity and \
-         known_hosts, ca.crt"
+         known_hosts, tls.crt and tls.key, ca.crt"
     )]
     UnknownKey {
         /// The key.
@@ -99,19 +119,22 @@ pub enum CredentialsError {
 
 impl Credentials {
     /// Reads the entries of a Secret: `username` and `password`, or `bearerToken`; `identity` (a private
-    /// key) and `known_hosts`; `ca.crt`. `identity.pub` is left out. No entries are no credentials.
+    /// key) and `known_hosts`; `tls.crt` and `tls.key` (a client's certificate and its key); `ca.crt`.
+    /// `identity.pub` is left out. No entries are no credentials.
     ///
     /// # Errors
     ///
     /// If a key is unknown, lacks another one, or has a value that cannot be sent.
     pub fn from_entries(entries: &BTreeMap<String, Vec<u8>>) -> Result<Self, CredentialsError> {
-        const KNOWN: [&str; 7] = [
+        const KNOWN: [&str; 9] = [
             "username",
             "password",
             "bearerToken",
             "identity",
             "identity.pub",
             "known_hosts",
+            "tls.crt",
+            "tls.key",
             "ca.crt",
         ];
         if let Some(key) = entries.keys().find(|key| !KNOWN.contains(&key.as_str())) {
@@ -170,8 +193,30 @@ impl Credentials {
             (Some(_), None) => return Err(missing("identity", "known_hosts")),
             (None, Some(_)) => return Err(missing("known_hosts", "identity")),
         };
+        let client = match (text("tls.crt")?, text("tls.key")?) {
+            (None, None) => None,
+            (Some(certificate), Some(private_key)) => Some(ClientCertificate {
+                certificate,
+                private_key: Secret(private_key),
+            }),
+            (Some(_), None) => return Err(missing("tls.crt", "tls.key")),
+            (None, Some(_)) => return Err(missing("tls.key", "tls.crt")),
+        };
         let ca = text("ca.crt")?;
-        Ok(Self { http, ssh, ca })
+        Ok(Self {
+            http,
+            ssh,
+            ca,
+            client,
+        })
+    }
+
+    /// Returns how HTTPS is spoken with the source's own host.
+    pub(crate) fn tls(&self) -> Tls<'_> {
+        Tls {
+            ca: self.ca.as_deref(),
+            client: self.client.as_ref(),
+        }
     }
 
     /// Returns the value of an `Authorization` header.
@@ -208,7 +253,22 @@ impl Credentials {
             part(ssh.private_key.expose());
             part(&ssh.known_hosts);
         }
+        if let Some(client) = &self.client {
+            part("client");
+            part(&client.certificate);
+            part(client.private_key.expose());
+        }
         bytes
+    }
+}
+
+impl Tls<'_> {
+    /// Returns how another host is spoken with: it is not shown who asks.
+    pub(crate) fn for_others(self) -> Self {
+        Self {
+            client: None,
+            ..self
+        }
     }
 }
 
@@ -259,6 +319,12 @@ mod tests {
             ssh.expect("ssh").ssh.expect("ssh").private_key.expose(),
             "KEY\n"
         );
+        let client = read(&[("tls.crt", "CERT\n"), ("tls.key", "KEY\n")]).expect("a client");
+        assert!(!format!("{client:?}").contains("KEY"));
+        assert_eq!(
+            client.client.expect("a client").private_key.expose(),
+            "KEY\n"
+        );
         assert_eq!(read(&[]).expect("none"), Credentials::default());
     }
 
@@ -273,6 +339,14 @@ mod tests {
             (
                 vec![("identity", "hunter2")],
                 "identity needs known_hosts beside it",
+            ),
+            (
+                vec![("tls.key", "hunter2")],
+                "tls.key needs tls.crt beside it",
+            ),
+            (
+                vec![("tls.crt", "hunter2")],
+                "tls.crt needs tls.key beside it",
             ),
             (vec![("token", "hunter2")], "the key \"token\" is not known"),
             (

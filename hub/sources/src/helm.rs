@@ -10,6 +10,7 @@ use crate::{
     Artifact, Credentials, SourceError,
     archive::{Packing, unpack},
     artifact::Tree,
+    credentials::Tls,
     http::{Get, Http, host_of, shown},
     oci::{ChartReference, Oci},
     request::{parse_range, parse_url},
@@ -173,7 +174,7 @@ impl Charts<'_> {
             url: base.join("index.yaml").expect("a name joins any folder"),
             accept: None,
             authorization: authorization.as_ref(),
-            ca: self.credentials.ca.as_deref(),
+            tls: self.credentials.tls(),
             limit_bytes: self.limits.index_bytes,
             what: &what,
         };
@@ -192,7 +193,11 @@ impl Charts<'_> {
             url: url.clone(),
             accept: None,
             authorization: authorization.as_ref().filter(|_| ours),
-            ca: self.credentials.ca.as_deref().filter(|_| ours),
+            tls: if ours {
+                self.credentials.tls()
+            } else {
+                Tls::default()
+            },
             limit_bytes: self.limits.archive_bytes,
             what: &what,
         };

@@ -16,7 +16,7 @@ use reqwest::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{AddressPolicy, Secret, SourceError};
+use crate::{AddressPolicy, Secret, SourceError, credentials::Tls};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many redirects are followed, one after the other.
 const MAX_REDIRECTS: usize = 5;
-/// Clients with authorities of their own that are kept.
+/// Clients with authorities or certificates of their own that are kept.
 const MAX_CLIENTS: usize = 32;
 
 /// Gets things; clones share connections.
@@ -32,7 +32,8 @@ const MAX_CLIENTS: usize = 32;
 pub(crate) struct Http {
     policy: Arc<AddressPolicy>,
     usual: reqwest::Client,
-    /// Clients that trust authorities of a source alone, by the digest of these.
+    /// Clients that trust authorities of a source alone, or have a certificate for it, by the digest of
+    /// both.
     own: Arc<Mutex<BTreeMap<[u8; 32], reqwest::Client>>>,
 }
 
@@ -44,8 +45,8 @@ pub(crate) struct Get<'a> {
     pub accept: Option<&'a str>,
     /// The value of `Authorization`. It is not sent on to another host, scheme or port.
     pub authorization: Option<&'a Secret>,
-    /// The only authorities that are trusted.
-    pub ca: Option<&'a str>,
+    /// Whom it trusts and how it is known. Its certificate is not shown to another host, scheme or port.
+    pub tls: Tls<'a>,
     /// Largest body that is read, in bytes.
     pub limit_bytes: u64,
     /// What it is, for errors.
@@ -113,9 +114,10 @@ impl Http {
 
     /// Gets something, over redirects that stay with the scheme.
     pub async fn get(&self, get: Get<'_>) -> Result<Answer, SourceError> {
-        let client = self.client(get.ca)?;
         let mut url = get.url.clone();
         for _ in 0..=MAX_REDIRECTS {
+            let ours = url.origin() == get.url.origin();
+            let client = self.client(if ours { get.tls } else { get.tls.for_others() })?;
             let response = self.send(&client, &url, &get).await?;
             let status = response.status();
             if !is_redirect(status) {
@@ -173,34 +175,66 @@ impl Http {
         Ok(())
     }
 
-    fn client(&self, ca: Option<&str>) -> Result<reqwest::Client, SourceError> {
-        let Some(pem) = ca else {
+    fn client(&self, tls: Tls<'_>) -> Result<reqwest::Client, SourceError> {
+        if tls.ca.is_none() && tls.client.is_none() {
             return Ok(self.usual.clone());
-        };
-        let key: [u8; 32] = Sha256::digest(pem).into();
+        }
+        let key = key_of(tls);
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = own.get(&key) {
             return Ok(client.clone());
         }
-        let not_valid = || SourceError::Invalid {
-            field: "ca.crt",
-            why: "it holds no certificates in PEM".to_owned(),
-        };
-        let authorities =
-            reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| not_valid())?;
-        if authorities.is_empty() {
-            return Err(not_valid());
-        }
-        let client = builder(&self.policy)
-            .tls_certs_only(authorities)
-            .build()
-            .map_err(|_| not_valid())?;
+        let client = build(&self.policy, tls)?;
         if own.len() >= MAX_CLIENTS {
             own.clear();
         }
         own.insert(key, client.clone());
         Ok(client)
     }
+}
+
+fn key_of(tls: Tls<'_>) -> [u8; 32] {
+    let client = tls.client;
+    let parts = [
+        tls.ca,
+        client.map(|client| client.certificate.as_str()),
+        client.map(|client| client.private_key.expose()),
+    ];
+    let mut hash = Sha256::new();
+    for part in parts.map(Option::unwrap_or_default) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn build(policy: &Arc<AddressPolicy>, tls: Tls<'_>) -> Result<reqwest::Client, SourceError> {
+    let not_valid = |field, why: &str| SourceError::Invalid {
+        field,
+        why: why.to_owned(),
+    };
+    let no_authority = || not_valid("ca.crt", "it holds no certificates in PEM");
+    // The reader's own words could show a part of the key.
+    let no_client = || {
+        let why =
+            "it and tls.key are no certificate in PEM and the key of it, without a passphrase";
+        not_valid("tls.crt", why)
+    };
+    let mut builder = builder(policy);
+    if let Some(pem) = tls.ca {
+        let authorities =
+            reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| no_authority())?;
+        if authorities.is_empty() {
+            return Err(no_authority());
+        }
+        builder = builder.tls_certs_only(authorities);
+    }
+    let Some(client) = tls.client else {
+        return builder.build().map_err(|_| no_authority());
+    };
+    let pem = format!("{}\n{}", client.certificate, client.private_key.expose());
+    let identity = reqwest::Identity::from_pem(pem.as_bytes()).map_err(|_| no_client())?;
+    builder.identity(identity).build().map_err(|_| no_client())
 }
 
 fn builder(policy: &Arc<AddressPolicy>) -> reqwest::ClientBuilder {
@@ -314,6 +348,8 @@ fn failed(url: &Url, error: &reqwest::Error) -> SourceError {
     }
     let why = if error.is_timeout() {
         "it took too long to answer".to_owned()
+    } else if last.contains("alert: CertificateRequired") {
+        "it demands a client certificate: tls.crt and tls.key of the credentials".to_owned()
     } else {
         // The innermost cause knows no URL.
         last.chars().take(200).collect()

@@ -25,7 +25,9 @@ mod webhook;
 
 pub use address::{AddressPolicy, Network, NetworkError};
 pub use artifact::{Artifact, ArtifactFile};
-pub use credentials::{Credentials, CredentialsError, HttpCredentials, Secret, SshIdentity};
+pub use credentials::{
+    ClientCertificate, Credentials, CredentialsError, HttpCredentials, Secret, SshIdentity,
+};
 pub use error::SourceError;
 pub use poll::PollSchedule;
 pub use push::{Push, PushError, PushedReference};

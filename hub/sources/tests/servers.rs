@@ -2,6 +2,8 @@
 
 #[path = "servers/charts.rs"]
 mod charts;
+#[path = "servers/client_certificates.rs"]
+mod client_certificates;
 #[path = "servers/git.rs"]
 mod git;
 #[path = "servers/git_refusals.rs"]

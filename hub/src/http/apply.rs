@@ -21,7 +21,7 @@ use super::{
     auth::Caller,
     dependencies,
     extract::{LimitedBody, Query},
-    metric_templates,
+    metric_templates, plugins,
     problem::{ApiError, ApiResult, problem_item},
     reason::reason,
     references, secrets, standing_check,
@@ -164,6 +164,10 @@ pub async fn write_body(
         let namespace = namespace_of(document, default_namespace);
         let place = Some(namespace.as_str()).filter(|name| !name.is_empty());
         caller.may(Verb::Apply, kind_of(document), place)?;
+    }
+    let unknown = plugins::unknown(app.renderings.plugins(), &documents);
+    if !unknown.is_empty() {
+        return Err(ApiError::invalid(unknown));
     }
     let missing = secrets::missing(app, &documents, default_namespace).await?;
     let mut tx = app.store.begin().await?;

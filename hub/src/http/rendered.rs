@@ -45,15 +45,21 @@ pub async fn is_released(
         .map(|one| (one.component, one.recipe))
         .collect();
     for component in &spec.components {
-        let Some(source) = source_digest(component) else {
-            continue;
+        let made_of = match (&component.plugin, source_digest(component)) {
+            (Some(source), _) => app
+                .renderings
+                .plugins()
+                .pin(source)
+                .ok()
+                .map(|pin| pin.digest),
+            (None, Some(source)) => pins
+                .get(&component.name)
+                .filter(|pin| pin.source == Digest(source))
+                .and_then(|pin| pin.fetched.as_ref())
+                .map(|fetched| format!("sha256:{}", fetched.artifact)),
+            (None, None) => continue,
         };
-        let fetched = pins
-            .get(&component.name)
-            .filter(|pin| pin.source == Digest(source))
-            .and_then(|pin| pin.fetched.as_ref());
-        let recipe = fetched.and_then(|fetched| {
-            let artifact = format!("sha256:{}", fetched.artifact);
+        let recipe = made_of.and_then(|artifact| {
             let mut recipe = Recipe::of(&application.name, spec, component, &artifact)?;
             // A secret that is missing is none of a release.
             recipe.values_from = pin(&application.namespace, component, &secrets).ok()?;

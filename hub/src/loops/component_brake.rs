@@ -20,7 +20,7 @@ pub(super) async fn refuse_mass_leaving(
     known: &Known,
     next: &ReleaseContent,
 ) -> Result<(), LoopError> {
-    if !next.sync.prune || !are_placed(next) {
+    if !are_placed(next) {
         return Ok(());
     }
     let allowance = known.wanted.prune_allowance();

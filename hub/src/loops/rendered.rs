@@ -3,7 +3,9 @@
 //! Nothing is fetched or rendered here: what is missing is asked for, and the look goes on without.
 
 mod asking;
+mod assemble;
 mod facts;
+mod pinned;
 mod prepare;
 mod release;
 mod sent;
@@ -21,6 +23,7 @@ use bellwether_store::{
     renderings::{FactsByComponent, ReleaseRecipe},
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 pub(super) use prepare::prepare;
@@ -37,6 +40,8 @@ pub(super) struct Prepared {
     pub rollouts: Vec<RolloutRecord>,
     /// What each rendered component is rendered from.
     pub from: BTreeMap<String, RenderedFrom>,
+    /// Hooks that some cluster runs, by component.
+    pub hooks: BTreeMap<String, Vec<Value>>,
     pub release: RenderedRelease,
 }
 

@@ -192,9 +192,6 @@ async fn refuse_mass_prune(
     last_succeeded: Option<Uuid>,
     next: &ReleaseContent,
 ) -> Result<(), LoopError> {
-    if !next.sync.prune {
-        return Ok(());
-    }
     let Look {
         store, application, ..
     } = look;

@@ -6,6 +6,10 @@ use std::{
 };
 
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
@@ -14,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    RenderError,
+    PluginError, Plugins, RenderError,
     artifact::StoredFile,
     wire::{Answer, Failure, Request},
 };
@@ -55,6 +59,7 @@ impl Default for Limits {
 pub struct Renderer {
     program: PathBuf,
     limits: Limits,
+    plugins: Plugins,
     started: OnceCell<Started>,
 }
 
@@ -77,8 +82,21 @@ impl Renderer {
         Self {
             program: program.unwrap_or_else(beside),
             limits,
+            plugins: Plugins::default(),
             started: OnceCell::new(),
         }
+    }
+
+    /// Has the programs that the operator registered run too.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Plugins) -> Self {
+        Self { plugins, ..self }
+    }
+
+    /// The programs that the operator registered.
+    #[must_use]
+    pub const fn plugins(&self) -> &Plugins {
+        &self.plugins
     }
 
     /// The program's version, which is part of what a rendering is kept under.
@@ -101,8 +119,18 @@ impl Renderer {
     ) -> Result<Rendering, RenderError> {
         let broken = |error: serde_json::Error| RenderError::Broken(error.to_string());
         let files: Vec<StoredFile> = serde_json::from_slice(files).map_err(broken)?;
-        let request = serde_json::to_vec(&Request::new(&files, recipe, facts)).map_err(broken)?;
         let isolation = self.started().await?.isolation.clone();
+        let plugin = match &recipe.plugin {
+            // Of what a program does no library takes care.
+            Some(call) if isolation.is_empty() => {
+                let name = call.name.clone();
+                return Err(PluginError::NotIsolated { name }.into());
+            }
+            Some(call) => Some(self.plugins.running(call, &recipe.artifact)?),
+            None => None,
+        };
+        let request = Request::new(&files, recipe, facts, plugin);
+        let request = serde_json::to_vec(&request).map_err(broken)?;
         let answer = self.ask(&isolation, request).await?;
         let answer: Answer = serde_json::from_slice(&answer).map_err(broken)?;
         answer.into_rendering(recipe).map_err(RenderError::Refused)
@@ -116,6 +144,8 @@ impl Renderer {
             format!("--answer-mib={}", limits.answer_mib),
         ];
         let mut child = self.spawn(isolation, &arguments)?;
+        // A program that was registered may have started others.
+        let group = Group::of(&child);
         let (answer, complaint, status) =
             timeout(limits.time, converse(&mut child, request, limits))
                 .await
@@ -123,6 +153,7 @@ impl Renderer {
                     seconds: limits.time.as_secs(),
                 })?
                 .map_err(|error| RenderError::Broken(error.to_string()))?;
+        group.disarm();
         if answer.len() as u64 > limits.answer_mib << 20 {
             let message = format!("what it renders is larger than {} MiB", limits.answer_mib);
             return Err(RenderError::Refused(Failure::new("TooLarge", message)));
@@ -166,6 +197,7 @@ impl Renderer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| RenderError::NoProgram {
@@ -210,6 +242,30 @@ impl Renderer {
             return Err(RenderError::Broken(format!("{status}: {first}")));
         }
         Ok(version)
+    }
+}
+
+/// The processes of one rendering, which end when nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.map(Pid::from_raw))
+    }
+
+    /// It has ended and been waited for: its number may soon be another's.
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody may be left in it.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
     }
 }
 

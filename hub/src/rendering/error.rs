@@ -1,4 +1,4 @@
-use super::wire::Failure;
+use super::{plugins::PluginError, wire::Failure};
 
 /// Why a source was not fetched.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum RenderError {
     /// It is larger or slower than a rendering may be.
     #[error("rendering it takes more than {0}")]
     Exceeded(String),
+    /// A registered program is not run.
+    #[error("{}", .0.said())]
+    Plugin(#[from] PluginError),
     /// The program that renders is missing or cannot be started.
     #[error(
         "failed to start the renderer {program}; build it by `make build`, or name it by --renderer"

@@ -53,7 +53,8 @@ fn said(error: SourceError) -> FetchError {
     }
 }
 
-/// Returns what a component is made of; absent = it is written inline, or says nothing.
+/// Returns what a component is fetched from; absent = it is written inline, a program makes it, or it
+/// says nothing.
 #[must_use]
 pub fn source_of(component: &Component) -> Option<Source> {
     match component.rendered_source()? {
@@ -73,6 +74,7 @@ pub fn source_of(component: &Component) -> Option<Source> {
             }),
             (None, None) => None,
         },
+        RenderedSource::Plugin(_) => None,
     }
 }
 

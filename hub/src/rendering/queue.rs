@@ -11,7 +11,7 @@ use bellwether_store::{Digest, Store, StoreError, blobs, renderings::RenderingKe
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Fetch, FetchError, Fetched, Renderer, work};
+use super::{Fetch, FetchError, Fetched, Plugins, Renderer, work};
 use crate::clock::Clock;
 
 /// Jobs that wait; whoever finds the queue full asks again at the next look.
@@ -201,6 +201,12 @@ impl Renderings {
             state.under_way.insert(key);
         }
         None
+    }
+
+    /// The programs that the operator registered.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        self.renderer.plugins()
     }
 
     /// The program that renders, by its version.

@@ -9,7 +9,7 @@ use bellwether_hub_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::artifact::StoredFile;
+use super::{artifact::StoredFile, plugins::Running};
 
 /// An object beyond this is taken by no API server: etcd's limit.
 const MAX_OBJECT_BYTES: usize = 1_500_000;
@@ -31,10 +31,18 @@ pub(super) struct Request<'a> {
     include_crds: bool,
     images: &'a [Value],
     patches: &'a [Value],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<Running<'a>>,
 }
 
 impl<'a> Request<'a> {
-    pub fn new(files: &'a [StoredFile], recipe: &'a Recipe, facts: &'a RenderFacts) -> Self {
+    /// `plugin` is what is run for a recipe that names a program.
+    pub fn new(
+        files: &'a [StoredFile],
+        recipe: &'a Recipe,
+        facts: &'a RenderFacts,
+        plugin: Option<Running<'a>>,
+    ) -> Self {
         Self {
             kind: recipe.kind,
             files,
@@ -47,6 +55,7 @@ impl<'a> Request<'a> {
             include_crds: recipe.include_crds,
             images: &recipe.images,
             patches: &recipe.patches,
+            plugin,
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     telemetry::chain,
 };
 
+/// What a program is given to render from.
+const NO_FILES: &[u8] = b"[]";
+
 /// Does one job. What came of it lies in the database; an error is one of the moment.
 pub(super) async fn work(own: &Renderings, job: Job) -> Result<(), String> {
     match job {
@@ -129,16 +132,10 @@ fn said(error: StoreError) -> String {
 }
 
 async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Result<(), String> {
-    let artifact: Digest = recipe
-        .artifact
-        .strip_prefix("sha256:")
-        .unwrap_or_default()
-        .parse()
-        .map_err(|_| format!("{:?} is no digest", recipe.artifact))?;
-    let files = pins::artifact(&own.store, artifact)
-        .await
-        .map_err(said)?
-        .ok_or_else(|| format!("the files of artifact {artifact} are not kept"))?;
+    let files = match recipe.plugin {
+        Some(_) => NO_FILES.to_vec(),
+        None => files(own, recipe).await?,
+    };
     let rendered = match secrets::fill(&own.store, recipe).await {
         Ok(filled) => match own.renderer.render(&files, &filled.recipe, facts).await {
             Ok(rendering) => Ok(rendering),
@@ -171,6 +168,19 @@ async fn render(own: &Renderings, recipe: &Recipe, facts: &RenderFacts) -> Resul
         .await
         .map_err(said)?;
     tx.commit().await.map_err(said)
+}
+
+async fn files(own: &Renderings, recipe: &Recipe) -> Result<Vec<u8>, String> {
+    let artifact: Digest = recipe
+        .artifact
+        .strip_prefix("sha256:")
+        .unwrap_or_default()
+        .parse()
+        .map_err(|_| format!("{:?} is no digest", recipe.artifact))?;
+    pins::artifact(&own.store, artifact)
+        .await
+        .map_err(said)?
+        .ok_or_else(|| format!("the files of artifact {artifact} are not kept"))
 }
 
 struct Encoded {

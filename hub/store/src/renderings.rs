@@ -34,8 +34,10 @@ pub struct ReleaseRecipe {
     pub component: String,
     /// Digest of the recipe.
     pub recipe: Digest,
-    /// Digest of the files that it is made of.
-    pub artifact: Digest,
+    /// Digest of the fetched files that it is made of; absent = a program makes it.
+    pub artifact: Option<Digest>,
+    /// Which of the application's clusters get the component, as JSON; null = all of them.
+    pub destination: serde_json::Value,
     /// Values that some clusters have of their own, as JSON; an empty list = none has.
     pub cluster_values: serde_json::Value,
     /// Versions of the values of secrets that it is made with; empty = none.
@@ -164,14 +166,15 @@ pub async fn note_recipes(
 ) -> Result<(), StoreError> {
     for one in recipes {
         sqlx::query(
-            "INSERT INTO release_recipe (release, component, recipe, artifact, cluster_values,
-                secret_values)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO release_recipe (release, component, recipe, artifact, destination,
+                cluster_values, secret_values)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(release)
         .bind(&one.component)
         .bind(one.recipe.0.as_slice())
-        .bind(one.artifact.0.as_slice())
+        .bind(one.artifact.as_ref().map(|artifact| artifact.0.as_slice()))
+        .bind(Json(&one.destination))
         .bind(Json(&one.cluster_values))
         .bind(&one.secret_values)
         .execute(&mut *tx.inner)
@@ -186,10 +189,17 @@ pub async fn note_recipes(
 /// # Errors
 /// The database fails.
 pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>, StoreError> {
-    type Row = (String, Vec<u8>, Vec<u8>, Json<serde_json::Value>, Vec<Uuid>);
+    type Row = (
+        String,
+        Vec<u8>,
+        Option<Vec<u8>>,
+        Json<serde_json::Value>,
+        Json<serde_json::Value>,
+        Vec<Uuid>,
+    );
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT component, recipe, artifact, cluster_values, secret_values FROM release_recipe
-         WHERE release = $1 ORDER BY component",
+        "SELECT component, recipe, artifact, destination, cluster_values, secret_values
+         FROM release_recipe WHERE release = $1 ORDER BY component",
     )
     .bind(release)
     .fetch_all(&store.pool)
@@ -197,11 +207,14 @@ pub async fn recipes(store: &Store, release: Uuid) -> Result<Vec<ReleaseRecipe>,
     .doing("read the recipes of a release")?;
     rows.into_iter()
         .map(
-            |(component, recipe, artifact, cluster_values, secret_values)| {
+            |(component, recipe, artifact, destination, cluster_values, secret_values)| {
                 Ok(ReleaseRecipe {
                     component,
                     recipe: digest("release_recipe.recipe", &recipe)?,
-                    artifact: digest("release_recipe.artifact", &artifact)?,
+                    artifact: artifact
+                        .map(|artifact| digest("release_recipe.artifact", &artifact))
+                        .transpose()?,
+                    destination: destination.0,
                     cluster_values: cluster_values.0,
                     secret_values,
                 })

@@ -12,6 +12,7 @@ mod harness;
 mod health;
 mod metric_templates;
 mod placement;
+mod plugins;
 mod reading;
 mod releases;
 mod repositories;

@@ -1,9 +1,17 @@
 //! Components that are rendered: from a source to what a cluster is sent, with the real renderer.
 
+#[path = "bad_input.rs"]
+mod bad_input;
 #[path = "cluster_values.rs"]
 mod cluster_values;
 #[path = "foreign_records.rs"]
 mod foreign_records;
+#[path = "hook_overrides.rs"]
+mod hook_overrides;
+#[path = "placed_components.rs"]
+mod placed_components;
+#[path = "plugins.rs"]
+mod plugins;
 
 use std::{
     collections::BTreeMap,
@@ -108,13 +116,22 @@ fn repository() -> PathBuf {
 
 /// `make build` puts it beside the hub.
 fn renderer() -> Renderer {
+    renderer_within(Limits::default())
+}
+
+fn renderer_within(limits: Limits) -> Renderer {
     let program = repository().join("target/debug/bellwether-renderer");
     assert!(
         program.exists(),
         "{} is missing; build it by `make renderer`",
         program.display()
     );
-    Renderer::new(Some(program), Limits::default())
+    Renderer::new(Some(program), limits)
+}
+
+fn renderings(fleet: &Fleet, renderer: Renderer, fetch: Box<dyn Fetch>) -> Renderings {
+    let clock = Clock::begin(Timestamp::now());
+    Renderings::new(fleet.store.clone(), clock, renderer, fetch)
 }
 
 pub struct Stage {
@@ -129,9 +146,20 @@ impl Stage {
 
     pub async fn fetching(fetch: Box<dyn Fetch>) -> Self {
         let fleet = Fleet::new(1).await;
-        let clock = Clock::begin(Timestamp::now());
-        let renderings = Renderings::new(fleet.store.clone(), clock, renderer(), fetch);
+        let renderings = renderings(&fleet, renderer(), fetch);
         Self { fleet, renderings }
+    }
+
+    /// Nothing is fetched.
+    async fn rendering_with(renderer: Renderer) -> Self {
+        let fleet = Fleet::new(1).await;
+        let renderings = renderings(&fleet, renderer, Box::new(Shelf::default()));
+        Self { fleet, renderings }
+    }
+
+    /// Another hub goes on.
+    fn render_with(&mut self, renderer: Renderer) {
+        self.renderings = renderings(&self.fleet, renderer, Box::new(Shelf::default()));
     }
 
     /// Looks, and does what is asked for, until nothing more is.

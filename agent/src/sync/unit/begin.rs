@@ -1,10 +1,8 @@
 //! Bundles that are looked at for the first time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use bellwether_agent_core::pruning;
 use bellwether_api::{
     bundle::Bundle,
     reference::ObjectRef,
@@ -89,7 +87,7 @@ impl Unit {
         if let (true, Some(applied)) = (comes_in, &unit.applied_digest) {
             self.keep_live_state(applied, &bundle).await?;
         }
-        self.enter(&bundle, digest, beginning, &changes, &targets(&wanted))
+        self.enter(&bundle, digest, beginning, &changes, &wanted)
             .await?;
         if comes_in {
             self.try_metrics(&bundle).await?;
@@ -157,15 +155,22 @@ impl Unit {
         digest: &str,
         beginning: Beginning,
         changes: &[TemplateChange],
-        objects: &BTreeSet<ObjectRef>,
+        wanted: &[Wanted],
     ) -> Result<(), PassError> {
         let of = run_of(bundle);
+        let objects = &targets(wanted);
+        let components: BTreeMap<ObjectRef, String> = wanted
+            .iter()
+            .map(|want| (want.target.clone(), want.part.name.clone()))
+            .collect();
         match beginning {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
                 self.tell(of, news, |unit| {
                     memory::note_deletion(unit, digest, bundle.sync.deletion);
-                    memory::begin(unit, digest, objects, false);
+                    if memory::begin(unit, digest, objects, false) {
+                        pruning::note(unit, bundle, &components);
+                    }
                 })
                 .await?;
             }
@@ -178,6 +183,7 @@ impl Unit {
                 self.tell(of, news, |unit| {
                     memory::note_deletion(unit, digest, bundle.sync.deletion);
                     if memory::begin(unit, digest, objects, true) {
+                        pruning::note(unit, bundle, &components);
                         unit.failed_templates.retain(|failed| !retried(failed));
                     }
                 })

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bellwether_agent_core::{apply_order::apply_stage, ownership::is_let_go};
+use bellwether_agent_core::{apply_order::apply_stage, ownership::is_let_go, pruning::is_pruned};
 use bellwether_api::{
     bundle::Bundle,
     chart_hook::HookSide,
@@ -184,7 +184,7 @@ impl Unit {
             .iter()
             .filter(|held| !wanted.contains(&held.object()))
             .cloned()
-            .partition(|held| bundle.sync.prune || is_let_go(held, next));
+            .partition(|held| is_pruned(held, bundle) || is_let_go(held, next));
         self.surplus = stays.iter().map(HeldObject::object).collect();
         let parted = self.part_with_all(&parts, terms).await?;
         self.protected = parted.names(|fate| fate == Fate::Protected);

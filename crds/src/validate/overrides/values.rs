@@ -5,7 +5,7 @@ use crate::{
     validate::finding::Findings,
 };
 
-/// Checks that there are charts which take an override's values.
+/// Checks that there are charts or renderers which take an override's values.
 pub(super) fn check(
     findings: &mut Findings,
     path: &FieldPath,
@@ -23,18 +23,22 @@ pub(super) fn check(
         }
         Some(_) => {}
     }
-    let is_chart = |component: &Component| component.helm.is_some();
+    let takes_values =
+        |component: &Component| component.helm.is_some() || component.plugin.is_some();
     for (index, name) in one.components.iter().enumerate() {
         let component = spec.components.iter().find(|known| known.name == *name);
-        if component.is_some_and(|component| !is_chart(component)) {
+        if component.is_some_and(|component| !takes_values(component)) {
             let at = path.key("components").index(index);
-            findings.error(&at, format!("{name:?} is no chart and takes no values"));
+            findings.error(
+                &at,
+                format!("{name:?} is no chart and no plugin, and takes no values"),
+            );
         }
     }
-    if one.components.is_empty() && !spec.components.iter().any(is_chart) {
+    if one.components.is_empty() && !spec.components.iter().any(takes_values) {
         findings.error(
             &at,
-            "none of the components is a chart, which alone takes values",
+            "none of the components is a chart or a plugin, which alone take values",
         );
     }
 }

@@ -7,6 +7,7 @@ use bellwether_api::{
         ArgsOverride, CONTAINER_LISTS, IDENTITY, ImageOverride, Override, PatchOverride, Target,
         TextPatch, image_name,
     },
+    strategic,
 };
 use json_patch::{Patch, merge, patch};
 use serde_json::{Map, Value};
@@ -223,6 +224,10 @@ impl Applying<'_> {
         if let Some(value) = &mut merged {
             fill_all(value, cluster)?;
         }
+        let mut strategic = change.strategic.clone();
+        if let Some(value) = &mut strategic {
+            fill_all(value, cluster)?;
+        }
         let text = change.text.as_ref().map(|text| filled_text(text, cluster));
         let text = text.transpose()?;
         for object in self.targets(&change.target) {
@@ -236,6 +241,12 @@ impl Applying<'_> {
             }
             if let Some(value) = &merged {
                 merge(object, value);
+            }
+            if let Some(patch) = strategic.as_ref().and_then(Value::as_object) {
+                strategic::merge(object, patch).map_err(|error| OverrideFault::Patch {
+                    target: target.clone(),
+                    why: error.to_string(),
+                })?;
             }
             if let Some(text) = &text {
                 replace_text(object, text, &target)?;

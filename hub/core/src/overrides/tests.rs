@@ -156,6 +156,15 @@ fn each_form_changes_exactly_its_field() {
             one("Service", "/spec/clusterIP", json!("10.96.7.7")),
         ),
         (
+            json!({"patches": [{"target": web, "strategic": {"spec": {"template": {"spec": {"containers": [
+            {"name": "log", "image": "log:{{ cluster.labels.env }}"}]}}}}}]}),
+            one(
+                "Deployment",
+                &format!("{containers}/1/image"),
+                json!("log:sit"),
+            ),
+        ),
+        (
             json!({"patches": [{"target": {"kind": "ConfigMap"}, "text": {"path": "/data/app.yaml",
             "replace": [{"from": "region: none", "to": "region: {{ cluster.labels.region }}"}]}}]}),
             one(

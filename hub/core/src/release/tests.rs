@@ -222,6 +222,7 @@ fn what_other_clusters_render_makes_no_other_release() {
             hooks: true,
             images: Vec::new(),
             patches: Vec::new(),
+            plugin: None,
         },
     };
     let content = |objects: Value, artifact: &str| {

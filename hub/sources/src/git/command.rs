@@ -2,6 +2,9 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::OpenOptions,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::Stdio,
     sync::Arc,
@@ -23,7 +26,9 @@ use super::{
     location::{Location, Transport},
     ssh,
 };
-use crate::{AddressPolicy, Credentials, SourceError, settings::Limits};
+use crate::{
+    AddressPolicy, Credentials, SourceError, credentials::ClientCertificate, settings::Limits,
+};
 
 /// Largest answer of `git` that is read where no content is asked for, in bytes.
 const LIST_BYTES: u64 = 16 << 20;
@@ -134,9 +139,30 @@ impl Session {
                     std::fs::write(&file, ca).map_err(local)?;
                     session.set("http.sslCAInfo", file.to_string_lossy());
                 }
+                if let Some(client) = &credentials.client {
+                    session.show(client).map_err(local)?;
+                }
             }
         }
         Ok(session)
+    }
+
+    /// Has `git` show a certificate: it takes both parts as files, which end with the session.
+    fn show(&mut self, client: &ClientCertificate) -> std::io::Result<()> {
+        for (setting, name, text) in [
+            ("http.sslCert", "tls.crt", client.certificate.as_str()),
+            ("http.sslKey", "tls.key", client.private_key.expose()),
+        ] {
+            let file = self.directory.path().join(name);
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&file)?
+                .write_all(text.as_bytes())?;
+            self.set(setting, file.to_string_lossy());
+        }
+        Ok(())
     }
 
     fn set(&mut self, key: impl Into<String>, value: impl Into<String>) {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Credentials, HttpCredentials, Secret, SourceError,
+    credentials::Tls,
     http::{Answer, Get, Http, host_of},
     settings::Limits,
 };
@@ -181,7 +182,7 @@ impl<'a> Registry<'a> {
                     url,
                     accept,
                     authorization: authorization.as_ref(),
-                    ca: self.credentials.and_then(|it| it.ca.as_deref()),
+                    tls: self.tls(),
                     // An error's own words are larger than an empty blob.
                     limit_bytes: limit_bytes.max(1 << 16),
                     what,
@@ -204,6 +205,10 @@ impl<'a> Registry<'a> {
         }
         *authorization = Some(fresh);
         bounded(get(authorization.clone()).await?, limit_bytes, what)
+    }
+
+    fn tls(&self) -> Tls<'_> {
+        self.credentials.map(Credentials::tls).unwrap_or_default()
     }
 
     /// Returns what a challenge wants to see, if the credentials have it.
@@ -241,11 +246,16 @@ impl<'a> Registry<'a> {
         url.query_pairs_mut()
             .extend_pairs(service.iter().map(|service| ("service", service)))
             .append_pair("scope", &scope);
+        let is_own = url.origin() == self.base.origin();
         let get = Get {
             url,
             accept: None,
             authorization: ours.as_ref(),
-            ca: self.credentials.and_then(|it| it.ca.as_deref()),
+            tls: if is_own {
+                self.tls()
+            } else {
+                self.tls().for_others()
+            },
             limit_bytes: SMALL_BYTES,
             what,
         };

@@ -9,7 +9,11 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
@@ -41,7 +45,28 @@ impl HttpServer {
     /// Serves `https://localhost`.
     pub async fn tls(app: Router) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let (ca, acceptor) = identity();
+        let authority = Authority::new();
+        let acceptor = authority.acceptor(None);
+        Self::serving(app, authority.pem, acceptor).await
+    }
+
+    /// Serves `https://localhost` to whoever shows a certificate of its authority; with one, and its key.
+    pub async fn mutual(app: Router) -> (Self, String, String) {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let authority = Authority::new();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der.clone()).expect("an authority");
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+            .build()
+            .expect("a verifier");
+        let acceptor = authority.acceptor(Some(verifier));
+        let (certificate, key) = authority.signed("hub");
+        let (certificate, key) = (certificate.pem(), key.serialize_pem());
+        let server = Self::serving(app, authority.pem, acceptor).await;
+        (server, certificate, key)
+    }
+
+    async fn serving(app: Router, ca: String, acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
@@ -70,21 +95,46 @@ impl HttpServer {
     }
 }
 
-fn identity() -> (String, TlsAcceptor) {
-    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let ca = params.self_signed(&key).expect("an authority").pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()])
-        .expect("parameters")
-        .signed_by(&key, &issuer)
-        .expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .expect("a configuration");
-    (ca, TlsAcceptor::from(Arc::new(config)))
+struct Authority {
+    pem: String,
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let own = params.self_signed(&key).expect("an authority");
+        Self {
+            pem: own.pem(),
+            der: own.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn signed(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(vec![name.to_owned()])
+            .expect("parameters")
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate");
+        (certificate, key)
+    }
+
+    /// Accepts on `localhost`, from those alone that the verifier lets through.
+    fn acceptor(&self, clients: Option<Arc<dyn ClientCertVerifier>>) -> TlsAcceptor {
+        let (leaf, key) = self.signed("localhost");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let builder = rustls::ServerConfig::builder();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let config = builder
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("a configuration");
+        TlsAcceptor::from(Arc::new(config))
+    }
 }

@@ -3,60 +3,45 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_api::application::{ApplicationSpec, Component};
+use bellwether_api::application::Component;
 use bellwether_hub_core::{
-    recipe::{
-        Recipe, RecipeKind, RenderFacts, RenderedFrom, Rendering, ValuesOverride, source_digest,
-        union, values_overrides,
-    },
+    components::is_placed,
+    placement::ClusterFacts,
+    recipe::{RenderFacts, Rendering},
     records::{Found, take},
-    release::RolloutRecord,
-    run::Unrendered,
 };
 use bellwether_store::{
-    Digest, pins,
-    renderings::{self, FactsByComponent, ReleaseRecipe, Rendered, RenderingKey},
+    Digest,
+    renderings::{self, FactsByComponent, Rendered, RenderingKey},
 };
 use jiff::Timestamp;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Held, Preparation, Prepared, RenderedRelease, Says, Sight, Sources,
-    asking::{Asking, secrets_of},
+    Held, Preparation, Says, Sight, Sources,
+    assemble::assemble,
     facts::Facts,
+    pinned::{Source, pinned},
 };
 use crate::{
-    loops::LoopError,
-    rendering::{Job, Renderings, source_of},
-    secrets,
+    loops::{LoopError, world::Served},
+    rendering::{Job, Renderings},
     telemetry::chain,
 };
 
 /// Clusters that are told apart by nothing that a rendering sees.
-struct Class {
+pub(super) struct Class {
     /// By component.
     facts: BTreeMap<String, Arc<RenderFacts>>,
-    clusters: Vec<Uuid>,
+    pub(super) clusters: Vec<Uuid>,
     /// One of them, for people.
     name: String,
 }
 
 /// The clusters by what a rendering sees of them, and those that cannot have it, with why.
-struct Classes {
-    classes: BTreeMap<FactsByComponent, Class>,
-    misfits: BTreeMap<Uuid, String>,
-}
-
-/// A component with what it is rendered from.
-struct Source<'a> {
-    component: &'a Component,
-    /// What some clusters have of their own.
-    values: Vec<ValuesOverride>,
-    from: RenderedFrom,
-    artifact: Digest,
-    recipe: Digest,
-    secret_values: Vec<Uuid>,
+pub(super) struct Classes {
+    pub(super) classes: BTreeMap<FactsByComponent, Class>,
+    pub(super) misfits: BTreeMap<Uuid, String>,
 }
 
 /// Puts objects in place of sources, as far as they are there. Without `now` no source is looked at.
@@ -99,81 +84,11 @@ pub async fn prepare(
             return Ok(sources);
         }
     };
-    sources.preparation = match collect(sight, renderings, &pinned, &classes.classes).await? {
+    sources.preparation = match collect(sight, renderings, &pinned, &classes).await? {
         Ok(collected) => assemble(wanted, pinned, classes, collected, clusters),
         Err(held) => Preparation::Held(held),
     };
     Ok(sources)
-}
-
-/// What every source was fetched as; asks for what is missing or due.
-async fn pinned<'a>(
-    (sight, now): (Sight<'_>, Option<Timestamp>),
-    renderings: &Renderings,
-    spec: &ApplicationSpec,
-    components: &[&'a Component],
-    sources: &mut Sources,
-) -> Result<Result<Vec<Source<'a>>, Held>, LoopError> {
-    let pins = pins::list(sight.store, sight.application).await?;
-    let secrets = secrets_of(sight, spec).await?;
-    let namespace = &sight.application.namespace;
-    let mut found = Vec::new();
-    for component in components {
-        let (Some(source), Some(wanted)) = (source_digest(component), source_of(component)) else {
-            continue;
-        };
-        let source = Digest(source);
-        let pin = pins.get(&component.name).filter(|pin| pin.source == source);
-        let asking = Asking {
-            component,
-            source,
-            pin,
-            secrets: &secrets,
-        };
-        let again_at = now.and_then(|now| asking.ask(sight, now, renderings, spec, wanted));
-        sources.wake_at = sources.wake_at.into_iter().chain(again_at).min();
-        let failed = |message: &str| Held::Failed {
-            component: component.name.clone(),
-            message: message.to_owned(),
-        };
-        let Some(pin) = pin else {
-            let what = format!(
-                "the source of component {:?} is being fetched",
-                component.name
-            );
-            return Ok(Err(Held::Pending(what)));
-        };
-        let Some(fetched) = &pin.fetched else {
-            return Ok(Err(failed(&pin.failure)));
-        };
-        if !pin.failure.is_empty() {
-            sources.complaint = Some(failed(&pin.failure));
-        }
-        let artifact = format!("sha256:{}", fetched.artifact);
-        let name = &sight.application.name;
-        if let Some(mut recipe) = Recipe::of(name, spec, component, &artifact) {
-            recipe.values_from = match secrets::pin(namespace, component, &secrets) {
-                Ok(values) => values,
-                Err(error) => return Ok(Err(failed(&error.said()))),
-            };
-            let values = match recipe.kind {
-                RecipeKind::Helm => values_overrides(&spec.overrides, &component.name),
-                RecipeKind::Kustomize | RecipeKind::Manifests => Vec::new(),
-            };
-            found.push(Source {
-                secret_values: recipe.values_from.iter().map(|one| one.version).collect(),
-                component,
-                values,
-                artifact: fetched.artifact,
-                recipe: Digest(recipe.digest()),
-                from: RenderedFrom {
-                    revision: fetched.revision.clone(),
-                    recipe,
-                },
-            });
-        }
-    }
-    Ok(Ok(found))
 }
 
 /// Groups the clusters by what a rendering sees of them. Those that said nothing are left out.
@@ -193,35 +108,27 @@ async fn classes(
     let values = sources.iter().filter(|source| !source.values.is_empty());
     let values = values.map(|source| (source.component.name.clone(), source.values.clone()));
     let mut all_facts = Facts::new(version, values.collect());
+    let unplaced = unplaced(sight, clusters, sources);
     let mut found = Classes {
         classes: BTreeMap::new(),
         misfits: BTreeMap::new(),
     };
     for (id, name) in clusters {
-        let Some((served, cluster)) = sight.world.served(*id).zip(sight.world.cluster(*id)) else {
+        let Some(cluster) = sight.world.cluster(*id) else {
             continue;
         };
-        let components = || sources.iter().map(|source| &source.component.name);
-        let digests: Result<FactsByComponent, String> = components()
-            .map(|component| {
-                let digest = all_facts.digest(served, cluster, component);
-                digest.map(|digest| (component.clone(), digest))
-            })
-            .collect();
-        let class = digests.and_then(|digests| match found.classes.entry(digests) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
-                let facts = components().map(|component| {
-                    let facts = all_facts.of(served, cluster, component)?;
-                    Ok((component.clone(), Arc::new(facts)))
-                });
-                Ok(place.insert(Class {
-                    facts: facts.collect::<Result<_, String>>()?,
-                    clusters: Vec::new(),
-                    name: name.clone(),
-                }))
-            }
+        let names = sources.iter().filter(|source| {
+            let destination = source.component.destination.as_ref();
+            let name = source.component.name.as_str();
+            unplaced.contains(name) || is_placed(destination, cluster, sight.world.fleets())
         });
+        let here: Vec<&str> = names.map(|source| source.component.name.as_str()).collect();
+        let class = match sight.world.served(*id) {
+            Some(served) => found.of(name, &here, &mut all_facts, (served, cluster)),
+            // Who gets nothing that is rendered need not have said what it serves.
+            None if here.is_empty() => Ok(found.plain(name)),
+            None => continue,
+        };
         match class {
             Ok(class) => class.clusters.push(*id),
             Err(why) => {
@@ -232,32 +139,99 @@ async fn classes(
     found.or_held(first)
 }
 
+/// The components that no cluster gets now. They are rendered all the same, for whoever comes, so that
+/// a release is checked as a whole.
+fn unplaced<'a>(
+    sight: Sight<'_>,
+    clusters: &[(Uuid, String)],
+    sources: &'a [Source<'_>],
+) -> BTreeSet<&'a str> {
+    let fleets = sight.world.fleets();
+    let gets = |source: &&Source<'_>| {
+        let destination = source.component.destination.as_ref();
+        let mut known = clusters
+            .iter()
+            .filter_map(|(id, _)| sight.world.cluster(*id));
+        !known.any(|cluster| is_placed(destination, cluster, fleets))
+    };
+    let unplaced = sources.iter().filter(gets);
+    unplaced
+        .map(|source| source.component.name.as_str())
+        .collect()
+}
+
 impl Classes {
+    /// The class of a cluster that gets these components.
+    fn of(
+        &mut self,
+        name: &str,
+        components: &[&str],
+        all_facts: &mut Facts<'_>,
+        (served, cluster): (&Arc<Served>, &ClusterFacts),
+    ) -> Result<&mut Class, String> {
+        let mut digests = FactsByComponent::new();
+        for component in components {
+            let digest = all_facts.digest(served, cluster, component)?;
+            digests.insert((*component).to_owned(), digest);
+        }
+        match self.classes.entry(digests) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let facts = components.iter().map(|component| {
+                    let facts = all_facts.of(served, cluster, component)?;
+                    Ok(((*component).to_owned(), Arc::new(facts)))
+                });
+                Ok(place.insert(Class {
+                    facts: facts.collect::<Result<_, String>>()?,
+                    clusters: Vec::new(),
+                    name: name.to_owned(),
+                }))
+            }
+        }
+    }
+
+    /// The class of clusters that get nothing that is rendered.
+    fn plain(&mut self, name: &str) -> &mut Class {
+        let class = self.classes.entry(FactsByComponent::new());
+        class.or_insert_with(|| Class {
+            facts: BTreeMap::new(),
+            clusters: Vec::new(),
+            name: name.to_owned(),
+        })
+    }
+
     /// Why there is nobody to render for, if so.
     fn or_held(self, first: String) -> Result<Self, Held> {
-        match (self.classes.is_empty(), self.misfits.values().next()) {
-            (false, _) => Ok(self),
-            (true, Some(why)) => Err(Held::Failed {
-                component: first,
+        if self.classes.is_empty() {
+            return Err(self.unheard(&first));
+        }
+        Ok(self)
+    }
+
+    /// Why a component cannot be rendered for anybody.
+    fn unheard(&self, component: &str) -> Held {
+        match self.misfits.values().next() {
+            Some(why) => Held::Failed {
+                component: component.to_owned(),
                 message: why.clone(),
-            }),
-            (true, None) => {
-                let what = "no cluster of the destination has said yet which Kubernetes it runs";
-                Err(Held::Pending(what.to_owned()))
-            }
+            },
+            None => Held::Pending(
+                "no cluster of the destination has said yet which Kubernetes it runs".to_owned(),
+            ),
         }
     }
 }
 
 /// What the recipes gave, by class: objects by component, or why there are none.
-type Collected = BTreeMap<FactsByComponent, Result<BTreeMap<String, Found>, Held>>;
+pub(super) type Collected = BTreeMap<FactsByComponent, Result<BTreeMap<String, Found>, Held>>;
 
 async fn collect(
     sight: Sight<'_>,
     renderings: &Renderings,
     sources: &[Source<'_>],
-    classes: &BTreeMap<FactsByComponent, Class>,
+    known: &Classes,
 ) -> Result<Result<Collected, Held>, LoopError> {
+    let classes = &known.classes;
     let recipes: Vec<Digest> = sources.iter().map(|source| source.recipe).collect();
     let rendered = renderings::of_recipes(sight.store, &recipes).await?;
     if let Some(held) = missing(renderings, sources, classes, &rendered) {
@@ -273,12 +247,18 @@ async fn collect(
                 component: name.clone(),
                 message: format!("for {}: {message}", class.name),
             };
-            match rendered.get(&(source.recipe, facts[name])) {
+            let Some(own) = facts.get(name) else {
+                continue;
+            };
+            match rendered.get(&(source.recipe, *own)) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
                     match take(&sight.application.name, &rendering.objects) {
                         Ok(found) => {
-                            components.insert(name.clone(), found);
+                            let hooks = rendering.hooks.iter();
+                            let hooks = hooks.filter(|_| source.from.recipe.hooks);
+                            let hooks = hooks.filter_map(|hook| hook.object.clone()).collect();
+                            components.insert(name.clone(), Found { hooks, ..found });
                         }
                         Err(error) => failed = Some(because(error.to_string())),
                     }
@@ -289,14 +269,26 @@ async fn collect(
         }
         collected.insert(facts.clone(), failed.map_or(Ok(components), Err));
     }
-    // One cluster that cannot have it is no reason for the others; all of them are.
-    if let Some(Err(held)) = collected
-        .values()
-        .find(|_| collected.values().all(Result::is_err))
-    {
-        return Ok(Err(held.clone()));
-    }
-    Ok(Ok(collected))
+    Ok(match nobody_has(sources, known, &collected) {
+        Some(held) => Err(held),
+        None => Ok(collected),
+    })
+}
+
+/// One cluster that cannot have it is no reason for the others; all that get a component are.
+fn nobody_has(sources: &[Source<'_>], known: &Classes, collected: &Collected) -> Option<Held> {
+    sources.iter().find_map(|source| {
+        let name = &source.component.name;
+        let mut those = collected
+            .iter()
+            .filter(|(facts, _)| facts.contains_key(name))
+            .map(|(_, found)| found);
+        let Some(first) = those.next() else {
+            return Some(known.unheard(name));
+        };
+        let failed = first.as_ref().err()?;
+        those.all(Result::is_err).then(|| failed.clone())
+    })
 }
 
 /// Asks for every rendering that is not there; absent = all are.
@@ -310,7 +302,10 @@ fn missing(
     for (facts, class) in classes {
         for source in sources {
             let name = &source.component.name;
-            if rendered.contains_key(&(source.recipe, facts[name])) {
+            let Some(own) = facts.get(name) else {
+                continue;
+            };
+            if rendered.contains_key(&(source.recipe, *own)) {
                 continue;
             }
             let failed = renderings.ask(Job::Render {
@@ -330,102 +325,4 @@ fn missing(
         }
     }
     held
-}
-
-fn assemble(
-    wanted: Says<'_>,
-    sources: Vec<Source<'_>>,
-    known: Classes,
-    collected: Collected,
-    clusters: &[(Uuid, String)],
-) -> Preparation {
-    let mut release = RenderedRelease::default();
-    let Classes { classes, misfits } = known;
-    let heard: BTreeSet<Uuid> = classes
-        .values()
-        .flat_map(|class| class.clusters.iter().copied())
-        .chain(misfits.keys().copied())
-        .collect();
-    for (id, _) in clusters.iter().filter(|(id, _)| !heard.contains(id)) {
-        release.unrendered.insert(*id, Unrendered::Pending);
-    }
-    let misfits = misfits.into_iter();
-    release
-        .unrendered
-        .extend(misfits.map(|(id, why)| (id, Unrendered::Failed(why))));
-    let mut good: Vec<&BTreeMap<String, Found>> = Vec::new();
-    for (facts, found) in &collected {
-        match found {
-            Ok(found) => good.push(found),
-            Err(Held::Pending(why)) | Err(Held::Failed { message: why, .. }) => {
-                for id in classes.get(facts).iter().flat_map(|class| &class.clusters) {
-                    release
-                        .unrendered
-                        .insert(*id, Unrendered::Failed(why.clone()));
-                }
-            }
-        }
-    }
-    let rollouts = match same_rollouts(&good) {
-        Ok(rollouts) => rollouts,
-        Err(held) => return Preparation::Held(held),
-    };
-    let mut spec = wanted.spec.clone();
-    for component in &mut spec.components {
-        if component.rendered_source().is_none() {
-            continue;
-        }
-        let lists = good
-            .iter()
-            .filter_map(|found| found.get(&component.name))
-            .map(|found| found.objects.as_slice());
-        let objects: Vec<Value> = union(lists);
-        component.manifests = Some(objects);
-        (component.helm, component.git) = (None, None);
-        (component.oci, component.kustomize) = (None, None);
-    }
-    let mut from = BTreeMap::new();
-    for source in sources {
-        let component = source.component.name.clone();
-        release.recipes.push(ReleaseRecipe {
-            component: component.clone(),
-            recipe: source.recipe,
-            artifact: source.artifact,
-            cluster_values: serde_json::to_value(&source.values)
-                .expect("types of the API always serialise"),
-            secret_values: source.secret_values,
-        });
-        from.insert(component, source.from);
-    }
-    Preparation::Ready(Box::new(Prepared {
-        spec,
-        rollouts: wanted.rollouts.iter().cloned().chain(rollouts).collect(),
-        from,
-        release,
-    }))
-}
-
-/// The Rollouts that components render, which must be the same for every cluster: one release has
-/// one plan.
-fn same_rollouts(renderings: &[&BTreeMap<String, Found>]) -> Result<Vec<RolloutRecord>, Held> {
-    let of = |found: &BTreeMap<String, Found>| -> Vec<RolloutRecord> {
-        found
-            .values()
-            .flat_map(|found| found.rollouts.iter().cloned())
-            .collect()
-    };
-    let Some(first) = renderings.first() else {
-        return Ok(Vec::new());
-    };
-    for other in &renderings[1..] {
-        if of(other) != of(first) {
-            return Err(Held::Failed {
-                component: first.keys().next().cloned().unwrap_or_default(),
-                message: "it renders other Rollouts for some clusters than for others, which is \
-                          not supported by this version of Bellwether"
-                    .to_owned(),
-            });
-        }
-    }
-    Ok(of(first))
 }

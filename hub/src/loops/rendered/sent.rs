@@ -3,8 +3,11 @@ use std::{
     sync::Arc,
 };
 
+use bellwether_api::application::Destination;
 use bellwether_hub_core::{
+    addons::Fleets,
     chart_hooks::runnable,
+    components::is_placed,
     placement::ClusterFacts,
     recipe::{Recipe, RenderFacts, ValuesOverride, values_overrides},
     records::take,
@@ -61,12 +64,17 @@ pub async fn unrendered(
     let rendered = renderings::of_recipes(sight.store, &digests).await?;
     let mut known: Option<Vec<Recipe>> = None;
     let mut all_facts = Facts::new(version, cluster_values(&recipes));
+    let destinations = destinations(&recipes);
     for seen in clusters {
         let served = sight
             .world
             .served(seen.id)
             .zip(sight.world.cluster(seen.id));
-        for one in &recipes {
+        let here = sight.world.cluster(seen.id);
+        for one in recipes
+            .iter()
+            .filter(|one| gets(&destinations, &one.component, here, sight.world.fleets()))
+        {
             let facts = settled_for(settled.get(&seen.id), &one.component).map(Ok);
             let now = || {
                 let (served, cluster) = served?;
@@ -107,6 +115,27 @@ pub async fn unrendered(
         }
     }
     Ok(found)
+}
+
+/// The clusters that get components which not all get, by component.
+fn destinations(recipes: &[ReleaseRecipe]) -> BTreeMap<String, Destination> {
+    recipes
+        .iter()
+        .filter_map(|one| {
+            let destination = serde_json::from_value(one.destination.clone()).ok()?;
+            Some((one.component.clone(), destination))
+        })
+        .collect()
+}
+
+/// Tells whether a cluster gets a component; of one that is not known it is not ruled out.
+fn gets(
+    destinations: &BTreeMap<String, Destination>,
+    component: &str,
+    cluster: Option<&ClusterFacts>,
+    fleets: &Fleets,
+) -> bool {
+    cluster.is_none_or(|cluster| is_placed(destinations.get(component), cluster, fleets))
 }
 
 /// The values that clusters have of their own, by component.
@@ -185,9 +214,19 @@ pub async fn sent(
     let rendered = renderings::of_recipes(sight.store, &digests).await?;
     let mut contents: BTreeMap<FactsByComponent, Arc<ReleaseContent>> = BTreeMap::new();
     let mut all_facts = Facts::new(version, values_in_release(&release.content));
+    let destinations: BTreeMap<String, Destination> = release
+        .content
+        .components
+        .iter()
+        .filter_map(|one| Some((one.name.clone(), one.destination.clone()?)))
+        .collect();
     for id in clusters {
         let seen = sight.world.served(*id).zip(sight.world.cluster(*id));
-        let components = recipes.iter().map(|(component, _)| *component);
+        let (here, fleets) = (sight.world.cluster(*id), sight.world.fleets());
+        let components = recipes
+            .iter()
+            .map(|(component, _)| *component)
+            .filter(|component| gets(&destinations, component, here, fleets));
         let facts =
             facts_by_component(before.get(id), seen, components, &mut all_facts).map_err(&waits)?;
         let content = match contents.entry(facts.clone()) {
@@ -195,7 +234,10 @@ pub async fn sent(
             Entry::Vacant(place) => {
                 let (mut objects, mut hooks) = (BTreeMap::new(), BTreeMap::new());
                 for ((component, recipe), digest) in recipes.iter().zip(&digests) {
-                    let key = (*digest, facts[*component]);
+                    let Some(own) = facts.get(*component) else {
+                        continue;
+                    };
+                    let key = (*digest, *own);
                     if let Some(Rendered::Content(content)) = rendered.get(&key) {
                         let rendering = renderings.read(*content).await?;
                         let taken = take(&sight.application.name, &rendering.objects)

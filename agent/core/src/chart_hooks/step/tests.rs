@@ -23,6 +23,8 @@ fn held(uid: Option<&str>) -> HeldObject {
         name: "migrate".to_owned(),
         uid: uid.map(str::to_owned),
         adopted: None,
+        component: None,
+        kept: false,
     }
 }
 
