@@ -13,6 +13,7 @@ mod commands;
 mod counting;
 mod decide;
 mod decision;
+mod first_share;
 mod gate;
 mod gathering;
 mod hook_memory;
@@ -37,6 +38,7 @@ mod turn;
 
 pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
+pub use first_share::FirstShare;
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use observations::{
     CanaryView, Endpoints, HookAnswer, InPlaceView, MetricSample, Observations, RouteView, Samples,

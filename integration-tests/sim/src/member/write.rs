@@ -89,6 +89,14 @@ impl Wanted<'_> {
 }
 
 impl Member {
+    /// Tells whether the API server refuses a write, since somebody has scaled the workload in between.
+    #[must_use]
+    pub fn refuses(&self, part: Part, want: &Wanted<'_>) -> bool {
+        let overlay = want.overlay;
+        let known = |over| self.replicas == over || overlay.replicas == Some(self.replicas);
+        part == Part::Workload && overlay.replicas_over.is_some_and(|over| !known(over))
+    }
+
     /// Makes one object what is wanted. Tells whether that changed it.
     pub fn write(&mut self, part: Part, want: &Wanted<'_>) -> bool {
         let changes = self.put(part, want);
