@@ -62,6 +62,8 @@ pub struct Member {
     pub deleted_by_hand: bool,
     /// The size of a workload that shares a fixed total with its canary, without the canary.
     shared_from: Option<u32>,
+    /// Whether somebody scaled it meanwhile, and nobody has written over that.
+    share_is_scaled: bool,
     /// Whether every pod of the workload was ready at once since something happened to it.
     stood: bool,
     /// How often anybody wrote anything here.
@@ -126,6 +128,7 @@ impl Member {
             edit: None,
             deleted_by_hand: false,
             shared_from: None,
+            share_is_scaled: false,
             stood: false,
             changes: 0,
             excused_until: 0,
@@ -141,6 +144,7 @@ impl Member {
         self.sets.clear();
         self.edit = None;
         self.stood = false;
+        self.share_is_scaled = false;
         self.replicas = self.shared_from.take().unwrap_or(self.replicas);
         if let Some(ordered) = &mut self.ordered {
             *ordered = Ordered::default();
@@ -158,7 +162,10 @@ impl Member {
     /// Tells whether pods may be missing for a reason that is not the agent's.
     #[must_use]
     pub fn is_excused(&self) -> bool {
-        self.clock < self.excused_until || self.edit.is_some() || !self.stood
+        self.clock < self.excused_until
+            || self.edit.is_some()
+            || self.share_is_scaled
+            || !self.stood
     }
 
     /// Lets controllers work for a second.

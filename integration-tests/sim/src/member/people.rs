@@ -116,7 +116,9 @@ impl Member {
 
     /// Scales the workload. Tells whether that changed anything.
     pub fn scale_by_hand(&mut self, replicas: u32) -> bool {
-        self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas)
+        let scales = self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas);
+        self.share_is_scaled |= scales && self.shared_from.is_some();
+        scales
     }
 
     /// Changes what an autoscaler sees. Tells whether there is one.

@@ -45,6 +45,9 @@ pub struct Wanted<'a> {
     pub config: &'a str,
     /// Whether a canary that somebody changed is let be: a guard that a mutant removes.
     pub leaves_canary: bool,
+    /// Whether a total is shared whatever somebody scaled the workload to: a guard that a mutant
+    /// removes.
+    pub shares_blindly: bool,
 }
 
 /// What one object is to be, to be compared.
@@ -94,7 +97,8 @@ impl Member {
     pub fn refuses(&self, part: Part, want: &Wanted<'_>) -> bool {
         let overlay = want.overlay;
         let known = |over| self.replicas == over || overlay.replicas == Some(self.replicas);
-        part == Part::Workload && overlay.replicas_over.is_some_and(|over| !known(over))
+        let sees = part == Part::Workload && !want.shares_blindly;
+        sees && overlay.replicas_over.is_some_and(|over| !known(over))
     }
 
     /// Makes one object what is wanted. Tells whether that changed it.
@@ -143,8 +147,10 @@ impl Member {
         }
         // What shares a fixed total is written; what the user left out stays as somebody scaled it.
         if let Some(shared) = overlay.replicas {
+            self.end_scaling();
             changes |= self.share(shared);
         } else if let Some(whole) = self.shared_from.take() {
+            self.end_scaling();
             self.replicas = whole;
             changes = true;
         }
@@ -158,6 +164,13 @@ impl Member {
         }
         self.generation += i64::from(changes);
         changes
+    }
+
+    /// What somebody scaled is written over: pods may be missing a while longer.
+    fn end_scaling(&mut self) {
+        if std::mem::take(&mut self.share_is_scaled) {
+            self.excuse();
+        }
     }
 
     fn share(&mut self, shared: u32) -> bool {
