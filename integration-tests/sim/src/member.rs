@@ -9,7 +9,7 @@ mod write;
 
 use std::collections::BTreeSet;
 
-use bellwether_api::number::Weight;
+use bellwether_agent_core::provider::Split;
 use rand::{Rng, rngs::StdRng};
 
 pub use ordered::Ordered;
@@ -48,10 +48,10 @@ pub struct Member {
     pub canary: Option<Canary>,
     /// The Service's pin.
     pub pin: Option<String>,
-    /// The canary's share as written to the route.
-    pub weight: Weight,
-    /// The canary's share as the gateway carries it.
-    pub carried: Weight,
+    /// What the canary gets, as written to the route.
+    pub split: Split,
+    /// What it gets as the gateway carries it.
+    pub carried: Split,
     /// Small applications that run beside.
     pub others: BTreeSet<String>,
     /// What scales the workload; absent = nothing does.
@@ -121,8 +121,8 @@ impl Member {
             ordered: world.in_place.then(Ordered::default),
             canary: None,
             pin: None,
-            weight: Weight::ZERO,
-            carried: Weight::ZERO,
+            split: Split::default(),
+            carried: Split::default(),
             others: BTreeSet::new(),
             scaler: world.scaler.clone(),
             edit: None,
@@ -194,7 +194,7 @@ impl Member {
         self.stood |= !self.image.is_empty() && self.pods().1 >= self.replicas;
         self.lag = self.lag.saturating_sub(1);
         if self.lag == 0 {
-            self.carried = self.weight;
+            self.carried.clone_from(&self.split);
         }
     }
 
@@ -291,8 +291,8 @@ impl Member {
             && !partitioned
             && self.canary.is_none()
             && self.pin.is_none()
-            && self.weight == Weight::ZERO
-            && self.carried == Weight::ZERO
+            && self.split.is_none()
+            && self.carried.is_none()
     }
 
     /// Ready pods of the canary.

@@ -79,10 +79,7 @@ impl Wanted<'_> {
                 let pin = overlay.pins.iter().find(|pin| pin.service == SERVICE);
                 (pin.map(|pin| pin.hash.clone()).unwrap_or_default(), [0; 4])
             }
-            Part::Route => {
-                let weight = u32::from(overlay.route_weight().percent());
-                (String::new(), [weight, 0, 0, 0])
-            }
+            Part::Route => (format!("{:?}", overlay.split), [0; 4]),
             Part::Canary => {
                 let size = count(overlay.canary.map(|canary| canary.replicas));
                 (self.new.to_owned(), [size, 0, 0, 0])
@@ -122,7 +119,7 @@ impl Member {
                 let pin = pin.map(|pin| pin.hash.clone());
                 std::mem::replace(&mut self.pin, pin.clone()) != pin
             }
-            Part::Route => self.route(overlay.route_weight()),
+            Part::Route => self.route(overlay.split.clone()),
             Part::Canary => self.write_canary(want),
         }
     }
