@@ -75,7 +75,7 @@ install: ## Install bellwether, bellwether-hub, its renderer and kubectl-bellwet
 # SEEDS=400 plays fewer; BELLWETHER_SIM_SEED=7 plays one alone.
 SEEDS ?= 20000
 soak: ## Simulate 20,000 seeds of faults, optimised (an hour or two on two cores)
-	@BELLWETHER_SIM_SEEDS=$(SEEDS) cargo test --release --locked -p bellwether-sim --test seeds -- \
+	@BELLWETHER_SIM_SEEDS=$(SEEDS) cargo test --release --locked -p bellwether-sim --test seeds --test adopted -- \
 		--nocapture no_rule_is_broken
 
 bench: root deps ## Measure, print, and append to docs/BENCHMARKS.md

@@ -14,6 +14,7 @@ mod commands;
 mod counting;
 mod decide;
 mod decision;
+mod first_share;
 mod gate;
 mod gathering;
 mod hook_memory;
@@ -40,6 +41,7 @@ mod turn;
 pub use by_revision::Revisions;
 pub use decide::decide;
 pub use decision::{Decision, Happening, HookRequest, PlannedCheck, SampleRequest};
+pub use first_share::FirstShare;
 pub use hook_memory::{Approvals, Approved, HookMemory, Round};
 pub use notify::Told;
 pub use observations::{

@@ -52,6 +52,7 @@ fn names_of_workload_service_and_route_are_independent() {
         split: Split::by_weight(Weight::new(25).expect("a weight")),
         canary: Some(CanaryWant { replicas: 1 }),
         in_place: bellwether_agent_core::machine::InPlaceWant::default(),
+        replicas_over: None,
         least_replicas: None,
         new_pods: None,
         revisions: bellwether_agent_core::machine::RevisionsWant::default(),

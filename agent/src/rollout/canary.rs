@@ -26,6 +26,8 @@ pub struct Canary {
     keeper: Keeper,
     /// Neither object exists.
     gone: bool,
+    /// The cluster took the last of what was wanted.
+    held: bool,
 }
 
 impl Default for Canary {
@@ -33,6 +35,7 @@ impl Default for Canary {
         Self {
             keeper: Keeper::new(ROLLOUT_MANAGER),
             gone: false,
+            held: false,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Canary {
         overlay: &Overlay,
         dirty: &Dirty,
     ) -> Result<(), RunError> {
+        self.held = false;
         let objects = match (overlay.canary, &overlay.new_pods) {
             (Some(want), _) => copies(scene, versions, want)?,
             (None, Some(revision)) => of_revision(scene, versions, revision)?,
@@ -77,7 +81,13 @@ impl Canary {
         self.keeper
             .keep(cluster, &wanted, dirty, policy, FirstLook::Apply)
             .await?;
+        self.held = true;
         Ok(())
+    }
+
+    /// Whether the cluster took all of it when it was written last.
+    pub const fn is_held(&self) -> bool {
+        self.held
     }
 
     async fn remove(&mut self, cluster: &Cluster, scene: &Scene) -> Result<(), ClusterError> {

@@ -93,6 +93,7 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
         if want.target == scene.workload {
             // A template names the configuration that it was made for.
             want.after = scene.config_targets().collect();
+            want.size_over = overlay.replicas_over;
         }
         if want.target == scene.workload || route || pinned {
             want.care = care(run, &overlay, route);

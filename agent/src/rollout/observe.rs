@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
     effective::GovernedRoute,
-    machine::{Observations, RouteView, ServiceView},
+    machine::{CanaryView, Observations, RouteView, ServiceView},
     provider::{RouteObservation, Split, own, render, renderer},
     selection::selects,
     settled::{DeploymentView, TemplateVersion},
@@ -119,7 +119,10 @@ impl Run {
                 .map(views::replica_set)
                 .filter(|set| !owner.is_empty() && set.owner_uid == owner)
                 .collect(),
-            canary: own_canary.map(|object| views::canary(object, &live.canary_pods)),
+            canary: own_canary.map(|object| CanaryView {
+                unwritten: !self.canary.is_held(),
+                ..views::canary(object, &live.canary_pods)
+            }),
             canary_service: own_service.is_some(),
             services: self.services(live, seen),
             apex_endpoints: views::endpoints(&live.slices, service_name),

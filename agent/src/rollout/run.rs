@@ -111,7 +111,7 @@ pub struct Run {
     pub(super) calls: Calls,
     pub(super) telling: Telling,
     pub(super) loads: Loads,
-    canary: Canary,
+    pub(super) canary: Canary,
     pub(super) own_routes: OwnRoutes,
     measured: Vec<Measured>,
     /// Number of the last event that was told.

@@ -132,6 +132,7 @@ pub fn canary(object: &Value, pods: &[Value]) -> CanaryView {
         available: count(object, "/status/availableReplicas"),
         trouble: trouble(object, pods),
         deleting: is_deleting(object),
+        unwritten: false,
     }
 }
 

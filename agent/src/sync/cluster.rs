@@ -30,7 +30,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use error::ClusterError;
-pub use size::SIZE_MANAGER;
+pub use size::{SIZE_MANAGER, write_over_size};
 
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";

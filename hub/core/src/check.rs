@@ -277,7 +277,9 @@ fn met_its_rule(input: &Input<'_>, decision: &Decision, wave: usize) -> Result<(
     if open > 0 || counted > planned.max_failures || passed_over > 0 && !proven {
         return broken(
             "I13-wave-rule",
-            format!("wave {wave} passed with {open} open and {counted} counted"),
+            format!(
+                "wave {wave} passed with {open} open, {counted} counted and {passed_over} passed over"
+            ),
         );
     }
     Ok(())

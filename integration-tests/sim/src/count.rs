@@ -3,6 +3,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use bellwether_agent_core::machine::RunState;
+use bellwether_api::number::Weight;
+
 use crate::{agent, hub};
 
 /// Counters by name.
@@ -112,6 +115,9 @@ pub const STATES: &[&str] = &[
     "wave/Settling",
 ];
 
+/// Splits that every batch of seeds must meet in which more than weights says which requests go where.
+pub const SPLITS: &[&str] = &["split/all", "split/matches", "split/mirror"];
+
 impl Counts {
     /// Counts one.
     pub fn one(&mut self, name: &str) {
@@ -132,6 +138,19 @@ impl Counts {
     pub fn add(&mut self, other: &Self) {
         for (name, count) in &other.0 {
             self.many(name, *count);
+        }
+    }
+
+    /// Counts what a run gives its canary.
+    pub fn split(&mut self, state: &RunState) {
+        let split = state.split();
+        let met = [
+            ("split/all", split.weight == Weight::FULL),
+            ("split/matches", !split.matches.is_empty()),
+            ("split/mirror", split.mirror > Weight::ZERO),
+        ];
+        for (name, _) in met.iter().filter(|(_, is_met)| *is_met) {
+            self.one(name);
         }
     }
 

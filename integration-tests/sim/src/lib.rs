@@ -6,6 +6,7 @@
 //! act. Faults stop after a while; then everything must come to rest. [`invariant`]s are checked
 //! after every event. The same seed plays the same events, always.
 
+pub mod adopted;
 pub mod agent;
 pub mod count;
 pub mod database;

@@ -9,7 +9,7 @@ mod write;
 
 use std::collections::BTreeSet;
 
-use bellwether_api::number::Weight;
+use bellwether_agent_core::provider::Split;
 use rand::{Rng, rngs::StdRng};
 
 pub use ordered::Ordered;
@@ -48,10 +48,10 @@ pub struct Member {
     pub canary: Option<Canary>,
     /// The Service's pin.
     pub pin: Option<String>,
-    /// The canary's share as written to the route.
-    pub weight: Weight,
-    /// The canary's share as the gateway carries it.
-    pub carried: Weight,
+    /// What the canary gets, as written to the route.
+    pub split: Split,
+    /// What it gets as the gateway carries it.
+    pub carried: Split,
     /// Small applications that run beside.
     pub others: BTreeSet<String>,
     /// What scales the workload; absent = nothing does.
@@ -62,6 +62,8 @@ pub struct Member {
     pub deleted_by_hand: bool,
     /// The size of a workload that shares a fixed total with its canary, without the canary.
     shared_from: Option<u32>,
+    /// Whether somebody scaled it meanwhile, and nobody has written over that.
+    share_is_scaled: bool,
     /// Whether every pod of the workload was ready at once since something happened to it.
     stood: bool,
     /// How often anybody wrote anything here.
@@ -119,13 +121,14 @@ impl Member {
             ordered: world.in_place.then(Ordered::default),
             canary: None,
             pin: None,
-            weight: Weight::ZERO,
-            carried: Weight::ZERO,
+            split: Split::default(),
+            carried: Split::default(),
             others: BTreeSet::new(),
             scaler: world.scaler.clone(),
             edit: None,
             deleted_by_hand: false,
             shared_from: None,
+            share_is_scaled: false,
             stood: false,
             changes: 0,
             excused_until: 0,
@@ -141,6 +144,7 @@ impl Member {
         self.sets.clear();
         self.edit = None;
         self.stood = false;
+        self.share_is_scaled = false;
         self.replicas = self.shared_from.take().unwrap_or(self.replicas);
         if let Some(ordered) = &mut self.ordered {
             *ordered = Ordered::default();
@@ -158,7 +162,10 @@ impl Member {
     /// Tells whether pods may be missing for a reason that is not the agent's.
     #[must_use]
     pub fn is_excused(&self) -> bool {
-        self.clock < self.excused_until || self.edit.is_some() || !self.stood
+        self.clock < self.excused_until
+            || self.edit.is_some()
+            || self.share_is_scaled
+            || !self.stood
     }
 
     /// Lets controllers work for a second.
@@ -187,7 +194,7 @@ impl Member {
         self.stood |= !self.image.is_empty() && self.pods().1 >= self.replicas;
         self.lag = self.lag.saturating_sub(1);
         if self.lag == 0 {
-            self.carried = self.weight;
+            self.carried.clone_from(&self.split);
         }
     }
 
@@ -284,8 +291,8 @@ impl Member {
             && !partitioned
             && self.canary.is_none()
             && self.pin.is_none()
-            && self.weight == Weight::ZERO
-            && self.carried == Weight::ZERO
+            && self.split.is_none()
+            && self.carried.is_none()
     }
 
     /// Ready pods of the canary.

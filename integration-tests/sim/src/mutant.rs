@@ -12,10 +12,14 @@ pub enum Mutant {
     SkipBatchReadiness,
     /// The agent leaves out the first step of the plan.
     SkipStep,
+    /// The agent takes every request for one that an A/B test is meant for.
+    WidenMatch,
     /// The agent takes a route that is written for one that the gateway carries.
     TrustWrittenRoute,
     /// The agent lets be a canary whose pods somebody gave another image.
     LeaveCanary,
+    /// The agent shares a fixed total whatever somebody scaled the workload to since that was decided.
+    ShareBlindly,
     /// Decisions are saved whoever wrote the track in between.
     IgnoreTrackVersion,
     /// An agent decides from what it remembers, though another one saved something newer.
@@ -58,6 +62,10 @@ pub enum Mutant {
     ReuseGeneration,
     /// The database and the planning forget how much may go at once.
     IgnoreTombstoneBudget,
+    /// The agent says nothing about updates of workloads that somebody else delivers.
+    IgnoreUpdates,
+    /// The agent lays a split on the route as its owner had it when the run began.
+    KeepOldRoute,
     /// Hubs and agents tell what lasts by the wall clock.
     TrustWallClock,
 }

@@ -19,7 +19,7 @@ use crate::{
     hub::{Hub, Judges},
     invariant::{Broken, Watch, at_rest, capacity},
     network::Network,
-    scenario::{FAULTS_UNTIL, GIVE_UP, Scenario},
+    scenario::{FAULTS_UNTIL, GIVE_UP, Scenario, Theme},
 };
 
 /// How a play ended.
@@ -70,7 +70,7 @@ struct Play {
 impl Play {
     fn new(seed: u64, mutant: Mutant) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = Scenario::draw(&mut rng, Theme::of(seed));
         let mut play = Self {
             agents: Vec::new(),
             hubs: (0..2)

@@ -14,7 +14,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub use world::World;
+pub use world::{Theme, World};
 
 /// Seconds in which faults happen; after them everything must come to rest.
 pub const FAULTS_UNTIL: i64 = 420;
@@ -83,7 +83,7 @@ pub fn application() -> NamespacedName {
 impl Scenario {
     /// Draws a scenario.
     #[must_use]
-    pub fn draw(rng: &mut StdRng) -> Self {
+    pub fn draw(rng: &mut StdRng, theme: Theme) -> Self {
         let canaries = rng.random_range(1..=2);
         let others = rng.random_range(1..=3);
         let tiers =
@@ -92,7 +92,7 @@ impl Scenario {
             .zip(1_u128..)
             .map(|(tier, number)| cluster(tier, number));
         let on_failure = [OnFailure::Halt, OnFailure::Continue, OnFailure::RollbackAll];
-        let world = World::draw(rng);
+        let world = World::draw(rng, theme);
         let mut applied = vec![(0, Some(release(1, Quality::Good, &world)))];
         let mut at = rng.random_range(60..100);
         for number in 2..=rng.random_range(2..=4) {

@@ -28,6 +28,8 @@ pub enum Body {
         generation: u64,
         /// The root of what it holds.
         root: Root,
+        /// The agent's process: no other one has an end of this stream.
+        process: u64,
     },
     /// Agent: it is there.
     Beat {
@@ -56,6 +58,8 @@ pub enum Body {
     Welcome {
         /// The session.
         epoch: u64,
+        /// The process that said Hello.
+        process: u64,
     },
     /// Hub: it is there.
     Pong {

@@ -1,6 +1,6 @@
 //! Removed guards are noticed: for every rule of docs/reference/invariants.md one that is missing.
 
-use bellwether_sim::{Mutant, simulate};
+use bellwether_sim::{Mutant, scenario::Theme, simulate};
 
 /// Seeds in which a mutant must be noticed.
 const SEEDS: u64 = 300;
@@ -37,6 +37,29 @@ fn skipping_readiness_is_noticed() {
 }
 
 #[test]
+fn skipping_readiness_of_what_matches_is_noticed() {
+    is_noticed_from(
+        Theme::Requests.first_seed(),
+        Mutant::SkipReadiness,
+        "I2-match",
+    );
+}
+
+#[test]
+fn matching_more_than_was_granted_is_noticed() {
+    is_noticed_from(Theme::Requests.first_seed(), Mutant::WidenMatch, "I3-match");
+}
+
+#[test]
+fn sharing_over_whoever_scales_is_noticed() {
+    is_noticed_from(
+        Theme::Total.first_seed(),
+        Mutant::ShareBlindly,
+        "I1-available",
+    );
+}
+
+#[test]
 fn skipping_a_step_is_noticed() {
     is_noticed(Mutant::SkipStep, "I3-step");
 }
@@ -58,7 +81,7 @@ fn saving_over_a_newer_track_is_noticed() {
 
 #[test]
 fn trusting_writes_that_were_refused_is_noticed() {
-    is_noticed_from(62, Mutant::TrustOwnWrites, "I7-restored");
+    is_noticed_from(122, Mutant::TrustOwnWrites, "I7-restored");
 }
 
 #[test]
@@ -168,7 +191,7 @@ fn keeping_every_event_is_noticed() {
 
 #[test]
 fn trusting_the_wall_clock_for_a_soak_is_noticed() {
-    is_noticed_from(217, Mutant::TrustWallClock, "R7-soak");
+    is_noticed_from(226, Mutant::TrustWallClock, "R7-soak");
 }
 
 #[test]

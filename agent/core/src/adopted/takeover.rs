@@ -29,6 +29,19 @@ pub enum Look {
     Release,
 }
 
+/// What is to be done about pods of versions between the one that stood and the live one: their updates
+/// were held too, and replaced by another before their pods were taken back. Absent = there are none.
+fn between(sight: &Sight) -> Option<Look> {
+    let (_, newer) = sight.others.split_last()?;
+    if newer.iter().any(|set| set.ready > 0) {
+        return Some(Look::Bypassed);
+    }
+    let made = newer.iter().find(|set| set.wanted > 0)?;
+    Some(Look::Undo {
+        replica_set: made.name.clone(),
+    })
+}
+
 /// Tells what is to be done. `known` = it was seen standing before.
 #[must_use]
 pub fn look(sight: &Sight, known: bool) -> Look {
@@ -48,6 +61,9 @@ pub fn look(sight: &Sight, known: bool) -> Look {
     }
     if !sight.paused {
         return Look::Catch;
+    }
+    if let Some(look) = between(sight) {
+        return look;
     }
     match &sight.current {
         Some(set) if set.wanted > 0 => Look::Undo {

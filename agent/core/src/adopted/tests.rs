@@ -112,6 +112,29 @@ fn an_update_is_taken_over_before_a_pod_of_it_serves() {
             Look::Catch,
         ),
         (
+            "held, and pods of a version that was replaced while it was held",
+            deployment("v3", &held()),
+            vec![one.clone(), set("v2", 2, 2, 0)],
+            Look::Undo {
+                replica_set: "web-v2".into(),
+            },
+        ),
+        (
+            "held, and such pods end",
+            deployment("v3", &held()),
+            vec![
+                one.clone(),
+                merged(&set("v2", 2, 0, 0), &json!({"status": {"replicas": 1}})),
+            ],
+            Look::Settling,
+        ),
+        (
+            "held, and such pods serve",
+            deployment("v3", &held()),
+            vec![one.clone(), set("v2", 2, 2, 1)],
+            Look::Bypassed,
+        ),
+        (
             "pods of it serve",
             deployment("v2", &none),
             vec![one.clone(), set("v2", 2, 2, 1)],

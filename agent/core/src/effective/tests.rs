@@ -70,6 +70,7 @@ fn a_run_touches_what_it_names_and_nothing_else() {
         }],
         template: TemplateVersion::Old,
         replicas: Some(3),
+        replicas_over: None,
         least_replicas: None,
         split: Split::by_weight(Weight::new(30).expect("a weight")),
         canary: Some(CanaryWant { replicas: 2 }),

@@ -165,6 +165,14 @@ pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
         turn.wait_on("CanaryDeleting", format!("{on} is being deleted"), &on);
         return false;
     }
+    if canary.unwritten {
+        turn.wait_on(
+            "CanaryNotWritten",
+            format!("{on} is not written as the run wants it yet"),
+            &on,
+        );
+        return false;
+    }
     if canary.replicas != wanted || canary.observed_generation < canary.generation {
         turn.wait_on(
             "CanaryNotScaled",

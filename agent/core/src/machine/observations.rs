@@ -121,6 +121,9 @@ pub struct CanaryView {
     pub trouble: String,
     /// Whether it carries a deletion timestamp.
     pub deleting: bool,
+    /// Whether it is not known to be written as the run wants it: its pods may be of a version that
+    /// somebody else wrote.
+    pub unwritten: bool,
 }
 
 /// A Service that would select canary pods.

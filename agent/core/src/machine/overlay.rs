@@ -21,6 +21,9 @@ pub struct Overlay {
     pub template: TemplateVersion,
     /// `spec.replicas` of the workload; absent = as the user wrote it.
     pub replicas: Option<u32>,
+    /// The count that `replicas` may be written over: where there is another one, somebody scaled the
+    /// workload since this was decided, and it is decided anew. Absent = any.
+    pub replicas_over: Option<u32>,
     /// The fewest pods of the workload, whatever its autoscaler wants; absent = as that wants.
     pub least_replicas: Option<u32>,
     /// What the routes carry; none = the routes as the user wrote them.
@@ -80,6 +83,7 @@ impl Overlay {
             pins: Vec::new(),
             template,
             replicas: None,
+            replicas_over: None,
             least_replicas: None,
             split: Split::default(),
             canary: None,
@@ -137,6 +141,11 @@ impl Overlay {
             pins,
             template,
             replicas: state.stable_pods.filter(|_| shares),
+            replicas_over: state
+                .first_share
+                .as_ref()
+                .filter(|_| shares)
+                .map(|first| first.over),
             least_replicas: state
                 .scaled
                 .map(|scaled| scaled.whole)

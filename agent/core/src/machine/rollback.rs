@@ -36,6 +36,9 @@ pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
     let message = format!("the run goes back: {}", failure.message);
     turn.say(Severity::Error, "RollingBack", message);
     in_place::keep_one(turn);
+    // Somebody may have given the canary requests by hand: its pods stay until nobody sends any.
+    let mut routes = turn.seen.routes.iter();
+    turn.state.routed |= routes.any(|route| route.weight.unwrap_or_default() > Weight::ZERO);
     turn.enter(Stage::RollingBack { failure, part });
     progress::restart(turn);
 }

@@ -2,7 +2,7 @@
 
 use bellwether_api::{number::Weight, strategy::InstancesMode};
 
-use super::{released, scaling::scaled, stage::StepPart, turn::Turn};
+use super::{first_share::FirstShare, released, scaling::scaled, stage::StepPart, turn::Turn};
 use crate::{
     sizes::{canary_pods, fixed_stable, share_ceil},
     weights::PlannedStep,
@@ -33,22 +33,51 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
         turn.state.weight_in_force = turn.state.weight;
     }
     turn.state.canary_pods = pods.max(turn.state.serving_pods);
-    turn.state.stable_pods = shared_stable(turn, step, in_force);
+    let shared = shared_stable(turn, step, in_force);
+    note_share(turn, workload.replicas, shared);
 }
 
 /// Takes the count to which somebody scaled the workload for what both versions share, as long as
 /// nothing is shared. Sharing only ever takes pods from the workload: more than there were at first are
 /// not what is left of it.
 fn follow_a_human(turn: &mut Turn<'_>, live: u32) {
-    let shares = turn.grant.plan.instances.mode == InstancesMode::FixedTotal;
-    if !shares || turn.state.stable_pods.is_some() {
+    if turn.grant.plan.instances.mode != InstancesMode::FixedTotal {
         return;
     }
     let never_shared = !turn.state.routed && turn.state.serving_pods == 0;
-    if let Some(stable) = &mut turn.state.stable
-        && (live > stable.replicas || never_shared)
-    {
+    let Some(stable) = &mut turn.state.stable else {
+        return;
+    };
+    if turn.state.stable_pods.is_none() {
+        if live > stable.replicas || never_shared {
+            stable.replicas = live;
+        }
+        return;
+    }
+    let Some(first) = &mut turn.state.first_share else {
+        return;
+    };
+    if first.asked.contains(&live) {
+        turn.state.first_share = None;
+    } else if live != first.over {
+        // Nothing was taken yet, since that is not written over another count.
         stable.replicas = live;
+        *first = FirstShare::over(live);
+    }
+}
+
+/// Remembers over which count the old version's pods are taken, until they are known to be.
+fn note_share(turn: &mut Turn<'_>, live: u32, pods: Option<u32>) {
+    let before = std::mem::replace(&mut turn.state.stable_pods, pods);
+    let Some(pods) = pods else {
+        turn.state.first_share = None;
+        return;
+    };
+    if before.is_none() {
+        turn.state.first_share = Some(FirstShare::over(live));
+    }
+    if let Some(first) = &mut turn.state.first_share {
+        first.ask(pods);
     }
 }
 

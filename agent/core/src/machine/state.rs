@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     by_revision::Revisions,
+    first_share::FirstShare,
     hook_memory::HookMemory,
     notify::Told,
     stage::{Stage, StepVerdict},
@@ -89,6 +90,9 @@ pub struct RunState {
     /// wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_pods: Option<u32>,
+    /// What `stable_pods` is first written over; absent = it was written, or there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_share: Option<FirstShare>,
     /// The sizes of both versions while an autoscaler is at work; absent = none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaled: Option<Scaled>,
@@ -161,6 +165,7 @@ impl RunState {
             serving_pods: 0,
             weight_in_force: Weight::ZERO,
             stable_pods: None,
+            first_share: None,
             scaled: None,
             by_hand: None,
             in_place: None,

@@ -36,6 +36,16 @@ pub enum ClusterError {
         /// The object or kind.
         object: String,
     },
+    /// Somebody scaled a workload after it was decided how many pods it gives away.
+    #[error("failed to scale {object}: it has {found} replicas, of {over} it was decided")]
+    Scaled {
+        /// The workload.
+        object: String,
+        /// What it has.
+        found: u64,
+        /// What it had.
+        over: u32,
+    },
     /// An answer could not be read.
     #[error("failed to read {object} as JSON")]
     Json {

@@ -127,6 +127,36 @@ impl Cluster {
     }
 }
 
+/// Has an object written over `live` alone, if that has `over` pods or as many as are to be written:
+/// whoever scales it in between is not written over.
+///
+/// # Errors
+/// Somebody has scaled it.
+pub fn write_over_size(
+    object: &mut Value,
+    live: &Value,
+    target: &ObjectRef,
+    over: u32,
+) -> Result<(), ClusterError> {
+    let size = |object: &Value| {
+        let size = object.pointer("/spec/replicas");
+        size.and_then(Value::as_u64).unwrap_or(1)
+    };
+    let found = size(live);
+    if found != u64::from(over) && found != size(object) {
+        return Err(ClusterError::Scaled {
+            object: target.to_string(),
+            found,
+            over,
+        });
+    }
+    object["metadata"]["resourceVersion"] = live
+        .pointer("/metadata/resourceVersion")
+        .cloned()
+        .unwrap_or_default();
+    Ok(())
+}
+
 /// Tells whether the sync applied the size of a live object.
 fn owns_size(live: &Value) -> bool {
     let entries = live

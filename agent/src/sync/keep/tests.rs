@@ -1,6 +1,7 @@
 //! Against an API server on which others write too.
 
 mod scenes;
+mod sizes;
 
 use std::sync::{Arc, Mutex};
 

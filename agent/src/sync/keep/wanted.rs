@@ -32,6 +32,9 @@ pub struct Wanted {
     pub defined_by: Option<ObjectRef>,
     /// What of it is left to others.
     pub ignored: Ignored,
+    /// The `spec.replicas` over which it is written, so that nobody who scales it meanwhile is written
+    /// over; absent = any.
+    pub size_over: Option<u32>,
     /// The uid of the object that may be deleted and made anew where a field cannot be changed; absent
     /// = none may.
     pub recreates: Option<String>,
@@ -87,6 +90,7 @@ impl Wanted {
             after: BTreeSet::new(),
             defined_by: None,
             ignored: Ignored::default(),
+            size_over: None,
             recreates: None,
             custom: Arc::default(),
             part: Arc::default(),

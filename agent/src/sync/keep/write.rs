@@ -10,7 +10,7 @@ use bellwether_api::{
 use serde_json::Value;
 
 use super::{Care, Keeper, Kept, NOTHING, OWN, SYNC_MANAGER, Seen, WAITING_PAUSE, Wanted};
-use crate::sync::cluster::{ApplyMode, Cluster, ClusterError};
+use crate::sync::cluster::{ApplyMode, Cluster, ClusterError, write_over_size};
 
 impl Keeper {
     /// Applies an object, without what is left to others.
@@ -21,11 +21,16 @@ impl Keeper {
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
         let mut object = Cow::Borrowed(&want.object);
+        let over = want.size_over.filter(|_| mode == ApplyMode::Force);
         if self.manager == SYNC_MANAGER
-            && !want.ignored.is_empty()
+            && (!want.ignored.is_empty() || over.is_some())
             && let Some(live) = cluster.get(&want.target).await?
         {
-            object = Cow::Owned(want.over(&live, OWN));
+            let mut laid = want.over(&live, OWN);
+            if let Some(over) = over {
+                write_over_size(&mut laid, &live, &want.target, over)?;
+            }
+            object = Cow::Owned(laid);
         }
         cluster
             .apply_but_size(self.manager, &object, &want.target, mode)

@@ -85,7 +85,7 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
         action.kind,
         ActionKind::Retry | ActionKind::Rollback | ActionKind::Finish
     );
-    if turn.next.status.is_finished() && !acts_on_ended {
+    if turn.next.status.is_finished() && !acts_on_ended && !is_for_stragglers(turn, action, scope) {
         return stale(&format!("the run has ended: {}", turn.next.status.word()));
     }
     match action.kind {
@@ -100,6 +100,18 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
         ActionKind::Rollback => back::take_back(turn, action, scope),
         ActionKind::Finish => finish::put_away(turn, action, scope),
     }
+}
+
+/// Tells whether an action is for clusters that catch up with a run which has ended without them: they
+/// take its steps, and wait at its gates as any other did.
+fn is_for_stragglers(turn: &Turn<'_>, action: &PendingAction, scope: Scope) -> bool {
+    let ended_by_itself = matches!(
+        turn.next.status,
+        RunStatus::Succeeded { .. } | RunStatus::Failed { .. }
+    );
+    // Stopping is of one cluster: what ended is not to be stopped.
+    let of_steps = action.kind != ActionKind::Suspend || matches!(scope, Scope::Cluster(_));
+    ended_by_itself && of_steps && !in_flight(turn, scope).is_empty()
 }
 
 fn stale(message: &str) -> Answer {

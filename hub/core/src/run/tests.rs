@@ -7,4 +7,5 @@ pub mod model;
 mod random;
 mod removed;
 mod set_weight;
+mod stragglers;
 mod waves;

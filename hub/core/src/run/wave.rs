@@ -19,7 +19,7 @@ pub(super) struct Tally {
     pub all: u32,
     /// Succeeded, skipped, gone.
     pub settled: u32,
-    /// Of those, the ones that succeeded.
+    /// Of those, the ones that succeeded and that nobody takes back.
     pub succeeded: u32,
     /// Attempts that failed, back already or not.
     pub failed: u32,
@@ -36,7 +36,8 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
     for (id, cluster) in turn.next.of_wave(wave) {
         tally.all += 1;
         tally.settled += u32::from(cluster.phase.is_settled());
-        tally.succeeded += u32::from(matches!(cluster.phase, ClusterPhase::Succeeded { .. }));
+        let succeeded = matches!(cluster.phase, ClusterPhase::Succeeded { .. });
+        tally.succeeded += u32::from(succeeded && cluster.take_back.is_none());
         tally.failed += u32::from(cluster.phase.has_failed());
         tally.returning += u32::from(matches!(cluster.phase, ClusterPhase::Returning { .. }));
         tally.in_flight += u32::from(cluster.phase.takes_slot());

@@ -88,11 +88,16 @@ impl Agent {
                     self.api.busy_until = Some(truth + SignedDuration::from_secs(seconds));
                 }
                 2 => counts.one("api/500"),
-                _ => {
+                _ if !self.member.refuses(part, want) => {
                     counts.one("api/lost-reply");
                     self.put(part, want);
                 }
+                _ => {}
             }
+            return Written::Unknown;
+        }
+        if self.member.refuses(part, want) {
+            counts.one("api/scaled-meanwhile");
             return Written::Unknown;
         }
         self.put(part, want);

@@ -111,6 +111,7 @@ impl Agent {
         self.volatile.wake_at = prepared.decision.wake_at;
         self.volatile.decided_at = Some(self.durable.generation);
         counts.one(&format!("agent/{}", stage_name(&prepared.decision.next)));
+        counts.split(&prepared.decision.next);
         if look.ordered.is_some() {
             counts.one(&format!("batch/{}", stage_name(&prepared.decision.next)));
         }
@@ -146,6 +147,7 @@ impl Agent {
             new: &track.new,
             config: if goes_back { &track.old } else { &track.new },
             leaves_canary: mutant == Mutant::LeaveCanary,
+            shares_blindly: mutant == Mutant::ShareBlindly,
         };
         let held = self.put_all(&parts, &want, truth, mutant, counts);
         if held == Written::Done && overrules {
@@ -330,6 +332,14 @@ fn mutilated(spec: &RolloutTrackSpec, mutant: Mutant) -> Option<RolloutTrackSpec
         Mutant::NoDeadline => {
             heard.plan.progress_deadline = bellwether_api::duration::Dur::from_secs(86_400);
         }
+        Mutant::WidenMatch => heard
+            .plan
+            .strategy
+            .ab_test
+            .as_mut()?
+            .matches
+            .iter_mut()
+            .for_each(|item| item.headers.clear()),
         Mutant::SkipStep => {
             let canary = heard.plan.strategy.canary.as_mut()?;
             if canary.weights.len() > 1 {

@@ -28,7 +28,9 @@ impl Agent {
     ) -> Result<Vec<Message>, Broken> {
         let hub = message.hub;
         match message.body {
-            Body::Welcome { epoch } => self.welcome(hub, epoch, now),
+            Body::Welcome { epoch, process } if process == self.process => {
+                self.welcome(hub, epoch, now);
+            }
             Body::Pong { epoch } => {
                 self.hear(epoch, now);
             }
@@ -174,6 +176,7 @@ impl Agent {
                 seen_epoch: self.durable.epoch,
                 generation,
                 root: self.durable.root(),
+                process: self.process,
             },
         }]
     }

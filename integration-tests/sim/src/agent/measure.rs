@@ -11,7 +11,11 @@ use bellwether_api::duration::Dur;
 use jiff::Timestamp;
 
 use super::{durable::Track, process::Agent};
-use crate::{Mutant, count::Counts, scenario::Quality};
+use crate::{
+    Mutant,
+    count::Counts,
+    scenario::{Quality, Theme},
+};
 
 impl Agent {
     /// Asks the cluster's Prometheus.
@@ -55,7 +59,9 @@ impl Agent {
         if self.member.ordered.is_some() {
             return self.member.pods_of(&track.new).1 > 0;
         }
-        self.member.carried.percent() > 0
+        let split = track.state.split();
+        let tests_pods = split.is_none() && self.member.canary_ready() > 0;
+        !self.member.carried.is_none() || tests_pods && self.theme == Theme::Requests
     }
 }
 
@@ -75,6 +81,11 @@ pub(super) fn pretend(seen: &mut Observations, track: &Track, mutant: Mutant) {
             }
         }
         Mutant::TrustOwnWrites => trust(seen, &Overlay::of(&track.state)),
+        Mutant::LeaveCanary => {
+            if let Some(canary) = &mut seen.canary {
+                canary.unwritten = false;
+            }
+        }
         Mutant::SkipReadiness => pretend_ready(seen),
         Mutant::PromoteOnUnknown => pretend_good(seen),
         _ => {}

@@ -23,7 +23,7 @@ use crate::{
     Mutant,
     count::Counts,
     member::{Fingerprint, Member, Part},
-    scenario::{World, application, other_key},
+    scenario::{Theme, World, application, other_key},
 };
 
 /// Points at which the process may die: before and after everything that it makes durable or does.
@@ -74,6 +74,8 @@ pub struct Agent {
     pub(super) progress: (u64, Timestamp),
     /// Whether nothing goes wrong any more.
     pub calm: bool,
+    /// What its play is about.
+    pub(super) theme: Theme,
     /// How the API server behaves.
     pub api: Api,
     /// Until when its watches say nothing; absent = they do.
@@ -94,6 +96,8 @@ pub struct Agent {
     pub(super) told: BTreeSet<(Uuid, u32, String)>,
     /// Bundles that were read before.
     pub(super) bundles: RefCell<BTreeMap<[u8; 32], Rc<Bundle>>>,
+    /// Which process it is, from 0.
+    pub(super) process: u64,
     pub(super) volatile: Volatile,
 }
 
@@ -202,6 +206,7 @@ impl Agent {
             measured: BTreeSet::new(),
             progress: (0, truth),
             calm: false,
+            theme: world.theme,
             api: Api::default(),
             watch_lost: None,
             twin: None,
@@ -212,6 +217,7 @@ impl Agent {
             passed: BTreeSet::new(),
             told: BTreeSet::new(),
             bundles: RefCell::default(),
+            process: 0,
             volatile: Volatile::new(SteadyTime::begin(truth, None), truth),
         }
     }
@@ -221,6 +227,7 @@ impl Agent {
         self.alive = false;
         self.fuse = None;
         self.twin = None;
+        self.process += 1;
         let (time, began) = self.volatile.time;
         self.volatile = Volatile::new(time, began);
     }
@@ -318,6 +325,12 @@ impl Agent {
             self.volatile.session = None;
             self.volatile.hello_at = None;
         }
+    }
+
+    /// Its stream; absent = it has none.
+    pub(crate) fn stream(&self) -> Option<(usize, u64)> {
+        let session = self.volatile.session?;
+        Some((session.hub, session.epoch))
     }
 
     /// Tells whether everything that it has to say was stored by the hub.

@@ -24,7 +24,7 @@ pub(super) struct Session {
     last_beat: Timestamp,
     pinged: Timestamp,
     held: u64,
-    snapshot: bool,
+    pub snapshot: bool,
     sent: Option<Timestamp>,
 }
 
@@ -48,13 +48,16 @@ impl Hub {
                 seen_epoch,
                 generation,
                 root,
-            } => self.open(
-                database,
-                cluster,
-                (seen_epoch, generation, root),
-                (truth, mutant),
-                counts,
-            ),
+                process,
+            } => self
+                .open(
+                    database,
+                    cluster,
+                    (seen_epoch, generation, root),
+                    (truth, mutant),
+                    counts,
+                )
+                .map(|epoch| Body::Welcome { epoch, process }),
             Body::Beat { epoch } => {
                 if let Some(session) = self.session(cluster, epoch) {
                     session.last_beat = truth;
@@ -101,7 +104,7 @@ impl Hub {
         (seen_epoch, generation, root): (u64, u64, Root),
         (truth, mutant): (Timestamp, Mutant),
         counts: &mut Counts,
-    ) -> Option<Body> {
+    ) -> Option<u64> {
         let row = database.clusters.get(&cluster)?;
         if row.replica.is_some() {
             counts.one("fault/session-replaced");
@@ -121,7 +124,7 @@ impl Hub {
                 sent: None,
             },
         );
-        Some(Body::Welcome { epoch })
+        Some(epoch)
     }
 
     fn acked(

@@ -136,6 +136,13 @@ impl Hub {
         }
     }
 
+    /// Tells whether it still owes everything to an agent of this stream.
+    #[must_use]
+    pub fn owes(&self, cluster: Uuid, epoch: u64) -> bool {
+        let session = self.sessions.get(&cluster);
+        session.is_some_and(|session| session.epoch == epoch && session.snapshot)
+    }
+
     /// Tells whether the agent's stream is open here.
     #[must_use]
     pub fn serves(&self, cluster: Uuid, epoch: u64) -> bool {

@@ -42,18 +42,21 @@ fn carried_by_pods(member: &Member) -> Result<(), Broken> {
     // A canary that gives its traffic back is not resized any more.
     let canary = member.canary.as_ref();
     let size = canary.map_or(member.whole(), |canary| canary.least);
-    let needed = (size * u32::from(member.carried.percent())).div_ceil(100);
+    let share = u32::from(member.carried.weight.percent());
+    let needed = (size * share).div_ceil(100);
+    // Requests that match, and mirrored ones, need somebody who answers.
+    let needed = needed.max(u32::from(!member.carried.is_none()));
     let wanted = canary.map_or(0, |canary| canary.replicas);
     if wanted < needed {
         let detail = format!(
-            "{wanted} canary pods are wanted while the gateway gives them {} %",
+            "{wanted} canary pods are wanted while the gateway gives them {:?}",
             member.carried
         );
         return Err(Broken::new("I4-route", detail));
     }
     if member.canary_ready() < needed {
         let detail = format!(
-            "{} canary pods are ready while the gateway gives them {} %",
+            "{} canary pods are ready while the gateway gives them {:?}",
             member.canary_ready(),
             member.carried
         );

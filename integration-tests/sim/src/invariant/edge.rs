@@ -6,7 +6,7 @@ use bellwether_agent_core::{
     machine::{Decision, RunState, Stage},
     weights::planned_steps,
 };
-use bellwether_api::{hooks::HookKind, status::Verdict, track::RolloutTrackSpec};
+use bellwether_api::{hooks::HookKind, number::Weight, status::Verdict, track::RolloutTrackSpec};
 use uuid::Uuid;
 
 use super::broken::Broken;
@@ -42,6 +42,7 @@ impl Edge<'_> {
         self.obeys()?;
         self.traffic_has_pods()?;
         self.rises_as_granted(image)?;
+        self.matches_as_granted(image)?;
         self.batch_is_ready()?;
         self.explains_itself()
     }
@@ -190,6 +191,42 @@ impl Edge<'_> {
             let weight = self.next().weight;
             let detail = format!("step {index} has {weight} %, {granted:?} was granted");
             return Err(Broken::new("I3-step", detail));
+        }
+        Ok(())
+    }
+
+    /// I2, I3, I5: requests that match and mirrored ones are those of the granted plan's own step, and
+    /// there are pods of the granted version for them.
+    fn matches_as_granted(&self, image: &str) -> Result<(), Broken> {
+        let (before, next) = (self.before, self.next());
+        let matches = next.matches != before.matches && !next.matches.is_empty();
+        if !matches && next.mirror <= before.mirror {
+            return Ok(());
+        }
+        let canary = self.look.canary.as_ref().map(|canary| &*canary.image);
+        if canary != Some(image) {
+            let detail = format!("{canary:?} gets requests that were granted to {image}");
+            return Err(Broken::new("I5-hash", detail));
+        }
+        let steps = planned_steps(&self.spec.plan.strategy);
+        let granted = match next.stage {
+            Stage::Step { index, .. } => usize::try_from(index).ok(),
+            _ => None,
+        };
+        let granted = granted.and_then(|index| steps.get(index));
+        let is_granted =
+            granted.is_some_and(|step| step.matches == next.matches && step.mirror == next.mirror);
+        if !is_granted {
+            let detail = format!("{:?} was written, {granted:?} was granted", next.split());
+            return Err(Broken::new("I3-match", detail));
+        }
+        // What matches may be anything, unless a share is given too.
+        let all = matches && next.weight == Weight::ZERO && self.look.scaler.is_none();
+        let needed = if all { self.look.replicas } else { 1 };
+        let ready = self.look.canary_ready();
+        if ready < needed {
+            let detail = format!("{ready} of {needed} canary pods are ready for what matches");
+            return Err(Broken::new("I2-match", detail));
         }
         Ok(())
     }

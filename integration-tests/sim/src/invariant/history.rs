@@ -38,6 +38,11 @@ pub fn follows(before: &RunState, after: &RunState) -> Result<(), Broken> {
         let detail = format!("the weight rose from {} to {}", before.weight, after.weight);
         return Err(Broken::new("I6-abort", detail));
     }
+    let regains = !after.matches.is_empty() && after.matches != before.matches;
+    if goes_back && (regains || after.mirror > before.mirror) {
+        let detail = format!("{:?} became {:?}", before.split(), after.split());
+        return Err(Broken::new("I6-abort", detail));
+    }
     if !right {
         let detail = format!("{:?} after {:?}", after.stage, before.stage);
         return Err(Broken::new("I10-steps", detail));

@@ -13,7 +13,10 @@ pub fn at_rest(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
         if row.units != agent.durable.units || row.root != agent.durable.root() {
             return Err(Broken::new(
                 "I21-resume",
-                format!("{} holds something else", agent.cluster),
+                format!(
+                    "{} holds something else at {}: {:?} was sent, it has {:?}",
+                    agent.cluster, row.generation, row.units, agent.durable.units
+                ),
             ));
         }
         let stored = database.statuses.get(&agent.cluster).map(|row| &row.status);

@@ -1,5 +1,6 @@
 //! What people do in the cluster by hand.
 
+use bellwether_agent_core::provider::Split;
 use bellwether_api::number::Weight;
 
 use super::Member;
@@ -25,7 +26,7 @@ pub struct Edit {
     paused: bool,
     partition: Option<u32>,
     pin: Option<String>,
-    weight: Weight,
+    split: Split,
 }
 
 impl Member {
@@ -40,12 +41,12 @@ impl Member {
             paused: self.paused,
             partition: self.ordered.as_ref().and_then(|ordered| ordered.partition),
             pin: self.pin.clone(),
-            weight: self.weight,
+            split: self.split.clone(),
         };
         let changes = match kind {
             EditKind::Release => self.release_all(false, None),
             EditKind::Selector => self.pin.take().is_some(),
-            EditKind::Route => self.ordered.is_none() && self.route(weight),
+            EditKind::Route => self.ordered.is_none() && self.route(Split::by_weight(weight)),
         };
         if changes {
             self.edit = Some(edit);
@@ -78,17 +79,17 @@ impl Member {
             }
             EditKind::Selector => self.pin = edit.pin,
             EditKind::Route => {
-                self.route(edit.weight);
+                self.route(edit.split);
             }
         }
         self.excuse();
     }
 
     /// Writes the route; the gateway takes it over some seconds later. Tells whether that changed it.
-    pub(super) fn route(&mut self, weight: Weight) -> bool {
-        let changes = self.weight != weight;
+    pub(super) fn route(&mut self, split: Split) -> bool {
+        let changes = self.split != split;
         if changes {
-            self.weight = weight;
+            self.split = split;
             self.lag = self.next_lag;
         }
         changes
@@ -116,7 +117,9 @@ impl Member {
 
     /// Scales the workload. Tells whether that changed anything.
     pub fn scale_by_hand(&mut self, replicas: u32) -> bool {
-        self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas)
+        let scales = self.scaler.is_none() && !self.image.is_empty() && self.resize(replicas);
+        self.share_is_scaled |= scales && self.shared_from.is_some();
+        scales
     }
 
     /// Changes what an autoscaler sees. Tells whether there is one.

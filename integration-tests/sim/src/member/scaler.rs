@@ -37,7 +37,7 @@ impl Member {
         if self.image.is_empty() || self.clock % PERIOD != 0 {
             return;
         }
-        let rest = u32::from(self.carried.rest().percent());
+        let rest = u32::from(self.carried.weight.rest().percent());
         let wanted = if scaler.counts_canary {
             scaler.load
         } else {

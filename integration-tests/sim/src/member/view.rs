@@ -6,7 +6,7 @@ use bellwether_agent_core::{
     machine::{
         CanaryView, Endpoints, InPlaceView, InPlaceWant, Observations, RouteView, ServiceView,
     },
-    provider::{RouteObservation, Split},
+    provider::RouteObservation,
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
 use bellwether_api::duration::Dur;
@@ -43,7 +43,7 @@ impl Member {
         Observations {
             workload: exists.then(|| self.deployment(template)),
             replica_sets: self.sets.iter().map(view).collect(),
-            canary: self.canary.as_ref().map(canary),
+            canary: self.canary.as_ref().map(|one| canary(one, new)),
             canary_service: self.canary.is_some(),
             services: vec![ServiceView {
                 name: SERVICE.to_owned(),
@@ -61,9 +61,9 @@ impl Member {
         RouteView {
             name: "HTTPRoute/web".to_owned(),
             is_missing: false,
-            weight: Some(self.weight),
-            split: Some(Split::by_weight(self.weight)),
-            observation: if self.carried == self.weight {
+            weight: self.split.matches.is_empty().then_some(self.split.weight),
+            split: Some(self.split.clone()),
+            observation: if self.carried == self.split {
                 RouteObservation::Programmed
             } else {
                 RouteObservation::NotYet {
@@ -155,7 +155,7 @@ fn named(kind: EditKind) -> String {
     .to_owned()
 }
 
-fn canary(canary: &Canary) -> CanaryView {
+fn canary(canary: &Canary, new: &str) -> CanaryView {
     CanaryView {
         replicas: canary.replicas,
         generation: canary.generation,
@@ -165,6 +165,7 @@ fn canary(canary: &Canary) -> CanaryView {
         available: canary.ready,
         trouble: String::new(),
         deleting: false,
+        unwritten: canary.image != new,
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Wanted<'a> {
     pub config: &'a str,
     /// Whether a canary that somebody changed is let be: a guard that a mutant removes.
     pub leaves_canary: bool,
+    /// Whether a total is shared whatever somebody scaled the workload to: a guard that a mutant
+    /// removes.
+    pub shares_blindly: bool,
 }
 
 /// What one object is to be, to be compared.
@@ -76,10 +79,7 @@ impl Wanted<'_> {
                 let pin = overlay.pins.iter().find(|pin| pin.service == SERVICE);
                 (pin.map(|pin| pin.hash.clone()).unwrap_or_default(), [0; 4])
             }
-            Part::Route => {
-                let weight = u32::from(overlay.route_weight().percent());
-                (String::new(), [weight, 0, 0, 0])
-            }
+            Part::Route => (format!("{:?}", overlay.split), [0; 4]),
             Part::Canary => {
                 let size = count(overlay.canary.map(|canary| canary.replicas));
                 (self.new.to_owned(), [size, 0, 0, 0])
@@ -89,6 +89,15 @@ impl Wanted<'_> {
 }
 
 impl Member {
+    /// Tells whether the API server refuses a write, since somebody has scaled the workload in between.
+    #[must_use]
+    pub fn refuses(&self, part: Part, want: &Wanted<'_>) -> bool {
+        let overlay = want.overlay;
+        let known = |over| self.replicas == over || overlay.replicas == Some(self.replicas);
+        let sees = part == Part::Workload && !want.shares_blindly;
+        sees && overlay.replicas_over.is_some_and(|over| !known(over))
+    }
+
     /// Makes one object what is wanted. Tells whether that changed it.
     pub fn write(&mut self, part: Part, want: &Wanted<'_>) -> bool {
         let changes = self.put(part, want);
@@ -110,7 +119,7 @@ impl Member {
                 let pin = pin.map(|pin| pin.hash.clone());
                 std::mem::replace(&mut self.pin, pin.clone()) != pin
             }
-            Part::Route => self.route(overlay.route_weight()),
+            Part::Route => self.route(overlay.split.clone()),
             Part::Canary => self.write_canary(want),
         }
     }
@@ -135,8 +144,10 @@ impl Member {
         }
         // What shares a fixed total is written; what the user left out stays as somebody scaled it.
         if let Some(shared) = overlay.replicas {
+            self.end_scaling();
             changes |= self.share(shared);
         } else if let Some(whole) = self.shared_from.take() {
+            self.end_scaling();
             self.replicas = whole;
             changes = true;
         }
@@ -150,6 +161,13 @@ impl Member {
         }
         self.generation += i64::from(changes);
         changes
+    }
+
+    /// What somebody scaled is written over: pods may be missing a while longer.
+    fn end_scaling(&mut self) {
+        if std::mem::take(&mut self.share_is_scaled) {
+            self.excuse();
+        }
     }
 
     fn share(&mut self, shared: u32) -> bool {

@@ -99,6 +99,12 @@ impl Play {
                 self.say(ActionKind::Retry);
             }
             (RunStatus::Halted { .. }, false) => self.say(ActionKind::Abort),
+            // Who catches up with what has ended waits at its gates too.
+            (RunStatus::Succeeded { .. } | RunStatus::Failed { .. }, _)
+                if self.somebody_waits() =>
+            {
+                self.say(ActionKind::Approve)
+            }
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use bellwether_api::number::Weight;
 use rand::{Rng, seq::IndexedRandom};
 
 use super::Play;
-use crate::member::EditKind;
+use crate::{member::EditKind, scenario::Theme};
 
 impl Play {
     /// Something may be changed by hand in every second.
@@ -22,10 +22,12 @@ impl Play {
             .track
             .as_ref()
             .is_some_and(|track| matches!(track.state.stage, Stage::Step { .. }));
+        let busy = agent.durable.is_busy() && self.scenario.world.theme == Theme::Total;
         let member = &mut agent.member;
         let what = match chance {
             0..8 if member.change_load(size) => "cluster/load-changed",
             8..12 if member.scale_by_hand(size) => "human/scaled",
+            40..80 if busy && member.scale_by_hand(size) => "human/scaled",
             12..18 if tests && member.edit(kind, seconds, weight) => match kind {
                 EditKind::Release => "human/edited-workload",
                 EditKind::Selector => "human/edited-service",

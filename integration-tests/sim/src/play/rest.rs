@@ -68,7 +68,13 @@ impl Play {
             }
         };
         let image = &agent.member.image;
-        agent.durable.generation == row.generation
+        // A stream that only its agent takes for open ends soon; what overtook its Welcome is sent again.
+        let is_fed = agent.stream().is_some_and(|(hub, epoch)| {
+            let hub = &self.hubs[hub];
+            hub.serves(agent.cluster, epoch) && !hub.owes(agent.cluster, epoch)
+        });
+        is_fed
+            && agent.durable.generation == row.generation
             && reported
             && !agent.durable.is_busy()
             && (agent.durable.applied_image.is_empty() || agent.member.runs(image))

@@ -6,6 +6,39 @@ use serde_json::{Value, json};
 
 use crate::member::Scaler;
 
+/// What a seed is about. Those of the first million play what they always played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    /// Anything that weights and batches do.
+    Any,
+    /// Matches, mirrors and whole switches say which requests go where.
+    Requests,
+    /// Both versions share a fixed total, and people scale it all the time.
+    Total,
+}
+
+impl Theme {
+    /// The first of its seeds.
+    #[must_use]
+    pub const fn first_seed(self) -> u64 {
+        match self {
+            Self::Any => 0,
+            Self::Requests => 1_000_000,
+            Self::Total => 2_000_000,
+        }
+    }
+
+    /// Tells what a seed is about.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        match seed {
+            ..1_000_000 => Self::Any,
+            1_000_000..2_000_000 => Self::Requests,
+            _ => Self::Total,
+        }
+    }
+}
+
 /// What kind of workload is rolled out, and by which plan; the same in the whole play.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -15,6 +48,8 @@ pub struct World {
     pub scaler: Option<Scaler>,
     /// Whether both versions share a fixed total of pods.
     pub shares: bool,
+    /// What it is about.
+    pub theme: Theme,
     strategy: Value,
     hooks: Vec<Value>,
 }
@@ -33,15 +68,17 @@ const HOOKS: [&str; 7] = [
 impl World {
     /// Draws one.
     #[must_use]
-    pub fn draw(rng: &mut StdRng) -> Self {
-        let in_place = rng.random_bool(0.3);
-        let scaler = (!in_place && rng.random_bool(0.3)).then(|| Scaler {
+    pub fn draw(rng: &mut StdRng, theme: Theme) -> Self {
+        let wide = theme == Theme::Requests;
+        let in_place = theme == Theme::Any && rng.random_bool(0.3);
+        let scaler = (!in_place && theme != Theme::Total && rng.random_bool(0.3)).then(|| Scaler {
             min: rng.random_range(1..=2),
             max: 8,
             load: 4,
             counts_canary: rng.random_bool(0.5),
         });
-        let shares = !in_place && scaler.is_none() && rng.random_bool(0.3);
+        let shares =
+            theme == Theme::Total || !wide && !in_place && scaler.is_none() && rng.random_bool(0.3);
         let hooks = if rng.random_bool(0.5) {
             HOOKS
                 .iter()
@@ -55,7 +92,12 @@ impl World {
             in_place,
             scaler,
             shares,
-            strategy: strategy(in_place, rng),
+            theme,
+            strategy: if wide {
+                by_requests(rng)
+            } else {
+                strategy(in_place, rng)
+            },
             hooks,
         }
     }
@@ -99,6 +141,23 @@ impl World {
             name: "web".to_owned(),
             spec: serde_json::from_value(spec).expect("the rollout is ours"),
         }
+    }
+}
+
+/// Strategies that say which requests go where by more than a weight.
+fn by_requests(rng: &mut StdRng) -> Value {
+    let matches = json!([{"headers": [{"name": "x-group", "exact": "b"}]}]);
+    match rng.random_range(0..7) {
+        0 | 1 => json!({"abTest": {"iterations": 2, "match": matches}}),
+        2 => json!({"blueGreen": {"iterations": 2}}),
+        3 => json!({"blueGreen": {"iterations": 2, "analysisTraffic": "Mirror", "standby": "10s"}}),
+        4 => json!({"blueGreen": {"iterations": 1, "analysisTraffic": "None", "standby": "5s"}}),
+        5 => json!({"canary": {"stepWeight": 40, "mirror": true, "match": matches}}),
+        _ => json!({"canary": {"steps": [
+            {"weight": 0, "match": matches, "advance": "Auto"},
+            {"weight": 20, "mirror": 50, "advance": "Auto"},
+            {"weight": 60, "advance": "Manual"},
+        ]}}),
     }
 }
 

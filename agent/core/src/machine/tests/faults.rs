@@ -5,8 +5,46 @@ use serde_json::json;
 
 use super::{
     super::{PromotionPart, Stage, StepPart, decide},
-    model::{Cluster, abort, failure, in_step, linear, plan},
+    model::{Cluster, abort, failure, in_step, linear, manual, plan},
 };
+use crate::provider::Split;
+
+/// Somebody gives the canary requests by hand before the run does: its pods wait for the gateway.
+#[test]
+fn requests_that_a_human_gave_the_canary_are_taken_back_before_its_pods_go() {
+    let mut cluster = Cluster::new(plan(manual(&[50])));
+    cluster.until(|state| state.canary_pods > 0);
+    assert!(!cluster.state.routed);
+    cluster.route = Split::by_weight(Weight::clamped(17));
+    cluster.route_works = false;
+    abort(&mut cluster, AbortCause::Manual);
+    for _ in 0..10 {
+        cluster.tick(1);
+        let overlay = &cluster.last().overlay;
+        assert!(overlay.split.is_none() && overlay.canary.is_some());
+        assert!(overlay.canary.is_some_and(|canary| canary.replicas > 0));
+    }
+    cluster.route_works = true;
+    cluster.finish();
+    cluster.assert_clean("old");
+}
+
+/// Whatever pods there are, they may be of another version than the one that is tested.
+#[test]
+fn a_canary_that_could_not_be_written_back_gets_no_requests() {
+    let mut cluster = Cluster::new(plan(manual(&[50])));
+    cluster.until(|state| state.canary_pods > 0);
+    cluster.canary_is_foreign = true;
+    for _ in 0..20 {
+        cluster.tick(1);
+        assert_eq!(cluster.state.weight, Weight::ZERO);
+    }
+    let waits = &cluster.last().waiting_on;
+    assert!(waits.iter().any(|wait| wait.reason == "CanaryNotWritten"));
+    cluster.canary_is_foreign = false;
+    cluster.until(in_step(0));
+    assert_eq!(cluster.state.weight.percent(), 50);
+}
 
 #[test]
 fn killed_canary_pods_lose_their_traffic_at_once() {

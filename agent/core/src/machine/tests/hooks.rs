@@ -387,6 +387,26 @@ fn hooks_after_the_end_are_called_once_by_how_it_ended() {
     }
 }
 
+/// The decision that ends a run names whoever is told of it, and is saved first.
+#[test]
+fn whoever_dies_before_telling_of_the_end_tells_nobody() {
+    let mut cluster = Cluster::new(hooked(json!([hook("PostRollout", "always")])));
+    for _ in 0..2_000 {
+        let seen = cluster.observe();
+        let decision = super::super::decide(cluster.now, &cluster.grant, &cluster.state, &seen);
+        if decision.next.is_terminal() {
+            assert_eq!(decision.after, ["always"]);
+            cluster.state = decision.next;
+            cluster.restart();
+            tick_for(&mut cluster, 30);
+            assert!(cluster.called.is_empty(), "{:?}", cluster.called);
+            return;
+        }
+        cluster.tick(5);
+    }
+    panic!("it never ended");
+}
+
 #[test]
 fn suspended_runs_ignore_hooks() {
     for kind in ["ConfirmRollout", "PreRollout", "Rollout", "Rollback"] {

@@ -127,6 +127,8 @@ pub(super) struct Cluster {
     versions: BTreeMap<&'static str, Pods>,
     canary: Option<Pods>,
     canary_service: bool,
+    /// Somebody wrote the canary anew, and the shell could not write it back.
+    pub(super) canary_is_foreign: bool,
     /// Canary pods that run although their Deployment is gone.
     orphaned: u32,
     pin: Option<String>,
@@ -183,6 +185,7 @@ impl Cluster {
             .into(),
             canary: None,
             canary_service: false,
+            canary_is_foreign: false,
             orphaned: 0,
             pin: None,
             direct: None,
@@ -576,6 +579,7 @@ impl Cluster {
                 available: canary.ready,
                 trouble: String::new(),
                 deleting: false,
+                unwritten: self.canary_is_foreign,
             }),
             canary_service: self.canary_service,
             services: [

@@ -7,7 +7,7 @@ use bellwether_api::{
 use serde_json::json;
 
 use super::{
-    super::{RunState, Stage, StepPart},
+    super::{RunState, Stage, StepPart, decide},
     model::{Cluster, abort, failure, plan},
 };
 
@@ -71,6 +71,40 @@ fn a_total_follows_whoever_scales_before_it_is_shared() {
         cluster.state.stable.as_ref().map(|stable| stable.replicas),
         Some(4)
     );
+}
+
+/// Somebody scales between the decision to share and its first write: that is not written over their
+/// count, and decided anew.
+#[test]
+fn whoever_scales_before_the_first_share_is_written_is_followed() {
+    for (scaled, share) in [(7, 5), (3, 1)] {
+        let mut cluster = of_four(json!({"weights": [50]}));
+        cluster.until(analysing(0));
+        let first = cluster.last().overlay.clone();
+        assert_eq!((first.replicas, first.replicas_over), (Some(2), Some(4)));
+        let mut seen = cluster.observe();
+        let live = seen.workload.as_mut().expect("it is there");
+        (live.replicas, live.total, live.ready, live.available) = (scaled, scaled, scaled, scaled);
+        let next = decide(cluster.now, &cluster.grant, &cluster.state, &seen);
+        let overlay = next.overlay;
+        assert_eq!(overlay.replicas_over, Some(scaled));
+        assert_eq!(next.next.stable.map(|stable| stable.replicas), Some(scaled));
+        // The canary has the 2 pods that it had.
+        assert_eq!(overlay.replicas, Some(share), "of {scaled}");
+    }
+}
+
+/// Once it is known to be written, a count is whatever the run says.
+#[test]
+fn a_share_that_was_written_is_no_humans_count() {
+    let mut cluster = of_four(json!({"weights": [50]}));
+    cluster.until(analysing(0));
+    assert!(cluster.state.first_share.is_some());
+    let mut seen = cluster.observe();
+    seen.workload.as_mut().expect("it is there").replicas = 2;
+    let next = decide(cluster.now, &cluster.grant, &cluster.state, &seen).next;
+    assert_eq!(next.first_share, None);
+    assert_eq!(next.stable.map(|stable| stable.replicas), Some(4));
 }
 
 #[test]

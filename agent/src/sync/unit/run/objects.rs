@@ -209,6 +209,7 @@ impl Unit {
             }
         }
         let wanted = but_frozen(wanted, &held_back);
+        let wanted = routes_first(wanted, self.runs.values());
         let kept = self
             .keep(&bundle, &wanted, policy, FirstLook::Apply)
             .await?;
@@ -237,6 +238,23 @@ impl Unit {
         all.map(|(name, run)| (name.clone(), holders(run)))
             .collect()
     }
+}
+
+/// Puts the routes of runs that go back before everything else: whatever the API server is too busy for,
+/// refuses or does not answer keeps no requests at a version that failed. What is wanted of a route
+/// depends on nothing else that is written.
+fn routes_first<'a>(
+    wanted: Cow<'a, [Wanted]>,
+    runs: impl Iterator<Item = &'a Run>,
+) -> Cow<'a, [Wanted]> {
+    let returning = runs.filter(|run| run.goes_back());
+    let routes: Vec<_> = returning.flat_map(|run| &run.scene.routes).collect();
+    if routes.is_empty() {
+        return wanted;
+    }
+    let mut wanted = wanted.into_owned();
+    wanted.sort_by_key(|want| !routes.iter().any(|route| route.is(&want.object)));
+    Cow::Owned(wanted)
 }
 
 /// What is wanted, with nothing written of the objects that are held back.

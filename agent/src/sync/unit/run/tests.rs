@@ -3,6 +3,7 @@
 mod adopted;
 mod order;
 mod plain_way_back;
+mod routes_first;
 mod server;
 mod timeout;
 

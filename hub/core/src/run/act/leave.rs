@@ -45,7 +45,8 @@ pub(super) fn abort(turn: &mut Turn<'_>, action: &PendingAction, scope: Scope) -
         return stale("it is going back already");
     }
     let (by, reason) = (action.by.clone(), action.reason.clone());
-    if scope != Scope::Run {
+    // How a run ended is not changed by who catches up with it.
+    if scope != Scope::Run || turn.next.status.is_finished() {
         let now = turn.now();
         let clusters = in_flight(turn, scope);
         for id in &clusters {
