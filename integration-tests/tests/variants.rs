@@ -12,6 +12,8 @@ mod contour;
 mod created;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/fencing.rs"]
+mod fencing;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/helm_canary.rs"]
@@ -78,7 +80,7 @@ fn main() -> ExitCode {
         providers::CASES,
     ]
     .concat();
-    let alone = [members::ALONE, daemon_set::ALONE].concat();
+    let alone = [members::ALONE, daemon_set::ALONE, fencing::ALONE].concat();
     let cases = Cases {
         real: &real,
         together: &together,

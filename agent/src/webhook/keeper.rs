@@ -107,6 +107,10 @@ pub async fn run(
     let mut changes = shell.desired.subscribe();
     loop {
         let state = match keeper.turn(&shell).await {
+            // What is asked about is the newer agent's to say.
+            _ if shell.desired.fence().newer().is_some() => {
+                State::out("NewerAgent", "a newer agent of this cluster has taken over")
+            }
             Ok(()) => State::Serving,
             Err(error) => keeper.trouble(&error, shell.webhook.now()),
         };
@@ -162,6 +166,9 @@ struct Keeper {
 
 impl Keeper {
     async fn turn(&mut self, shell: &Shell) -> Result<(), TurnError> {
+        if shell.desired.fence().newer().is_some() {
+            return Ok(());
+        }
         let material = self.material(shell).await?;
         let governed = governed::targets(&shell.desired);
         let served = governed::served(&shell.cluster, &governed).await?;

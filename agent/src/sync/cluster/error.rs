@@ -36,6 +36,14 @@ pub enum ClusterError {
         /// The object or kind.
         object: String,
     },
+    /// Another agent of this cluster has a newer session: this one writes nothing.
+    #[error("failed to {verb} {object}: a newer agent of this cluster has taken over")]
+    NewerAgent {
+        /// What was not tried.
+        verb: &'static str,
+        /// The object.
+        object: String,
+    },
     /// An answer could not be read.
     #[error("failed to read {object} as JSON")]
     Json {
