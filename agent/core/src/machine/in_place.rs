@@ -115,8 +115,11 @@ pub(super) fn follow_size(turn: &mut Turn<'_>) {
     };
     let counted = workload.observed_generation >= workload.generation && workload.replicas > 0;
     if let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) {
+        // Pods that an owner takes away may be those that were granted: by ordinal they are.
+        let lost = run.total.saturating_sub(workload.replicas);
+        let lost = if by_node { 0 } else { lost };
+        run.granted = run.granted.saturating_sub(lost).min(workload.replicas);
         run.total = workload.replicas;
-        run.granted = run.granted.min(run.total);
     }
 }
 
