@@ -1,15 +1,16 @@
 //! Releases: one immutable revision of what an application runs.
 
 mod created;
+mod error;
 mod publish;
+mod refused;
 mod templates;
 mod written;
 
 use std::collections::BTreeMap;
 
 use bellwether_api::{
-    analysis::Metric,
-    application::{ApplicationSpec, ComponentSync, Destination, SyncPolicy, Wave},
+    application::{ApplicationSpec, ComponentSync, Destination, SyncPolicy},
     chart_hook::ChartHook,
     health_rule::HealthRule,
     legacy::normalised,
@@ -22,7 +23,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::recipe::RenderedFrom;
+use refused::{refuse_conflicts, refuse_no_verdicts, refuse_removal};
 
+pub use error::ReleaseError;
 pub use publish::{Published, is_draft};
 pub use written::Written;
 
@@ -117,88 +120,6 @@ pub struct RolloutRecord {
     pub name: String,
     /// Its spec.
     pub spec: RolloutSpec,
-}
-
-/// Why records make no release.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ReleaseError {
-    /// Two rollouts bear one name: an inline one and a record.
-    #[error("failed to make a release: two rollouts are named {name:?}")]
-    SameName {
-        /// The name.
-        name: String,
-    },
-    /// Two rollouts govern one workload.
-    #[error("failed to make a release: {kind}/{workload} is governed by {first:?} and {second:?}")]
-    GovernedTwice {
-        /// The workload's kind.
-        kind: String,
-        /// The workload's name.
-        workload: String,
-        /// One rollout.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// No component renders the workload.
-    #[error(
-        "failed to make a release: rollout {rollout:?} governs {kind}/{workload}, which no component renders"
-    )]
-    NoSuchWorkload {
-        /// The rollout.
-        rollout: String,
-        /// The workload's kind.
-        kind: String,
-        /// The workload's name.
-        workload: String,
-    },
-    /// The named component does not exist.
-    #[error(
-        "failed to make a release: rollout {rollout:?} names component {component:?}, which does not exist"
-    )]
-    NoSuchComponent {
-        /// The rollout.
-        rollout: String,
-        /// The component.
-        component: String,
-    },
-    /// An override takes a governed workload away.
-    #[error(
-        "failed to make a release: override {name:?} removes {kind}/{workload}, which rollout \
-         {rollout:?} governs; leave the clusters without it out of the destination, or write a \
-         component for them"
-    )]
-    GovernedRemoved {
-        /// The override.
-        name: String,
-        /// The workload's kind.
-        kind: String,
-        /// The workload's name.
-        workload: String,
-        /// The rollout.
-        rollout: String,
-    },
-    /// A gate waits for verdicts that nobody gives.
-    #[error(
-        "failed to make a release: a gate of wave {wave:?} waits for checks that passed, and {lack}"
-    )]
-    NoVerdicts {
-        /// The wave.
-        wave: String,
-        /// What is missing.
-        lack: String,
-    },
-    /// A metric's template is missing or does not fit.
-    #[error("failed to make a release: metric {metric:?} of rollout {rollout:?}")]
-    Template {
-        /// The rollout.
-        rollout: String,
-        /// The metric.
-        metric: String,
-        /// Why.
-        #[source]
-        source: Box<TemplateError>,
-    },
 }
 
 /// What changed between the newest release and what the records say now.
@@ -345,101 +266,6 @@ fn is_workload(object: &Value, workload: &WorkloadRef) -> bool {
             (Some(written), Some(wanted)) => written == wanted,
             _ => true,
         }
-}
-
-fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
-    if let Some(pair) = rollouts
-        .windows(2)
-        .find(|pair| pair[0].name == pair[1].name)
-    {
-        return Err(ReleaseError::SameName {
-            name: pair[0].name.clone(),
-        });
-    }
-    let mut seen: BTreeMap<(&str, &str, Option<&str>), &str> = BTreeMap::new();
-    for rollout in rollouts {
-        let workload = &rollout.spec.workload;
-        let key = (
-            workload.kind.as_str(),
-            workload.name.as_str(),
-            // Without a namespace the component decides where the workload lives.
-            workload
-                .namespace
-                .as_deref()
-                .or(rollout.spec.component.as_deref()),
-        );
-        if let Some(first) = seen.insert(key, &rollout.name) {
-            return Err(ReleaseError::GovernedTwice {
-                kind: workload.kind.clone(),
-                workload: workload.name.clone(),
-                first: first.to_owned(),
-                second: rollout.name.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// A gate that can never open is a mistake.
-fn refuse_no_verdicts(waves: &[Wave], rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
-    let asks = |wave: &&Wave| {
-        let mut gates = wave.before.iter().chain(&wave.after);
-        gates.any(|gate| gate.verdicts.is_some())
-    };
-    let Some(wave) = waves.iter().find(asks) else {
-        return Ok(());
-    };
-    let silent = |rollout: &&ReleaseRollout| {
-        let analysis = &rollout.spec.analysis;
-        analysis.skip || !analysis.metrics.iter().any(Metric::decides)
-    };
-    let lack = if rollouts.is_empty() {
-        "the application has no rollout".to_owned()
-    } else if let Some(rollout) = rollouts.iter().find(silent) {
-        format!("rollout {:?} has no metric that decides", rollout.name)
-    } else {
-        return Ok(());
-    };
-    Err(ReleaseError::NoVerdicts {
-        wave: wave.name.clone(),
-        lack,
-    })
-}
-
-/// A rollout waits for its workload in every cluster.
-fn refuse_removal(
-    overrides: &[Override],
-    rollouts: &[ReleaseRollout],
-    components: &[ReleaseComponent],
-    target_namespace: &str,
-) -> Result<(), ReleaseError> {
-    for rollout in rollouts {
-        let component = components
-            .iter()
-            .find(|one| Some(one.name.as_str()) == rollout.spec.component.as_deref());
-        let Some(component) = component else { continue };
-        let namespace = component
-            .target_namespace
-            .as_deref()
-            .unwrap_or(target_namespace);
-        let removed = |one: &&Override| {
-            one.concerns(&component.name)
-                && component
-                    .objects
-                    .iter()
-                    .filter(|object| is_workload(object, &rollout.spec.workload))
-                    .any(|object| one.remove.iter().any(|target| target.is(object, namespace)))
-        };
-        if let Some(one) = overrides.iter().find(removed) {
-            return Err(ReleaseError::GovernedRemoved {
-                name: one.name.clone(),
-                kind: rollout.spec.workload.kind.clone(),
-                workload: rollout.spec.workload.name.clone(),
-                rollout: rollout.name.clone(),
-            });
-        }
-    }
-    Ok(())
 }
 
 impl ReleaseContent {

@@ -1,41 +1,36 @@
 //! Applying documents: all of them or none.
 
+mod key;
+mod write;
+
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use bellwether_api::{
-    call::{AppliedObject, ApplyResult, ProblemItem},
+    call::{AppliedObject, ApplyResult},
     document::{Document, DocumentWarning, load},
     reference::NamespacedName,
     validate::DEFAULT_NAMESPACE,
 };
-use bellwether_hub_core::{
-    authorize::{Kind, Verb},
-    release::is_secret,
-    repository::Writer,
-};
-use bellwether_store::{
-    Tx,
-    blobs::Secrecy,
-    clusters::{self, ClusterPatch},
-    records::{self, Change, NewRecord, RecordKey, RecordKind},
-};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use uuid::Uuid;
+use bellwether_hub_core::{authorize::Verb, repository::Writer};
+use bellwether_store::{Tx, records::RecordKey};
+use serde::Deserialize;
 
 use super::{
     auth::Caller,
     dependencies,
     extract::{LimitedBody, Query},
-    metric_templates, ownership,
+    metric_templates,
     problem::{ApiError, ApiResult, problem_item},
     reason::reason,
-    redact::is_redacted,
     references, secrets, standing_check,
     unreleased::draft_wait,
 };
-use crate::{app::App, clock::wall};
+use crate::app::App;
+use key::{key_of, kind_of, require_only};
+use write::write;
+
+pub use key::{namespace_of, record_key, refuse_redacted};
 
 /// How documents are applied.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -250,219 +245,4 @@ fn warning_text(path: &str, message: &str) -> String {
     } else {
         format!("{path}: {message}")
     }
-}
-
-fn require_only(documents: &[Document], key: &RecordKey, namespace: &str) -> ApiResult<()> {
-    let [document] = documents else {
-        return Err(ApiError::bad_request(
-            "the body must hold exactly one document",
-        ));
-    };
-    let (kind, place, name) = key_of(document, namespace);
-    let wanted = format!("{:?}", key.kind);
-    if (&kind, &place, &name) != (&wanted, &key.namespace, &key.name) {
-        return Err(ApiError::bad_request(format!(
-            "the body is {kind} {place}/{name}; the address is {wanted} {}/{}",
-            key.namespace, key.name
-        )));
-    }
-    Ok(())
-}
-
-/// Returns kind, namespace (empty for global kinds) and name.
-fn key_of(document: &Document, default_namespace: &str) -> (String, String, String) {
-    (
-        document.kind().name().to_owned(),
-        namespace_of(document, default_namespace),
-        document.metadata().name.clone(),
-    )
-}
-
-const fn kind_of(document: &Document) -> Kind {
-    match document {
-        Document::Cluster(_) => Kind::Cluster,
-        Document::Fleet(_) => Kind::Fleet,
-        Document::Application(_) => Kind::Application,
-        Document::Rollout(_) => Kind::Rollout,
-        Document::MetricTemplate(_) => Kind::MetricTemplate,
-        Document::Repository(_) => Kind::Repository,
-    }
-}
-
-/// Names the record of a document; absent = clusters have none.
-pub fn record_key(document: &Document, default_namespace: &str) -> Option<RecordKey> {
-    let kind = match document {
-        Document::Cluster(_) => return None,
-        Document::Fleet(_) => RecordKind::Fleet,
-        Document::Application(_) => RecordKind::Application,
-        Document::Rollout(_) => RecordKind::Rollout,
-        Document::MetricTemplate(_) => RecordKind::MetricTemplate,
-        Document::Repository(_) => RecordKind::Repository,
-    };
-    Some(RecordKey {
-        kind,
-        namespace: namespace_of(document, default_namespace),
-        name: document.metadata().name.clone(),
-    })
-}
-
-/// Returns a document's namespace; empty for global kinds.
-pub fn namespace_of(document: &Document, default_namespace: &str) -> String {
-    if !document.kind().is_namespaced() {
-        return String::new();
-    }
-    document
-        .metadata()
-        .namespace
-        .clone()
-        .unwrap_or_else(|| default_namespace.to_owned())
-}
-
-/// Refuses Secrets as the hub shows them.
-///
-/// # Errors
-/// 422.
-pub fn refuse_redacted(documents: &[Document]) -> ApiResult<()> {
-    let bad: Vec<ProblemItem> = documents
-        .iter()
-        .filter(|document| is_redacted(&document.to_value()))
-        .map(|document| ProblemItem {
-            line: document.source().position(&bellwether_api::document::FieldPath::spec()).line,
-            detail: format!(
-                "{}/{} holds a Secret whose content is \"<redacted>\", as the hub shows it; put the \
-                 content back before you apply",
-                document.kind().name().to_lowercase(),
-                document.metadata().name
-            ),
-            code: "Redacted".to_owned(),
-            ..ProblemItem::default()
-        })
-        .collect();
-    if bad.is_empty() {
-        Ok(())
-    } else {
-        Err(ApiError::invalid(bad))
-    }
-}
-
-async fn write(
-    tx: &mut Tx,
-    caller: &Caller,
-    document: &Document,
-    scope: &Scope<'_>,
-    expected: Option<u64>,
-) -> ApiResult<AppliedObject> {
-    let expected = match (expected, &document.metadata().resource_version) {
-        (Some(expected), _) => Some(expected),
-        (None, None) => None,
-        (None, Some(text)) => Some(text.parse().map_err(|_| {
-            ApiError::conflict(format!(
-                "metadata.resourceVersion {text:?} is none of this hub's"
-            ))
-        })?),
-    };
-    let (kind, spec) = match document {
-        Document::Cluster(object) => {
-            let spec = to_json(&object.spec)?;
-            return write_cluster(tx, document, spec, expected).await;
-        }
-        Document::Fleet(object) => (RecordKind::Fleet, to_json(&object.spec)?),
-        Document::Application(object) => (RecordKind::Application, to_json(&object.spec)?),
-        Document::Rollout(object) => (RecordKind::Rollout, to_json(&object.spec)?),
-        Document::MetricTemplate(object) => (RecordKind::MetricTemplate, to_json(&object.spec)?),
-        Document::Repository(object) => (RecordKind::Repository, to_json(&object.spec)?),
-    };
-    let metadata = document.metadata();
-    let new = NewRecord {
-        key: RecordKey {
-            kind,
-            namespace: namespace_of(document, scope.namespace),
-            name: metadata.name.clone(),
-        },
-        uid: Uuid::now_v7(),
-        labels: metadata.labels.clone(),
-        annotations: metadata.annotations.clone(),
-        secrecy: if has_secret(&spec) {
-            Secrecy::Secret
-        } else {
-            Secrecy::Plain
-        },
-        spec,
-        by: caller.principal.name.clone(),
-        reason: scope.reason.to_owned(),
-    };
-    let applied = records::apply(tx, &new, expected, wall()).await?;
-    ownership::check_write(tx, &new.key, scope.writer, applied.change).await?;
-    let record = applied.record;
-    Ok(AppliedObject {
-        kind: format!("{kind:?}"),
-        namespace: Some(record.key.namespace).filter(|namespace| !namespace.is_empty()),
-        name: record.key.name,
-        result: change_word(applied.change).to_owned(),
-        resource_version: record.resource_version.to_string(),
-        generation: record.generation,
-    })
-}
-
-const fn change_word(change: Change) -> &'static str {
-    match change {
-        Change::Created => "created",
-        Change::Configured => "configured",
-        Change::Unchanged => "unchanged",
-    }
-}
-
-fn to_json<T: Serialize>(spec: &T) -> ApiResult<Value> {
-    serde_json::to_value(spec).map_err(|error| ApiError::internal(&error))
-}
-
-fn has_secret(value: &Value) -> bool {
-    is_secret(value)
-        || match value {
-            Value::Object(fields) => fields.values().any(has_secret),
-            Value::Array(items) => items.iter().any(has_secret),
-            _ => false,
-        }
-}
-
-async fn write_cluster(
-    tx: &mut Tx,
-    document: &Document,
-    spec: Value,
-    expected: Option<u64>,
-) -> ApiResult<AppliedObject> {
-    let metadata = document.metadata();
-    let before = clusters::get_in(tx, &metadata.name)
-        .await?
-        .map(|one| one.resource_version);
-    let patch = ClusterPatch {
-        labels: Some(metadata.labels.clone()),
-        annotations: Some(metadata.annotations.clone()),
-        spec: Some(spec),
-    };
-    let Some(cluster) = clusters::update(tx, &metadata.name, &patch, expected).await? else {
-        return Err(ApiError::invalid(vec![ProblemItem {
-            path: "metadata.name".to_owned(),
-            pointer: "/metadata/name".to_owned(),
-            line: document
-                .source()
-                .position(&bellwether_api::document::FieldPath::metadata("name"))
-                .line,
-            detail: format!(
-                "there is no cluster {:?}; clusters come by `bellwether register cluster {}`",
-                metadata.name, metadata.name
-            ),
-            code: "NotRegistered".to_owned(),
-            ..ProblemItem::default()
-        }]));
-    };
-    let unchanged = before == Some(cluster.resource_version);
-    Ok(AppliedObject {
-        kind: "Cluster".to_owned(),
-        namespace: None,
-        name: cluster.name,
-        result: if unchanged { "unchanged" } else { "configured" }.to_owned(),
-        resource_version: cluster.resource_version.to_string(),
-        generation: cluster.generation,
-    })
 }

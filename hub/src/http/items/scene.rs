@@ -1,0 +1,253 @@
+//! Clusters and fleets as they are at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_api::{
+    API_VERSION,
+    application::ApplicationSpec,
+    call::{ADDONS_HEALTHY, Condition, FleetAddon, FleetMember, FleetStatus, Item, ItemMeta},
+    cluster::{ClusterCondition, ClusterStatus},
+    fleet::FleetSpec,
+};
+use bellwether_hub_core::{
+    metrics_sources::is_unreachable,
+    placement::{ClusterFacts, Standing, is_lost, is_member},
+};
+use bellwether_store::{
+    StoreError,
+    clusters::{self, Cluster, ClusterState},
+    records::Record,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::read_spec;
+use crate::{
+    app::App,
+    grpc::clock,
+    scheduling::{Kinds, facts_of},
+};
+
+/// A connected cluster that was not heard from for longer is silent.
+const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
+
+/// Clusters and fleets as they are at one moment, for whatever is shown with them.
+pub struct Scene {
+    /// The moment.
+    pub now: Timestamp,
+    /// Every cluster, by name.
+    pub clusters: Vec<Cluster>,
+    /// When each was last heard from, by the freshest source.
+    heard: BTreeMap<Uuid, Timestamp>,
+}
+
+impl Scene {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn load(app: &App) -> Result<Self, StoreError> {
+        let clusters = clusters::list(&app.store).await?;
+        let mut heard: BTreeMap<Uuid, Timestamp> = clusters
+            .iter()
+            .filter_map(|cluster| Some((cluster.id, cluster.connection.last_seen?)))
+            .collect();
+        // This hub's own streams know better than what is written now and then.
+        for (id, liveness) in app.sessions.all() {
+            heard.insert(id, liveness.last_beat);
+        }
+        Ok(Self {
+            now: app.clock.now(),
+            clusters,
+            heard,
+        })
+    }
+
+    /// Returns how a cluster is now, and why.
+    pub fn condition(&self, cluster: &Cluster) -> (ClusterCondition, String) {
+        let heard = self.heard.get(&cluster.id);
+        let silent = |at: &Timestamp| self.now.duration_since(*at) > FRESH_FOR;
+        match (cluster.state, heard) {
+            (ClusterState::Revoked, _) => (ClusterCondition::Revoked, revoked(cluster)),
+            (_, None) => (
+                ClusterCondition::Pending,
+                "its agent has never connected".to_owned(),
+            ),
+            (_, Some(at)) if silent(at) || !cluster.connection.is_open(self.now) => (
+                ClusterCondition::Unknown,
+                format!("not heard from since {at}"),
+            ),
+            (_, Some(_)) => match cluster.clock_ahead_ms {
+                Some(ahead_ms) if clock::is_wrong(ahead_ms) => {
+                    (ClusterCondition::ClockSkew, clock::sentence(ahead_ms))
+                }
+                _ => match cluster.metrics.as_ref().filter(|one| is_unreachable(one)) {
+                    Some(metrics) => (
+                        ClusterCondition::Degraded,
+                        format!("its metrics do not answer: {}", metrics.message),
+                    ),
+                    None => (ClusterCondition::Ready, String::new()),
+                },
+            },
+        }
+    }
+
+    /// Returns whether a cluster's metrics answer; of a cluster that is not heard nothing is known.
+    pub fn metrics(&self, cluster: &Cluster) -> Option<Condition> {
+        let known = cluster.metrics.clone()?;
+        let (condition, _) = self.condition(cluster);
+        Some(match condition {
+            ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew => {
+                known
+            }
+            _ => Condition {
+                status: "Unknown".to_owned(),
+                reason: "NotHeard".to_owned(),
+                message: "the cluster is not heard".to_owned(),
+                ..known
+            },
+        })
+    }
+
+    /// Returns when a cluster was last heard from (RFC 3339).
+    pub fn last_seen(&self, cluster: &Cluster) -> Option<String> {
+        self.heard.get(&cluster.id).map(ToString::to_string)
+    }
+
+    /// Returns what placement needs to know of clusters that may speak.
+    pub fn facts(&self) -> Vec<ClusterFacts> {
+        let mut kinds = Kinds::new();
+        self.clusters
+            .iter()
+            .filter(|cluster| cluster.state != ClusterState::Revoked)
+            .map(|cluster| facts_of(cluster, &mut kinds))
+            .collect()
+    }
+
+    /// Returns where an application is that some clusters have and some are planned for.
+    pub fn standing(
+        &self,
+        spec: &ApplicationSpec,
+        holding: BTreeSet<Uuid>,
+        planned: BTreeSet<Uuid>,
+    ) -> Standing {
+        let failover = spec.placement.as_ref();
+        let failover = failover.and_then(|policy| policy.failover.as_ref());
+        let mut standing = Standing {
+            holding,
+            planned,
+            ..Standing::default()
+        };
+        for cluster in &self.clusters {
+            let heard = self.heard.get(&cluster.id).copied();
+            if is_lost(failover, heard, self.now) {
+                standing.lost.insert(cluster.id);
+            }
+            if !cluster.connection.is_open(self.now) {
+                standing.unheard.insert(cluster.id);
+            }
+        }
+        standing
+    }
+
+    /// Shows a cluster.
+    pub fn cluster(&self, cluster: &Cluster) -> Item {
+        let (condition, message) = self.condition(cluster);
+        let status = ClusterStatus {
+            id: cluster.id,
+            condition,
+            message,
+            last_seen: self.last_seen(cluster),
+            agent_version: cluster.agent_version.clone(),
+            kubernetes_version: cluster.kubernetes_version.clone(),
+            certificate_expires: cluster.certificate_not_after.map(|at| at.to_string()),
+            clock_ahead_seconds: cluster
+                .clock_ahead_ms
+                .filter(|_| condition == ClusterCondition::ClockSkew)
+                .map(|ahead_ms| ahead_ms / 1_000),
+            conditions: self.metrics(cluster).into_iter().collect(),
+            nodes: cluster.nodes.clone(),
+            cordon: cluster.cordon.clone(),
+        };
+        Item {
+            api_version: API_VERSION.to_owned(),
+            kind: "Cluster".to_owned(),
+            metadata: ItemMeta {
+                name: cluster.name.clone(),
+                namespace: None,
+                uid: Some(cluster.id),
+                resource_version: Some(cluster.resource_version.to_string()),
+                generation: Some(cluster.generation),
+                labels: cluster.labels.clone(),
+                annotations: cluster.annotations.clone(),
+                creation_timestamp: Some(cluster.created_at.to_string()),
+                managed_by: None,
+            },
+            spec: cluster.spec.clone(),
+            status: Some(json!(status)),
+        }
+    }
+
+    /// Counts the members of a Fleet.
+    pub(super) fn fleet(&self, record: &Record) -> FleetStatus {
+        let spec: FleetSpec = read_spec(record).unwrap_or_default();
+        let mut status = FleetStatus::default();
+        let mut kinds = Kinds::new();
+        for cluster in &self.clusters {
+            if !is_member(&spec, &facts_of(cluster, &mut kinds)) {
+                continue;
+            }
+            let (condition, _) = self.condition(cluster);
+            match condition {
+                ClusterCondition::Ready => status.ready += 1,
+                ClusterCondition::Degraded
+                | ClusterCondition::ClockSkew
+                | ClusterCondition::Revoked => status.degraded += 1,
+                ClusterCondition::Pending | ClusterCondition::Unknown => status.unknown += 1,
+            }
+            status.clusters += 1;
+            status.members.push(FleetMember {
+                name: cluster.name.clone(),
+                condition,
+                last_seen: self.last_seen(cluster),
+            });
+        }
+        status
+    }
+}
+
+/// Says whether a fleet's add-ons are healthy on all of its members; absent = it has none.
+pub(super) fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
+    if addons.is_empty() {
+        return None;
+    }
+    let well = addons.iter().all(|one| one.healthy == one.clusters);
+    let words: Vec<String> = addons
+        .iter()
+        .map(|one| {
+            format!(
+                "{}: {} of {} clusters healthy",
+                one.application, one.healthy, one.clusters
+            )
+        })
+        .collect();
+    Some(Condition {
+        kind: ADDONS_HEALTHY.to_owned(),
+        status: if well { "True" } else { "False" }.to_owned(),
+        reason: if well { "Healthy" } else { "NotHealthy" }.to_owned(),
+        message: words.join("; "),
+    })
+}
+
+fn revoked(cluster: &Cluster) -> String {
+    let by = match &cluster.revoked_by {
+        Some(by) => format!(" by {by}"),
+        None => String::new(),
+    };
+    let why = match cluster.revocation_reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    format!("its identity was taken away{by}{why}; register it again to give it a new one")
+}
