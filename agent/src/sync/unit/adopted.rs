@@ -52,6 +52,17 @@ pub(super) struct Adopted {
     caught: bool,
 }
 
+#[cfg(test)]
+impl Adopted {
+    /// One whose grant was read already.
+    pub(super) fn granted(digest: &str, grant: StandingGrant) -> Self {
+        Self {
+            grant: Some((digest.to_owned(), Arc::new(grant))),
+            ..Self::default()
+        }
+    }
+}
+
 /// A workload as it was seen at one look.
 struct Looked {
     target: ObjectRef,
