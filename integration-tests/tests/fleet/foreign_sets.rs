@@ -64,6 +64,24 @@ impl ForeignSet<'_> {
         self.member.apply(APPLIER, &self.manifest(version))
     }
 
+    /// The Service and the route by which requests come to it.
+    fn traffic(&self) -> Vec<Value> {
+        let mut objects = self.scene.small_shop().manifests();
+        objects.retain(|object| object["kind"] != "Deployment");
+        objects
+    }
+
+    /// What of the user's Service and route a run has written: a pin, and a split.
+    fn laid(&self) -> Result<[bool; 2]> {
+        let read = |kind: &str| -> Result<Value> {
+            let found = self.scene.object(&self.member, kind, "web")?;
+            found.with_context(|| format!("the {kind}"))
+        };
+        let pin = read("Service")?["spec"]["selector"]["controller-revision-hash"].clone();
+        let split = read("HTTPRoute")?["spec"]["rules"].to_string();
+        Ok([!pin.is_null(), split.contains("web-canary")])
+    }
+
     fn live(&self) -> Result<Value> {
         let found = self.scene.object(&self.member, "StatefulSet", "web")?;
         found.context("the StatefulSet")
@@ -80,8 +98,9 @@ impl ForeignSet<'_> {
              metadata: {{name: {name}, namespace: default}}\nspec:\n  \
              destination: {{clusters: [c1]}}\n  \
              workload: {{apiVersion: apps/v1, kind: StatefulSet, namespace: {namespace}, name: web}}\n  \
-             strategy: {{batch: {{steps: [{{replicas: 1}}, {{replicas: 100%, advance: Auto}}]}}}}\n  \
-             progressDeadline: 12s\n  analysis: {{interval: 1s}}\n"
+             service: {{name: web, port: 80}}\n  traffic: [{{gatewayApi: {{httpRoutes: [web]}}}}]\n  \
+             strategy: {{batch: {{steps: [{{replicas: 1, weight: 50}}, {{replicas: 100%, advance: Auto}}]}}}}\n  \
+             progressDeadline: 15s\n  drain: 1s\n  analysis: {{interval: 1s}}\n"
         ))?;
         self.wait("it to be governed", |view| {
             view.state == RunPhase::Succeeded
@@ -129,9 +148,17 @@ impl ForeignSet<'_> {
             let free = live["metadata"]["annotations"][HELD].is_null();
             Ok((free && !ours.contains("bellwether")).then_some(()))
         })?;
-        let written = self.manifest(version);
-        self.scene
-            .assert_equals_fresh(&self.member, &written, &self.live()?)
+        ensure!(self.laid()? == [false, false], "a pin or a split was left");
+        let mut written = self.traffic();
+        written.push(self.manifest(version));
+        for object in &written {
+            let kind = object["kind"].as_str().context("a kind")?;
+            let live = self.scene.object(&self.member, kind, "web")?;
+            let live = live.with_context(|| format!("the {kind}"))?;
+            self.scene
+                .assert_equals_fresh(&self.member, object, &live)?;
+        }
+        Ok(())
     }
 }
 
@@ -140,6 +167,9 @@ fn held_and_updated(scene: &Scene) -> Result<()> {
         scene,
         member: scene.member(0)?,
     };
+    for object in set.traffic() {
+        set.member.apply(APPLIER, &object)?;
+    }
     set.apply("v1")?;
     set.stands("v1")?;
     set.govern()?;
@@ -164,6 +194,10 @@ fn held_and_updated(scene: &Scene) -> Result<()> {
         })
     })?;
     only_from(&pods(scene, &set.member)?, &first, 2, "v2")?;
+    ensure!(
+        set.laid()? == [true, true],
+        "both versions have requests of their own"
+    );
     // Whoever applies the same again changes nothing, whatever it says of the field.
     set.apply("v2")?;
     let live = set.live()?;
@@ -212,6 +246,12 @@ fn goes_back(set: &ForeignSet<'_>) -> Result<()> {
     let rollout = set.rollout();
     scene.cli.run(&["delete", "rollout", &rollout, "-y"])?;
     set.is_as_written("v2")?;
-    set.member
-        .delete("apps/v1", "StatefulSet", &scene.name, "web")
+    for (kind, api_version) in [
+        ("HTTPRoute", "gateway.networking.k8s.io/v1"),
+        ("Service", "v1"),
+        ("StatefulSet", "apps/v1"),
+    ] {
+        set.member.delete(api_version, kind, &scene.name, "web")?;
+    }
+    Ok(())
 }

@@ -175,7 +175,7 @@ impl Unit {
                 "Failed",
                 format!(
                     "change {revision} was not brought in: {why}; the pods of the version before \
-                     stay, and the workload stays paused until its template changes or the change \
+                     stay, and the workload stays held until its template changes or the change \
                      is retried"
                 ),
             ),
