@@ -208,6 +208,12 @@ impl Desired {
                     break;
                 }
                 Err(StoreError::Conflict { .. }) if attempts < 4 => stale = true,
+                // The epoch stands there all the same; what was dropped is told with the next commit.
+                Err(StoreError::OldDefinition { .. }) => {
+                    let records = self.inner.shards.load().await?;
+                    *self.write() = records;
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -109,7 +109,8 @@ impl Run {
         let held = self.held(&new, &old);
         let wanted = Wanted::from(&self.overlay());
         let sight = sighted(object, adapter, &live.own_pods, &live.recorded);
-        let standing = as_standing(&sight).filter(|_| wanted.template == TemplateVersion::Old);
+        let standing =
+            as_standing(&sight, held).filter(|_| wanted.template == TemplateVersion::Old);
         let template = version(&sight, held, wanted);
         Some(Shown {
             view: workload(standing.as_ref().unwrap_or(object), adapter, template),

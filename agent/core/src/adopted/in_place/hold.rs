@@ -55,7 +55,8 @@ pub fn workload_hold(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Op
         (TemplateVersion::Old, Some(pods)) if is_old => {
             keeping(sight, held.rollout, Some(pods), &json!({}))
         }
-        (TemplateVersion::Old, Some(pods)) if serves_others(sight) => {
+        // Only the template before takes pods of another back.
+        (TemplateVersion::Old, Some(pods)) if !sight.stands_on(held.old) => {
             let put_back = json!({
                 "metadata": {"annotations": {WRITTEN_ANNOTATION: sight.template.to_string()}},
                 "spec": {"template": replacing(&sight.template, held.old)},
@@ -65,11 +66,6 @@ pub fn workload_hold(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Op
         // Whatever it carries, no pod of it may be made before the run is back.
         _ => hold(sight, held.rollout),
     }
-}
-
-/// Pods of more than one version are there: only the template before takes them back.
-fn serves_others(sight: &InPlaceSight) -> bool {
-    sight.current_count() > 0 || sight.others.len() > 1
 }
 
 /// The merge patch that keeps every pod of a workload from its template; absent = they are.
@@ -161,7 +157,7 @@ fn laid_over(patch: &Value, more: &Value) -> Value {
 pub fn version(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> TemplateVersion {
     match wanted.template {
         TemplateVersion::New if sight.template == *held.new => TemplateVersion::New,
-        TemplateVersion::Old if sight.template == *held.old || is_standing(sight) => {
+        TemplateVersion::Old if sight.template == *held.old || is_standing(sight, held) => {
             TemplateVersion::Old
         }
         _ => TemplateVersion::Other,
@@ -171,22 +167,21 @@ pub fn version(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Template
 /// Whether it is as the run wants it.
 #[must_use]
 pub fn is_as_wanted(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> bool {
-    let standing = wanted.template == TemplateVersion::Old && is_standing(sight);
+    let standing = wanted.template == TemplateVersion::Old && is_standing(sight, held);
     standing && sight.written.is_none()
         || version(sight, held, wanted) == wanted.template
             && workload_hold(sight, held, wanted).is_none()
 }
 
 /// Every pod is of the version before, and none will be of another.
-fn is_standing(sight: &InPlaceSight) -> bool {
-    sight.is_held() && sight.is_observed && sight.stable().is_some()
+fn is_standing(sight: &InPlaceSight, held: Held<'_>) -> bool {
+    sight.is_held() && sight.is_observed && sight.stands_on(held.old)
 }
 
-/// The workload as one that stands on the version of its pods, however its spec reads; absent = it does
-/// not.
+/// The workload as one that stands on the version before, however its spec reads; absent = it does not.
 #[must_use]
-pub fn as_standing(sight: &InPlaceSight) -> Option<Value> {
-    let (stable, template) = sight.stable().filter(|_| is_standing(sight))?;
+pub fn as_standing(sight: &InPlaceSight, held: Held<'_>) -> Option<Value> {
+    let (stable, template) = sight.stable().filter(|_| is_standing(sight, held))?;
     let adapter = &sight.adapter;
     let mut object = sight.object.clone();
     object["spec"]["template"] = template.clone();

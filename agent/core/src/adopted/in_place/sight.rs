@@ -187,6 +187,12 @@ impl InPlaceSight {
         self.current.as_ref().map_or(0, Version::ready)
     }
 
+    /// Whether every pod is of the version that has this template, which is not its own.
+    pub(super) fn stands_on(&self, template: &Value) -> bool {
+        let stable = self.stable();
+        stable.is_some_and(|(_, stable)| *stable == plain(template))
+    }
+
     /// The version before, if its pods are of that one alone and its template is known.
     #[must_use]
     pub fn stable(&self) -> Option<(&Version, &Value)> {

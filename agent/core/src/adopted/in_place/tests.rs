@@ -431,7 +431,7 @@ fn what_is_held_is_shown_as_standing_on_the_version_before() {
     let seen = sight(&set("v2", &held_by(&json!(ALL))), &stateful_set(), "111");
     assert!(is_as_wanted(&seen, held, back));
     assert_eq!(version(&seen, held, back), Template::Old);
-    let shown = as_standing(&seen).expect("it stands");
+    let shown = as_standing(&seen, held).expect("it stands");
     assert_eq!(shown["spec"]["template"], template("v1"));
     assert_eq!(shown["status"]["updateRevision"], json!("db-v1"));
     // Nothing is shown that is not so.
@@ -450,9 +450,14 @@ fn what_is_held_is_shown_as_standing_on_the_version_before() {
         ),
     ] {
         let seen = sight(&object, &stateful_set(), running);
-        assert_eq!(as_standing(&seen), None, "{object}");
+        assert_eq!(as_standing(&seen, held), None, "{object}");
         assert!(!is_as_wanted(&seen, held, back), "{object}");
     }
+    // Pods that stand on another version than the one before are not back.
+    let third = sight(&set("v3", &held_by(&json!(ALL))), &stateful_set(), "222");
+    assert_eq!(as_standing(&third, held), None);
+    let patch = workload_hold(&third, held, wants(Template::Old, Some(0))).expect("they go back");
+    assert_eq!(patch["spec"]["template"], template("v1"));
     let step = sight(&set("v2", &held_by(&json!(2))), &stateful_set(), "112");
     assert!(is_as_wanted(&step, held, wants(Template::New, Some(2))));
     assert!(!is_as_wanted(&step, held, wants(Template::New, Some(1))));

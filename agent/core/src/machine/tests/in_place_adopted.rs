@@ -196,7 +196,7 @@ impl World {
 
     fn observe(&self, held: Held<'_>, wanted: Wanted) -> Observations {
         let sight = self.sight();
-        let shown = as_standing(&sight).filter(|_| wanted.template == TemplateVersion::Old);
+        let shown = as_standing(&sight, held).filter(|_| wanted.template == TemplateVersion::Old);
         let object = shown.as_ref().unwrap_or(&self.object);
         let count = |path: &str| {
             let count = object.pointer(path).and_then(Value::as_u64).unwrap_or(0);
