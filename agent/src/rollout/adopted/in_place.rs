@@ -68,11 +68,8 @@ pub fn stored(before: &Bundle, object: &Value, adapter: &WorkloadAdapter) -> Opt
     let target = crate::sync::cluster::reference(object)?;
     let kept = find(before, &target)?;
     let name = views::text(kept, &adapter.revision);
-    (!name.is_empty()).then(|| Recorded {
-        name,
-        number: 0,
-        template: kept.pointer("/spec/template").cloned().unwrap_or_default(),
-    })
+    let template = kept.pointer("/spec/template")?;
+    (!name.is_empty()).then(|| Recorded::kept(name, template))
 }
 
 /// Merges a patch into a workload that was read as `live`: what its owner wants is in it. Gives whether

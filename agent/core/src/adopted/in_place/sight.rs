@@ -22,6 +22,16 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// A version whose template the agent has kept itself.
+    #[must_use]
+    pub fn kept(name: String, template: &Value) -> Self {
+        Self {
+            name,
+            number: 0,
+            template: plain(template),
+        }
+    }
+
     /// Reads the ControllerRevisions of a workload among those of its namespace.
     #[must_use]
     pub fn of(workload: &Value, revisions: &[Value]) -> Vec<Self> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_agent_core::adopted::{
     Look,
-    in_place::{InPlaceSight, adapter_of, freed, hold, look_in_place, released},
+    in_place::{InPlaceSight, Recorded, adapter_of, freed, hold, look_in_place, released},
 };
 use bellwether_api::{
     bundle::Bundle, reference::ObjectRef, standing_grant::StandingGrant, status::Severity,
@@ -244,9 +244,8 @@ impl Unit {
             .and_then(Value::as_str);
         let stands = sight.is_observed && sight.current.is_some() && revision.is_some();
         let kept = before.and_then(|before| rollout::stored(before, live, &sight.adapter));
-        let is_kept = kept.is_some_and(|kept| {
-            Some(kept.name.as_str()) == revision && kept.template == sight.template
-        });
+        let now = revision.map(|name| Recorded::kept(name.to_owned(), &sight.template));
+        let is_kept = kept.is_some() && kept == now;
         if !stands || is_kept || sight.is_recorded_by_controller {
             return Ok(Pass::default());
         }
