@@ -6,6 +6,7 @@
 //! was lost, and units that are stored already are recognised by their own generation.
 
 mod blob;
+mod fence;
 mod plan;
 mod shard;
 
@@ -24,6 +25,7 @@ use bellwether_api::{
 use tokio::sync::{Mutex, watch};
 
 pub use blob::{BlobError, MAX_PACKED_BYTES, digest_of, pack};
+pub use fence::Fence;
 pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
 pub use shard::StoreError;
 
@@ -99,6 +101,7 @@ struct Inner {
     commands: RwLock<BTreeMap<NamespacedName, Command>>,
     /// What an agent before this one could not read, until something was committed by this one.
     unread: RwLock<plan::Unread>,
+    fence: Fence,
     writing: Mutex<()>,
     changed: watch::Sender<u64>,
 }
@@ -118,6 +121,7 @@ impl Desired {
             inner: Arc::new(Inner {
                 shards,
                 blobs,
+                fence: Fence::new(records.epoch),
                 records: RwLock::new(records),
                 commands: RwLock::default(),
                 unread: RwLock::default(),
@@ -173,19 +177,53 @@ impl Desired {
         *self.unread() = unread;
     }
 
-    /// Takes note of a session's epoch; it becomes durable with the next commit.
+    /// Takes over with a session's epoch. When it returns, the epoch stands in the cluster, every agent
+    /// with a lower one learns of it, and none of its writes here succeeds any more.
     ///
     /// # Errors
-    /// The epoch is lower than one seen before.
-    pub fn enter_epoch(&self, epoch: u64) -> Result<(), PlanError> {
-        let mut records = self.write();
-        if epoch < records.epoch {
-            return Err(PlanError::LowerEpoch {
-                held: records.epoch,
-                given: epoch,
-            });
+    /// The epoch is lower than one that stands there, or the cluster does not take the write.
+    pub async fn enter_epoch(&self, epoch: u64) -> Result<(), CommitError> {
+        let writing = self.inner.writing.lock().await;
+        let mut stale = self.inner.fence.newer().is_some();
+        let mut attempts = 0;
+        loop {
+            if stale {
+                let records = self.inner.shards.load().await?;
+                *self.write() = records;
+            }
+            let before = self.read().clone();
+            if epoch < before.epoch {
+                self.inner.fence.note(before.epoch);
+                return Err(CommitError::Plan(PlanError::LowerEpoch {
+                    held: before.epoch,
+                    given: epoch,
+                }));
+            }
+            let mut after = before.clone();
+            after.epoch = epoch;
+            attempts += 1;
+            match self.inner.shards.save(&before, &mut after).await {
+                Ok(()) => {
+                    *self.write() = after;
+                    break;
+                }
+                Err(StoreError::Conflict { .. }) if attempts < 4 => stale = true,
+                // The epoch stands there all the same; what was dropped is told with the next commit.
+                Err(StoreError::OldDefinition { .. }) => {
+                    let records = self.inner.shards.load().await?;
+                    *self.write() = records;
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        records.epoch = epoch;
+        drop(writing);
+        if stale {
+            // Another agent held it meanwhile.
+            self.load_commands().await;
+        }
+        self.inner.fence.enter(epoch);
+        self.inner.changed.send_modify(|count| *count += 1);
         Ok(())
     }
 
@@ -211,6 +249,9 @@ impl Desired {
     /// the same or later changes again repairs it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let writing = self.inner.writing.lock().await;
+        if self.inner.fence.newer().is_some() {
+            return Err(StoreError::NewerAgent.into());
+        }
         let contents = self.read_contents(&commit).await?;
         let mut planned = plan::plan(&self.read(), &commit, &contents, &self.unread())?;
         for blob in &commit.blobs {
@@ -228,6 +269,7 @@ impl Desired {
             Err(error) => {
                 // What was written before the failure is in the cluster: read it back rather than guess.
                 if let Ok(records) = self.inner.shards.load().await {
+                    self.inner.fence.note(records.epoch);
                     *self.write() = records;
                 }
                 return Err(error.into());
@@ -388,6 +430,9 @@ impl Desired {
         key: &str,
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
+        if self.inner.fence.newer().is_some() {
+            return Err(StoreError::NewerAgent);
+        }
         let named = self.read().named_digests();
         let mut attempts = 0;
         loop {
@@ -408,6 +453,10 @@ impl Desired {
                 }
                 Err(StoreError::Conflict { .. }) if attempts < 4 => {
                     let records = self.inner.shards.load().await?;
+                    self.inner.fence.note(records.epoch);
+                    if self.inner.fence.newer().is_some() {
+                        return Err(StoreError::NewerAgent);
+                    }
                     *self.write() = records;
                 }
                 Err(error) => return Err(error),

@@ -88,6 +88,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         figures,
         config.route_settle(),
     );
+    tokio::spawn(shell.desired.clone().watch_epoch(
+        client.clone(),
+        config.namespace.clone(),
+        shutdown.clone(),
+    ));
     let syncing = tokio::spawn(sync::run(Arc::clone(&shell), shutdown.clone()));
     let admitting = tokio::spawn(webhook::run(
         client.clone(),
@@ -136,12 +141,22 @@ async fn serve_hub(
     let (status, mut changes) = tokio::sync::watch::channel(LinkStatus::default());
     let connected = shell.figures.hub_connected.clone();
     let readiness = readiness.clone();
+    let fence = shell.desired.fence();
+    let mut takeovers = fence.subscribe();
     tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                // The sender lives as long as the fence.
+                Ok(()) = takeovers.changed() => {}
+            }
             let status = changes.borrow_and_update().clone();
             connected.set(i64::from(status.connected));
+            let newer = fence.newer().map(|epoch| {
+                format!("a newer agent of this cluster has taken over (session epoch {epoch})")
+            });
             readiness.note(
-                [status.message, status.clocks]
+                [status.message, status.clocks, newer.unwrap_or_default()]
                     .into_iter()
                     .filter(|note| !note.is_empty())
                     .collect(),

@@ -25,7 +25,10 @@ mod telling;
 mod track;
 mod views;
 
-pub use adopted::{as_users, captured, disown, patch_workload, undo, workload_view};
+pub use adopted::{
+    as_users, captured, disown, patch_in_place, patch_workload, recorded, sighted, stored, undo,
+    workload_view,
+};
 pub use begin::{refusals, remove_left_track, template_changes};
 pub use config::hold_config;
 pub use in_place::pod_selector;

@@ -58,6 +58,11 @@ pub struct WorkloadAdapter {
     #[serde(skip)]
     #[schemars(skip)]
     pub by_revision: bool,
+    /// Whether a partition may be larger than the workload, so that pods that come later are kept on the
+    /// old version too. Known of kinds, never written.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub holds_later_pods: bool,
     /// Whether the controller waits for a pod that never becomes ready before it takes an older
     /// version back: such pods are deleted then.
     #[serde(default)]
@@ -113,6 +118,7 @@ impl WorkloadAdapter {
             by_ordinal: false,
             by_node: false,
             by_revision: false,
+            holds_later_pods: false,
             waits_for_broken_pods: false,
         }
     }
@@ -134,6 +140,7 @@ impl WorkloadAdapter {
         match (group, kind) {
             ("apps", "StatefulSet") => Some(Self {
                 by_ordinal: true,
+                holds_later_pods: true,
                 waits_for_broken_pods: true,
                 ..Self::of_partition("/spec/updateStrategy/rollingUpdate/partition")
             }),
@@ -146,6 +153,7 @@ impl WorkloadAdapter {
                 ..Self::of_partition("/spec/updateStrategy/type")
             }),
             ("apps.kruise.io", "CloneSet") => Some(Self {
+                holds_later_pods: true,
                 paused: Some("/spec/updateStrategy/paused".to_owned()),
                 updated: Some("/status/updatedReplicas".to_owned()),
                 updated_available: Some("/status/updatedAvailableReplicas".to_owned()),

@@ -146,6 +146,25 @@ impl AgentProcess {
         })
     }
 
+    /// Prepares a second agent of the same cluster, as a node that is cut off leaves one behind.
+    ///
+    /// # Errors
+    /// When no port is free, or its folder cannot be made.
+    pub fn twin(&self, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let mut twin = Self {
+            cluster: self.cluster.clone(),
+            log: folder.join("agent.log"),
+            folder: folder.to_owned(),
+            arguments: self.arguments.clone(),
+            health: format!("127.0.0.1:{}", free_port()?),
+            process: None,
+        };
+        let health = twin.health.clone();
+        twin.set("--health-listen", &health)?;
+        Ok(twin)
+    }
+
     /// Starts the agent; gives when it was started.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ mod failures;
 mod flagger;
 #[path = "fleet/foreign.rs"]
 mod foreign;
+#[path = "fleet/foreign_sets.rs"]
+mod foreign_sets;
 #[path = "fleet/hooks.rs"]
 mod hooks;
 #[path = "fleet/live_state.rs"]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         adopted::CASES,
+        foreign_sets::CASES,
         webhook::CASES,
         canary::CASES,
         charts::CASES,

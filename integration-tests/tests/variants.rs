@@ -14,6 +14,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/fencing.rs"]
+mod fencing;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/helm_canary.rs"]
@@ -86,7 +88,13 @@ fn main() -> ExitCode {
         providers::CASES,
     ]
     .concat();
-    let alone = [members::ALONE, daemon_set::ALONE, custom_resources::ALONE].concat();
+    let alone = [
+        members::ALONE,
+        daemon_set::ALONE,
+        custom_resources::ALONE,
+        fencing::ALONE,
+    ]
+    .concat();
     let cases = Cases {
         real: &real,
         together: &together,

@@ -6,11 +6,13 @@
 //! the object meanwhile, loses nothing.
 
 mod hold;
+pub mod in_place;
 mod laid;
 mod sight;
 mod takeover;
 
 pub use hold::{Held, WorkloadHold, decision_view, pause, release, workload_hold};
+pub use in_place::PARTITION_ANNOTATION;
 pub use laid::{Laid, SPLIT_ANNOTATION, Unlayable, laid, without_split};
 pub use sight::{HELD_ANNOTATION, PodSet, Sight, WRITTEN_ANNOTATION, without_hash};
 pub use takeover::{Look, look};

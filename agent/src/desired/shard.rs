@@ -12,7 +12,7 @@ use kube::{
 };
 use sha2::{Digest, Sha256};
 
-use super::Held;
+use super::{Held, fence::EPOCH_ANNOTATION};
 
 /// How many shards there are; a change would lose track of units.
 const SHARDS: usize = 16;
@@ -26,6 +26,9 @@ pub enum StoreError {
         /// The record's name.
         name: String,
     },
+    /// Another agent of this cluster has a newer session: this one writes nothing.
+    #[error("failed to write what is held: a newer agent of this cluster has taken over")]
+    NewerAgent,
     /// The cluster dropped what it does not know.
     #[error(
         "failed to write {name}: the cluster's definition of SyncRecord is older than the agent; \
@@ -164,7 +167,7 @@ fn shard_of(key: &str) -> usize {
     usize::from(Sha256::digest(key.as_bytes())[0]) % SHARDS
 }
 
-fn record_name(index: usize) -> String {
+pub(super) fn record_name(index: usize) -> String {
     format!("bellwether-sync-{index:02}")
 }
 
@@ -235,6 +238,10 @@ impl ShardStore {
             .metadata
             .resource_version
             .clone_from(&after.shards[index].resource_version);
+        if index == 0 {
+            let epoch = (EPOCH_ANNOTATION.to_owned(), after.epoch.to_string());
+            record.metadata.annotations = Some([epoch].into());
+        }
         let params = PostParams::default();
         let written = if record.metadata.resource_version.is_some() {
             self.api.replace(&name, &params, &record).await

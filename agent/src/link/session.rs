@@ -138,9 +138,8 @@ impl Session {
             let detail = format!("it speaks protocol {}", welcome.protocol);
             return Err(LinkError::Protocol { detail });
         }
-        link.desired
-            .enter_epoch(welcome.epoch)
-            .map_err(CommitError::from)?;
+        // Before anything that the hub says is acted on: whoever was here before writes nothing any more.
+        link.desired.enter_epoch(welcome.epoch).await?;
         link.compare_clocks(welcome.hub_time_ms, wall());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));

@@ -1,11 +1,12 @@
 //! A run on objects that somebody else writes: what is live is the user's word, and the run changes
 //! single fields of it by patches that take themselves back.
 
+mod in_place;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
     adopted::{HELD_ANNOTATION, Held, Sight, laid, without_split, workload_hold},
-    names::HASH_LABEL,
     restore::handing_back,
     selection::selects,
     settled::DeploymentView,
@@ -23,6 +24,8 @@ use crate::sync::{
     cluster::{Cluster, ClusterError, ROLLOUT_MANAGER, reference},
     watch::Dirty,
 };
+
+pub use in_place::{patch_in_place, recorded, sighted, stored};
 
 const REPLICA_SET: &str = "ReplicaSet";
 
@@ -71,7 +74,7 @@ pub fn as_users(scene: &Scene, bundle: &Bundle, live: &Live) -> Arc<Bundle> {
             .pointer_mut("/spec/selector")
             .and_then(Value::as_object_mut)
         {
-            selector.remove(HASH_LABEL);
+            selector.remove(scene.pin_label());
         }
     }
     for (route, found) in scene.routes.iter().zip(&live.routes) {
@@ -138,14 +141,12 @@ impl Run {
         let Some(workload) = &live.workload else {
             return Ok(false);
         };
+        if let Some(adapter) = &self.scene.adapter {
+            return self.hold_in_place(cluster, versions, live, adapter).await;
+        }
         let [new, old] = self.templates(versions);
-        let held = Held {
-            rollout: &self.rollout.name,
-            new: &new,
-            old: &old,
-        };
         let sight = Sight::of(workload, &live.replica_sets);
-        let hold = workload_hold(&sight, held, &self.overlay());
+        let hold = workload_hold(&sight, self.held(&new, &old), &self.overlay());
         if let Some(patch) = &hold.patch {
             patch_workload(cluster, &self.scene.workload, workload, patch).await?;
         }
@@ -165,12 +166,13 @@ impl Run {
             }
             let wanted = pins.iter().find(|pin| pin.service == name);
             let wanted = wanted.map(|pin| pin.hash.clone());
-            let pinned = views::string_map(service, "/spec/selector").remove(HASH_LABEL);
+            let label = self.scene.pin_label();
+            let pinned = views::string_map(service, "/spec/selector").remove(label);
             if wanted == pinned {
                 continue;
             }
             if let Some(target) = reference(service) {
-                let patch = json!({"spec": {"selector": {HASH_LABEL: wanted}}});
+                let patch = json!({"spec": {"selector": {label: wanted}}});
                 merge(cluster, &target, service, &patch, Only::ThisObject).await?;
                 wrote = true;
             }

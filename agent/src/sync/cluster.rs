@@ -32,6 +32,8 @@ use tokio::time::Instant;
 pub use error::ClusterError;
 pub use size::{SIZE_MANAGER, write_over_size};
 
+use crate::desired::Fence;
+
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
 /// Field manager of what a run creates.
@@ -62,6 +64,7 @@ pub enum ApplyMode {
 /// The API server of the member cluster.
 pub struct Cluster {
     client: Client,
+    fence: Fence,
     served: Mutex<BTreeMap<(String, String), Answer>>,
 }
 
@@ -77,10 +80,33 @@ impl Cluster {
     /// Uses a client.
     #[must_use]
     pub fn new(client: Client) -> Self {
+        Self::fenced(client, Fence::default())
+    }
+
+    /// Uses a client; nothing is written once a newer agent has taken over.
+    #[must_use]
+    pub fn fenced(client: Client, fence: Fence) -> Self {
         Self {
             client,
+            fence,
             served: Mutex::default(),
         }
+    }
+
+    /// Bounds a request that writes, and does not make it once a newer agent has taken over.
+    async fn writing<T>(
+        &self,
+        verb: &'static str,
+        object: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
+        if self.fence.newer().is_some() {
+            return Err(ClusterError::NewerAgent {
+                verb,
+                object: object.to_owned(),
+            });
+        }
+        within(verb, object, request).await
     }
 
     /// The client itself, for typed kinds.
@@ -260,9 +286,12 @@ impl Cluster {
         }
         let patch = Patch::Apply(object);
         let name = target.to_string();
-        let applied = within("apply", &name, api.patch(&target.name, &params, &patch))
-            .await
-            .map_err(|error| error.of_write(&target.kind))?;
+        let request = api.patch(&target.name, &params, &patch);
+        let applied = match mode {
+            ApplyMode::Force => self.writing("apply", &name, request).await,
+            ApplyMode::DryRun => within("apply", &name, request).await,
+        };
+        let applied = applied.map_err(|error| error.of_write(&target.kind))?;
         if target.kind == "CustomResourceDefinition" {
             self.served()
                 .retain(|_, answer| matches!(answer, Answer::Served(_)));
@@ -287,13 +316,9 @@ impl Cluster {
         let api = self.api("v1", "Namespace", None).await?;
         let served = self.kind("v1", "Namespace").await?;
         let namespace = DynamicObject::new(name, &served.resource);
-        match within(
-            "create",
-            &target.to_string(),
-            api.create(&PostParams::default(), &namespace),
-        )
-        .await
-        {
+        let params = PostParams::default();
+        let request = api.create(&params, &namespace);
+        match self.writing("create", &target.to_string(), request).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),
@@ -327,7 +352,8 @@ impl Cluster {
             ..DeleteParams::default()
         };
         let name = object.to_string();
-        match within("delete", &name, api.delete(&object.name, &params)).await {
+        let request = api.delete(&object.name, &params);
+        match self.writing("delete", &name, request).await {
             Ok(_) => Ok(()),
             // 409 = another object has the name now: ours is gone.
             Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),

@@ -72,7 +72,7 @@ impl Shell {
         route_settle: Dur,
     ) -> Arc<Self> {
         let hooks = HookCaller::new(Arc::new(KubeSecrets(client.clone())));
-        let cluster = Arc::new(Cluster::new(client));
+        let cluster = Arc::new(Cluster::fenced(client, desired.fence()));
         Arc::new(Self {
             watches: Watches::new(Arc::clone(&cluster)),
             cluster,

@@ -172,6 +172,7 @@ impl Unit {
         shell.looked_at(&self.key);
         let mut webhook = shell.webhook.subscribe();
         let may_be_held = self.adopted.is_some();
+        let mut takeovers = shell.desired.fence().subscribe();
         loop {
             let permit = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -200,6 +201,8 @@ impl Unit {
                 () = self.poke.woken() => {}
                 // What is reported says whether the API server asks.
                 Ok(()) = webhook.changed(), if may_be_held => {}
+                // The sender lives as long as what is held.
+                Ok(()) = takeovers.changed() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
@@ -242,6 +245,9 @@ impl Unit {
         let Some(unit) = self.shell.desired.unit(&self.key) else {
             return Ok(Pass::default());
         };
+        if let Some(newer) = self.shell.desired.fence().newer() {
+            return Ok(self.yield_to(newer));
+        }
         while let Some((of, news)) = self.notes.take() {
             self.tell(of, news, |_| {}).await?;
         }
@@ -270,6 +276,24 @@ impl Unit {
                 previous,
                 abort,
             } => Box::pin(self.drive(&unit, &digest, &previous, abort)).await,
+        }
+    }
+
+    /// Leaves everything to a newer agent of this cluster. What is known here is old once this one takes
+    /// over again.
+    fn yield_to(&mut self, newer: u64) -> Pass {
+        self.runs.clear();
+        self.counted_runs.set(0);
+        self.laid = None;
+        self.keeper.forget();
+        self.dirty.all = true;
+        let why = format!(
+            "a newer agent of this cluster has taken over (session epoch {newer}); this one writes \
+             nothing"
+        );
+        Pass {
+            waiting_on: vec![wait("NewerAgent", why)],
+            ..Pass::default()
         }
     }
 

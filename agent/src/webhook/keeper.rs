@@ -1,10 +1,10 @@
 //! Keeps certificate and configuration as they should be.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bellwether_agent_core::admission::{FailurePolicy, Step, Target, Wanted, webhooks};
+use bellwether_agent_core::admission::{FailurePolicy, Step, Wanted, webhooks};
 use bellwether_api::status::Severity;
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, time::Instant};
@@ -14,7 +14,9 @@ use uuid::Uuid;
 use super::{
     CONFIGURATION, PATH, SERVICE,
     certificate::{CertificateError, Material},
-    configuration, governed, secret,
+    configuration,
+    governed::{self, Targets},
+    secret,
     server::Server,
     state::State,
 };
@@ -23,6 +25,7 @@ use crate::{
     desired::{StoreError, chain},
     sync::{
         Shell,
+        cluster::ClusterError,
         events::{self, News, RunOf},
     },
 };
@@ -52,6 +55,8 @@ enum TurnError {
     Secret(#[source] kube::Error),
     #[error("failed to access the MutatingWebhookConfiguration {CONFIGURATION:?}")]
     Configuration(#[source] kube::Error),
+    #[error("failed to find how governed workloads are served")]
+    Kinds(#[from] ClusterError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error("failed to note that the certificate had ended")]
@@ -89,7 +94,7 @@ pub async fn run(
         settings,
         tls: Arc::default(),
         served: None,
-        governed: BTreeSet::new(),
+        governed: Targets::new(),
         trusted_since: None,
         told: None,
     };
@@ -102,6 +107,10 @@ pub async fn run(
     let mut changes = shell.desired.subscribe();
     loop {
         let state = match keeper.turn(&shell).await {
+            // What is asked about is the newer agent's to say.
+            _ if shell.desired.fence().newer().is_some() => {
+                State::out("NewerAgent", "a newer agent of this cluster has taken over")
+            }
             Ok(()) => State::Serving,
             Err(error) => keeper.trouble(&error, shell.webhook.now()),
         };
@@ -127,7 +136,7 @@ async fn leave(client: &kube::Client, namespace: &str) {
 
 async fn others_are_governed(
     shell: &Shell,
-    known: &BTreeSet<Target>,
+    known: &Targets,
     changes: &mut tokio::sync::watch::Receiver<u64>,
 ) {
     while changes.changed().await.is_ok() {
@@ -148,7 +157,7 @@ struct Keeper {
     /// What is served now.
     served: Option<Material>,
     /// The workloads that the API server asks about.
-    governed: BTreeSet<Target>,
+    governed: Targets,
     /// When the API server was told to trust other certificates; absent = not since the start.
     trusted_since: Option<Instant>,
     /// The certificate whose end was told of.
@@ -157,11 +166,15 @@ struct Keeper {
 
 impl Keeper {
     async fn turn(&mut self, shell: &Shell) -> Result<(), TurnError> {
+        if shell.desired.fence().newer().is_some() {
+            return Ok(());
+        }
         let material = self.material(shell).await?;
         let governed = governed::targets(&shell.desired);
+        let served = governed::served(&shell.cluster, &governed).await?;
         let namespace = self.settings.namespace.clone();
         let wanted = webhooks(&Wanted {
-            governed: &governed,
+            governed: &served,
             ca_bundle: &STANDARD.encode(material.trusted_pem()),
             service: (&namespace, SERVICE),
             path: PATH,

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bellwether_agent_core::admission::{Hold, Update, admit};
+use bellwether_agent_core::admission::{Hold, Update, admit, admit_in_place};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -25,7 +25,7 @@ use crate::desired::Desired;
 
 /// Connections served at once; more wait until one is done.
 const MAX_CONNECTIONS: usize = 8;
-/// Largest review that is read, in bytes: a Deployment before and after, each at most what etcd takes.
+/// Largest review that is read, in bytes: a workload before and after, each at most what etcd takes.
 const MAX_REVIEW_BYTES: usize = 3 << 20;
 /// How long one request may take; the API server waits no longer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -105,14 +105,18 @@ impl Server {
             return response(StatusCode::SERVICE_UNAVAILABLE, "the agent stops\n");
         };
         let review: Option<Value> = serde_json::from_slice(&body.to_bytes()).ok();
-        match review.and_then(|review| self.answer(&review)) {
+        let answer = match &review {
+            Some(review) => self.answer(review).await,
+            None => None,
+        };
+        match answer {
             Some(answer) => response(StatusCode::OK, answer.to_string()),
             None => response(StatusCode::BAD_REQUEST, "this is no admission review\n"),
         }
     }
 
     /// Answers a review; absent = it is none.
-    fn answer(&self, review: &Value) -> Option<Value> {
+    async fn answer(&self, review: &Value) -> Option<Value> {
         let request = review.get("request")?;
         let text = |path: &str| request.pointer(path).and_then(Value::as_str);
         let place = (text("/namespace")?.to_owned(), text("/name")?.to_owned());
@@ -121,12 +125,21 @@ impl Server {
             old: request.get("oldObject")?,
             new: request.get("object")?,
         };
-        let governing = governing(&self.desired, &place).filter(|_| !is_own);
-        let hold = governing.and_then(|one| admit(update, one.facts()));
+        let kind = (text("/kind/group")?, text("/kind/kind")?);
+        let governing = governing(&self.desired, kind, &place).filter(|_| !is_own);
+        let hold = match governing {
+            Some(one) => match one.adapter(&self.desired, update.old).await {
+                Some(adapter) => admit_in_place(update, one.facts(), &adapter),
+                None if kind == ("apps", "Deployment") => admit(update, one.facts()),
+                None => None,
+            },
+            None => None,
+        };
         if hold.is_some() {
             tracing::info!(
                 namespace = place.0,
-                deployment = place.1,
+                kind = kind.1,
+                workload = place.1,
                 "held as it is written"
             );
         }

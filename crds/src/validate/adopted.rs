@@ -35,13 +35,6 @@ pub(super) fn check(
              is whoever's who writes them; use Surge",
         );
     }
-    if rollout.strategy.batch.is_some() {
-        findings.error(
-            &path.key("strategy").key("batch"),
-            "updates in place are not supported for workloads that the hub does not deliver; use \
-             canary",
-        );
-    }
     for (index, traffic) in rollout.traffic.iter().enumerate() {
         let at = path.key("traffic").index(index);
         for (field, message) in unsupported(traffic) {

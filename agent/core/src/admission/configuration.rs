@@ -3,11 +3,13 @@
 //! It asks about no write that is not in danger of making pods of a governed Deployment: whatever happens
 //! to the agent, nothing else in the cluster is slower or refused for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// The webhook's name within its configuration.
+use crate::adopted::HELD_ANNOTATION;
+
+/// The webhook's name within its configuration, and how those of other kinds than Deployments end.
 const WEBHOOK: &str = "workloads.bellwether.dev";
 /// How long the API server waits for an answer, in seconds.
 const TIMEOUT_S: u32 = 2;
@@ -35,11 +37,36 @@ impl FailurePolicy {
 /// A workload's place: namespace, then name.
 pub type Target = (String, String);
 
+/// A kind as the API server serves it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    /// The API group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The name in paths, such as `deployments`.
+    pub plural: String,
+}
+
+impl Resource {
+    fn is_deployments(&self) -> bool {
+        (self.group.as_str(), self.plural.as_str()) == ("apps", "deployments")
+    }
+
+    fn webhook(&self) -> String {
+        if self.is_deployments() {
+            WEBHOOK.to_owned()
+        } else {
+            format!("{}.{}.{WEBHOOK}", self.plural, self.group)
+        }
+    }
+}
+
 /// What the configuration depends on.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
-    /// The Deployments that are governed; empty = the API server asks about nothing.
-    pub governed: &'a BTreeSet<Target>,
+    /// The workloads that are governed, by their kind; empty = the API server asks about nothing.
+    pub governed: &'a BTreeMap<Resource, BTreeSet<Target>>,
     /// The certificates that the API server trusts, PEM in base64.
     pub ca_bundle: &'a str,
     /// Namespace and name of the Service that leads to the agent.
@@ -55,19 +82,24 @@ pub struct Wanted<'a> {
 /// Makes the configuration's list of webhooks, with every field that the API server would fill in.
 #[must_use]
 pub fn webhooks(wanted: &Wanted<'_>) -> Value {
+    let all = wanted.governed.iter();
+    all.filter_map(|(resource, targets)| webhook(wanted, resource, targets))
+        .collect()
+}
+
+fn webhook(wanted: &Wanted<'_>, resource: &Resource, targets: &BTreeSet<Target>) -> Option<Value> {
     // Names become part of an expression: what is no name is not governed.
-    let governed: Vec<&Target> = wanted
-        .governed
+    let governed: Vec<&Target> = targets
         .iter()
         .filter(|(namespace, name)| is_name(namespace) && is_name(name))
         .collect();
     if governed.is_empty() {
-        return json!([]);
+        return None;
     }
     let namespaces: BTreeSet<&String> = governed.iter().map(|(namespace, _)| namespace).collect();
     let (namespace, service) = wanted.service;
-    json!([{
-        "name": WEBHOOK,
+    Some(json!({
+        "name": resource.webhook(),
         "admissionReviewVersions": ["v1"],
         "clientConfig": {
             "caBundle": wanted.ca_bundle,
@@ -76,25 +108,37 @@ pub fn webhooks(wanted: &Wanted<'_>) -> Value {
             },
         },
         "rules": [{
-            "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
-            "resources": ["deployments"], "scope": "Namespaced",
+            "apiGroups": [resource.group], "apiVersions": [resource.version],
+            "operations": ["UPDATE"], "resources": [resource.plural], "scope": "Namespaced",
         }],
         "namespaceSelector": {"matchExpressions": [{
             "key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces,
         }]},
         "objectSelector": {},
-        "matchConditions": conditions(&governed, wanted.agent_user),
+        "matchConditions": conditions(resource, &governed, wanted.agent_user),
         "matchPolicy": "Equivalent",
         "failurePolicy": wanted.failure_policy.word(),
         "timeoutSeconds": TIMEOUT_S,
         // The answer depends on nothing but the write and changes nothing: a dry run gets the same.
         "sideEffects": "None",
-        // Whatever others change of the write later, a pause is a pause.
+        // Whatever others change of the write later, what is held is held.
         "reinvocationPolicy": "Never",
-    }])
+    }))
 }
 
-fn conditions(governed: &[&Target], agent_user: &str) -> Value {
+fn conditions(resource: &Resource, governed: &[&Target], agent_user: &str) -> Value {
+    let may_make_pods = if resource.is_deployments() {
+        "!(has(object.spec.paused) && object.spec.paused) && \
+         (object.spec.template != oldObject.spec.template || \
+         (has(oldObject.spec.paused) && oldObject.spec.paused))"
+            .to_owned()
+    } else {
+        format!(
+            "object.spec.template != oldObject.spec.template || \
+             (has(oldObject.metadata.annotations) && \
+             '{HELD_ANNOTATION}' in oldObject.metadata.annotations)"
+        )
+    };
     let places: Vec<String> = governed
         .iter()
         .map(|(namespace, name)| format!("'{namespace}/{name}'"))
@@ -113,9 +157,7 @@ fn conditions(governed: &[&Target], agent_user: &str) -> Value {
         },
         {
             "name": "may-make-pods",
-            "expression": "!(has(object.spec.paused) && object.spec.paused) && \
-                (object.spec.template != oldObject.spec.template || \
-                (has(oldObject.spec.paused) && oldObject.spec.paused))",
+            "expression": may_make_pods,
         },
     ])
 }
@@ -136,12 +178,21 @@ mod tests {
     const AGENT: &str = "system:serviceaccount:bellwether-system:bellwether-agent";
 
     fn made(governed: &[(&str, &str)]) -> Value {
-        let governed = governed
+        made_of("deployments", governed)
+    }
+
+    fn made_of(plural: &str, governed: &[(&str, &str)]) -> Value {
+        let targets: BTreeSet<Target> = governed
             .iter()
             .map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned()))
             .collect();
+        let resource = Resource {
+            group: "apps".to_owned(),
+            version: "v1".to_owned(),
+            plural: plural.to_owned(),
+        };
         webhooks(&Wanted {
-            governed: &governed,
+            governed: &[(resource, targets)].into(),
             ca_bundle: "Q0E=",
             service: ("bellwether-system", "bellwether-agent-webhook"),
             path: "/admit",
@@ -247,5 +298,62 @@ mod tests {
             let asked = asks(&made, ("shop", "web"), "flux", &old, &new);
             assert_eq!(asked, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn of_workloads_in_place_templates_and_what_is_held_are_asked_about() {
+        let made = made_of("statefulsets", &[("shop", "db")]);
+        assert_eq!(
+            made[0]["name"],
+            "statefulsets.apps.workloads.bellwether.dev"
+        );
+        assert_eq!(made[0]["rules"][0]["resources"], json!(["statefulsets"]));
+        let object = |image: &str, partition: u32, annotations: Value| {
+            json!({"metadata": {"annotations": annotations}, "spec": {
+                "template": {"image": image},
+                "updateStrategy": {"rollingUpdate": {"partition": partition}},
+            }})
+        };
+        let held = json!({HELD_ANNOTATION: "shop-db"});
+        let none = json!({});
+        let cases = [
+            (
+                "the template changes",
+                object("v1", 0, none.clone()),
+                object("v2", 0, none.clone()),
+                true,
+            ),
+            (
+                "a partition of their own",
+                object("v1", 0, none.clone()),
+                object("v1", 2, none.clone()),
+                false,
+            ),
+            (
+                "what is held is let go",
+                object("v2", 9, held.clone()),
+                object("v2", 0, none.clone()),
+                true,
+            ),
+            (
+                "what is held is scaled",
+                object("v2", 9, held.clone()),
+                object("v2", 9, held),
+                true,
+            ),
+            (
+                "nothing changes",
+                object("v1", 0, none.clone()),
+                object("v1", 0, none),
+                false,
+            ),
+        ];
+        for (what, old, new, expected) in cases {
+            let asked = asks(&made, ("shop", "db"), "flux", &old, &new);
+            assert_eq!(asked, expected, "{what}");
+        }
+        let mut bare = object("v1", 0, Value::Null);
+        bare["metadata"] = json!({});
+        assert!(!asks(&made, ("shop", "db"), "flux", &bare, &bare));
     }
 }

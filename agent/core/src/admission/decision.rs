@@ -100,7 +100,7 @@ fn is_observed(deployment: &Value) -> bool {
     count(deployment, "/status/observedGeneration") >= count(deployment, "/metadata/generation")
 }
 
-fn count(deployment: &Value, path: &str) -> i64 {
+pub(super) fn count(deployment: &Value, path: &str) -> i64 {
     deployment
         .pointer(path)
         .and_then(Value::as_i64)

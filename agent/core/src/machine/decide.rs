@@ -45,7 +45,7 @@ pub fn decide(
         );
         return turn.decision();
     }
-    in_place::follow_nodes(&mut turn);
+    in_place::follow_size(&mut turn);
     end(&mut turn);
     drop_weight_of_lost_canary(&mut turn);
     for _ in 0..MAX_ROUNDS {

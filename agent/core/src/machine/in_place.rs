@@ -104,17 +104,22 @@ fn scalers(turn: &Turn<'_>) -> String {
     names.join(", ")
 }
 
-/// Follows the number of nodes: where each has a pod, nobody else says how many there are. A node that
-/// joins gets a pod of the template, whatever was granted.
-pub(super) fn follow_nodes(turn: &mut Turn<'_>) {
+/// Follows the number of pods where it is not the release's: that of nodes, where each has a pod, and the
+/// owner's, of whom the workload is. A node that joins gets a pod of the template, whatever was granted, and
+/// so may a pod that its owner adds.
+pub(super) fn follow_size(turn: &mut Turn<'_>) {
     let by_node = WorkloadAdapter::of(&turn.grant.plan.workload).is_some_and(|one| one.by_node);
-    let Some(workload) = turn.seen.workload.as_ref().filter(|_| by_node) else {
+    let follows = by_node || turn.seen.delivered_by_others;
+    let Some(workload) = turn.seen.workload.as_ref().filter(|_| follows) else {
         return;
     };
     let counted = workload.observed_generation >= workload.generation && workload.replicas > 0;
     if let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) {
+        // Pods that an owner takes away may be those that were granted: by ordinal they are.
+        let lost = run.total.saturating_sub(workload.replicas);
+        let lost = if by_node { 0 } else { lost };
+        run.granted = run.granted.saturating_sub(lost).min(workload.replicas);
         run.total = workload.replicas;
-        run.granted = run.granted.min(run.total);
     }
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod hooks;
 mod in_force;
 mod in_place;
+mod in_place_adopted;
 mod in_place_model;
 mod in_place_split;
 mod model;

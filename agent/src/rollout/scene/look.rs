@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bellwether_agent_core::{effective::GovernedRoute, names::RUN_LABEL};
+use bellwether_agent_core::{
+    adopted::in_place::Recorded, effective::GovernedRoute, names::RUN_LABEL,
+};
 use bellwether_api::reference::ObjectRef;
 use futures::future::try_join_all;
 use serde_json::Value;
@@ -43,6 +45,8 @@ pub struct Live {
     pub canary_pods: Vec<Value>,
     /// The pods that a workload which is updated in place selects; empty for any other.
     pub own_pods: Vec<Value>,
+    /// The versions that a workload of somebody else had which is updated in place; empty for any other.
+    pub recorded: Vec<Recorded>,
     /// Metadata of the pods of each Service that is to be pinned and is not yet.
     pub selected_pods: BTreeMap<String, Vec<Value>>,
     /// What else a Service may select; empty unless one is to be pinned, or nothing is tested yet.
@@ -143,6 +147,7 @@ impl Scene {
             config_copies: config_copies.into_iter().flatten().collect(),
             canary_pods,
             own_pods: Vec::new(),
+            recorded: Vec::new(),
             selected_pods,
             neighbours,
             autoscalers,

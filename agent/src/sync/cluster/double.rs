@@ -83,6 +83,7 @@ fn kinds(path: &str) -> Option<Value> {
                 ("replicasets", "ReplicaSet"),
                 ("statefulsets", "StatefulSet"),
                 ("daemonsets", "DaemonSet"),
+                ("controllerrevisions", "ControllerRevision"),
             ]
             .as_slice(),
         ),

@@ -46,6 +46,14 @@ pub enum ClusterError {
         /// What it had.
         over: u32,
     },
+    /// Another agent of this cluster has a newer session: this one writes nothing.
+    #[error("failed to {verb} {object}: a newer agent of this cluster has taken over")]
+    NewerAgent {
+        /// What was not tried.
+        verb: &'static str,
+        /// The object.
+        object: String,
+    },
     /// An answer could not be read.
     #[error("failed to read {object} as JSON")]
     Json {

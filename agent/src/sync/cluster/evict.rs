@@ -6,7 +6,7 @@ use bellwether_api::reference::ObjectRef;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use super::{Cluster, ClusterError, within};
+use super::{Cluster, ClusterError};
 
 /// How long one eviction may take. The client asks again by itself for as long as a disruption budget
 /// has no room, and what is decided must not wait for that.
@@ -30,7 +30,8 @@ impl Cluster {
         let name = pod.to_string();
         let asked =
             api.create_subresource::<Value, Value>("eviction", &pod.name, &params, &eviction);
-        let Ok(answer) = tokio::time::timeout(EVICT_TIMEOUT, within("evict", &name, asked)).await
+        let Ok(answer) =
+            tokio::time::timeout(EVICT_TIMEOUT, self.writing("evict", &name, asked)).await
         else {
             // Whether it went after all is seen when its pods are counted anew.
             return Ok(Some(

@@ -44,13 +44,8 @@ impl Cluster {
         };
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let name = object.to_string();
-        match within(
-            "scale",
-            &name,
-            api.patch_scale(&object.name, &params, &patch),
-        )
-        .await
-        {
+        let request = api.patch_scale(&object.name, &params, &patch);
+        match self.writing("scale", &name, request).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),

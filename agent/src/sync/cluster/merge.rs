@@ -4,7 +4,7 @@ use bellwether_api::reference::ObjectRef;
 use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, ROLLOUT_MANAGER, SYNC_MANAGER, to_value, within};
+use super::{Cluster, ClusterError, ROLLOUT_MANAGER, SYNC_MANAGER, to_value};
 use crate::sync::foreign;
 
 impl Cluster {
@@ -56,7 +56,8 @@ impl Cluster {
         };
         let name = object.to_string();
         let patch = Patch::Merge(patch);
-        let patched = within("patch", &name, api.patch(&object.name, &params, &patch))
+        let patched = self
+            .writing("patch", &name, api.patch(&object.name, &params, &patch))
             .await
             .map_err(|error| error.of_write(&object.kind))?;
         to_value(patched, object)

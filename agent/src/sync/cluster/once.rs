@@ -4,7 +4,7 @@ use bellwether_api::reference::ObjectRef;
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions, PropagationPolicy};
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, SYNC_MANAGER, reference, to_value, within};
+use super::{Cluster, ClusterError, SYNC_MANAGER, reference, to_value};
 
 impl Cluster {
     /// Makes an object and gives what came out; absent = there is one of its name already.
@@ -30,7 +30,10 @@ impl Cluster {
             field_manager: Some(SYNC_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match within("create", &name, api.create(&params, &new)).await {
+        match self
+            .writing("create", &name, api.create(&params, &new))
+            .await
+        {
             Ok(made) => Ok(Some(to_value(made, &target)?)),
             Err(error) if error.code() == Some(409) => Ok(None),
             Err(error) => Err(error.of_write(&target.kind)),
@@ -63,7 +66,8 @@ impl Cluster {
             ..DeleteParams::default()
         };
         let name = object.to_string();
-        match within("delete", &name, api.delete(&object.name, &params)).await {
+        let request = api.delete(&object.name, &params);
+        match self.writing("delete", &name, request).await {
             Ok(_) => Ok(()),
             // 409 = another object has the name now: ours is gone.
             Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),

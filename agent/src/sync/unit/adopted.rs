@@ -6,6 +6,7 @@
 
 mod begin;
 mod drive;
+mod in_place;
 mod memory;
 mod status;
 
@@ -33,6 +34,7 @@ use crate::{
     rollout,
     sync::{events::News, watch::Dirty},
 };
+use begin::Changed;
 
 /// How soon a change of ours is looked at again that nothing may tell of.
 const SOON: Duration = Duration::from_millis(300);
@@ -48,6 +50,17 @@ pub(super) struct Adopted {
     workload: Option<ObjectStatus>,
     /// The change that is held was paused by the agent, after it had been written.
     caught: bool,
+}
+
+#[cfg(test)]
+impl Adopted {
+    /// One whose grant was read already.
+    pub(super) fn granted(digest: &str, grant: StandingGrant) -> Self {
+        Self {
+            grant: Some((digest.to_owned(), Arc::new(grant))),
+            ..Self::default()
+        }
+    }
 }
 
 /// A workload as it was seen at one look.
@@ -119,6 +132,9 @@ impl Unit {
             self.remember(|unit| unit.objects = vec![named.clone()])
                 .await?;
         }
+        if let Some(adapter) = in_place::adapter(grant) {
+            return Box::pin(self.rest_in_place(unit, grant, &target, &adapter)).await;
+        }
         let Some(looked) = self.look_at(&target).await? else {
             let why = format!("{target} does not exist");
             self.remember(memory::unknown).await?;
@@ -163,7 +179,18 @@ impl Unit {
         match look(&looked.sight, memory::is_known(unit)) {
             Look::Catch => self.catch(grant, looked).await,
             Look::Undo { replica_set } => self.take_back(target, &replica_set).await,
-            Look::Stands => Box::pin(self.begin_adopted(unit, grant, looked)).await,
+            Look::Stands => match looked.sight.others.first() {
+                Some(stable) => {
+                    let changed = Changed {
+                        target,
+                        live: &looked.live,
+                        stable: &stable.template,
+                        revision: None,
+                    };
+                    Box::pin(self.begin_adopted(unit, grant, &changed)).await
+                }
+                None => Ok(Pass::again()),
+            },
             Look::Release => {
                 self.free(looked).await?;
                 let message = format!("{target} has the template of its pods again");
@@ -262,6 +289,12 @@ impl Unit {
     async fn let_workload_go(&mut self, unit: &SyncUnit) -> Result<Pass, PassError> {
         for held in &unit.objects {
             let target = held.object();
+            if target.kind != "Deployment" {
+                if self.let_in_place_go(unit, &target).await? {
+                    return Ok(Pass::again());
+                }
+                continue;
+            }
             let Some(looked) = self.look_at(&target).await? else {
                 continue;
             };

@@ -57,8 +57,10 @@ const DEFAULTS: [&str; 14] = [
 ];
 
 /// What a canary takes beside the user's kinds, read only.
-const READ: [(&str, &str); 7] = [
+const READ: [(&str, &str); 8] = [
     ("", "pods"),
+    // Which version a workload had before, and of which a DaemonSet's template is.
+    ("apps", "controllerrevisions"),
     ("apps", "daemonsets"),
     ("apps", "replicasets"),
     ("apps", "statefulsets"),
@@ -203,9 +205,7 @@ pub fn rules(kinds: &[Resource]) -> Vec<Value> {
     // back deletes it.
     rules.push(rule("", &["pods".to_owned()], &["delete"]));
     if kinds.contains(&resource("apps", "daemonsets")) {
-        // Held back, a DaemonSet's controller replaces no pod, and it does not say which revision its
-        // template is of.
-        rules.push(rule("apps", &["controllerrevisions".to_owned()], &read));
+        // Held back, a DaemonSet's controller replaces no pod.
         rules.push(rule("", &["pods/eviction".to_owned()], &["create"]));
     }
     rules.extend(
@@ -283,7 +283,12 @@ mod tests {
             .filter(|rule| rule["verbs"] == serde_json::json!(["get", "list", "watch"]))
             .find(|rule| rule["apiGroups"] == serde_json::json!(["apps"]))
             .expect("kinds of apps are read");
-        let expected = ["daemonsets", "replicasets", "statefulsets"];
+        let expected = [
+            "controllerrevisions",
+            "daemonsets",
+            "replicasets",
+            "statefulsets",
+        ];
         assert_eq!(read["resources"], serde_json::json!(expected));
     }
 

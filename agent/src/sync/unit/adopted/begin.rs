@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use bellwether_agent_core::{template_digest::template_digest, tracked_config::Revision};
+use bellwether_agent_core::{
+    adopted::in_place::{as_owners, set},
+    template_digest::template_digest,
+    tracked_config::Revision,
+};
 use bellwether_api::{
     application::SyncPolicy,
     bundle::{Bundle, BundleComponent, BundleMode, BundleRollout},
+    reference::ObjectRef,
     standing_grant::StandingGrant,
     status::{Severity, UnitOutcome},
     sync_record::SyncUnit,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LATER, Looked, Pass, PassError, RunOf, SOON, Unit, about, memory, waiting};
+use super::{LATER, Pass, PassError, RunOf, SOON, Unit, about, memory, waiting};
 use crate::{
     clock::wall,
     desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
@@ -24,41 +29,68 @@ use crate::{
     },
 };
 
+/// A workload that is held with a new template, and what stood before.
+pub(super) struct Changed<'a> {
+    /// The workload.
+    pub(super) target: &'a ObjectRef,
+    /// As it is.
+    pub(super) live: &'a Value,
+    /// The template of its pods.
+    pub(super) stable: &'a Value,
+    /// Where its kind says which revision its template is of, and the one of its pods; absent = its kind
+    /// does not.
+    pub(super) revision: Option<(&'a str, &'a str)>,
+}
+
+/// Names the template of a workload.
+pub(super) fn digest_of_template(live: &Value) -> String {
+    template_digest(&Revision {
+        workload: Some(live),
+        objects: &[],
+        default_namespace: "",
+    })
+}
+
 impl Unit {
+    /// Tells whether the template of a held workload failed before, and says so once.
+    pub(super) async fn holds_failed(
+        &self,
+        unit: &SyncUnit,
+        grant: &StandingGrant,
+        target: &ObjectRef,
+        live: &Value,
+    ) -> Result<bool, PassError> {
+        let failed = memory::failed_name(&digest_of_template(live), grant.retries);
+        if !unit.failed_templates.contains(&failed) {
+            return Ok(false);
+        }
+        if unit.outcome != Some(UnitOutcome::Failed) {
+            let why = format!(
+                "the template of {target} failed here before: it is held back with the pods of the \
+                 version before; change it, or retry"
+            );
+            let (outcome, word) = (UnitOutcome::Failed, "FailedRevisionHeld");
+            self.settle_on(unit, outcome, &why, word, Severity::Error)
+                .await?;
+        }
+        Ok(true)
+    }
+
     /// Begins a run with a workload that is held, unless its template failed before.
     pub(super) async fn begin_adopted(
         &mut self,
         unit: &SyncUnit,
         grant: &StandingGrant,
-        looked: &Looked,
+        looked: &Changed<'_>,
     ) -> Result<Pass, PassError> {
-        let template = template_digest(&Revision {
-            workload: Some(&looked.live),
-            objects: &[],
-            default_namespace: "",
-        });
-        let failed = memory::failed_name(&template, grant.retries);
-        if unit.failed_templates.contains(&failed) {
-            if unit.outcome != Some(UnitOutcome::Failed) {
-                let why = format!(
-                    "the template of {} failed here before: it stays paused with the pods of the \
-                     version before; change it, or retry",
-                    looked.target
-                );
-                self.settle_on(
-                    unit,
-                    UnitOutcome::Failed,
-                    &why,
-                    "FailedRevisionHeld",
-                    Severity::Error,
-                )
-                .await?;
-            }
+        if self
+            .holds_failed(unit, grant, looked.target, looked.live)
+            .await?
+        {
             return Ok(Pass::default());
         }
-        let Some(stable) = looked.sight.others.first() else {
-            return Ok(Pass::again());
-        };
+        let template = digest_of_template(looked.live);
+        let failed = memory::failed_name(&template, grant.retries);
         let mut new = self.bundle_of(unit, grant, &template).await;
         let Some(rollout) = new.rollouts.first().cloned() else {
             return Ok(Pass::default());
@@ -67,10 +99,9 @@ impl Unit {
         let reading = Reading::new(&self.shell.cluster);
         let live = Box::pin(scene.look(&reading, Known::NOTHING)).await?;
         // A change in between is looked at first.
-        let unchanged = live
-            .workload
-            .as_ref()
-            .is_some_and(|now| now.pointer("/spec/template") == Some(&looked.sight.template));
+        let unchanged = live.workload.as_ref().is_some_and(|now| {
+            now.pointer("/spec/template") == looked.live.pointer("/spec/template")
+        });
         if !unchanged {
             return Ok(Pass::again());
         }
@@ -85,12 +116,12 @@ impl Unit {
         }
         let mut old = new.clone();
         old.revision = new.revision.saturating_sub(1);
-        retemplate(&mut old, &stable.template);
+        retemplate(&mut old, looked);
         self.store_run(unit, &new, &old, &failed, looked).await
     }
 
     /// What a run is made of, but for its objects.
-    async fn bundle_of(
+    pub(super) async fn bundle_of(
         &mut self,
         unit: &SyncUnit,
         grant: &StandingGrant,
@@ -134,7 +165,7 @@ impl Unit {
         new: &Bundle,
         old: &Bundle,
         failed: &str,
-        looked: &Looked,
+        looked: &Changed<'_>,
     ) -> Result<Pass, PassError> {
         let (Some(new_blob), Some(old_blob)) = (packed(new), packed(old)) else {
             let why = format!(
@@ -180,15 +211,15 @@ impl Unit {
 
 impl Unit {
     /// Tells of a change that the API server has asked about: nobody else did.
-    fn held_as_written(&mut self, unit: &SyncUnit, looked: &Looked) -> Option<News> {
+    fn held_as_written(&mut self, unit: &SyncUnit, looked: &Changed<'_>) -> Option<News> {
         let adopted = self.adopted.as_mut()?;
         let caught = std::mem::take(&mut adopted.caught);
         // One that failed was told of before, and so may be what is tried again.
         let stood = unit.outcome == Some(UnitOutcome::Succeeded);
-        let target = &looked.target;
+        let target = looked.target;
         (stood && !caught).then(|| {
             let message = format!(
-                "{target} was paused in the write that changed it, and its update is taken over"
+                "{target} was held in the write that changed it, and its update is taken over"
             );
             about(target, "TakenOver", message)
         })
@@ -199,10 +230,12 @@ fn captured(bundle: &Bundle, rollout: &BundleRollout, live: &Live) -> Vec<Value>
     // Which Services select the workload's pods is known by its labels, which come with it.
     let mut seen = bundle.clone();
     put(&mut seen, live.workload.iter().cloned().collect());
-    rollout::captured(&Scene::of(&seen, rollout), live)
+    let objects = rollout::captured(&Scene::of(&seen, rollout), live).into_iter();
+    // Of a workload in place a hold of ours is none of what its owner wrote.
+    objects.map(|object| as_owners(&object)).collect()
 }
 
-fn put(bundle: &mut Bundle, objects: Vec<Value>) {
+pub(super) fn put(bundle: &mut Bundle, objects: Vec<Value>) {
     bundle.components = vec![BundleComponent {
         name: "live".to_owned(),
         objects,
@@ -231,19 +264,22 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout, template: &str) -> Option<S
     rollout::refusals(bundle, &changes).into_iter().next()
 }
 
-/// Gives the workload of a captured bundle another template.
-fn retemplate(bundle: &mut Bundle, template: &Value) {
+/// Makes the workload of a captured bundle the one of the version before.
+fn retemplate(bundle: &mut Bundle, before: &Changed<'_>) {
     let workload = bundle
         .components
         .iter_mut()
         .flat_map(|component| &mut component.objects)
         .next();
     if let Some(workload) = workload {
-        workload["spec"]["template"] = template.clone();
+        workload["spec"]["template"] = before.stable.clone();
+        if let Some((pointer, revision)) = before.revision {
+            set(workload, pointer, json!(revision));
+        }
     }
 }
 
-fn packed(bundle: &Bundle) -> Option<CommitBlob> {
+pub(super) fn packed(bundle: &Bundle) -> Option<CommitBlob> {
     let bytes = serde_json::to_vec(bundle).ok()?;
     let zstd = pack(&bytes).ok()?;
     (zstd.len() <= MAX_PACKED_BYTES).then(|| CommitBlob {

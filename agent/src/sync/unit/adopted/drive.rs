@@ -1,8 +1,11 @@
 //! Runs of a workload that somebody else delivers.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
-use bellwether_agent_core::adopted::{Held, Sight, decision_view};
+use bellwether_agent_core::{
+    adopted::{Held, Sight, decision_view},
+    settled::DeploymentView,
+};
 use bellwether_api::{
     command::{AbortCause, Command},
     reference::ObjectRef,
@@ -17,7 +20,7 @@ use crate::{
     clock::wall,
     rollout::{self, Live, Reading, Run, Tick, Versions},
     sync::{
-        cluster::reference,
+        cluster::{Cluster, ClusterError, reference},
         events::{self, News},
         watch::Dirty,
     },
@@ -72,14 +75,14 @@ impl Unit {
         let cluster = Arc::clone(&self.shell.cluster);
         let dirty = std::mem::take(&mut self.dirty);
         run.note(&dirty, None);
-        let mut live = Box::pin(run.look(&Reading::new(&cluster))).await?;
+        let mut live = Box::pin(look(run, &cluster, versions)).await?;
         let end = ending(grant, versions, run, &live);
         run.refresh(&versions.new, command(grant, versions).as_ref(), end)
             .await?;
         let mut users = as_users(run, versions, &live);
         let laying = Box::pin(run.lay(&cluster, &users, &live, &dirty)).await?;
         if laying.wrote {
-            live = Box::pin(run.look(&Reading::new(&cluster))).await?;
+            live = Box::pin(look(run, &cluster, versions)).await?;
             users = as_users(run, versions, &live);
         }
         let workload = run.scene.workload.clone();
@@ -90,6 +93,8 @@ impl Unit {
         }
         let tick = self.tick(versions, &users, run, &live, &laying.carried);
         let tick = Box::pin(tick).await?;
+        let now = self.shell.clock.now();
+        run.clear_the_way(&cluster, &live, now).await?;
         Ok(tick == Tick::Moved || laying.wrote)
     }
 
@@ -101,16 +106,19 @@ impl Unit {
         live: &Live,
         carried: &BTreeSet<ObjectRef>,
     ) -> Result<Tick, PassError> {
-        let [new, old] = run.templates(versions);
-        let held = Held {
-            rollout: &run.rollout.name,
-            new: &new,
-            old: &old,
+        let (mut live, mut carried) = (Cow::Borrowed(live), Cow::Borrowed(carried));
+        let workload = match run.shown_in_place(versions, &live) {
+            Some(shown) => {
+                if let Some(object) = shown.object {
+                    live.to_mut().workload = Some(object);
+                }
+                if shown.is_as_wanted {
+                    carried.to_mut().insert(run.scene.workload.clone());
+                }
+                Some(shown.view)
+            }
+            None => view_of(run, versions, &live),
         };
-        let workload = live.workload.as_ref().map(|object| {
-            let sight = Sight::of(object, &live.replica_sets);
-            decision_view(&sight, held, &run.overlay(), rollout::workload_view(object))
-        });
         // Whatever is live may be written: that is what the plan was given for.
         let delivered: BTreeSet<ObjectRef> = live
             .services
@@ -123,7 +131,7 @@ impl Unit {
             bundle: &users.new,
             edited: &BTreeSet::new(),
             delivered: &delivered,
-            applied: carried,
+            applied: &carried,
             config_held_by: &[],
             clock: self.shell.clock,
             cluster: &self.shell.cluster,
@@ -134,7 +142,7 @@ impl Unit {
             route_settle: self.shell.route_settle,
         };
         self.shell.figures.decisions.inc();
-        let tick = run.decide(live, seen, self.shell.clock.now()).await?;
+        let tick = run.decide(&live, seen, self.shell.clock.now()).await?;
         hand_on_checks(&self.shell, &self.key, run);
         Ok(tick)
     }
@@ -167,7 +175,7 @@ impl Unit {
                 "Failed",
                 format!(
                     "change {revision} was not brought in: {why}; the pods of the version before \
-                     stay, and the workload stays paused until its template changes or the change \
+                     stay, and the workload stays held until its template changes or the change \
                      is retried"
                 ),
             ),
@@ -191,6 +199,30 @@ impl Unit {
         self.dirty = Dirty::default();
         Ok(())
     }
+}
+
+/// Reads everything that a decision looks at.
+async fn look(run: &Run, cluster: &Cluster, versions: &Versions) -> Result<Live, ClusterError> {
+    let mut live = run.look(&Reading::new(cluster)).await?;
+    if let (Some(adapter), Some(workload)) = (&run.scene.adapter, &live.workload) {
+        let before = Some(&*versions.old);
+        live.recorded = rollout::recorded(cluster, workload, adapter, before).await?;
+    }
+    Ok(live)
+}
+
+/// A Deployment as a decision is to see it.
+fn view_of(run: &Run, versions: &Versions, live: &Live) -> Option<DeploymentView> {
+    let [new, old] = run.templates(versions);
+    let held = Held {
+        rollout: &run.rollout.name,
+        new: &new,
+        old: &old,
+    };
+    live.workload.as_ref().map(|object| {
+        let sight = Sight::of(object, &live.replica_sets);
+        decision_view(&sight, held, &run.overlay(), rollout::workload_view(object))
+    })
 }
 
 fn as_users(run: &Run, versions: &Versions, live: &Live) -> Versions {

@@ -1,6 +1,7 @@
 //! What a pass over many runs asks of the API server.
 
 mod adopted;
+mod adopted_in_place;
 mod order;
 mod plain_way_back;
 mod routes_first;

@@ -1,0 +1,43 @@
+//! Whether an update of a workload that is updated in place is taken over, while no run is under way.
+
+use super::InPlaceSight;
+use crate::adopted::Look;
+
+/// Tells what is to be done. `known` = it was seen standing before. Of [`Look::Undo`] the pods are those
+/// of the template that are not ready.
+#[must_use]
+pub fn look_in_place(sight: &InPlaceSight, known: bool) -> Look {
+    let held = sight.held_by.is_some();
+    if sight.others.is_empty() {
+        // Nothing was there before the pods that there are, or nothing is left of it.
+        return if held { Look::Release } else { Look::Rest };
+    }
+    if sight.is_its_owners() {
+        return Look::PausedByOthers;
+    }
+    if !known && !held {
+        return Look::NotSettled;
+    }
+    let by_node = sight.adapter.by_node;
+    let went_ahead = sight.current_ready() > 0 || by_node && sight.current_count() > 0;
+    // Where each node has a pod of the one template that there is, none can be taken back.
+    if went_ahead || sight.others.len() > 1 {
+        return Look::Bypassed;
+    }
+    if !sight.is_held() {
+        return Look::Catch;
+    }
+    if let Some(version) = &sight.current {
+        return Look::Undo {
+            replica_set: version.revision.clone(),
+        };
+    }
+    let pods = sight.others.iter().map(super::Version::count).sum::<u32>();
+    if !sight.is_observed || by_node && pods < sight.replicas {
+        return Look::Settling;
+    }
+    match sight.stable() {
+        Some(_) => Look::Stands,
+        None => Look::Bypassed,
+    }
+}

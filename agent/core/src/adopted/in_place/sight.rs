@@ -1,0 +1,319 @@
+//! What is seen of a workload that is updated in place, of its pods, and of the versions that it had.
+
+use bellwether_api::workload_adapter::WorkloadAdapter;
+use serde_json::Value;
+
+use super::{Note, field};
+use crate::{
+    adopted::{HELD_ANNOTATION, WRITTEN_ANNOTATION},
+    covers::covers,
+};
+
+/// A version that a workload had, as somebody has recorded it: its controller in a ControllerRevision,
+/// or the agent itself while the workload stood still.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recorded {
+    /// The revision, as the pods' label ends.
+    pub name: String,
+    /// The later, the higher.
+    pub number: i64,
+    /// The pod template.
+    pub template: Value,
+}
+
+impl Recorded {
+    /// A version whose template the agent has kept itself.
+    #[must_use]
+    pub fn kept(name: String, template: &Value) -> Self {
+        Self {
+            name,
+            number: 0,
+            template: plain(template),
+        }
+    }
+
+    /// Reads the ControllerRevisions of a workload among those of its namespace.
+    #[must_use]
+    pub fn of(workload: &Value, revisions: &[Value]) -> Vec<Self> {
+        let uid = text(workload, "/metadata/uid");
+        let read = |revision: &Value| {
+            Some(Self {
+                name: text(revision, "/metadata/name"),
+                number: revision.get("revision").and_then(Value::as_i64)?,
+                template: plain(revision.pointer("/data/spec/template")?),
+            })
+        };
+        revisions
+            .iter()
+            .filter(|revision| is_controlled_by(revision, &uid))
+            .filter_map(read)
+            .collect()
+    }
+}
+
+/// One pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// What the revision label says.
+    pub label: String,
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+/// The pods of one version.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Version {
+    /// What the revision label says on them.
+    pub label: String,
+    /// The revision, as the workload's status names it while it is that of its template.
+    pub revision: String,
+    /// The pods, in the order of their names.
+    pub pods: Vec<Pod>,
+    /// Their template; absent = nobody has recorded it.
+    pub template: Option<Value>,
+}
+
+impl Version {
+    /// Pods that are there.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Those of them that are ready.
+    #[must_use]
+    pub fn ready(&self) -> u32 {
+        u32::try_from(self.pods.iter().filter(|pod| pod.ready).count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What is seen of a workload that is updated in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InPlaceSight {
+    /// Where its kind keeps what.
+    pub adapter: WorkloadAdapter,
+    /// The object.
+    pub(super) object: Value,
+    /// Its pod template.
+    pub template: Value,
+    /// How many pods are wanted.
+    pub replicas: u32,
+    /// The Rollout that holds it; absent = none does.
+    pub held_by: Option<String>,
+    /// What its owner wrote, while a run has put the template before back; absent = it has not.
+    pub written: Option<Value>,
+    /// Whether its controller has seen its last change.
+    pub is_observed: bool,
+    /// The pods of its template; absent = there are none.
+    pub current: Option<Version>,
+    /// Its other pods by their versions, those with the most pods first.
+    pub others: Vec<Version>,
+    /// Whether its controller records which versions it had.
+    pub is_recorded_by_controller: bool,
+}
+
+impl InPlaceSight {
+    /// Reads a live workload; `pods` are its own that do not stop already, `recorded` its versions, read
+    /// after it.
+    #[must_use]
+    pub fn of(
+        object: &Value,
+        adapter: &WorkloadAdapter,
+        pods: Vec<Pod>,
+        recorded: &[Recorded],
+    ) -> Self {
+        let template = object.pointer("/spec/template").cloned();
+        let template = template.unwrap_or_default();
+        let is_observed =
+            number(object, &adapter.observed_generation) >= number(object, "/metadata/generation");
+        let current = current_revision(object, adapter, &template, is_observed, recorded);
+        let (mut of_template, mut others): (Vec<Version>, Vec<Version>) =
+            versions(pods, adapter, recorded)
+                .into_iter()
+                .partition(|one| {
+                    let named = current.as_deref();
+                    named.is_some_and(|name| is_of(&one.label, name))
+                });
+        others.sort_by_key(|one| std::cmp::Reverse(one.count()));
+        let annotation = |name: &str| {
+            let annotations = object.pointer("/metadata/annotations")?;
+            Some(annotations.get(name)?.as_str()?.to_owned())
+        };
+        Self {
+            replicas: object.pointer(&adapter.replicas).map_or(1, |count| {
+                count
+                    .as_u64()
+                    .and_then(|count| count.try_into().ok())
+                    .unwrap_or(0)
+            }),
+            held_by: annotation(HELD_ANNOTATION),
+            written: annotation(WRITTEN_ANNOTATION)
+                .and_then(|text| serde_json::from_str(&text).ok()),
+            is_observed,
+            current: of_template.pop(),
+            others,
+            is_recorded_by_controller: recorded.iter().any(|one| one.number > 0),
+            template,
+            object: object.clone(),
+            adapter: adapter.clone(),
+        }
+    }
+
+    /// What holds its pods back now.
+    #[must_use]
+    pub fn field(&self) -> Option<&Value> {
+        self.object.pointer(&self.adapter.partition)
+    }
+
+    pub(super) fn note(&self) -> Option<Note> {
+        Note::of(&self.object)
+    }
+
+    /// Whether its Rollout keeps every pod from its template.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_by.is_some() && field::holding(&self.adapter, self.replicas, self.field())
+    }
+
+    /// Whether its owner says by themselves which pods get its template, and when.
+    #[must_use]
+    pub fn is_its_owners(&self) -> bool {
+        self.held_by.is_none() && keeps_its_own_pace(&self.object, &self.adapter)
+    }
+
+    /// Pods of its template.
+    #[must_use]
+    pub fn current_count(&self) -> u32 {
+        self.current.as_ref().map_or(0, Version::count)
+    }
+
+    /// Ready pods of its template.
+    #[must_use]
+    pub fn current_ready(&self) -> u32 {
+        self.current.as_ref().map_or(0, Version::ready)
+    }
+
+    /// Whether every pod is of the version that has this template, which is not its own.
+    pub(super) fn stands_on(&self, template: &Value) -> bool {
+        let stable = self.stable();
+        stable.is_some_and(|(_, stable)| *stable == plain(template))
+    }
+
+    /// The version before, if its pods are of that one alone and its template is known.
+    #[must_use]
+    pub fn stable(&self) -> Option<(&Version, &Value)> {
+        match (&self.current, self.others.as_slice()) {
+            (None, [only]) => Some((only, only.template.as_ref()?)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the owner of a workload that is not held says which pods get its template.
+pub(crate) fn keeps_its_own_pace(object: &Value, adapter: &WorkloadAdapter) -> bool {
+    let paused = adapter.paused.as_ref();
+    let on_delete = object.pointer("/spec/updateStrategy/type") == Some(&Value::from("OnDelete"));
+    on_delete
+        || !field::frees(adapter, object.pointer(&adapter.partition))
+        || paused.is_some_and(|at| object.pointer(at) == Some(&Value::Bool(true)))
+}
+
+/// The revision of the live template; absent = its controller has not seen it yet, so that no pod is of
+/// it.
+fn current_revision(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    template: &Value,
+    is_observed: bool,
+    recorded: &[Recorded],
+) -> Option<String> {
+    let live = plain(template);
+    let newest = |one: &&Recorded| one.number;
+    let same = recorded.iter().filter(|one| one.template == live);
+    if let Some(same) = same.max_by_key(newest) {
+        return Some(same.name.clone());
+    }
+    if is_observed && adapter.by_node {
+        return recorded
+            .iter()
+            .max_by_key(newest)
+            .map(|one| one.name.clone());
+    }
+    if is_observed {
+        return Some(text(object, &adapter.revision)).filter(|name| !name.is_empty());
+    }
+    // Who records a template may fill in more defaults than the API server does.
+    let filled = recorded.iter().filter(|one| covers(&one.template, &live));
+    filled.max_by_key(newest).map(|one| one.name.clone())
+}
+
+fn versions(pods: Vec<Pod>, adapter: &WorkloadAdapter, recorded: &[Recorded]) -> Vec<Version> {
+    let mut versions: Vec<Version> = Vec::new();
+    let mut pods = pods;
+    pods.sort_by(|one, other| one.name.cmp(&other.name));
+    for pod in pods {
+        match versions.iter_mut().find(|one| one.label == pod.label) {
+            Some(version) => version.pods.push(pod),
+            None => versions.push(Version {
+                label: pod.label.clone(),
+                pods: vec![pod],
+                ..Version::default()
+            }),
+        }
+    }
+    for version in &mut versions {
+        let found = recorded
+            .iter()
+            .filter(|one| is_of(&version.label, &one.name))
+            .max_by_key(|one| one.number);
+        version.template = found.map(|one| one.template.clone());
+        version.revision = match found {
+            Some(found) if !adapter.by_node => found.name.clone(),
+            _ => version.label.clone(),
+        };
+    }
+    versions
+}
+
+/// Some kinds write a revision whole into the label, some without the workload's name before it.
+pub(crate) fn is_of(label: &str, revision: &str) -> bool {
+    let short = revision
+        .strip_suffix(label)
+        .is_some_and(|rest| rest.ends_with('-'));
+    !label.is_empty() && (label == revision || short)
+}
+
+/// A template without what its recorder adds to it, and without what says nothing.
+fn plain(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(fields) = template.as_object_mut() {
+        fields.remove("$patch");
+    }
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, value| !value.is_null());
+    }
+    template
+}
+
+fn is_controlled_by(object: &Value, uid: &str) -> bool {
+    let owners = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    !uid.is_empty()
+        && owners.into_iter().flatten().any(|owner| {
+            owner.get("controller") == Some(&Value::Bool(true)) && text(owner, "/uid") == uid
+        })
+}
+
+fn text(object: &Value, path: &str) -> String {
+    let text = object.pointer(path).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+fn number(object: &Value, path: &str) -> i64 {
+    object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
+}
