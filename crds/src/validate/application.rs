@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     dependencies,
     finding::{Finding, Findings, Validated},
@@ -41,20 +43,25 @@ pub(super) fn check(object: &Object<ApplicationSpec>) -> Findings {
     names::metadata(&mut findings, Kind::Application, &object.metadata);
     publish_version::check(&mut findings, object);
     dependencies::of_application(&mut findings, &object.metadata, &object.spec);
-    check_spec(&mut findings, &object.spec, false);
+    check_spec(&mut findings, &object.spec, None);
     findings
 }
 
 /// Checks an application whose components were rendered: its spec, with the objects in place of
-/// their sources.
+/// their sources, and the objects of hooks that charts want run, by component.
 #[must_use]
-pub fn rendered(spec: &ApplicationSpec) -> Findings {
+pub fn rendered(spec: &ApplicationSpec, hooks: &BTreeMap<String, Vec<Value>>) -> Findings {
     let mut findings = Findings::default();
-    check_spec(&mut findings, spec, true);
+    check_spec(&mut findings, spec, Some(hooks));
     findings
 }
 
-fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool) {
+/// `hooks` are those of an application that was rendered; absent = it was not.
+fn check_spec(
+    findings: &mut Findings,
+    spec: &ApplicationSpec,
+    hooks: Option<&BTreeMap<String, Vec<Value>>>,
+) {
     let path = FieldPath::spec();
     destination(findings, &path.key("destination"), &spec.destination);
     if let Some(policy) = &spec.placement {
@@ -72,7 +79,7 @@ fn check_spec(findings: &mut Findings, spec: &ApplicationSpec, is_rendered: bool
     sources::interval(findings, &path, spec);
     sync::ignore(findings, &path.key("sync").key("ignore"), spec);
     manifests::check(findings, spec);
-    overrides::check(findings, &path.key("overrides"), spec, is_rendered);
+    overrides::check(findings, &path.key("overrides"), spec, hooks);
     inline_rollouts(findings, &path.key("components"), spec);
 }
 

@@ -72,6 +72,22 @@ pub fn manifests_of(spec: &ApplicationSpec) -> Vec<Manifest<'_>> {
     manifests
 }
 
+/// Returns the objects of hooks, which are no objects of the application: overrides may change them.
+pub(super) fn hooks_of<'a>(
+    spec: &'a ApplicationSpec,
+    hooks: &'a BTreeMap<String, Vec<Value>>,
+) -> Vec<Manifest<'a>> {
+    let components = FieldPath::spec().key("components");
+    let mut found = Vec::new();
+    for (index, component) in spec.components.iter().enumerate() {
+        let at = components.index(index);
+        for object in hooks.get(&component.name).into_iter().flatten() {
+            found.push(manifest(spec, component, at.clone(), object));
+        }
+    }
+    found
+}
+
 fn manifest<'a>(
     spec: &'a ApplicationSpec,
     component: &'a Component,

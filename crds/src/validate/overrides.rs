@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     finding::Findings,
-    manifests::{Manifest, manifests_of},
+    manifests::{Manifest, hooks_of, manifests_of},
     names,
 };
 use crate::{
@@ -22,14 +22,15 @@ use crate::{
 };
 
 /// Checks the overrides of one application. One that is rendered has objects in place of its charts,
-/// which had their values.
+/// which had their values, and `hooks` by component.
 pub(super) fn check(
     findings: &mut Findings,
     path: &FieldPath,
     spec: &ApplicationSpec,
-    is_rendered: bool,
+    hooks: Option<&BTreeMap<String, Vec<Value>>>,
 ) {
-    let manifests = manifests_of(spec);
+    let mut manifests = manifests_of(spec);
+    manifests.extend(hooks.into_iter().flat_map(|hooks| hooks_of(spec, hooks)));
     let mut seen = BTreeMap::new();
     for (at, one) in &all(path, spec) {
         names::name(findings, &at.key("name"), &one.name);
@@ -49,7 +50,7 @@ pub(super) fn check(
             names::selector(findings, &at.key("selector"), selector);
         }
         components(findings, &at.key("components"), one, spec);
-        if !is_rendered {
+        if hooks.is_none() {
             values::check(findings, at, one, spec);
         }
         if one.is_empty() {

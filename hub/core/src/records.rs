@@ -16,6 +16,8 @@ pub struct Found {
     pub objects: Vec<Value>,
     /// How workloads change.
     pub rollouts: Vec<RolloutRecord>,
+    /// The objects of its hooks, which are read apart; empty = none is run.
+    pub hooks: Vec<Value>,
 }
 
 /// Why a rendering cannot be delivered.

@@ -21,6 +21,7 @@ use bellwether_store::{
     renderings::{FactsByComponent, ReleaseRecipe},
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 pub(super) use prepare::prepare;
@@ -37,6 +38,8 @@ pub(super) struct Prepared {
     pub rollouts: Vec<RolloutRecord>,
     /// What each rendered component is rendered from.
     pub from: BTreeMap<String, RenderedFrom>,
+    /// The objects of hooks that are run, by component.
+    pub hooks: BTreeMap<String, Vec<Value>>,
     pub release: RenderedRelease,
 }
 

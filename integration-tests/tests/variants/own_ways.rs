@@ -65,7 +65,7 @@ fn own_ways(members: &Members) -> Result<()> {
     let what = "one cluster to refuse it and the other to have it";
     let run = members.wait_run(&members.name, 1, LIMIT, what, |run| {
         let state = |name: &str| {
-            let mut clusters = run.waves[0].clusters.iter();
+            let mut clusters = run.waves.iter().flat_map(|wave| &wave.clusters);
             clusters.find(|one| one.name == name).map(|one| one.state)
         };
         state(here) == Some(ClusterPhase::Succeeded) && state(there) == Some(ClusterPhase::Failed)

@@ -5,6 +5,7 @@ use std::{
 
 use bellwether_api::application::{ApplicationSpec, Component};
 use bellwether_hub_core::{
+    chart_hooks::runnable,
     recipe::{
         Recipe, RecipeKind, RenderFacts, RenderedFrom, Rendering, ValuesOverride, source_digest,
         union, values_overrides,
@@ -276,11 +277,11 @@ async fn collect(
             match rendered.get(&(source.recipe, facts[name])) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match take(&sight.application.name, &rendering.objects) {
+                    match taken(sight, source, &rendering) {
                         Ok(found) => {
                             components.insert(name.clone(), found);
                         }
-                        Err(error) => failed = Some(because(error.to_string())),
+                        Err(message) => failed = Some(because(message)),
                     }
                 }
                 Some(Rendered::Failed(message)) => failed = Some(because(message.clone())),
@@ -371,15 +372,15 @@ fn assemble(
         Err(held) => return Preparation::Held(held),
     };
     let mut spec = wanted.spec.clone();
+    let mut hooks = BTreeMap::new();
     for component in &mut spec.components {
         if component.rendered_source().is_none() {
             continue;
         }
-        let lists = good
-            .iter()
-            .filter_map(|found| found.get(&component.name))
-            .map(|found| found.objects.as_slice());
-        let objects: Vec<Value> = union(lists);
+        let found = || good.iter().filter_map(|found| found.get(&component.name));
+        let objects: Vec<Value> = union(found().map(|found| found.objects.as_slice()));
+        let run = union(found().map(|found| found.hooks.as_slice()));
+        hooks.insert(component.name.clone(), run);
         component.manifests = Some(objects);
         (component.helm, component.git) = (None, None);
         (component.oci, component.kustomize) = (None, None);
@@ -401,8 +402,20 @@ fn assemble(
         spec,
         rollouts: wanted.rollouts.iter().cloned().chain(rollouts).collect(),
         from,
+        hooks,
         release,
     }))
+}
+
+/// What a rendering holds, with the hooks that are run.
+fn taken(sight: Sight<'_>, source: &Source<'_>, rendering: &Rendering) -> Result<Found, String> {
+    let mut found =
+        take(&sight.application.name, &rendering.objects).map_err(|error| error.to_string())?;
+    if source.from.recipe.hooks {
+        let run = runnable(&rendering.hooks).map_err(|error| error.to_string())?;
+        found.hooks = run.into_iter().map(|hook| hook.object).collect();
+    }
+    Ok(found)
 }
 
 /// The Rollouts that components render, which must be the same for every cluster: one release has

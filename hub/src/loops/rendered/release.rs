@@ -16,7 +16,7 @@ pub fn refuse_rendered(look: Look<'_>, known: &Known) -> Result<(), LoopError> {
     let Preparation::Ready(prepared) = &known.sources.preparation else {
         return Ok(());
     };
-    let own = validate::rendered(&prepared.spec).errors;
+    let own = validate::rendered(&prepared.spec, &prepared.hooks).errors;
     let governed = prepared
         .rollouts
         .iter()
