@@ -64,36 +64,10 @@ impl ChartRepository {
     /// # Errors
     /// When there is no such chart, or it cannot be packed.
     pub fn publish(&mut self, chart: &str, version: &str, changed: &[(&str, &str)]) -> Result<()> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("charts")
-            .join(chart);
-        let folder = tempfile::tempdir()?;
-        let copied = Command::new("cp")
-            .arg("-r")
-            .arg(&source)
-            .arg(folder.path())
-            .status()?;
-        ensure!(copied.success(), "{} cannot be copied", source.display());
-        let root = folder.path().join(chart);
-        let meta = root.join("Chart.yaml");
-        let text = std::fs::read_to_string(&meta)?;
-        std::fs::write(
-            &meta,
-            text.replace("version: 1.0.0", &format!("version: {version}")),
-        )?;
-        for (path, text) in changed {
-            std::fs::write(root.join(path), text).with_context(|| (*path).to_owned())?;
-        }
-        let packed = Command::new("tar")
-            .args(["--owner=0", "--group=0", "--mtime=@0", "--sort=name", "-cz"])
-            .arg("-C")
-            .arg(folder.path())
-            .arg(chart)
-            .output()?;
-        ensure!(packed.status.success(), "the chart cannot be packed");
+        let archive = packed(chart, version, changed)?;
         self.versions.push((chart.to_owned(), version.to_owned()));
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.insert(format!("/{chart}-{version}.tgz"), packed.stdout);
+        files.insert(format!("/{chart}-{version}.tgz"), archive);
         files.insert("/index.yaml".to_owned(), index(&self.versions).into_bytes());
         Ok(())
     }
@@ -103,6 +77,51 @@ impl ChartRepository {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+/// Packs a chart of `integration-tests/charts` under a version, with these files in place of its own.
+///
+/// # Errors
+/// When there is no such chart, or it cannot be packed.
+pub fn packed(chart: &str, version: &str, changed: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    unpacked(chart, version, changed, folder.path())?;
+    let packed = Command::new("tar")
+        .args(["--owner=0", "--group=0", "--mtime=@0", "--sort=name", "-cz"])
+        .arg("-C")
+        .arg(folder.path())
+        .arg(chart)
+        .output()?;
+    ensure!(packed.status.success(), "the chart cannot be packed");
+    Ok(packed.stdout)
+}
+
+/// Copies a chart of `integration-tests/charts` into a folder of its name in `into`, under a version,
+/// with these files in place of its own.
+///
+/// # Errors
+/// When there is no such chart, or it cannot be copied.
+pub fn unpacked(chart: &str, version: &str, changed: &[(&str, &str)], into: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("charts")
+        .join(chart);
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&source)
+        .arg(into)
+        .status()?;
+    ensure!(copied.success(), "{} cannot be copied", source.display());
+    let root = into.join(chart);
+    let meta = root.join("Chart.yaml");
+    let text = std::fs::read_to_string(&meta)?;
+    std::fs::write(
+        &meta,
+        text.replace("version: 1.0.0", &format!("version: {version}")),
+    )?;
+    for (path, text) in changed {
+        std::fs::write(root.join(path), text).with_context(|| (*path).to_owned())?;
+    }
+    Ok(())
 }
 
 fn index(versions: &[(String, String)]) -> String {

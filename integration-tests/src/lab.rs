@@ -54,6 +54,27 @@ pub struct AuditedRequest {
     pub user: String,
     /// The groups of that user.
     pub groups: Vec<String>,
+    /// What was done, such as `get` or `patch`.
+    pub verb: String,
+    /// Path and query.
+    pub uri: String,
+    /// The plural of the kind; empty = no object was asked for.
+    pub resource: String,
+    /// The object's namespace; empty = none.
+    pub namespace: String,
+    /// The object's name; empty = several, or one that has none yet.
+    pub object: String,
+}
+
+impl AuditedRequest {
+    /// Tells whether it changed what the API server keeps, or would have.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        let reads = ["get", "list", "watch"].contains(&self.verb.as_str());
+        // Questions that are asked by creating them are kept nowhere.
+        let asks = self.resource.ends_with("reviews") || self.uri.contains("dryRun=");
+        !reads && !asks
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,6 +83,21 @@ struct AuditLine {
     #[serde(default)]
     user_agent: String,
     user: AuditUser,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    #[serde(default)]
+    object_ref: AuditObject,
+}
+
+#[derive(Default, Deserialize)]
+struct AuditObject {
+    #[serde(default)]
+    resource: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +190,7 @@ impl Lab {
         ])
     }
 
-    /// Reads the API server's audit log of a cluster.
+    /// Reads the API server's audit log of a cluster, in the order in which requests were answered.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -173,6 +209,11 @@ impl Lab {
                 user_agent: line.user_agent,
                 user: line.user.username,
                 groups: line.user.groups,
+                verb: line.verb,
+                uri: line.request_uri,
+                resource: line.object_ref.resource,
+                namespace: line.object_ref.namespace,
+                object: line.object_ref.name,
             })
             .collect())
     }

@@ -2,10 +2,14 @@
 //! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
 //! keeps Traefik's default throttle, and that has further data planes.
 
+#[path = "variants/at_rest.rs"]
+mod at_rest;
 #[path = "variants/brakes.rs"]
 mod brakes;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
+#[path = "variants/comings_and_goings.rs"]
+mod comings_and_goings;
 #[path = "variants/contour.rs"]
 mod contour;
 #[path = "variants/created.rs"]
@@ -14,6 +18,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/exact_overrides.rs"]
+mod exact_overrides;
 #[path = "variants/fencing.rs"]
 mod fencing;
 #[path = "variants/golden.rs"]
@@ -22,10 +28,16 @@ mod golden;
 mod helm_canary;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/order.rs"]
+mod order;
 #[path = "variants/overrides.rs"]
 mod overrides;
+#[path = "variants/own_ways.rs"]
+mod own_ways;
 #[path = "variants/parcel.rs"]
 mod parcel;
+#[path = "variants/placed.rs"]
+mod placed;
 #[path = "variants/providers.rs"]
 mod providers;
 #[path = "variants/provisioned.rs"]
@@ -40,6 +52,8 @@ mod real;
     reason = "shared with the tests of fleet, which use all of it"
 )]
 mod scene;
+#[path = "variants/sources.rs"]
+mod sources;
 #[path = "variants/stage.rs"]
 mod stage;
 #[path = "variants/sync.rs"]
@@ -61,8 +75,8 @@ use stage::Members;
 
 const LAB: &str = "test";
 const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
-/// Control-plane clusters: one for the first wave, four for the second.
-const CONTROL_PLANE: usize = 5;
+/// Control-plane clusters: one for the first wave, seven for the second, in three regions.
+const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
 const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,knative,traefik";
 
@@ -72,7 +86,11 @@ fn main() -> ExitCode {
         members::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
+        exact_overrides::TOGETHER,
+        order::TOGETHER,
         overrides::TOGETHER,
+        own_ways::TOGETHER,
+        sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,
         sync::TOGETHER,
@@ -91,8 +109,12 @@ fn main() -> ExitCode {
     let alone = [
         members::ALONE,
         daemon_set::ALONE,
+        order::ALONE,
+        placed::ALONE,
+        comings_and_goings::ALONE,
         custom_resources::ALONE,
         fencing::ALONE,
+        at_rest::ALONE,
     ]
     .concat();
     let cases = Cases {
@@ -128,7 +150,7 @@ struct Cases<'a> {
     real: &'a [Case<Scene>],
     /// On the control-plane clusters, beside each other.
     together: &'a [Case<Members>],
-    /// On the control-plane clusters, one by one: they stop agents.
+    /// On the control-plane clusters, one by one: they stop agents, or change what all applications meet.
     alone: &'a [Case<Members>],
 }
 

@@ -62,6 +62,41 @@ impl TestDatabase {
     pub async fn store(&self) -> Store {
         connect(&self.url).await
     }
+
+    /// Fails the write of that number from now on, from 1, as though whoever makes it had died just
+    /// before; absent = none. Gives how many were begun since the last call.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn cut_at_write(&self, number: Option<u64>) -> u64 {
+        let options: PgConnectOptions = self.url.parse().expect("the URL is ours");
+        let mut connection = options.connect().await.expect("the database answers");
+        let is_new: bool = sqlx::query_scalar("SELECT to_regclass('test_writes') IS NULL")
+            .fetch_one(&mut connection)
+            .await
+            .expect("it is our database");
+        if is_new {
+            sqlx::raw_sql(CUT)
+                .execute(&mut connection)
+                .await
+                .expect("it is our database");
+        }
+        // Counting is part of no transaction: what is undone counts too.
+        let at = number.map_or(i64::MAX, |number| i64::try_from(number).expect("a number"));
+        let begun: i64 = sqlx::query_scalar(
+            "SELECT greatest(last_value - 1, 0) FROM test_writes, setval('test_limit', $1) AS told",
+        )
+        .bind(at)
+        .fetch_one(&mut connection)
+        .await
+        .expect("it is our database");
+        sqlx::raw_sql("SELECT setval('test_writes', 1)")
+            .execute(&mut connection)
+            .await
+            .expect("it is our database");
+        connection.close().await.expect("the database answers");
+        u64::try_from(begun).expect("it counts up")
+    }
 }
 
 /// Which version of each row of a table there is, so that two readings differ when anything was written.
@@ -76,6 +111,28 @@ pub async fn row_versions(store: &Store, table: &'static str) -> Vec<String> {
         .await
         .expect("the database answers")
 }
+/// Has every table count its writes and fail the one that is to fail.
+const CUT: &str = r"
+CREATE SEQUENCE test_writes MINVALUE 0;
+CREATE SEQUENCE test_limit MINVALUE 0;
+CREATE FUNCTION test_write() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('test_writes') - 1 = (SELECT last_value FROM test_limit) THEN
+        RAISE EXCEPTION 'the hub died here';
+    END IF;
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE one regclass;
+BEGIN
+    FOR one IN SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    LOOP
+        EXECUTE format('CREATE TRIGGER test_write BEFORE INSERT OR UPDATE OR DELETE
+            ON %s FOR EACH STATEMENT EXECUTE FUNCTION test_write()', one);
+    END LOOP;
+END $$;
+";
 
 /// A store on a database of its own.
 ///

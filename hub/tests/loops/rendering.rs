@@ -471,7 +471,7 @@ async fn hooks_reach_a_cluster_beside_its_objects_unless_they_are_left_out() {
     };
     stage.apply(chart(|_| {})).await;
     stage.settle().await.expect("released");
-    let (digest, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    let (_, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
     let hooks = &bundle.components[0].hooks;
     assert_eq!(hooks.len(), 1, "the test of the chart is none: {hooks:?}");
     assert_eq!(
@@ -485,6 +485,23 @@ async fn hooks_reach_a_cluster_beside_its_objects_unless_they_are_left_out() {
     assert_eq!(hooks[0].object["metadata"]["namespace"], "shop");
     let objects = kinds(&stage.objects("canary-1").await);
     assert!(!objects.contains(&json!("Job")), "{objects:?}");
+
+    // An override may be for a hook alone; for what is neither hook nor object it is a typo.
+    let named = |job: &str| {
+        let mut spec = chart(|_| {});
+        let annotation = json!({"metadata": {"annotations": {"at": "{{ cluster.name }}"}}});
+        spec["overrides"] = json!([{"name": "hook", "patches": [
+            {"target": {"kind": "Job", "name": job}, "merge": annotation}]}]);
+        spec
+    };
+    stage.apply(named("migrat")).await;
+    let refused = stage.settle().await.expect_err("a typo").chain();
+    assert!(refused.contains("is Job migrat"), "{refused}");
+    stage.apply(named("migrate")).await;
+    stage.settle().await.expect("released");
+    let (digest, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    let hook = &bundle.components[0].hooks[0].object;
+    assert_eq!(hook["metadata"]["annotations"]["at"], "canary-1");
 
     stage
         .apply(chart(|helm| helm["hooks"] = json!(false)))

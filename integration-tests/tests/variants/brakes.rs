@@ -95,7 +95,7 @@ fn emptied(members: &Members) -> Result<()> {
     for parcel in &parcels {
         members.wait_ended(&parcel.name, 1, RunPhase::Succeeded, LIMIT)?;
     }
-    // One label, and every application leaves the cluster: one of five clusters each.
+    // One label, and every application leaves the cluster: one of eight clusters each.
     members.cli.run(&["label", "cluster", target, "emptied-"])?;
     for parcel in &parcels {
         let said = members.stalled(&parcel.name)?;

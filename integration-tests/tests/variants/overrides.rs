@@ -56,13 +56,8 @@ fn environments(members: &Members) -> Result<()> {
 /// Gives the clusters their environments, beside the labels that they have.
 fn label(members: &Members, clusters: &[String]) -> Result<()> {
     for (cluster, (environment, ..)) in clusters.iter().zip(ENVIRONMENTS) {
-        let shown = members.cli.json(&["get", "cluster", cluster])?;
-        let mut labels = shown["metadata"]["labels"].clone();
-        labels["env"] = json!(environment);
-        members.cli.apply(&format!(
-            "apiVersion: bellwether.dev/v1alpha1\nkind: Cluster\n\
-             metadata: {{name: {cluster}, labels: {labels}}}\nspec: {{}}\n"
-        ))?;
+        let label = format!("env={environment}");
+        members.cli.run(&["label", "cluster", cluster, &label])?;
     }
     Ok(())
 }

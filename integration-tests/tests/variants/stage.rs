@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use bellwether_integration_tests::{
     agent_process::AgentProcess, cluster::Member, suite::Stage, wait::until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scene::Scene;
 
@@ -21,15 +21,19 @@ pub const LIMIT: Duration = Duration::from_secs(90);
 const BREADTH: &str = "apiVersion: bellwether.dev/v1alpha1\nkind: Fleet\n\
     metadata: {name: breadth}\nspec: {selector: {matchLabels: {fleet: breadth}}}\n";
 
+/// Regions of the clusters, in their order: the label `region`.
+pub const REGIONS: [&str; 8] = ["eu", "eu", "eu", "us", "us", "us", "ap", "ap"];
+
 /// The control-plane clusters, registered, each with an agent process. The first has the label
-/// `tier=canary`, the others `tier=rest`; all are in the fleet `breadth`, which no
-/// real cluster is in.
+/// `tier=canary`, the others `tier=rest`, and each that of its region; all are in the fleet `breadth`,
+/// which no real cluster is in.
 #[derive(Clone)]
 pub struct Members {
     scene: Scene,
     /// The agents; tests that stop one take the lock.
     pub agents: Arc<Mutex<Vec<AgentProcess>>>,
     clusters: Arc<Vec<(String, Member)>>,
+    namespaces: Arc<Vec<String>>,
 }
 
 impl std::ops::Deref for Members {
@@ -57,7 +61,7 @@ impl Members {
         let runtime = tokio::runtime::Runtime::new()?;
         let mut agents = Vec::new();
         let mut clusters = Vec::new();
-        for cluster in scene.lab.control_plane() {
+        for (cluster, region) in scene.lab.control_plane().into_iter().zip(REGIONS) {
             let member = Member::connect(&cluster.kubeconfig)?;
             for namespace in namespaces {
                 member.create_namespace(namespace)?;
@@ -67,7 +71,7 @@ impl Members {
             } else {
                 "rest"
             };
-            let labels = format!("fleet=breadth,tier={tier}");
+            let labels = format!("fleet=breadth,tier={tier},region={region}");
             let folder = scene.directory.join(&cluster.name);
             agents.push(runtime.block_on(AgentProcess::register(
                 &scene.cli, cluster, &labels, namespaces, &folder,
@@ -79,11 +83,31 @@ impl Members {
             scene: scene.clone(),
             agents: Arc::new(Mutex::new(agents)),
             clusters: Arc::new(clusters),
+            namespaces: Arc::new(namespaces.iter().map(|one| (*one).to_owned()).collect()),
         };
         for name in members.names() {
             members.wait_ready(name)?;
         }
         Ok(members)
+    }
+
+    /// Registers a cluster again, without a word of its labels, and starts its agent anew.
+    pub fn register_again(&self, agent: &mut AgentProcess) -> Result<()> {
+        agent.stop()?;
+        let cluster = self.lab.cluster(&agent.cluster)?;
+        let folder = self.directory.join(&cluster.name);
+        let namespaces: Vec<&str> = self.namespaces.iter().map(String::as_str).collect();
+        let runtime = tokio::runtime::Runtime::new()?;
+        let registered = AgentProcess::register(&self.cli, cluster, "", &namespaces, &folder);
+        *agent = runtime.block_on(registered)?;
+        Ok(())
+    }
+
+    /// Names of the clusters of a region.
+    pub fn region(&self, region: &str) -> Vec<&str> {
+        let named = self.names().into_iter().zip(REGIONS);
+        let found = named.filter(|(_, one)| *one == region);
+        found.map(|(name, _)| name).collect()
     }
 
     /// Names of the clusters, the one of the first wave first.
@@ -146,6 +170,37 @@ impl Members {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Waits until an object of the test's namespace is in a cluster, and gives it.
+    pub fn wait_object(&self, cluster: &str, kind: &str, name: &str) -> Result<Value> {
+        let what = format!("{kind} {name} in {cluster}");
+        until(LIMIT, &what, || self.read(cluster, kind, name))
+    }
+
+    /// Waits until an object of the test's namespace is gone from a cluster.
+    pub fn wait_gone(&self, cluster: &str, kind: &str, name: &str) -> Result<()> {
+        let what = format!("{kind} {name} to be gone from {cluster}");
+        until(LIMIT, &what, || {
+            let found = self.read(cluster, kind, name)?;
+            Ok(found.is_none().then_some(()))
+        })
+    }
+
+    /// Fails if one of `clusters` has an object of the test's namespace.
+    pub fn assert_absent(&self, clusters: &[&str], kind: &str, name: &str) -> Result<()> {
+        for cluster in clusters {
+            let found = self.read(cluster, kind, name)?;
+            ensure!(found.is_none(), "{cluster} has {kind} {name} already");
+        }
+        Ok(())
+    }
+
+    /// Gives a Service of the test's namespace the address of a load balancer: from then on it is healthy.
+    pub fn give_address(&self, cluster: &str, name: &str) -> Result<()> {
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let member = self.cluster(cluster)?;
+        member.patch_status("v1", "Service", &self.name, name, &status)
     }
 
     /// Waits until the application has exactly `count` ConfigMaps in a cluster.

@@ -9,7 +9,7 @@ use crate::stage::{LIMIT, Members};
 
 pub const TOGETHER: &[Case<Members>] = &[
     (
-        "sc_x3_one_cluster_fails_and_halt_stops_the_rest",
+        "sc_x3_one_cluster_fails_and_halt_stops_the_rest_until_it_is_retried",
         "halted",
         halt,
     ),
@@ -113,7 +113,23 @@ fn halt(members: &Members) -> Result<()> {
         third.clusters[0].state == ClusterPhase::Queued && third.clusters[0].attempt == 0,
         "{third:#?}"
     );
-    Ok(())
+    retry(members)
+}
+
+/// With room for it the second cluster is tried again, and it alone.
+fn retry(members: &Members) -> Result<()> {
+    let clusters = first_three(members);
+    let second = members.cluster(&clusters[1])?;
+    second.delete("v1", "ResourceQuota", &members.name, "full")?;
+    members.cli.run(&["rollout", "retry", &members.name])?;
+    let run = members.wait_ended(&members.name, 2, RunPhase::Succeeded, LIMIT)?;
+    let attempts: Vec<u32> = run
+        .waves
+        .iter()
+        .map(|wave| wave.clusters[0].attempt)
+        .collect();
+    ensure!(attempts == [1, 2, 1], "{run:#?}");
+    wait_versions(members, ["v2", "v2", "v2"])
 }
 
 fn continue_(members: &Members) -> Result<()> {
@@ -153,7 +169,7 @@ fn environments(members: &Members) -> Result<()> {
         clusters.map(|cluster| cluster.name.clone()).collect()
     };
     ensure!(
-        (names(0).len(), names(1).len(), names(2).len()) == (1, 2, 2),
+        (names(0).len(), names(1).len(), names(2).len()) == (1, 4, 3),
         "{run:#?}"
     );
     ensure!(

@@ -290,6 +290,29 @@ fn a_drained_cluster_gives_away_what_another_can_take() {
     }
 }
 
+/// Whoever takes its place may be of its own group, which is full with it: the place is given away all the
+/// same, and not lost before it runs there.
+#[test]
+fn a_drained_cluster_gives_its_place_in_a_full_group_away() {
+    let mut clusters = fleet();
+    changed(&mut clusters[0], |one| {
+        one.cordon = Some(CordonMode::Draining)
+    });
+    for pick in [json!({"pick": "N", "count": 2}), json!({"pick": "All"})] {
+        let mut policy = pick;
+        policy["spread"] = json!([{"by": "country", "max": 1}]);
+        let moved = chosen(policy, &clusters, &holding([1, 3]));
+        assert_eq!(names(&moved), ["c2", "c3"]);
+        assert_eq!(why_not(&moved, 1), Some(WhyNot::Draining));
+        assert_eq!(moved.moving(), [id(1)].into());
+        assert!(!moved.loses(id(1)));
+    }
+    // Where others that have it fill the group, it is one too many.
+    let lower = json!({"spread": [{"by": "country", "max": 1}]});
+    let found = chosen(lower, &clusters, &holding([1, 2, 3]));
+    assert_eq!(why_not(&found, 1), Some(WhyNot::GroupFull(0)));
+}
+
 #[test]
 fn clusters_are_spread_over_groups() {
     let even = json!({"pick": "N", "count": 2, "spread": [{"by": "country"}]});

@@ -5,6 +5,7 @@ use std::{
 
 use bellwether_api::application::Component;
 use bellwether_hub_core::{
+    chart_hooks::runnable,
     components::is_placed,
     placement::ClusterFacts,
     recipe::{RenderFacts, Rendering},
@@ -253,14 +254,11 @@ async fn collect(
             match rendered.get(&(source.recipe, *own)) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match take(&sight.application.name, &rendering.objects) {
+                    match taken(sight, source, &rendering) {
                         Ok(found) => {
-                            let hooks = rendering.hooks.iter();
-                            let hooks = hooks.filter(|_| source.from.recipe.hooks);
-                            let hooks = hooks.filter_map(|hook| hook.object.clone()).collect();
-                            components.insert(name.clone(), Found { hooks, ..found });
+                            components.insert(name.clone(), found);
                         }
-                        Err(error) => failed = Some(because(error.to_string())),
+                        Err(message) => failed = Some(because(message)),
                     }
                 }
                 Some(Rendered::Failed(message)) => failed = Some(because(message.clone())),
@@ -325,4 +323,15 @@ fn missing(
         }
     }
     held
+}
+
+/// What a rendering holds, with the hooks that are run.
+fn taken(sight: Sight<'_>, source: &Source<'_>, rendering: &Rendering) -> Result<Found, String> {
+    let mut found =
+        take(&sight.application.name, &rendering.objects).map_err(|error| error.to_string())?;
+    if source.from.recipe.hooks {
+        let run = runnable(&rendering.hooks).map_err(|error| error.to_string())?;
+        found.hooks = run.into_iter().map(|hook| hook.object).collect();
+    }
+    Ok(found)
 }

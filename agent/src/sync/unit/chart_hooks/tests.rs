@@ -1,5 +1,6 @@
 //! An agent with the hooks of a chart, against an API server that keeps what it writes.
 
+mod apply_and_prune;
 mod house;
 mod server;
 

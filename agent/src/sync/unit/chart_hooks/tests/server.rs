@@ -62,6 +62,11 @@ impl Server {
         }
     }
 
+    /// How many writes were asked for since it was last told when to die.
+    pub(super) fn writes(&self) -> usize {
+        self.lock().writes
+    }
+
     /// Dies at a later write; gives back whether it died at the last one.
     pub(super) fn dies(&self, death: Option<Death>) -> bool {
         let mut kept = self.lock();

@@ -1,0 +1,89 @@
+//! Nothing changed, so nothing is written.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use bellwether_api::view::RunPhase;
+use bellwether_integration_tests::{lab::AuditedRequest, suite::Case, wait::until};
+use serde_json::json;
+
+use crate::{
+    parcel::Parcel,
+    stage::{LIMIT, Members},
+};
+
+/// It counts requests of every agent, and stops the hub.
+pub const ALONE: &[Case<Members>] = &[(
+    "control_plane_restart_of_hub_and_agents_writes_nothing",
+    "atrest",
+    restart,
+)];
+
+fn restart(members: &Members) -> Result<()> {
+    let parcel = Parcel {
+        governed: true,
+        items: 5,
+        ..Parcel::new(&members.name, &members.name)
+    };
+    members.cli.apply(&parcel.documents())?;
+    members.wait_ended(&parcel.name, 1, RunPhase::Succeeded, LIMIT)?;
+    let before: Vec<usize> = requests(members)?.iter().map(Vec::len).collect();
+    let mut agents = members.agents.lock().expect("no panic while held");
+    for agent in agents.iter_mut() {
+        agent.stop()?;
+    }
+    members.hub.lock().expect("no panic while held").restart()?;
+    for agent in agents.iter_mut() {
+        agent.start()?;
+    }
+    drop(agents);
+    for cluster in members.names() {
+        members.wait_ready(cluster)?;
+    }
+    // Whoever puts this back has looked at everything else.
+    let edited = format!("{}-3", parcel.name);
+    let by_hand = json!({"data": {"version": "by hand"}});
+    for (cluster, member) in members.each() {
+        member.patch("v1", "ConfigMap", &members.name, &edited, &by_hand)?;
+        until(LIMIT, &format!("{cluster} to be corrected"), || {
+            let object = members.read(cluster, "ConfigMap", &edited)?;
+            let object = object.context("the ConfigMap")?;
+            Ok((object["data"]["version"] == "v1").then_some(()))
+        })?;
+    }
+    let after = requests(members)?;
+    for ((cluster, all), before) in members.names().iter().zip(&after).zip(before) {
+        judge(members, cluster, &all[before..], &edited)?;
+    }
+    Ok(())
+}
+
+/// What the agent of each cluster asked of its API server so far.
+fn requests(members: &Members) -> Result<Vec<Vec<AuditedRequest>>> {
+    let of_agent = |cluster: &str| -> Result<Vec<AuditedRequest>> {
+        let all = members.lab.audit(cluster)?.into_iter();
+        Ok(all
+            .filter(|request| request.user_agent.starts_with("bellwether-agent"))
+            .collect())
+    };
+    members.names().into_iter().map(of_agent).collect()
+}
+
+/// The one object that somebody edited is written once, and nothing else that applications have.
+fn judge(members: &Members, cluster: &str, since: &[AuditedRequest], edited: &str) -> Result<()> {
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
+    for request in since {
+        let kind = format!("{} {}", request.verb, request.resource);
+        *counted.entry(kind).or_default() += 1;
+    }
+    let writes: Vec<&AuditedRequest> = since.iter().filter(|one| one.is_write()).collect();
+    let of_application = |one: &&&AuditedRequest| one.namespace == members.name;
+    let (ours, own): (Vec<&AuditedRequest>, Vec<&AuditedRequest>) =
+        writes.iter().partition(of_application);
+    ensure!(
+        ours.len() == 1 && ours[0].object == edited && ours[0].verb == "patch",
+        "{cluster}: {ours:#?}"
+    );
+    eprintln!("{cluster}: {counted:?}\n{own:#?}");
+    Ok(())
+}
