@@ -4,9 +4,10 @@ use crate::document::Kind;
 
 /// The kinds that the hub mirrors, in the order in which they are written: what others name comes
 /// first. A Cluster is none of them: it comes by its registration, which no object can stand for.
-pub const KINDS: [Kind; 5] = [
+pub const KINDS: [Kind; 6] = [
     Kind::Fleet,
     Kind::MetricTemplate,
+    Kind::AlertProvider,
     Kind::Application,
     Kind::Rollout,
     Kind::Repository,

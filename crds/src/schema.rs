@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     alert_provider::AlertProvider, application::Application, cluster::Cluster, custom_resource,
     document::Kind, fleet::Fleet, metric_template::MetricTemplate, repository::Repository,
-    rollout::Rollout,
-    sync_record::SyncRecord, track::RolloutTrack,
+    rollout::Rollout, sync_record::SyncRecord, track::RolloutTrack,
 };
 
 /// Returns the custom resource definition of every kind, by plural name, as an API server takes

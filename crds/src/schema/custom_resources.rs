@@ -105,7 +105,7 @@ fn columns(kind: Kind) -> Value {
         ],
         Kind::Fleet => &[("Clusters", "integer", ".status.clusters")],
         Kind::Repository => &[("Revision", "string", ".status.revision")],
-        Kind::MetricTemplate | Kind::Cluster => &[],
+        Kind::MetricTemplate | Kind::AlertProvider | Kind::Cluster => &[],
     };
     let mut columns: Vec<Value> = own
         .iter()

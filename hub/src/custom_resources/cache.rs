@@ -124,6 +124,7 @@ pub(super) const fn kind_of(kind: RecordKind) -> Kind {
         RecordKind::Application => Kind::Application,
         RecordKind::Rollout => Kind::Rollout,
         RecordKind::MetricTemplate => Kind::MetricTemplate,
+        RecordKind::AlertProvider => Kind::AlertProvider,
         RecordKind::Repository => Kind::Repository,
     }
 }
@@ -136,6 +137,7 @@ pub(super) const fn record_kind(kind: Kind) -> Option<RecordKind> {
         Kind::Application => RecordKind::Application,
         Kind::Rollout => RecordKind::Rollout,
         Kind::MetricTemplate => RecordKind::MetricTemplate,
+        Kind::AlertProvider => RecordKind::AlertProvider,
         Kind::Repository => RecordKind::Repository,
     })
 }

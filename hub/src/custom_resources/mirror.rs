@@ -27,9 +27,10 @@ const RETRY_EVERY: Duration = Duration::from_secs(15);
 const YOUNG_FOR: Duration = Duration::from_secs(45);
 
 /// Changes of these have statuses written anew.
-const FOLLOWED: [Followed; 5] = [
+const FOLLOWED: [Followed; 6] = [
     Followed::Record(RecordKind::Fleet),
     Followed::Record(RecordKind::MetricTemplate),
+    Followed::Record(RecordKind::AlertProvider),
     Followed::Record(RecordKind::Application),
     Followed::Record(RecordKind::Rollout),
     Followed::Record(RecordKind::Repository),

@@ -105,7 +105,10 @@ fn application_of(record: &Record) -> Option<NamespacedName> {
             let spec: RolloutSpec = serde_json::from_value(record.spec.clone()).ok()?;
             spec.application?
         }
-        RecordKind::Fleet | RecordKind::MetricTemplate | RecordKind::Repository => return None,
+        RecordKind::Fleet
+        | RecordKind::MetricTemplate
+        | RecordKind::AlertProvider
+        | RecordKind::Repository => return None,
     };
     Some(NamespacedName {
         namespace: record.key.namespace.clone(),

@@ -198,5 +198,6 @@ fn event(call: &HookCall, state: CallState, why: &str, now: Timestamp) -> Option
         reason: reason.to_owned(),
         object: None,
         message,
+        notify: Vec::new(),
     })
 }

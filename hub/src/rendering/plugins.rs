@@ -359,7 +359,8 @@ mod tests {
         std::fs::write(&schema, "{\"type\": \"object\"}").expect("a file");
         let with_schema = register().expect("registered");
         assert_ne!(pin(&plain), pin(&with_schema));
-        let running = with_schema.running(&call("web"), &pin(&with_schema));
+        let asked = call("web");
+        let running = with_schema.running(&asked, &pin(&with_schema));
         assert!(running.expect("it may run").schema.is_some());
         assert_eq!(
             with_schema.running(&call("web"), &pin(&plain)).err(),

@@ -262,6 +262,7 @@ async fn tell_free(fleet: &Fleet, cluster: &str, cores: u64) {
             }),
             ..NodeProperties::default()
         }),
+        missing_rights: Vec::new(),
     };
     let id = fleet.clusters[cluster].id;
     clusters::record_properties(&fleet.store, id, &reported)

@@ -51,7 +51,7 @@ pub fn judge(kind: Kind, status: &Value, pending: bool) -> Judgement {
         }
         Kind::Fleet => addons(&conditions(status)),
         Kind::Repository => repository(&conditions(status)),
-        Kind::MetricTemplate | Kind::Cluster => stored(),
+        Kind::MetricTemplate | Kind::AlertProvider | Kind::Cluster => stored(),
     }
 }
 

@@ -71,6 +71,7 @@ pub async fn quarantine(
         reason: why.kind.clone(),
         object: None,
         message: why.message.clone(),
+        notify: Vec::new(),
     };
     events::insert(tx, cluster.id, &key, &[event], now).await?;
     Ok(true)
