@@ -104,7 +104,9 @@ fn application(status: &ApplicationStatus, pending: bool) -> Judgement {
         .map(|one| one.message.as_str())
         .collect();
     if pending {
-        return Judgement::Reconciling(Words::new("Pending", "it is no release yet"));
+        let mut said = vec!["it is no release yet"];
+        said.extend(remarks);
+        return Judgement::Reconciling(Words::new("Pending", said.join("; ")));
     }
     let Some(state) = status.state else {
         return Judgement::Reconciling(Words::new("Pending", remarks.join("; ")));
