@@ -128,7 +128,7 @@ impl Session {
         held: &mut Held,
         heard: &mpsc::UnboundedSender<Acknowledged>,
     ) -> Result<()> {
-        let missing = self.batches.to_ask_for();
+        let missing = self.batches.next_to_ask();
         if !missing.is_empty() {
             self.say(Up::Want(Want { blobs: missing })).await?;
         }

@@ -37,7 +37,7 @@ impl Batches {
     }
 
     /// What is to be asked for, each once.
-    pub fn to_ask_for(&mut self) -> Vec<BlobRange> {
+    pub fn next_to_ask(&mut self) -> Vec<BlobRange> {
         let mut ranges = Vec::new();
         for unit in self.waiting.iter().flat_map(|batch| &batch.units) {
             if lacks(unit) && self.asked.insert(unit.digest.clone()) {
