@@ -15,7 +15,7 @@ fn kinds_and_versions() {
             "bellwether.dev/v1alpha1",
             "Rolout",
             &[
-                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, Application, \
+                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, AlertProvider, Application, \
                Rollout, Repository; did you mean \"Rollout\"?",
             ],
         ),
