@@ -15,7 +15,7 @@ fn kinds_and_versions() {
             "bellwether.dev/v1alpha1",
             "Rolout",
             &[
-                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, Application, \
+                "in.yaml:2:1 kind: unknown kind \"Rolout\"; use one of Cluster, Fleet, MetricTemplate, AlertProvider, Application, \
                Rollout, Repository; did you mean \"Rollout\"?",
             ],
         ),
@@ -33,7 +33,7 @@ fn kinds_and_versions() {
             &[
                 "in.yaml:1:1 apiVersion: unknown version \"belwether.dev/v1alpha1\"; did you mean \
                  \"bellwether.dev/v1alpha1\"?",
-                "in.yaml:2:1 kind: unknown kind \"fleets\"; use one of Cluster, Fleet, MetricTemplate, \
+                "in.yaml:2:1 kind: unknown kind \"fleets\"; use one of Cluster, Fleet, MetricTemplate, AlertProvider, \
                  Application, Rollout, Repository; did you mean \"Fleet\"?",
             ],
         ),

@@ -79,7 +79,7 @@ fn what_revisions_do_not_have_is_refused_by_name() {
             format!(
                 "      strategy: {{abTest: {{iterations: 2, match: [{{headers: [{{name: a, exact: b}}]}}]}}}}\n{KNATIVE}"
             ),
-            "knative (Service) cannot match headers exactly; it can split by weight",
+            "knative (Service) cannot match headers exactly",
         ),
         (
             format!("{CANARY}      traffic: [{{knative: {{}}}}, {{nginx: {{ingress: web}}}}]\n"),

@@ -139,7 +139,8 @@ async fn beats_write_nothing() {
         (before == read().await).then_some(before)
     })
     .await;
-    for _ in 0..20 {
+    // A hub whose beats are not answered ends the stream after a few.
+    for _ in 0..3 {
         beat(&mut session).await;
     }
     assert_eq!(read().await, settled);

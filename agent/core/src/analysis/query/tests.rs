@@ -550,3 +550,27 @@ fn shares_of_requests_know_that_they_are() {
     };
     assert!(!counts_requests(&own));
 }
+
+#[test]
+fn revisions_of_knative_are_measured_by_their_names() {
+    let asked = |side| {
+        let target = QueryTarget {
+            service: String::new(),
+            port: None,
+            revisions: Some(["web-00001".into(), "web-00002".into()]),
+            ..target(SeriesSet::Knative, side)
+        };
+        let made = queries(&metric("request-success-rate"), &target, WINDOW, 0);
+        made.expect("built in").value
+    };
+    let canary = asked(Side::Canary);
+    assert!(
+        canary.contains("envoy_cluster_name=~\"shop/web-00002\""),
+        "{canary}"
+    );
+    let stable = asked(Side::Stable);
+    assert!(
+        stable.contains("envoy_cluster_name=~\"shop/web-00001\""),
+        "{stable}"
+    );
+}
