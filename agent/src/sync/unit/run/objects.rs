@@ -243,9 +243,9 @@ impl Unit {
 /// Puts the routes of runs that go back before everything else: whatever the API server is too busy for,
 /// refuses or does not answer keeps no requests at a version that failed. What is wanted of a route
 /// depends on nothing else that is written.
-fn routes_first<'a>(
+fn routes_first<'a, 'b>(
     wanted: Cow<'a, [Wanted]>,
-    runs: impl Iterator<Item = &'a Run>,
+    runs: impl Iterator<Item = &'b Run>,
 ) -> Cow<'a, [Wanted]> {
     let returning = runs.filter(|run| run.goes_back());
     let routes: Vec<_> = returning.flat_map(|run| &run.scene.routes).collect();
