@@ -270,10 +270,19 @@ fn met_its_rule(input: &Input<'_>, decision: &Decision, wave: usize) -> Result<(
             _ => open += 1,
         }
     }
+    let all_go_back = matches!(decision.next.status, RunStatus::RollingBack { .. });
     let proven = decision
         .next
         .of_wave(wave)
-        .any(|(_, cluster)| matches!(cluster.phase, ClusterPhase::Succeeded { .. }));
+        .any(|(id, cluster)| match cluster.phase {
+            ClusterPhase::Succeeded { .. } => true,
+            // It proved the release, and a later wave failed in the same decision.
+            ClusterPhase::Reverting { .. } if all_go_back => {
+                let before = input.state.clusters.get(id);
+                before.is_some_and(|one| matches!(one.phase, ClusterPhase::Succeeded { .. }))
+            }
+            _ => false,
+        });
     if open > 0 || counted > planned.max_failures || passed_over > 0 && !proven {
         return broken(
             "I13-wave-rule",

@@ -37,7 +37,9 @@ pub enum ClusterError {
         object: String,
     },
     /// Somebody scaled a workload after it was decided how many pods it gives away.
-    #[error("failed to scale {object}: it has {found} replicas, of {over} it was decided")]
+    #[error(
+        "failed to scale {object}: it has {found} replicas, and had {over} when that was decided"
+    )]
     Scaled {
         /// The workload.
         object: String,

@@ -124,7 +124,7 @@ impl Adopter {
         }
     }
 
-    /// Tells whether a write is taken: one whose answer is lost is, without the agent's knowing.
+    /// Tells whether a write is taken.
     pub(super) fn goes_through(&self, rng: &mut StdRng, counts: &mut Counts) -> bool {
         let fails = rng.random_range(0..100) < self.bad;
         if fails {

@@ -15,8 +15,11 @@ fn scaled(replicas: u32) -> (Cluster, Log, Arc<Mutex<Value>>) {
         if asked.path.contains("horizontalpodautoscalers") {
             return (
                 StatusCode::OK,
-                json!({"apiVersion": "autoscaling/v2", "kind": "List", "items": []}),
+                json!({"apiVersion": "autoscaling/v2", "kind": "List", "metadata": {}, "items": []}),
             );
+        }
+        if asked.path.contains("keda.sh") {
+            return refusal(StatusCode::NOT_FOUND, "no such kind");
         }
         let mut live = kept.lock().expect("no test panics here");
         if asked.method == Method::PATCH {
@@ -49,7 +52,7 @@ async fn whoever_scales_before_a_total_is_shared_is_not_written_over() {
     let refused = share(&cluster, Some(4)).await.expect_err("7 is not 4");
     assert_eq!(
         refused.to_string(),
-        "failed to scale apps/v1 Deployment shop/web: it has 7 replicas, of 4 it was decided"
+        "failed to scale Deployment/shop/web: it has 7 replicas, and had 4 when that was decided"
     );
     assert_eq!(writes(&log), 0);
     // What is decided on the count that there is is written over that alone.

@@ -50,9 +50,13 @@ impl House {
         let _ = self.try_pass().await;
         let asked = self.server.take_asked();
         let of_user = |one: &String| {
-            let kinds = ["configmaps/settings", "services/web-0", "httproutes/web-0"];
-            let named = kinds.iter().chain(&["deployments/web-0"]);
-            named.clone().any(|kind| *one == format!("PATCH {kind}"))
+            [
+                "PATCH configmaps/settings",
+                "PATCH services/web-0",
+                "PATCH deployments/web-0",
+                "PATCH httproutes/web-0",
+            ]
+            .contains(&one.as_str())
         };
         asked.into_iter().filter(of_user).collect()
     }
