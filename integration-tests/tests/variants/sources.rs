@@ -266,10 +266,13 @@ fn compared(members: &Members) -> Result<()> {
     Ok(())
 }
 
-/// Exit code and answer of `diff`.
+/// Exit code and answer of `diff`; while what is stored is being rendered there is none.
 fn diff(members: &Members, more: &[&str]) -> Result<(i32, Value)> {
     let arguments = ["diff", &members.name, "-o", "json"];
     let answer = members.cli.call(&[&arguments[..], more].concat(), None)?;
+    if answer.stdout.is_empty() && answer.stderr.contains("ask again") {
+        return Ok((answer.code, Value::Null));
+    }
     let told = serde_json::from_str(&answer.stdout).with_context(|| format!("{answer:?}"))?;
     Ok((answer.code, told))
 }
