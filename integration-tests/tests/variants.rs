@@ -38,6 +38,8 @@ mod placed;
 mod providers;
 #[path = "variants/real.rs"]
 mod real;
+#[path = "variants/records.rs"]
+mod records;
 #[path = "fleet/scene.rs"]
 #[expect(
     dead_code,
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
+        records::TOGETHER,
         sources::TOGETHER,
         sync::TOGETHER,
         waves::TOGETHER,
