@@ -46,6 +46,8 @@ mod provisioned;
 mod pruning;
 #[path = "variants/real.rs"]
 mod real;
+#[path = "variants/records.rs"]
+mod records;
 #[path = "fleet/scene.rs"]
 #[expect(
     dead_code,
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
+        records::TOGETHER,
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,

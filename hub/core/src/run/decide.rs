@@ -378,14 +378,7 @@ fn end_progress(turn: &mut Turn<'_>) {
         turn.next.status = RunStatus::Succeeded { at: now };
         return;
     }
-    let names: Vec<&str> = turn
-        .next
-        .clusters
-        .values()
-        .filter(|cluster| cluster.phase.has_failed())
-        .map(|cluster| cluster.name.as_str())
-        .collect();
-    let message = format!("failed on {}", waiting::list(&names));
+    let message = format!("failed on {}", waiting::failed_on(&turn.next, None));
     turn.event(None, Severity::Error, "Failed", message.clone());
     turn.next.status = RunStatus::Failed { at: now, message };
 }

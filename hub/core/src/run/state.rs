@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::cluster::ClusterRun;
+use super::cluster::{ClusterPhase, ClusterRun};
 use crate::plan::Plan;
 
 /// Everything that is remembered of a run; saved by compare-and-set.
@@ -71,6 +71,14 @@ impl RunState {
         self.clusters
             .iter()
             .filter(move |(_, cluster)| cluster.wave == Some(wave))
+    }
+
+    /// Tells whether a cluster was never granted the release, and its wave failed without it.
+    #[must_use]
+    pub fn was_never_reached(&self, cluster: &ClusterRun) -> bool {
+        let wave = cluster.wave.and_then(|wave| self.waves.get(wave));
+        matches!(cluster.phase, ClusterPhase::Waiting)
+            && wave.is_some_and(|wave| wave.phase.is_failed())
     }
 }
 

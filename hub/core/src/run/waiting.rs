@@ -10,7 +10,7 @@ use super::{
     decide::Turn,
     gate::{self, GateVerdict, Side},
     input::{Reach, Unrendered},
-    state::{ReadingOutcome, RunStatus, Stop, WavePhase},
+    state::{ReadingOutcome, RunState, RunStatus, Stop, WavePhase},
 };
 use crate::dependencies::Awaited;
 
@@ -52,6 +52,26 @@ pub(super) fn list(names: &[&str]) -> String {
         0 => "no cluster".to_owned(),
         count if count <= NAMED => names.join(", "),
         count => format!("{} and {} more", names[..NAMED].join(", "), count - NAMED),
+    }
+}
+
+/// Says on which clusters a wave failed, or the whole run: those that failed, and those of failed waves that
+/// were never reached.
+pub(super) fn failed_on(state: &RunState, only: Option<usize>) -> String {
+    let is_meant = |cluster: &&ClusterRun| only.is_none() || cluster.wave == only;
+    let meant = || state.clusters.values().filter(is_meant);
+    let failed: Vec<&str> = meant()
+        .filter(|cluster| cluster.phase.has_failed())
+        .map(|cluster| cluster.name.as_str())
+        .collect();
+    let unreached: Vec<&str> = meant()
+        .filter(|cluster| state.was_never_reached(cluster))
+        .map(|cluster| cluster.name.as_str())
+        .collect();
+    match (failed.is_empty(), unreached.is_empty()) {
+        (true, false) => format!("{}, never reached", list(&unreached)),
+        (false, false) => format!("{}; never reached {}", list(&failed), list(&unreached)),
+        (_, true) => list(&failed),
     }
 }
 
@@ -121,16 +141,9 @@ impl Waits<'_, '_> {
         match &self.turn.next.status {
             RunStatus::Halted { wave, since } => {
                 let name = &self.turn.input.plan.waves[*wave].name;
-                let failed: Vec<&str> = self
-                    .turn
-                    .next
-                    .of_wave(*wave)
-                    .filter(|(_, cluster)| cluster.phase.has_failed())
-                    .map(|(_, cluster)| cluster.name.as_str())
-                    .collect();
+                let failed = failed_on(&self.turn.next, Some(*wave));
                 let message = format!(
-                    "wave {name} failed on {}; no further cluster starts: retry or abort",
-                    list(&failed)
+                    "wave {name} failed on {failed}; no further cluster starts: retry or abort"
                 );
                 self.push(
                     "Halted",

@@ -126,10 +126,12 @@ pub(super) fn retry(turn: &mut Turn<'_>, scope: Scope) -> Answer {
         .collect();
     // Clusters that never started (the run was aborted, or they were unreachable) need no new
     // attempt: opening the run again is enough for them.
-    let reopens = matches!(
-        turn.next.status,
-        RunStatus::Aborted { .. } | RunStatus::Halted { .. }
-    );
+    let mut clusters = turn.next.clusters.values();
+    let reopens = match turn.next.status {
+        RunStatus::Aborted { .. } | RunStatus::Halted { .. } => true,
+        RunStatus::Failed { .. } => clusters.any(|one| turn.next.was_never_reached(one)),
+        _ => false,
+    };
     if again.is_empty() && !reopens {
         return stale("nothing failed");
     }

@@ -6,7 +6,8 @@ use bellwether_api::{
 
 use super::model::{Fleet, RUN, Will, approval, id, plan, planned, soak, status, wave};
 use crate::run::{
-    ClusterPhase, GrantRelease, RunStatus, Supersession, WavePhase, tests::model::Member,
+    ActionKind, ActionOutcome, ClusterPhase, GrantRelease, RunStatus, Supersession, WavePhase,
+    tests::model::Member,
 };
 
 fn two_waves() -> Fleet {
@@ -149,6 +150,43 @@ fn continue_starts_later_waves_and_ends_failed() {
     assert!(
         matches!(&fleet.state.status, RunStatus::Failed { message, .. } if message == "failed on c1")
     );
+}
+
+/// A wave of clusters that nobody hears fails by its policy: they are named, and a retry takes them once they
+/// are heard.
+#[test]
+fn a_wave_that_was_never_reached_is_named_and_tried_again() {
+    let silent = crate::plan::PlannedWave {
+        max_concurrent: 2,
+        unreachable: UnreachablePolicy::Fail,
+        ..wave("silent", 2..4)
+    };
+    let waves = vec![wave("first", 1..2), silent, wave("last", 4..5)];
+    let mut fleet = Fleet::new(crate::plan::Plan {
+        on_failure: OnFailure::Continue,
+        ..plan(waves)
+    });
+    for number in [2, 3] {
+        fleet.lose(number);
+    }
+    fleet.pass(46);
+    fleet.settle();
+    let said = "failed on c2, c3, never reached";
+    assert!(
+        matches!(&fleet.state.status, RunStatus::Failed { message, .. } if message == said),
+        "{:?}",
+        fleet.state.status
+    );
+    assert_eq!(fleet.granted(), [1, 4]);
+    for number in [2, 3] {
+        fleet.member(number).connected = true;
+    }
+    let retry = fleet.act(ActionKind::Retry, "ana");
+    assert_eq!(fleet.answer(retry).0, ActionOutcome::Executed);
+    fleet.settle();
+    assert!(matches!(fleet.state.status, RunStatus::Succeeded { .. }));
+    let attempts = [1, 2, 3, 4].map(|number| fleet.state.clusters[&id(number)].attempt);
+    assert_eq!(attempts, [1; 4]);
 }
 
 #[test]
