@@ -109,7 +109,7 @@ fn destinations_and_components() {
         &[
             "9:5 spec.components[0].manifests: the component has no objects",
             "10:5 spec.components[1]: a component has exactly one source: manifests, helm, git, oci, \
-             kustomize",
+             kustomize, plugin",
             "11:5 spec.components[2].name: two components are named \"web\"; the first is \
              components[0]",
         ],

@@ -21,7 +21,7 @@ pub enum RenderError {
     Exceeded(String),
     /// A registered program is not run.
     #[error("{}", .0.said())]
-    Plugin(#[from] PluginError),
+    Plugin(PluginError),
     /// The program that renders is missing or cannot be started.
     #[error(
         "failed to start the renderer {program}; build it by `make build`, or name it by --renderer"
@@ -42,6 +42,12 @@ pub enum RenderError {
         /// The limit.
         seconds: u64,
     },
+}
+
+impl From<PluginError> for RenderError {
+    fn from(error: PluginError) -> Self {
+        Self::Plugin(error)
+    }
 }
 
 impl RenderError {

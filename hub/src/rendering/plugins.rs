@@ -287,35 +287,47 @@ fn read(name: &str, program: &Path) -> Result<Plugin, RegisterError> {
             Err(source) => return Err(unreadable(&program, source)),
         }
     }
-    let mut beside = program.clone().into_os_string();
-    beside.push(SCHEMA_SUFFIX);
-    let beside = PathBuf::from(beside);
-    let text = match File::open(&beside) {
-        Ok(file) => {
-            let mut text = Vec::new();
-            file.take(MAX_SCHEMA_BYTES + 1)
-                .read_to_end(&mut text)
-                .map_err(|source| unreadable(&beside, source))?;
-            Some(text)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(unreadable(&beside, source)),
-    };
-    let schema = text.map(|text| {
-        hash.update(&text);
-        let is_small = text.len() as u64 <= MAX_SCHEMA_BYTES;
-        let schema = serde_json::from_slice(&text).ok().filter(|_| is_small);
-        schema.ok_or_else(|| RegisterError::Schema {
-            name: name.to_owned(),
-            path: beside.clone(),
-        })
-    });
     Ok(Plugin {
-        schema: schema.transpose()?,
+        schema: schema_beside(name, &program, &mut hash)?,
         digest: format!("sha256:{}", hex::encode(hash.finalize())),
         seen: Seen::of(&metadata),
         program,
     })
+}
+
+/// Reads the schema of a program's parameters, if it brings one, which its digest covers too.
+fn schema_beside(
+    name: &str,
+    program: &Path,
+    hash: &mut Sha256,
+) -> Result<Option<Value>, RegisterError> {
+    let mut beside = program.as_os_str().to_owned();
+    beside.push(SCHEMA_SUFFIX);
+    let path = PathBuf::from(beside);
+    let unreadable = |source| RegisterError::Unreadable {
+        name: name.to_owned(),
+        path: path.clone(),
+        source,
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(source)),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_SCHEMA_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    hash.update(&text);
+    let is_small = text.len() as u64 <= MAX_SCHEMA_BYTES;
+    let schema = serde_json::from_slice(&text).ok().filter(|_| is_small);
+    match schema {
+        Some(schema) => Ok(Some(schema)),
+        None => Err(RegisterError::Schema {
+            name: name.to_owned(),
+            path: path.clone(),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -359,8 +371,8 @@ mod tests {
         std::fs::write(&schema, "{\"type\": \"object\"}").expect("a file");
         let with_schema = register().expect("registered");
         assert_ne!(pin(&plain), pin(&with_schema));
-        let asked = call("web");
-        let running = with_schema.running(&asked, &pin(&with_schema));
+        let web = call("web");
+        let running = with_schema.running(&web, &pin(&with_schema));
         assert!(running.expect("it may run").schema.is_some());
         assert_eq!(
             with_schema.running(&call("web"), &pin(&plain)).err(),

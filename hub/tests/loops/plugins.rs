@@ -97,7 +97,8 @@ async fn op2_what_a_program_refuses_is_said_with_its_field() {
     let error = held(&stage).await;
     assert!(
         error.contains("component \"web\"")
-            && error.contains("ParamsRefused: plugin.params: missing property 'host'")
+            && error.contains("ParamsRefused: ")
+            && error.contains("plugin.params: missing property 'host'")
             && error.contains("plugin.params.port: got string, want integer"),
         "{error}"
     );
@@ -181,7 +182,7 @@ async fn op2_a_program_has_no_network_and_no_environment_and_its_time_ends() {
         "lonely",
         "cat >/dev/null\n\
          printf '{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"seen\"}, \"data\": {'\n\
-         printf '\"networks\": \"%s\", ' \"$(sed -n 's/^ *\\([^ :]*\\):.*/\\1/p' /proc/net/dev | tr '\\n' ' ')\"\n\
+         printf '\"routes\": \"%s\", ' \"$(tail -n +2 /proc/net/route | tr '\\n' ' ')\"\n\
          printf '\"environment\": \"%s\"}}' \"$(tr '\\0' ' ' </proc/$$/environ)\"",
     );
     // Nothing else of this machine sleeps for so long.
@@ -194,15 +195,18 @@ async fn op2_a_program_has_no_network_and_no_environment_and_its_time_ends() {
         time: Duration::from_secs(5),
         ..Limits::default()
     };
-    let programs = [("web-service", lonely.as_path()), ("slow", &sleeping)];
+    let programs = [
+        ("web-service", lonely.as_path()),
+        ("slow", sleeping.as_path()),
+    ];
     let stage = staged(&programs, limits).await;
     stage.apply(component(json!({}))).await;
     stage.settle().await.expect("released");
     let seen = stage.object("prod-1", "ConfigMap", "seen").await;
     assert_eq!(
         seen["data"],
-        json!({"networks": "lo ", "environment": ""}),
-        "no interface but the loopback, and no variable"
+        json!({"routes": "", "environment": ""}),
+        "no way out, and no variable"
     );
 
     stage

@@ -19,7 +19,9 @@ pub fn assemble(
     clusters: &[(Uuid, String)],
 ) -> Preparation {
     let mut release = RenderedRelease::default();
-    let Classes { classes, misfits } = known;
+    let Classes {
+        classes, misfits, ..
+    } = known;
     let heard: BTreeSet<Uuid> = classes
         .values()
         .flat_map(|class| class.clusters.iter().copied())
@@ -96,24 +98,18 @@ pub fn assemble(
 /// The Rollouts that components render, which must be the same for every cluster: one release has
 /// one plan.
 fn same_rollouts(renderings: &[&BTreeMap<String, Found>]) -> Result<Vec<RolloutRecord>, Held> {
-    let of = |found: &BTreeMap<String, Found>| -> Vec<RolloutRecord> {
-        found
-            .values()
-            .flat_map(|found| found.rollouts.iter().cloned())
-            .collect()
-    };
-    let Some(first) = renderings.first() else {
-        return Ok(Vec::new());
-    };
-    for other in &renderings[1..] {
-        if of(other) != of(first) {
+    let mut known: BTreeMap<&String, &Found> = BTreeMap::new();
+    for (name, found) in renderings.iter().flat_map(|one| one.iter()) {
+        let first = *known.entry(name).or_insert(found);
+        if first.rollouts != found.rollouts {
             return Err(Held::Failed {
-                component: first.keys().next().cloned().unwrap_or_default(),
+                component: name.clone(),
                 message: "it renders other Rollouts for some clusters than for others, which is \
                           not supported by this version of Bellwether"
                     .to_owned(),
             });
         }
     }
-    Ok(of(first))
+    let rollouts = known.into_values().flat_map(|found| found.rollouts.iter());
+    Ok(rollouts.cloned().collect())
 }

@@ -43,6 +43,8 @@ pub(super) struct Class {
 pub(super) struct Classes {
     pub(super) classes: BTreeMap<FactsByComponent, Class>,
     pub(super) misfits: BTreeMap<Uuid, String>,
+    /// The components that no cluster gets now.
+    unplaced: BTreeSet<String>,
 }
 
 /// Puts objects in place of sources, as far as they are there. Without `now` no source is looked at.
@@ -109,10 +111,10 @@ async fn classes(
     let values = sources.iter().filter(|source| !source.values.is_empty());
     let values = values.map(|source| (source.component.name.clone(), source.values.clone()));
     let mut all_facts = Facts::new(version, values.collect());
-    let unplaced = unplaced(sight, clusters, sources);
     let mut found = Classes {
         classes: BTreeMap::new(),
         misfits: BTreeMap::new(),
+        unplaced: unplaced(sight, clusters, sources),
     };
     for (id, name) in clusters {
         let Some(cluster) = sight.world.cluster(*id) else {
@@ -121,7 +123,7 @@ async fn classes(
         let names = sources.iter().filter(|source| {
             let destination = source.component.destination.as_ref();
             let name = source.component.name.as_str();
-            unplaced.contains(name) || is_placed(destination, cluster, sight.world.fleets())
+            found.unplaced.contains(name) || is_placed(destination, cluster, sight.world.fleets())
         });
         let here: Vec<&str> = names.map(|source| source.component.name.as_str()).collect();
         let class = match sight.world.served(*id) {
@@ -142,11 +144,11 @@ async fn classes(
 
 /// The components that no cluster gets now. They are rendered all the same, for whoever comes, so that
 /// a release is checked as a whole.
-fn unplaced<'a>(
+fn unplaced(
     sight: Sight<'_>,
     clusters: &[(Uuid, String)],
-    sources: &'a [Source<'_>],
-) -> BTreeSet<&'a str> {
+    sources: &[Source<'_>],
+) -> BTreeSet<String> {
     let fleets = sight.world.fleets();
     let gets = |source: &&Source<'_>| {
         let destination = source.component.destination.as_ref();
@@ -157,7 +159,7 @@ fn unplaced<'a>(
     };
     let unplaced = sources.iter().filter(gets);
     unplaced
-        .map(|source| source.component.name.as_str())
+        .map(|source| source.component.name.clone())
         .collect()
 }
 
@@ -239,6 +241,7 @@ async fn collect(
         return Ok(Err(held));
     }
     let mut collected = Collected::new();
+    let mut spared = BTreeMap::new();
     for (facts, class) in classes {
         let mut components = BTreeMap::new();
         let mut failed = None;
@@ -251,41 +254,68 @@ async fn collect(
             let Some(own) = facts.get(name) else {
                 continue;
             };
-            match rendered.get(&(source.recipe, *own)) {
+            let outcome = match rendered.get(&(source.recipe, *own)) {
                 Some(Rendered::Content(content)) => {
                     let rendering: Arc<Rendering> = renderings.read(*content).await?;
-                    match taken(sight, source, &rendering) {
-                        Ok(found) => {
-                            components.insert(name.clone(), found);
-                        }
-                        Err(message) => failed = Some(because(message)),
-                    }
+                    found_in(&sight.application.name, source, &rendering).map_err(because)
                 }
-                Some(Rendered::Failed(message)) => failed = Some(because(message.clone())),
-                None => {}
+                Some(Rendered::Failed(message)) => Err(because(message.clone())),
+                None => continue,
+            };
+            match outcome {
+                Ok(found) => {
+                    components.insert(name.clone(), found);
+                }
+                // These clusters do not get it.
+                Err(held) if known.unplaced.contains(name) => {
+                    spared.insert(name.clone(), held);
+                }
+                Err(held) => failed = Some(held),
             }
         }
         collected.insert(facts.clone(), failed.map_or(Ok(components), Err));
     }
-    Ok(match nobody_has(sources, known, &collected) {
+    Ok(match nobody_has(sources, (known, &spared), &collected) {
         Some(held) => Err(held),
         None => Ok(collected),
     })
 }
 
+/// What a rendering holds of a component, with the hooks that are run.
+fn found_in(
+    application: &str,
+    source: &Source<'_>,
+    rendering: &Rendering,
+) -> Result<Found, String> {
+    let mut found = take(application, &rendering.objects).map_err(|error| error.to_string())?;
+    if source.from.recipe.hooks {
+        let run = runnable(&rendering.hooks).map_err(|error| error.to_string())?;
+        found.hooks = run.into_iter().map(|hook| hook.object).collect();
+    }
+    Ok(found)
+}
+
 /// One cluster that cannot have it is no reason for the others; all that get a component are.
-fn nobody_has(sources: &[Source<'_>], known: &Classes, collected: &Collected) -> Option<Held> {
+/// `spared` says why there is nothing of components that no cluster gets now.
+fn nobody_has(
+    sources: &[Source<'_>],
+    (known, spared): (&Classes, &BTreeMap<String, Held>),
+    collected: &Collected,
+) -> Option<Held> {
     sources.iter().find_map(|source| {
         let name = &source.component.name;
-        let mut those = collected
+        let mut failure = None;
+        for (_, found) in collected
             .iter()
             .filter(|(facts, _)| facts.contains_key(name))
-            .map(|(_, found)| found);
-        let Some(first) = those.next() else {
-            return Some(known.unheard(name));
-        };
-        let failed = first.as_ref().err()?;
-        those.all(Result::is_err).then(|| failed.clone())
+        {
+            match found {
+                Ok(found) if found.contains_key(name) => return None,
+                Ok(_) => failure = failure.or_else(|| spared.get(name).cloned()),
+                Err(held) => failure = failure.or_else(|| Some(held.clone())),
+            }
+        }
+        Some(failure.unwrap_or_else(|| known.unheard(name)))
     })
 }
 
@@ -323,15 +353,4 @@ fn missing(
         }
     }
     held
-}
-
-/// What a rendering holds, with the hooks that are run.
-fn taken(sight: Sight<'_>, source: &Source<'_>, rendering: &Rendering) -> Result<Found, String> {
-    let mut found =
-        take(&sight.application.name, &rendering.objects).map_err(|error| error.to_string())?;
-    if source.from.recipe.hooks {
-        let run = runnable(&rendering.hooks).map_err(|error| error.to_string())?;
-        found.hooks = run.into_iter().map(|hook| hook.object).collect();
-    }
-    Ok(found)
 }
