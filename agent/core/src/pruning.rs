@@ -57,7 +57,7 @@ mod tests {
 
     fn bundle(prune: bool, components: Value) -> Bundle {
         serde_json::from_value(json!({
-            "application": "default/shop", "release": "r", "revision": 2,
+            "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 2,
             "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",
             "createNamespace": true, "components": components, "rollouts": [],
             "sync": {"prune": prune},

@@ -107,6 +107,16 @@ fn unreachable(says: &dyn Fn(&[&str]) -> bool, host: &str) -> Option<SourceError
     ]) {
         "its certificate is not trusted"
     } else if says(&[
+        "getpeername() failed",
+        "Transport endpoint is not connected",
+        "GnuTLS recv error",
+        "gnutls_handshake() failed",
+        "TLS fatal alert",
+        "Recv failure",
+        "Send failure",
+    ]) {
+        "it ended the connection; it may demand a client certificate (tls.crt and tls.key), or another one"
+    } else if says(&[
         "Connection refused",
         "Failed to connect",
         "Couldn't connect",
@@ -203,6 +213,14 @@ mod tests {
             ),
             (
                 "fatal: unable to access 'https://git.example/a/': server certificate verification failed. CAfile: none",
+                "Unreachable",
+            ),
+            (
+                "fatal: unable to access 'https://git.example/a/': getpeername() failed with errno 107: Transport endpoint is not connected",
+                "Unreachable",
+            ),
+            (
+                "fatal: unable to access 'https://git.example/a/': GnuTLS recv error (-12): A TLS fatal alert has been received.",
                 "Unreachable",
             ),
             (
