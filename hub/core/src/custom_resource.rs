@@ -11,4 +11,4 @@ pub use admission::{Asked, webhooks};
 pub use document::{author, document, is_written_by_user};
 pub use duty::{Duty, Owned, Seen, adoption, deletion, duty};
 pub use judgement::{Judgement, Words, judge};
-pub use status::status;
+pub use status::{hears_less, status};

@@ -1,6 +1,6 @@
 //! The status of custom resources.
 
-use bellwether_hub_core::custom_resource::{Judgement, judge, status};
+use bellwether_hub_core::custom_resource::{Judgement, hears_less, judge, status};
 use bellwether_store::records::RecordKey;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ pub(super) async fn wanted(
     };
     let fields = shown.map(|one| one.status).unwrap_or_default();
     let before = object.get("status").cloned().unwrap_or_default();
-    if is_young && before["observedGeneration"] == generation && is_unheard(&fields) {
+    if is_young && before["observedGeneration"] == generation && hears_less(&before, &fields) {
         // Agents that have not come back yet are no news.
         return Ok(None);
     }
@@ -46,8 +46,4 @@ pub(super) async fn wanted(
 fn seconds_of(scene: &Scene) -> String {
     let second = scene.now.as_second();
     jiff::Timestamp::from_second(second).map_or_else(|_| scene.now.to_string(), |at| at.to_string())
-}
-
-fn is_unheard(status: &Value) -> bool {
-    status["health"] == "Unknown" || status["unknown"].as_u64().is_some_and(|count| count > 0)
 }

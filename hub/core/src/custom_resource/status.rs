@@ -49,6 +49,20 @@ pub fn status(
     (made != *before).then_some(made)
 }
 
+/// Tells whether `now` knows less than `before` for no other reason than that clusters are not heard: their
+/// agents may be about to come back to a hub that has just started.
+#[must_use]
+pub fn hears_less(before: &Value, now: &Value) -> bool {
+    let is_known = |status: &Value| {
+        let health = status["health"].as_str();
+        health.is_some_and(|health| health != "Unknown")
+    };
+    let unknown = |status: &Value| status["unknown"].as_u64();
+    let is_lost = is_known(before) && now["health"] == "Unknown";
+    let more = matches!((unknown(before), unknown(now)), (Some(before), Some(now)) if now > before);
+    is_lost || more
+}
+
 fn standing(judgement: &Judgement) -> Vec<Value> {
     let (Judgement::Ready(words) | Judgement::Reconciling(words) | Judgement::Stalled(words)) =
         judgement;
@@ -133,6 +147,21 @@ mod tests {
         assert_eq!(of(&next, "Ready")["lastTransitionTime"], later);
         assert_eq!(of(&next, "Reconciling")["lastTransitionTime"], NOW);
         assert_eq!(of(&next, "AddonsHealthy")["lastTransitionTime"], NOW);
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_heard_any_more_is_told_from_one_that_never_was() {
+        let health = |word: &str| json!({"health": word});
+        assert!(hears_less(&health("Healthy"), &health("Unknown")));
+        assert!(!hears_less(&health("Unknown"), &health("Unknown")));
+        assert!(
+            !hears_less(&Value::Null, &health("Unknown")),
+            "refused before"
+        );
+        assert!(!hears_less(&health("Unknown"), &health("Healthy")));
+        let fleet = |unknown: u32| json!({"unknown": unknown});
+        assert!(hears_less(&fleet(1), &fleet(5)));
+        assert!(!hears_less(&fleet(5), &fleet(1)) && !hears_less(&Value::Null, &fleet(5)));
     }
 
     #[test]
