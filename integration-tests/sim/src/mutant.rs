@@ -18,8 +18,6 @@ pub enum Mutant {
     TrustWrittenRoute,
     /// The agent lets be a canary whose pods somebody gave another image.
     LeaveCanary,
-    /// The agent shares a fixed total whatever somebody scaled the workload to since that was decided.
-    ShareBlindly,
     /// Decisions are saved whoever wrote the track in between.
     IgnoreTrackVersion,
     /// An agent decides from what it remembers, though another one saved something newer.

@@ -51,15 +51,6 @@ fn matching_more_than_was_granted_is_noticed() {
 }
 
 #[test]
-fn sharing_over_whoever_scales_is_noticed() {
-    is_noticed_from(
-        Theme::Total.first_seed(),
-        Mutant::ShareBlindly,
-        "I1-available",
-    );
-}
-
-#[test]
 fn skipping_a_step_is_noticed() {
     is_noticed(Mutant::SkipStep, "I3-step");
 }

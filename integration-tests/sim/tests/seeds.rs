@@ -34,10 +34,6 @@ const PINNED: &[(&str, &[u64])] = &[
     ("the only proof was taken back as a wave passed", &[2623]),
     ("rest was seen where a stream had ended unnoticed", &[2814]),
     (
-        "pods went although somebody had given them requests by hand",
-        &[2_000_104],
-    ),
-    (
         "a canary that somebody changed was not written back",
         &[2_000_185],
     ),

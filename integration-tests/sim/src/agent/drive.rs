@@ -147,7 +147,6 @@ impl Agent {
             new: &track.new,
             config: if goes_back { &track.old } else { &track.new },
             leaves_canary: mutant == Mutant::LeaveCanary,
-            shares_blindly: mutant == Mutant::ShareBlindly,
         };
         let held = self.put_all(&parts, &want, truth, mutant, counts);
         if held == Written::Done && overrules {

@@ -156,7 +156,6 @@ impl Agent {
             new: image,
             config: image,
             leaves_canary: false,
-            shares_blindly: false,
         };
         let parts = [Part::Workload, Part::Config];
         self.put_all(&parts, &want, truth, mutant, counts) == Written::Done

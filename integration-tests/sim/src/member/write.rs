@@ -45,9 +45,6 @@ pub struct Wanted<'a> {
     pub config: &'a str,
     /// Whether a canary that somebody changed is let be: a guard that a mutant removes.
     pub leaves_canary: bool,
-    /// Whether a total is shared whatever somebody scaled the workload to: a guard that a mutant
-    /// removes.
-    pub shares_blindly: bool,
 }
 
 /// What one object is to be, to be compared.
@@ -94,8 +91,7 @@ impl Member {
     pub fn refuses(&self, part: Part, want: &Wanted<'_>) -> bool {
         let overlay = want.overlay;
         let known = |over| self.replicas == over || overlay.replicas == Some(self.replicas);
-        let sees = part == Part::Workload && !want.shares_blindly;
-        sees && overlay.replicas_over.is_some_and(|over| !known(over))
+        part == Part::Workload && overlay.replicas_over.is_some_and(|over| !known(over))
     }
 
     /// Makes one object what is wanted. Tells whether that changed it.
