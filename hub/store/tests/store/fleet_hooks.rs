@@ -49,7 +49,7 @@ async fn one_hub_tries_a_call_and_what_came_later_of_its_cluster_waits_for_it() 
     let store = testing::store().await;
     let registered = call(1, FleetEvent::ClusterRegistered);
     let detached = call(1, FleetEvent::ClusterDetached);
-    write(&store, &[registered.clone()], 0).await;
+    write(&store, std::slice::from_ref(&registered), 0).await;
     write(
         &store,
         &[detached.clone(), call(2, FleetEvent::ClusterRegistered)],
