@@ -110,9 +110,9 @@ mod tests {
             .iter()
             .map(|one| one["kind"].to_string())
             .collect();
-        assert_eq!(kinds.len(), 6, "{kinds:?}");
+        assert_eq!(kinds.len(), KINDS.len() + 1, "{kinds:?}");
         let all = objects(Some(("bellwether", "hub")));
-        let role = &all[6]["rules"];
+        let role = &all[KINDS.len() + 1]["rules"];
         let text = role.to_string();
         for wide in [
             "\"*\"",

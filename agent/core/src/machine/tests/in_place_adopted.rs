@@ -40,6 +40,11 @@ fn template(image: &str) -> Value {
     json!({"spec": {"containers": [{"image": image}]}})
 }
 
+fn spec_of(replicas: usize, partition: u64, image: &str) -> Value {
+    json!({"replicas": replicas, "template": template(image), "updateStrategy":
+        {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}})
+}
+
 struct World {
     now: Timestamp,
     grant: RolloutTrackSpec,
@@ -93,16 +98,23 @@ impl World {
 
     fn written(&self) -> Value {
         let (replicas, partition, image) = self.wrote;
-        json!({"replicas": replicas, "template": template(image), "updateStrategy":
-            {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}})
+        spec_of(replicas, partition, image)
     }
 
     /// Its owner writes all of it, through the API server that asks the agent.
     fn write(&mut self, replicas: usize, partition: u64, image: &'static str) {
-        self.wrote = (replicas, partition, image);
-        let spec = self.written();
+        // A write of what stands there already changes nothing that anybody could see: what the owner
+        // said before still holds.
+        let live = &self.object["spec"]["updateStrategy"]["rollingUpdate"]["partition"];
+        let is_held = self.object["metadata"]["annotations"][HELD_ANNOTATION] == ROLLOUT;
+        let said = if is_held && *live == json!(partition) {
+            self.wrote.1
+        } else {
+            partition
+        };
+        self.wrote = (replicas, said, image);
         let mut new = merged(&self.object, &json!({"spec": {"template": null}}));
-        new["spec"] = spec;
+        new["spec"] = spec_of(replicas, partition, image);
         let governed = Governed {
             rollout: ROLLOUT,
             is_known: true,
