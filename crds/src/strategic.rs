@@ -246,7 +246,7 @@ fn merge_list(
 ) -> Result<(), StrategicError> {
     let all = || original.iter().chain(patch);
     let maps = all().filter(|one| one.is_object()).count();
-    if maps != 0 && maps != all().count() || maps != 0 && field.key.is_empty() {
+    if maps != 0 && (maps != all().count() || field.key.is_empty()) {
         return Err(StrategicError::Items { at: at.to_owned() });
     }
     if maps == 0 {
@@ -325,7 +325,7 @@ fn ordered(
     for item in own {
         while let Some(other) = others.peek() {
             let (left, right) = (place(before, other), place(before, &item));
-            if !left.zip(right).is_some_and(|(left, right)| left < right) {
+            if left.zip(right).is_none_or(|(left, right)| left >= right) {
                 break;
             }
             out.extend(others.next());

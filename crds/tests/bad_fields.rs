@@ -65,7 +65,7 @@ spec:
   targetNamspace: web
   components:
   - name: web
-    notify: {chart: web}
+    serviceAccount: {chart: web}
   waves:
   - name: one
     maxConcurent: 1
@@ -77,7 +77,7 @@ spec:
             "in.yaml:4:1 extra: unknown field",
             "in.yaml:6:17 spec.destination.flet: unknown field; did you mean \"fleet\"?",
             "in.yaml:7:3 spec.targetNamspace: unknown field; did you mean \"targetNamespace\"?",
-            "in.yaml:10:5 spec.components[0].notify: not supported by this version of Bellwether",
+            "in.yaml:10:5 spec.components[0].serviceAccount: not supported by this version of Bellwether",
             "in.yaml:13:5 spec.waves[0].maxConcurent: unknown field; did you mean \
              \"maxConcurrent\"?",
             "in.yaml:14:14 spec.waves[0].after[0].sok: unknown field; did you mean \"soak\"?",
@@ -97,12 +97,12 @@ spec:
   workload: {apiVersion: apps/v1, kind: Deployment, name: web}
   strategy: {canary: {steps: [{weight: 10}]}}
   instances: {autoscaler: {kind: ScaledObject, name: web, canaryQueries: []}}
-  loadGenerator: {}
+  allowLocal: {}
 ",
         &[
             "in.yaml:8:59 spec.instances.autoscaler.canaryQueries: not supported by this version of \
              Bellwether",
-            "in.yaml:9:3 spec.loadGenerator: not supported by this version of Bellwether",
+            "in.yaml:9:3 spec.allowLocal: not supported by this version of Bellwether",
         ],
     );
 }

@@ -184,8 +184,8 @@ fn secrets_are_named_where_they_are_used() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    let found = errors("notify: {name: web}");
-    let said = "notify: not supported by this version of Bellwether".to_owned();
+    let found = errors("serviceAccount: {name: web}");
+    let said = "serviceAccount: not supported by this version of Bellwether".to_owned();
     assert!(found.contains(&said), "{found:?}");
     check(
         "helm: {repo: 'https://c.example', chart: w, version: 1.0.0}",

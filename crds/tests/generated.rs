@@ -43,6 +43,7 @@ fn mirrored_kinds_keep_what_is_wrong_and_get_no_defaults() {
         [
             "Fleet",
             "MetricTemplate",
+            "AlertProvider",
             "Application",
             "Rollout",
             "Repository"

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     admission::{Governed, Update, admit_in_place},
     adopted::{
-        HELD_ANNOTATION, Held,
+        HELD_ANNOTATION, Held, WRITTEN_ANNOTATION,
         in_place::{
             InPlaceSight, Pod, Recorded, Wanted, as_standing, hold, is_as_wanted, set, version,
             workload_hold,
@@ -112,7 +112,14 @@ impl World {
         } else {
             partition
         };
-        self.wrote = (replicas, said, image);
+        let put_back = self.object["metadata"]["annotations"][WRITTEN_ANNOTATION].is_string();
+        let is_live = self.object["spec"]["template"] == template(image);
+        let meant = if put_back && is_live {
+            self.wrote.2
+        } else {
+            image
+        };
+        self.wrote = (replicas, said, meant);
         let mut new = merged(&self.object, &json!({"spec": {"template": null}}));
         new["spec"] = spec_of(replicas, partition, image);
         let governed = Governed {

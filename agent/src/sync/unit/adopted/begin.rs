@@ -190,7 +190,7 @@ impl Unit {
             "change {} of {} comes in by its rollout",
             new.revision, looked.target
         );
-        let started = about(&looked.target, "RolloutStarted", message);
+        let started = about(looked.target, "RolloutStarted", message);
         let held = self.held_as_written(unit, looked);
         let news: Vec<_> = held.into_iter().chain([started]).collect();
         let at = wall();
