@@ -206,6 +206,7 @@ fn the_word_that_takes_configuration_out() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_placement_is_checked() {
     let errors = |placement: &str| -> Vec<String> {
         let text = format!(

@@ -163,7 +163,7 @@ fn changed_there_alone(host: &Host<'_>, documents: &str) -> Result<()> {
     ensure!(
         status["observedGeneration"] == object["metadata"]["generation"]
             && status["state"] == "Succeeded"
-            && status["done"] == 5,
+            && status["done"] == host.members.names().len(),
         "the API's own summary: {status}"
     );
     let stalled = host.condition("Stalled")?;
@@ -265,10 +265,15 @@ fn leaves_when_allowed(host: &Host<'_>) -> Result<()> {
         let stalled = host.condition("Stalled")?;
         Ok((stalled["reason"] == "Unconfirmed").then(|| stalled["message"].to_string()))
     })?;
-    ensure!(message.contains("5 clusters"), "{message}");
+    let clusters = host.members.names().len();
+    ensure!(
+        message.contains(&format!("{clusters} clusters")),
+        "{message}"
+    );
     host.record("application")?;
     host.record("fleet")?;
-    host.kubectl(&["annotate", &resource, "bellwether.dev/allow-removal=5"])?;
+    let allowed = format!("bellwether.dev/allow-removal={clusters}");
+    host.kubectl(&["annotate", &resource, &allowed])?;
     until(LIMIT, "the custom resource to go", || {
         Ok(host.application()?.is_none().then_some(()))
     })?;

@@ -42,7 +42,7 @@ fn holders<'a>(members: &Members, clusters: &[&'a str]) -> Result<BTreeSet<&'a s
 }
 
 /// Waits until as many clusters have it, and checks the spread.
-fn wait_holders<'a>(members: &'a Members, count: usize) -> Result<BTreeSet<&'a str>> {
+fn wait_holders(members: &Members, count: usize) -> Result<BTreeSet<&str>> {
     let names = members.names();
     let what = format!("{count} clusters to have it");
     let found = until(LIMIT, &what, || {
@@ -94,7 +94,7 @@ fn placement(members: &Members) -> Result<()> {
 }
 
 /// Who would have it, as `plan` says.
-fn planned<'a>(members: &'a Members, count: usize) -> Result<BTreeSet<&'a str>> {
+fn planned(members: &Members, count: usize) -> Result<BTreeSet<&str>> {
     let file = members.directory.join("placed.yaml");
     std::fs::write(&file, documents(members, count, "v1"))?;
     let file = file.to_str().context("paths are UTF-8")?;

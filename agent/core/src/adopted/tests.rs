@@ -44,6 +44,7 @@ fn held() -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_update_is_taken_over_before_a_pod_of_it_serves() {
     let undo = Look::Undo {
         replica_set: "web-v2".into(),

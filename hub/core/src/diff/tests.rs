@@ -402,7 +402,10 @@ fn a_division_is_told_before_the_overrides_that_win_over_it() {
             .collect::<Vec<_>>()
     };
     let division = ("placement.division".to_owned(), "2".to_owned());
-    assert_eq!(told(&cluster("us-1", "us")), [division.clone()]);
+    assert_eq!(
+        told(&cluster("us-1", "us")),
+        std::slice::from_ref(&division)
+    );
     assert_eq!(
         told(&cluster("eu-1", "eu")),
         [division, ("eu".to_owned(), "5".to_owned())]

@@ -100,6 +100,7 @@ fn held_by(partition: &Value) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_update_in_place_is_taken_over_before_a_pod_of_it_serves() {
     let none = json!({});
     let held = held_by(&json!(ALL));
