@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::decision::{Governed, Hold, Update, count};
 use crate::{
     adopted::{
-        HELD_ANNOTATION, PARTITION_ANNOTATION,
+        HELD_ANNOTATION, PARTITION_ANNOTATION, WRITTEN_ANNOTATION,
         in_place::{Note, holding, keeps_its_own_pace, set, value},
     },
     merge_patch::merged,
@@ -72,6 +72,13 @@ fn laid(update: Update<'_>, rollout: &str, adapter: &WorkloadAdapter, ours: Valu
         if let Some(noted) = noted.filter(|_| is_held(old, rollout)) {
             seen = merged(&seen, &json!({"metadata": {"annotations": {name: noted}}}));
         }
+    }
+    // What the owner wrote last is what the spec says again, whatever a run had put back.
+    if old.pointer("/spec/template") != new.pointer("/spec/template") {
+        seen = merged(
+            &seen,
+            &json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}}),
+        );
     }
     let note = Note::next(&seen, adapter, ours.clone());
     let mut held = merged(
