@@ -16,6 +16,7 @@ mod hosts;
 mod http;
 mod oci;
 mod poll;
+mod process_group;
 mod push;
 mod request;
 mod settings;
@@ -30,6 +31,7 @@ pub use credentials::{
 };
 pub use error::SourceError;
 pub use poll::PollSchedule;
+pub use process_group::ProcessGroup;
 pub use push::{Push, PushError, PushedReference};
 pub use request::{GitReference, OciReference, Pinned, Source, SourceRequest};
 pub use settings::{Limits, Settings};

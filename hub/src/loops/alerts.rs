@@ -38,12 +38,11 @@ pub(super) async fn run(app: Arc<App>) {
         }
     };
     loop {
-        let (did, errors) = match send_due(&app, &sender).await {
-            Ok(count) => (format!("sent {count} alerts"), Vec::new()),
-            Err(error) => (String::new(), vec![LoopError::from(error).chain()]),
+        let ended = match send_due(&app, &sender).await {
+            Ok(count) => Ok(format!("sent {count} alerts")),
+            Err(error) => Err(LoopError::from(error)),
         };
-        let at = app.clock.now();
-        app.loops.set(NAME, LoopState { at, did, errors });
+        app.loops.set(NAME, LoopState::of(app.clock.now(), ended));
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}

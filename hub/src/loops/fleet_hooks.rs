@@ -57,12 +57,11 @@ pub(super) async fn run(app: Arc<App>) {
         }
     };
     loop {
-        let (did, errors) = match tell_all(&app, &client).await {
-            Ok(count) => (format!("called {count} hooks"), Vec::new()),
-            Err(error) => (String::new(), vec![LoopError::from(error).chain()]),
+        let ended = match tell_all(&app, &client).await {
+            Ok(count) => Ok(format!("called {count} hooks")),
+            Err(error) => Err(LoopError::from(error)),
         };
-        let at = app.clock.now();
-        app.loops.set(NAME, LoopState { at, did, errors });
+        app.loops.set(NAME, LoopState::of(app.clock.now(), ended));
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -43,12 +43,11 @@ const MAX_MESSAGE_BYTES: usize = 4_096;
 /// Looks at every repository in its time, until the hub stops.
 pub(super) async fn run(app: Arc<App>) {
     loop {
-        let (did, errors) = match look_at_all(&app).await {
-            Ok(count) => (format!("looked at {count} repositories"), Vec::new()),
-            Err(error) => (String::new(), vec![LoopError::from(error).chain()]),
+        let ended = match look_at_all(&app).await {
+            Ok(count) => Ok(format!("looked at {count} repositories")),
+            Err(error) => Err(LoopError::from(error)),
         };
-        let at = app.clock.now();
-        app.loops.set(NAME, LoopState { at, did, errors });
+        app.loops.set(NAME, LoopState::of(app.clock.now(), ended));
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}

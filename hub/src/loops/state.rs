@@ -5,6 +5,8 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::LoopError;
+
 /// What every loop did last, for `/readyz`.
 #[derive(Debug, Default)]
 pub struct LoopStates {
@@ -20,6 +22,18 @@ pub struct LoopState {
     pub did: String,
     /// What went wrong, one line an application; empty = nothing.
     pub errors: Vec<String>,
+}
+
+impl LoopState {
+    /// How a turn ended that either did all of its work or failed.
+    #[must_use]
+    pub fn of(at: Timestamp, ended: Result<String, LoopError>) -> Self {
+        let (did, errors) = match ended {
+            Ok(did) => (did, Vec::new()),
+            Err(error) => (String::new(), vec![error.chain()]),
+        };
+        Self { at, did, errors }
+    }
 }
 
 impl LoopStates {

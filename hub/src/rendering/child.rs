@@ -6,10 +6,7 @@ use std::{
 };
 
 use bellwether_hub_core::recipe::{Recipe, RenderFacts, Rendering};
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use bellwether_sources::ProcessGroup;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
@@ -145,7 +142,7 @@ impl Renderer {
         ];
         let mut child = self.spawn(isolation, &arguments)?;
         // A program that was registered may have started others.
-        let group = Group::of(&child);
+        let group = ProcessGroup::of(&child);
         let (answer, complaint, status) =
             timeout(limits.time, converse(&mut child, request, limits))
                 .await
@@ -242,30 +239,6 @@ impl Renderer {
             return Err(RenderError::Broken(format!("{status}: {first}")));
         }
         Ok(version)
-    }
-}
-
-/// The processes of one rendering, which end when nobody waits for it any more.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.map(Pid::from_raw))
-    }
-
-    /// It has ended and been waited for: its number may soon be another's.
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Nobody may be left in it.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
     }
 }
 

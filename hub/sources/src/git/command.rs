@@ -11,10 +11,6 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -27,7 +23,8 @@ use super::{
     ssh,
 };
 use crate::{
-    AddressPolicy, Credentials, SourceError, credentials::ClientCertificate, settings::Limits,
+    AddressPolicy, Credentials, ProcessGroup, SourceError, credentials::ClientCertificate,
+    settings::Limits,
 };
 
 /// Largest answer of `git` that is read where no content is asked for, in bytes.
@@ -252,7 +249,7 @@ impl Git<'_> {
                 doing: "run git, with env of coreutils and prlimit of util-linux",
                 source,
             })?;
-        let group = Group::of(&child);
+        let group = ProcessGroup::of(&child);
         let timed = tokio::time::timeout(
             self.session.timeout,
             converse(&mut child, input, limit_bytes),
@@ -354,27 +351,4 @@ async fn read_some(from: impl AsyncRead + Unpin, limit_bytes: u64) -> std::io::R
     let mut bytes = Vec::new();
     from.take(limit_bytes).read_to_end(&mut bytes).await?;
     Ok(bytes)
-}
-
-/// The processes of one run: those that `git` starts end with it also when nobody waits any more.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.map(Pid::from_raw))
-    }
-
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
 }
