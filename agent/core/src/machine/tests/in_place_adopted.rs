@@ -393,7 +393,7 @@ fn events() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    #[ignore = "an old template written while a failed run has put it back is not told from the agent's own"]
+    #[ignore = "a pod that comes by scaling just as a superseded run has gone back can keep that run's version"]
     fn whatever_its_owner_writes_only_granted_pods_change_and_it_is_given_back(
         history in prop::collection::vec(events(), 0..60),
     ) {
