@@ -261,10 +261,11 @@ fn nothing_configured(scene: &Scene) -> Result<()> {
 }
 
 fn probe(scene: &Scene) -> Result<()> {
+    // Of ten requests one of the canary's two pods gets five, and so one that fails.
     let analysis = |minimum: &str| {
         format!(
             "{{interval: 1s, failureThreshold: 2, metrics: [{{name: request-success-rate, \
-             range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 5, source: {{type: Probe}}}}]}}"
+             range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 10, source: {{type: Probe}}}}]}}"
         )
     };
     let shop = Shop {
