@@ -1,7 +1,7 @@
 //! Records as custom resources of the cluster that hosts the hub (docs/gitops.md).
 //!
 //! Data flow: [`host`] watches them → [`cache`] knows them → [`mirror`] asks the pure
-//! `bellwether_hub_core::custom_resource` what each calls for → [`write`] makes records of them and
+//! `bellwether_hub_core::custom_resource` what each calls for → [`mod@write`] makes records of them and
 //! [`leave`] takes records away, as the API would → [`tell`] writes their status back. Beside that,
 //! [`server`] answers the API server what it may take, by [`review`], and [`configuration`] has it ask.
 
