@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::sight::{HELD_ANNOTATION, Sight, WRITTEN_ANNOTATION};
+use super::{
+    marks::{HELD_ANNOTATION, WRITTEN_ANNOTATION},
+    sight::Sight,
+};
 use crate::{
     machine::Overlay,
     merge_patch::replacing,
@@ -41,21 +44,18 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
     let is_old = sight.template == *held.old;
     match overlay.template {
         TemplateVersion::New if sight.template == *held.new => {
-            patched(paused(sight, name, overlay.paused))
+            patched(without_outdated(sight, paused(sight, name, overlay.paused)))
         }
-        TemplateVersion::Old if is_old && overlay.paused && sight.written.is_some() => patched(
-            sight
-                .written
-                .as_ref()
-                .map(|written| given_back(sight, name, written)),
-        ),
-        TemplateVersion::Old if is_old => patched(paused(sight, name, overlay.paused)),
+        TemplateVersion::Old if is_old => {
+            let owed = owed(sight, name).filter(|_| overlay.paused);
+            patched(owed.or_else(|| paused(sight, name, overlay.paused)))
+        }
         TemplateVersion::Old if !overlay.paused && serves_others(sight) => {
             patched(Some(put_back(sight, held.old)))
         }
         // Whatever it carries, no pod of it may be made before the run is back.
         _ => WorkloadHold {
-            patch: paused(sight, name, true),
+            patch: pause(sight, name),
             undo: sight
                 .current
                 .as_ref()
@@ -85,19 +85,27 @@ fn given_back(sight: &Sight, rollout: &str, written: &Value) -> Value {
     })
 }
 
+/// The merge patch that gives a workload back what its owner wrote, paused, where a run had put the
+/// template before back; absent = none had.
+#[must_use]
+pub fn owed(sight: &Sight, rollout: &str) -> Option<Value> {
+    let written = sight.marks.written.as_ref()?;
+    Some(given_back(sight, rollout, written))
+}
+
 /// The merge patch that pauses a workload for a Rollout; absent = it is.
 #[must_use]
 pub fn pause(sight: &Sight, rollout: &str) -> Option<Value> {
-    paused(sight, rollout, true)
+    without_outdated(sight, paused(sight, rollout, true))
 }
 
 fn paused(sight: &Sight, rollout: &str, wanted: bool) -> Option<Value> {
-    let marked = sight.held_by.as_deref() == Some(rollout);
+    let marked = sight.marks.is_held_by(rollout);
     // A pause without our mark is somebody else's.
     let due = if wanted {
         !(sight.paused && marked)
     } else {
-        sight.held_by.is_some()
+        sight.marks.is_held()
     };
     due.then(|| {
         let (mark, pause) = if wanted {
@@ -112,18 +120,29 @@ fn paused(sight: &Sight, rollout: &str, wanted: bool) -> Option<Value> {
     })
 }
 
+/// A patch of a workload that carries another template than the one before: what its owner wrote is there
+/// itself, whatever was noted while a run had put that one back.
+fn without_outdated(sight: &Sight, patch: Option<Value>) -> Option<Value> {
+    if sight.marks.written.is_none() {
+        return patch;
+    }
+    let mut patch = patch.unwrap_or_else(|| json!({}));
+    patch["metadata"]["annotations"][WRITTEN_ANNOTATION] = Value::Null;
+    Some(patch)
+}
+
 /// The merge patch that takes every trace of a Rollout off a workload, with the template that its pods
 /// have: whatever was held off stays off, and the workload is its owner's again. Absent = there is no
 /// trace.
 #[must_use]
 pub fn release(sight: &Sight) -> Option<Value> {
-    if sight.held_by.is_none() && sight.written.is_none() {
+    if !sight.marks.is_held() && sight.marks.written.is_none() {
         return None;
     }
     let mut patch = json!({"metadata": {"annotations": {
         HELD_ANNOTATION: null, WRITTEN_ANNOTATION: null,
     }}});
-    if sight.held_by.is_some() {
+    if sight.marks.is_held() {
         patch["spec"]["paused"] = Value::Null;
     }
     let stable = sight.others.first().filter(|_| sight.current_pods() == 0);

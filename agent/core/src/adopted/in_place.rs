@@ -13,7 +13,8 @@ mod sight;
 
 pub use field::set;
 pub use hold::{
-    Wanted, as_owners, as_standing, freed, hold, is_as_wanted, released, version, workload_hold,
+    Wanted, as_owners, as_standing, completed, freed, hold, is_as_wanted, released, version,
+    workload_hold,
 };
 pub use look::look_in_place;
 pub use note::{PARTITION_ANNOTATION, adapter_of};

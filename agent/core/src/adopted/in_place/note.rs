@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field;
-use crate::adopted::HELD_ANNOTATION;
+use crate::adopted::{HELD_ANNOTATION, applied::applies_what_we_wrote};
 
 /// Annotation on a workload whose pods its Rollout holds back by a field that its owner may write too:
 /// what its owner wants there, and what is ours. It is there exactly as long as the field is ours.
@@ -39,7 +39,7 @@ impl Note {
     pub(crate) fn next(object: &Value, adapter: &WorkloadAdapter, ours: Value) -> Self {
         let live = object.pointer(&adapter.partition).cloned();
         let (users, made) = match Self::of(object) {
-            Some(note) if live.as_ref() == Some(&note.ours) => (note.users, note.made),
+            Some(note) if note.is_ours(object, &adapter.partition) => (note.users, note.made),
             Some(note) => (live, note.made),
             // Somebody took the note alone: what it said is not known any more.
             None if is_held(object) => (None, 0),
@@ -53,6 +53,11 @@ impl Note {
         }
     }
 
+    /// Whether what the field says is our word, and not its owner's too.
+    fn is_ours(&self, object: &Value, pointer: &str) -> bool {
+        object.pointer(pointer) == Some(&self.ours) && !applies_what_we_wrote(object, pointer)
+    }
+
     /// As it is written.
     pub(crate) fn text(&self) -> String {
         json!(self).to_string()
@@ -62,7 +67,7 @@ impl Note {
     pub(super) fn restoring(&self, object: &Value, adapter: &WorkloadAdapter) -> Value {
         let pointer = &adapter.partition;
         // Whoever wrote it meanwhile has their word there already.
-        let users = if object.pointer(pointer) == Some(&self.ours) {
+        let users = if self.is_ours(object, pointer) {
             self.users.as_ref()
         } else {
             object.pointer(pointer)
