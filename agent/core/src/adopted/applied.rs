@@ -127,12 +127,7 @@ mod tests {
             ),
             (
                 "who updates never shares a field",
-                vec![us.clone(), ("kubectl", "Update", partition())],
-                false,
-            ),
-            (
-                "an applier that manages what is around it as a whole",
-                vec![us, ("flux", "Apply", whole.clone())],
+                vec![us, ("kubectl", "Update", partition())],
                 false,
             ),
             (

@@ -20,6 +20,8 @@ pub struct Marks {
     /// What its owner wrote, while a run has put the template before back; absent = it has not, or the
     /// owner has applied that very template since.
     pub written: Option<Value>,
+    /// Whether anything is noted on it of what its owner wrote.
+    pub is_noted: bool,
     /// Whether its controller has seen its last change.
     pub is_observed: bool,
 }
@@ -28,9 +30,11 @@ impl Marks {
     /// Reads a live workload; `observed_generation` is where its kind says what its controller has seen.
     #[must_use]
     pub fn of(object: &Value, observed_generation: &str) -> Self {
-        let written = annotation(object, WRITTEN_ANNOTATION)
-            .filter(|_| !applies_what_we_wrote(object, "/spec/template"));
+        let noted = annotation(object, WRITTEN_ANNOTATION);
+        let is_noted = noted.is_some();
+        let written = noted.filter(|_| !applies_what_we_wrote(object, "/spec/template"));
         Self {
+            is_noted,
             held_by: annotation(object, HELD_ANNOTATION),
             written: written.and_then(|text| serde_json::from_str(&text).ok()),
             is_observed: number(object, observed_generation)
@@ -42,6 +46,11 @@ impl Marks {
     #[must_use]
     pub const fn is_held(&self) -> bool {
         self.held_by.is_some()
+    }
+
+    /// Whether what is noted of its owner's template is not their word any more.
+    pub(super) const fn is_outdated(&self) -> bool {
+        self.is_noted && self.written.is_none()
     }
 
     /// Whether this Rollout holds it.
@@ -101,12 +110,12 @@ mod tests {
         let marks = Marks::of(&seen, "/status/observedGeneration");
         assert!(marks.is_held_by("shop") && !marks.is_held_by("other"));
         assert_eq!(marks.written, Some(json!({"spec": {}})));
-        assert!(marks.is_observed);
+        assert!(marks.is_observed && !marks.is_outdated());
         assert!(!Marks::of(&seen, "/status/seen").is_observed);
         assert!(!Marks::of(&seen, "/status/absent").is_observed);
         let bare = Marks::of(&json!({"metadata": {}}), "/status/observedGeneration");
-        assert!(!bare.is_held() && bare.written.is_none());
+        assert!(!bare.is_held() && bare.written.is_none() && !bare.is_outdated());
         let broken = json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: "no template"}}});
-        assert_eq!(Marks::of(&broken, "/status/seen").written, None);
+        assert!(Marks::of(&broken, "/status/seen").is_outdated());
     }
 }

@@ -54,7 +54,11 @@ pub fn look(sight: &Sight, known: bool) -> Look {
             return Look::Completes;
         }
         // Nothing was there before the pods that there are, or nothing is left of it.
-        return if held { Look::Release } else { Look::Rest };
+        return if held || sight.marks.is_noted {
+            Look::Release
+        } else {
+            Look::Rest
+        };
     }
     if sight.paused && !held {
         return Look::PausedByOthers;

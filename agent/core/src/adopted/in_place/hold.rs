@@ -6,7 +6,7 @@
 use bellwether_api::workload_adapter::WorkloadAdapter;
 use serde_json::{Map, Value, json};
 
-use super::{InPlaceSight, Note, adapter_of, field};
+use super::{By, InPlaceSight, Note, adapter_of, field};
 use crate::{
     adopted::{HELD_ANNOTATION, Held, PARTITION_ANNOTATION, WRITTEN_ANNOTATION},
     machine::Overlay,
@@ -40,12 +40,13 @@ pub fn workload_hold(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Op
     let name = held.rollout;
     match (wanted.template, wanted.held) {
         (TemplateVersion::New, Some(pods)) if is_new => {
-            keeping(sight, name, Some(pods), &outdated(sight))
+            keeping(sight, name, Some(pods), &without_note(sight.marks.is_noted))
         }
         (TemplateVersion::New, None) if is_new => freed(sight),
         (TemplateVersion::Old, None) if is_old => given_back(sight, name),
         (TemplateVersion::Old, Some(pods)) if is_old => {
-            keeping(sight, name, Some(pods), &json!({}))
+            let more = without_note(sight.marks.is_outdated());
+            keeping(sight, name, Some(pods), &more)
         }
         // Only the template before takes pods of another back.
         (TemplateVersion::Old, Some(pods)) if !sight.stands_on(held.old) => {
@@ -60,7 +61,7 @@ pub fn workload_hold(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Op
 /// The merge patch that keeps every pod of a workload from its template; absent = they are.
 #[must_use]
 pub fn hold(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
-    keeping(sight, rollout, None, &outdated(sight))
+    keeping(sight, rollout, None, &without_note(sight.marks.is_noted))
 }
 
 /// The merge patch by which its controller makes those pods too of the version before that come while
@@ -101,11 +102,12 @@ fn given_back(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
     keeping(sight, rollout, None, &back)
 }
 
-/// Takes away what an owner wrote, where they have written another template since.
-fn outdated(sight: &InPlaceSight) -> Value {
-    match &sight.marks.written {
-        Some(_) => json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}}),
-        None => json!({}),
+/// What takes away what was noted of an owner's template, where they have written another since.
+fn without_note(is_outdated: bool) -> Value {
+    if is_outdated {
+        json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}})
+    } else {
+        json!({})
     }
 }
 
@@ -119,7 +121,7 @@ fn keeping(sight: &InPlaceSight, rollout: &str, pods: Option<u32>, more: &Value)
     if is_kept && *more == json!({}) {
         return None;
     }
-    let note = Note::next(&sight.object, &sight.adapter, ours.clone());
+    let note = Note::next(&sight.object, &sight.adapter, ours.clone(), By::Patch);
     let mut patch = field::patch_of(&sight.adapter.partition, ours);
     patch["metadata"]["annotations"] = json!({
         HELD_ANNOTATION: rollout, PARTITION_ANNOTATION: note.text(),

@@ -12,6 +12,10 @@ pub fn look_in_place(sight: &InPlaceSight, known: bool) -> Look {
         if held && sight.marks.written.is_some() {
             return Look::Completes;
         }
+        // All are lost: what comes in their place shows what it is.
+        if held && sight.current.is_none() && sight.replicas > 0 {
+            return Look::Settling;
+        }
         // Nothing was there before the pods that there are, or nothing is left of it.
         return if held { Look::Release } else { Look::Rest };
     }

@@ -134,13 +134,11 @@ impl InPlaceSight {
                     named.is_some_and(|name| is_of(&one.label, name))
                 });
         others.sort_by_key(|one| std::cmp::Reverse(one.count()));
+        if of_template.is_empty() && others.is_empty() && marks.is_held() {
+            others.extend(to_come(object, adapter, current.as_deref(), recorded));
+        }
         Self {
-            replicas: object.pointer(&adapter.replicas).map_or(1, |count| {
-                count
-                    .as_u64()
-                    .and_then(|count| count.try_into().ok())
-                    .unwrap_or(0)
-            }),
+            replicas: replicas(object, adapter),
             marks,
             current: of_template.pop(),
             others,
@@ -161,10 +159,16 @@ impl InPlaceSight {
         Note::of(&self.object)
     }
 
-    /// Whether its Rollout keeps every pod from its template.
+    /// Whether its Rollout keeps every pod from its template, those too that come. Its owner's own word in
+    /// the field keeps no more than the pods that there are.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.marks.is_held() && field::holding(&self.adapter, self.replicas, self.field())
+        let is_ours = self
+            .note()
+            .is_some_and(|note| self.field() == Some(&note.ours));
+        self.marks.is_held()
+            && is_ours
+            && field::holding(&self.adapter, self.replicas, self.field())
     }
 
     /// Whether its owner says by themselves which pods get its template, and when.
@@ -213,8 +217,7 @@ impl InPlaceSight {
     /// The revision that its controller gives to pods which the field keeps from the template; absent =
     /// its kind keeps none that come later, or does not say.
     fn held_revision(&self) -> Option<&str> {
-        let named = self.object.pointer("/status/currentRevision")?.as_str();
-        named.filter(|name| self.adapter.holds_later_pods && !name.is_empty())
+        held_revision(&self.object, &self.adapter)
     }
 
     /// The version before, if its pods are of that one alone and its template is known.
@@ -225,6 +228,39 @@ impl InPlaceSight {
             _ => None,
         }
     }
+}
+
+fn replicas(object: &Value, adapter: &WorkloadAdapter) -> u32 {
+    object.pointer(&adapter.replicas).map_or(1, |count| {
+        count
+            .as_u64()
+            .and_then(|count| count.try_into().ok())
+            .unwrap_or(0)
+    })
+}
+
+fn held_revision<'a>(object: &'a Value, adapter: &WorkloadAdapter) -> Option<&'a str> {
+    let named = object.pointer("/status/currentRevision")?.as_str();
+    named.filter(|name| adapter.holds_later_pods && !name.is_empty())
+}
+
+/// The version of the pods that a workload gets while it is held, where it has lost every one; absent = it
+/// is to have none, they are of its own template, or its kind does not say.
+fn to_come(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    current: Option<&str>,
+    recorded: &[Recorded],
+) -> Option<Version> {
+    let name = held_revision(object, adapter)
+        .filter(|name| Some(*name) != current && replicas(object, adapter) > 0)?;
+    let found = recorded.iter().find(|one| one.name == name);
+    Some(Version {
+        label: name.to_owned(),
+        revision: name.to_owned(),
+        pods: Vec::new(),
+        template: found.map(|one| one.template.clone()),
+    })
 }
 
 /// Whether the owner of a workload that is not held says which pods get its template.

@@ -106,8 +106,22 @@ fn whoever_paces_updates_by_hand_or_records_nothing_goes_without_a_run() {
     let by_hand = sight(&set("v2", &on_delete), &stateful_set(), "111");
     assert_eq!(look_in_place(&by_hand, true), Look::PausedByOthers);
     let held = set("v2", &held_by(&json!(ALL)));
-    let away = sight(&held, &stateful_set(), "11");
-    assert_eq!(look_in_place(&away, true), Look::Stands, "a pod is away");
+    // As many as there are pods, by its owner's own word: those that come would be of it.
+    let own = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 3}}}});
+    let barely = sight(&merged(&held, &own), &stateful_set(), "111");
+    assert_eq!(look_in_place(&barely, true), Look::Catch);
+    for (what, running) in [("a pod is away", "11"), ("all are lost", "")] {
+        let away = sight(&held, &stateful_set(), running);
+        assert_eq!(look_in_place(&away, true), Look::Stands, "{what}");
+        let patch = released(&away).expect("a trace");
+        let let_go = merged(&held, &patch);
+        assert_eq!(let_go["spec"]["template"], template("v1"), "{what}");
+    }
+    let none = merged(&held, &json!({"spec": {"replicas": 0}}));
+    let none = sight(&none, &stateful_set(), "");
+    assert_eq!(look_in_place(&none, true), Look::Release, "scaled to zero");
+    let unknown = InPlaceSight::of(&held, &shard(), Vec::new(), &[]);
+    assert_eq!(look_in_place(&unknown, true), Look::Settling);
     // Nobody has recorded what ran before: it could not go back.
     let blind = InPlaceSight::of(&held, &stateful_set(), pods("111"), &[]);
     assert_eq!(look_in_place(&blind, true), Look::Bypassed);
@@ -161,8 +175,9 @@ fn an_update_waits_until_pods_that_come_are_of_the_version_before_too() {
 
 #[test]
 fn where_each_node_has_a_pod_none_of_the_new_ones_is_taken_back() {
+    let note = json!({"users": "RollingUpdate", "ours": "OnDelete"}).to_string();
     let held = json!({
-        "metadata": {"annotations": {HELD_ANNOTATION: ROLLOUT}},
+        "metadata": {"annotations": {HELD_ANNOTATION: ROLLOUT, PARTITION_ANNOTATION: note}},
         "spec": {"updateStrategy": {"type": "OnDelete"}},
     });
     let none = json!({});

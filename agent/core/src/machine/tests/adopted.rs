@@ -86,7 +86,7 @@ fn write(world: &mut World, change: Change, by: Writer, asks: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn whatever_its_owner_writes_only_what_the_run_lets_go_has_pods_and_it_is_given_back(
         history in prop::collection::vec(events(), 0..80),

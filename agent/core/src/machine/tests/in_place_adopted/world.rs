@@ -146,6 +146,12 @@ impl World {
         self.object["metadata"]["annotations"].get(name)?.as_str()
     }
 
+    fn note(&self) -> Value {
+        let note = self.annotation(PARTITION_ANNOTATION);
+        note.and_then(|note| serde_json::from_str(note).ok())
+            .unwrap_or_default()
+    }
+
     /// Whether a value that is written where a run has written the same can be told from no write: of one
     /// that is applied it is known who manages it.
     fn is_seen(&self, write: Write, field: &str) -> bool {
@@ -155,15 +161,14 @@ impl World {
     /// Its owner writes all of it. Of what stands there already because a run has put it there, their
     /// word of before still holds unless the API server knows better.
     pub(super) fn write(&mut self, write: Write) {
-        let ours = self
-            .annotation(PARTITION_ANNOTATION)
-            .and_then(|note| serde_json::from_str::<Value>(note).ok())
-            .map(|note| note["ours"].clone());
-        let same = ours == Some(json!(write.partition));
+        let note = self.note();
+        let same = note["ours"] == json!(write.partition);
+        // The webhook has put another value there, and the field is the applier's as before.
+        let was_noted = note["shared"] == true;
         let put_back = self.annotation(WRITTEN_ANNOTATION).is_some()
             && self.object.pointer(IMAGE) == Some(&json!(write.image));
         let hides = [
-            same && !self.is_seen(write, PARTITION),
+            same && (was_noted || !self.is_seen(write, PARTITION)),
             put_back && !self.is_seen(write, IMAGE),
         ];
         let before = self.wrote;
@@ -492,10 +497,7 @@ impl World {
         assert_eq!(self.object["spec"]["replicas"], spec["replicas"]);
         assert_eq!(annotations[HELD_ANNOTATION], json!(ROLLOUT));
         assert_eq!(annotations.get(WRITTEN_ANNOTATION), None);
-        let note: Value = annotations[PARTITION_ANNOTATION]
-            .as_str()
-            .and_then(|note| serde_json::from_str(note).ok())
-            .expect("a note");
+        let note = self.note();
         assert_eq!(note["users"], json!(self.wrote.partition), "{note}");
         // One that came when the run was over already begins the next.
         let pods: Vec<&str> = self.pods.values().map(|pod| pod.image.as_str()).collect();
