@@ -97,7 +97,7 @@ fn write(world: &mut World, change: Change, by: Writer, asks: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(250))]
     #[test]
     fn whatever_its_owner_writes_only_granted_pods_change_and_it_is_given_back(
         history in prop::collection::vec(events(), 0..60),

@@ -497,8 +497,12 @@ impl World {
         assert_eq!(self.object["spec"]["replicas"], spec["replicas"]);
         assert_eq!(annotations[HELD_ANNOTATION], json!(ROLLOUT));
         assert_eq!(annotations.get(WRITTEN_ANNOTATION), None);
-        let note = self.note();
-        assert_eq!(note["users"], json!(self.wrote.partition), "{note}");
+        let given = freed(&self.sight()).expect("it is held");
+        let given = merged(&self.object, &given);
+        assert_eq!(
+            given.pointer(PARTITION),
+            spec.pointer(&PARTITION["/spec".len()..])
+        );
         // One that came when the run was over already begins the next.
         let pods: Vec<&str> = self.pods.values().map(|pod| pod.image.as_str()).collect();
         let stands = pods.first().copied().expect("a pod");
