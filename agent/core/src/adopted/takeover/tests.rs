@@ -131,6 +131,7 @@ impl Scene {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_update_is_taken_over_before_a_pod_of_it_serves() {
     use Mark::{Held, Nothing, Owed, Owners, Resumed};
     let undo = || Look::Undo {
