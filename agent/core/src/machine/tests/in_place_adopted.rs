@@ -126,12 +126,15 @@ fn brought_in() -> World {
 fn pods_that_come_when_a_third_version_was_written_over_a_second_are_of_the_first() {
     let asks = |change| Event::Write(change, Writer::Updates, true);
     let third = asks(Change::Image("v3"));
-    // Whenever the third is written again while pods go back, and somebody scales it then.
-    for ticks in 0..12 {
+    // Whenever the third is written again while pods go back, and somebody scales it when they have.
+    for ticks in 0..30 {
         let mut history = vec![third.clone()];
         history.extend(vec![Event::Tick; ticks]);
-        history.extend([third.clone(), asks(Change::Replicas(4))]);
-        live(&mut brought_in(), &history);
+        history.push(third.clone());
+        let mut world = brought_in();
+        live(&mut world, &history);
+        live(&mut world, &[asks(Change::Replicas(4))]);
+        assert_ne!(world.object["spec"], world.written(), "it is held");
     }
 }
 
