@@ -12,8 +12,8 @@ use bellwether_agent_core::{
     ownership::{is_held, uid_of},
 };
 use bellwether_api::{
-    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, reference::ObjectRef,
-    sync_record::HeldObject,
+    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, installation,
+    reference::ObjectRef, sync_record::HeldObject,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
@@ -112,6 +112,13 @@ impl Admission<'_> {
     /// Asks the API server what applying one object would do.
     async fn try_out(&self, bundle: &Bundle, want: &Wanted) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
+        let is_foreign = live.as_ref().is_some_and(|live| !self.holds(want, live));
+        if is_foreign && live.as_ref().is_some_and(installation::is_own) {
+            // Whatever the user allows: what would prune it later takes the hub or the agent away.
+            let target = &want.target;
+            let why = installation::said(&target.kind, &target.name);
+            return Ok(Tried::Refused(why));
+        }
         let object = match &live {
             Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
             _ => Cow::Borrowed(&want.object),
@@ -333,6 +340,56 @@ mod tests {
             ..want
         };
         assert_eq!(refusals(&sync, brought, &[]).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_bellwether_consists_of_is_taken_over_by_nobody() {
+        for (labels, sync, taken) in [
+            (
+                json!({"app.kubernetes.io/part-of": "bellwether"}),
+                json!({"adopt": "Always"}),
+                false,
+            ),
+            (
+                json!({"app.kubernetes.io/name": "bellwether"}),
+                json!({"adopt": "IfIdentical"}),
+                false,
+            ),
+            (json!({"team": "web"}), json!({"adopt": "Always"}), true),
+        ] {
+            let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata":
+                {"name": "web", "namespace": "shop", "uid": "a", "labels": labels}});
+            let answer = live.clone();
+            let (client, _) = client(move |asked| {
+                if asked.path.contains("selfsubjectaccessreviews") {
+                    return (
+                        StatusCode::OK,
+                        json!({"spec": {}, "status": {"allowed": true}}),
+                    );
+                }
+                (StatusCode::OK, answer.clone())
+            });
+            let cluster = Cluster::new(client);
+            let admission = Admission {
+                cluster: &cluster,
+                access: &Access::default(),
+                own: &[],
+                taken: &BTreeMap::new(),
+                hooks: &[],
+                left: &[],
+            };
+            let want = Wanted::new(live).unwrap();
+            let admitted = admission.review(&bundle(&sync), &[want]).await.unwrap();
+            assert_eq!(admitted.refusals.is_empty(), taken, "{admitted:?}");
+            assert_eq!(!admitted.adopts.is_empty(), taken, "{admitted:?}");
+            if !taken {
+                let said = &admitted.refusals[0];
+                assert!(
+                    said.contains("ConfigMap web is part of Bellwether's own"),
+                    "{said}"
+                );
+            }
+        }
     }
 
     #[tokio::test]
