@@ -2,6 +2,7 @@
 
 mod access;
 mod action;
+mod check;
 mod compliance;
 mod diff;
 mod object;
@@ -16,6 +17,7 @@ pub use access::{
     RevokeRequest, VersionInfo,
 };
 pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
+pub use check::{Measurement, MeasurementList};
 pub use compliance::{ClusterCompliance, ComplianceList};
 pub use diff::{
     DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff, OverrideExplained,

@@ -8,6 +8,7 @@ mod actions;
 mod alert_providers;
 mod apply;
 mod auth;
+mod checks;
 mod clusters;
 mod compliance;
 mod deletion;
