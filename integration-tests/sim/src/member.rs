@@ -318,6 +318,12 @@ impl Member {
         self.shared_from.unwrap_or(self.replicas)
     }
 
+    /// The total that both versions share; absent = nothing is shared.
+    #[must_use]
+    pub const fn shared_total(&self) -> Option<u32> {
+        self.shared_from
+    }
+
     /// Pods of one version in the user's workload: all and ready ones.
     #[must_use]
     pub fn pods_of(&self, image: &str) -> (u32, u32) {
