@@ -34,6 +34,26 @@ const PINNED: &[(&str, &[u64])] = &[
     ("the only proof was taken back as a wave passed", &[2623]),
     ("rest was seen where a stream had ended unnoticed", &[2814]),
     (
+        "a third template came before the pods of the second were ready",
+        &[4683, 5043],
+    ),
+    (
+        "an attempt that may still be under way took no slot",
+        &[5138],
+    ),
+    (
+        "a cluster left and came back between two decisions",
+        &[5246],
+    ),
+    (
+        "the only proof came as a later wave took everything back",
+        &[5503],
+    ),
+    (
+        "a route that was just written was not waited for, since the run was overdue and deleted",
+        &[2_000_104],
+    ),
+    (
         "a canary that somebody changed was not written back",
         &[2_000_185],
     ),
