@@ -66,7 +66,7 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
 
 /// Tells whether an earlier attempt of this run may still be under way in a cluster of which nobody
 /// hears: it was never heard to have ended there.
-fn may_be_under_way(turn: &Turn<'_>, id: Uuid, attempt: u32) -> bool {
+pub(super) fn may_be_under_way(turn: &Turn<'_>, id: Uuid, attempt: u32) -> bool {
     let (run, governed) = (turn.input.run.id, turn.input.plan.governed);
     let seen = turn.seen.get(&id).filter(|_| attempt > 0);
     seen.is_some_and(|seen| seen.is_busy_elsewhere(run, governed))
