@@ -48,6 +48,8 @@ mod pruning;
 mod real;
 #[path = "variants/records.rs"]
 mod records;
+#[path = "variants/refused.rs"]
+mod refused;
 #[path = "fleet/scene.rs"]
 #[expect(
     dead_code,
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         overrides::TOGETHER,
         own_ways::TOGETHER,
         records::TOGETHER,
+        refused::TOGETHER,
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,
