@@ -18,6 +18,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/divided.rs"]
+mod divided;
 #[path = "variants/exact_overrides.rs"]
 mod exact_overrides;
 #[path = "variants/fencing.rs"]
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         members::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
+        divided::TOGETHER,
         exact_overrides::TOGETHER,
         order::TOGETHER,
         overrides::TOGETHER,
