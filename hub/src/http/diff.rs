@@ -12,7 +12,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     addons::Fleets,
     authorize::{Kind, Verb},
-    diff::{Compared, Reading, compare, explain},
+    diff::{Compared, Reading, compare, defaults, explain},
     placement::ClusterFacts,
     release::ReleaseContent,
 };
@@ -163,6 +163,7 @@ pub async fn run_explain(
         of: of.words(),
         overrides,
         fields,
+        defaults: defaults(&content, cluster, sides.fleet(comparing.fleets())),
     }))
 }
 
