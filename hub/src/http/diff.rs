@@ -157,13 +157,14 @@ pub async fn run_explain(
         let cause = &error.source;
         unprocessable(format!("{error}: {cause}"))
     })?;
+    let defaults = defaults(&content, cluster, sides.fleet(comparing.fleets()));
     Ok(Json(OverridesExplained {
-        application,
+        application: application.clone(),
         cluster: cluster.name.clone(),
         of: of.words(),
         overrides,
         fields,
-        defaults: defaults(&content, cluster, sides.fleet(comparing.fleets())),
+        defaults,
     }))
 }
 
