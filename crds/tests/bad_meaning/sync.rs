@@ -121,16 +121,16 @@ fn how_long_it_may_take_to_be_healthy() {
         "0s",
         "999ms",
         &[
-            "7:19 spec.sync.timeout: nothing is healthy so soon; use at least 1s",
-            "10:21 spec.components[0].sync.timeout: nothing is healthy so soon; use at least 1s",
+            "7:10 spec.sync.timeout: nothing is healthy so soon; use at least 1s",
+            "10:12 spec.components[0].sync.timeout: nothing is healthy so soon; use at least 1s",
         ],
     );
     both(
         "24h0m1s",
         "48h",
         &[
-            "7:19 spec.sync.timeout: use at most 24h",
-            "10:21 spec.components[0].sync.timeout: use at most 24h",
+            "7:10 spec.sync.timeout: use at most 24h",
+            "10:12 spec.components[0].sync.timeout: use at most 24h",
         ],
     );
     both(
