@@ -248,7 +248,8 @@ fn told(members: &Members, lacking: &Lacking<'_>, run: &RunView) -> Result<()> {
     ];
     let why = members.cli.call(&["why", name], None)?.stdout;
     for (cluster, words) in &expected {
-        let said = &of_cluster(run, cluster).context("the cluster")?.message;
+        let shown = of_cluster(run, cluster).context("the cluster")?;
+        let said = format!("{} {}", shown.reason, shown.message);
         ensure!(
             said.contains(words),
             "{cluster}: {words:?} is not in {said:?}"
