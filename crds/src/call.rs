@@ -20,8 +20,8 @@ pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, Acti
 pub use check::{Measurement, MeasurementList};
 pub use compliance::{ClusterCompliance, ComplianceList};
 pub use diff::{
-    DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff, OverrideExplained,
-    OverridesExplained, ReleaseDiff,
+    DefaultExplained, DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff,
+    OverrideExplained, OverridesExplained, ReleaseDiff,
 };
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use placement::{

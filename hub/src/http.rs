@@ -5,6 +5,7 @@
 //! problem+json ([`problem`]). Contents of Secrets never leave ([`redact`]).
 
 mod actions;
+mod alert_defaults;
 mod alert_providers;
 mod apply;
 mod auth;
