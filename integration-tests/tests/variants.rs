@@ -26,6 +26,8 @@ mod fencing;
 mod golden;
 #[path = "variants/helm_canary.rs"]
 mod helm_canary;
+#[path = "variants/large.rs"]
+mod large;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         exact_overrides::TOGETHER,
+        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
