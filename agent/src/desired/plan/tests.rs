@@ -246,8 +246,13 @@ fn missing_content_is_asked_for_not_guessed() {
 
 #[test]
 fn one_content_that_cannot_be_read_refuses_its_unit_and_no_other() {
-    let (one, two) = (bundle("one"), bundle("two"));
     let other = "application/default/other";
+    let (one, mut two) = (
+        bundle("one"),
+        serde_json::from_slice::<serde_json::Value>(&bundle("two")).unwrap(),
+    );
+    two["application"]["name"] = json!("other");
+    let two = serde_json::to_vec(&two).unwrap();
     let live: [(&str, &[u8]); 2] = [(KEY, &one), (other, &two)];
     let mut sent = wire(2, &[(KEY, 1, Some(&one)), (other, 2, Some(&two))], &live);
     let digest = digest_of(&one);
