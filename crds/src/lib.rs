@@ -28,6 +28,7 @@ pub mod import;
 pub mod legacy;
 pub mod matching;
 pub mod metric_template;
+pub mod node_copy;
 pub mod number;
 pub mod overrides;
 pub mod placement;

@@ -26,6 +26,7 @@ fn target(series: SeriesSet, side: Side) -> QueryTarget {
         canary_addresses: BTreeSet::new(),
         side,
         in_place: false,
+        per_node: false,
         revisions: None,
     }
 }
