@@ -153,6 +153,8 @@ mod tests {
         assert!(!selects(&map(&[("app", "other")]), &labels));
         assert!(!selects(&map(&[]), &labels));
         assert!(!selects(&map(&[("pod-template-hash", "abc")]), &labels));
+        let of_a_daemon_set = map(&[("app", "web"), ("controller-revision-hash", "abc")]);
+        assert!(selects(&of_a_daemon_set, &labels));
     }
 
     fn owned(mut object: Value, by: Option<(&str, &str)>) -> Value {
