@@ -62,7 +62,7 @@ fn every_strategy_with_a_copy_is_taken() {
         CANARY,
         "{canary: {steps: [{weight: 10}, {weight: 50, mirror: 20}]}}",
         "{canary: {manual: {weight: 5}}}",
-        "{abTest: {iterations: 2, match: [{headers: [{name: x, exact: y}]}]}}",
+        "{abTest: {iterations: 2, match: [{headers: [{name: x, exact: z}]}]}}",
         "{blueGreen: {iterations: 2, analysisTraffic: Mirror}}",
     ] {
         refused(strategy, &split, POD, &[]);
@@ -110,8 +110,7 @@ fn numbers_of_pods_are_refused_by_their_field() {
         "{said:#?}"
     );
     let none = format!("{SERVICE}      traffic: [{{none: {{}}}}]\n");
-    let at =
-        "traffic[0]: without a router the share of traffic is the share of pods, and a DaemonSet";
+    let at = "traffic[0].none: without a router the share of traffic is the share of pods, and a DaemonSet";
     refused(CANARY, &none, POD, &[at]);
 }
 

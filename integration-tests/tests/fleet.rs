@@ -32,6 +32,8 @@ mod foreign;
 mod foreign_sets;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/lacking.rs"]
+mod lacking;
 #[path = "fleet/live_state.rs"]
 mod live_state;
 #[path = "fleet/metrics_address.rs"]
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         ownership::CASES,
         rollback::CASES,
         live_state::CASES,
+        lacking::CASES,
         hooks::CASES,
         configuration::CASES,
         autoscaling::CASES,

@@ -18,6 +18,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/divided.rs"]
+mod divided;
 #[path = "variants/exact_overrides.rs"]
 mod exact_overrides;
 #[path = "variants/fencing.rs"]
@@ -48,6 +50,8 @@ mod pruning;
 mod real;
 #[path = "variants/records.rs"]
 mod records;
+#[path = "variants/refused.rs"]
+mod refused;
 #[path = "fleet/scene.rs"]
 #[expect(
     dead_code,
@@ -88,11 +92,13 @@ fn main() -> ExitCode {
         members::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
+        divided::TOGETHER,
         exact_overrides::TOGETHER,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
         records::TOGETHER,
+        refused::TOGETHER,
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,

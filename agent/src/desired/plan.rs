@@ -25,6 +25,8 @@ pub struct Change {
     pub generation: u64,
     /// Digest of the new content; absent = tombstone.
     pub digest: Option<[u8; 32]>,
+    /// What becomes of the objects of a tombstone; absent = as the content that was taken up last says.
+    pub deletion: Option<DeletionPolicy>,
 }
 
 /// A content as it travels.
@@ -247,6 +249,9 @@ fn take(
         unit.digest = digest;
         unit.outcome = refusal.as_ref().map(|_| UnitOutcome::Refused);
         unit.reason = refusal.clone().unwrap_or_default();
+    }
+    if let (None, Some(deletion)) = (change.digest, change.deletion) {
+        unit.deletion = deletion;
     }
     planned.records.put(unit);
     if let Some(error) = refusal {

@@ -9,7 +9,7 @@ use bellwether_agent_core::{
     selection::selects,
     settled::{DeploymentView, TemplateVersion},
 };
-use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
+use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef, traffic::Demand};
 use serde_json::Value;
 
 use super::{
@@ -205,6 +205,7 @@ impl Run {
 
     fn routes(&self, live: &Live, seen: &Seen<'_>) -> Vec<RouteView> {
         let scene = &self.scene;
+        let demand = Demand::of(&self.track.spec.plan);
         let itself = revisions::route(&scene.workload, live.workload.as_ref(), &self.overlay());
         let named = scene.routes.iter().zip(&live.routes).map(|(route, found)| {
             let own = scene.own_of(live, route);
@@ -224,6 +225,9 @@ impl Run {
                     (None, _) => not_yet("the route does not exist"),
                     (_, None) => not_yet("this version of Bellwether cannot split by it"),
                 },
+                lacking: found
+                    .as_ref()
+                    .and_then(|object| renderer?.lacking(object, &demand)),
             }
         });
         named.chain(itself).collect()

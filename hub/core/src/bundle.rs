@@ -239,10 +239,7 @@ fn planned(
             str::to_owned,
         ));
     }
-    if spec.traffic.is_empty() && spec.service.is_some() {
-        spec.traffic.clone_from(&fleet.traffic);
-    }
-    fleet.fill_load(&mut spec.hooks);
+    fleet.fill(&mut spec);
     BundleRollout {
         name: rollout.name.clone(),
         spec,

@@ -179,6 +179,8 @@ pub struct RouteView {
     pub split: Option<Split>,
     /// What its status says.
     pub observation: RouteObservation,
+    /// What the plan asks of it that whatever serves it cannot do; absent = nothing is known to be.
+    pub lacking: Option<String>,
 }
 
 /// The answer to one [`super::HookRequest`].

@@ -156,6 +156,9 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             seen.foreign_objects.join(", ")
         ));
     }
+    if let Some(message) = lacking(turn) {
+        return Some(message);
+    }
     let unpinnable: Vec<_> = seen
         .services
         .iter()
@@ -169,6 +172,19 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
         })
         .collect();
     (!unpinnable.is_empty()).then(|| unpinnable.join("; "))
+}
+
+/// Names what the plan asks of routes that whatever serves them is known to lack; `None` = nothing.
+pub(super) fn lacking(turn: &Turn<'_>) -> Option<String> {
+    let lacks = turn.seen.routes.iter().filter_map(|route| {
+        let lacking = route.lacking.as_ref()?;
+        Some(format!(
+            "{} cannot carry what the plan asks: {lacking}",
+            route.name
+        ))
+    });
+    let lacks: Vec<String> = lacks.collect();
+    (!lacks.is_empty()).then(|| lacks.join("; "))
 }
 
 pub(super) fn refuse(turn: &mut Turn<'_>, message: String) {

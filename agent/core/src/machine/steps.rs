@@ -17,7 +17,7 @@ use super::{
     rollback, scaling,
     sizing::resize,
     stage::{Failure, PromotionPart, Stage, StepPart, StepVerdict},
-    start::pins_hold,
+    start::{self, pins_hold},
     turn::{Turn, later},
 };
 use crate::weights::PlannedStep;
@@ -37,6 +37,11 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         turn.wait("StepMissing", format!("the plan has no step {index}"));
         return;
     };
+    // Another controller took a route over: it would do with the split whatever it likes.
+    if let Some(message) = start::lacking(turn) {
+        start::refuse(turn, message);
+        return;
+    }
     if turn.is_in_place() {
         in_place::resize(turn, &step);
     } else if turn.is_by_revision() {

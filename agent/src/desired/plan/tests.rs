@@ -33,6 +33,7 @@ fn wire(to: u64, units: &[(&str, u64, Option<&[u8]>)], live: &[(&str, &[u8])]) -
                 key: (*key).to_owned(),
                 generation: *generation,
                 digest,
+                deletion: None,
             }
         })
         .collect();
@@ -215,6 +216,32 @@ fn tombstone_takes_the_unit_out_of_the_root_and_keeps_its_memory() {
         .records;
     assert_eq!(after.unit(KEY).unwrap().digest, None);
     assert_eq!(after.root(), Root::EMPTY);
+}
+
+#[test]
+fn a_tombstone_says_what_becomes_of_the_objects_over_what_was_taken_up() {
+    let one = bundle("one");
+    let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let mut held = run(&Records::empty(), &first).unwrap().records;
+    held.unit_mut(KEY).unwrap().deletion = DeletionPolicy::SelectivelyOrphan;
+    for (said, kept) in [
+        // The application was deleted, or the hub is older.
+        (None, DeletionPolicy::SelectivelyOrphan),
+        (Some(DeletionPolicy::Orphan), DeletionPolicy::Orphan),
+        (Some(DeletionPolicy::Delete), DeletionPolicy::Delete),
+    ] {
+        let mut gone = wire(2, &[(KEY, 2, None)], &[]);
+        gone.commit.changes[0].deletion = said;
+        let after = run(&held, &gone).unwrap().records;
+        assert_eq!(after.unit(KEY).unwrap().deletion, kept, "{said:?}");
+    }
+    // A grant says nothing of it: what it brings is noted when it is taken up.
+    let two = bundle("two");
+    let mut again = wire(2, &[(KEY, 2, Some(&two))], &[(KEY, &two)]);
+    again.commit.changes[0].deletion = Some(DeletionPolicy::Delete);
+    let after = run(&held, &again).unwrap().records;
+    let unit = after.unit(KEY).unwrap();
+    assert_eq!(unit.deletion, DeletionPolicy::SelectivelyOrphan);
 }
 
 #[test]

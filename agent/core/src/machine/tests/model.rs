@@ -110,6 +110,8 @@ pub(super) struct Cluster {
     pub(super) workload_exists: bool,
     pub(super) route_exists: bool,
     pub(super) route_works: bool,
+    /// What serves the route cannot do of the plan.
+    pub(super) lacking: Option<String>,
     pub(super) decisions: Vec<Decision>,
     /// What each hook answers: a status, or `None` while it hangs. Hooks that are not named pass.
     pub(super) hooks: BTreeMap<&'static str, Option<u16>>,
@@ -163,6 +165,7 @@ impl Cluster {
             workload_exists: true,
             route_exists: true,
             route_works: true,
+            lacking: None,
             decisions: Vec::new(),
             hooks: BTreeMap::new(),
             called: Vec::new(),
@@ -661,6 +664,7 @@ impl Cluster {
                 weight: (self.route_exists && self.route.matches.is_empty())
                     .then_some(self.route.weight),
                 split: self.route_exists.then(|| self.route.clone()),
+                lacking: self.lacking.clone(),
                 observation: if self.programmed && self.route_exists {
                     RouteObservation::Programmed
                 } else {
