@@ -29,6 +29,7 @@ pub mod installation;
 pub mod legacy;
 pub mod matching;
 pub mod metric_template;
+pub mod node_copy;
 pub mod number;
 pub mod overrides;
 pub mod placement;
