@@ -28,8 +28,6 @@ mod fencing;
 mod golden;
 #[path = "variants/helm_canary.rs"]
 mod helm_canary;
-#[path = "variants/large.rs"]
-mod large;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
@@ -96,7 +94,6 @@ fn main() -> ExitCode {
         clone_set::CASES,
         divided::TOGETHER,
         exact_overrides::TOGETHER,
-        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
