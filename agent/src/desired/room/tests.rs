@@ -109,6 +109,7 @@ fn commit(contents: &[(&str, &[u8])]) -> Commit {
                 key: (*key).to_owned(),
                 generation: 1,
                 digest: Some(*digest),
+                deletion: None,
             })
             .collect(),
         blobs: contents
