@@ -120,6 +120,7 @@ impl Measurement {
                 Side::Canary
             },
             in_place: batch.is_some(),
+            per_node: subject.plan.copies_daemon_set(),
             revisions: subject.revisions.clone(),
         };
         let asked = subject
