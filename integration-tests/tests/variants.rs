@@ -30,8 +30,6 @@ mod golden;
 mod helm_canary;
 #[path = "variants/hosting.rs"]
 mod hosting;
-#[path = "variants/large.rs"]
-mod large;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
