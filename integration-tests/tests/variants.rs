@@ -96,7 +96,6 @@ fn main() -> ExitCode {
         clone_set::CASES,
         divided::TOGETHER,
         exact_overrides::TOGETHER,
-        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,

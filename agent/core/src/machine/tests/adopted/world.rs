@@ -394,6 +394,7 @@ impl World {
                 weight: split.matches.is_empty().then_some(split.weight),
                 split: Some(split.clone()),
                 observation: RouteObservation::Programmed,
+                lacking: None,
             }],
             ..seen
         }
