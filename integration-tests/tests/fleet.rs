@@ -18,6 +18,8 @@ mod charts;
 mod configuration;
 #[path = "fleet/control.rs"]
 mod control;
+#[path = "fleet/daemon_set.rs"]
+mod daemon_set;
 #[path = "fleet/deletion.rs"]
 mod deletion;
 #[path = "fleet/failures.rs"]
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         batch_traffic::UNDER_TRAFFIC,
+        daemon_set::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         flagger::UNDER_TRAFFIC,
         outages::CASES,

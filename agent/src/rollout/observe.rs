@@ -13,7 +13,7 @@ use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef, traffi
 use serde_json::Value;
 
 use super::{
-    in_place, revisions,
+    in_place, per_node, revisions,
     run::Run,
     scene::{Live, find},
     telling::Notes,
@@ -92,6 +92,9 @@ impl Run {
                         revisions::workload(object, template)
                     }
                     (None, Some(adapter)) => in_place::workload(object, adapter, template),
+                    (None, None) if scene.is_per_node() => {
+                        per_node::workload(object, &live.replica_sets, template)
+                    }
                     (None, None) => views::deployment(object, template),
                 }),
             delivered_by_others: seen.workload.is_some(),
@@ -116,12 +119,12 @@ impl Run {
             replica_sets: live
                 .replica_sets
                 .iter()
-                .map(views::replica_set)
+                .map(|set| scene.version(set, &live.own_pods))
                 .filter(|set| !owner.is_empty() && set.owner_uid == owner)
                 .collect(),
             canary: own_canary.map(|object| CanaryView {
                 unwritten: !self.canary.is_held(),
-                ..views::canary(object, &live.canary_pods)
+                ..scene.copy(object, &live.canary_pods)
             }),
             canary_service: own_service.is_some(),
             services: self.services(live, seen),

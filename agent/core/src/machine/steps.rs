@@ -241,6 +241,9 @@ pub(super) fn set_weight(turn: &mut Turn<'_>, set: Option<Manual>) -> Result<(),
     if set.replicas.is_some() && turn.is_by_revision() {
         return Err("each revision is sized by its own requests; leave the pods out");
     }
+    if set.replicas.is_some() && turn.is_per_node() {
+        return Err("a DaemonSet has a pod on each node, and its copy too; leave the pods out");
+    }
     if set.replicas.is_some() && turn.fixed_total().is_some() {
         return Err("pods follow the weight where both versions share a fixed total");
     }

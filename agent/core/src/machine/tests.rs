@@ -1,5 +1,6 @@
 //! Runs against a small model of a cluster.
 
+mod adopted;
 mod approvals;
 mod by_node;
 mod by_pods;
@@ -9,6 +10,7 @@ mod commands;
 mod completing;
 mod configuration;
 mod faults;
+mod field_managers;
 mod hooks;
 mod in_force;
 mod in_place;
@@ -18,6 +20,7 @@ mod in_place_split;
 mod model;
 mod notify;
 mod paths;
+mod per_node;
 mod promises;
 mod refusals;
 mod resume;
