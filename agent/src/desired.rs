@@ -9,7 +9,9 @@ mod blob;
 mod change;
 mod commit;
 mod fence;
+mod packed;
 mod plan;
+mod room;
 mod shard;
 
 use std::{
@@ -17,6 +19,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+pub use bellwether_api::bundle::MAX_PACKED_BYTES;
 use bellwether_api::{
     bundle::{Bundle, UnitKey},
     command::Command,
@@ -26,8 +29,9 @@ use bellwether_api::{
 };
 use tokio::sync::{Mutex, watch};
 
-pub use blob::{BlobError, MAX_PACKED_BYTES, digest_of, pack};
+pub use blob::{BlobError, digest_of, pack};
 pub use fence::Fence;
+pub use packed::PackedError;
 pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
 pub use shard::StoreError;
 
@@ -62,9 +66,6 @@ pub enum CommitError {
     /// The changes do not fit what is held.
     #[error("failed to fit the changes to what is held")]
     Plan(#[from] PlanError),
-    /// A blob is not what its digest says.
-    #[error("failed to take a blob")]
-    Blob(#[from] BlobError),
     /// The member cluster did not take the write.
     #[error("failed to store desired state in the cluster")]
     Store(#[from] StoreError),

@@ -25,6 +25,7 @@ pub mod fleet_hook;
 pub mod health_rule;
 pub mod hooks;
 pub mod import;
+pub mod installation;
 pub mod legacy;
 pub mod matching;
 pub mod metric_template;

@@ -28,6 +28,8 @@ mod fencing;
 mod golden;
 #[path = "variants/helm_canary.rs"]
 mod helm_canary;
+#[path = "variants/hosting.rs"]
+mod hosting;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         clone_set::CASES,
         divided::TOGETHER,
         exact_overrides::TOGETHER,
+        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         placed::ALONE,
         comings_and_goings::ALONE,
         custom_resources::ALONE,
+        hosting::ALONE,
         fencing::ALONE,
         at_rest::ALONE,
     ]
@@ -185,7 +189,7 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
             "--contour",
         ],
     )?;
-    let flags = custom_resources::hub_flags(&lab)?;
+    let flags = custom_resources::hub_flags(&lab, directory)?;
     let scene = Scene::new(Fixture::around_with(lab, directory, &flags)?);
     let mut one_by_one = arguments.clone();
     one_by_one.test_threads = Some(1);

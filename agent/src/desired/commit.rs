@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{command::Command, reference::NamespacedName};
 
-use super::{Change, Commit, CommitError, Committed, Desired, PlanError, StoreError, blob, plan};
+use super::{
+    Change, Commit, CommitError, Committed, Desired, PlanError, StoreError, blob, chain,
+    plan::{self, Contents},
+};
 
 impl Desired {
     /// Takes over with a session's epoch. When it returns, the epoch stands in the cluster, every agent
@@ -74,9 +77,9 @@ impl Desired {
     /// Stores a delta or a snapshot. When it returns, everything is durable.
     ///
     /// # Errors
-    /// The epoch is lower than one seen, the root does not come out, a blob is missing or not what
-    /// its digest says, or the cluster refuses the write. Nothing counts as held then, and sending
-    /// the same or later changes again repairs it.
+    /// The epoch is lower than one seen, the root does not come out, a blob is missing, or the cluster
+    /// refuses the write. Nothing counts as held then, and sending the same or later changes again
+    /// repairs it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let writing = self.inner.writing.lock().await;
         if self.inner.fence.newer().is_some() {
@@ -120,13 +123,15 @@ impl Desired {
     }
 
     /// Reads what each new live change is: from the commit's blobs or from those stored already.
-    async fn read_contents(
-        &self,
-        commit: &Commit,
-    ) -> Result<BTreeMap<[u8; 32], Vec<u8>>, CommitError> {
-        let mut contents = BTreeMap::new();
+    ///
+    /// What cannot be read is as the hub keeps it, for the connection guards every byte: it would come
+    /// again just so, and is therefore a matter of the units that name it, not of the session.
+    async fn read_contents(&self, commit: &Commit) -> Result<Contents, CommitError> {
+        let mut contents = Contents::new();
+        let read =
+            |digest: &_, zstd: &[u8]| blob::open(digest, zstd).map_err(|error| chain(&error));
         for blob in &commit.blobs {
-            contents.insert(blob.digest, blob::unpack(&blob.digest, &blob.zstd)?);
+            contents.insert(blob.digest, read(&blob.digest, &blob.zstd));
         }
         for digest in commit.changes.iter().filter_map(|change| change.digest) {
             if contents.contains_key(&digest) || !self.inner.blobs.holds(&digest) {
@@ -139,7 +144,7 @@ impl Desired {
                 .await
                 .map_err(StoreError::from)?
             {
-                contents.insert(digest, blob::unpack(&digest, &zstd)?);
+                contents.insert(digest, read(&digest, &zstd));
             }
         }
         Ok(contents)

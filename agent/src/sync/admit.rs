@@ -13,8 +13,8 @@ use bellwether_agent_core::{
     ownership::{is_held, uid_of},
 };
 use bellwether_api::{
-    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, reference::ObjectRef,
-    sync_record::HeldObject,
+    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, installation,
+    reference::ObjectRef, sync_record::HeldObject,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
@@ -123,6 +123,13 @@ impl Admission<'_> {
         want: &Wanted,
     ) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
+        let is_foreign = live.as_ref().is_some_and(|live| !self.holds(want, live));
+        if is_foreign && live.as_ref().is_some_and(installation::is_own) {
+            // Whatever the user allows: what would prune it later takes the hub or the agent away.
+            let target = &want.target;
+            let why = installation::said(&target.kind, &target.name);
+            return Ok(Tried::Refused(why));
+        }
         let object = match &live {
             Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
             _ => Cow::Borrowed(&want.object),
@@ -246,5 +253,7 @@ fn shortened(mut refusals: Vec<String>) -> Vec<String> {
     refusals
 }
 
+#[cfg(test)]
+mod own_tests;
 #[cfg(test)]
 mod tests;

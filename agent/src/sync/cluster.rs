@@ -37,7 +37,7 @@ use crate::desired::Fence;
 /// Field manager of everything that a release holds.
 pub const SYNC_MANAGER: &str = "bellwether-sync";
 /// Field manager of what a run creates.
-pub const ROLLOUT_MANAGER: &str = "bellwether-rollout";
+pub const ROLLOUT_MANAGER: &str = bellwether_agent_core::adopted::ROLLOUT_MANAGER;
 /// How long a kind that was not served is taken for missing.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How long one request may take.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::adopted::HELD_ANNOTATION;
+use crate::adopted::{HELD_ANNOTATION, WRITTEN_ANNOTATION};
 
 /// A write to a Deployment.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +53,25 @@ pub fn admit(update: Update<'_>, governed: Governed<'_>) -> Option<Hold> {
         governed.is_running
             || governed.is_known && (stands(old) || is_paused(old) && is_outdated(old))
     };
-    is_due.then(|| hold(new, governed.rollout))
+    is_due.then(|| hold(update, governed.rollout))
 }
 
-fn hold(new: &Value, rollout: &str) -> Hold {
-    let marked = new
-        .pointer("/metadata/annotations")
-        .is_some_and(Value::is_object);
-    let mark = if marked {
+fn hold(update: Update<'_>, rollout: &str) -> Hold {
+    let Update { old, new } = update;
+    let annotations = new.pointer("/metadata/annotations");
+    let mut all = annotations
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    // What the owner wrote last is what the spec says again, whatever a run had put back.
+    let outdated = old.pointer("/spec/template") != new.pointer("/spec/template")
+        && all.remove(WRITTEN_ANNOTATION).is_some();
+    let mark = if all.is_empty() || outdated {
+        all.insert(HELD_ANNOTATION.to_owned(), json!(rollout));
+        json!({"op": "add", "path": "/metadata/annotations", "value": all})
+    } else {
         let key = HELD_ANNOTATION.replace('~', "~0").replace('/', "~1");
         json!({"op": "add", "path": format!("/metadata/annotations/{key}"), "value": rollout})
-    } else {
-        json!({"op": "add", "path": "/metadata/annotations", "value": {HELD_ANNOTATION: rollout}})
     };
     Hold {
         patch: json!([{"op": "add", "path": "/spec/paused", "value": true}, mark]),
@@ -305,6 +312,25 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn what_was_noted_while_the_template_before_was_put_back_goes_with_a_newer_one() {
+        let noted =
+            json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: "{}", "team": "shop"}}});
+        let rolls = deployment("v1", &noted);
+        let running = Governed {
+            is_running: true,
+            ..at_rest()
+        };
+        let third = deployment("v3", &noted);
+        let update = Update {
+            old: &rolls,
+            new: &third,
+        };
+        let after = written(update, running).expect("it is held");
+        let expected = json!({HELD_ANNOTATION: ROLLOUT, "team": "shop"});
+        assert_eq!(after["metadata"]["annotations"], expected);
     }
 
     #[test]

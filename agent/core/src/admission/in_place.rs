@@ -7,7 +7,7 @@ use super::decision::{Governed, Hold, Update, count};
 use crate::{
     adopted::{
         HELD_ANNOTATION, PARTITION_ANNOTATION, WRITTEN_ANNOTATION,
-        in_place::{Note, holding, keeps_its_own_pace, set, value},
+        in_place::{By, Note, holding, keeps_its_own_pace, set, value},
     },
     merge_patch::merged,
 };
@@ -80,7 +80,7 @@ fn laid(update: Update<'_>, rollout: &str, adapter: &WorkloadAdapter, ours: Valu
             &json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}}),
         );
     }
-    let note = Note::next(&seen, adapter, ours.clone());
+    let note = Note::next(&seen, adapter, ours.clone(), By::Admission);
     let mut held = merged(
         &seen,
         &json!({"metadata": {"annotations": {

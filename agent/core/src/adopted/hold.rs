@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::sight::{HELD_ANNOTATION, Sight, WRITTEN_ANNOTATION};
+use super::{
+    marks::{HELD_ANNOTATION, WRITTEN_ANNOTATION},
+    sight::{PodSet, Sight},
+};
 use crate::{
     machine::Overlay,
     merge_patch::replacing,
@@ -41,33 +44,46 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
     let is_old = sight.template == *held.old;
     match overlay.template {
         TemplateVersion::New if sight.template == *held.new => {
-            patched(paused(sight, name, overlay.paused))
+            patched(without_note(sight, paused(sight, name, overlay.paused)))
         }
-        TemplateVersion::Old if is_old && overlay.paused && sight.written.is_some() => patched(
-            sight
-                .written
-                .as_ref()
-                .map(|written| given_back(sight, name, written)),
-        ),
-        TemplateVersion::Old if is_old => patched(paused(sight, name, overlay.paused)),
-        TemplateVersion::Old if !overlay.paused && serves_others(sight) => {
+        TemplateVersion::Old if is_old => {
+            let owed = owed(sight, name).filter(|_| overlay.paused);
+            let patch = owed.or_else(|| paused(sight, name, overlay.paused));
+            patched(without_outdated(sight.marks.is_outdated(), patch))
+        }
+        TemplateVersion::Old if !overlay.paused && serves_others(sight, held.old) => {
             patched(Some(put_back(sight, held.old)))
         }
         // Whatever it carries, no pod of it may be made before the run is back.
         _ => WorkloadHold {
-            patch: paused(sight, name, true),
-            undo: sight
-                .current
-                .as_ref()
-                .filter(|set| set.wanted > 0 && !sight.others.is_empty())
-                .map(|set| set.name.clone()),
+            patch: pause(sight, name),
+            undo: made_for_nothing(sight, held.old).map(|set| set.name.clone()),
         },
     }
 }
 
-/// Pods of more than the old version are there: only a rolling update takes them back without a gap.
-fn serves_others(sight: &Sight) -> bool {
-    sight.current_ready() > 0 || sight.others.len() > 1
+/// Pods that are of the old version.
+fn old_pods(sight: &Sight, old: &Value) -> bool {
+    sight.others.iter().any(|set| set.template == *old)
+}
+
+/// Pods of another version than the old one serve, or none of the old one is left: only a rolling update
+/// takes them back without a gap.
+fn serves_others(sight: &Sight, old: &Value) -> bool {
+    let mut others = sight.others.iter().filter(|set| set.template != *old);
+    sight.current_ready() > 0
+        || others.any(|set| set.ready > 0)
+        || !old_pods(sight, old) && !sight.others.is_empty()
+}
+
+/// Pods of the live template, or of one between it and the old one, that are taken back while the old
+/// version serves.
+fn made_for_nothing<'a>(sight: &'a Sight, old: &Value) -> Option<&'a PodSet> {
+    let others = sight.others.iter();
+    let between = others.filter(|set| set.template != *old && set.ready == 0);
+    let mut made = sight.current.iter().chain(between);
+    made.find(|set| set.wanted > 0)
+        .filter(|_| old_pods(sight, old))
 }
 
 fn put_back(sight: &Sight, old: &Value) -> Value {
@@ -85,19 +101,27 @@ fn given_back(sight: &Sight, rollout: &str, written: &Value) -> Value {
     })
 }
 
+/// The merge patch that gives a workload back what its owner wrote, paused, where a run had put the
+/// template before back; absent = none had.
+#[must_use]
+pub fn owed(sight: &Sight, rollout: &str) -> Option<Value> {
+    let written = sight.marks.written.as_ref()?;
+    Some(given_back(sight, rollout, written))
+}
+
 /// The merge patch that pauses a workload for a Rollout; absent = it is.
 #[must_use]
 pub fn pause(sight: &Sight, rollout: &str) -> Option<Value> {
-    paused(sight, rollout, true)
+    without_note(sight, paused(sight, rollout, true))
 }
 
 fn paused(sight: &Sight, rollout: &str, wanted: bool) -> Option<Value> {
-    let marked = sight.held_by.as_deref() == Some(rollout);
+    let marked = sight.marks.is_held_by(rollout);
     // A pause without our mark is somebody else's.
     let due = if wanted {
         !(sight.paused && marked)
     } else {
-        sight.held_by.is_some()
+        sight.marks.is_held()
     };
     due.then(|| {
         let (mark, pause) = if wanted {
@@ -112,18 +136,33 @@ fn paused(sight: &Sight, rollout: &str, wanted: bool) -> Option<Value> {
     })
 }
 
+/// A patch of a workload that carries another template than the one before: what its owner wrote is there
+/// itself, whatever was noted while a run had put that one back.
+fn without_note(sight: &Sight, patch: Option<Value>) -> Option<Value> {
+    without_outdated(sight.marks.is_noted, patch)
+}
+
+fn without_outdated(is_outdated: bool, patch: Option<Value>) -> Option<Value> {
+    if !is_outdated {
+        return patch;
+    }
+    let mut patch = patch.unwrap_or_else(|| json!({}));
+    patch["metadata"]["annotations"][WRITTEN_ANNOTATION] = Value::Null;
+    Some(patch)
+}
+
 /// The merge patch that takes every trace of a Rollout off a workload, with the template that its pods
 /// have: whatever was held off stays off, and the workload is its owner's again. Absent = there is no
 /// trace.
 #[must_use]
 pub fn release(sight: &Sight) -> Option<Value> {
-    if sight.held_by.is_none() && sight.written.is_none() {
+    if !sight.marks.is_held() && !sight.marks.is_noted {
         return None;
     }
     let mut patch = json!({"metadata": {"annotations": {
         HELD_ANNOTATION: null, WRITTEN_ANNOTATION: null,
     }}});
-    if sight.held_by.is_some() {
+    if sight.marks.is_held() {
         patch["spec"]["paused"] = Value::Null;
     }
     let stable = sight.others.first().filter(|_| sight.current_pods() == 0);
@@ -145,12 +184,16 @@ pub fn decision_view(
     let template = match overlay.template {
         TemplateVersion::New if sight.template == *held.new => TemplateVersion::New,
         TemplateVersion::Old if sight.template == *held.old => TemplateVersion::Old,
-        _ if sight.is_held() && sight.current_pods() == 0 => {
-            return standing(sight, overlay, view);
-        }
+        _ if is_standing(sight, held.old) => return standing(sight, overlay, view),
         _ => TemplateVersion::Other,
     };
     DeploymentView { template, ..view }
+}
+
+/// It is held, and its pods are of the old version alone, not of one that came between it and the live one.
+fn is_standing(sight: &Sight, old: &Value) -> bool {
+    let mut others = sight.others.iter();
+    sight.is_held() && sight.current_pods() == 0 && others.all(|set| set.template == *old)
 }
 
 fn standing(sight: &Sight, overlay: &Overlay, view: DeploymentView) -> DeploymentView {

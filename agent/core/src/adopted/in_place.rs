@@ -13,14 +13,15 @@ mod sight;
 
 pub use field::set;
 pub use hold::{
-    Wanted, as_owners, as_standing, freed, hold, is_as_wanted, released, version, workload_hold,
+    Wanted, as_owners, as_standing, completed, freed, hold, is_as_wanted, released, version,
+    workload_hold,
 };
 pub use look::look_in_place;
 pub use note::{PARTITION_ANNOTATION, adapter_of};
 pub use sight::{InPlaceSight, Pod, Recorded, Version};
 
 pub(crate) use field::{holding, value};
-pub(crate) use note::Note;
+pub(crate) use note::{By, Note};
 pub(crate) use sight::keeps_its_own_pace;
 
 #[cfg(test)]

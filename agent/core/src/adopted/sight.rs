@@ -2,15 +2,8 @@
 
 use serde_json::Value;
 
+use super::marks::{Marks, annotation, count, is_controlled_by, text};
 use crate::names::HASH_LABEL;
-
-/// Annotation on a Deployment that is paused by its Rollout: the Rollout's name. It is there exactly as
-/// long as `spec.paused` is ours.
-pub const HELD_ANNOTATION: &str = "bellwether.dev/held-by";
-
-/// Annotation on a Deployment whose template a run has put back for a while: the template that its owner
-/// wrote, which it gets again, paused, before the run is over.
-pub const WRITTEN_ANNOTATION: &str = "bellwether.dev/written-template";
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -50,12 +43,8 @@ pub struct Sight {
     pub replicas: u32,
     /// `spec.paused`.
     pub paused: bool,
-    /// The Rollout that paused it; absent = none did.
-    pub held_by: Option<String>,
-    /// What its owner wrote, while a run has put the template before back; absent = it has not.
-    pub written: Option<Value>,
-    /// Whether its controller has seen its last change.
-    pub is_observed: bool,
+    /// What it says of the Rollout that paused it.
+    pub marks: Marks,
     /// The ReplicaSet of its template; absent = there is none.
     pub current: Option<PodSet>,
     /// Its other ReplicaSets that have pods, newest first.
@@ -81,17 +70,13 @@ impl Sight {
         others.sort_by_key(|set| std::cmp::Reverse(number(set)));
         // Two of one template are what a change of the hash leaves behind; the one with pods counts.
         of_template.sort_by_key(|set| (set.pods() > 0, number(set)));
-        let integer = |path: &str| deployment.pointer(path).and_then(Value::as_i64);
         Self {
             template,
             replicas: deployment
                 .pointer("/spec/replicas")
                 .map_or(1, |_| count(deployment, "/spec/replicas")),
             paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
-            held_by: annotation(deployment, HELD_ANNOTATION),
-            written: annotation(deployment, WRITTEN_ANNOTATION)
-                .and_then(|text| serde_json::from_str(&text).ok()),
-            is_observed: integer("/status/observedGeneration") >= integer("/metadata/generation"),
+            marks: Marks::of(deployment, "/status/observedGeneration"),
             current: of_template.pop(),
             others,
         }
@@ -112,7 +97,7 @@ impl Sight {
     /// Whether its Rollout paused it.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.paused && self.held_by.is_some()
+        self.paused && self.marks.is_held()
     }
 }
 
@@ -145,38 +130,4 @@ fn pod_set(set: &Value) -> PodSet {
         ready: count(set, "/status/readyReplicas"),
         template: without_hash(template),
     }
-}
-
-fn is_controlled_by(object: &Value, uid: &str) -> bool {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    !uid.is_empty()
-        && owners.into_iter().flatten().any(|owner| {
-            owner.get("controller") == Some(&Value::Bool(true)) && text(owner, "/uid") == uid
-        })
-}
-
-fn text(object: &Value, path: &str) -> String {
-    object
-        .pointer(path)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-fn count(object: &Value, path: &str) -> u32 {
-    object
-        .pointer(path)
-        .and_then(Value::as_u64)
-        .and_then(|count| u32::try_from(count).ok())
-        .unwrap_or(0)
-}
-
-fn annotation(object: &Value, name: &str) -> Option<String> {
-    object
-        .pointer("/metadata/annotations")?
-        .get(name)?
-        .as_str()
-        .map(str::to_owned)
 }

@@ -23,6 +23,9 @@ pub enum Look {
     Settling,
     /// Pods of the new template serve already: the update goes on as Kubernetes does it.
     Bypassed,
+    /// Its owner's template is noted on it, and that of the version before stands there, or has to for a
+    /// moment, so that pods which come are of that version: then its owner's is written again, held.
+    Completes,
     /// It is paused, and all its pods are of the version before: a run may begin.
     Stands,
     /// It is paused for a version that is no other than that of its pods: it is let go.
@@ -45,10 +48,17 @@ fn between(sight: &Sight) -> Option<Look> {
 /// Tells what is to be done. `known` = it was seen standing before.
 #[must_use]
 pub fn look(sight: &Sight, known: bool) -> Look {
-    let held = sight.held_by.is_some();
+    let held = sight.marks.is_held();
     if sight.others.is_empty() {
+        if sight.marks.written.is_some() {
+            return Look::Completes;
+        }
         // Nothing was there before the pods that there are, or nothing is left of it.
-        return if held { Look::Release } else { Look::Rest };
+        return if held || sight.marks.is_noted {
+            Look::Release
+        } else {
+            Look::Rest
+        };
     }
     if sight.paused && !held {
         return Look::PausedByOthers;
@@ -70,7 +80,10 @@ pub fn look(sight: &Sight, known: bool) -> Look {
             replica_set: set.name.clone(),
         },
         Some(set) if set.there > 0 => Look::Settling,
-        _ if sight.others.len() > 1 || !sight.is_observed => Look::Settling,
+        _ if sight.others.len() > 1 || !sight.marks.is_observed => Look::Settling,
         _ => Look::Stands,
     }
 }
+
+#[cfg(test)]
+mod tests;

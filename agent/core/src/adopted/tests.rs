@@ -44,129 +44,25 @@ fn held() -> Value {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
-fn an_update_is_taken_over_before_a_pod_of_it_serves() {
+fn pods_of_versions_that_were_replaced_while_they_were_held_go_first() {
+    let one = set("v1", 1, 5, 5);
+    let ends = merged(&set("v2", 2, 0, 0), &json!({"status": {"replicas": 1}}));
     let undo = Look::Undo {
         replica_set: "web-v2".into(),
     };
-    let none = json!({});
-    let paused = json!({"spec": {"paused": true}});
-    let unseen = merged(&held(), &json!({"metadata": {"generation": 3}}));
-    let (one, two) = (set("v1", 1, 5, 5), set("v2", 2, 2, 0));
-    let cases: Vec<(&str, Value, Vec<Value>, Look)> = vec![
-        ("no pods yet", deployment("v1", &none), vec![], Look::Rest),
-        (
-            "at rest",
-            deployment("v1", &none),
-            vec![one.clone()],
-            Look::Rest,
-        ),
-        (
-            "changed",
-            deployment("v2", &none),
-            vec![one.clone()],
-            Look::Catch,
-        ),
-        (
-            "changed, pods are made",
-            deployment("v2", &none),
-            vec![one.clone(), two.clone()],
-            Look::Catch,
-        ),
-        (
-            "paused by its owner",
-            deployment("v2", &paused),
-            vec![one.clone()],
-            Look::PausedByOthers,
-        ),
-        (
-            "held with pods",
-            deployment("v2", &held()),
-            vec![one.clone(), two.clone()],
-            undo,
-        ),
-        (
-            "held, pods end",
-            deployment("v2", &held()),
-            vec![
-                one.clone(),
-                merged(&set("v2", 2, 0, 0), &json!({"status": {"replicas": 1}})),
-            ],
-            Look::Settling,
-        ),
-        (
-            "the pause is not seen",
-            deployment("v2", &unseen),
-            vec![one.clone()],
-            Look::Settling,
-        ),
-        (
-            "held",
-            deployment("v2", &held()),
-            vec![one.clone(), set("v2", 2, 0, 0)],
-            Look::Stands,
-        ),
-        (
-            "somebody resumed it",
-            deployment("v2", &merged(&held(), &json!({"spec": {"paused": false}}))),
-            vec![one.clone()],
-            Look::Catch,
-        ),
-        (
-            "held, and pods of a version that was replaced while it was held",
-            deployment("v3", &held()),
-            vec![one.clone(), set("v2", 2, 2, 0)],
-            Look::Undo {
-                replica_set: "web-v2".into(),
-            },
-        ),
-        (
-            "held, and such pods end",
-            deployment("v3", &held()),
-            vec![
-                one.clone(),
-                merged(&set("v2", 2, 0, 0), &json!({"status": {"replicas": 1}})),
-            ],
-            Look::Settling,
-        ),
-        (
-            "held, and such pods serve",
-            deployment("v3", &held()),
-            vec![one.clone(), set("v2", 2, 2, 1)],
-            Look::Bypassed,
-        ),
-        (
-            "pods of it serve",
-            deployment("v2", &none),
-            vec![one.clone(), set("v2", 2, 2, 1)],
-            Look::Bypassed,
-        ),
-        (
-            "taken back by its owner",
-            deployment("v1", &held()),
-            vec![one.clone()],
-            Look::Release,
-        ),
-        (
-            "another's pods",
-            deployment("v1", &none),
-            vec![
-                one.clone(),
-                json!({"metadata": {"name": "x"}, "spec": {"replicas": 3}}),
-            ],
-            Look::Rest,
-        ),
+    let cases = [
+        ("such pods", "v3", set("v2", 2, 2, 0), undo),
+        ("such pods end", "v3", ends.clone(), Look::Settling),
+        ("such pods serve", "v3", set("v2", 2, 2, 1), Look::Bypassed),
+        ("pods of it end", "v2", ends, Look::Settling),
     ];
-    for (what, deployment, sets, expected) in cases {
-        assert_eq!(
-            look(&Sight::of(&deployment, &sets), true),
-            expected,
-            "{what}"
-        );
+    for (what, image, other, expected) in cases {
+        let sight = Sight::of(&deployment(image, &held()), &[one.clone(), other]);
+        assert_eq!(look(&sight, true), expected, "{what}");
     }
-    // What is seen for the first time is where everything begins.
-    let sight = Sight::of(&deployment("v2", &none), &[one]);
-    assert_eq!(look(&sight, false), Look::NotSettled);
+    let foreign = json!({"metadata": {"name": "x"}, "spec": {"replicas": 3}});
+    let sight = Sight::of(&deployment("v1", &json!({})), &[one, foreign]);
+    assert_eq!(look(&sight, true), Look::Rest, "another's pods");
 }
 
 fn overlay(template: TemplateVersion, paused: bool) -> Overlay {
@@ -253,6 +149,41 @@ fn a_rollback_of_a_promotion_rolls_back_and_then_holds_what_was_written() {
     let (held_off, undo) = hold(&deployment("v2", &json!({})), &unready, &rolls);
     assert_eq!(held_off["spec"]["template"], template("v2"));
     assert_eq!(undo.as_deref(), Some("web-v2"));
+}
+
+#[test]
+fn what_was_noted_goes_as_soon_as_its_owner_writes_another_template() {
+    let both = [set("v1", 1, 3, 3), set("v2", 2, 3, 2)];
+    let rolls = overlay(TemplateVersion::Old, false);
+    let (back, _) = hold(&deployment("v2", &json!({})), &both, &rolls);
+    assert!(back["metadata"]["annotations"][WRITTEN_ANNOTATION].is_string());
+    // A third template while that of before stands there, and pods of the second are gone.
+    let third = merged(&back, &json!({"spec": {"template": template("v3")}}));
+    let alone = [set("v1", 1, 5, 5)];
+    for wanted in [
+        overlay(TemplateVersion::Old, false),
+        overlay(TemplateVersion::Old, true),
+        overlay(TemplateVersion::New, false),
+    ] {
+        let (held_off, _) = hold(&third, &alone, &wanted);
+        assert_eq!(held_off, deployment("v3", &held()), "{wanted:?}");
+    }
+    let patch = pause(&Sight::of(&third, &alone), "shop-web").expect("it is not paused");
+    assert_eq!(merged(&third, &patch), deployment("v3", &held()));
+    // What its owner applies is their word, though it stands there already.
+    let managed = |manager: &str, operation: &str| {
+        let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}});
+        json!({"manager": manager, "operation": operation, "fieldsV1": fields})
+    };
+    let mut applied = back.clone();
+    applied["metadata"]["managedFields"] =
+        json!([managed(ROLLOUT_MANAGER, "Update"), managed("flux", "Apply")]);
+    let wanted = overlay(TemplateVersion::Old, true);
+    let (held_off, _) = hold(&applied, &alone, &wanted);
+    assert_eq!(held_off["spec"]["template"], template("v1"));
+    applied["metadata"]["managedFields"][1] = managed("kubectl", "Update");
+    let (held_off, _) = hold(&applied, &alone, &wanted);
+    assert_eq!(held_off["spec"]["template"], template("v2"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Runs against a small model of a cluster.
 
+mod adopted;
 mod approvals;
 mod by_node;
 mod by_pods;
@@ -9,6 +10,7 @@ mod commands;
 mod completing;
 mod configuration;
 mod faults;
+mod field_managers;
 mod hooks;
 mod in_force;
 mod in_place;

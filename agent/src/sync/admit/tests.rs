@@ -37,7 +37,7 @@ fn object_that_stands_twice_is_named() {
     );
 }
 
-fn bundle(sync: &Value) -> Bundle {
+pub(super) fn bundle(sync: &Value) -> Bundle {
     serde_json::from_value(json!({
         "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 1,
         "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",

@@ -15,7 +15,7 @@ pub(crate) use memory::is_known;
 use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
-    adopted::{Look, Sight, look, pause, release},
+    adopted::{Look, Sight, look, owed, pause, release},
     health::{self, CustomHealth},
 };
 use bellwether_api::{
@@ -211,6 +211,13 @@ impl Unit {
                 let why = format!("WorkloadPaused: {target} was paused by whoever writes it");
                 self.leave_alone(unit, &why, "WorkloadPaused", Severity::Info)
                     .await
+            }
+            Look::Completes => {
+                if let Some(patch) = owed(&looked.sight, &grant.rollout.name) {
+                    let cluster = &self.shell.cluster;
+                    rollout::patch_workload(cluster, target, &looked.live, &patch).await?;
+                }
+                Ok(Pass::again())
             }
             Look::Rest => {
                 rollout::disown(&self.shell.cluster, target, &looked.live, None).await?;

@@ -6,7 +6,7 @@
 use bellwether_api::workload_adapter::WorkloadAdapter;
 use serde_json::{Map, Value, json};
 
-use super::{InPlaceSight, Note, adapter_of, field};
+use super::{By, InPlaceSight, Note, adapter_of, field};
 use crate::{
     adopted::{HELD_ANNOTATION, Held, PARTITION_ANNOTATION, WRITTEN_ANNOTATION},
     machine::Overlay,
@@ -37,41 +37,78 @@ impl From<&Overlay> for Wanted {
 #[must_use]
 pub fn workload_hold(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Option<Value> {
     let (is_new, is_old) = (sight.template == *held.new, sight.template == *held.old);
+    let name = held.rollout;
     match (wanted.template, wanted.held) {
         (TemplateVersion::New, Some(pods)) if is_new => {
-            keeping(sight, held.rollout, Some(pods), &json!({}))
+            keeping(sight, name, Some(pods), &without_note(sight.marks.is_noted))
         }
         (TemplateVersion::New, None) if is_new => freed(sight),
-        (TemplateVersion::Old, None) if is_old => match &sight.written {
-            Some(written) => {
-                let back = json!({
-                    "metadata": {"annotations": {WRITTEN_ANNOTATION: null}},
-                    "spec": {"template": replacing(&sight.template, written)},
-                });
-                keeping(sight, held.rollout, None, &back)
-            }
-            None => freed(sight),
-        },
+        (TemplateVersion::Old, None) if is_old => given_back(sight, name),
         (TemplateVersion::Old, Some(pods)) if is_old => {
-            keeping(sight, held.rollout, Some(pods), &json!({}))
+            let more = without_note(sight.marks.is_outdated());
+            keeping(sight, name, Some(pods), &more)
         }
         // Only the template before takes pods of another back.
         (TemplateVersion::Old, Some(pods)) if !sight.stands_on(held.old) => {
-            let put_back = json!({
-                "metadata": {"annotations": {WRITTEN_ANNOTATION: sight.template.to_string()}},
-                "spec": {"template": replacing(&sight.template, held.old)},
-            });
-            keeping(sight, held.rollout, Some(pods), &put_back)
+            put_back(sight, name, held.old, pods)
         }
+        (TemplateVersion::Old, None) if sight.strays() => put_back(sight, name, held.old, 0),
         // Whatever it carries, no pod of it may be made before the run is back.
-        _ => hold(sight, held.rollout),
+        _ => hold(sight, name),
     }
 }
 
 /// The merge patch that keeps every pod of a workload from its template; absent = they are.
 #[must_use]
 pub fn hold(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
-    keeping(sight, rollout, None, &json!({}))
+    keeping(sight, rollout, None, &without_note(sight.marks.is_noted))
+}
+
+/// The merge patch by which its controller makes those pods too of the version before that come while
+/// another template is held: it has to count that version as complete, for which the template of it stands
+/// there for a moment. Absent = it does, or waits for pods.
+#[must_use]
+pub fn completed(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
+    match sight.stable() {
+        Some((_, template)) if sight.strays() => put_back(sight, rollout, template, 0),
+        Some(_) => None,
+        None => given_back(sight, rollout),
+    }
+}
+
+/// Writes the template of before, so that every pod but so many gets it, and notes what its owner wrote.
+fn put_back(sight: &InPlaceSight, rollout: &str, old: &Value, pods: u32) -> Option<Value> {
+    let put_back = json!({
+        "metadata": {"annotations": {WRITTEN_ANNOTATION: sight.template.to_string()}},
+        "spec": {"template": replacing(&sight.template, old)},
+    });
+    keeping(sight, rollout, Some(pods), &put_back)
+}
+
+/// Gives a workload with the template of before back what its owner wrote, held; if that is what stands
+/// there, it is its owner's alone.
+fn given_back(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
+    let Some(written) = &sight.marks.written else {
+        return freed(sight);
+    };
+    if !sight.is_complete() {
+        // Whatever comes until then gets the template.
+        return keeping(sight, rollout, Some(0), &json!({}));
+    }
+    let back = json!({
+        "metadata": {"annotations": {WRITTEN_ANNOTATION: null}},
+        "spec": {"template": replacing(&sight.template, written)},
+    });
+    keeping(sight, rollout, None, &back)
+}
+
+/// What takes away what was noted of an owner's template, where they have written another since.
+fn without_note(is_outdated: bool) -> Value {
+    if is_outdated {
+        json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}})
+    } else {
+        json!({})
+    }
 }
 
 /// The merge patch that keeps pods from the template (absent = all of them), and writes `more`; absent =
@@ -79,12 +116,12 @@ pub fn hold(sight: &InPlaceSight, rollout: &str) -> Option<Value> {
 fn keeping(sight: &InPlaceSight, rollout: &str, pods: Option<u32>, more: &Value) -> Option<Value> {
     let ours = field::value(&sight.adapter, sight.replicas, pods);
     let is_kept = sight.field() == Some(&ours)
-        && sight.held_by.as_deref() == Some(rollout)
+        && sight.marks.is_held_by(rollout)
         && sight.note().is_some_and(|note| note.ours == ours);
     if is_kept && *more == json!({}) {
         return None;
     }
-    let note = Note::next(&sight.object, &sight.adapter, ours.clone());
+    let note = Note::next(&sight.object, &sight.adapter, ours.clone(), By::Patch);
     let mut patch = field::patch_of(&sight.adapter.partition, ours);
     patch["metadata"]["annotations"] = json!({
         HELD_ANNOTATION: rollout, PARTITION_ANNOTATION: note.text(),
@@ -167,15 +204,18 @@ pub fn version(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> Template
 /// Whether it is as the run wants it.
 #[must_use]
 pub fn is_as_wanted(sight: &InPlaceSight, held: Held<'_>, wanted: Wanted) -> bool {
+    // Its owner gets back what they wrote before anything counts as over.
+    let owes = wanted.held.is_none() && sight.marks.written.is_some();
     let standing = wanted.template == TemplateVersion::Old && is_standing(sight, held);
-    standing && sight.written.is_none()
-        || version(sight, held, wanted) == wanted.template
-            && workload_hold(sight, held, wanted).is_none()
+    !owes
+        && (standing
+            || version(sight, held, wanted) == wanted.template
+                && workload_hold(sight, held, wanted).is_none())
 }
 
 /// Every pod is of the version before, and none will be of another.
 fn is_standing(sight: &InPlaceSight, held: Held<'_>) -> bool {
-    sight.is_held() && sight.is_observed && sight.stands_on(held.old)
+    sight.is_held() && sight.marks.is_observed && sight.stands_on(held.old)
 }
 
 /// The workload as one that stands on the version before, however its spec reads; absent = it does not.

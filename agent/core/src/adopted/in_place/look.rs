@@ -7,8 +7,15 @@ use crate::adopted::Look;
 /// of the template that are not ready.
 #[must_use]
 pub fn look_in_place(sight: &InPlaceSight, known: bool) -> Look {
-    let held = sight.held_by.is_some();
+    let held = sight.marks.is_held();
     if sight.others.is_empty() {
+        if held && sight.marks.written.is_some() {
+            return Look::Completes;
+        }
+        // All are lost: what comes in their place shows what it is.
+        if held && sight.current.is_none() && sight.replicas > 0 {
+            return Look::Settling;
+        }
         // Nothing was there before the pods that there are, or nothing is left of it.
         return if held { Look::Release } else { Look::Rest };
     }
@@ -33,10 +40,13 @@ pub fn look_in_place(sight: &InPlaceSight, known: bool) -> Look {
         };
     }
     let pods = sight.others.iter().map(super::Version::count).sum::<u32>();
-    if !sight.is_observed || by_node && pods < sight.replicas {
+    if !sight.marks.is_observed || by_node && pods < sight.replicas {
         return Look::Settling;
     }
     match sight.stable() {
+        // Until they are ready their controller would not count them as complete.
+        Some((version, _)) if sight.strays() && version.ready() < sight.replicas => Look::Settling,
+        Some(_) if sight.strays() => Look::Completes,
         Some(_) => Look::Stands,
         None => Look::Bypassed,
     }

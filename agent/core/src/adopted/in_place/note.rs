@@ -5,11 +5,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field;
-use crate::adopted::HELD_ANNOTATION;
+use crate::adopted::{HELD_ANNOTATION, applied::applies_what_we_wrote};
 
 /// Annotation on a workload whose pods its Rollout holds back by a field that its owner may write too:
 /// what its owner wants there, and what is ours. It is there exactly as long as the field is ours.
 pub const PARTITION_ANNOTATION: &str = "bellwether.dev/written-partition";
+
+/// How the field comes to say what is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// By a patch of ours: who else managed it does not any more, if its value changes.
+    Patch,
+    /// By what is added to somebody's write.
+    Admission,
+}
 
 /// The content of [`PARTITION_ANNOTATION`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +31,10 @@ pub(crate) struct Note {
     /// How many objects around the field were made for it.
     #[serde(default)]
     pub(crate) made: usize,
+    /// Whether an applier manages the field together with us although what they have said of it is noted
+    /// already: the API server's webhook changes values, and never who manages them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shared: bool,
     /// Where its kind keeps what, unless that is known of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) adapter: Option<WorkloadAdapter>,
@@ -36,21 +49,31 @@ impl Note {
 
     /// What is to stand on a workload once the field says `ours`. Whatever stands there now without being
     /// ours is its owner's word.
-    pub(crate) fn next(object: &Value, adapter: &WorkloadAdapter, ours: Value) -> Self {
-        let live = object.pointer(&adapter.partition).cloned();
+    pub(crate) fn next(object: &Value, adapter: &WorkloadAdapter, ours: Value, by: By) -> Self {
+        let pointer = &adapter.partition;
+        let live = object.pointer(pointer).cloned();
+        let keeps_managers = by == By::Admission || live.as_ref() == Some(&ours);
+        let shared = keeps_managers && applies_what_we_wrote(object, pointer);
         let (users, made) = match Self::of(object) {
-            Some(note) if live.as_ref() == Some(&note.ours) => (note.users, note.made),
+            Some(note) if note.is_ours(object, pointer) => (note.users, note.made),
             Some(note) => (live, note.made),
             // Somebody took the note alone: what it said is not known any more.
             None if is_held(object) => (None, 0),
-            None => (live, field::missing_parents(object, &adapter.partition)),
+            None => (live, field::missing_parents(object, pointer)),
         };
         Self {
             users: users.filter(|users| !users.is_null()),
             ours,
             made,
+            shared,
             adapter: (!is_known(object, adapter)).then(|| adapter.clone()),
         }
+    }
+
+    /// Whether what the field says is our word, and not its owner's too.
+    fn is_ours(&self, object: &Value, pointer: &str) -> bool {
+        let is_said = !self.shared && applies_what_we_wrote(object, pointer);
+        object.pointer(pointer) == Some(&self.ours) && !is_said
     }
 
     /// As it is written.
@@ -62,7 +85,7 @@ impl Note {
     pub(super) fn restoring(&self, object: &Value, adapter: &WorkloadAdapter) -> Value {
         let pointer = &adapter.partition;
         // Whoever wrote it meanwhile has their word there already.
-        let users = if object.pointer(pointer) == Some(&self.ours) {
+        let users = if self.is_ours(object, pointer) {
             self.users.as_ref()
         } else {
             object.pointer(pointer)

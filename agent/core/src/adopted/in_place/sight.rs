@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Note, field};
 use crate::{
-    adopted::{HELD_ANNOTATION, WRITTEN_ANNOTATION},
+    adopted::marks::{Marks, is_controlled_by, text},
     covers::covers,
 };
 
@@ -102,12 +102,8 @@ pub struct InPlaceSight {
     pub template: Value,
     /// How many pods are wanted.
     pub replicas: u32,
-    /// The Rollout that holds it; absent = none does.
-    pub held_by: Option<String>,
-    /// What its owner wrote, while a run has put the template before back; absent = it has not.
-    pub written: Option<Value>,
-    /// Whether its controller has seen its last change.
-    pub is_observed: bool,
+    /// What it says of the Rollout that holds it.
+    pub marks: Marks,
     /// The pods of its template; absent = there are none.
     pub current: Option<Version>,
     /// Its other pods by their versions, those with the most pods first.
@@ -128,9 +124,8 @@ impl InPlaceSight {
     ) -> Self {
         let template = object.pointer("/spec/template").cloned();
         let template = template.unwrap_or_default();
-        let is_observed =
-            number(object, &adapter.observed_generation) >= number(object, "/metadata/generation");
-        let current = current_revision(object, adapter, &template, is_observed, recorded);
+        let marks = Marks::of(object, &adapter.observed_generation);
+        let current = current_revision(object, adapter, &template, marks.is_observed, recorded);
         let (mut of_template, mut others): (Vec<Version>, Vec<Version>) =
             versions(pods, adapter, recorded)
                 .into_iter()
@@ -139,21 +134,12 @@ impl InPlaceSight {
                     named.is_some_and(|name| is_of(&one.label, name))
                 });
         others.sort_by_key(|one| std::cmp::Reverse(one.count()));
-        let annotation = |name: &str| {
-            let annotations = object.pointer("/metadata/annotations")?;
-            Some(annotations.get(name)?.as_str()?.to_owned())
-        };
+        if of_template.is_empty() && others.is_empty() && marks.is_held() {
+            others.extend(to_come(object, adapter, current.as_deref(), recorded));
+        }
         Self {
-            replicas: object.pointer(&adapter.replicas).map_or(1, |count| {
-                count
-                    .as_u64()
-                    .and_then(|count| count.try_into().ok())
-                    .unwrap_or(0)
-            }),
-            held_by: annotation(HELD_ANNOTATION),
-            written: annotation(WRITTEN_ANNOTATION)
-                .and_then(|text| serde_json::from_str(&text).ok()),
-            is_observed,
+            replicas: replicas(object, adapter),
+            marks,
             current: of_template.pop(),
             others,
             is_recorded_by_controller: recorded.iter().any(|one| one.number > 0),
@@ -173,16 +159,22 @@ impl InPlaceSight {
         Note::of(&self.object)
     }
 
-    /// Whether its Rollout keeps every pod from its template.
+    /// Whether its Rollout keeps every pod from its template, those too that come. Its owner's own word in
+    /// the field keeps no more than the pods that there are.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.held_by.is_some() && field::holding(&self.adapter, self.replicas, self.field())
+        let is_ours = self
+            .note()
+            .is_some_and(|note| self.field() == Some(&note.ours));
+        self.marks.is_held()
+            && is_ours
+            && field::holding(&self.adapter, self.replicas, self.field())
     }
 
     /// Whether its owner says by themselves which pods get its template, and when.
     #[must_use]
     pub fn is_its_owners(&self) -> bool {
-        self.held_by.is_none() && keeps_its_own_pace(&self.object, &self.adapter)
+        !self.marks.is_held() && keeps_its_own_pace(&self.object, &self.adapter)
     }
 
     /// Pods of its template.
@@ -197,10 +189,35 @@ impl InPlaceSight {
         self.current.as_ref().map_or(0, Version::ready)
     }
 
-    /// Whether every pod is of the version that has this template, which is not its own.
+    /// Whether every pod is of the version that has this template, which is not its own, and so is
+    /// every one that comes while it is held.
     pub(super) fn stands_on(&self, template: &Value) -> bool {
         let stable = self.stable();
-        stable.is_some_and(|(_, stable)| *stable == plain(template))
+        stable.is_some_and(|(_, stable)| *stable == plain(template)) && !self.strays()
+    }
+
+    /// Whether pods that come while it is held are of another version than all that there are, which
+    /// is not its own: its controller has not counted that one as complete.
+    #[must_use]
+    pub fn strays(&self) -> bool {
+        let (Some((version, _)), Some(held)) = (self.stable(), self.held_revision()) else {
+            return false;
+        };
+        !is_of(&version.label, held)
+    }
+
+    /// Whether pods that come while it is held are of its own template: its controller has counted that
+    /// one as complete.
+    pub(super) fn is_complete(&self) -> bool {
+        self.held_revision().is_none_or(|held| {
+            self.marks.is_observed && held == text(&self.object, &self.adapter.revision)
+        })
+    }
+
+    /// The revision that its controller gives to pods which the field keeps from the template; absent =
+    /// its kind keeps none that come later, or does not say.
+    fn held_revision(&self) -> Option<&str> {
+        held_revision(&self.object, &self.adapter)
     }
 
     /// The version before, if its pods are of that one alone and its template is known.
@@ -211,6 +228,39 @@ impl InPlaceSight {
             _ => None,
         }
     }
+}
+
+fn replicas(object: &Value, adapter: &WorkloadAdapter) -> u32 {
+    object.pointer(&adapter.replicas).map_or(1, |count| {
+        count
+            .as_u64()
+            .and_then(|count| count.try_into().ok())
+            .unwrap_or(0)
+    })
+}
+
+fn held_revision<'a>(object: &'a Value, adapter: &WorkloadAdapter) -> Option<&'a str> {
+    let named = object.pointer("/status/currentRevision")?.as_str();
+    named.filter(|name| adapter.holds_later_pods && !name.is_empty())
+}
+
+/// The version of the pods that a workload gets while it is held, where it has lost every one; absent = it
+/// is to have none, they are of its own template, or its kind does not say.
+fn to_come(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    current: Option<&str>,
+    recorded: &[Recorded],
+) -> Option<Version> {
+    let name = held_revision(object, adapter)
+        .filter(|name| Some(*name) != current && replicas(object, adapter) > 0)?;
+    let found = recorded.iter().find(|one| one.name == name);
+    Some(Version {
+        label: name.to_owned(),
+        revision: name.to_owned(),
+        pods: Vec::new(),
+        template: found.map(|one| one.template.clone()),
+    })
 }
 
 /// Whether the owner of a workload that is not held says which pods get its template.
@@ -297,23 +347,4 @@ fn plain(template: &Value) -> Value {
         metadata.retain(|_, value| !value.is_null());
     }
     template
-}
-
-fn is_controlled_by(object: &Value, uid: &str) -> bool {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
-    !uid.is_empty()
-        && owners.into_iter().flatten().any(|owner| {
-            owner.get("controller") == Some(&Value::Bool(true)) && text(owner, "/uid") == uid
-        })
-}
-
-fn text(object: &Value, path: &str) -> String {
-    let text = object.pointer(path).and_then(Value::as_str);
-    text.unwrap_or_default().to_owned()
-}
-
-fn number(object: &Value, path: &str) -> i64 {
-    object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
 }

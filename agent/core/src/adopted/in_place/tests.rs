@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    adopted::{HELD_ANNOTATION, Held, Look, WRITTEN_ANNOTATION},
+    adopted::{HELD_ANNOTATION, Held, Look, ROLLOUT_MANAGER, WRITTEN_ANNOTATION},
     merge_patch::merged,
     settled::TemplateVersion as Template,
 };
@@ -100,119 +100,84 @@ fn held_by(partition: &Value) -> Value {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
-fn an_update_in_place_is_taken_over_before_a_pod_of_it_serves() {
-    let none = json!({});
-    let held = held_by(&json!(ALL));
-    let unseen = json!({"metadata": {"generation": 3}});
-    let own = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 2}}}});
+fn whoever_paces_updates_by_hand_or_records_nothing_goes_without_a_run() {
     let on_delete =
         json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}});
-    let undo = Look::Undo {
-        replica_set: "db-v2".into(),
-    };
-    let cases = [
-        ("no pods yet", set("v1", &none), "", Look::Rest),
-        ("at rest", set("v1", &none), "111", Look::Rest),
-        (
-            "scaled, which its controller has not seen",
-            set("v1", &unseen),
-            "111",
-            Look::Rest,
-        ),
-        ("changed", set("v2", &none), "111", Look::Catch),
-        (
-            "changed, which its controller has not seen",
-            set("v2", &unseen),
-            "111",
-            Look::Catch,
-        ),
-        (
-            "changed, and a pod ends",
-            set("v2", &none),
-            "11",
-            Look::Catch,
-        ),
-        (
-            "changed, and a pod is made",
-            set("v2", &none),
-            "112-",
-            Look::Catch,
-        ),
-        (
-            "a pod of it serves",
-            set("v2", &none),
-            "112",
-            Look::Bypassed,
-        ),
-        (
-            "another update is under way",
-            set("v3", &none),
-            "112",
-            Look::Bypassed,
-        ),
-        (
-            "by its owner's partition",
-            set("v2", &own),
-            "112",
-            Look::PausedByOthers,
-        ),
-        (
-            "by its owner's hand",
-            set("v2", &on_delete),
-            "111",
-            Look::PausedByOthers,
-        ),
-        ("held with a pod of it", set("v2", &held), "112-", undo),
-        (
-            "the hold is not seen",
-            set("v2", &merged(&held, &unseen)),
-            "111",
-            Look::Settling,
-        ),
-        ("held", set("v2", &held), "111", Look::Stands),
-        (
-            "held while a pod is away",
-            set("v2", &held),
-            "11",
-            Look::Stands,
-        ),
-        (
-            "somebody took the hold away",
-            set(
-                "v2",
-                &merged(
-                    &held,
-                    &json!({"spec": {"updateStrategy":
-            {"rollingUpdate": {"partition": 0}}}}),
-                ),
-            ),
-            "111",
-            Look::Catch,
-        ),
-        (
-            "taken back by its owner",
-            set("v1", &held),
-            "111",
-            Look::Release,
-        ),
-    ];
-    for (what, object, running, expected) in cases {
-        let sight = sight(&object, &stateful_set(), running);
-        assert_eq!(look_in_place(&sight, true), expected, "{what}");
+    let by_hand = sight(&set("v2", &on_delete), &stateful_set(), "111");
+    assert_eq!(look_in_place(&by_hand, true), Look::PausedByOthers);
+    let held = set("v2", &held_by(&json!(ALL)));
+    // As many as there are pods, by its owner's own word: those that come would be of it.
+    let own = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 3}}}});
+    let barely = sight(&merged(&held, &own), &stateful_set(), "111");
+    assert_eq!(look_in_place(&barely, true), Look::Catch);
+    for (what, running) in [("a pod is away", "11"), ("all are lost", "")] {
+        let away = sight(&held, &stateful_set(), running);
+        assert_eq!(look_in_place(&away, true), Look::Stands, "{what}");
+        let patch = released(&away).expect("a trace");
+        let let_go = merged(&held, &patch);
+        assert_eq!(let_go["spec"]["template"], template("v1"), "{what}");
     }
-    // What is seen for the first time is where everything begins.
-    let changed = sight(&set("v2", &none), &stateful_set(), "111");
-    assert_eq!(look_in_place(&changed, false), Look::NotSettled);
+    let none = merged(&held, &json!({"spec": {"replicas": 0}}));
+    let none = sight(&none, &stateful_set(), "");
+    assert_eq!(look_in_place(&none, true), Look::Release, "scaled to zero");
+    let unknown = InPlaceSight::of(&held, &shard(), Vec::new(), &[]);
+    assert_eq!(look_in_place(&unknown, true), Look::Settling);
     // Nobody has recorded what ran before: it could not go back.
-    let blind = InPlaceSight::of(&set("v2", &held), &stateful_set(), pods("111"), &[]);
+    let blind = InPlaceSight::of(&held, &stateful_set(), pods("111"), &[]);
     assert_eq!(look_in_place(&blind, true), Look::Bypassed);
+}
+
+/// Its controller makes pods that the partition keeps from the template of this revision.
+fn making(object: &Value, current: &str) -> Value {
+    merged(object, &json!({"status": {"currentRevision": current}}))
+}
+
+#[test]
+fn an_update_waits_until_pods_that_come_are_of_the_version_before_too() {
+    let adapter = stateful_set();
+    let held = making(&set("v2", &held_by(&json!(ALL))), "db-v0");
+    let waits = sight(&held, &adapter, "111-");
+    assert_eq!(look_in_place(&waits, true), Look::Settling);
+    assert!(waits.strays());
+    let strays = sight(&held, &adapter, "111");
+    assert_eq!(look_in_place(&strays, true), Look::Completes);
+    let back = merged(&held, &completed(&strays, ROLLOUT).expect("it is written"));
+    assert_eq!(back["spec"]["template"], template("v1"));
+    assert_eq!(*partition(&back), json!(0), "pods that come are of it");
+    // Its controller has not counted it yet, or not seen it.
+    let mut seen = merged(&back, &json!({"status": {"updateRevision": "db-v1"}}));
+    for unsettled in [
+        seen.clone(),
+        merged(
+            &making(&seen, "db-v1"),
+            &json!({"metadata": {"generation": 3}}),
+        ),
+    ] {
+        let sight = sight(&unsettled, &adapter, "111");
+        assert_eq!(look_in_place(&sight, true), Look::Completes);
+        assert_eq!(completed(&sight, ROLLOUT), None);
+    }
+    seen = making(&seen, "db-v1");
+    let given = completed(&sight(&seen, &adapter, "111"), ROLLOUT).expect("it is given back");
+    let mut end = merged(&seen, &given);
+    end["status"]["updateRevision"] = json!("db-v2");
+    assert_eq!(end["spec"], held["spec"]);
+    let annotations = &end["metadata"]["annotations"];
+    assert_eq!(annotations.get(WRITTEN_ANNOTATION), None);
+    assert_eq!(
+        look_in_place(&sight(&end, &adapter, "111"), true),
+        Look::Stands
+    );
+    // Of other kinds nothing is known of pods that come.
+    let shards = InPlaceSight::of(&held, &shard(), pods("111"), &recorded(&held));
+    assert!(!shards.strays());
 }
 
 #[test]
 fn where_each_node_has_a_pod_none_of_the_new_ones_is_taken_back() {
+    let note = json!({"users": "RollingUpdate", "ours": "OnDelete"}).to_string();
     let held = json!({
-        "metadata": {"annotations": {HELD_ANNOTATION: ROLLOUT}},
+        "metadata": {"annotations": {HELD_ANNOTATION: ROLLOUT, PARTITION_ANNOTATION: note}},
         "spec": {"updateStrategy": {"type": "OnDelete"}},
     });
     let none = json!({});
@@ -309,6 +274,19 @@ fn pods_go_back_by_the_template_before_and_the_owners_is_held_again() {
     let back = laid(&step, &adapter, "112-", wants(Template::Old, Some(0)));
     assert_eq!(back["spec"]["template"], template("v1"));
     assert_eq!(*partition(&back), json!(0));
+    // Not before its controller counts the version before as complete.
+    let early = laid(&back, &adapter, "111", wants(Template::Old, None));
+    assert_eq!(early["spec"], back["spec"]);
+    let again = sight(&early, &adapter, "111");
+    let (new, old) = (template("v2"), template("v1"));
+    let of_run = Held {
+        rollout: ROLLOUT,
+        new: &new,
+        old: &old,
+    };
+    assert!(!is_as_wanted(&again, of_run, wants(Template::Old, None)));
+    let complete = json!({"status": {"updateRevision": "db-v1"}});
+    let back = merged(&back, &complete);
     let end = laid(&back, &adapter, "111", wants(Template::Old, None));
     assert_eq!(end["spec"]["template"], template("v2"));
     assert_eq!(*partition(&end), json!(ALL));
@@ -321,12 +299,26 @@ fn pods_go_back_by_the_template_before_and_the_owners_is_held_again() {
     let third = merged(&step, &json!({"spec": {"template": template("v3")}}));
     let back = laid(&third, &adapter, "112", wants(Template::Old, Some(0)));
     assert_eq!(back["spec"]["template"], template("v1"));
+    let back = merged(&back, &complete);
     let end = laid(&back, &adapter, "111", wants(Template::Old, None));
     assert_eq!(
         end["spec"]["template"],
         template("v3"),
         "the newest word is its owner's"
     );
+    // A fourth that nobody asked about, while that of before stands there, is the newest in turn.
+    let fourth = merged(&back, &json!({"spec": {"template": template("v4")}}));
+    let held = laid(&fourth, &adapter, "111", wants(Template::Old, None));
+    assert_eq!(held["spec"]["template"], template("v4"));
+    assert_eq!(
+        held["metadata"]["annotations"].get(WRITTEN_ANNOTATION),
+        None
+    );
+    // Pods that come would be of the second version, whose update was complete.
+    let strays = making(&third, "db-v2");
+    let back = laid(&strays, &adapter, "111", wants(Template::Old, Some(0)));
+    assert_eq!(back["spec"]["template"], template("v1"));
+    assert_eq!(as_standing(&sight(&strays, &adapter, "111"), of_run), None);
     // The owner's own way back leaves nothing to hold.
     let own = merged(&step, &json!({"spec": {"template": template("v1")}}));
     let end = laid(&own, &adapter, "111", wants(Template::Old, None));
@@ -354,6 +346,25 @@ fn what_its_owner_writes_into_the_field_meanwhile_is_what_it_gets_back() {
     assert_eq!(*partition(&again), json!(2), "ours is put back");
     let end = laid(&again, &adapter, "222", wants(Template::New, None));
     assert_eq!(*partition(&end), json!(1));
+    // Who applies exactly what stands there has said so; of an update that changes nothing it is not known.
+    let managed = |manager: &str, operation: &str| {
+        let fields =
+            json!({"f:spec": {"f:updateStrategy": {"f:rollingUpdate": {"f:partition": {}}}}});
+        json!({"manager": manager, "operation": operation, "fieldsV1": fields})
+    };
+    for (operation, expected) in [("Apply", 2), ("Update", 1)] {
+        let mut applied = again.clone();
+        applied["metadata"]["managedFields"] = json!([
+            managed(ROLLOUT_MANAGER, "Update"),
+            managed("flux", operation)
+        ]);
+        let mut next = laid(&applied, &adapter, "112", wants(Template::New, Some(0)));
+        next["metadata"]["managedFields"] = json!([managed(ROLLOUT_MANAGER, "Update")]);
+        for last in [next, applied] {
+            let end = laid(&last, &adapter, "222", wants(Template::New, None));
+            assert_eq!(*partition(&end), json!(expected), "{operation}");
+        }
+    }
     // Whoever replaces the whole object takes the note away with it.
     let replaced = laid(
         &set("v2", &own),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bellwether_agent_core::adopted::{
     Look,
-    in_place::{InPlaceSight, Recorded, adapter_of, freed, hold, look_in_place, released},
+    in_place::{
+        InPlaceSight, Recorded, adapter_of, completed, freed, hold, look_in_place, released,
+    },
 };
 use bellwether_api::{
     bundle::Bundle, reference::ObjectRef, standing_grant::StandingGrant, status::Severity,
@@ -57,6 +59,7 @@ impl Unit {
         match look {
             Look::Catch => self.catch_in_place(grant, &seen).await,
             Look::Undo { .. } => self.take_pods_back(&seen).await,
+            Look::Completes => self.complete(grant, &seen).await,
             Look::Stands => Box::pin(self.begin_in_place(unit, grant, &seen)).await,
             Look::Release => {
                 self.free_in_place(&seen).await?;
@@ -160,6 +163,17 @@ impl Unit {
         Ok(Pass::again())
     }
 
+    /// Has its controller count the version before as complete, so that pods which come are of that one.
+    async fn complete(&self, grant: &StandingGrant, seen: &Seen) -> Result<Pass, PassError> {
+        let target = &seen.target;
+        if let Some(patch) = completed(&seen.sight, &grant.rollout.name) {
+            rollout::patch_in_place(&self.shell.cluster, target, &seen.live, &patch).await?;
+        }
+        let why =
+            format!("the controller of {target} does not count the version before as complete");
+        Ok(waiting("Settling", why, SOON))
+    }
+
     /// Takes back pods that were made before the hold: its controller makes them anew, of the version
     /// before.
     async fn take_pods_back(&self, seen: &Seen) -> Result<Pass, PassError> {
@@ -242,7 +256,7 @@ impl Unit {
         let revision = live
             .pointer(&sight.adapter.revision)
             .and_then(Value::as_str);
-        let stands = sight.is_observed && sight.current.is_some() && revision.is_some();
+        let stands = sight.marks.is_observed && sight.current.is_some() && revision.is_some();
         let kept = before.and_then(|before| rollout::stored(before, live, &sight.adapter));
         let now = revision.map(|name| Recorded::kept(name.to_owned(), &sight.template));
         let is_kept = kept.is_some() && kept == now;

@@ -1,0 +1,113 @@
+//! Runs of a Deployment that somebody else writes, who goes on writing it: the object itself is what is
+//! held, by the patches that the shell writes.
+
+mod controller;
+mod world;
+
+use bellwether_api::command::AbortCause;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+
+use super::{super::Stage, field_managers::Writer};
+use world::{Controller, NEW, OLD, World, Write};
+
+#[test]
+fn a_held_update_comes_in_and_a_broken_one_goes_back() {
+    let mut world = World::new();
+    world.ends();
+    assert_eq!(world.state.stage, Stage::Succeeded);
+    world.check_end();
+    assert_eq!(world.object["spec"], world.written());
+    let mut world = World::new();
+    world.new_works = false;
+    world.ends();
+    assert!(matches!(world.state.stage, Stage::Failed { .. }));
+    world.check_end();
+    assert_ne!(world.object["spec"], world.written(), "it is held");
+}
+
+/// What the owner changes in a write of theirs.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// The same once more.
+    Nothing,
+    Image(&'static str),
+    Replicas(u32),
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Tick,
+    /// The process dies before it saves what it decided.
+    Crash,
+    /// The workload's controller is slow.
+    Lag,
+    Write(Change, Writer, bool),
+    /// A pod is lost with its node.
+    Lose(usize),
+    NewWorks(bool),
+    Abort,
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let change = prop_oneof![
+        1 => Just(Change::Nothing),
+        3 => prop_oneof![Just(OLD), Just(NEW), Just("v3")].prop_map(Change::Image),
+        1 => (1u32..6).prop_map(Change::Replicas),
+    ];
+    let writer = prop_oneof![Just(Writer::Updates), Just(Writer::Applies)];
+    prop_oneof![
+        20 => Just(Event::Tick),
+        2 => Just(Event::Crash),
+        2 => Just(Event::Lag),
+        4 => (change, writer, prop::bool::weighted(0.8))
+            .prop_map(|(change, by, asks)| Event::Write(change, by, asks)),
+        1 => (0usize..3).prop_map(Event::Lose),
+        1 => any::<bool>().prop_map(Event::NewWorks),
+        1 => Just(Event::Abort),
+    ]
+}
+
+fn write(world: &mut World, change: Change, by: Writer, asks: bool) {
+    let mut write = Write {
+        by,
+        asks,
+        ..world.wrote
+    };
+    match change {
+        Change::Nothing => {}
+        Change::Image(image) => write.image = image,
+        Change::Replicas(replicas) => write.replicas = replicas,
+    }
+    world.write(write);
+    if !asks {
+        // The watch shows every write that the agent was not asked about before the next comes.
+        world.tick(true, Controller::Lags);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn whatever_its_owner_writes_only_what_the_run_lets_go_has_pods_and_it_is_given_back(
+        history in prop::collection::vec(events(), 0..80),
+    ) {
+        let mut world = World::new();
+        for event in history {
+            match event {
+                Event::Tick => world.tick(true, Controller::Works),
+                Event::Crash => world.tick(false, Controller::Works),
+                Event::Lag => world.tick(true, Controller::Lags),
+                Event::Write(change, by, asks) => write(&mut world, change, by, asks),
+                Event::Lose(number) => {
+                    if let Some(set) = world.sets.get_mut(number) {
+                        set.ready = set.ready.saturating_sub(1);
+                    }
+                }
+                Event::NewWorks(works) => world.new_works = works,
+                Event::Abort => world.abort(AbortCause::Manual),
+            }
+        }
+        world.ends();
+        world.check_end();
+    }
+}
