@@ -1,6 +1,7 @@
 //! Runs in place of a StatefulSet that somebody else writes, who goes on writing it: the object itself is
 //! what is held, by the patches that the shell writes.
 
+mod controller;
 mod world;
 
 use bellwether_api::command::AbortCause;
@@ -96,25 +97,77 @@ fn write(world: &mut World, change: Change, by: Writer, asks: bool) {
     }
 }
 
+fn live(world: &mut World, history: &[Event]) {
+    for event in history {
+        match event {
+            Event::Tick => world.tick(true, Controller::Works),
+            Event::Crash => world.tick(false, Controller::Works),
+            Event::Lag => world.tick(true, Controller::Lags),
+            Event::Write(change, by, asks) => write(world, *change, *by, *asks),
+            Event::Lose(number) => world.lose(*number),
+            Event::NewWorks(works) => world.new_works = *works,
+            Event::Abort => world.abort(AbortCause::Manual),
+        }
+    }
+    world.ends();
+    world.check_end();
+}
+
+/// Ticks until every pod is of the new version and ready, so that its controller counts it as complete.
+fn brought_in() -> World {
+    let mut world = World::new();
+    while world.object["status"]["currentRevision"] != "web-v2" {
+        world.tick(true, Controller::Works);
+    }
+    world
+}
+
+#[test]
+fn pods_that_come_when_a_third_version_was_written_over_a_second_are_of_the_first() {
+    let asks = |change| Event::Write(change, Writer::Updates, true);
+    let third = asks(Change::Image("v3"));
+    // Whenever the third is written again while pods go back, and somebody scales it then.
+    for ticks in 0..12 {
+        let mut history = vec![third.clone()];
+        history.extend(vec![Event::Tick; ticks]);
+        history.extend([third.clone(), asks(Change::Replicas(4))]);
+        live(&mut brought_in(), &history);
+    }
+}
+
+#[test]
+fn a_held_workload_that_lost_every_pod_gets_those_of_the_version_before() {
+    let one = Event::Write(Change::Replicas(1), Writer::Updates, true);
+    let mut world = World::new();
+    world.new_works = false;
+    live(&mut world, &[one, Event::Abort]);
+    live(&mut world, &[Event::Lose(0), Event::Tick]);
+    assert_eq!(world.object["status"]["currentRevision"], "web-v1");
+    assert_ne!(world.object["spec"], world.written(), "it is held");
+}
+
+#[test]
+fn an_owner_who_applies_what_stands_there_gets_that() {
+    for (by, expected) in [(Writer::Applies, 0), (Writer::Updates, 1)] {
+        let mut world = World::new();
+        while world.object.pointer(PARTITION) != Some(&serde_json::json!(0)) {
+            if world.object.pointer(PARTITION) == Some(&serde_json::json!(2)) {
+                write(&mut world, Change::Partition(1), by, true);
+            }
+            world.tick(true, Controller::Works);
+        }
+        live(&mut world, &[Event::Write(Change::LivePartition, by, true)]);
+        assert_eq!(world.wrote.partition, expected, "{by:?}");
+        assert_eq!(world.object["spec"], world.written());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(250))]
     #[test]
     fn whatever_its_owner_writes_only_granted_pods_change_and_it_is_given_back(
         history in prop::collection::vec(events(), 0..60),
     ) {
-        let mut world = World::new();
-        for event in history {
-            match event {
-                Event::Tick => world.tick(true, Controller::Works),
-                Event::Crash => world.tick(false, Controller::Works),
-                Event::Lag => world.tick(true, Controller::Lags),
-                Event::Write(change, by, asks) => write(&mut world, change, by, asks),
-                Event::Lose(number) => world.lose(number),
-                Event::NewWorks(works) => world.new_works = works,
-                Event::Abort => world.abort(AbortCause::Manual),
-            }
-        }
-        world.ends();
-        world.check_end();
+        live(&mut World::new(), &history);
     }
 }

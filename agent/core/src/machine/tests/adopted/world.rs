@@ -38,7 +38,7 @@ pub(super) const ROLLOUT: &str = "shop-web";
 pub(super) const OLD: &str = "v1";
 pub(super) const NEW: &str = "v2";
 
-const TICKS_AT_REST: usize = 40;
+const TICKS_AT_REST: usize = 20;
 
 pub(super) fn template(image: &str) -> Value {
     json!({"metadata": {"labels": {"app": "web"}},
