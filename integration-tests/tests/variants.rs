@@ -30,6 +30,8 @@ mod golden;
 mod helm_canary;
 #[path = "variants/hosting.rs"]
 mod hosting;
+#[path = "variants/large.rs"]
+mod large;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         clone_set::CASES,
         divided::TOGETHER,
         exact_overrides::TOGETHER,
+        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,

@@ -395,7 +395,6 @@ impl World {
                 split: Some(split.clone()),
                 lacking: None,
                 observation: RouteObservation::Programmed,
-                lacking: None,
             }],
             ..seen
         }
