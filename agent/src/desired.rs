@@ -6,15 +6,20 @@
 //! was lost, and units that are stored already are recognised by their own generation.
 
 mod blob;
+mod change;
+mod commit;
 mod fence;
+mod packed;
 mod plan;
+mod room;
 mod shard;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+pub use bellwether_api::bundle::MAX_PACKED_BYTES;
 use bellwether_api::{
     bundle::{Bundle, UnitKey},
     command::Command,
@@ -24,8 +29,9 @@ use bellwether_api::{
 };
 use tokio::sync::{Mutex, watch};
 
-pub use blob::{BlobError, MAX_PACKED_BYTES, digest_of, pack};
+pub use blob::{BlobError, digest_of, pack};
 pub use fence::Fence;
+pub use packed::PackedError;
 pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
 pub use shard::StoreError;
 
@@ -60,9 +66,6 @@ pub enum CommitError {
     /// The changes do not fit what is held.
     #[error("failed to fit the changes to what is held")]
     Plan(#[from] PlanError),
-    /// A blob is not what its digest says.
-    #[error("failed to take a blob")]
-    Blob(#[from] BlobError),
     /// The member cluster did not take the write.
     #[error("failed to store desired state in the cluster")]
     Store(#[from] StoreError),
@@ -177,154 +180,6 @@ impl Desired {
         *self.unread() = unread;
     }
 
-    /// Takes over with a session's epoch. When it returns, the epoch stands in the cluster, every agent
-    /// with a lower one learns of it, and none of its writes here succeeds any more.
-    ///
-    /// # Errors
-    /// The epoch is lower than one that stands there, or the cluster does not take the write.
-    pub async fn enter_epoch(&self, epoch: u64) -> Result<(), CommitError> {
-        let writing = self.inner.writing.lock().await;
-        let mut stale = self.inner.fence.newer().is_some();
-        let mut attempts = 0;
-        loop {
-            if stale {
-                let records = self.inner.shards.load().await?;
-                *self.write() = records;
-            }
-            let before = self.read().clone();
-            if epoch < before.epoch {
-                self.inner.fence.note(before.epoch);
-                return Err(CommitError::Plan(PlanError::LowerEpoch {
-                    held: before.epoch,
-                    given: epoch,
-                }));
-            }
-            let mut after = before.clone();
-            after.epoch = epoch;
-            attempts += 1;
-            match self.inner.shards.save(&before, &mut after).await {
-                Ok(()) => {
-                    *self.write() = after;
-                    break;
-                }
-                Err(StoreError::Conflict { .. }) if attempts < 4 => stale = true,
-                // The epoch stands there all the same; what was dropped is told with the next commit.
-                Err(StoreError::OldDefinition { .. }) => {
-                    let records = self.inner.shards.load().await?;
-                    *self.write() = records;
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        drop(writing);
-        if stale {
-            // Another agent held it meanwhile.
-            self.load_commands().await;
-        }
-        self.inner.fence.enter(epoch);
-        self.inner.changed.send_modify(|count| *count += 1);
-        Ok(())
-    }
-
-    /// The digests of blobs that `changes` name and that are not stored here, each once.
-    #[must_use]
-    pub fn missing(&self, changes: &[Change]) -> Vec<[u8; 32]> {
-        let records = self.read();
-        let unread = self.unread();
-        let wanted: BTreeSet<[u8; 32]> = changes
-            .iter()
-            .filter(|change| !plan::is_known(&records, change, &unread))
-            .filter_map(|change| change.digest)
-            .filter(|digest| !self.inner.blobs.holds(digest))
-            .collect();
-        wanted.into_iter().collect()
-    }
-
-    /// Stores a delta or a snapshot. When it returns, everything is durable.
-    ///
-    /// # Errors
-    /// The epoch is lower than one seen, the root does not come out, a blob is missing or not what
-    /// its digest says, or the cluster refuses the write. Nothing counts as held then, and sending
-    /// the same or later changes again repairs it.
-    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let writing = self.inner.writing.lock().await;
-        if self.inner.fence.newer().is_some() {
-            return Err(StoreError::NewerAgent.into());
-        }
-        let contents = self.read_contents(&commit).await?;
-        let mut planned = plan::plan(&self.read(), &commit, &contents, &self.unread())?;
-        for blob in &commit.blobs {
-            if planned.stores.contains(&blob.digest) {
-                self.inner
-                    .blobs
-                    .store(&blob.digest, &blob.zstd)
-                    .await
-                    .map_err(StoreError::from)?;
-            }
-        }
-        let before = self.read().clone();
-        match self.inner.shards.save(&before, &mut planned.records).await {
-            Ok(()) => *self.write() = planned.records,
-            Err(error) => {
-                // What was written before the failure is in the cluster: read it back rather than guess.
-                if let Ok(records) = self.inner.shards.load().await {
-                    self.inner.fence.note(records.epoch);
-                    *self.write() = records;
-                }
-                return Err(error.into());
-            }
-        }
-        self.take_commands(planned.commands);
-        // It was sent again, whatever became of it.
-        self.unread().clear();
-        let held = self.held();
-        // Under the lock: what somebody stores and has not named yet must not be collected.
-        self.collect_blobs().await;
-        drop(writing);
-        self.inner.changed.send_modify(|count| *count += 1);
-        Ok(Committed {
-            held,
-            nacks: planned.nacks,
-        })
-    }
-
-    /// Reads what each new live change is: from the commit's blobs or from those stored already.
-    async fn read_contents(
-        &self,
-        commit: &Commit,
-    ) -> Result<BTreeMap<[u8; 32], Vec<u8>>, CommitError> {
-        let mut contents = BTreeMap::new();
-        for blob in &commit.blobs {
-            contents.insert(blob.digest, blob::unpack(&blob.digest, &blob.zstd)?);
-        }
-        for digest in commit.changes.iter().filter_map(|change| change.digest) {
-            if contents.contains_key(&digest) || !self.inner.blobs.holds(&digest) {
-                continue;
-            }
-            if let Some(zstd) = self
-                .inner
-                .blobs
-                .fetch(&digest)
-                .await
-                .map_err(StoreError::from)?
-            {
-                contents.insert(digest, blob::unpack(&digest, &zstd)?);
-            }
-        }
-        Ok(contents)
-    }
-
-    fn take_commands(&self, changed: BTreeMap<NamespacedName, Option<Command>>) {
-        let mut commands = self.commands();
-        for (application, command) in changed {
-            match command {
-                Some(command) => commands.insert(application, command),
-                None => commands.remove(&application),
-            };
-        }
-    }
-
     /// Fires with every commit and with every change of a unit.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
@@ -390,83 +245,6 @@ impl Desired {
         let bytes = shard::digest_bytes(digest).ok_or_else(absent)?;
         let zstd = self.inner.blobs.fetch(&bytes).await?.ok_or_else(absent)?;
         Ok(serde_json::from_slice(&blob::unpack(&bytes, &zstd)?)?)
-    }
-
-    /// Changes what is remembered of a unit; `change` may run more than once. A unit that is not
-    /// held stays so.
-    ///
-    /// # Errors
-    /// The cluster refuses the write.
-    pub async fn update(
-        &self,
-        key: &str,
-        change: impl Fn(&mut SyncUnit),
-    ) -> Result<(), StoreError> {
-        let _writing = self.inner.writing.lock().await;
-        self.change_unit(key, change).await
-    }
-
-    /// The same, and stores a content that `change` makes the unit name: it is durable before.
-    ///
-    /// # Errors
-    /// The cluster refuses the write.
-    pub async fn update_naming(
-        &self,
-        key: &str,
-        content: &CommitBlob,
-        change: impl Fn(&mut SyncUnit),
-    ) -> Result<(), StoreError> {
-        let _writing = self.inner.writing.lock().await;
-        self.inner
-            .blobs
-            .store(&content.digest, &content.zstd)
-            .await?;
-        self.change_unit(key, change).await
-    }
-
-    /// Changes a unit; the caller holds the lock.
-    async fn change_unit(
-        &self,
-        key: &str,
-        change: impl Fn(&mut SyncUnit),
-    ) -> Result<(), StoreError> {
-        if self.inner.fence.newer().is_some() {
-            return Err(StoreError::NewerAgent);
-        }
-        let named = self.read().named_digests();
-        let mut attempts = 0;
-        loop {
-            let before = self.read().clone();
-            let mut after = before.clone();
-            let Some(unit) = after.unit_mut(key) else {
-                return Ok(());
-            };
-            change(unit);
-            if before.unit(key) == after.unit(key) {
-                return Ok(());
-            }
-            attempts += 1;
-            match self.inner.shards.save(&before, &mut after).await {
-                Ok(()) => {
-                    *self.write() = after;
-                    break;
-                }
-                Err(StoreError::Conflict { .. }) if attempts < 4 => {
-                    let records = self.inner.shards.load().await?;
-                    self.inner.fence.note(records.epoch);
-                    if self.inner.fence.newer().is_some() {
-                        return Err(StoreError::NewerAgent);
-                    }
-                    *self.write() = records;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if self.read().named_digests() != named {
-            self.collect_blobs().await;
-        }
-        self.inner.changed.send_modify(|count| *count += 1);
-        Ok(())
     }
 
     /// Drops blobs that no unit names: as granted, running, applied, or as what was there before.

@@ -95,6 +95,7 @@ async fn commit(desired: &Desired, bundle: &Bundle, remove: bool) -> anyhow::Res
                 key,
                 generation,
                 digest,
+                deletion: None,
             }],
             blobs,
             snapshot: false,

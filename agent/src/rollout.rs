@@ -16,6 +16,7 @@ mod loads;
 mod objects;
 mod observe;
 mod own_routes;
+mod per_node;
 mod reading;
 mod revisions;
 mod run;

@@ -4,10 +4,13 @@
 //! desired state names a bundle *is* the grant: an agent never starts what it was not sent.
 
 mod components;
+mod limits;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use limits::{MAX_BUNDLE_OBJECTS, MAX_CONTENT_BYTES, MAX_PACKED_BYTES, TooLarge};
 
 use crate::{
     application::{ComponentSync, SyncPolicy},

@@ -2,6 +2,7 @@
 
 mod access;
 mod action;
+mod check;
 mod compliance;
 mod diff;
 mod object;
@@ -16,10 +17,11 @@ pub use access::{
     RevokeRequest, VersionInfo,
 };
 pub use action::{ActionFieldError, ActionFields, ActionRequest, ActionVerb, ActionView};
+pub use check::{Measurement, MeasurementList};
 pub use compliance::{ClusterCompliance, ComplianceList};
 pub use diff::{
-    DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff, OverrideExplained,
-    OverridesExplained, ReleaseDiff,
+    DefaultExplained, DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff,
+    OverrideExplained, OverridesExplained, ReleaseDiff,
 };
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use placement::{

@@ -5,11 +5,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert_provider::Alert,
     fleet_hook::FleetHook,
     hooks::{Hook, Load},
     metric_template::SecretKeyRef,
     number::IntOrPercent,
     reference::ApplicationRef,
+    rollout::RolloutSpec,
     selector::Selector,
     traffic::Traffic,
 };
@@ -61,11 +63,27 @@ pub struct FleetDefaults {
     /// `approval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_generator: Option<Load>,
+    /// Who is told of the events of rollouts that name nobody under `alerts`: AlertProviders of each
+    /// Rollout's own namespace. Where that has none of the name, nobody is told. At most 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
 }
 
 impl FleetDefaults {
+    /// Says what a Rollout leaves to its fleet: its traffic provider, how load is made, and who is told of
+    /// its events. Filling in twice changes nothing.
+    pub fn fill(&self, rollout: &mut RolloutSpec) {
+        if rollout.traffic.is_empty() && rollout.service.is_some() {
+            rollout.traffic.clone_from(&self.traffic);
+        }
+        if rollout.alerts.is_empty() {
+            rollout.alerts.clone_from(&self.alerts);
+        }
+        self.fill_load(&mut rollout.hooks);
+    }
+
     /// Says how load is made where hooks leave it to the fleet. Filling in twice changes nothing.
-    pub fn fill_load(&self, hooks: &mut [Hook]) {
+    fn fill_load(&self, hooks: &mut [Hook]) {
         let Some(load) = &self.load_generator else {
             return;
         };
@@ -115,7 +133,40 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::FleetDefaults;
-    use crate::hooks::Hook;
+    use crate::{hooks::Hook, rollout::RolloutSpec, status::Severity};
+
+    #[test]
+    fn what_a_rollout_does_not_say_is_the_fleets() {
+        let fleet: FleetDefaults = serde_json::from_value(json!({
+            "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
+            "alerts": [{"provider": {"name": "ops"}, "severity": "Warn"}],
+        }))
+        .expect("defaults");
+        let filled = |more: Value| {
+            let mut rollout = json!({
+                "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "service": {"name": "web", "port": 80},
+                "strategy": {"canary": {"weights": [50]}},
+            });
+            for (key, value) in more.as_object().expect("fields") {
+                rollout[key] = value.clone();
+            }
+            let mut rollout: RolloutSpec = serde_json::from_value(rollout).expect("a rollout");
+            fleet.fill(&mut rollout);
+            let once = rollout.clone();
+            fleet.fill(&mut rollout);
+            assert_eq!(once, rollout, "twice is once");
+            rollout
+        };
+        let silent = filled(json!({}));
+        assert_eq!(silent.traffic, fleet.traffic);
+        assert_eq!(silent.alerts, fleet.alerts);
+        let own = filled(json!({"alerts": [{"provider": {"name": "team"}}]}));
+        assert_eq!(own.alerts.len(), 1);
+        assert_eq!(own.alerts[0].provider.name, "team");
+        assert_eq!(own.alerts[0].severity, Severity::Error);
+        assert!(filled(json!({"service": null})).traffic.is_empty());
+    }
 
     #[test]
     fn load_is_made_as_the_fleet_says_where_a_hook_does_not() {

@@ -137,8 +137,8 @@ fn default_track_config() -> bool {
 pub struct WorkloadRef {
     /// Group and version, such as `apps/v1`.
     pub api_version: String,
-    /// The kind: `Deployment`; with `strategy.batch` `StatefulSet`, `DaemonSet`, `CloneSet`, or any
-    /// kind that has an `adapter`; with `traffic[].knative` the `Service` of Knative.
+    /// The kind: `Deployment` or `DaemonSet`; with `strategy.batch` `StatefulSet`, `DaemonSet`,
+    /// `CloneSet`, or any kind that has an `adapter`; with `traffic[].knative` the `Service` of Knative.
     pub kind: String,
     /// The namespace in the member cluster; absent = the application's target namespace. Required
     /// where there is no application.

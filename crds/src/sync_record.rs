@@ -68,6 +68,10 @@ pub struct SyncUnit {
     /// Every object that the agent holds for this unit, recorded before it is first applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<HeldObject>,
+    /// `objects` as base64 of zstd of their JSON, where they are many: `objects` is empty in the cluster
+    /// then. Absent = `objects` is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed_objects: Option<String>,
     /// The objects are being deleted. Set by a tombstone and cleared when all of them are gone: a
     /// bundle that is granted in between waits for that, and is then a first install.
     #[serde(default)]

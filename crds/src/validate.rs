@@ -20,6 +20,7 @@ mod manifests;
 mod matching;
 mod metric_template;
 mod names;
+mod node_copy;
 mod overrides;
 mod placement;
 mod publish_version;

@@ -64,15 +64,6 @@ fn kinds_that_do_not_are_refused_by_name() {
         ],
     );
     check(
-        "{apiVersion: apps/v1, kind: DaemonSet, name: db}",
-        "{canary: {stepWeight: 10}}",
-        "",
-        &[
-            "workload: a rollout of DaemonSet db (apps/v1) with a copy beside it is not supported \
-             by this version of Bellwether; use strategy.batch, which updates it in place",
-        ],
-    );
-    check(
         "{apiVersion: example.dev/v1, kind: Shard, name: db}",
         STEPS,
         "",

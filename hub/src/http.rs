@@ -5,9 +5,11 @@
 //! problem+json ([`problem`]). Contents of Secrets never leave ([`redact`]).
 
 mod actions;
+mod alert_defaults;
 mod alert_providers;
 mod apply;
 mod auth;
+mod checks;
 mod clusters;
 mod compliance;
 mod deletion;

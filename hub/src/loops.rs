@@ -32,6 +32,7 @@ mod removal;
 mod rendered;
 mod repositories;
 mod rollback;
+mod size;
 mod standing;
 mod start;
 mod state;

@@ -7,9 +7,11 @@
 mod authority;
 mod identity;
 mod serving;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -22,6 +24,9 @@ pub use verifier::RENEWAL_GRACE;
 
 /// How far back certificates start, so that clocks may differ a little.
 pub const BACKDATE: Duration = Duration::from_secs(300);
+/// How long API servers may need to learn of a CA. Every hub looks at its files once a minute, and the one
+/// that mirrors custom resources tells them then; another may have to take over from it first.
+const TOLD_WITHIN: Duration = Duration::from_secs(150);
 
 /// Where the authority's files are and what it writes into certificates.
 #[derive(Clone, Debug)]
@@ -47,6 +52,42 @@ pub struct Pki {
 struct State {
     authority: authority::Authority,
     serving: serving::Serving,
+    /// Since when each trusted CA is known here.
+    known: BTreeMap<Vec<u8>, Timestamp>,
+    /// What API servers are shown while they may not know the CA yet that signed what agents are shown.
+    before: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl State {
+    fn webhook_config(&self) -> &Arc<rustls::ServerConfig> {
+        let before = self.before.as_ref();
+        before.unwrap_or_else(|| self.serving.webhook_config())
+    }
+
+    fn known_with(
+        &self,
+        next: &authority::Authority,
+        now: Timestamp,
+    ) -> BTreeMap<Vec<u8>, Timestamp> {
+        let all = next.trusted().iter();
+        all.map(|ca| (ca.clone(), self.known.get(ca).copied().unwrap_or(now)))
+            .collect()
+    }
+
+    /// What API servers go on to be shown, for the CA that signs now is known since `since`; absent = what
+    /// that signed.
+    fn shown_before(
+        &self,
+        next: &authority::Authority,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Option<Arc<rustls::ServerConfig>> {
+        let changed = self.authority.signer() != next.signer();
+        // A CA that is not trusted any more was replaced, not rotated.
+        let was_replaced = changed && !next.trusted().contains(self.authority.signer());
+        let waits = now < since + TOLD_WITHIN && (changed || self.before.is_some());
+        (waits && !was_replaced).then(|| Arc::clone(self.webhook_config()))
+    }
 }
 
 impl std::fmt::Debug for Pki {
@@ -67,7 +108,17 @@ impl Pki {
         let serving = serving::Serving::new(&authority, &options, now)?;
         Ok(Self {
             options: Arc::new(options),
-            state: Arc::new(ArcSwap::from_pointee(State { authority, serving })),
+            state: Arc::new(ArcSwap::from_pointee(State {
+                // What was there at the start has been there for a while, as far as is known.
+                known: authority
+                    .trusted()
+                    .iter()
+                    .map(|ca| (ca.clone(), Timestamp::MIN))
+                    .collect(),
+                authority,
+                serving,
+                before: None,
+            })),
         })
     }
 
@@ -79,13 +130,23 @@ impl Pki {
     pub fn refresh(&self, now: Timestamp) -> Result<(), PkiError> {
         let authority = authority::Authority::open(&self.options.dir, now)?;
         let current = self.state.load();
-        if authority.trusted() == current.authority.trusted()
-            && !current.serving.renewal_is_due(now)
-        {
+        let known = current.known_with(&authority, now);
+        let before = current.shown_before(&authority, known[authority.signer()], now);
+        let is_same = authority.trusted() == current.authority.trusted()
+            && !current.serving.renewal_is_due(now);
+        if is_same && before.is_some() == current.before.is_some() {
             return Ok(());
         }
-        let serving = serving::Serving::new(&authority, &self.options, now)?;
-        self.state.store(Arc::new(State { authority, serving }));
+        let serving = match is_same {
+            true => current.serving.clone(),
+            false => serving::Serving::new(&authority, &self.options, now)?,
+        };
+        self.state.store(Arc::new(State {
+            authority,
+            serving,
+            known,
+            before,
+        }));
         Ok(())
     }
 
@@ -172,10 +233,10 @@ impl Pki {
     }
 
     /// TLS settings for the next connection of an API server that asks the admission webhook: TLS 1.3
-    /// alone, no client certificate.
+    /// alone, no client certificate. A CA signs for it only once API servers can know that one.
     #[must_use]
     pub fn webhook_config(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(self.state.load().serving.webhook_config())
+        Arc::clone(self.state.load().webhook_config())
     }
 
     /// Every CA that API servers shall trust, PEM.

@@ -27,6 +27,8 @@ mod rollback;
 mod secret_values;
 #[path = "../sources/tests/servers/ssh_server.rs"]
 mod ssh_server;
+#[path = "loops/too_large.rs"]
+mod too_large;
 #[path = "loops/two_hubs.rs"]
 mod two_hubs;
 #[path = "loops/waves.rs"]

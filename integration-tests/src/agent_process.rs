@@ -117,7 +117,8 @@ impl AgentProcess {
             .patch(AGENT, &PatchParams::default(), &Patch::Merge(&none))
             .await
             .with_context(|| format!("register cluster: {}{}", answer.stdout, answer.stderr))?;
-        let file = write_kubeconfig(&client, cluster, folder).await?;
+        let file = folder.join("kubeconfig");
+        let file = write_kubeconfig(&client, cluster, (SYSTEM, AGENT), &file).await?;
         let token = write_join_token(&client, folder).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let mut arguments: Vec<String> = [
@@ -256,8 +257,17 @@ fn environment(deployment: &Deployment, name: &str) -> Result<String> {
         .with_context(|| format!("the agent's Deployment sets no {name}"))
 }
 
-async fn write_kubeconfig(client: &Client, cluster: &LabCluster, folder: &Path) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), SYSTEM);
+/// Writes a kubeconfig that speaks as a ServiceAccount, and for a day; gives its path.
+///
+/// # Errors
+/// When there is no such ServiceAccount, or the file cannot be written.
+pub async fn write_kubeconfig(
+    client: &Client,
+    cluster: &LabCluster,
+    (namespace, account): (&str, &str),
+    file: &Path,
+) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
             expiration_seconds: Some(86_400),
@@ -266,7 +276,7 @@ async fn write_kubeconfig(client: &Client, cluster: &LabCluster, folder: &Path) 
         ..TokenRequest::default()
     };
     let answer = accounts
-        .create_token_request(AGENT, &PostParams::default(), &request)
+        .create_token_request(account, &PostParams::default(), &request)
         .await?;
     let token = answer.status.context("a token")?.token;
     let own = Kubeconfig::read_from(&cluster.kubeconfig)?;
@@ -278,12 +288,12 @@ async fn write_kubeconfig(client: &Client, cluster: &LabCluster, folder: &Path) 
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "agent",
-        "clusters": [{"name": "agent", "cluster": server}],
-        "users": [{"name": "agent", "user": {"token": token}}],
-        "contexts": [{"name": "agent", "context": {"cluster": "agent", "user": "agent"}}],
+        "current-context": account,
+        "clusters": [{"name": account, "cluster": server}],
+        "users": [{"name": account, "user": {"token": token}}],
+        "contexts": [{"name": account, "context": {"cluster": account, "user": account}}],
     });
-    write_private(&folder.join("kubeconfig"), text.to_string().as_bytes())
+    write_private(file, text.to_string().as_bytes())
 }
 
 async fn write_join_token(client: &Client, folder: &Path) -> Result<String> {

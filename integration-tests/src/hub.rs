@@ -23,6 +23,7 @@ pub struct Hub {
     agent_port: u16,
     agent_address: String,
     extra_arguments: Vec<String>,
+    more_arguments: Vec<String>,
     process: Option<OwnedProcess>,
 }
 
@@ -40,6 +41,7 @@ impl Hub {
             agent_port,
             agent_address: format!("{agent_host}:{agent_port}"),
             extra_arguments: extra.iter().map(|&argument| argument.to_owned()).collect(),
+            more_arguments: Vec::new(),
             process: None,
         };
         hub.restart()?;
@@ -70,6 +72,7 @@ impl Hub {
             .arg("--agent-address")
             .arg(&self.agent_address)
             .args(&self.extra_arguments)
+            .args(&self.more_arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -81,6 +84,15 @@ impl Hub {
         )?;
         self.process = Some(process);
         self.wait_ready()
+    }
+
+    /// Starts the process again with further flags, from now on.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub fn restart_with(&mut self, more: &[&str]) -> Result<()> {
+        self.more_arguments = more.iter().map(|&argument| argument.to_owned()).collect();
+        self.restart()
     }
 
     fn wait_ready(&mut self) -> Result<()> {

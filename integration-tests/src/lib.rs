@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod git_server;
 pub mod hook_double;
 pub mod hub;
+pub mod hub_chart;
 pub mod lab;
 pub mod manifests;
 pub mod oci_registry;

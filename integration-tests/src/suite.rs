@@ -1,7 +1,11 @@
 //! Running tests that share a scene which takes long to set: by libtest-mimic, which prints and
 //! filters as `cargo test` does.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -29,10 +33,28 @@ pub fn trials<S: Stage>(cases: &[Case<S>], stage: Option<&S>) -> Vec<Trial> {
         .collect()
 }
 
-/// Runs `cases` and tells whether all of them passed. Where none is selected it says nothing.
+/// How many of the slowest tests a run names.
+const SLOWEST: usize = 8;
+
+/// How long the tests of this process took.
+static TOOK: Mutex<Vec<(&str, Duration)>> = Mutex::new(Vec::new());
+
+/// Runs `cases`, names the slowest, and tells whether all of them passed. Where none is selected it
+/// says nothing.
 pub fn run<S: Stage>(arguments: &Arguments, cases: &[Case<S>], stage: &S) -> bool {
-    !wants(arguments, cases)
-        || !libtest_mimic::run(arguments, trials(cases, Some(stage))).has_failed()
+    if !wants(arguments, cases) {
+        return true;
+    }
+    let conclusion = libtest_mimic::run(arguments, trials(cases, Some(stage)));
+    let mut took = std::mem::take(&mut *TOOK.lock().unwrap_or_else(PoisonError::into_inner));
+    took.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    let slowest: Vec<String> = took
+        .iter()
+        .take(SLOWEST)
+        .map(|(name, took)| format!("{name} {} s", took.as_secs()))
+        .collect();
+    println!("slowest: {}", slowest.join(", "));
+    !conclusion.has_failed()
 }
 
 /// Tells whether the arguments select any of `cases`: a scene that nobody uses need not be set.
@@ -57,7 +79,12 @@ pub fn wants<S: Stage>(arguments: &Arguments, cases: &[Case<S>]) -> bool {
 fn trial<S: Stage>((name, namespace, test): Case<S>, stage: Option<S>) -> Trial {
     Trial::test(name, move || {
         let stage = stage.ok_or("tests were only listed")?;
-        stage.case(namespace, test).map_err(|error| {
+        let began = Instant::now();
+        let outcome = stage.case(namespace, test);
+        TOOK.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name, began.elapsed()));
+        outcome.map_err(|error| {
             let said = without_backtrace(&format!("{error:?}"));
             eprintln!("-- {name}: {said}");
             Failed::from(said)

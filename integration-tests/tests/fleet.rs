@@ -18,6 +18,8 @@ mod charts;
 mod configuration;
 #[path = "fleet/control.rs"]
 mod control;
+#[path = "fleet/daemon_set.rs"]
+mod daemon_set;
 #[path = "fleet/deletion.rs"]
 mod deletion;
 #[path = "fleet/failures.rs"]
@@ -30,6 +32,8 @@ mod foreign;
 mod foreign_sets;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/lacking.rs"]
+mod lacking;
 #[path = "fleet/live_state.rs"]
 mod live_state;
 #[path = "fleet/metrics_address.rs"]
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         ownership::CASES,
         rollback::CASES,
         live_state::CASES,
+        lacking::CASES,
         hooks::CASES,
         configuration::CASES,
         autoscaling::CASES,
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         batch_traffic::UNDER_TRAFFIC,
+        daemon_set::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         flagger::UNDER_TRAFFIC,
         outages::CASES,

@@ -18,6 +18,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/divided.rs"]
+mod divided;
 #[path = "variants/exact_overrides.rs"]
 mod exact_overrides;
 #[path = "variants/fencing.rs"]
@@ -26,6 +28,10 @@ mod fencing;
 mod golden;
 #[path = "variants/helm_canary.rs"]
 mod helm_canary;
+#[path = "variants/hosting.rs"]
+mod hosting;
+#[path = "variants/large.rs"]
+mod large;
 #[path = "variants/members.rs"]
 mod members;
 #[path = "variants/order.rs"]
@@ -48,6 +54,8 @@ mod pruning;
 mod real;
 #[path = "variants/records.rs"]
 mod records;
+#[path = "variants/refused.rs"]
+mod refused;
 #[path = "fleet/scene.rs"]
 #[expect(
     dead_code,
@@ -88,11 +96,14 @@ fn main() -> ExitCode {
         members::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
+        divided::TOGETHER,
         exact_overrides::TOGETHER,
+        large::CASES,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
         records::TOGETHER,
+        refused::TOGETHER,
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,
@@ -116,6 +127,7 @@ fn main() -> ExitCode {
         placed::ALONE,
         comings_and_goings::ALONE,
         custom_resources::ALONE,
+        hosting::ALONE,
         fencing::ALONE,
         at_rest::ALONE,
     ]
@@ -179,7 +191,7 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
             "--contour",
         ],
     )?;
-    let flags = custom_resources::hub_flags(&lab)?;
+    let flags = custom_resources::hub_flags(&lab, directory)?;
     let scene = Scene::new(Fixture::around_with(lab, directory, &flags)?);
     let mut one_by_one = arguments.clone();
     one_by_one.test_threads = Some(1);

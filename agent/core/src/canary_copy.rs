@@ -1,9 +1,13 @@
-//! The objects that a run creates: a copy of the user's Deployment, and a Service in front of it.
+//! The objects that a run creates: a copy of the user's workload, and a Service in front of it.
+
+mod per_node;
 
 use bellwether_api::rollout::PortRef;
 use serde_json::{Map, Value, json};
 
 use crate::names::{RUN_LABEL, canary_name, cut};
+
+pub use per_node::canary_daemon_set;
 
 /// Label that names what the copy is a copy of.
 pub const CANARY_OF_LABEL: &str = "bellwether.dev/canary-of";
@@ -35,33 +39,7 @@ pub fn canary_deployment(
     replicas: u32,
 ) -> Result<Value, CanaryCopyError> {
     let name = name_of(deployment)?;
-    let mut selector = object_at(deployment, "/spec/selector", "spec.selector")?.clone();
-    let mut template =
-        Value::Object(object_at(deployment, "/spec/template", "spec.template")?.clone());
-    selector
-        .entry("matchLabels")
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-        .ok_or_else(|| field(deployment, "spec.selector.matchLabels"))?
-        .insert(RUN_LABEL.to_owned(), json!(run_label));
-    // A template may carry no metadata at all only if its selector is empty, which the API server
-    // refuses, but nothing here may panic on it.
-    let metadata = template
-        .as_object_mut()
-        .and_then(|template| {
-            template
-                .entry("metadata")
-                .or_insert_with(|| json!({}))
-                .as_object_mut()
-        })
-        .ok_or_else(|| field(deployment, "spec.template.metadata"))?;
-    metadata
-        .entry("labels")
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-        .ok_or_else(|| field(deployment, "spec.template.metadata.labels"))?
-        .insert(RUN_LABEL.to_owned(), json!(run_label));
-
+    let (selector, template) = labelled(deployment, run_label)?;
     let mut spec = Map::new();
     spec.insert("replicas".to_owned(), json!(replicas));
     spec.insert("selector".to_owned(), Value::Object(selector));
@@ -79,6 +57,40 @@ pub fn canary_deployment(
         "metadata": metadata_of(deployment, name, run_label),
         "spec": spec,
     }))
+}
+
+/// The selector and the template of a workload with the label of the run in both.
+fn labelled(
+    workload: &Value,
+    run_label: &str,
+) -> Result<(Map<String, Value>, Value), CanaryCopyError> {
+    let mut selector = object_at(workload, "/spec/selector", "spec.selector")?.clone();
+    let mut template =
+        Value::Object(object_at(workload, "/spec/template", "spec.template")?.clone());
+    selector
+        .entry("matchLabels")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .ok_or_else(|| field(workload, "spec.selector.matchLabels"))?
+        .insert(RUN_LABEL.to_owned(), json!(run_label));
+    // A template may carry no metadata at all only if its selector is empty, which the API server
+    // refuses, but nothing here may panic on it.
+    let metadata = template
+        .as_object_mut()
+        .and_then(|template| {
+            template
+                .entry("metadata")
+                .or_insert_with(|| json!({}))
+                .as_object_mut()
+        })
+        .ok_or_else(|| field(workload, "spec.template.metadata"))?;
+    metadata
+        .entry("labels")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .ok_or_else(|| field(workload, "spec.template.metadata.labels"))?
+        .insert(RUN_LABEL.to_owned(), json!(run_label));
+    Ok((selector, template))
 }
 
 /// Builds the canary Service from the apex Service: the same ports, selecting by [`RUN_LABEL`]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     machine::{Overlay, RevisionsWant},
-    names::HASH_LABEL,
+    names::pin_label,
     provider::{Names, knative, render},
     settled::TemplateVersion,
 };
@@ -99,7 +99,10 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             if let (TemplateVersion::Old, Some(old)) = (run.overlay.template, run.old_template) {
                 object["spec"]["template"] = old.clone();
             }
-            if run.overlay.paused {
+            if run.overlay.paused && is_per_node(run) {
+                // A DaemonSet cannot be paused; held so, its controller replaces no pod.
+                set(&mut object, "/spec/updateStrategy/type", json!("OnDelete"));
+            } else if run.overlay.paused {
                 object["spec"]["paused"] = json!(true);
             }
             if let Some(replicas) = run.overlay.replicas {
@@ -123,13 +126,20 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
                 let label = run
                     .adapter
-                    .map_or(HASH_LABEL, |adapter| &adapter.revision_label);
+                    .map_or(pin_label(&run.workload.kind), |adapter| {
+                        &adapter.revision_label
+                    });
                 object["spec"]["selector"][label] = json!(pin.hash);
             }
         }
         _ => {}
     }
     object
+}
+
+/// A copy of a DaemonSet runs beside it.
+fn is_per_node(run: &Governed<'_>) -> bool {
+    run.adapter.is_none() && run.workload.kind == "DaemonSet"
 }
 
 /// A Service of Knative and one of Kubernetes may have the same name.

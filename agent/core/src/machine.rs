@@ -24,6 +24,7 @@ mod judging;
 mod notify;
 mod observations;
 mod overlay;
+mod per_node;
 mod progress;
 mod promotion;
 mod released;

@@ -7,8 +7,21 @@ use uuid::Uuid;
 pub const RUN_LABEL: &str = "bellwether.dev/run";
 /// Label that Deployments put on their pods, to which Services are pinned.
 pub const HASH_LABEL: &str = "pod-template-hash";
+/// Label that DaemonSets put on their pods, to which Services are pinned.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
 /// Longest name that is also a DNS label.
 const MAX_NAME: usize = 63;
+
+/// Returns the label by which the pods of two versions are told apart where a copy runs beside a
+/// workload of this kind.
+#[must_use]
+pub fn pin_label(kind: &str) -> &'static str {
+    if kind == "DaemonSet" {
+        REVISION_LABEL
+    } else {
+        HASH_LABEL
+    }
+}
 
 /// Returns the name of the canary copy of `name`: `<name>-canary`, cut to 63 bytes with a hash of
 /// the whole name when it is longer.

@@ -4,7 +4,10 @@
 //! object is ours when it has the uid that was recorded; where none was recorded, when our field
 //! manager applied it.
 
-use bellwether_api::sync_record::{Adoption, HeldObject};
+use bellwether_api::{
+    installation,
+    sync_record::{Adoption, HeldObject},
+};
 use serde_json::Value;
 
 /// A release, as far as ownership goes.
@@ -62,7 +65,9 @@ pub fn parting(held: &HeldObject, live: &Value, manager: &str, next: Option<u64>
     if !is_held(held, live, manager) {
         return Parting::LeaveAlone;
     }
-    if is_let_go(held, next) {
+    // What Bellwether itself consists of is taken over no more; an older agent may have done it.
+    let is_own = held.adopted.is_some() && installation::is_own(live);
+    if is_own || is_let_go(held, next) {
         Parting::LetGo
     } else if asks_to_stay(live) {
         Parting::Keep
@@ -271,6 +276,19 @@ mod tests {
             let held = held(uid, adopted);
             let found = parting(&held, &live, US, next);
             assert_eq!(found, expected, "{held:?} {live} {next:?}");
+        }
+    }
+
+    #[test]
+    fn what_bellwether_consists_of_is_let_go_of_and_not_deleted() {
+        let mut namespace = live("a", &["helm", US]);
+        namespace["metadata"]["labels"] = json!({installation::PART_OF_LABEL: "bellwether"});
+        for next in [None, Some(3)] {
+            let adopted = held(Some("a"), Some((2, true)));
+            assert_eq!(parting(&adopted, &namespace, US, next), Parting::LetGo);
+            // What the application made itself is its own, whatever it is called.
+            let made = held(Some("a"), None);
+            assert_eq!(parting(&made, &namespace, US, next), Parting::Delete);
         }
     }
 

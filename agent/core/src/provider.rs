@@ -99,6 +99,12 @@ pub trait Renderer: Sync {
         RouteObservation::Programmed
     }
 
+    /// Names what serves the user's live object and lacks something that a plan asks of it, and what;
+    /// `None` = nothing is known to be lacking. The provider's kind as such has it.
+    fn lacking(&self, _object: &Value, _demand: &Demand) -> Option<String> {
+        None
+    }
+
     /// Returns the canary's share in the live objects; `None` when rules disagree, or when no rule
     /// names either Service. `own` are the live ones of [`Self::own_targets`].
     fn observed_weight(&self, object: &Value, own: &[&Value], names: &Names) -> Option<Weight>;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::names::HASH_LABEL;
+use crate::names::{HASH_LABEL, REVISION_LABEL};
 
 /// What else there is in the namespace, as live objects.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct Neighbours<'a> {
 pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     let mut own = selector
         .iter()
-        .filter(|(key, _)| key.as_str() != HASH_LABEL)
+        .filter(|(key, _)| ![HASH_LABEL, REVISION_LABEL].contains(&key.as_str()))
         .peekable();
     own.peek().is_some() && own.all(|(key, value)| labels.get(key) == Some(value))
 }
@@ -153,6 +153,8 @@ mod tests {
         assert!(!selects(&map(&[("app", "other")]), &labels));
         assert!(!selects(&map(&[]), &labels));
         assert!(!selects(&map(&[("pod-template-hash", "abc")]), &labels));
+        let of_a_daemon_set = map(&[("app", "web"), ("controller-revision-hash", "abc")]);
+        assert!(selects(&of_a_daemon_set, &labels));
     }
 
     fn owned(mut object: Value, by: Option<(&str, &str)>) -> Value {

@@ -14,7 +14,7 @@ pub enum TemplateVersion {
     Other,
 }
 
-/// What matters of a Deployment.
+/// What matters of a Deployment, or of a DaemonSet with a copy beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeploymentView {
     /// `metadata.uid`.
@@ -41,12 +41,12 @@ pub struct DeploymentView {
     pub template: TemplateVersion,
 }
 
-/// What matters of a ReplicaSet.
+/// What matters of a version of the workload: a ReplicaSet, or a ControllerRevision and its pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaSetView {
     /// The name.
     pub name: String,
-    /// Label `pod-template-hash`.
+    /// Label `pod-template-hash`, or `controller-revision-hash`.
     pub hash: String,
     /// `uid` of its controller; empty = none.
     pub owner_uid: String,
@@ -94,7 +94,7 @@ pub fn settled(
         return unsettled(
             "NotObserved",
             format!(
-                "the Deployment's controller has seen generation {} of {}",
+                "its controller has seen generation {} of {}",
                 workload.observed_generation, workload.generation
             ),
         );
@@ -109,7 +109,7 @@ pub fn settled(
         let names: Vec<_> = with_pods.iter().map(|set| set.name.as_str()).collect();
         return unsettled(
             "RollingUpdate",
-            format!("more than one ReplicaSet has pods: {}", names.join(", ")),
+            format!("more than one version has pods: {}", names.join(", ")),
         );
     }
     let current = replica_sets
@@ -120,7 +120,7 @@ pub fn settled(
         return unsettled(
             "NoReplicaSet",
             format!(
-                "no ReplicaSet has the Deployment's revision {:?}",
+                "no version is known of its revision {:?}",
                 workload.revision
             ),
         );

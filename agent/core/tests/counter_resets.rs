@@ -23,6 +23,7 @@ fn target() -> QueryTarget {
         canary_addresses: BTreeSet::new(),
         side: Side::Canary,
         in_place: false,
+        per_node: false,
         revisions: None,
     }
 }

@@ -114,6 +114,7 @@ fn each_version_is_measured_by_the_name_that_its_series_carry() {
             canary_addresses: BTreeSet::new(),
             side: Side::Canary,
             in_place: false,
+            per_node: false,
             revisions: None,
         };
         let made = queries(&metric, &target, Dur::from_secs(60), 0).expect("built in");

@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use bellwether_api::bundle::{MAX_CONTENT_BYTES, TooLarge};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
@@ -17,10 +18,6 @@ use sha2::{Digest, Sha256};
 const BLOB_TYPE: &str = "bellwether.dev/blob";
 /// The key within the Secret.
 const BLOB_KEY: &str = "blob";
-/// Largest content that is unpacked, in bytes: what a bomb may cost.
-const MAX_CONTENT_BYTES: u64 = 16 << 20;
-/// Largest packed blob that fits a Secret beside its metadata, in bytes.
-pub const MAX_PACKED_BYTES: usize = 1_000_000;
 
 /// Why a blob is refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +31,14 @@ pub enum BlobError {
         #[source]
         source: std::io::Error,
     },
-    /// It unpacks to more than the limit.
-    #[error("failed to take blob {digest}: it holds more than {limit_bytes} bytes")]
+    /// It is larger than what is taken.
+    #[error("failed to take blob {digest}")]
     TooLarge {
         /// The digest in hex.
         digest: String,
-        /// The limit.
-        limit_bytes: u64,
+        /// By how much.
+        #[source]
+        source: TooLarge,
     },
     /// Its content has another digest.
     #[error("failed to match a blob to its digest {digest}")]
@@ -64,6 +62,15 @@ pub fn pack(content: &[u8]) -> std::io::Result<Vec<u8>> {
     zstd::stream::encode_all(content, 3)
 }
 
+/// Unpacks a blob that may be stored, and checks its size and digest.
+pub(super) fn open(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobError> {
+    TooLarge::check_packed(zstd.len()).map_err(|source| BlobError::TooLarge {
+        digest: hex::encode(digest),
+        source,
+    })?;
+    unpack(digest, zstd)
+}
+
 /// Unpacks a blob and checks its digest.
 pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobError> {
     let name = || hex::encode(digest);
@@ -72,17 +79,16 @@ pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobErro
         source,
     };
     let mut content = Vec::new();
+    // One more than the limit tells that there is more, whatever a bomb would cost.
     zstd::stream::Decoder::new(zstd)
         .map_err(fail)?
-        .take(MAX_CONTENT_BYTES + 1)
+        .take(MAX_CONTENT_BYTES as u64 + 1)
         .read_to_end(&mut content)
         .map_err(fail)?;
-    if content.len() as u64 > MAX_CONTENT_BYTES {
-        return Err(BlobError::TooLarge {
-            digest: name(),
-            limit_bytes: MAX_CONTENT_BYTES,
-        });
-    }
+    TooLarge::check_content(content.len()).map_err(|source| BlobError::TooLarge {
+        digest: name(),
+        source,
+    })?;
     if digest_of(&content) != *digest {
         return Err(BlobError::Mismatch { digest: name() });
     }
@@ -198,12 +204,31 @@ mod tests {
 
     #[test]
     fn bomb_is_refused_before_it_fills_memory() {
-        let zeros = vec![0; usize::try_from(MAX_CONTENT_BYTES).unwrap() + 10];
+        let zeros = vec![0; MAX_CONTENT_BYTES + 10];
         let packed = pack(&zeros).unwrap();
         assert!(packed.len() < 10_000);
         assert!(matches!(
             unpack(&digest_of(&zeros), &packed),
-            Err(BlobError::TooLarge { .. })
+            Err(BlobError::TooLarge {
+                source: TooLarge::Content { .. },
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn what_fits_no_secret_is_not_unpacked() {
+        let packed = vec![0; bellwether_api::bundle::MAX_PACKED_BYTES + 1];
+        assert!(matches!(
+            open(&[0; 32], &packed),
+            Err(BlobError::TooLarge {
+                source: TooLarge::Packed { .. },
+                ..
+            })
+        ));
+        assert!(matches!(
+            open(&[0; 32], &packed[1..]),
+            Err(BlobError::Unpack { .. })
         ));
     }
 }

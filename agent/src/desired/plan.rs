@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
-    bundle::{Bundle, UnitKey},
+    bundle::{Bundle, TooLarge, UnitKey},
     chart_hook::ChartHookRecord,
     command::Command,
     reference::NamespacedName,
@@ -14,7 +14,7 @@ use bellwether_api::{
     sync_record::SyncUnit,
 };
 
-use super::{blob::MAX_PACKED_BYTES, shard::Records};
+use super::shard::Records;
 
 /// One unit's change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Change {
     pub generation: u64,
     /// Digest of the new content; absent = tombstone.
     pub digest: Option<[u8; 32]>,
+    /// What becomes of the objects of a tombstone; absent = as the content that was taken up last says.
+    pub deletion: Option<DeletionPolicy>,
 }
 
 /// A content as it travels.
@@ -109,6 +111,9 @@ pub(super) struct Planned {
     pub(super) commands: BTreeMap<NamespacedName, Option<Command>>,
 }
 
+/// Unpacked contents by digest, or why one cannot be read.
+pub(super) type Contents = BTreeMap<[u8; 32], Result<Vec<u8>, String>>;
+
 /// Contents that were refused when they came, so that they are not stored: by digest in hex.
 pub(super) type Unread = BTreeSet<String>;
 
@@ -152,11 +157,11 @@ pub(super) fn is_known(records: &Records, change: &Change, unread: &Unread) -> b
     })
 }
 
-/// Plans a commit; `contents` are the unpacked blobs by digest. What is `unread` is read anew if it comes.
+/// Plans a commit; `contents` are its blobs. What is `unread` is read anew if it comes.
 pub(super) fn plan(
     held: &Records,
     commit: &Commit,
-    contents: &BTreeMap<[u8; 32], Vec<u8>>,
+    contents: &Contents,
     unread: &Unread,
 ) -> Result<Planned, PlanError> {
     if commit.epoch < held.epoch {
@@ -179,13 +184,7 @@ pub(super) fn plan(
         commands: BTreeMap::new(),
     };
     for change in &commit.changes {
-        take(
-            &mut planned,
-            change,
-            same_database,
-            commit,
-            (contents, unread),
-        )?;
+        take(&mut planned, change, same_database, (contents, unread))?;
     }
     if commit.snapshot {
         mark_orphans(&mut planned.records, commit);
@@ -211,8 +210,7 @@ fn take(
     planned: &mut Planned,
     change: &Change,
     same_database: bool,
-    commit: &Commit,
-    (contents, unread): (&BTreeMap<[u8; 32], Vec<u8>>, &Unread),
+    (contents, unread): (&Contents, &Unread),
 ) -> Result<(), PlanError> {
     let held = planned.records.unit(&change.key).cloned();
     let digest = change.digest.map(hex::encode);
@@ -238,7 +236,7 @@ fn take(
             forget_command(planned, &change.key);
             None
         }
-        Some(digest) => inspect(planned, change, digest, commit, contents)?,
+        Some(digest) => inspect(planned, change, digest, contents)?,
     };
     let mut unit = held.unwrap_or_else(|| new_unit(&change.key));
     unit.generation = change.generation;
@@ -247,6 +245,9 @@ fn take(
         unit.digest = digest;
         unit.outcome = refusal.as_ref().map(|_| UnitOutcome::Refused);
         unit.reason = refusal.clone().unwrap_or_default();
+    }
+    if let (None, Some(deletion)) = (change.digest, change.deletion) {
+        unit.deletion = deletion;
     }
     planned.records.put(unit);
     if let Some(error) = refusal {
@@ -264,24 +265,17 @@ fn inspect(
     planned: &mut Planned,
     change: &Change,
     digest: [u8; 32],
-    commit: &Commit,
-    contents: &BTreeMap<[u8; 32], Vec<u8>>,
+    contents: &Contents,
 ) -> Result<Option<String>, PlanError> {
     let content = contents
         .get(&digest)
         .ok_or_else(|| PlanError::MissingBlob {
             digest: hex::encode(digest),
         })?;
-    let packed_bytes = commit
-        .blobs
-        .iter()
-        .find(|blob| blob.digest == digest)
-        .map_or(0, |blob| blob.zstd.len());
-    if packed_bytes > MAX_PACKED_BYTES {
-        return Ok(Some(format!(
-            "the content is {packed_bytes} bytes when packed; at most {MAX_PACKED_BYTES} can be stored"
-        )));
-    }
+    let content = match content {
+        Ok(content) => content,
+        Err(why) => return Ok(Some(why.clone())),
+    };
     let refusal = match change.key.parse() {
         Ok(UnitKey::Application(application)) => read_bundle(content, &application).err(),
         Ok(UnitKey::Command(application)) => match serde_json::from_slice::<Command>(content) {
@@ -309,6 +303,7 @@ fn read_bundle(content: &[u8], application: &NamespacedName) -> Result<(), Strin
             bundle.application
         ));
     }
+    TooLarge::check_objects(&bundle).map_err(|error| error.to_string())?;
     let hooks = bundle.components.iter().flat_map(|one| &one.hooks);
     for object in bundle
         .components
@@ -345,7 +340,7 @@ fn forget_command(planned: &mut Planned, key: &str) {
     }
 }
 
-fn new_unit(key: &str) -> SyncUnit {
+pub(super) fn new_unit(key: &str) -> SyncUnit {
     SyncUnit {
         key: key.to_owned(),
         generation: 0,
@@ -356,6 +351,7 @@ fn new_unit(key: &str) -> SyncUnit {
         reason: String::new(),
         failed_templates: Vec::new(),
         objects: Vec::new(),
+        packed_objects: None,
         removing: false,
         deletion: DeletionPolicy::default(),
         next_event: 1,

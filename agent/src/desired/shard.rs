@@ -1,6 +1,9 @@
 //! The shards of what is held, and how they are read and written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bellwether_api::{
     root::Root,
@@ -12,7 +15,12 @@ use kube::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Held, fence::EPOCH_ANNOTATION};
+use super::{
+    Held,
+    fence::EPOCH_ANNOTATION,
+    packed::{PackedError, has_many, packed, unpack},
+    plan::new_unit,
+};
 
 /// How many shards there are; a change would lose track of units.
 const SHARDS: usize = 16;
@@ -37,6 +45,17 @@ pub enum StoreError {
     OldDefinition {
         /// The record's name.
         name: String,
+    },
+    /// What a unit remembers of its objects cannot be read.
+    #[error("failed to read the objects of {key} in {name}")]
+    Unreadable {
+        /// The record's name.
+        name: String,
+        /// The unit's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: PackedError,
     },
     /// The API server does not answer, or refuses.
     #[error("failed to reach the cluster's API server")]
@@ -113,6 +132,12 @@ impl Records {
             .collect()
     }
 
+    /// The other units of the record that holds a unit.
+    pub(super) fn units_beside(&self, key: &str) -> Vec<SyncUnit> {
+        let units = self.shards[shard_of(key)].units.values();
+        units.filter(|unit| unit.key != key).cloned().collect()
+    }
+
     pub(super) fn units_under(&self, prefix: &str) -> Vec<SyncUnit> {
         let mut found: Vec<SyncUnit> = self
             .shards
@@ -171,15 +196,23 @@ pub(super) fn record_name(index: usize) -> String {
     format!("bellwether-sync-{index:02}")
 }
 
+/// The record that holds a unit.
+pub(super) fn record_name_of(key: &str) -> String {
+    record_name(shard_of(key))
+}
+
 /// The SyncRecords of the agent's namespace.
 pub(super) struct ShardStore {
     api: Api<SyncRecord>,
+    /// The cluster's definition is known to keep packed objects.
+    packs: AtomicBool,
 }
 
 impl ShardStore {
     pub(super) fn new(client: kube::Client, namespace: &str) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
+            packs: AtomicBool::new(false),
         }
     }
 
@@ -197,12 +230,13 @@ impl ShardStore {
             }
             let shard = &mut records.shards[index];
             shard.resource_version = record.metadata.resource_version;
-            shard.units = record
-                .spec
-                .units
-                .into_iter()
-                .map(|unit| (unit.key.clone(), unit))
-                .collect();
+            for mut unit in record.spec.units {
+                let key = unit.key.clone();
+                if let Err(source) = unpack(&mut unit) {
+                    return Err(StoreError::Unreadable { name, key, source });
+                }
+                shard.units.insert(key, unit);
+            }
         }
         Ok(records)
     }
@@ -225,13 +259,48 @@ impl ShardStore {
         Ok(())
     }
 
+    /// Tells whether the cluster's definition keeps packed objects. Tried without writing anything: an
+    /// older definition would drop them.
+    pub(super) async fn packs(&self) -> Result<bool, StoreError> {
+        if self.packs.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let unit = SyncUnit {
+            packed_objects: Some("probe".to_owned()),
+            ..new_unit("probe")
+        };
+        let units = vec![unit];
+        let probe = SyncRecordSpec {
+            units: units.clone(),
+            ..SyncRecordSpec::default()
+        };
+        let probe = SyncRecord::new("bellwether-sync-probe", probe);
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let answer = self.api.create(&params, &probe).await?;
+        let packs = answer.spec.units == units;
+        self.packs.store(packs, Ordering::Relaxed);
+        Ok(packs)
+    }
+
     async fn save_shard(&self, index: usize, after: &mut Records) -> Result<(), StoreError> {
         let name = record_name(index);
+        let held = &after.shards[index].units;
+        let packs = held.values().any(has_many) && self.packs().await?;
+        let units: BTreeMap<String, SyncUnit> = held
+            .iter()
+            .map(|(key, unit)| {
+                let unit = if packs { packed(unit) } else { unit.clone() };
+                (key.clone(), unit)
+            })
+            .collect();
         let spec = SyncRecordSpec {
             incarnation: if index == 0 { after.incarnation } else { 0 },
             generation: if index == 0 { after.generation } else { 0 },
             epoch: if index == 0 { after.epoch } else { 0 },
-            units: after.shards[index].units.values().cloned().collect(),
+            units: units.values().cloned().collect(),
         };
         let mut record = SyncRecord::new(&name, spec);
         record
@@ -252,7 +321,7 @@ impl ShardStore {
             Ok(record) => {
                 after.shards[index].resource_version = record.metadata.resource_version;
                 // Whose an object is must be durable before it is written to.
-                if remembers(&record.spec.units, &after.shards[index].units) {
+                if remembers(&record.spec.units, &units) {
                     Ok(())
                 } else {
                     Err(StoreError::OldDefinition { name })
@@ -272,8 +341,13 @@ fn remembers(stored: &[SyncUnit], units: &BTreeMap<String, SyncUnit>) -> bool {
     stored.len() == units.len()
         && stored.iter().all(|stored| {
             units.get(&stored.key).is_some_and(|unit| {
-                (&stored.objects, stored.removing, &stored.chart_hooks)
-                    == (&unit.objects, unit.removing, &unit.chart_hooks)
+                let kept = (&stored.objects, &stored.packed_objects);
+                (kept, stored.removing, &stored.chart_hooks)
+                    == (
+                        (&unit.objects, &unit.packed_objects),
+                        unit.removing,
+                        &unit.chart_hooks,
+                    )
             })
         })
 }

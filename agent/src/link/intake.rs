@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bellwether_api::sync_policy::DeletionPolicy;
 use bellwether_proto::{
     limits::{MAX_BLOB_BYTES, MAX_CHANGES},
-    wire::{Blob, BlobRange, Delta, Snapshot, UnitChange},
+    wire::{Blob, BlobRange, Deletion, Delta, Snapshot, UnitChange},
 };
 use bytes::Bytes;
 
@@ -78,9 +79,20 @@ impl Batch {
                 key: unit.key,
                 generation: unit.generation,
                 digest,
+                deletion: deletion(unit.deletion),
             });
         }
         Ok(())
+    }
+}
+
+/// What becomes of the objects of a tombstone. A policy that this agent does not know deletes nothing.
+fn deletion(policy: i32) -> Option<DeletionPolicy> {
+    match Deletion::try_from(policy) {
+        Ok(Deletion::Unspecified) => None,
+        Ok(Deletion::Delete) => Some(DeletionPolicy::Delete),
+        Ok(Deletion::SelectivelyOrphan) => Some(DeletionPolicy::SelectivelyOrphan),
+        Ok(Deletion::Orphan) | Err(_) => Some(DeletionPolicy::Orphan),
     }
 }
 
@@ -239,6 +251,7 @@ mod tests {
             generation: 1,
             digest: Bytes::from(vec![digest; 32]),
             inline_blob: Bytes::from_static(inline),
+            deletion: Deletion::Unspecified.into(),
         }
     }
 
@@ -292,6 +305,41 @@ mod tests {
         );
         assert_eq!(commit.blobs[1].zstd, b"twoo");
         assert!(matches!(intake.next(1, 1, everything), Next::Wait));
+    }
+
+    #[test]
+    fn a_tombstone_brings_its_policy_and_one_that_is_not_known_deletes_nothing() {
+        let newer = 99;
+        let tombstone = |deletion| UnitChange {
+            digest: Bytes::new(),
+            deletion,
+            ..unit("a", 1, b"")
+        };
+        for (said, expected) in [
+            (Deletion::Unspecified.into(), None),
+            (Deletion::Delete.into(), Some(DeletionPolicy::Delete)),
+            (
+                Deletion::SelectivelyOrphan.into(),
+                Some(DeletionPolicy::SelectivelyOrphan),
+            ),
+            (Deletion::Orphan.into(), Some(DeletionPolicy::Orphan)),
+            (newer, Some(DeletionPolicy::Orphan)),
+        ] {
+            let mut intake = Intake::default();
+            let changes = vec![tombstone(said)];
+            let delta = Delta {
+                from: 0,
+                to: 5,
+                changes,
+                root: ROOT,
+            };
+            intake.delta(delta).unwrap();
+            let Next::Commit(commit) = intake.next(1, 1, everything) else {
+                panic!("no commit")
+            };
+            assert_eq!(commit.changes[0].digest, None);
+            assert_eq!(commit.changes[0].deletion, expected, "{said}");
+        }
     }
 
     #[test]

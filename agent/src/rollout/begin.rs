@@ -6,6 +6,7 @@ use bellwether_agent_core::{
 };
 use bellwether_api::{
     bundle::{Bundle, BundleRollout},
+    node_copy,
     number::Weight,
 };
 
@@ -66,11 +67,16 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     let deployment =
         (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
     let in_place = rollout.spec.strategy.batch.is_some() || scene.is_by_revision();
-    if !in_place && !deployment {
+    if !in_place && !deployment && !scene.is_per_node() {
         return Some(format!(
-            "rollout {}: {workload} is no apps/v1 Deployment",
+            "rollout {}: {workload} is no apps/v1 Deployment or DaemonSet",
             rollout.name
         ));
+    }
+    if scene.is_per_node()
+        && let Some(why) = find(bundle, &workload).and_then(node_copy::unfit)
+    {
+        return Some(format!("rollout {}: {workload}: {why}", rollout.name));
     }
     if in_place && let Some(why) = unfit(bundle, &scene) {
         return Some(format!("rollout {}: {workload}: {why}", rollout.name));
@@ -164,6 +170,31 @@ mod tests {
             "metadata": {"name": "web", "namespace": "shop"},
             "spec": {"routes": [{"match": "Host(`a`)", "services": [{"name": service, "port": 80}]}]},
         })
+    }
+
+    #[test]
+    fn a_copy_that_could_not_stand_beside_its_daemon_set_refuses_the_run() {
+        let route = ingress_route("web");
+        let mut written = bundle(json!({"traefik": {"ingressRoute": "web"}}), route);
+        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let objects = |bundle: &mut Bundle, template: Value| {
+            let workload = &mut bundle.components[0].objects[0];
+            workload["kind"] = json!("DaemonSet");
+            workload["spec"] = json!({"template": {"spec": template}});
+        };
+        objects(&mut written, json!({"hostNetwork": true}));
+        written.rollouts[0].spec.workload.kind = "DaemonSet".to_owned();
+        let why = refused(&written).unwrap();
+        assert!(why.contains("spec.template.spec.hostNetwork"), "{why}");
+        assert!(why.contains("strategy.batch"), "{why}");
+        objects(&mut written, json!({}));
+        assert_eq!(refused(&written), None);
+        written.rollouts[0].spec.workload.kind = "ReplicaSet".to_owned();
+        assert!(
+            refused(&written)
+                .unwrap()
+                .contains("is no apps/v1 Deployment or DaemonSet")
+        );
     }
 
     #[test]

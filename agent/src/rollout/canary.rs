@@ -1,7 +1,7 @@
 //! The canary copy: made, resized and taken away again.
 
 use bellwether_agent_core::{
-    canary_copy::{canary_deployment, canary_service, revision_service},
+    canary_copy::{canary_daemon_set, canary_deployment, canary_service, revision_service},
     machine::{CanaryWant, Overlay},
     tracked_config,
 };
@@ -139,8 +139,12 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
     {
         copies.push(canary_service(service, &scene.label)?);
     }
-    if let Some(deployment) = Versions::governed(&versions.new, &scene.workload) {
-        let mut copy = canary_deployment(&deployment, &scene.label, want.replicas)?;
+    if let Some(workload) = Versions::governed(&versions.new, &scene.workload) {
+        let mut copy = if scene.is_per_node() {
+            canary_daemon_set(&workload, &scene.label, want.replicas > 0)?
+        } else {
+            canary_deployment(&workload, &scene.label, want.replicas)?
+        };
         tracked_config::use_copies(&mut copy["spec"]["template"], &scene.config);
         copies.push(copy);
     }

@@ -9,11 +9,11 @@ use bellwether_agent_core::{
     selection::selects,
     settled::{DeploymentView, TemplateVersion},
 };
-use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef};
+use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef, traffic::Demand};
 use serde_json::Value;
 
 use super::{
-    in_place, revisions,
+    in_place, per_node, revisions,
     run::Run,
     scene::{Live, find},
     telling::Notes,
@@ -92,6 +92,9 @@ impl Run {
                         revisions::workload(object, template)
                     }
                     (None, Some(adapter)) => in_place::workload(object, adapter, template),
+                    (None, None) if scene.is_per_node() => {
+                        per_node::workload(object, &live.replica_sets, template)
+                    }
                     (None, None) => views::deployment(object, template),
                 }),
             delivered_by_others: seen.workload.is_some(),
@@ -116,12 +119,12 @@ impl Run {
             replica_sets: live
                 .replica_sets
                 .iter()
-                .map(views::replica_set)
+                .map(|set| scene.version(set, &live.own_pods))
                 .filter(|set| !owner.is_empty() && set.owner_uid == owner)
                 .collect(),
             canary: own_canary.map(|object| CanaryView {
                 unwritten: !self.canary.is_held(),
-                ..views::canary(object, &live.canary_pods)
+                ..scene.copy(object, &live.canary_pods)
             }),
             canary_service: own_service.is_some(),
             services: self.services(live, seen),
@@ -202,6 +205,7 @@ impl Run {
 
     fn routes(&self, live: &Live, seen: &Seen<'_>) -> Vec<RouteView> {
         let scene = &self.scene;
+        let demand = Demand::of(&self.track.spec.plan);
         let itself = revisions::route(&scene.workload, live.workload.as_ref(), &self.overlay());
         let named = scene.routes.iter().zip(&live.routes).map(|(route, found)| {
             let own = scene.own_of(live, route);
@@ -221,6 +225,9 @@ impl Run {
                     (None, _) => not_yet("the route does not exist"),
                     (_, None) => not_yet("this version of Bellwether cannot split by it"),
                 },
+                lacking: found
+                    .as_ref()
+                    .and_then(|object| renderer?.lacking(object, &demand)),
             }
         });
         named.chain(itself).collect()

@@ -68,6 +68,7 @@ pub fn route(target: &ObjectRef, object: Option<&Value>, overlay: &Overlay) -> O
         is_missing: object.is_none(),
         weight: object.and_then(|object| Service.observed_weight(object, &[], &names)),
         split: None,
+        lacking: None,
         observation: object.map_or_else(
             || RouteObservation::NotYet {
                 why: "it does not exist".to_owned(),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent_core::{
     effective::GovernedRoute,
-    names::{HASH_LABEL, RUN_LABEL, canary_name, run_label},
+    names::{RUN_LABEL, canary_name, pin_label, run_label},
     provider::renderer,
     tracked_config::ConfigChange,
 };
@@ -28,6 +28,7 @@ pub use ports::Ports;
 use routes::{copied, own_targets, routes_of};
 
 const APPS: &str = "apps/v1";
+const DAEMON_SET: &str = "DaemonSet";
 
 /// What one run has to do with.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub struct Scene {
     pub named_own_routes: BTreeSet<ObjectRef>,
     /// The user's objects of which the run makes the like for the canary.
     pub copied: Vec<ObjectRef>,
-    /// The canary Deployment.
+    /// The copy of the workload.
     pub canary: ObjectRef,
     /// The canary Service; absent = no traffic is split.
     pub canary_service: Option<ObjectRef>,
@@ -86,7 +87,15 @@ impl Scene {
             routes_of(bundle, rollout, &namespace, &service.name)
         });
         Self {
-            canary: named(APPS, "Deployment", &canary_name(&workload.name)),
+            canary: named(
+                APPS,
+                if rollout.spec.copies_daemon_set() {
+                    DAEMON_SET
+                } else {
+                    "Deployment"
+                },
+                &canary_name(&workload.name),
+            ),
             canary_service: service
                 .map(|service| named("v1", "Service", &canary_name(&service.name))),
             service: service.map(|service| named("v1", "Service", &service.name)),
@@ -149,7 +158,15 @@ impl Scene {
     #[must_use]
     pub fn pin_label(&self) -> &str {
         let adapter = self.adapter.as_ref();
-        adapter.map_or(HASH_LABEL, |adapter| adapter.revision_label.as_str())
+        adapter.map_or(pin_label(&self.canary.kind), |adapter| {
+            adapter.revision_label.as_str()
+        })
+    }
+
+    /// Tells whether a copy of a DaemonSet runs beside it.
+    #[must_use]
+    pub fn is_per_node(&self) -> bool {
+        self.canary.kind == DAEMON_SET
     }
 
     /// Tells whether the workload keeps revisions and shares its requests between them.

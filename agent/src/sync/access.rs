@@ -13,7 +13,10 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, api::PostParams};
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, ClusterError, within};
+use super::{
+    admit::namespace_exists,
+    cluster::{Cluster, ClusterError, within},
+};
 
 /// How long an answer holds.
 const FRESH: Duration = Duration::from_secs(300);
@@ -64,7 +67,17 @@ impl Access {
                 continue;
             }
             let refused = self.refused(cluster, &key, object).await?;
-            if !refused.is_empty() {
+            if refused.is_empty() {
+                continue;
+            }
+            // Its rights were in it, and went with it.
+            if !key.2.is_empty() && namespace_exists(cluster, &key.2).await? == Some(false) {
+                lacking.insert(format!(
+                    "{object} needs namespace {}, which this cluster lacks: `bellwether register \
+                     cluster` with it among --namespaces makes it and lets the agent work in it",
+                    key.2
+                ));
+            } else {
                 let place = if key.2.is_empty() {
                     "in the whole cluster".to_owned()
                 } else {

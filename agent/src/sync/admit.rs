@@ -1,6 +1,7 @@
 //! Whether a bundle may come in at all, decided before anything is changed.
 
 mod hooks;
+mod namespaces;
 
 use std::{
     borrow::Cow,
@@ -12,8 +13,8 @@ use bellwether_agent_core::{
     ownership::{is_held, uid_of},
 };
 use bellwether_api::{
-    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, reference::ObjectRef,
-    sync_record::HeldObject,
+    application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, installation,
+    reference::ObjectRef, sync_record::HeldObject,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
@@ -25,6 +26,7 @@ use super::{
 };
 
 pub use hooks::HookTarget;
+pub use namespaces::exists as namespace_exists;
 
 /// Refusals that are named; the rest is counted.
 const MAX_NAMED: usize = 10;
@@ -74,6 +76,10 @@ impl Admission<'_> {
         bundle: &Bundle,
         wanted: &[Wanted],
     ) -> Result<Admitted, ClusterError> {
+        // A refusal is final: what has come since the last answer is to count.
+        for want in wanted {
+            self.cluster.ask_again(&want.target);
+        }
         let mut adopts = Vec::new();
         let mut refusals = repeated(wanted);
         for want in wanted {
@@ -89,7 +95,7 @@ impl Admission<'_> {
         if refusals.is_empty() {
             let tries: Vec<_> = wanted
                 .iter()
-                .map(|want| self.try_out(bundle, want))
+                .map(|want| self.try_out(bundle, wanted, want))
                 .collect();
             let tried: Vec<Tried> = stream::iter(tries)
                 .buffered(TRIED_AT_ONCE)
@@ -110,8 +116,20 @@ impl Admission<'_> {
     }
 
     /// Asks the API server what applying one object would do.
-    async fn try_out(&self, bundle: &Bundle, want: &Wanted) -> Result<Tried, ClusterError> {
+    async fn try_out(
+        &self,
+        bundle: &Bundle,
+        wanted: &[Wanted],
+        want: &Wanted,
+    ) -> Result<Tried, ClusterError> {
         let live = self.cluster.get(&want.target).await?;
+        let is_foreign = live.as_ref().is_some_and(|live| !self.holds(want, live));
+        if is_foreign && live.as_ref().is_some_and(installation::is_own) {
+            // Whatever the user allows: what would prune it later takes the hub or the agent away.
+            let target = &want.target;
+            let why = installation::said(&target.kind, &target.name);
+            return Ok(Tried::Refused(why));
+        }
         let object = match &live {
             Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
             _ => Cow::Borrowed(&want.object),
@@ -136,7 +154,11 @@ impl Admission<'_> {
                 )));
             }
             // Its namespace may come with the bundle itself.
-            Err(error) if error.code() == Some(404) => None,
+            Err(error) if error.code() == Some(404) => {
+                let target = &want.target;
+                let refusal = namespaces::refusal(self.cluster, bundle, wanted, target).await?;
+                return Ok(refusal.map_or(Tried::Fine, Tried::Refused));
+            }
             Err(error) => return Err(error),
         };
         let Some(live) = live.filter(|live| !self.holds(want, live)) else {
@@ -153,7 +175,7 @@ impl Admission<'_> {
             return Ok(Tried::Adopts(live));
         }
         let why = if policy == AdoptPolicy::Never {
-            "sync.adopt is Never"
+            "sync.adopt is Never; set it to IfIdentical or Always to take it over, or delete it"
         } else {
             "it differs; set sync.adopt to Always to take it over"
         };
@@ -232,139 +254,6 @@ fn shortened(mut refusals: Vec<String>) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use http::{Method, StatusCode};
-    use serde_json::json;
-
-    use super::*;
-    use crate::sync::cluster::double::{client, refusal};
-
-    #[test]
-    fn bookkeeping_is_no_difference() {
-        let live = json!({"metadata": {"name": "a", "resourceVersion": "1", "managedFields": []},
-            "spec": {"x": 1}, "status": {"y": 1}});
-        let planned = json!({"metadata": {"name": "a", "resourceVersion": "2"}, "spec": {"x": 1}});
-        assert!(same(&live, &planned));
-        assert!(!same(
-            &live,
-            &json!({"metadata": {"name": "a"}, "spec": {"x": 2}})
-        ));
-    }
-
-    #[test]
-    fn object_that_stands_twice_is_named() {
-        let want = || {
-            Wanted::new(json!({"apiVersion": "v1", "kind": "Service",
-                "metadata": {"name": "web", "namespace": "shop"}}))
-            .unwrap()
-        };
-        assert!(repeated(&[want()]).is_empty());
-        assert_eq!(
-            repeated(&[want(), want()]),
-            ["Service/shop/web stands in the release twice"]
-        );
-    }
-
-    fn bundle(sync: &Value) -> Bundle {
-        serde_json::from_value(json!({
-            "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 1,
-            "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",
-            "createNamespace": false, "components": [], "rollouts": [], "sync": sync, "metrics": null,
-        }))
-        .unwrap()
-    }
-
-    /// What a cluster that has Deployment `web` of uid `a` says to a release with `object`.
-    async fn refusals(sync: &Value, want: Wanted, own: &[HeldObject]) -> Vec<String> {
-        let (client, _) = client(|asked| {
-            let live = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
-                {"name": "web", "namespace": "shop", "uid": "a"}, "spec": {"selector": "old"}});
-            if asked.path.contains("selfsubjectaccessreviews") {
-                return (
-                    StatusCode::OK,
-                    json!({"spec": {}, "status": {"allowed": true}}),
-                );
-            }
-            if asked.method == Method::GET {
-                return if asked.path.contains("/deployments/web") {
-                    (StatusCode::OK, live)
-                } else {
-                    refusal(StatusCode::NOT_FOUND, "page not found")
-                };
-            }
-            let (code, mut said) = refusal(StatusCode::UNPROCESSABLE_ENTITY, "it is invalid");
-            said["details"] = json!({"causes": [{"field": "spec.selector",
-                "message": "Invalid value: field is immutable"}]});
-            (code, said)
-        });
-        let cluster = Cluster::new(client);
-        let admission = Admission {
-            cluster: &cluster,
-            access: &Access::default(),
-            own,
-            taken: &BTreeMap::new(),
-            hooks: &[],
-            left: &[],
-        };
-        admission
-            .review(&bundle(sync), &[want])
-            .await
-            .unwrap()
-            .refusals
-    }
-
-    #[tokio::test]
-    async fn a_kind_that_neither_cluster_nor_release_has_is_named() {
-        let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
-            "metadata": {"name": "w", "namespace": "shop"}});
-        let want = Wanted::new(widget).unwrap();
-        let sync = json!({"prune": true});
-        let said = refusals(&sync, want.clone(), &[]).await;
-        assert_eq!(
-            said,
-            [
-                "Widget/shop/w needs kind Widget of example.com/v1, which this cluster does not serve and \
-              no CustomResourceDefinition of the release defines"
-            ]
-        );
-        let brought = Wanted {
-            defined_by: Some(want.target.clone()),
-            ..want
-        };
-        assert_eq!(refusals(&sync, brought, &[]).await, Vec::<String>::new());
-    }
-
-    #[tokio::test]
-    async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
-        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});
-        let want = |uid: Option<&str>| Wanted {
-            recreates: uid.map(str::to_owned),
-            ..Wanted::new(web.clone()).unwrap()
-        };
-        let mut held = HeldObject::from(want(None).target);
-        held.uid = Some("a".to_owned());
-        let own = [held];
-        for (force, uid, expected) in [
-            (
-                false,
-                None,
-                Some("spec.selector cannot be changed; set sync.force"),
-            ),
-            (
-                true,
-                None,
-                Some("sync.force does not make anew what a Rollout governs"),
-            ),
-            (true, Some("another"), Some("sync.force does not make anew")),
-            (true, Some("a"), None),
-        ] {
-            let said = refusals(&json!({"force": force}), want(uid), &own).await;
-            match expected {
-                Some(expected) => assert!(said[0].contains(expected), "{said:?}"),
-                None => assert_eq!(said, Vec::<String>::new()),
-            }
-        }
-    }
-}
+mod own_tests;
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,23 @@ pub struct OverridesExplained {
     pub overrides: Vec<OverrideExplained>,
     /// Every field that one of them set, by object and field.
     pub fields: Vec<FieldExplained>,
+    /// What its rollouts leave to the fleet of its destination; empty = nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<DefaultExplained>,
+}
+
+/// What a Rollout leaves to its fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultExplained {
+    /// The Rollout.
+    pub rollout: String,
+    /// Its field, such as `alerts` or `hooks[0].load`; `metrics` = where its checks read.
+    pub field: String,
+    /// What stands there, as JSON.
+    pub value: String,
+    /// Whose default it is, such as `fleet prod`.
+    pub from: String,
 }
 
 /// What became of one override in a cluster.

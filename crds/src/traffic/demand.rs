@@ -111,6 +111,12 @@ impl Demand {
         self.needs.insert(Capability::Affinity);
     }
 
+    /// Tells whether it asks for this.
+    #[must_use]
+    pub fn asks(&self, capability: Capability) -> bool {
+        self.needs.contains(&capability)
+    }
+
     /// Tells what a provider lacks of it.
     #[must_use]
     pub fn lacks(&self, provider: Provider) -> Vec<Lack> {

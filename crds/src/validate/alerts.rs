@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{finding::Findings, names};
 use crate::{
-    alert_provider::{AlertProviderSpec, AlertRef},
+    alert_provider::{Alert, AlertProviderSpec, AlertRef},
     document::{FieldPath, Kind, Object},
     rollout::RolloutSpec,
     secret::is_key,
 };
 
-/// Providers that one step, or one Rollout, names at most: so many messages an event may make.
+/// Providers that one step, one Rollout or one fleet names at most: so many messages an event may make.
 pub(crate) const MAX_PROVIDERS: usize = 4;
 
 pub(super) fn provider(object: &Object<AlertProviderSpec>) -> Findings {
@@ -51,9 +51,14 @@ pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &Ro
             .key("notify");
         list(findings, &at, step.notify.iter().map(|one| (one, None)));
     }
-    let alerts = rollout.alerts.iter();
-    let alerts = alerts.map(|alert| (&alert.provider, Some("provider")));
-    list(findings, &path.key("alerts"), alerts);
+    alerts(findings, &path.key("alerts"), &rollout.alerts);
+}
+
+/// Checks whom a Rollout, or a fleet in the place of its rollouts, names.
+pub(super) fn alerts(findings: &mut Findings, path: &FieldPath, alerts: &[Alert]) {
+    let named = alerts.iter();
+    let named = named.map(|alert| (&alert.provider, Some("provider")));
+    list(findings, path, named);
 }
 
 fn list<'a>(

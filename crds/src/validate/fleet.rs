@@ -1,7 +1,7 @@
 //! Checks of fleets and clusters.
 
 use super::{
-    analysis, dependencies,
+    alerts, analysis, dependencies,
     finding::{Finding, Findings, Validated},
     fleet_hooks, hooks, names, placement, traffic, waves,
 };
@@ -82,6 +82,11 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
     if let Some(load) = &spec.defaults.load_generator {
         hooks::load_settings(&mut findings, &defaults.key("loadGenerator"), load);
     }
+    alerts::alerts(
+        &mut findings,
+        &defaults.key("alerts"),
+        &spec.defaults.alerts,
+    );
     let concurrency = spec.defaults.max_concurrent;
     waves::concurrency(&mut findings, &defaults.key("maxConcurrent"), concurrency);
     dependencies::applications(&mut findings, &path.key("addons"), "default", &spec.addons);

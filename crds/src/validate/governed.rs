@@ -8,7 +8,7 @@ use super::{
     finding::Findings,
     in_place,
     manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of, namespace_of},
-    routes, sync,
+    node_copy, routes, sync,
 };
 use crate::{
     application::ApplicationSpec,
@@ -70,6 +70,7 @@ pub(super) fn check(
     autoscalers(findings, path, rollout, workload, &manifests);
     fixed_total(findings, &path.key("instances"), rollout, workload);
     in_place::governed(findings, &path.key("workload"), rollout, workload);
+    node_copy::governed(findings, &path.key("workload"), rollout, workload);
     let ignored = &application.sync.ignore;
     sync::governed(findings, &path.key("workload"), ignored, workload);
     if let Some(service) = &rollout.service {

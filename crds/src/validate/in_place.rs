@@ -28,7 +28,8 @@ pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &Roll
     let deployment =
         (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
     let adapter = WorkloadAdapter::of(workload);
-    if workload.keeps_revisions() && workload.adapter.is_none() {
+    let known = workload.keeps_revisions() || rollout.copies_daemon_set();
+    if known && workload.adapter.is_none() {
         return;
     }
     if strategy.batch.is_none() {
@@ -50,7 +51,7 @@ pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &Roll
                 path,
                 format!(
                     "a rollout of {what} is not supported by this version of Bellwether; only \
-                     apps/v1 Deployments are"
+                     apps/v1 Deployments and DaemonSets are"
                 ),
             );
         }

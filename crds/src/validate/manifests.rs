@@ -9,6 +9,7 @@ use crate::{
     application::{ApplicationSpec, Component},
     cluster_bound::bound_fields,
     document::FieldPath,
+    installation,
     rollout::{TRACK_CONFIG_ANNOTATION, TRACK_CONFIG_DISABLED},
 };
 
@@ -233,6 +234,15 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
                 manifest.kind
             ),
         );
+    }
+    if installation::is_own_name(
+        manifest.api_version,
+        manifest.kind,
+        manifest.namespace,
+        manifest.name,
+    ) {
+        let why = installation::said(manifest.kind, manifest.name);
+        findings.error(&metadata.key("name"), why);
     }
     if manifest.group() == crate::GROUP {
         findings.error(

@@ -3,7 +3,7 @@
 use super::{
     adopted, alerts, analysis,
     finding::{Finding, Findings, Validated},
-    hooks, in_place, names, strategy, traffic,
+    hooks, in_place, names, node_copy, strategy, traffic,
 };
 use crate::{
     document::{FieldPath, Kind, Object},
@@ -90,6 +90,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
         );
     }
     strategy::check(findings, path, rollout);
+    node_copy::check(findings, path, rollout);
     traffic::of_rollout(findings, &path.key("traffic"), rollout);
     traffic::revisions(findings, path, rollout);
     analysis::check(findings, &path.key("analysis"), rollout);

@@ -142,6 +142,14 @@ fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
         }
         return;
     }
+    if rollout.copies_daemon_set() {
+        findings.error(
+            at,
+            "without a router the share of traffic is the share of pods, and a DaemonSet has no number \
+             of them to share; use a provider that routes",
+        );
+        return;
+    }
     if rollout.instances.mode != InstancesMode::FixedTotal {
         findings.error(
             at,

@@ -312,3 +312,29 @@ spec:
         assert_eq!(found, Vec::<String>::new());
     }
 }
+
+#[test]
+fn what_bellwether_itself_consists_of() {
+    check(
+        &[(
+            "    manifests:\n",
+            "    manifests:
+    - apiVersion: apiextensions.k8s.io/v1
+      kind: CustomResourceDefinition
+      metadata: {name: rollouts.bellwether.dev}
+    - apiVersion: v1
+      kind: Namespace
+      metadata: {name: bellwether-system}
+",
+        )],
+        &[
+            "18:18 spec.components[0].manifests[0].metadata.name: CustomResourceDefinition \
+             rollouts.bellwether.dev is part of Bellwether's own installation, which no application \
+             brings or takes over; leave it out: `bellwether register cluster`, `bellwether install \
+             crds` and the hub's chart make it",
+            "21:18 spec.components[0].manifests[1].metadata.name: Namespace bellwether-system is part \
+             of Bellwether's own installation, which no application brings or takes over; leave it \
+             out: `bellwether register cluster`, `bellwether install crds` and the hub's chart make it",
+        ],
+    );
+}

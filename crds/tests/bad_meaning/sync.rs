@@ -96,3 +96,50 @@ fn health_of_custom_kinds() {
         ],
     );
 }
+
+#[test]
+fn how_long_it_may_take_to_be_healthy() {
+    let both = |of_all: &str, of_one: &str, expected: &[&str]| {
+        check(
+            &[
+                (
+                    "  waves: []\n",
+                    &format!("  waves: []\n  sync: {{timeout: {of_all}}}\n"),
+                ),
+                (
+                    "  - name: web\n",
+                    &format!("  - name: web\n    sync: {{timeout: {of_one}}}\n"),
+                ),
+            ],
+            expected,
+        );
+    };
+    // What is neither one nor the other: one second and a day are right.
+    both("1s", "24h", &[]);
+    both("24h", "1s", &[]);
+    both(
+        "0s",
+        "999ms",
+        &[
+            "7:10 spec.sync.timeout: nothing is healthy so soon; use at least 1s",
+            "10:12 spec.components[0].sync.timeout: nothing is healthy so soon; use at least 1s",
+        ],
+    );
+    both(
+        "24h0m1s",
+        "48h",
+        &[
+            "7:10 spec.sync.timeout: use at most 24h",
+            "10:12 spec.components[0].sync.timeout: use at most 24h",
+        ],
+    );
+    both(
+        "-5s",
+        "soon",
+        &[
+            "7:19 spec.sync.timeout: \"-5s\" is no duration; write it like \"90s\" or \"1h30m\"",
+            "10:21 spec.components[0].sync.timeout: \"soon\" is no duration; write it like \"90s\" or \
+             \"1h30m\"",
+        ],
+    );
+}

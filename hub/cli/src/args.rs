@@ -120,6 +120,8 @@ pub enum Command {
     /// Detach a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Show what the checks of a rollout measured, with limits and verdicts
+    Checks(ChecksArgs),
     /// Show what policy engines found in clusters, and over all of them
     Compliance(ComplianceArgs),
     /// Manage the add-ons of a fleet
@@ -308,6 +310,25 @@ pub struct EventsArgs {
     /// Show events as they happen
     #[arg(short, long)]
     pub watch: bool,
+    /// How many of the newest are shown
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// How the answer is printed
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+/// `checks`.
+#[derive(Args, Debug)]
+pub struct ChecksArgs {
+    /// An application's or rollout's name; TYPE/NAME works as well
+    pub name: String,
+    /// Only of this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Only of this metric
+    #[arg(long)]
+    pub metric: Option<String>,
     /// How many of the newest are shown
     #[arg(long, default_value_t = 100)]
     pub limit: u32,

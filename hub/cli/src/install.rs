@@ -3,7 +3,9 @@
 use bellwether_api::{
     GROUP,
     custom_resource::{KINDS, WEBHOOK_CONFIGURATION},
+    installation::{HUB_ROLE as ROLE, NAME_LABEL, PART_OF, PART_OF_LABEL},
     schema::mirrored_definitions,
+    sync_policy::PROTECT,
 };
 use serde_json::{Value, json};
 
@@ -13,9 +15,6 @@ use crate::{
     output::{print, yaml},
     register::{install::install, member},
 };
-
-/// The ClusterRole of a hub that mirrors.
-const ROLE: &str = "bellwether-hub-custom-resources";
 
 /// Installs the kinds, and what the hub needs to mirror them.
 ///
@@ -56,6 +55,7 @@ fn objects(account: Option<(&str, &str)>) -> Vec<Value> {
         "metadata": {"name": WEBHOOK_CONFIGURATION, "labels": labels()},
     }));
     if let Some((namespace, name)) = account {
+        objects.push(hubs_namespace(namespace));
         objects.push(role());
         objects.push(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -68,6 +68,19 @@ fn objects(account: Option<(&str, &str)>) -> Vec<Value> {
         }));
     }
     objects
+}
+
+/// The hub's namespace, marked so that no application takes it over, and that it goes with none.
+fn hubs_namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {PART_OF_LABEL: PART_OF},
+            "annotations": {PROTECT: "true"},
+        },
+    })
 }
 
 fn role() -> Value {
@@ -84,7 +97,7 @@ fn role() -> Value {
         "rules": [
             {
                 "apiGroups": [GROUP], "resources": of_kinds(""),
-                "verbs": ["get", "list", "watch", "patch"],
+                "verbs": ["list", "watch", "patch"],
             },
             {"apiGroups": [GROUP], "resources": of_kinds("/status"), "verbs": ["update"]},
             {
@@ -97,7 +110,7 @@ fn role() -> Value {
 }
 
 fn labels() -> Value {
-    json!({"app.kubernetes.io/name": "bellwether"})
+    json!({NAME_LABEL: PART_OF})
 }
 
 #[cfg(test)]
@@ -118,9 +131,11 @@ mod tests {
                 .iter()
                 .all(|one| one["kind"] == "CustomResourceDefinition")
         );
-        let [configuration, role, binding] = rest else {
+        let [configuration, namespace, role, binding] = rest else {
             panic!("{rest:?}");
         };
+        assert_eq!(namespace["metadata"]["name"], "bellwether");
+        assert!(all.iter().all(bellwether_api::installation::is_own));
         let role = &role["rules"];
         let text = role.to_string();
         for wide in [

@@ -11,6 +11,7 @@ mod addon;
 mod admin;
 mod apply;
 mod args;
+mod checks;
 mod client;
 mod compliance;
 mod diff;
@@ -102,6 +103,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Code> {
         Command::Cluster(ClusterCommand::Detach { name, reason, yes }) => {
             admin::detach(&client?, name, reason, *yes).await
         }
+        Command::Checks(args) => checks::checks(&client?, global, args).await,
         Command::Compliance(args) => compliance::compliance(&client?, args).await,
         Command::Install(InstallCommand::Crds(args)) => install::crds(args).await,
         Command::Addon(command) => addon::run(&client?, global, command).await,

@@ -1,5 +1,7 @@
 //! From a release to what one cluster is sent.
 
+mod size;
+
 use std::{borrow::Cow, collections::BTreeSet};
 
 use bellwether_api::{
@@ -12,6 +14,8 @@ use bellwether_api::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use size::{may_be_too_large, unlike};
 
 use crate::{
     addons::Fleets,
@@ -239,10 +243,7 @@ fn planned(
             str::to_owned,
         ));
     }
-    if spec.traffic.is_empty() && spec.service.is_some() {
-        spec.traffic.clone_from(&fleet.traffic);
-    }
-    fleet.fill_load(&mut spec.hooks);
+    fleet.fill(&mut spec);
     BundleRollout {
         name: rollout.name.clone(),
         spec,

@@ -3,6 +3,7 @@
 use bellwether_api::{
     GROUP,
     chart_hook::{ChartHook, HookDeletion, HookMoment},
+    installation,
 };
 use serde_json::Value;
 
@@ -100,6 +101,10 @@ fn refuse_object(hook: &RenderedHook, object: &Value) -> Result<(), HookError> {
         let why = format!("a {} is read by the hub and cannot be run", text("/kind"));
         return Err(error(hook, why));
     }
+    if crate::records::is_own(object) {
+        let why = installation::said(text("/kind"), text("/metadata/name"));
+        return Err(error(hook, why));
+    }
     Ok(())
 }
 
@@ -180,6 +185,8 @@ mod tests {
             "metadata": {"generateName": "migrate-"}});
         let ours = json!({"apiVersion": "bellwether.dev/v1alpha1", "kind": "Rollout",
             "metadata": {"name": "web"}});
+        let own = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "bellwether-system"}});
         for (refused, names) in [
             (
                 hook(&["mid-install"], &[], job()),
@@ -193,6 +200,10 @@ mod tests {
             (
                 hook(&["pre-install"], &[], ours),
                 "a Rollout is read by the hub",
+            ),
+            (
+                hook(&["pre-install"], &[], own),
+                "Namespace bellwether-system is part of Bellwether's own installation",
             ),
         ] {
             let said = runnable(&[refused]).expect_err("refused").to_string();

@@ -276,10 +276,17 @@ fn met_its_rule(input: &Input<'_>, decision: &Decision, wave: usize) -> Result<(
         .of_wave(wave)
         .any(|(id, cluster)| match cluster.phase {
             ClusterPhase::Succeeded { .. } => true,
-            // It proved the release, and a later wave failed in the same decision.
+            // It proved the release, before or with what is seen now, and a later wave failed in the
+            // same decision.
             ClusterPhase::Reverting { .. } if all_go_back => {
                 let before = input.state.clusters.get(id);
-                before.is_some_and(|one| matches!(one.phase, ClusterPhase::Succeeded { .. }))
+                before.is_some_and(|one| match one.phase {
+                    ClusterPhase::Succeeded { .. } => true,
+                    ClusterPhase::Running { .. } | ClusterPhase::Returning { .. } => {
+                        reports_success(input, *id, one.attempt)
+                    }
+                    _ => false,
+                })
             }
             _ => false,
         });
@@ -361,6 +368,20 @@ fn budgets(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
     Ok(())
 }
 
+/// Tells whether a cluster that is heard now reports that this very attempt succeeded.
+fn reports_success(input: &Input<'_>, id: Uuid, attempt: u32) -> bool {
+    input.clusters.iter().any(|seen| {
+        seen.id == id
+            && seen.reach(input.now) == Reach::Fresh
+            && seen.status.as_ref().is_some_and(|status| {
+                status.run == input.run.id
+                    && status.attempt == attempt
+                    && status.outcome == UnitOutcome::Succeeded
+                    && seen.desired.as_deref() == Some(status.digest.as_str())
+            })
+    })
+}
+
 /// I16: success is believed only from a fresh report on this very attempt of this very bundle.
 fn proofs(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
     for (id, cluster) in &decision.next.clusters {
@@ -370,17 +391,7 @@ fn proofs(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
         if !newly {
             continue;
         }
-        let proven = input.clusters.iter().any(|seen| {
-            seen.id == *id
-                && seen.reach(input.now) == Reach::Fresh
-                && seen.status.as_ref().is_some_and(|status| {
-                    status.run == input.run.id
-                        && status.attempt == cluster.attempt
-                        && status.outcome == UnitOutcome::Succeeded
-                        && seen.desired.as_deref() == Some(status.digest.as_str())
-                })
-        });
-        if !proven {
+        if !reports_success(input, *id, cluster.attempt) {
             return broken(
                 "I16-proof",
                 format!("{} counted as succeeded", cluster.name),

@@ -2,12 +2,14 @@
 //! of a Secret is in any of it.
 
 mod compare;
+mod defaults;
 mod explain;
 mod leaves;
 mod mask;
 mod side;
 
 pub use compare::{Compared, compare};
+pub use defaults::defaults;
 pub use explain::explain;
 
 use crate::addons::Fleets;

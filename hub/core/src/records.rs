@@ -3,6 +3,7 @@
 
 use bellwether_api::{
     import::flagger::{self, ImportError},
+    installation,
     rollout::RolloutSpec,
 };
 use serde_json::Value;
@@ -44,6 +45,14 @@ pub enum RecordError {
         name: String,
         /// What to do.
         instead: &'static str,
+    },
+    /// An object of Bellwether itself.
+    #[error("{}", installation::said(kind, name))]
+    Own {
+        /// The kind.
+        kind: String,
+        /// Its name.
+        name: String,
     },
     /// A record of Flagger says what has no counterpart.
     #[error(transparent)]
@@ -88,6 +97,12 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
                 ));
             }
             (flagger::GROUP, _) => {}
+            _ if is_own(object) => {
+                return Err(RecordError::Own {
+                    kind: kind.to_owned(),
+                    name: text("/metadata/name").to_owned(),
+                });
+            }
             _ => found.objects.push(object.clone()),
         }
     }
@@ -98,6 +113,20 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
     }
     found.objects.extend(translated.services);
     Ok(found)
+}
+
+/// Whether a rendered object has a name that is Bellwether's own.
+pub(crate) fn is_own(object: &Value) -> bool {
+    let text = |pointer: &str| {
+        let value = object.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default()
+    };
+    installation::is_own_name(
+        text("/apiVersion"),
+        text("/kind"),
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+    )
 }
 
 fn foreign(object: &Value, instead: &'static str) -> RecordError {

@@ -18,6 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Keeper {
     looked: Option<Instant>,
+    /// The certificates that API servers were to trust then.
+    ca_bundle: String,
     trouble: Option<String>,
 }
 
@@ -28,13 +30,16 @@ impl Keeper {
             Some(_) => LOOK_AGAIN,
             None => LOOK_EVERY,
         };
-        if self.looked.is_some_and(|at| at.elapsed() < every) {
+        // A CA that comes is told at once: it signs for API servers after a while.
+        let ca_bundle = STANDARD.encode(app.pki.trusted_pem());
+        let is_news = self.ca_bundle != ca_bundle;
+        if !is_news && self.looked.is_some_and(|at| at.elapsed() < every) {
             return;
         }
         self.looked = Some(Instant::now());
+        self.ca_bundle.clone_from(&ca_bundle);
         let config = &app.config.custom_resources;
         let address = config.admission_address.as_ref();
-        let ca_bundle = STANDARD.encode(app.pki.trusted_pem());
         let asked = address.map(|address| Asked {
             client: address.client_config(),
             ca_bundle: &ca_bundle,

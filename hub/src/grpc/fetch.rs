@@ -6,9 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bellwether_api::sync_policy::DeletionPolicy;
 use bellwether_proto::{
     limits::{INLINE_BLOB_BYTES, INLINE_BUDGET_BYTES, MAX_CHANGES},
-    wire::{Delta, UnitChange},
+    wire::{Deletion, Delta, UnitChange},
 };
 use bellwether_store::{
     Digest, StoreError, blobs,
@@ -204,8 +205,18 @@ fn unit_changes(units: Vec<UnitVersion>, mut inline: HashMap<Digest, Bytes>) -> 
                 .digest
                 .and_then(|digest| inline.remove(&digest))
                 .unwrap_or_default(),
+            deletion: deletion(unit.deletion).into(),
         })
         .collect()
+}
+
+const fn deletion(policy: Option<DeletionPolicy>) -> Deletion {
+    match policy {
+        None => Deletion::Unspecified,
+        Some(DeletionPolicy::Delete) => Deletion::Delete,
+        Some(DeletionPolicy::Orphan) => Deletion::Orphan,
+        Some(DeletionPolicy::SelectivelyOrphan) => Deletion::SelectivelyOrphan,
+    }
 }
 
 /// Packed contents, the oldest forgotten first.

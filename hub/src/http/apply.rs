@@ -17,7 +17,7 @@ use bellwether_store::{Tx, records::RecordKey};
 use serde::Deserialize;
 
 use super::{
-    alert_providers,
+    alert_defaults, alert_providers,
     auth::Caller,
     dependencies,
     extract::{LimitedBody, Query},
@@ -218,6 +218,7 @@ pub async fn write_documents(
     let mut checked = references::check(tx, documents, default_namespace).await?;
     metric_templates::check(tx, caller, documents, default_namespace, &mut checked).await?;
     alert_providers::check(tx, documents, default_namespace, &mut checked).await?;
+    alert_defaults::check(tx, documents, default_namespace, &mut checked).await?;
     dependencies::check(tx, documents, default_namespace, &mut checked).await?;
     standing_check::check(tx, documents, default_namespace, &mut checked).await?;
     if !checked.errors.is_empty() {

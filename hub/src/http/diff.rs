@@ -12,7 +12,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     addons::Fleets,
     authorize::{Kind, Verb},
-    diff::{Compared, Reading, compare, explain},
+    diff::{Compared, Reading, compare, defaults, explain},
     placement::ClusterFacts,
     release::ReleaseContent,
 };
@@ -157,12 +157,14 @@ pub async fn run_explain(
         let cause = &error.source;
         unprocessable(format!("{error}: {cause}"))
     })?;
+    let defaults = defaults(&content, cluster, sides.fleet(comparing.fleets()));
     Ok(Json(OverridesExplained {
-        application,
+        application: application.clone(),
         cluster: cluster.name.clone(),
         of: of.words(),
         overrides,
         fields,
+        defaults,
     }))
 }
 

@@ -20,8 +20,8 @@ use crate::app::App;
 /// Clusters that are named at most.
 const MAX_NAMED: usize = 5;
 
-/// A tombstone says nothing of `sync.deletion`: an agent goes by the newest release that it took up. Refuses
-/// to delete an application that says more should stay than one of its clusters has heard.
+/// The tombstone of an application that is deleted says nothing of `sync.deletion`, which goes with the record:
+/// an agent goes by the newest release that it took up. Refuses to delete an application that says more should stay than one of its clusters has heard.
 ///
 /// # Errors
 /// 409 with the clusters, or the database fails.

@@ -17,8 +17,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    actions, apply, auth, clusters, compliance, diff, events, health, objects, openapi, placement,
-    plan,
+    actions, apply, auth, checks, clusters, compliance, diff, events, health, objects, openapi,
+    placement, plan,
     problem::{ApiError, REQUEST_ID},
     runs, secrets, tokens, watch, webhooks,
 };
@@ -111,6 +111,7 @@ pub fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(placement::drain_status))
         .routes(routes!(placement::explain_placement))
         .routes(routes!(plan::plan))
+        .routes(routes!(checks::run_measurements))
         .routes(routes!(runs::run_status))
         .routes(routes!(runs::run_watch))
         .routes(routes!(runs::run_clusters))

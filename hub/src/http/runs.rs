@@ -187,7 +187,11 @@ async fn waits_for(
     })
 }
 
-async fn may_read(
+/// The application that a caller may read about.
+///
+/// # Errors
+/// It is not there, or the caller may not.
+pub(super) async fn may_read(
     app: &App,
     caller: &Caller,
     namespace: &str,

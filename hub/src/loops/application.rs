@@ -171,7 +171,7 @@ async fn shrink(
                 .collect();
             match removal::refuse_emptying(look, wanted, &others).await {
                 Ok(()) => {
-                    removal::take_away(look, &clusters).await?;
+                    removal::take_away(look, wanted, &clusters).await?;
                     return Ok((placed, None));
                 }
                 Err(held @ LoopError::ClusterEmptied { .. }) => held,

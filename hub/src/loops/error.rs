@@ -1,4 +1,4 @@
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{bundle::TooLarge, reference::NamespacedName};
 use bellwether_hub_core::{
     overrides::OverrideError,
     placement::{DivisionError, PlacementError},
@@ -127,6 +127,19 @@ pub enum LoopError {
         /// Why.
         #[source]
         source: Box<OverrideError>,
+    },
+    /// A cluster would get more than its agent takes.
+    #[error("failed to make what cluster {name:?} gets of {application}: TooLarge")]
+    TooLarge {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's identity.
+        cluster: Uuid,
+        /// The cluster's name.
+        name: String,
+        /// By how much.
+        #[source]
+        source: TooLarge,
     },
     /// Desired state was not written.
     #[error("failed to write desired state of {application}")]

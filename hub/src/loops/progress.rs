@@ -7,7 +7,7 @@ use bellwether_hub_core::{
     release::Release,
     run::{
         ActionKind, ActionOutcome, AnsweredAction, ClusterSeen, Decision, GrantRelease, Input,
-        PendingAction, Reading, Supersession, decide,
+        PendingAction, Reading, Supersession, Unrendered, decide,
     },
     view,
 };
@@ -30,6 +30,7 @@ use super::{
     application::Look,
     loaded::{Loaded, by_digest, with_content},
     rendered::{Sent, Sight, sent},
+    size,
     start::{number, secrecy},
     world::World,
 };
@@ -64,13 +65,29 @@ impl Turn<'_> {
         })
     }
 
-    /// Leaves out the joining cluster that an error is about; tells whether there was one.
+    /// Leaves out the cluster that an error is about, if it joins, or would get too much; tells whether
+    /// there was one.
     pub fn leaves_out(&mut self, error: &LoopError) -> bool {
         let before = self.joiners.len();
-        if let LoopError::Override { cluster, .. } = error {
+        if let LoopError::Override { cluster, .. } | LoopError::TooLarge { cluster, .. } = error {
             self.joiners.retain(|joiner| joiner.id != *cluster);
         }
-        self.joiners.len() < before
+        self.joiners.len() < before || self.holds_back(error)
+    }
+
+    /// Takes a cluster of the run that would get too much as one that the release cannot be rendered for.
+    fn holds_back(&mut self, error: &LoopError) -> bool {
+        let LoopError::TooLarge { cluster, .. } = error else {
+            return false;
+        };
+        let mut clusters = self.clusters.to_vec();
+        let mut open = clusters.iter_mut();
+        let Some(seen) = open.find(|seen| seen.id == *cluster && seen.unrendered.is_none()) else {
+            return false;
+        };
+        seen.unrendered = Some(Unrendered::Failed(error.chain()));
+        self.clusters = clusters.into();
+        true
     }
 
     pub fn input(&self) -> Input<'_> {
@@ -329,6 +346,12 @@ async fn write_desired(
             cluster: grant.cluster,
             name: cluster.name.clone(),
             source: Box::new(source),
+        })?;
+        size::check(&bundle)?.map_err(|source| LoopError::TooLarge {
+            application: turn.application.clone(),
+            cluster: grant.cluster,
+            name: cluster.name.clone(),
+            source,
         })?;
         let digest = blobs::put(tx, &bundle.bytes, secrecy(bundle.has_secret), now).await?;
         changes.entry(grant.cluster).or_default().push(UnitChange {

@@ -128,11 +128,18 @@ async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError
     Ok(found)
 }
 
-/// Writes the tombstones of clusters that left.
-pub(super) async fn take_away(look: Look<'_>, clusters: &[Uuid]) -> Result<(), LoopError> {
+/// Writes the tombstones of clusters that left. What they hold goes by what the application says now: a
+/// cluster that leaves gets no release any more that would tell it.
+pub(super) async fn take_away(
+    look: Look<'_>,
+    wanted: &Wanted,
+    clusters: &[Uuid],
+) -> Result<(), LoopError> {
     let application = look.application;
     let mut tx = look.fence.begin(look.store, look.fence.now()).await?;
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
+    let key = format!("application/{application}");
+    desired::say_deletion(&mut tx, clusters, &key, wanted.spec.sync.deletion).await?;
     tx.commit().await?;
     tracing::info!(
         application = %application,

@@ -29,6 +29,7 @@ use super::{
     published::waits_as_draft,
     rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
+    size::refuse_too_large,
 };
 
 /// What the records ask for beside the release that there is.
@@ -121,6 +122,7 @@ pub(super) async fn compare(
         return Ok(Next::Nothing);
     }
     refuse_misfit(look, spec, placement)?;
+    refuse_too_large(look, known, &content).await?;
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
@@ -231,7 +233,7 @@ pub(super) async fn make(
     making: Making,
     replaced: Option<&Turn<'_>>,
 ) -> Result<Outcome, LoopError> {
-    let sent = rendered::to_send(look, known, &making).await?;
+    let sent = rendered::to_send(look, known, &making.content, &making.rendered).await?;
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;

@@ -139,6 +139,11 @@ impl Authority {
         &self.trusted
     }
 
+    /// The CA that signs, DER.
+    pub(super) fn signer(&self) -> &Vec<u8> {
+        &self.trusted[0]
+    }
+
     pub(super) fn pem(&self) -> &str {
         &self.pem
     }

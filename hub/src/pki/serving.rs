@@ -17,8 +17,9 @@ use super::{
     verifier,
 };
 
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+#[derive(Clone)]
 pub(super) struct Serving {
     config: Arc<ServerConfig>,
     webhook: Arc<ServerConfig>,

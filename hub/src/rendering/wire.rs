@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bellwether_api::bundle::MAX_BUNDLE_OBJECTS;
 use bellwether_hub_core::{
     chart_hooks::runnable,
     recipe::{Recipe, RecipeKind, RenderFacts, RenderedHook, Rendering},
@@ -13,8 +14,6 @@ use super::{artifact::StoredFile, plugins::Running};
 
 /// An object beyond this is taken by no API server: etcd's limit.
 const MAX_OBJECT_BYTES: usize = 1_500_000;
-/// More objects are no application any more.
-const MAX_OBJECTS: usize = 10_000;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,9 +130,9 @@ impl Answer {
         }
         let hooks = self.hooks.iter().filter_map(|hook| hook.object.as_ref());
         let all: Vec<&Value> = self.objects.iter().chain(hooks).collect();
-        if all.len() > MAX_OBJECTS {
+        if all.len() > MAX_BUNDLE_OBJECTS {
             let message = format!(
-                "it renders {} objects; at most {MAX_OBJECTS} are delivered",
+                "it renders {} objects; at most {MAX_BUNDLE_OBJECTS} are delivered",
                 all.len()
             );
             return Err(Failure::new("TooLarge", message));

@@ -170,6 +170,14 @@ async fn load_packed(
         .collect()
 }
 
+/// The bytes of a content as it would travel.
+///
+/// # Errors
+/// It cannot be packed.
+pub fn packed_bytes(content: &[u8]) -> Result<usize, StoreError> {
+    Ok(pack(content)?.len())
+}
+
 /// Packs a content as blobs are packed.
 pub(crate) fn pack(content: &[u8]) -> Result<Vec<u8>, StoreError> {
     zstd::bulk::compress(content, ZSTD_LEVEL).map_err(|_| StoreError::Unstorable {

@@ -205,6 +205,7 @@ async fn tombstones_are_kept<S: SyncStore>(store: &S) {
         key: "a".to_owned(),
         generation: 2,
         digest: None,
+        deletion: None,
     };
     assert_eq!(
         delta(store, cluster, 1).await.changes.first(),

@@ -7,7 +7,7 @@
 mod read;
 mod write;
 
-use bellwether_api::root::Root;
+use bellwether_api::{root::Root, sync_policy::DeletionPolicy};
 use uuid::Uuid;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use read::{applications_of, delta, holders, holders_in, snapshot, targets};
-pub use write::{fan_out, jump_past, write};
+pub use write::{fan_out, jump_past, say_deletion, write};
 
 /// Clusters that one transaction of a fan-out locks at most.
 pub const BATCH: usize = 500;
@@ -104,6 +104,8 @@ pub struct UnitVersion {
     pub generation: u64,
     /// Digest of its blob; absent = tombstone.
     pub digest: Option<Digest>,
+    /// What becomes of the objects of a tombstone; absent = as the cluster took it up last.
+    pub deletion: Option<DeletionPolicy>,
 }
 
 /// Everything that changed after a generation; versions in between are collapsed.
@@ -143,6 +145,15 @@ pub struct Target {
 #[must_use]
 pub const fn needs_allowance(count: u64, total: u64) -> bool {
     count > FREE_DELETIONS && count.saturating_mul(5) > total
+}
+
+/// The policy as its column has it.
+const fn word(policy: DeletionPolicy) -> &'static str {
+    match policy {
+        DeletionPolicy::Delete => "Delete",
+        DeletionPolicy::Orphan => "Orphan",
+        DeletionPolicy::SelectivelyOrphan => "SelectivelyOrphan",
+    }
 }
 
 fn target(

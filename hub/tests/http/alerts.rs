@@ -253,3 +253,60 @@ async fn a_rollout_names_only_providers_that_there_are() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn a_fleets_alerts_say_where_they_reach_nobody() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    hub.announce("c1", &json!({"tier": "canary"})).await;
+    let told = |name: &str| {
+        let spec = format!(
+            "spec: {{selector: {{}}, defaults: {{alerts: [{{provider: {{name: {name}}}}}]}}}}"
+        );
+        fleet("all").replace("spec: {selector: {}}", &spec)
+    };
+    let plan = rollout("shop", "web-plan", "web");
+    let named = format!("{plan}  alerts: [{{provider: {{name: team}}}}]\n");
+    let warnings = async |documents: &[String]| -> Vec<String> {
+        let answer = admin.apply(&documents.join("---\n")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let warnings = answer.body["warnings"].as_array().cloned();
+        let warnings = warnings.unwrap_or_default().into_iter();
+        warnings
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .filter(|one| one.contains("nobody is told"))
+            .collect()
+    };
+    let web = application("shop", "web", "all", "web:1");
+    let team = provider("team", "Slack");
+    let found = warnings(&[told("taem"), web, team, plan.clone()]).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        found[0],
+        "fleet/all: no namespace has an alert provider \"taem\": nobody is told; did you mean \"team\"?"
+    );
+    assert!(
+        found[1].starts_with("rollout/web-plan leaves alerts to fleet \"all\"")
+            && found[1].contains("namespace \"shop\" has none"),
+        "{found:?}"
+    );
+    // One that says itself whom to tell leaves nothing to the fleet.
+    assert_eq!(warnings(&[named]).await, Vec::<String>::new());
+    assert_eq!(warnings(&[told("team"), plan]).await, Vec::<String>::new());
+
+    let path = "/api/v1/rollouts/shop/web/explain?cluster=c1";
+    let explained = admin.get(path).await;
+    let defaults = &explained.body["defaults"];
+    assert_eq!(defaults[0]["field"], "alerts", "{explained:?}");
+    assert_eq!(defaults[0]["from"], "fleet all", "{explained:?}");
+
+    let twice = told("team").replace("]}", ", {provider: {name: team}}]}");
+    let answer = admin.apply(&twice).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{answer:?}"
+    );
+    let error = &answer.body["errors"][0];
+    assert_eq!(error["path"], "spec.defaults.alerts[1].provider.name");
+}

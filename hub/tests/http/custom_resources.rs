@@ -2,6 +2,8 @@
 //! deleted by a deletion and by nothing else.
 
 mod api_server;
+mod authority;
+mod two_hubs;
 
 use bellwether_store::testing::TestDatabase;
 use reqwest::StatusCode;
@@ -35,6 +37,10 @@ impl Scene {
     }
 
     async fn hub(database: &TestDatabase, folder: &tempfile::TempDir) -> Hub {
+        Self::hub_with(database, folder, &[]).await
+    }
+
+    async fn hub_with(database: &TestDatabase, folder: &tempfile::TempDir, more: &[&str]) -> Hub {
         let kubeconfig = folder.path().join("kubeconfig");
         // Hubs of one database share their keys.
         let keys = folder.path().join("pki");
@@ -45,7 +51,7 @@ impl Scene {
             "--pki-dir",
             keys.to_str().unwrap(),
         ];
-        Hub::on(database, &flags).await
+        Hub::on(database, &[&flags, more].concat()).await
     }
 
     /// Stops the hub, does something without it, and starts another on its database.

@@ -97,3 +97,43 @@ async fn a_manifest_without_a_kind_names_its_file() {
     );
     assert!(stage.fleet.bundle("canary-1").await.is_none());
 }
+
+/// Text that packs badly: six bits and a half of eight are chance.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        // Neither quotes nor what YAML or a template would read.
+        char::from(b'(' + u8::try_from((state >> 33) % 80).expect("below 80"))
+    };
+    (0..bytes).map(|_| next()).filter(|c| *c != '\\').collect()
+}
+
+#[tokio::test]
+async fn an_object_that_packs_badly_is_said_before_anything_is_granted() {
+    let shelf = chart_of(&format!(
+        "{MAP}large}}\ndata: {{noise: {{{{ .Files.Get \"noise\" | quote }}}}}}"
+    ));
+    shelf.put("noise", "short");
+    let mut stage = connected(&shelf, &["v1"]).await;
+    stage.apply(chart(|_| {})).await;
+    stage.settle().await.expect("released");
+    stage.fleet.succeed_all().await;
+    stage.settle().await.expect("it runs");
+    // Any API server takes it, and no agent keeps it.
+    shelf.put("noise", &noise(1_470_000));
+    stage
+        .apply(chart(|helm| helm["version"] = json!("1.0.1")))
+        .await;
+    let error = stage.settle().await.expect_err("held").chain();
+    assert!(
+        error.contains("gets of default/shop: TooLarge: 1")
+            && error.contains("bytes when packed are more than the 1000000")
+            && error.contains("let pods fetch large files themselves"),
+        "{error}"
+    );
+    assert_eq!(stage.fleet.granted(2).await, [""; 0]);
+    assert_eq!(stage.fleet.granted(1).await, ["canary-1", "prod-1"]);
+}

@@ -1,4 +1,6 @@
-use bellwether_api::{command::AbortCause, status::UnitOutcome, view::RunPhase};
+use bellwether_api::{
+    command::AbortCause, status::UnitOutcome, sync_policy::DeletionPolicy, view::RunPhase,
+};
 use bellwether_hub::loops::{LoopError, run_summaries};
 use bellwether_store::{
     desired,
@@ -72,6 +74,62 @@ async fn a_shrinking_destination_meets_the_brake() {
     fleet.plan().await.expect("planned");
     assert_eq!(fleet.granted(1).await, ["canary-1", "prod-1"]);
     assert_eq!(fleet.view().await.revision, 1, "the release is the same");
+}
+
+/// Applies an application of two objects that says what becomes of them.
+async fn apply_keeping(fleet: &Fleet, clusters: &[&str], deletion: &str) {
+    let object = |name| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"deletion": deletion}})
+    };
+    let spec = json!({
+        "destination": {"clusters": clusters}, "sync": {"deletion": deletion},
+        "components": [{"name": "items", "manifests": [object("a"), object("b")]}],
+        "waves": [{"name": "all", "maxConcurrent": "100%"}],
+    });
+    let kind = RecordKind::Application;
+    fleet.record(kind, "default", "shop", spec, &[]).await;
+}
+
+/// What a cluster is told of the application: whether it is a tombstone, and what becomes of the objects.
+async fn told(fleet: &Fleet, cluster: &str) -> (bool, Option<DeletionPolicy>) {
+    let cluster = fleet.clusters[cluster].id;
+    let snapshot = desired::snapshot(&fleet.store, cluster).await;
+    let snapshot = snapshot.expect("an answer").expect("a cluster");
+    let mut units = snapshot.units.into_iter();
+    let unit = units.find(|unit| unit.key == "application/default/shop");
+    let unit = unit.expect("it had the application");
+    (unit.digest.is_none(), unit.deletion)
+}
+
+#[tokio::test]
+async fn a_cluster_that_leaves_in_the_change_that_says_orphan_leaves_its_objects() {
+    let mut fleet = Fleet::new(2).await;
+    let (all, some) = (["canary-1", "prod-1", "prod-2"], ["canary-1", "prod-1"]);
+    apply_keeping(&fleet, &all, "Delete").await;
+    fleet.plan().await.expect("planned");
+    fleet.succeed_all().await;
+    assert_eq!(told(&fleet, "prod-2").await, (false, None));
+
+    apply_keeping(&fleet, &some, "Orphan").await;
+    fleet.plan().await.expect("planned");
+    let orphans = Some(DeletionPolicy::Orphan);
+    assert_eq!(told(&fleet, "prod-2").await, (true, orphans));
+    // Who stays is told by its release.
+    assert_eq!(told(&fleet, "prod-1").await, (false, None));
+    let (_, bundle) = fleet.bundle("prod-1").await.expect("a bundle");
+    assert_eq!(bundle.sync.deletion, DeletionPolicy::Orphan);
+
+    // It comes back, and what was said when it left is said no more.
+    fleet.succeed_all().await;
+    apply_keeping(&fleet, &all, "Orphan").await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(told(&fleet, "prod-2").await, (false, None));
+    fleet.succeed_all().await;
+    apply_keeping(&fleet, &some, "Delete").await;
+    fleet.plan().await.expect("planned");
+    let deletes = Some(DeletionPolicy::Delete);
+    assert_eq!(told(&fleet, "prod-2").await, (true, deletes));
 }
 
 #[tokio::test]

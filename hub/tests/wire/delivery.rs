@@ -1,6 +1,9 @@
 //! Desired state on its way down.
 
-use bellwether_proto::wire::{Nack, agent_message::Message as Up, hub_message::Message as Down};
+use bellwether_api::sync_policy::DeletionPolicy;
+use bellwether_proto::wire::{
+    Deletion, Nack, agent_message::Message as Up, hub_message::Message as Down,
+};
 use bellwether_store::{clusters, desired, status::list_for_cluster, testing::row_versions};
 
 use crate::{
@@ -68,6 +71,41 @@ async fn delta_leads_where_a_snapshot_leads() {
     }
     assert_eq!(fresh.units, resumed.units);
     assert_eq!(fresh.root(), written.root);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_says_what_becomes_of_the_objects_also_in_a_snapshot() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "uat-1").await;
+    let cluster = credentials.cluster;
+    hub.write(cluster, &[(SHOP, Some(b"1"))]).await;
+    let mut held = Held::default();
+    let mut session = open(&hub, &credentials, &held).await;
+    session.catch_up(&mut held, 1).await;
+    drop(session);
+    hub.write(cluster, &[(SHOP, None)]).await;
+    let mut tx = hub.app().store.begin().await.unwrap();
+    let policy = DeletionPolicy::SelectivelyOrphan;
+    desired::say_deletion(&mut tx, &[cluster], SHOP, policy)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    for held in [held, Held::default()] {
+        let mut session = open(&hub, &credentials, &held).await;
+        let units = match session.hear().await.unwrap().unwrap() {
+            Down::Delta(delta) => delta.changes,
+            Down::Snapshot(part) => part.units,
+            other => panic!("no state but {other:?}"),
+        };
+        let said: Vec<_> = units
+            .iter()
+            .map(|unit| (unit.key.as_str(), unit.digest.is_empty(), unit.deletion()))
+            .collect();
+        assert_eq!(said, [(SHOP, true, Deletion::SelectivelyOrphan)]);
+    }
     hub.stop().await;
 }
 

@@ -12,6 +12,8 @@ use bellwether_store::{
     events::{self, EventFilter, Order},
     status::list_for_cluster,
 };
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -154,19 +156,32 @@ async fn malformed_status_is_dropped_and_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn samples_are_kept_in_memory() {
+async fn samples_are_kept_and_shown_with_limit_and_verdict() {
     let mut site = Site::new().await;
     let hub = site.hub().await;
     let credentials = joined(&hub, "uat-1").await;
+    joined(&hub, "uat-2").await;
     let channel = connect(&hub, Some(&credentials)).await.unwrap();
-    let sample = Sample {
+    let sample = |second: i64, metric: &str, value| Sample {
         key: SHOP.into(),
-        metric: "m".into(),
-        value: Some(99.5),
-        ..Sample::default()
+        rollout: "web".into(),
+        run: Uuid::nil().to_string(),
+        attempt: 1,
+        step: 1,
+        weight: 40,
+        at_ms: 1_000 * second,
+        metric: metric.into(),
+        value,
+        limit: "≥ 99".into(),
+        verdict: if value.is_some() { "Pass" } else { "NoData" }.into(),
     };
+    let samples = vec![
+        sample(3, "successes", Some(99.5)),
+        sample(1, "successes", None),
+        sample(2, "durations", Some(7.0)),
+    ];
     let message = bulk_message::Message::Samples(Samples {
-        samples: vec![sample.clone(); 3],
+        samples: samples.clone(),
     });
     let stream = tokio_stream::iter([BulkMessage {
         message: Some(message),
@@ -178,6 +193,50 @@ async fn samples_are_kept_in_memory() {
         .into_inner();
     assert_eq!(acks.message().await.unwrap().unwrap().received, 3);
     let kept = hub.app().sessions.samples().of(credentials.cluster, SHOP);
-    assert_eq!(kept, vec![sample; 3]);
+    assert_eq!(kept, samples);
+    let application = json!({
+        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
+        "metadata": {"name": "shop", "namespace": "default"},
+        "spec": {"destination": {"clusters": ["uat-1"]}, "components": [{"name": "web", "manifests": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}]}]},
+    });
+    hub.ask(Method::POST, "apply", application).await;
+    let path = "rollouts/default/shop/measurements";
+    let all = hub.get(path).await;
+    let seen: Vec<(&str, &str)> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["at"].as_str().unwrap(), one["metric"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("1970-01-01T00:00:01Z", "successes"),
+            ("1970-01-01T00:00:02Z", "durations"),
+            ("1970-01-01T00:00:03Z", "successes"),
+        ]
+    );
+    let newest = hub
+        .get(&format!("{path}?cluster=uat-1&metric=successes&limit=1"))
+        .await;
+    assert_eq!(
+        newest["items"],
+        json!([{
+            "at": "1970-01-01T00:00:03Z", "cluster": "uat-1", "rollout": "web", "run": Uuid::nil(),
+            "attempt": 1, "step": 1, "weight": 40, "metric": "successes", "value": 99.5,
+            "limit": "≥ 99", "verdict": "Pass",
+        }])
+    );
+    assert!(
+        all["items"][0].get("value").is_none(),
+        "no data is no zero: {all}"
+    );
+    let other = hub.get(&format!("{path}?cluster=uat-2")).await;
+    assert_eq!(other["items"], json!([]));
+    let (code, _) = hub
+        .call(Method::GET, &format!("{path}?cluster=nowhere"), json!(null))
+        .await;
+    assert_eq!(code, StatusCode::NOT_FOUND);
     hub.stop().await;
 }

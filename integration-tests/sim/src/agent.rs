@@ -8,6 +8,8 @@ mod link;
 mod measure;
 mod process;
 mod report;
+mod sharing;
+mod unguarded;
 mod work;
 
 pub use api::Api;

@@ -223,6 +223,13 @@ impl Member {
                 self.sets.len() - 1
             }
         };
+        if !self.paused {
+            // Pods of other versions that are not ready go first: no surge is spent on them.
+            let others = self.sets.iter_mut().enumerate();
+            for (_, set) in others.filter(|(index, _)| *index != current) {
+                set.replicas = set.replicas.min(set.ready);
+            }
+        }
         self.size_sets(current);
         let set = &mut self.sets[current];
         if starts(&set.image) && set.ready < set.replicas && rng.random_bool(0.8) {
@@ -316,6 +323,12 @@ impl Member {
     #[must_use]
     pub fn whole(&self) -> u32 {
         self.shared_from.unwrap_or(self.replicas)
+    }
+
+    /// The total that both versions share; absent = nothing is shared.
+    #[must_use]
+    pub const fn shared_total(&self) -> Option<u32> {
+        self.shared_from
     }
 
     /// Pods of one version in the user's workload: all and ready ones.

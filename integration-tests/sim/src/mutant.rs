@@ -14,6 +14,16 @@ pub enum Mutant {
     SkipStep,
     /// The agent takes every request for one that an A/B test is meant for.
     WidenMatch,
+    /// The agent shares a fixed total whatever somebody scaled the workload to since that was decided.
+    ShareBlindly,
+    /// The agent takes pods from the old version before the new one has them.
+    TakePodsFirst,
+    /// The agent gives the canary more pods than the workload has.
+    OversizeCanary,
+    /// The agent writes the route together with the canary.
+    RouteFirst,
+    /// The agent has Services select the new version before it has pods.
+    PinFirst,
     /// The agent takes a route that is written for one that the gateway carries.
     TrustWrittenRoute,
     /// The agent lets be a canary whose pods somebody gave another image.
@@ -28,12 +38,18 @@ pub enum Mutant {
     ForgetRefusedWrite,
     /// The agent takes a measurement without an answer for a good one.
     PromoteOnUnknown,
+    /// The agent takes every measurement for a good one.
+    IgnoreRange,
+    /// The agent asks no hook.
+    SkipHooks,
     /// The agent does not hear what is commanded.
     IgnoreCommands,
     /// The agent knows no progress deadline.
     NoDeadline,
     /// The agent keeps every event until the hub has it.
     KeepEveryEvent,
+    /// The agent takes a stream that is older than one that it has seen.
+    TakeOldStream,
     /// The agent takes in what has another root than was promised.
     SkipRootCheck,
     /// The agent takes away what its records do not have.
@@ -42,6 +58,20 @@ pub enum Mutant {
     SkipGate,
     /// The hub forgets how many clusters of a wave may be under way.
     IgnoreSlots,
+    /// The hub takes all waves for one.
+    IgnoreWaves,
+    /// The hub forgets how many clusters of a wave may fail.
+    IgnoreFailures,
+    /// The hub takes who is silent for one that has left.
+    ForgetSilent,
+    /// The hub takes whatever was reported for a report on the attempt under way.
+    BelieveOldReports,
+    /// The hub takes what is under way for done.
+    BelieveProgress,
+    /// The hub confirms events that it does not keep.
+    LoseEvents,
+    /// The hub reads units and their root at two times.
+    TearReads,
     /// The hub takes every cluster for idle.
     IgnoreBusy,
     /// The hub takes every cluster for one that was heard just now.

@@ -54,6 +54,11 @@ fn saying_nothing_about_updates_of_others_is_noticed() {
 }
 
 #[test]
+fn selecting_a_version_before_it_has_pods_is_noticed() {
+    is_noticed(Mutant::PinFirst, "I2-apex");
+}
+
+#[test]
 fn overruling_whoever_writes_a_route_is_noticed() {
     is_noticed(Mutant::KeepOldRoute, "I7-adopted");
 }

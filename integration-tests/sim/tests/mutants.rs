@@ -32,6 +32,30 @@ fn letting_go_of_pods_before_a_batch_is_ready_is_noticed() {
 }
 
 #[test]
+fn taking_pods_before_others_are_there_is_noticed() {
+    is_noticed(Mutant::TakePodsFirst, "I1-available");
+}
+
+#[test]
+fn a_canary_larger_than_its_workload_is_noticed() {
+    is_noticed(Mutant::OversizeCanary, "I1-surge");
+}
+
+#[test]
+fn sharing_over_whoever_scales_is_noticed() {
+    is_noticed_from(
+        Theme::Total.first_seed() + 39,
+        Mutant::ShareBlindly,
+        "I1-total",
+    );
+}
+
+#[test]
+fn writing_the_route_with_the_canary_is_noticed() {
+    is_noticed(Mutant::RouteFirst, "I2-traffic");
+}
+
+#[test]
 fn skipping_readiness_is_noticed() {
     is_noticed(Mutant::SkipReadiness, "I2-readiness");
 }
@@ -86,6 +110,16 @@ fn promoting_on_unknown_is_noticed() {
 }
 
 #[test]
+fn promoting_on_bad_measurements_is_noticed() {
+    is_noticed(Mutant::IgnoreRange, "I9-proof");
+}
+
+#[test]
+fn asking_no_hook_is_noticed() {
+    is_noticed_from(66, Mutant::SkipHooks, "I9-hook");
+}
+
+#[test]
 fn deciding_from_an_old_memory_is_noticed() {
     is_noticed(Mutant::KeepOldMemory, "I10-steps");
 }
@@ -116,6 +150,26 @@ fn skipping_an_approval_is_noticed() {
 }
 
 #[test]
+fn taking_all_waves_for_one_is_noticed() {
+    is_noticed(Mutant::IgnoreWaves, "I13-wave-order");
+}
+
+#[test]
+fn passing_a_wave_that_failed_is_noticed() {
+    is_noticed(Mutant::IgnoreFailures, "I13-wave-rule");
+}
+
+#[test]
+fn granting_on_after_failures_is_noticed() {
+    is_noticed(Mutant::IgnoreFailures, "I14-max-failures");
+}
+
+#[test]
+fn forgetting_who_is_silent_is_noticed() {
+    is_noticed_from(24, Mutant::ForgetSilent, "I14-truth");
+}
+
+#[test]
 fn ignoring_slots_is_noticed() {
     is_noticed(Mutant::IgnoreSlots, "I14-max-concurrent");
 }
@@ -128,6 +182,21 @@ fn saving_over_a_newer_run_is_noticed() {
 #[test]
 fn ignoring_silence_is_noticed() {
     is_noticed(Mutant::IgnoreSilence, "I16-unreachable-granted");
+}
+
+#[test]
+fn believing_old_reports_is_noticed() {
+    is_noticed(Mutant::BelieveOldReports, "I16-proof");
+}
+
+#[test]
+fn believing_what_is_under_way_is_noticed() {
+    is_noticed(Mutant::BelieveProgress, "I16-truth");
+}
+
+#[test]
+fn taking_an_old_stream_is_noticed() {
+    is_noticed(Mutant::TakeOldStream, "I17-held");
 }
 
 #[test]
@@ -153,6 +222,16 @@ fn skipping_the_root_check_is_noticed() {
 #[test]
 fn ignoring_epochs_is_noticed() {
     is_noticed(Mutant::IgnoreEpoch, "I20-status");
+}
+
+#[test]
+fn losing_events_is_noticed() {
+    is_noticed(Mutant::LoseEvents, "I20-events");
+}
+
+#[test]
+fn reading_units_and_root_at_two_times_is_noticed() {
+    is_noticed(Mutant::TearReads, "I21-root");
 }
 
 #[test]

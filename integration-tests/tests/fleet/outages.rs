@@ -46,6 +46,7 @@ fn agent_killed(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {weights: [20, 40, 60]}}".into(),
         analysis: "{interval: 2s}".into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;
@@ -84,9 +85,9 @@ fn agent_killed(scene: &Scene) -> Result<()> {
         "after {kills} kills the weights were {weights:?}"
     );
     let counts = tally(&traffic.stop()?, None, 0, i64::MAX);
-    println!(
-        "{kills} kills, {} requests, {} failed",
-        counts.total, counts.failed
+    ensure!(
+        counts.failed == 0,
+        "requests failed over {kills} kills: {counts:?}"
     );
     scene.assert_restored(&member, &shop.version("v2"))
 }
@@ -141,6 +142,7 @@ fn hub_killed(scene: &Scene) -> Result<()> {
             .into(),
         strategy: "{canary: {weights: [20, 40, 60]}}".into(),
         analysis: "{interval: 2s}".into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;

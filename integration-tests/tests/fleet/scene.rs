@@ -233,7 +233,7 @@ impl Scene {
 /// Returns the group and version of the kinds that tests use.
 pub fn api_version(kind: &str) -> &'static str {
     match kind {
-        "Deployment" | "ReplicaSet" | "StatefulSet" => "apps/v1",
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" => "apps/v1",
         "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "Ingress" => "networking.k8s.io/v1",
         "HTTPProxy" => "projectcontour.io/v1",

@@ -5,13 +5,17 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use bellwether_integration_tests::{
     hub::free_port,
+    hub_chart::ACCOUNT,
     lab::{Lab, lab_command},
     suite::Case,
     wait::until,
 };
 use serde_json::Value;
 
-use crate::stage::{LIMIT, Members};
+use crate::{
+    hosting,
+    stage::{LIMIT, Members},
+};
 
 /// It starts the hub again.
 pub const ALONE: &[Case<Members>] = &[(
@@ -22,14 +26,15 @@ pub const ALONE: &[Case<Members>] = &[(
 
 const API: &str = "bellwether.dev/v1alpha1";
 
-/// Has the hub mirror the custom resources of the first control-plane cluster, if there is one.
-pub fn hub_flags(lab: &Lab) -> Result<Vec<String>> {
+/// Has the hub mirror the custom resources of the first control-plane cluster, if there is one, with the rights
+/// of its ServiceAccount there.
+pub fn hub_flags(lab: &Lab, directory: &Path) -> Result<Vec<String>> {
     let clusters = lab.control_plane();
     let Some(host) = clusters.first() else {
         return Ok(Vec::new());
     };
     let port = free_port()?;
-    let kubeconfig = host.kubeconfig.display().to_string();
+    let kubeconfig = hosting::account(lab, host, directory)?;
     let flags = [
         "--custom-resources",
         "--kubeconfig",
@@ -43,10 +48,7 @@ pub fn hub_flags(lab: &Lab) -> Result<Vec<String>> {
 }
 
 fn mirrored(members: &Members) -> Result<()> {
-    let host = Host {
-        members,
-        cluster: members.names()[0],
-    };
+    let host = Host::of(members);
     host.install()?;
     let documents = example(&members.name)?;
     host.apply(&documents)?;
@@ -59,7 +61,7 @@ fn mirrored(members: &Members) -> Result<()> {
 }
 
 /// The page's example, under the test's own names and on the fleet's clusters.
-fn example(name: &str) -> Result<String> {
+pub fn example(name: &str) -> Result<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/gitops.md");
     let text = fs::read_to_string(page)?;
     let section = text
@@ -83,16 +85,31 @@ fn example(name: &str) -> Result<String> {
 }
 
 /// The cluster that hosts the hub.
-struct Host<'a> {
-    members: &'a Members,
-    cluster: &'a str,
+pub struct Host<'a> {
+    pub members: &'a Members,
+    pub cluster: &'a str,
 }
 
-impl Host<'_> {
-    fn install(&self) -> Result<()> {
+impl<'a> Host<'a> {
+    pub fn of(members: &'a Members) -> Self {
+        Self {
+            members,
+            cluster: members.names()[0],
+        }
+    }
+
+    pub fn install(&self) -> Result<()> {
         let lab = &self.members.lab;
         let kubeconfig = lab.cluster(self.cluster)?.kubeconfig.display().to_string();
-        let install = ["install", "crds", "--kubeconfig", &kubeconfig];
+        let account = format!("{}/{ACCOUNT}", hosting::NAMESPACE);
+        let install = [
+            "install",
+            "crds",
+            "--kubeconfig",
+            &kubeconfig,
+            "--service-account",
+            &account,
+        ];
         self.members.cli.run(&install)?;
         // A second time changes nothing, and takes nothing away that the hub wrote there.
         self.members.cli.run(&install)?;
@@ -110,17 +127,17 @@ impl Host<'_> {
         })
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.members.lab.kubectl(self.cluster, arguments)
     }
 
-    fn apply(&self, documents: &str) -> Result<()> {
+    pub fn apply(&self, documents: &str) -> Result<()> {
         let file = self.file(documents)?;
         self.kubectl(&["apply", "-f", &file]).map(|_| ())
     }
 
     /// What kubectl says to documents that must be refused.
-    fn refusal(&self, documents: &str) -> Result<String> {
+    pub fn refusal(&self, documents: &str) -> Result<String> {
         let file = self.file(documents)?;
         let lab = &self.members.lab.name;
         let output = lab_command(&["kubectl", "--name", lab, self.cluster, "apply", "-f", &file])
@@ -129,13 +146,13 @@ impl Host<'_> {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    fn file(&self, documents: &str) -> Result<String> {
+    pub fn file(&self, documents: &str) -> Result<String> {
         let path = self.members.directory.join("mirrored.yaml");
         fs::write(&path, documents)?;
         Ok(path.display().to_string())
     }
 
-    fn application(&self) -> Result<Option<Value>> {
+    pub fn application(&self) -> Result<Option<Value>> {
         let name = &self.members.name;
         let member = self.members.cluster(self.cluster)?;
         member.get(API, "Application", "default", name)
@@ -151,7 +168,7 @@ impl Host<'_> {
         Ok(found.cloned().unwrap_or_default())
     }
 
-    fn record(&self, kind: &str) -> Result<Value> {
+    pub fn record(&self, kind: &str) -> Result<Value> {
         self.members.cli.json(&["get", kind, &self.members.name])
     }
 }

@@ -91,6 +91,8 @@ pub fn shop(scene: &Scene) -> Shop {
     Shop {
         destination: "{clusters: [c1]}".into(),
         waves: String::new(),
+        // The gateway waits up to 2 s between reloads, and has to hear of a pod that goes before it is gone.
+        pre_stop_seconds: 5,
         ..scene.shop()
     }
 }

@@ -73,5 +73,25 @@ fn pruning(members: &Members) -> Result<()> {
         let left = members.read(cluster, "ConfigMap", name)?;
         left.with_context(|| format!("{name} stays"))?;
     }
+    left(members, cluster)
+}
+
+/// The cluster leaves by the change that says for the first time that objects stay.
+fn left(members: &Members, cluster: &str) -> Result<()> {
+    let other = members.names()[3];
+    let document = json!({
+        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
+        "metadata": {"name": members.name, "namespace": "default"},
+        "spec": {"destination": {"clusters": [other]}, "targetNamespace": members.name,
+            "sync": {"deletion": "Orphan"}, "components": [component("plain", true, &["plain-third"])]},
+    });
+    members.cli.apply(&document.to_string())?;
+    until(LIMIT, "the object to belong to nobody", || {
+        let object = members.read(cluster, "ConfigMap", "plain-third")?;
+        let object = object.context("the object stays")?;
+        let managers = object["metadata"]["managedFields"].to_string();
+        Ok((!managers.contains("bellwether-sync")).then_some(()))
+    })?;
+    members.wait_object(other, "ConfigMap", "plain-third")?;
     Ok(())
 }

@@ -233,12 +233,13 @@ fn duration(metric: &Metric, series: &Series, range: &str) -> String {
     )
 }
 
-/// The pods of the measured Deployment, as the kubelet and log collectors label them.
+/// The pods of the measured workload, as the kubelet and log collectors label them.
 fn pods_of(target: &QueryTarget) -> String {
     format!(
-        "namespace=\"{}\",pod=~\"{}-[0-9a-z]+-[0-9a-z]+\"",
+        "namespace=\"{}\",pod=~\"{}-[0-9a-z]+{}\"",
         promql_literal(&target.namespace),
-        promql_literal(&regex_literal(&target.deployment()))
+        promql_literal(&regex_literal(&target.deployment())),
+        if target.per_node { "" } else { "-[0-9a-z]+" }
     )
 }
 

@@ -55,7 +55,7 @@ pub struct QueryTarget {
     pub series: SeriesSet,
     /// The workload's namespace.
     pub namespace: String,
-    /// The user's own Deployment.
+    /// The user's own workload.
     pub workload: String,
     /// The apex Service; empty = there is none.
     pub service: String,
@@ -71,13 +71,15 @@ pub struct QueryTarget {
     pub side: Side,
     /// Whether pods of both versions are the workload's own: only its Services tell them apart.
     pub in_place: bool,
+    /// Whether the workload is a DaemonSet with a copy beside it.
+    pub per_node: bool,
     /// The old and the new revision of a workload that keeps them itself; absent = it does not, or they
     /// are not known.
     pub revisions: Option<[String; 2]>,
 }
 
 impl QueryTarget {
-    /// Returns the Deployment of the measured side, or its revision where the workload keeps them.
+    /// Returns the workload of the measured side, or its revision where the workload keeps them.
     #[must_use]
     pub fn deployment(&self) -> String {
         if let Some([old, new]) = &self.revisions {

@@ -252,3 +252,45 @@ fn a_service_of_knative_keeps_to_revisions_and_its_namesake_is_left_alone() {
     let none = laid(&Overlay::none(TemplateVersion::New));
     assert_eq!(none, [knative, namesake], "at the end it is the user's");
 }
+
+#[test]
+fn a_daemon_set_beside_its_copy_is_held_by_on_delete_and_pinned_by_its_revision() {
+    let object = |api_version: &str, kind: &str, spec: Value| {
+        json!({"apiVersion": api_version, "kind": kind, "spec": spec,
+            "metadata": {"name": "log", "namespace": "shop"}})
+    };
+    let strategy = json!({"rollingUpdate": {"maxUnavailable": 2}});
+    let spec = json!({"template": {"spec": {"image": "log:2"}}, "updateStrategy": strategy});
+    let rendered = [
+        object("apps/v1", "DaemonSet", spec),
+        object("v1", "Service", json!({"selector": {"app": "log"}})),
+    ];
+    let workload = ObjectRef {
+        api_version: "apps/v1".into(),
+        kind: "DaemonSet".into(),
+        namespace: Some("shop".into()),
+        name: "log".into(),
+    };
+    let overlay = Overlay {
+        paused: true,
+        pins: vec![ServicePin {
+            service: "log".into(),
+            hash: "h1".into(),
+        }],
+        ..Overlay::none(TemplateVersion::Old)
+    };
+    let governed = Governed {
+        workload: &workload,
+        old_template: Some(&json!({"spec": {"image": "log:1"}})),
+        routes: &[],
+        adapter: None,
+        overlay: &overlay,
+    };
+    let mut expected = rendered.clone();
+    expected[0]["spec"] = json!({
+        "template": {"spec": {"image": "log:1"}},
+        "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"maxUnavailable": 2}},
+    });
+    expected[1]["spec"]["selector"]["controller-revision-hash"] = json!("h1");
+    assert_eq!(effective(&rendered, &[governed]), expected);
+}

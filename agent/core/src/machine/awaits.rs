@@ -2,7 +2,7 @@
 
 use bellwether_api::number::Weight;
 
-use super::{by_pods, by_revision, in_place, observations::RouteView, turn::Turn};
+use super::{by_pods, by_revision, in_place, observations::RouteView, per_node, turn::Turn};
 use crate::{
     provider::{RouteObservation, Split},
     settled::{DeploymentView, Settled, TemplateVersion, settled},
@@ -154,7 +154,8 @@ pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
         return true;
     }
     let on = format!(
-        "Deployment/{}",
+        "{}/{}",
+        turn.grant.workload.kind,
         crate::names::canary_name(&turn.grant.workload.name)
     );
     let Some(canary) = &seen.canary else {
@@ -173,6 +174,7 @@ pub(super) fn canary_ready(turn: &mut Turn<'_>) -> bool {
         );
         return false;
     }
+    let wanted = per_node::wanted(turn, canary, wanted);
     if canary.replicas != wanted || canary.observed_generation < canary.generation {
         turn.wait_on(
             "CanaryNotScaled",

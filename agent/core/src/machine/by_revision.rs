@@ -12,7 +12,7 @@ use super::{
     awaits, commands, hooking,
     observations::RevisionsView,
     overlay::{Overlay, RevisionsWant},
-    progress, rollback,
+    rollback,
     stage::{Failure, RollbackPart as Back, Stage},
     start,
     state::RunState,
@@ -207,9 +207,9 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Back) {
 }
 
 fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Back> {
+    let before = turn.state.split();
     turn.state.unroute();
-    let let_go = rollback::is_let_go(turn, failure);
-    let gone = turn.seen.workload.is_none() || progress::is_overdue(turn) && let_go;
+    let gone = turn.seen.workload.is_none() || rollback::is_given_up(turn, failure, &before);
     (awaits::routes(turn) || gone).then(|| Back::Settling {
         until: turn.after(turn.seen.route_settle),
     })

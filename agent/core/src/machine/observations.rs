@@ -26,9 +26,9 @@ pub struct Observations {
     pub in_place: Option<InPlaceView>,
     /// What else is known of a workload that keeps revisions; absent = it does not, or does not exist.
     pub revisions: Option<RevisionsView>,
-    /// ReplicaSets whose controller is the workload.
+    /// Versions of the workload: ReplicaSets whose controller it is, or its ControllerRevisions.
     pub replica_sets: Vec<ReplicaSetView>,
-    /// The canary Deployment of this run and attempt; absent = it does not exist.
+    /// The copy of this run and attempt; absent = it does not exist.
     pub canary: Option<CanaryView>,
     /// Whether the canary Service of this run and attempt exists.
     pub canary_service: bool,
@@ -102,7 +102,7 @@ pub struct RevisionsView {
     pub has_all: bool,
 }
 
-/// The canary Deployment.
+/// The copy of the workload. Of a DaemonSet's, nodes are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CanaryView {
     /// `spec.replicas`.
@@ -131,7 +131,7 @@ pub struct CanaryView {
 pub struct ServiceView {
     /// The name.
     pub name: String,
-    /// The `pod-template-hash` that its selector carries now; absent = none.
+    /// The `pod-template-hash`, or what the revision label says, that its selector carries now; absent = none.
     pub pin: Option<String>,
     /// Why it cannot be pinned (not delivered by the hub, selects pods of other workloads too);
     /// empty = it can.
@@ -179,6 +179,8 @@ pub struct RouteView {
     pub split: Option<Split>,
     /// What its status says.
     pub observation: RouteObservation,
+    /// What the plan asks of it that whatever serves it cannot do; absent = nothing is known to be.
+    pub lacking: Option<String>,
 }
 
 /// The answer to one [`super::HookRequest`].

@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits, by_revision, gathering, in_place,
+    awaits, by_revision, gathering, in_place, per_node,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -34,7 +34,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
     match part {
         Part::Gathering { judged } => gathering::gathering(turn, judged),
         Part::Unpinning => {
-            if awaits::pins(turn, None) {
+            if awaits::pins(turn, None) && per_node::joined(turn) {
                 enter(turn, Part::Updating);
             }
         }

@@ -13,6 +13,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    provider::Split,
     settled::{Settled, TemplateVersion},
     sizes::weight_that_stays,
 };
@@ -151,7 +152,7 @@ fn repinning(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
 
 /// Lowers the weight as the old version can carry the rest, and waits for the gateway.
 fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
-    let overdue = progress::is_overdue(turn);
+    let (overdue, before) = (progress::is_overdue(turn), turn.state.split());
     let stays = turn
         .seen
         .workload
@@ -187,16 +188,25 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
     if !turn.state.routed || turn.by_pods() {
         return Some(Part::Shrinking);
     }
-    // Who deletes everything deletes routes too; nothing is left that could carry a weight then.
-    let let_go = is_let_go(turn, failure);
     let away = awaits::routes(turn) & awaits::apart(turn);
-    (away || overdue && let_go).then(|| Part::Settling {
+    (away || is_given_up(turn, failure, &before)).then(|| Part::Settling {
         until: turn.after(turn.seen.route_settle),
     })
 }
 
+/// Tells whether routes are waited for no more. Who deletes everything deletes routes too, and nothing
+/// is left that could carry a weight then; but one that carried `before` until now has the whole time
+/// before it.
+pub(super) fn is_given_up(turn: &mut Turn<'_>, failure: &Failure, before: &Split) -> bool {
+    if turn.state.split() != *before {
+        progress::restart(turn);
+        return false;
+    }
+    progress::is_overdue(turn) && is_let_go(turn, failure)
+}
+
 /// Nobody is left who could bring the routes in order.
-pub(super) fn is_let_go(turn: &Turn<'_>, failure: &Failure) -> bool {
+fn is_let_go(turn: &Turn<'_>, failure: &Failure) -> bool {
     failure.reason == FailureReason::TargetGone || commands::is_deleted(turn)
 }
 

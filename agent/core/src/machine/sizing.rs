@@ -2,7 +2,9 @@
 
 use bellwether_api::{number::Weight, strategy::InstancesMode};
 
-use super::{first_share::FirstShare, released, scaling::scaled, stage::StepPart, turn::Turn};
+use super::{
+    first_share::FirstShare, per_node, released, scaling::scaled, stage::StepPart, turn::Turn,
+};
 use crate::{
     sizes::{canary_pods, fixed_stable, share_ceil},
     weights::PlannedStep,
@@ -33,6 +35,7 @@ pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep, part: &StepPart) {
         turn.state.weight_in_force = turn.state.weight;
     }
     turn.state.canary_pods = pods.max(turn.state.serving_pods);
+    per_node::follow_nodes(turn);
     let shared = shared_stable(turn, step, in_force);
     note_share(turn, workload.replicas, shared);
 }

@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, by_revision, hooking, in_place, rollback, scaling,
+    awaits, by_revision, hooking, in_place, per_node, rollback, scaling,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -147,7 +147,7 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             "the strategy needs a route, and neither the plan nor its fleet names one".to_owned(),
         );
     }
-    if let Some(conflict) = scaling::conflict(turn) {
+    if let Some(conflict) = scaling::conflict(turn).or_else(|| per_node::refusal(turn)) {
         return Some(conflict);
     }
     if !seen.foreign_objects.is_empty() {
@@ -155,6 +155,9 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             "{} exists and is not of this run",
             seen.foreign_objects.join(", ")
         ));
+    }
+    if let Some(message) = lacking(turn) {
+        return Some(message);
     }
     let unpinnable: Vec<_> = seen
         .services
@@ -169,6 +172,19 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
         })
         .collect();
     (!unpinnable.is_empty()).then(|| unpinnable.join("; "))
+}
+
+/// Names what the plan asks of routes that whatever serves them is known to lack; `None` = nothing.
+pub(super) fn lacking(turn: &Turn<'_>) -> Option<String> {
+    let lacks = turn.seen.routes.iter().filter_map(|route| {
+        let lacking = route.lacking.as_ref()?;
+        Some(format!(
+            "{} cannot carry what the plan asks: {lacking}",
+            route.name
+        ))
+    });
+    let lacks: Vec<String> = lacks.collect();
+    (!lacks.is_empty()).then(|| lacks.join("; "))
 }
 
 pub(super) fn refuse(turn: &mut Turn<'_>, message: String) {

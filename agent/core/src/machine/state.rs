@@ -106,6 +106,10 @@ pub struct RunState {
     /// yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revisions: Option<Revisions>,
+    /// Since when the apex Service has the copy's pods too while a DaemonSet is about to be updated;
+    /// absent = it has not, or nobody waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_at: Option<Timestamp>,
     /// Whether a route other than the user's own was ever written.
     #[serde(default)]
     pub routed: bool,
@@ -170,6 +174,7 @@ impl RunState {
             by_hand: None,
             in_place: None,
             revisions: None,
+            joined_at: None,
             routed: false,
             failed_checks: 0,
             check: 0,

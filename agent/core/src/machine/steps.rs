@@ -17,7 +17,7 @@ use super::{
     rollback, scaling,
     sizing::resize,
     stage::{Failure, PromotionPart, Stage, StepPart, StepVerdict},
-    start::pins_hold,
+    start::{self, pins_hold},
     turn::{Turn, later},
 };
 use crate::weights::PlannedStep;
@@ -37,6 +37,11 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         turn.wait("StepMissing", format!("the plan has no step {index}"));
         return;
     };
+    // Another controller took a route over: it would do with the split whatever it likes.
+    if let Some(message) = start::lacking(turn) {
+        start::refuse(turn, message);
+        return;
+    }
     if turn.is_in_place() {
         in_place::resize(turn, &step);
     } else if turn.is_by_revision() {
@@ -235,6 +240,9 @@ pub(super) fn set_weight(turn: &mut Turn<'_>, set: Option<Manual>) -> Result<(),
     }
     if set.replicas.is_some() && turn.is_by_revision() {
         return Err("each revision is sized by its own requests; leave the pods out");
+    }
+    if set.replicas.is_some() && turn.is_per_node() {
+        return Err("a DaemonSet has a pod on each node, and its copy too; leave the pods out");
     }
     if set.replicas.is_some() && turn.fixed_total().is_some() {
         return Err("pods follow the weight where both versions share a fixed total");

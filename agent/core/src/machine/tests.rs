@@ -20,6 +20,7 @@ mod in_place_split;
 mod model;
 mod notify;
 mod paths;
+mod per_node;
 mod promises;
 mod refusals;
 mod resume;

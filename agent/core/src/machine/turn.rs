@@ -246,6 +246,11 @@ impl<'a> Turn<'a> {
         self.grant.plan.workload.keeps_revisions()
     }
 
+    /// Tells whether a copy of a DaemonSet runs beside it, with a pod on each node.
+    pub(super) fn is_per_node(&self) -> bool {
+        self.grant.plan.copies_daemon_set()
+    }
+
     /// Tells whether no router splits traffic: Services select both versions, which share it by their
     /// pods.
     pub(super) fn by_pods(&self) -> bool {

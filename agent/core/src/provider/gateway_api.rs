@@ -1,10 +1,11 @@
 //! Gateway API: HTTPRoute, GRPCRoute, TCPRoute, and Linkerd's HTTPRoute, which is alike.
 
 mod conditions;
+mod implementation;
 mod observe;
 mod render;
 
-use bellwether_api::{matching::Match, number::Weight};
+use bellwether_api::{matching::Match, number::Weight, traffic::Demand};
 use serde_json::Value;
 
 pub use observe::observe;
@@ -63,6 +64,10 @@ impl Renderer for Route {
 
     fn observe(&self, object: &Value) -> RouteObservation {
         observe(object)
+    }
+
+    fn lacking(&self, object: &Value, demand: &Demand) -> Option<String> {
+        implementation::lacking(object, demand)
     }
 
     fn observed_weight(&self, object: &Value, _own: &[&Value], names: &Names) -> Option<Weight> {

@@ -143,6 +143,7 @@ async fn give(agent: &Desired, epoch: u64) {
             key: KEY.to_owned(),
             generation: 1,
             digest: Some(digest),
+            deletion: None,
         }],
         blobs: vec![crate::desired::CommitBlob {
             digest,

@@ -16,23 +16,24 @@ fn bundle(release: &str) -> Vec<u8> {
 }
 
 struct Wire {
-    contents: BTreeMap<[u8; 32], Vec<u8>>,
+    contents: Contents,
     commit: Commit,
 }
 
 fn wire(to: u64, units: &[(&str, u64, Option<&[u8]>)], live: &[(&str, &[u8])]) -> Wire {
-    let mut contents = BTreeMap::new();
+    let mut contents = Contents::new();
     let changes = units
         .iter()
         .map(|(key, generation, content)| {
             let digest = content.map(|content| {
-                contents.insert(digest_of(content), content.to_vec());
+                contents.insert(digest_of(content), Ok(content.to_vec()));
                 digest_of(content)
             });
             Change {
                 key: (*key).to_owned(),
                 generation: *generation,
                 digest,
+                deletion: None,
             }
         })
         .collect();
@@ -218,6 +219,32 @@ fn tombstone_takes_the_unit_out_of_the_root_and_keeps_its_memory() {
 }
 
 #[test]
+fn a_tombstone_says_what_becomes_of_the_objects_over_what_was_taken_up() {
+    let one = bundle("one");
+    let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let mut held = run(&Records::empty(), &first).unwrap().records;
+    held.unit_mut(KEY).unwrap().deletion = DeletionPolicy::SelectivelyOrphan;
+    for (said, kept) in [
+        // The application was deleted, or the hub is older.
+        (None, DeletionPolicy::SelectivelyOrphan),
+        (Some(DeletionPolicy::Orphan), DeletionPolicy::Orphan),
+        (Some(DeletionPolicy::Delete), DeletionPolicy::Delete),
+    ] {
+        let mut gone = wire(2, &[(KEY, 2, None)], &[]);
+        gone.commit.changes[0].deletion = said;
+        let after = run(&held, &gone).unwrap().records;
+        assert_eq!(after.unit(KEY).unwrap().deletion, kept, "{said:?}");
+    }
+    // A grant says nothing of it: what it brings is noted when it is taken up.
+    let two = bundle("two");
+    let mut again = wire(2, &[(KEY, 2, Some(&two))], &[(KEY, &two)]);
+    again.commit.changes[0].deletion = Some(DeletionPolicy::Delete);
+    let after = run(&held, &again).unwrap().records;
+    let unit = after.unit(KEY).unwrap();
+    assert_eq!(unit.deletion, DeletionPolicy::SelectivelyOrphan);
+}
+
+#[test]
 fn removal_that_began_is_not_forgotten_when_the_unit_is_granted_again() {
     let one = bundle("one");
     let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
@@ -242,4 +269,54 @@ fn missing_content_is_asked_for_not_guessed() {
         run(&Records::empty(), &bare),
         Err(PlanError::MissingBlob { .. })
     ));
+}
+
+#[test]
+fn one_content_that_cannot_be_read_refuses_its_unit_and_no_other() {
+    let other = "application/default/other";
+    let (one, mut two) = (
+        bundle("one"),
+        serde_json::from_slice::<serde_json::Value>(&bundle("two")).unwrap(),
+    );
+    two["application"]["name"] = json!("other");
+    let two = serde_json::to_vec(&two).unwrap();
+    let live: [(&str, &[u8]); 2] = [(KEY, &one), (other, &two)];
+    let mut sent = wire(2, &[(KEY, 1, Some(&one)), (other, 2, Some(&two))], &live);
+    let digest = digest_of(&one);
+    sent.contents.insert(digest, Err("too large".to_owned()));
+    let planned = run(&Records::empty(), &sent).unwrap();
+    let nack = Nack {
+        key: KEY.to_owned(),
+        generation: 1,
+        error: "too large".to_owned(),
+    };
+    assert_eq!(planned.nacks, [nack]);
+    assert_eq!(planned.records.generation, 2);
+    assert_eq!(planned.stores, BTreeSet::from([digest_of(&two)]));
+    let unit = planned.records.unit(KEY).unwrap();
+    assert_eq!(unit.outcome, Some(UnitOutcome::Refused));
+    assert_eq!(unit.reason, "too large");
+    assert_eq!(planned.records.unit(other).unwrap().outcome, None);
+}
+
+#[test]
+fn ten_thousand_objects_are_taken_and_one_more_is_not() {
+    let of = |count: usize| {
+        let mut bundle: serde_json::Value = serde_json::from_slice(&bundle("one")).unwrap();
+        let objects: Vec<_> = (0..count)
+            .map(|at| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("item-{at}")}}))
+            .collect();
+        bundle["components"] = json!([{"name": "web", "objects": objects}]);
+        serde_json::to_vec(&bundle).unwrap()
+    };
+    let nacks = |content: &[u8]| {
+        let sent = wire(1, &[(KEY, 1, Some(content))], &[(KEY, content)]);
+        run(&Records::empty(), &sent).unwrap().nacks
+    };
+    assert_eq!(nacks(&of(10_000)), []);
+    let error = &nacks(&of(10_001))[0].error;
+    assert!(
+        error.starts_with("10001 objects are more than the 10000"),
+        "{error}"
+    );
 }

@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bellwether_agent_core::analysis::check;
+use bellwether_agent_core::{analysis::check, machine::SampleRequest};
 use bellwether_api::{
-    analysis::{Analysis, Better, MetricSource, Range, Relative},
+    analysis::{Analysis, Better, Metric, MetricSource, Range, Relative},
     bundle::BundleMode,
     fleet::MetricsDefaults,
+    metric_template::SecretKeyRef,
     reference::NamespacedName,
     status::Verdict,
 };

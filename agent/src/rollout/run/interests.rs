@@ -77,7 +77,7 @@ impl Run {
         let mut owners = Vec::new();
         if scene.adapter.is_none() {
             let sets = [scene.workload.name.clone(), scene.canary.name.clone()];
-            owners.push((APPS, "ReplicaSet", sets.into()));
+            owners.push((APPS, scene.version_kind(), sets.into()));
         }
         if scene.adapter.is_none() || scene.service.is_some() {
             let slices = services.map(|service| service.name.clone()).collect();

@@ -23,13 +23,14 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 pub struct Live {
     /// The workload.
     pub workload: Option<Value>,
-    /// Whatever has the canary Deployment's name.
+    /// Whatever has the name of the workload's copy.
     pub canary: Option<Value>,
     /// Whatever has the canary Service's name.
     pub canary_service: Option<Value>,
     /// The namespace itself.
     pub namespace: Option<Value>,
-    /// ReplicaSets with the labels by which the workload selects its pods, its own among them.
+    /// ReplicaSets with the labels by which the workload selects its pods, its own among them; beside
+    /// a copy of a DaemonSet ControllerRevisions.
     pub replica_sets: Vec<Value>,
     /// All Services of the namespace.
     pub services: Arc<Vec<Value>>,
@@ -43,7 +44,7 @@ pub struct Live {
     pub config_copies: Vec<Value>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
-    /// The pods that a workload which is updated in place selects; empty for any other.
+    /// The pods that a workload selects which is updated in place or a DaemonSet; empty for any other.
     pub own_pods: Vec<Value>,
     /// The versions that a workload of somebody else had which is updated in place; empty for any other.
     pub recorded: Vec<Recorded>,
@@ -90,17 +91,21 @@ impl Scene {
         }
         let cluster = reading.cluster;
         let namespace = Some(self.namespace.as_str());
-        // Runs of one release have the label in common.
-        let own_pods = [
-            Some(format!("{RUN_LABEL}={}", self.label)),
-            self.pod_labels.clone(),
-        ];
+        // Runs of one release have the label in common. Only the pods of a DaemonSet tell which of its
+        // versions still runs.
+        let own = (!self.is_per_node()).then(|| format!("{RUN_LABEL}={}", self.label));
+        let own_pods = [own, self.pod_labels.clone()];
         let own_pods: Vec<String> = own_pods.into_iter().flatten().collect();
         let own_pods = own_pods.join(",");
         // Before the workload: a ReplicaSet that is newer than the template beside it would look like
         // one of another version.
-        let (replica_sets, services, slices, canary_pods) = tokio::try_join!(
-            cluster.list(APPS, "ReplicaSet", namespace, self.pod_labels.as_deref()),
+        let (replica_sets, services, slices, pods) = tokio::try_join!(
+            cluster.list(
+                APPS,
+                self.version_kind(),
+                namespace,
+                self.pod_labels.as_deref()
+            ),
             reading.list("v1", "Service", &self.namespace),
             self.slices(cluster),
             cluster.list("v1", "Pod", namespace, Some(&own_pods)),
@@ -134,6 +139,7 @@ impl Scene {
             self.neighbours(reading, &services, known),
             self.autoscalers(reading),
         )?;
+        let (canary_pods, own_pods) = pods.into_iter().partition(|pod| self.is_own(pod));
         Ok(Live {
             workload,
             canary,
@@ -146,7 +152,7 @@ impl Scene {
             own_routes,
             config_copies: config_copies.into_iter().flatten().collect(),
             canary_pods,
-            own_pods: Vec::new(),
+            own_pods,
             recorded: Vec::new(),
             selected_pods,
             neighbours,

@@ -108,17 +108,24 @@ impl Scene {
         service: &str,
         selector: &BTreeMap<String, String>,
     ) -> BTreeSet<String> {
+        let deployments = [self.workload.name.as_str(), &self.canary.name];
         let mut others = selection::others_selected(
             selector,
             Neighbours {
-                own: &[&self.workload.name, &self.canary.name],
+                own: if self.is_per_node() {
+                    &[]
+                } else {
+                    &deployments
+                },
                 deployments: &live.neighbours.deployments,
                 stateful_and_daemon_sets: &live.neighbours.stateful_and_daemon_sets,
                 replica_sets: &live.neighbours.replica_sets,
                 pods: live.selected_pods.get(service).map_or(&[], Vec::as_slice),
             },
         );
-        others.remove(&format!("{}/{}", self.workload.kind, self.workload.name));
+        for own in [&self.workload, &self.canary] {
+            others.remove(&format!("{}/{}", own.kind, own.name));
+        }
         others
     }
 }

@@ -104,6 +104,13 @@ impl Unit {
         taken: &BTreeMap<ObjectRef, String>,
         previous: Option<&Bundle>,
     ) -> Result<Admitted, PassError> {
+        let objects = components_of(wanted);
+        if let Some(why) = self.shell.desired.no_room_for(&self.key, &objects).await? {
+            return Ok(Admitted {
+                refusals: vec![why],
+                adopts: Vec::new(),
+            });
+        }
         let admission = Admission {
             cluster: &self.shell.cluster,
             access: &self.shell.access,
@@ -159,10 +166,7 @@ impl Unit {
     ) -> Result<(), PassError> {
         let of = run_of(bundle);
         let objects = &targets(wanted);
-        let components: BTreeMap<ObjectRef, String> = wanted
-            .iter()
-            .map(|want| (want.target.clone(), want.part.name.clone()))
-            .collect();
+        let components = components_of(wanted);
         match beginning {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
@@ -218,4 +222,12 @@ impl Unit {
             })
             .collect()
     }
+}
+
+/// The component of every object.
+fn components_of(wanted: &[Wanted]) -> BTreeMap<ObjectRef, String> {
+    wanted
+        .iter()
+        .map(|want| (want.target.clone(), want.part.name.clone()))
+        .collect()
 }

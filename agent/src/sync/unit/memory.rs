@@ -22,27 +22,35 @@ fn is_granted(unit: &SyncUnit, digest: &str) -> bool {
     unit.digest.as_deref() == Some(digest)
 }
 
-/// The record of an object; it is made where there is none.
-fn held<'a>(unit: &'a mut SyncUnit, object: &ObjectRef) -> &'a mut HeldObject {
-    let at = unit
-        .objects
-        .iter()
-        .position(|held| held.is(object))
-        .unwrap_or_else(|| {
+/// Where the records of a unit's objects are, until they are sorted anew.
+struct Index(BTreeMap<ObjectRef, usize>);
+
+impl Index {
+    fn of(unit: &SyncUnit) -> Self {
+        let records = unit.objects.iter().enumerate();
+        Self(records.map(|(at, held)| (held.object(), at)).collect())
+    }
+
+    /// The record of an object; it is made where there is none.
+    fn held<'a>(&mut self, unit: &'a mut SyncUnit, object: &ObjectRef) -> &'a mut HeldObject {
+        let next = unit.objects.len();
+        let at = *self.0.entry(object.clone()).or_insert(next);
+        if at == next {
             unit.objects.push(HeldObject::from(object.clone()));
-            unit.objects.len() - 1
-        });
-    &mut unit.objects[at]
+        }
+        &mut unit.objects[at]
+    }
 }
 
 /// Objects that are there already are taken over by a release. Remembered, with the digest of what
 /// is stored of them, before anything is written to them: after a crash they are known not to be ours.
 pub(super) fn adopt(unit: &mut SyncUnit, live: &[Value], release: ReleaseRef<'_>, originals: &str) {
+    let mut index = Index::of(unit);
     for (live, object) in live
         .iter()
         .filter_map(|live| Some((live, reference(live)?)))
     {
-        let held = held(unit, &object);
+        let held = index.held(unit, &object);
         *held = ownership::adopted(held.clone(), live, release, originals);
     }
     unit.objects.sort_unstable();
@@ -55,8 +63,9 @@ pub(super) fn note_written(
     release: ReleaseRef<'_>,
 ) -> Vec<ObjectRef> {
     let mut remade = Vec::new();
+    let mut index = Index::of(unit);
     for (object, live) in written {
-        let held = held(unit, object);
+        let held = index.held(unit, object);
         if ownership::note_written(held, live, SYNC_MANAGER, release) == Written::Remade {
             remade.push(object.clone());
         }
@@ -88,8 +97,9 @@ pub(super) fn begin(
         return false;
     }
     // Remembered before anything is applied: after a crash they are known to be ours.
+    let mut index = Index::of(unit);
     for object in objects {
-        held(unit, object);
+        index.held(unit, object);
     }
     unit.objects.sort_unstable();
     unit.outcome = Some(UnitOutcome::Progressing);

@@ -70,7 +70,9 @@ const READ: [(&str, &str); 8] = [
 ];
 
 /// Groups whose objects give rights or change what others may do.
-const FORBIDDEN_GROUPS: [&str; 4] = [
+const FORBIDDEN_GROUPS: [&str; 5] = [
+    // Of the cluster that hosts the hub: who writes a record speaks to the whole fleet.
+    bellwether_api::GROUP,
     "rbac.authorization.k8s.io",
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",

@@ -7,7 +7,8 @@ use super::{
     style::{Mood, Style},
 };
 
-/// Draws the overrides of one cluster in their order, and under them every field that one of them set.
+/// Draws the overrides of one cluster in their order, under them every field that one of them set, and what
+/// its rollouts leave to the fleet.
 #[must_use]
 pub fn explain(answer: &OverridesExplained, style: Style) -> String {
     let mut text = style.bold(&format!(
@@ -15,6 +16,20 @@ pub fn explain(answer: &OverridesExplained, style: Style) -> String {
         answer.application, answer.cluster, answer.of
     ));
     text.push('\n');
+    text.push_str(&overrides(answer, style));
+    if answer.defaults.is_empty() {
+        return text;
+    }
+    let rows = answer.defaults.iter().map(|one| {
+        let one = one.clone();
+        vec![one.rollout, one.field, one.value, one.from]
+    });
+    let titles = ["ROLLOUT", "FIELD", "VALUE", "DEFAULT-OF"];
+    format!("{text}\n{}", grid(&titles, rows))
+}
+
+fn overrides(answer: &OverridesExplained, style: Style) -> String {
+    let mut text = String::new();
     if answer.overrides.is_empty() {
         text.push_str("it has no overrides: every cluster gets what is written\n");
         return text;
@@ -74,7 +89,7 @@ fn value(to: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use bellwether_api::{
-        call::{FieldExplained, FieldSet, OverrideExplained, OverridesExplained},
+        call::{DefaultExplained, FieldExplained, FieldSet, OverrideExplained, OverridesExplained},
         reference::NamespacedName,
     };
 
@@ -114,6 +129,12 @@ mod tests {
                     set: vec![set("eu", Some("5")), set("big", Some("7"))],
                 },
             ],
+            defaults: vec![DefaultExplained {
+                rollout: "web-plan".into(),
+                field: "alerts".into(),
+                value: r#"[{"provider":{"name":"ops"},"severity":"Warn"}]"#.into(),
+                from: "fleet prod".into(),
+            }],
         };
         insta::assert_snapshot!(explain(&answer, Style::PLAIN));
     }

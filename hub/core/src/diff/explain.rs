@@ -128,7 +128,8 @@ fn changes(before: &Objects, after: &Objects) -> Vec<(Key, String, Option<String
     found
 }
 
-fn shown(value: &Value) -> String {
+/// A value as JSON; a long one is cut.
+pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= MAX_VALUE_BYTES {
         return text;

@@ -4,6 +4,7 @@ use bellwether_api::{
     application::ApplicationSpec,
     call::DiffChange,
     chart_hook::{ChartHook, HookMoment},
+    fleet::FleetDefaults,
     health_rule::HealthRule,
 };
 use serde_json::{Value, json};
@@ -376,6 +377,58 @@ fn every_field_tells_which_override_set_it() {
         !text.contains("hunter") && !text.contains("s3cret"),
         "{text}"
     );
+}
+
+#[test]
+fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
+    let rollout = |more: Value| {
+        let mut spec = json!({
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "service": {"name": "web", "port": 80}, "strategy": {"canary": {"weights": [50]}},
+            "hooks": [{"name": "load"}, {"name": "own", "load": {"rate": 5}}],
+        });
+        for (key, value) in more.as_object().expect("fields") {
+            spec[key] = value.clone();
+        }
+        shop("web:1", |application| {
+            application["components"][0]["rollout"] = spec;
+        })
+    };
+    let fleet: FleetDefaults = serde_json::from_value(json!({
+        "alerts": [{"provider": {"name": "ops"}}], "loadGenerator": {"rate": 50},
+        "traffic": [{"gatewayApi": {"httpRoutes": ["web"]}}],
+        "metrics": {"address": "http://fleet.example"},
+    }))
+    .expect("defaults");
+    let told = |content: &ReleaseContent, cluster: &ClusterFacts| -> Vec<(String, String)> {
+        let found = defaults(content, cluster, Some(("prod", &fleet)));
+        assert!(
+            found.iter().all(|one| one.rollout == "shop-web"),
+            "{found:?}"
+        );
+        let ops = found.iter().filter(|one| one.field == "alerts");
+        for one in ops {
+            assert!(one.value.contains("ops"), "{one:?}");
+        }
+        found.into_iter().map(|one| (one.field, one.from)).collect()
+    };
+    let of = |field: &str, from: &str| (field.to_owned(), from.to_owned());
+    let here = cluster("eu-1", "eu");
+    assert_eq!(
+        told(&rollout(json!({})), &here),
+        ["traffic", "alerts", "hooks[0].load", "metrics"].map(|field| of(field, "fleet prod"))
+    );
+    let own = rollout(json!({
+        "alerts": [{"provider": {"name": "team"}}], "hooks": [],
+        "traffic": [{"gatewayApi": {"httpRoutes": ["other"]}}],
+    }));
+    let measured = ClusterFacts {
+        metrics: fleet.metrics.clone(),
+        ..cluster("eu-1", "eu")
+    };
+    assert_eq!(told(&own, &measured), [of("metrics", "cluster eu-1")]);
+    assert_eq!(defaults(&own, &here, None), []);
+    assert_eq!(told(&shop("web:1", |_| {}), &measured), []);
 }
 
 #[test]

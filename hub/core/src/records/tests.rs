@@ -65,6 +65,21 @@ fn records_of_others_are_refused_by_name() {
 }
 
 #[test]
+fn what_bellwether_itself_consists_of_is_refused_by_name() {
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "fleets.bellwether.dev"},
+    });
+    let text = take("shop", &[map(), definition])
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        text.contains("fleets.bellwether.dev") && text.contains("own installation"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
     let canary = json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "web"},

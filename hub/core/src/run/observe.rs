@@ -22,7 +22,9 @@ pub(super) fn membership(turn: &mut Turn<'_>) {
     }
     let ids: Vec<Uuid> = turn.next.clusters.keys().copied().collect();
     for id in ids {
-        let member = turn.seen.get(&id).is_some_and(|seen| seen.member);
+        let seen = turn.seen.get(&id);
+        let member = seen.is_some_and(|seen| seen.member);
+        let has_nothing = seen.is_some_and(|seen| seen.desired.is_none());
         let Some(cluster) = turn.next.clusters.get_mut(&id) else {
             continue;
         };
@@ -35,6 +37,14 @@ pub(super) fn membership(turn: &mut Turn<'_>) {
                     "ClusterCameBack",
                     "in the destination again",
                 );
+            }
+            // It left and came back between two decisions: what it was granted was taken away.
+            (phase, true)
+                if has_nothing && cluster.attempt > 0 && *phase != ClusterPhase::Waiting =>
+            {
+                cluster.phase = ClusterPhase::Waiting;
+                let message = "it left the destination and is in it again";
+                turn.event(Some(id), Severity::Warn, "ClusterCameBack", message);
             }
             (ClusterPhase::Gone { .. }, false) | (_, true) => {}
             (_, false) => {

@@ -11,6 +11,7 @@ use super::{
     gate::{self, GateVerdict, Side},
     input::{Reach, Unrendered},
     state::{ReadingOutcome, RunState, RunStatus, Stop, WavePhase},
+    wave,
 };
 use crate::dependencies::Awaited;
 
@@ -285,7 +286,14 @@ impl Waits<'_, '_> {
             (ClusterPhase::Waiting, _) if self.is_open(cluster) => {
                 let seen = self.turn.seen.get(&id);
                 if reach == Reach::Unreachable {
-                    let message = format!("{name} is silent and was not granted");
+                    let message = if wave::may_be_under_way(self.turn, id, cluster.attempt) {
+                        format!(
+                            "{name} is silent, and an earlier attempt may be under way there: it \
+                             keeps its place"
+                        )
+                    } else {
+                        format!("{name} is silent and was not granted")
+                    };
                     self.push(
                         "ClusterUnreachable",
                         message,

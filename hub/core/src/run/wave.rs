@@ -2,6 +2,7 @@ use bellwether_api::{
     application::{OnFailure, UnreachablePolicy},
     status::Severity,
 };
+use uuid::Uuid;
 
 use super::{
     cluster::ClusterPhase,
@@ -43,7 +44,10 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
         tally.in_flight += u32::from(cluster.phase.takes_slot());
         if cluster.phase == ClusterPhase::Waiting {
             match turn.reach(*id) {
-                Reach::Unreachable => tally.unreachable += 1,
+                Reach::Unreachable => {
+                    tally.unreachable += 1;
+                    tally.in_flight += u32::from(may_be_under_way(turn, *id, cluster.attempt));
+                }
                 _ if matches!(turn.seen[id].unrendered, Some(Unrendered::Failed(_))) => {
                     tally.unreachable += 1;
                 }
@@ -58,6 +62,14 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
         }
     }
     tally
+}
+
+/// Tells whether an earlier attempt of this run may still be under way in a cluster of which nobody
+/// hears: it was never heard to have ended there.
+pub(super) fn may_be_under_way(turn: &Turn<'_>, id: Uuid, attempt: u32) -> bool {
+    let (run, governed) = (turn.input.run.id, turn.input.plan.governed);
+    let seen = turn.seen.get(&id).filter(|_| attempt > 0);
+    seen.is_some_and(|seen| seen.is_busy_elsewhere(run, governed))
 }
 
 /// Tells how many clusters count against `maxFailures` for good.

@@ -33,10 +33,7 @@ pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
     let mut spec = input.spec.clone();
     // Where it goes is the hub's matter: a cluster more changes nothing for the others.
     spec.destination = None;
-    if spec.traffic.is_empty() && spec.service.is_some() {
-        spec.traffic.clone_from(&input.fleet.traffic);
-    }
-    input.fleet.fill_load(&mut spec.hooks);
+    input.fleet.fill(&mut spec);
     for metric in &mut spec.analysis.metrics {
         *metric = fill(metric, &input.rollout.namespace, input.templates)?;
     }

@@ -1,9 +1,10 @@
 use bellwether_api::{
     document::{Document, load},
+    fleet::FleetDefaults,
     publish_version::marked,
     reference::NamespacedName,
 };
-use bellwether_hub_core::{placement::ClusterFacts, release::RolloutRecord};
+use bellwether_hub_core::{addons::Fleets, placement::ClusterFacts, release::RolloutRecord};
 use bellwether_store::releases;
 use uuid::Uuid;
 
@@ -123,6 +124,14 @@ impl<'a> Sides<'a> {
             stored,
             documents: proposed,
         })
+    }
+
+    /// The fleet that the stored application's destination names, and what it gives to rollouts; absent =
+    /// it names none that there is.
+    pub fn fleet<'f>(&self, fleets: &'f Fleets) -> Option<(&'f str, &'f FleetDefaults)> {
+        let name = self.stored.as_ref()?.spec.destination.fleet.as_ref()?;
+        let (name, fleet) = fleets.get_key_value(name)?;
+        Some((name.as_str(), &fleet.defaults))
     }
 
     fn proposed(&self, side: Side) -> ApiResult<&Proposed> {

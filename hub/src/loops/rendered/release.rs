@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::validate;
-use bellwether_hub_core::release::Release;
+use bellwether_hub_core::release::{Release, ReleaseContent};
 use uuid::Uuid;
 
-use super::{Preparation, Sent, sent};
+use super::{Preparation, RenderedRelease, Sent, sent};
 use crate::loops::{
     LoopError,
     application::{Known, Look},
-    start::Making,
 };
 
 /// Checks what was rendered as what is written inline is checked when it is applied.
@@ -43,9 +42,13 @@ pub fn refuse_rendered(look: Look<'_>, known: &Known) -> Result<(), LoopError> {
 pub async fn to_send(
     look: Look<'_>,
     known: &Known,
-    making: &Making,
+    content: &ReleaseContent,
+    rendered: &RenderedRelease,
 ) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
-    let unrendered = &making.rendered.unrendered;
+    if !content.is_rendered() {
+        return Ok(BTreeMap::new());
+    }
+    let unrendered = &rendered.unrendered;
     let clusters: Vec<Uuid> = known
         .placement
         .clusters
@@ -53,15 +56,11 @@ pub async fn to_send(
         .map(|cluster| cluster.id)
         .filter(|id| !unrendered.contains_key(id))
         .collect();
-    if !making.content.is_rendered() {
-        return Ok(BTreeMap::new());
-    }
     let to_be = Release {
         id: Uuid::nil(),
         revision: 0,
         digest: String::new(),
-        content: making.content.clone(),
+        content: content.clone(),
     };
-    let settled = &making.rendered.facts;
-    sent(look.sight(), &to_be, &clusters, settled).await
+    sent(look.sight(), &to_be, &clusters, &rendered.facts).await
 }

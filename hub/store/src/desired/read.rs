@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::sync_policy::DeletionPolicy;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ struct CutRow {
     key: Option<String>,
     digest: Option<Vec<u8>>,
     generation: Option<i64>,
+    deletion: Option<String>,
 }
 
 /// What changed in a cluster after generation `since`; absent when the cluster is not registered.
@@ -61,7 +63,7 @@ async fn cut(
     since: u64,
 ) -> Result<Option<(Target, Vec<UnitVersion>)>, StoreError> {
     let rows: Vec<CutRow> = sqlx::query_as(
-        "SELECT s.target_gen, s.target_root, d.key, d.digest, d.gen AS generation
+        "SELECT s.target_gen, s.target_root, d.key, d.digest, d.gen AS generation, d.deletion
          FROM cluster_sync s LEFT JOIN desired d ON d.cluster = s.cluster AND d.gen > $2
          WHERE s.cluster = $1 ORDER BY d.key",
     )
@@ -76,18 +78,27 @@ async fn cut(
     let target = target(Ok(first.target_gen), Ok(first.target_root.clone()))?;
     let units = rows
         .into_iter()
-        .filter_map(|row| Some((row.key?, row.generation?, row.digest)))
-        .map(|(key, generation, held)| {
+        .filter_map(|row| Some((row.key?, row.generation?, row.digest, row.deletion)))
+        .map(|(key, generation, held, deletion)| {
             Ok(UnitVersion {
                 key,
                 generation: unsigned("desired.gen", generation)?,
                 digest: held
                     .map(|held| digest("desired.digest", &held))
                     .transpose()?,
+                deletion: deletion.as_deref().and_then(policy),
             })
         })
         .collect::<Result<_, StoreError>>()?;
     Ok(Some((target, units)))
+}
+
+/// The column admits no other word.
+fn policy(word: &str) -> Option<DeletionPolicy> {
+    use DeletionPolicy::{Delete, Orphan, SelectivelyOrphan};
+    [Delete, Orphan, SelectivelyOrphan]
+        .into_iter()
+        .find(|policy| super::word(*policy) == word)
 }
 
 /// The targets of many clusters by one lookup; those that are not registered are left out.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::sync_policy::DeletionPolicy;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -232,7 +233,8 @@ async fn save(tx: &mut Tx, effective: &Wanted<'_>, written: &[Written]) -> Resul
         "INSERT INTO desired (cluster, key, digest, gen, origin)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])
          ON CONFLICT (cluster, key) DO UPDATE
-         SET digest = excluded.digest, gen = excluded.gen, origin = excluded.origin",
+         SET digest = excluded.digest, gen = excluded.gen, origin = excluded.origin,
+            deletion = NULL",
     )
     .bind(columns.clusters)
     .bind(columns.keys)
@@ -255,6 +257,30 @@ struct DesiredColumns<'a> {
     digests: Vec<Option<&'a [u8]>>,
     generations: Vec<i64>,
     origins: Vec<&'a str>,
+}
+
+/// Says what becomes of the objects of a unit in clusters that it has left: in the transaction that
+/// [`write()`] wrote the tombstones in, before anybody reads them. Of a unit that is live there nothing
+/// is said.
+///
+/// # Errors
+/// The database fails.
+pub async fn say_deletion(
+    tx: &mut Tx,
+    clusters: &[Uuid],
+    key: &str,
+    policy: DeletionPolicy,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE desired SET deletion = $3 WHERE cluster = ANY($1) AND key = $2 AND digest IS NULL",
+    )
+    .bind(clusters)
+    .bind(key)
+    .bind(super::word(policy))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("say what becomes of a unit's objects")?;
+    Ok(())
 }
 
 /// Moves a cluster's generation beyond one that the agent holds although the database never gave

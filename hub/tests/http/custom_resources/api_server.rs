@@ -17,6 +17,10 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
 
+/// Where the API server keeps whom it asks.
+const CONFIGURATION: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/bellwether-records";
+
 /// Plural, namespace (empty = none) and name.
 type Key = (String, String, String);
 
@@ -27,6 +31,7 @@ struct Inner {
     /// What happened: the version, the plural, the event.
     log: Vec<(u64, String, Value)>,
     writes: Vec<String>,
+    webhooks: Value,
 }
 
 #[derive(Default)]
@@ -70,6 +75,7 @@ impl ApiServer {
                 &format!("{base}/namespaces/{{namespace}}/{{plural}}/{{name}}/status"),
                 axum::routing::put(status_namespaced),
             )
+            .route(CONFIGURATION, get(configuration).put(configure))
             .fallback(async || refused(StatusCode::NOT_FOUND))
             .with_state(Arc::clone(&shared));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,6 +157,11 @@ impl ApiServer {
             .flatten()
             .find(|one| one["type"] == kind);
         found.unwrap_or_default()
+    }
+
+    /// Whom the API server asks, as the hub has configured it; null = nobody yet.
+    pub fn webhook(&self) -> Value {
+        self.shared.inner.lock().unwrap().webhooks[0].clone()
     }
 
     /// What the hub wrote, in order.
@@ -323,4 +334,19 @@ async fn status_namespaced(
     body: Bytes,
 ) -> Response {
     status(&shared, (plural, namespace, name), &read(&body))
+}
+
+async fn configuration(State(shared): State<Arc<Shared>>) -> Response {
+    let webhooks = shared.inner.lock().unwrap().webhooks.clone();
+    Json(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "bellwether-records"}, "webhooks": webhooks,
+    }))
+    .into_response()
+}
+
+async fn configure(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let configuration = read(&body);
+    shared.inner.lock().unwrap().webhooks = configuration["webhooks"].clone();
+    Json(configuration).into_response()
 }

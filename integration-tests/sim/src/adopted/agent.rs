@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
     admission::Governed,
-    adopted::{Look, look, pause, release, without_split},
+    adopted::{Look, look, owed, pause, release, without_split},
     machine::{Overlay, RunState, Samples, Stage, decide},
 };
 use bellwether_api::status::FailureReason;
@@ -161,6 +161,12 @@ impl Adopter {
                 free(site);
             }
             Look::Release => free(site),
+            Look::Completes => {
+                if let Some(patch) = owed(&sight, ROLLOUT) {
+                    counts.one("adopted/completed");
+                    site.patch_workload(&patch);
+                }
+            }
             Look::Stands => self.begin(site, now, counts),
             Look::NotSettled | Look::PausedByOthers | Look::Settling => {}
         }

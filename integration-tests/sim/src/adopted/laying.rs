@@ -2,7 +2,7 @@
 
 use bellwether_agent_core::{
     adopted::{laid, workload_hold},
-    machine::Overlay,
+    machine::{Overlay, Stage},
     merge_patch::{difference, merged},
 };
 use rand::rngs::StdRng;
@@ -12,7 +12,7 @@ use super::{
     agent::Adopter,
     run::Run,
     seen::governed_route,
-    site::{Pods, Site},
+    site::{Pods, Site, hash_of},
 };
 use crate::{Mutant, count::Counts};
 
@@ -43,6 +43,9 @@ impl Adopter {
             }
         }
         let pin = overlay.pins.first().map(|pin| pin.hash.clone());
+        let early =
+            mutant == Mutant::PinFirst && matches!(run.state.stage, Stage::Promoting { .. });
+        let pin = pin.or_else(|| early.then(|| hash_of(&run.image())));
         if pin != site.pin {
             wrote = true;
             if self.goes_through(rng, counts) {

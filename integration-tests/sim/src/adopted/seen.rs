@@ -69,6 +69,7 @@ impl Site {
                 is_missing: false,
                 weight: Some(weight),
                 split: None,
+                lacking: None,
                 observation: if self.carried == weight {
                     RouteObservation::Programmed
                 } else {

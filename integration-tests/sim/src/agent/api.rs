@@ -108,7 +108,7 @@ impl Agent {
     }
 
     fn put(&mut self, part: Part, want: &Wanted<'_>) {
-        let changed = self.member.write(part, want);
+        let changed = self.put_in(part, want);
         self.volatile.known_changes += u64::from(changed);
         if changed {
             self.volatile.wrote_at = Some(self.member.clock);

@@ -15,6 +15,7 @@ use super::{
     durable::Track,
     measure::pretend,
     process::{Agent, Memory, Prepared},
+    unguarded,
 };
 use crate::{
     Mutant,
@@ -133,7 +134,7 @@ impl Agent {
         mutant: Mutant,
         counts: &mut Counts,
     ) -> Written {
-        let overlay = Overlay::of(&track.state);
+        let overlay = unguarded::overlay(track, mutant);
         let goes_back = matches!(
             track.state.stage,
             Stage::RollingBack { .. } | Stage::Failed { .. }
@@ -193,6 +194,7 @@ impl Agent {
         Ok(Prepared {
             version: track.version,
             spec,
+            live: look.replicas,
             decision,
         })
     }
@@ -209,6 +211,7 @@ impl Agent {
         let Prepared {
             version,
             spec,
+            live,
             decision,
         } = prepared;
         if self.dies("crash/agent/save-before", counts) {
@@ -234,6 +237,7 @@ impl Agent {
         track.summary = Some(decision.summary.clone());
         track.corrects = decision.correct_drift;
         let saved = track.clone();
+        self.sharing.decided(live, decision.overlay.replicas);
         if decision.next.furthest > self.progress.0 {
             self.progress = (decision.next.furthest, truth);
         }
@@ -331,6 +335,7 @@ fn mutilated(spec: &RolloutTrackSpec, mutant: Mutant) -> Option<RolloutTrackSpec
         Mutant::NoDeadline => {
             heard.plan.progress_deadline = bellwether_api::duration::Dur::from_secs(86_400);
         }
+        Mutant::SkipHooks => heard.plan.hooks.clear(),
         Mutant::WidenMatch => heard
             .plan
             .strategy

@@ -29,7 +29,7 @@ impl Agent {
         let hub = message.hub;
         match message.body {
             Body::Welcome { epoch, process } if process == self.process => {
-                self.welcome(hub, epoch, now);
+                self.welcome(hub, epoch, now, mutant);
             }
             Body::Pong { epoch } => {
                 self.hear(epoch, now);
@@ -52,9 +52,9 @@ impl Agent {
         Ok(Vec::new())
     }
 
-    fn welcome(&mut self, hub: usize, epoch: u64, now: Timestamp) {
+    fn welcome(&mut self, hub: usize, epoch: u64, now: Timestamp, mutant: Mutant) {
         // A stream that is older than one seen before is refused.
-        if epoch <= self.durable.epoch {
+        if epoch <= self.durable.epoch && mutant != Mutant::TakeOldStream {
             return;
         }
         self.durable.epoch = epoch;

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
-use super::{api::Api, calls::Calls, durable::Durable};
+use super::{api::Api, calls::Calls, durable::Durable, sharing::Sharing};
 use crate::{
     Mutant,
     count::Counts,
@@ -94,6 +94,8 @@ pub struct Agent {
     pub(super) passed: BTreeSet<(Uuid, u32, String)>,
     /// Every hook that was told of an end: (run, attempt, hook).
     pub(super) told: BTreeSet<(Uuid, u32, String)>,
+    /// What was decided of the total that both versions share.
+    pub(super) sharing: Sharing,
     /// Bundles that were read before.
     pub(super) bundles: RefCell<BTreeMap<[u8; 32], Rc<Bundle>>>,
     /// Which process it is, from 0.
@@ -151,6 +153,8 @@ pub(super) struct Memory {
 pub(super) struct Prepared {
     pub version: u64,
     pub spec: RolloutTrackSpec,
+    /// The workload's count that it was made on.
+    pub live: u32,
     pub decision: Decision,
 }
 
@@ -216,6 +220,7 @@ impl Agent {
             answered: BTreeMap::new(),
             passed: BTreeSet::new(),
             told: BTreeSet::new(),
+            sharing: Sharing::default(),
             bundles: RefCell::default(),
             process: 0,
             volatile: Volatile::new(SteadyTime::begin(truth, None), truth),

@@ -17,7 +17,7 @@ use bellwether_store::Digest;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{api::Written, durable::Track, process::Agent};
+use super::{api::Written, durable::Track, process::Agent, sharing::Sharing};
 use crate::{
     Mutant,
     count::Counts,
@@ -74,6 +74,7 @@ impl Agent {
             Some((_, None)) => self.remove(now, mutant, counts),
             Some((generation, Some(digest))) if self.durable.decided != Some(digest) => {
                 self.progress = (0, truth);
+                self.sharing = Sharing::default();
                 self.begin((generation, digest), now, mutant, counts);
             }
             Some(_) => self.follow(truth, mutant, counts),

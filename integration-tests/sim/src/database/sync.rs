@@ -172,6 +172,7 @@ fn version((key, (generation, digest)): (&String, &(u64, Option<Digest>))) -> Un
         key: key.clone(),
         generation: *generation,
         digest: *digest,
+        deletion: None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Streams of agents.
 
-use bellwether_api::{root::Root, status::UnitStatus};
+use bellwether_api::{
+    root::Root,
+    status::{UnitOutcome, UnitStatus},
+};
 use bellwether_store::sessions::Ack;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -171,7 +174,12 @@ impl Hub {
             session.last_beat = truth;
         }
         let events = std::mem::take(&mut status.events);
-        database.tell(cluster, &events);
+        if mutant != Mutant::LoseEvents {
+            database.tell(cluster, &events);
+        }
+        if mutant == Mutant::BelieveProgress && status.outcome == UnitOutcome::Progressing {
+            status.outcome = UnitOutcome::Succeeded;
+        }
         let newer = mutant == Mutant::IgnoreEpoch
             || database
                 .statuses
@@ -260,7 +268,7 @@ impl Hub {
                 .is_none_or(|at| truth.duration_since(at) >= RESEND);
             if lacks && waited {
                 session.sent = Some(truth);
-                if let Some(body) = units(database, *cluster, session, counts) {
+                if let Some(body) = units(database, *cluster, session, mutant, counts) {
                     say(body);
                 }
             }
@@ -273,9 +281,10 @@ fn units(
     database: &Database,
     cluster: Uuid,
     session: &Session,
+    mutant: Mutant,
     counts: &mut Counts,
 ) -> Option<Body> {
-    let (snapshot, from, to, root, units) = if session.snapshot {
+    let (snapshot, from, to, root, mut units) = if session.snapshot {
         counts.one("sync/snapshot");
         let snapshot = database.snapshot(cluster)?;
         (true, 0, snapshot.generation, snapshot.root, snapshot.units)
@@ -284,6 +293,9 @@ fn units(
         let delta = database.delta(cluster, session.held)?;
         (false, delta.from, delta.to, delta.root, delta.changes)
     };
+    if mutant == Mutant::TearReads {
+        units.pop();
+    }
     let blobs = units
         .iter()
         .filter_map(|unit| unit.digest)

@@ -154,7 +154,7 @@ impl Hub {
             |run: &&RunRow| !(matches!(goal, Goal::Delete(_)) && run.state.status.is_finished());
         let decision = newest.filter(over).map(|run| {
             let plan = pretend::plan(&run.plan, mutant);
-            let clusters = pretend::clusters(&seen.clusters, run.id, now, mutant);
+            let clusters = pretend::clusters(&seen.clusters, run, now, mutant);
             decide(&Input {
                 plan: &plan,
                 clusters: &clusters,

@@ -5,12 +5,12 @@ use bellwether_hub_core::{plan::Plan, run::ClusterSeen};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::Mutant;
+use crate::{Mutant, database::RunRow};
 
 /// The clusters as it sees them.
 pub(super) fn clusters(
     seen: &[ClusterSeen],
-    run: Uuid,
+    run: &RunRow,
     now: Timestamp,
     mutant: Mutant,
 ) -> Vec<ClusterSeen> {
@@ -21,7 +21,9 @@ pub(super) fn clusters(
                 cluster.connected = true;
                 cluster.last_heard = Some(now);
             }
-            Mutant::IgnoreBusy => idle(cluster, run),
+            Mutant::IgnoreBusy => idle(cluster, run.id),
+            Mutant::ForgetSilent => cluster.member &= cluster.connected,
+            Mutant::BelieveOldReports => believe(cluster, run),
             Mutant::RememberRemoved if cluster.desired.is_none() => {
                 let status = cluster.status.as_ref();
                 cluster.desired = status.map(|status| status.digest.clone());
@@ -43,12 +45,31 @@ fn idle(cluster: &mut ClusterSeen, run: Uuid) {
     }
 }
 
+/// Whatever was reported is of this attempt.
+fn believe(cluster: &mut ClusterSeen, run: &RunRow) {
+    let known = run.state.clusters.get(&cluster.id);
+    if let (Some(known), Some(status), Some(desired)) =
+        (known, &mut cluster.status, &cluster.desired)
+    {
+        (status.run, status.attempt) = (run.id, known.attempt);
+        status.digest.clone_from(desired);
+    }
+}
+
 /// The plan as it reads it.
 pub(super) fn plan(plan: &Plan, mutant: Mutant) -> Plan {
     let mut plan = plan.clone();
+    if mutant == Mutant::IgnoreWaves {
+        let all = plan.waves.iter_mut();
+        let all: Vec<_> = all.flat_map(|wave| wave.clusters.drain(..)).collect();
+        if let Some(first) = plan.waves.first_mut() {
+            first.clusters = all;
+        }
+    }
     for wave in &mut plan.waves {
         match mutant {
             Mutant::SkipGate => wave.after.clear(),
+            Mutant::IgnoreFailures => wave.max_failures = 99,
             Mutant::IgnoreSlots => wave.max_concurrent = 99,
             _ => {}
         }

@@ -9,6 +9,7 @@ use crate::{agent::Agent, member::Member};
 /// # Errors
 /// The rule that is broken.
 pub fn capacity(agent: &Agent) -> Result<(), Broken> {
+    agent.shared_what_it_saw()?;
     let member = &agent.member;
     if member.is_excused() || member.image.is_empty() {
         return Ok(());

@@ -63,6 +63,7 @@ impl Member {
             is_missing: false,
             weight: self.split.matches.is_empty().then_some(self.split.weight),
             split: Some(self.split.clone()),
+            lacking: None,
             observation: if self.carried == self.split {
                 RouteObservation::Programmed
             } else {

@@ -130,14 +130,15 @@ impl Scene {
     }
 }
 
-#[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
-fn an_update_is_taken_over_before_a_pod_of_it_serves() {
+/// A scene (what it is, live template, mark, whether the controller has seen it, pods), and what it calls for.
+type Case = (&'static str, char, Mark, bool, &'static str, Look);
+
+fn cases() -> Vec<Case> {
     use Mark::{Held, Nothing, Owed, Owners, Resumed};
     let undo = || Look::Undo {
         replica_set: "db-2".into(),
     };
-    let cases = [
+    vec![
         ("no pods yet", '1', Nothing, true, "", Look::Rest),
         ("at rest", '1', Nothing, true, "111", Look::Rest),
         (
@@ -231,8 +232,12 @@ fn an_update_is_taken_over_before_a_pod_of_it_serves() {
             "111",
             Look::Completes,
         ),
-    ];
-    for (what, template, mark, seen, pods, expected) in cases {
+    ]
+}
+
+#[test]
+fn an_update_is_taken_over_before_a_pod_of_it_serves() {
+    for (what, template, mark, seen, pods, expected) in cases() {
         let scene = Scene {
             template,
             mark,
@@ -249,7 +254,7 @@ fn an_update_is_taken_over_before_a_pod_of_it_serves() {
     // What is seen for the first time is where everything begins.
     let changed = Scene {
         template: '2',
-        mark: Nothing,
+        mark: Mark::Nothing,
         seen: true,
         pods: "111",
     };

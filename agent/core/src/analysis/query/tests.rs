@@ -26,6 +26,7 @@ fn target(series: SeriesSet, side: Side) -> QueryTarget {
         canary_addresses: BTreeSet::new(),
         side,
         in_place: false,
+        per_node: false,
         revisions: None,
     }
 }
@@ -466,6 +467,29 @@ fn names_are_literal_in_queries() {
     );
     assert!(made.value.contains("=~\"w\\\\.b-["), "{}", made.value);
     parses(&made.value);
+}
+
+#[test]
+fn pods_of_daemon_sets_are_told_apart_by_their_names() {
+    let asked = |set, name: &str, side| {
+        let target = QueryTarget {
+            per_node: true,
+            ..target(set, side)
+        };
+        let made = queries(&metric(name), &target, WINDOW, 0).expect("a built-in metric");
+        parses(&made.value);
+        made.value
+    };
+    let has = |query: &str, part: &str| assert!(query.contains(part), "{query}");
+    for (side, name) in [(Side::Canary, "web-canary"), (Side::Stable, "web")] {
+        let own = asked(SeriesSet::Application, "request-success-rate", side);
+        has(
+            &own,
+            &format!("kubernetes_pod_name=~\"{name}-[0-9a-zA-Z]+\""),
+        );
+        let linkerd = asked(SeriesSet::Linkerd, "request-success-rate", side);
+        has(&linkerd, &format!("daemonset=\"{name}\""));
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::names::{canary_name, cut};
 const ANY: &str = "[0-9a-zA-Z-]+";
 /// The two parts that a ReplicaSet adds to its pods' names.
 const POD: &str = "-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)";
+/// The part that a DaemonSet adds to its pods' names.
+const POD_OF_NODE: &str = "-[0-9a-zA-Z]+";
 
 /// Returns the matchers of a target; `None` = its Service's port is not known, and is needed.
 pub(super) fn matchers(target: &QueryTarget) -> Option<String> {
@@ -30,7 +32,14 @@ pub(super) fn matchers(target: &QueryTarget) -> Option<String> {
         SeriesSet::Linkerd => format!(
             "{},{},direction=\"inbound\"",
             equal("namespace", &target.namespace),
-            equal("deployment", &target.deployment())
+            equal(
+                if target.per_node {
+                    "daemonset"
+                } else {
+                    "deployment"
+                },
+                &target.deployment()
+            )
         ),
         SeriesSet::Kuma => like(
             "service",
@@ -47,7 +56,11 @@ pub(super) fn matchers(target: &QueryTarget) -> Option<String> {
             equal("kubernetes_namespace", &target.namespace),
             like(
                 "kubernetes_pod_name",
-                &format!("{}{POD}", regex_literal(&target.deployment()))
+                &format!(
+                    "{}{}",
+                    regex_literal(&target.deployment()),
+                    if target.per_node { POD_OF_NODE } else { POD }
+                )
             )
         ),
         SeriesSet::Knative => cluster(&format!(

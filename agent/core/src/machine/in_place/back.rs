@@ -73,7 +73,7 @@ pub(in super::super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part
 /// Lowers the weight as the old version can carry the rest, and waits for the gateway. Its pods come
 /// back one at a time, as in every rolling update, so that all but one of them are enough.
 fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
-    let overdue = progress::is_overdue(turn);
+    let (overdue, before) = (progress::is_overdue(turn), turn.state.split());
     let run = turn.state.in_place.as_ref()?;
     let pinned = run
         .apart
@@ -100,8 +100,8 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         turn.wait_on("StableNotReady", message, &on);
         return None;
     }
-    let let_go = rollback::is_let_go(turn, failure);
-    (awaits::routes(turn) || overdue && let_go).then(|| Part::Settling {
+    let given_up = rollback::is_given_up(turn, failure, &before);
+    (awaits::routes(turn) || given_up).then(|| Part::Settling {
         until: turn.after(turn.seen.route_settle),
     })
 }

@@ -161,6 +161,7 @@ impl Workload {
             is_missing: !self.exists,
             weight: Some(self.weight),
             split: None,
+            lacking: None,
             observation,
         });
         Observations {

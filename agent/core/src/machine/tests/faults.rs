@@ -204,6 +204,30 @@ fn a_run_that_goes_back_already_ends_when_everything_is_deleted() {
     }
 }
 
+/// Nobody may have looked for longer than the plan allows: a route that is written only then still
+/// counts as carried until its gateway says otherwise.
+#[test]
+fn an_overdue_run_that_is_deleted_waits_for_the_route_that_it_has_just_written() {
+    let mut cluster = Cluster::new(plan(linear()));
+    cluster.until(in_step(1));
+    cluster.old_works = false;
+    cluster.kill_stable(1);
+    abort(&mut cluster, AbortCause::Manual);
+    cluster.tick(5);
+    assert!(!cluster.state.split().is_none(), "it waits for old pods");
+    cluster.route_works = false;
+    abort(&mut cluster, AbortCause::Deleted);
+    cluster.tick(10_000);
+    for _ in 0..20 {
+        let overlay = &cluster.tick(1).overlay;
+        assert!(overlay.split.is_none());
+        assert!(overlay.canary.is_some_and(|canary| canary.replicas > 0));
+    }
+    cluster.old_works = true;
+    cluster.route_works = true;
+    cluster.finish();
+}
+
 #[test]
 fn a_terminating_namespace_is_let_go() {
     let mut cluster = Cluster::new(plan(linear()));

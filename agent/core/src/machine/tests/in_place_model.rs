@@ -472,6 +472,7 @@ impl Workload {
                 is_missing: false,
                 weight: Some(self.net.route.weight),
                 split: Some(self.net.route.clone()),
+                lacking: None,
                 observation: RouteObservation::Programmed,
             }],
             ..seen

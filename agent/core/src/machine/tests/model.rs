@@ -103,11 +103,15 @@ pub(super) struct Cluster {
     pub(super) old_works: bool,
     pub(super) fresh: bool,
     pub(super) replicas: u32,
+    /// Whether the workload is a DaemonSet, whose copy is on as many nodes.
+    per_node: bool,
     /// Fields of the observation that a test sets by itself.
     pub(super) extra: Observations,
     pub(super) workload_exists: bool,
     pub(super) route_exists: bool,
     pub(super) route_works: bool,
+    /// What serves the route cannot do of the plan.
+    pub(super) lacking: Option<String>,
     pub(super) decisions: Vec<Decision>,
     /// What each hook answers: a status, or `None` while it hangs. Hooks that are not named pass.
     pub(super) hooks: BTreeMap<&'static str, Option<u16>>,
@@ -156,10 +160,12 @@ impl Cluster {
             old_works: true,
             fresh: true,
             replicas: 5,
+            per_node: false,
             extra: Observations::default(),
             workload_exists: true,
             route_exists: true,
             route_works: true,
+            lacking: None,
             decisions: Vec::new(),
             hooks: BTreeMap::new(),
             called: Vec::new(),
@@ -195,6 +201,21 @@ impl Cluster {
             asked: None,
             samples: None,
         }
+    }
+
+    /// A DaemonSet on some nodes, with a copy beside it.
+    pub(super) fn on_nodes(mut plan: RolloutSpec, nodes: u32) -> Self {
+        "DaemonSet".clone_into(&mut plan.workload.kind);
+        let mut cluster = Self::new(plan);
+        "DaemonSet".clone_into(&mut cluster.grant.workload.kind);
+        cluster.per_node = true;
+        cluster.replicas = nodes;
+        let old = Pods {
+            wanted: nodes,
+            ready: nodes,
+        };
+        cluster.versions.insert("old", old);
+        cluster
     }
 
     /// One turn of the shell, then one of the controllers, `seconds` later.
@@ -397,7 +418,15 @@ impl Cluster {
         self.pin = pin_of("web");
         self.direct = self.direct.take().map(|_| pin_of("web-direct"));
         self.write_route(&overlay.split);
-        match (overlay.canary, &mut self.canary) {
+        let nodes = self.replicas;
+        let canary = overlay.canary.map(|want| CanaryWant {
+            replicas: if self.per_node && want.replicas > 0 {
+                nodes
+            } else {
+                want.replicas
+            },
+        });
+        match (canary, &mut self.canary) {
             (Some(CanaryWant { replicas }), Some(canary)) => canary.wanted = replicas,
             (Some(CanaryWant { replicas }), None) => {
                 self.canary = Some(Pods {
@@ -453,7 +482,11 @@ impl Cluster {
             });
         }
         self.answer();
-        self.roll();
+        if self.per_node {
+            self.roll_by_node();
+        } else {
+            self.roll();
+        }
         let ready: u32 = self.versions.values().map(|pods| pods.ready).sum();
         let share = u32::from(self.carried.rest().percent());
         self.never_overloaded &= ready * 100 >= share * 5;
@@ -507,6 +540,29 @@ impl Cluster {
         } else {
             pods.ready.min(pods.wanted)
         };
+    }
+
+    /// The pod of one node goes before its next one is made.
+    fn roll_by_node(&mut self) {
+        if !self.paused {
+            self.running = self.template;
+        }
+        let (to, from, works) = match self.running {
+            TemplateVersion::New => ("new", "old", self.new_works),
+            _ => ("old", "new", self.old_works),
+        };
+        let left = self.versions[from];
+        let pods = self.versions.get_mut(to).expect("a version");
+        let gaps = self.replicas - (pods.wanted + left.wanted);
+        pods.wanted += gaps;
+        if works {
+            pods.ready = pods.wanted;
+        }
+        let all_ready = gaps == 0 && pods.ready == pods.wanted;
+        let goes = !self.paused && left.wanted > 0 && (all_ready || left.ready < left.wanted);
+        let pods = self.versions.get_mut(from).expect("a version");
+        pods.wanted -= u32::from(goes);
+        pods.ready = pods.ready.min(pods.wanted);
     }
 
     /// Whether a client of the Service beside the apex is answered.
@@ -608,6 +664,7 @@ impl Cluster {
                 weight: (self.route_exists && self.route.matches.is_empty())
                     .then_some(self.route.weight),
                 split: self.route_exists.then(|| self.route.clone()),
+                lacking: self.lacking.clone(),
                 observation: if self.programmed && self.route_exists {
                     RouteObservation::Programmed
                 } else {

@@ -1,6 +1,6 @@
 //! What a run does not even begin with.
 
-use bellwether_api::status::FailureReason;
+use bellwether_api::{number::Weight, status::FailureReason};
 use serde_json::json;
 
 use super::{
@@ -41,6 +41,30 @@ fn what_stands_in_the_way_is_named() {
         message.contains("Service/all") && message.contains("api"),
         "{message}"
     );
+}
+
+#[test]
+fn what_the_routes_controller_lacks_is_named_before_anything_is_written() {
+    let lacking = "traefik.io/gateway-controller, which serves it, cannot mirror requests";
+    let message = refused(|seen| seen.routes[0].lacking = Some(lacking.into()));
+    assert!(
+        message.contains("HTTPRoute/web") && message.contains(lacking),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_controller_that_takes_a_route_over_in_the_middle_and_lacks_something_ends_the_run() {
+    let mut cluster = Cluster::new(plan(json!({"weights": [20, 50], "mirror": true})));
+    cluster.until(|state| state.mirror > Weight::ZERO);
+    cluster.lacking = Some("it cannot mirror requests".into());
+    cluster.finish();
+    let Stage::Failed { failure } = &cluster.state.stage else {
+        panic!("not ended: {:?}", cluster.state.stage);
+    };
+    assert_eq!(failure.reason, FailureReason::Refused);
+    assert!(failure.message.contains("cannot mirror"), "{failure:?}");
+    cluster.assert_clean("old");
 }
 
 #[test]

@@ -52,6 +52,19 @@ pub fn observe(route: &Value) -> RouteObservation {
     waiting.map_or(RouteObservation::Programmed, not_yet)
 }
 
+/// What controllers report of the parents that the route names.
+pub(super) fn entries_of_parents(route: &Value) -> impl Iterator<Item = &Value> {
+    let namespace = namespace_of(route);
+    let wanted: Vec<_> = items(route, "/spec/parentRefs")
+        .iter()
+        .map(|parent| ParentIdentity::of(parent, namespace))
+        .collect();
+    items(route, "/status/parents").iter().filter(move |entry| {
+        let of = entry.get("parentRef").unwrap_or(&Value::Null);
+        wanted.contains(&ParentIdentity::of(of, namespace))
+    })
+}
+
 fn parent_observation(entry: &Value, generation: i64) -> RouteObservation {
     for kind in ["Accepted", "ResolvedRefs"] {
         let conditions = items(entry, "/conditions");

@@ -393,6 +393,7 @@ impl World {
                 is_missing: false,
                 weight: split.matches.is_empty().then_some(split.weight),
                 split: Some(split.clone()),
+                lacking: None,
                 observation: RouteObservation::Programmed,
             }],
             ..seen

@@ -105,6 +105,7 @@ impl House {
             key: key.to_owned(),
             generation,
             digest,
+            deletion: None,
         };
         let digests: Vec<(&str, [u8; 32])> = live
             .iter()

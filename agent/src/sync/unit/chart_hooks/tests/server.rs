@@ -119,6 +119,11 @@ impl Kept {
     fn work(&mut self, asked: &Asked, at: &str, query: &str) -> Answer {
         let found = self.objects.get(at).cloned();
         match asked.method {
+            Method::GET if at == "shop" => {
+                let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+                    "metadata": {"name": at}});
+                (StatusCode::OK, namespace)
+            }
             Method::GET if at.matches('/').count() == 1 => {
                 let prefix = format!("{at}/");
                 let of = self

@@ -1,0 +1,124 @@
+//! DaemonSets with a copy beside them: what is read of both. A DaemonSet has no ReplicaSets: its versions
+//! are its ControllerRevisions, and its pods say which of them they are of.
+
+use bellwether_agent_core::{
+    machine::CanaryView,
+    names::REVISION_LABEL,
+    settled::{DeploymentView, ReplicaSetView, TemplateVersion},
+};
+use serde_json::Value;
+
+use super::{
+    in_place::is_ready,
+    scene::Scene,
+    views::{self, controller_uid, count, number},
+};
+
+const NODES: &str = "/status/desiredNumberScheduled";
+
+impl Scene {
+    /// The kind of what the workload's versions are.
+    #[must_use]
+    pub fn version_kind(&self) -> &'static str {
+        if self.is_per_node() {
+            "ControllerRevision"
+        } else {
+            "ReplicaSet"
+        }
+    }
+
+    /// A version of the workload; `pods` are those that it selects.
+    pub(super) fn version(&self, object: &Value, pods: &[Value]) -> ReplicaSetView {
+        if self.is_per_node() {
+            version(object, pods)
+        } else {
+            views::replica_set(object)
+        }
+    }
+
+    /// The copy of the workload; `pods` are the copy's.
+    pub(super) fn copy(&self, object: &Value, pods: &[Value]) -> CanaryView {
+        if self.is_per_node() {
+            copy(object, pods)
+        } else {
+            views::canary(object, pods)
+        }
+    }
+}
+
+/// The counts of a DaemonSet, by nodes; `template` says which version it carries, `revisions` are those
+/// with its labels.
+pub(super) fn workload(
+    object: &Value,
+    revisions: &[Value],
+    template: TemplateVersion,
+) -> DeploymentView {
+    let uid = views::uid(object);
+    let own = |one: &&Value| !uid.is_empty() && controller_uid(one) == uid;
+    let newest = revisions.iter().filter(own).map(revision).max();
+    DeploymentView {
+        generation: number(object, "/metadata/generation"),
+        observed_generation: number(object, "/status/observedGeneration"),
+        replicas: count(object, NODES),
+        total: count(object, "/status/currentNumberScheduled"),
+        updated: count(object, "/status/updatedNumberScheduled"),
+        ready: count(object, "/status/numberReady"),
+        available: count(object, "/status/numberAvailable"),
+        paused: views::text(object, "/spec/updateStrategy/type") == "OnDelete",
+        revision: newest.map_or_else(String::new, |newest| newest.to_string()),
+        template,
+        uid,
+    }
+}
+
+fn revision(object: &Value) -> i64 {
+    number(object, "/revision")
+}
+
+fn label_of(object: &Value) -> String {
+    let mut labels = views::string_map(object, "/metadata/labels");
+    labels.remove(REVISION_LABEL).unwrap_or_default()
+}
+
+fn version(object: &Value, pods: &[Value]) -> ReplicaSetView {
+    let (hash, owner) = (label_of(object), controller_uid(object));
+    let of_it: Vec<&Value> = pods
+        .iter()
+        .filter(|pod| controller_uid(pod) == owner && label_of(pod) == hash)
+        .filter(|pod| !hash.is_empty() && !views::is_deleting(pod))
+        .collect();
+    let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    ReplicaSetView {
+        name: views::name(object),
+        revision: revision(object).to_string(),
+        replicas: counted(of_it.len()),
+        ready: counted(of_it.iter().filter(|pod| is_ready(pod)).count()),
+        owner_uid: owner,
+        hash,
+    }
+}
+
+fn copy(object: &Value, pods: &[Value]) -> CanaryView {
+    let nodes = count(object, NODES);
+    let updated = if nodes == 0 {
+        // Told to stop them all, its controller counts none of those that still run.
+        let left = pods.iter().filter(|pod| !views::is_deleting(pod)).count();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    } else {
+        count(object, "/status/updatedNumberScheduled")
+    };
+    CanaryView {
+        replicas: nodes,
+        generation: number(object, "/metadata/generation"),
+        observed_generation: number(object, "/status/observedGeneration"),
+        updated,
+        ready: count(object, "/status/numberReady"),
+        available: count(object, "/status/numberAvailable"),
+        trouble: views::trouble(object, pods),
+        deleting: views::is_deleting(object),
+        unwritten: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::*;
+use crate::sync::cluster::double::{client, refusal};
+
+#[test]
+fn bookkeeping_is_no_difference() {
+    let live = json!({"metadata": {"name": "a", "resourceVersion": "1", "managedFields": []},
+        "spec": {"x": 1}, "status": {"y": 1}});
+    let planned = json!({"metadata": {"name": "a", "resourceVersion": "2"}, "spec": {"x": 1}});
+    assert!(same(&live, &planned));
+    assert!(!same(
+        &live,
+        &json!({"metadata": {"name": "a"}, "spec": {"x": 2}})
+    ));
+}
+
+#[test]
+fn object_that_stands_twice_is_named() {
+    let want = || {
+        Wanted::new(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "shop"}}))
+        .unwrap()
+    };
+    assert!(repeated(&[want()]).is_empty());
+    assert_eq!(
+        repeated(&[want(), want()]),
+        ["Service/shop/web stands in the release twice"]
+    );
+}
+
+pub(super) fn bundle(sync: &Value) -> Bundle {
+    serde_json::from_value(json!({
+        "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 1,
+        "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",
+        "createNamespace": false, "components": [], "rollouts": [], "sync": sync, "metrics": null,
+    }))
+    .unwrap()
+}
+
+/// What a cluster that has Deployment `web` of uid `a` says to a release with `object`.
+async fn refusals(sync: &Value, want: Wanted, own: &[HeldObject]) -> Vec<String> {
+    let (client, _) = client(|asked| {
+        let live = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
+            {"name": "web", "namespace": "shop", "uid": "a"}, "spec": {"selector": "old"}});
+        if asked.path.contains("selfsubjectaccessreviews") {
+            return (
+                StatusCode::OK,
+                json!({"spec": {}, "status": {"allowed": true}}),
+            );
+        }
+        if asked.method == Method::GET {
+            return if asked.path.contains("/deployments/web") {
+                (StatusCode::OK, live)
+            } else {
+                refusal(StatusCode::NOT_FOUND, "page not found")
+            };
+        }
+        let (code, mut said) = refusal(StatusCode::UNPROCESSABLE_ENTITY, "it is invalid");
+        said["details"] = json!({"causes": [{"field": "spec.selector",
+            "message": "Invalid value: field is immutable"}]});
+        (code, said)
+    });
+    let cluster = Cluster::new(client);
+    let admission = Admission {
+        cluster: &cluster,
+        access: &Access::default(),
+        own,
+        taken: &BTreeMap::new(),
+        hooks: &[],
+        left: &[],
+    };
+    admission
+        .review(&bundle(sync), &[want])
+        .await
+        .unwrap()
+        .refusals
+}
+
+#[tokio::test]
+async fn a_kind_that_neither_cluster_nor_release_has_is_named() {
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "shop"}});
+    let want = Wanted::new(widget).unwrap();
+    let sync = json!({"prune": true});
+    let said = refusals(&sync, want.clone(), &[]).await;
+    assert_eq!(
+        said,
+        [
+            "Widget/shop/w needs kind Widget of example.com/v1, which this cluster does not serve and \
+          no CustomResourceDefinition of the release defines"
+        ]
+    );
+    let brought = Wanted {
+        defined_by: Some(want.target.clone()),
+        ..want
+    };
+    assert_eq!(refusals(&sync, brought, &[]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_kind_that_has_come_since_the_last_refusal_counts_at_once() {
+    let is_served = Arc::new(AtomicBool::new(false));
+    let (client, _) = client({
+        let is_served = Arc::clone(&is_served);
+        move |asked| {
+            if asked.path.contains("selfsubjectaccessreviews") {
+                let status = json!({"allowed": true});
+                return (StatusCode::OK, json!({"spec": {}, "status": status}));
+            }
+            if asked.path == "/apis/example.com/v1" && is_served.load(Ordering::SeqCst) {
+                let widgets = json!([{"name": "widgets", "singularName": "", "kind": "Widget",
+                    "namespaced": true, "verbs": ["get", "patch"]}]);
+                return (
+                    StatusCode::OK,
+                    json!({"kind": "APIResourceList", "groupVersion": "example.com/v1",
+                        "resources": widgets}),
+                );
+            }
+            match asked.method {
+                Method::PATCH => (StatusCode::OK, asked.body.clone()),
+                _ => refusal(StatusCode::NOT_FOUND, "page not found"),
+            }
+        }
+    });
+    let cluster = Cluster::new(client);
+    let admission = Admission {
+        cluster: &cluster,
+        access: &Access::default(),
+        own: &[],
+        taken: &BTreeMap::new(),
+        hooks: &[],
+        left: &[],
+    };
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "shop"}});
+    let wanted = [Wanted::new(widget).unwrap()];
+    let bundle = bundle(&json!({}));
+    let said = admission.review(&bundle, &wanted).await.unwrap().refusals;
+    assert_eq!(said.len(), 1, "{said:?}");
+    is_served.store(true, Ordering::SeqCst);
+    let said = admission.review(&bundle, &wanted).await.unwrap().refusals;
+    assert_eq!(said, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});
+    let want = |uid: Option<&str>| Wanted {
+        recreates: uid.map(str::to_owned),
+        ..Wanted::new(web.clone()).unwrap()
+    };
+    let mut held = HeldObject::from(want(None).target);
+    held.uid = Some("a".to_owned());
+    let own = [held];
+    for (force, uid, expected) in [
+        (
+            false,
+            None,
+            Some("spec.selector cannot be changed; set sync.force"),
+        ),
+        (
+            true,
+            None,
+            Some("sync.force does not make anew what a Rollout governs"),
+        ),
+        (true, Some("another"), Some("sync.force does not make anew")),
+        (true, Some("a"), None),
+    ] {
+        let said = refusals(&json!({"force": force}), want(uid), &own).await;
+        match expected {
+            Some(expected) => assert!(said[0].contains(expected), "{said:?}"),
+            None => assert_eq!(said, Vec::<String>::new()),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+{{- define "labels" -}}
+app.kubernetes.io/name: bellwether-hub
+app.kubernetes.io/part-of: bellwether
+{{- end -}}

@@ -1,0 +1,57 @@
+use bellwether_api::{call::DefaultExplained, fleet::FleetDefaults};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::explain::shown;
+use crate::{placement::ClusterFacts, release::ReleaseContent};
+
+/// Says what the rollouts of a release leave to the fleet of the application's destination, or to the
+/// cluster. `fleet` is its name and what it gives; absent = the destination names none.
+#[must_use]
+pub fn defaults(
+    content: &ReleaseContent,
+    cluster: &ClusterFacts,
+    fleet: Option<(&str, &FleetDefaults)>,
+) -> Vec<DefaultExplained> {
+    let mut found = Vec::new();
+    for rollout in &content.rollouts {
+        let mut add = |field: String, value: Value, from: String| {
+            found.push(DefaultExplained {
+                rollout: rollout.name.clone(),
+                field,
+                value: shown(&value),
+                from,
+            });
+        };
+        if let Some((name, fleet)) = fleet {
+            let from = format!("fleet {name}");
+            let mut filled = rollout.spec.clone();
+            fleet.fill(&mut filled);
+            if filled.traffic != rollout.spec.traffic {
+                add("traffic".to_owned(), json(&filled.traffic), from.clone());
+            }
+            if filled.alerts != rollout.spec.alerts {
+                add("alerts".to_owned(), json(&filled.alerts), from.clone());
+            }
+            let hooks = filled.hooks.iter().zip(&rollout.spec.hooks).enumerate();
+            for (index, (filled, _)) in hooks.filter(|(_, (filled, own))| filled != own) {
+                let load = json(&filled.load);
+                add(format!("hooks[{index}].load"), load, from.clone());
+            }
+        }
+        let of_fleet = fleet.and_then(|(name, fleet)| {
+            let metrics = fleet.metrics.as_ref()?;
+            Some((metrics, format!("fleet {name}")))
+        });
+        let of_cluster = cluster.metrics.as_ref();
+        let of_cluster = of_cluster.map(|metrics| (metrics, format!("cluster {}", cluster.name)));
+        if let Some((metrics, from)) = of_cluster.or(of_fleet) {
+            add("metrics".to_owned(), json(metrics), from);
+        }
+    }
+    found
+}
+
+fn json(value: impl Serialize) -> Value {
+    serde_json::to_value(value).expect("types of the API always serialise")
+}
