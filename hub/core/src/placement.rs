@@ -8,6 +8,7 @@ mod condition;
 mod division;
 mod facts;
 mod fit;
+mod moving;
 mod sentence;
 mod spread;
 
@@ -28,6 +29,7 @@ pub use choose::{Choice, Chosen, Standing, Verdict, WhyNot, choose, is_lost};
 pub use condition::{Placement, PlacementCondition};
 pub use division::{DividedCluster, Divisible, DivisionError, FrozenDivision, freeze};
 pub use facts::{CordonMode, Properties, Scheduling};
+pub use moving::runs;
 pub use sentence::{group_texts, score_texts, sentence};
 
 /// What placement needs to know of a registered cluster. Revoked clusters are not given.

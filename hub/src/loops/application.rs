@@ -3,12 +3,9 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_api::{
-    reference::NamespacedName,
-    status::{Health, UnitStatus},
-};
+use bellwether_api::{reference::NamespacedName, status::UnitStatus};
 use bellwether_hub_core::{
-    placement::{Chosen, Placement, Removal},
+    placement::{Chosen, Placement, Removal, runs},
     plan::PlannedCluster,
     run::{ClusterSeen, Decision, Supersession, asked},
 };
@@ -154,8 +151,8 @@ async fn shrink(
     let mut placed: BTreeSet<Uuid> = clusters.map(|cluster| cluster.id).collect();
     let moving = chosen.moving();
     let runs_well = |id: &Uuid| {
-        let status = statuses.get(id);
-        holders.contains_key(id) && status.is_some_and(|one| one.health == Health::Healthy)
+        let (holds, status) = (holders.get(id), statuses.get(id));
+        holds.is_some_and(|holds| status.is_some_and(|one| runs(one, &holds.to_string())))
     };
     // Whoever takes it runs it before the cluster that it moves from loses it.
     if !placed.iter().all(runs_well) {

@@ -1,0 +1,106 @@
+//! When a cluster may lose what it has because another one took it.
+
+use bellwether_api::status::{Health, UnitOutcome, UnitStatus};
+
+/// Tells whether a cluster runs an application, as the status says that it gave last: of the very bundle
+/// that it holds now, with a release that came in as a whole. Healthy alone says less: what is there of
+/// a release that is still coming in may be well.
+#[must_use]
+pub fn runs(status: &UnitStatus, holds: &str) -> bool {
+    status.digest == holds
+        && status.applied_release.is_some()
+        && status.outcome != UnitOutcome::Removing
+        && status.health == Health::Healthy
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_api::status::UnitOutcome::{Failed, Progressing, Removing, Succeeded};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::run::tests::model::status;
+
+    #[test]
+    fn only_what_came_in_as_a_whole_and_is_well_runs() {
+        let cases = [
+            (
+                "it came in",
+                "now",
+                Succeeded,
+                Some("new"),
+                Health::Healthy,
+                true,
+            ),
+            (
+                "another release comes in",
+                "now",
+                Progressing,
+                Some("old"),
+                Health::Healthy,
+                true,
+            ),
+            (
+                "it is back on the one before",
+                "now",
+                Failed,
+                Some("old"),
+                Health::Healthy,
+                true,
+            ),
+            (
+                "the first comes in, well so far",
+                "now",
+                Progressing,
+                None,
+                Health::Healthy,
+                false,
+            ),
+            (
+                "the first failed",
+                "now",
+                Failed,
+                None,
+                Health::Healthy,
+                false,
+            ),
+            (
+                "it speaks of what it held before",
+                "then",
+                Succeeded,
+                Some("old"),
+                Health::Healthy,
+                false,
+            ),
+            (
+                "it is not well",
+                "now",
+                Succeeded,
+                Some("new"),
+                Health::Degraded,
+                false,
+            ),
+            (
+                "nobody knows",
+                "now",
+                Succeeded,
+                Some("new"),
+                Health::Unknown,
+                false,
+            ),
+            (
+                "it is taken away",
+                "now",
+                Removing,
+                Some("new"),
+                Health::Healthy,
+                false,
+            ),
+        ];
+        for (what, digest, outcome, applied, health, expected) in cases {
+            let mut status = status(Uuid::nil(), 1, digest, outcome, applied);
+            status.health = health;
+            assert_eq!(runs(&status, "now"), expected, "{what}");
+        }
+    }
+}
