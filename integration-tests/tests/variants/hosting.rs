@@ -88,7 +88,8 @@ fn hosting(members: &Members) -> Result<()> {
     host.install()?;
     the_chart_is_taken(&host)?;
     // The page's example, for the cluster that hosts the hub alone.
-    let documents = example(&members.name)?.replace("{fleet: breadth}", "{fleet: breadth, tier: canary}");
+    let documents =
+        example(&members.name)?.replace("{fleet: breadth}", "{fleet: breadth, tier: canary}");
     host.apply(&documents)?;
     let resource = format!("applications.bellwether.dev/{}", members.name);
     host.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=90s"])?;
@@ -280,7 +281,8 @@ fn closed(members: &Members) -> Result<()> {
     host.install()?;
     let mut hub = members.hub.lock().expect("no panic while held");
     hub.restart_with(&["--admission-failure-policy", "fail"])?;
-    let documents = example(&members.name)?.replace("{fleet: breadth}", "{fleet: breadth, tier: canary}");
+    let documents =
+        example(&members.name)?.replace("{fleet: breadth}", "{fleet: breadth, tier: canary}");
     let (bare, late) = (
         format!("{}-bare", members.name),
         format!("{}-late", members.name),
