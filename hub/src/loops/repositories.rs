@@ -78,12 +78,13 @@ async fn look(app: &App, record: &Record, spec: &RepositorySpec) -> Result<bool,
         .checked_sub(jiff::SignedDuration::from_millis(spec.interval.as_millis()))
         .unwrap_or(Timestamp::MIN);
     let before = repositories::state(&app.store, name).await?;
-    let Some(claim) = repositories::claim(&app.store, name, record.generation, due, now).await?
+    let Some(claim) =
+        repositories::claim(&app.store, name, record.resource_version, due, now).await?
     else {
         return Ok(false);
     };
     let previous = before
-        .filter(|state| state.reason == SYNCED && state.generation == record.generation)
+        .filter(|state| state.reason == SYNCED && state.record_version == record.resource_version)
         .and_then(|state| state.revision);
     let outcome = match fetch(app, spec, previous.as_deref()).await {
         Ok(None) => return Ok(true),

@@ -11,8 +11,10 @@ use crate::{
     records::{RecordKey, RecordKind},
 };
 
-const OWNER: &str = "SELECT repository, false FROM repository_record
+/// A repository whose own record was deleted owns nothing any more.
+const OWNER: &str = "SELECT repository, false FROM repository_record owned
     WHERE kind = $1 AND namespace = $2 AND name = $3
+    AND EXISTS (SELECT FROM record WHERE record.kind = 'Repository' AND record.name = owned.repository)
     UNION ALL SELECT NULL, missing_since_ms IS NOT NULL FROM custom_resource_record
     WHERE kind = $1 AND namespace = $2 AND name = $3";
 

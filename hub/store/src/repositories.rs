@@ -12,8 +12,8 @@ use crate::{
 /// How a repository stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryState {
-    /// The generation of the record that was looked for.
-    pub generation: u64,
+    /// The version of the record that was looked for.
+    pub record_version: u64,
     /// When the last look began.
     pub looked_at: Timestamp,
     /// What the records are in step with; absent = nothing was ever applied.
@@ -50,7 +50,7 @@ pub struct Outcome {
     pub orphans: Option<Vec<String>>,
 }
 
-/// Begins a look at a repository of `generation` unless one began after `due`, whichever hub began it, and
+/// Begins a look at a repository whose record is at `record_version` unless one began after `due`, whichever hub began it, and
 /// nobody said since that the repository has changed.
 /// Absent = it is not time yet.
 ///
@@ -59,20 +59,20 @@ pub struct Outcome {
 pub async fn claim(
     store: &Store,
     name: &str,
-    generation: u64,
+    record_version: u64,
     due: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Claim>, StoreError> {
     let row: Option<(i64,)> = sqlx::query_as(
-        "INSERT INTO repository_state AS held (name, generation, looked_at_ms, reason, message)
+        "INSERT INTO repository_state AS held (name, record_version, looked_at_ms, reason, message)
          VALUES ($1, $2, $4, 'Looking', '')
-         ON CONFLICT (name) DO UPDATE SET generation = $2, looked_at_ms = $4
-         WHERE held.generation <> $2 OR held.looked_at_ms <= $3
+         ON CONFLICT (name) DO UPDATE SET record_version = $2, looked_at_ms = $4
+         WHERE held.record_version <> $2 OR held.looked_at_ms <= $3
             OR held.pushed_at_ms >= held.looked_at_ms
          RETURNING looked_at_ms",
     )
     .bind(name)
-    .bind(signed("repository_state.generation", generation)?)
+    .bind(signed("repository_state.record_version", record_version)?)
     .bind(ms(due))
     .bind(ms(now))
     .fetch_optional(&store.pool)
@@ -160,7 +160,7 @@ pub async fn state(store: &Store, name: &str) -> Result<Option<RepositoryState>,
         Vec<String>,
     );
     let row: Option<Row> = sqlx::query_as(
-        "SELECT generation, looked_at_ms, revision, synced_at_ms, reason, message, orphans
+        "SELECT record_version, looked_at_ms, revision, synced_at_ms, reason, message, orphans
          FROM repository_state WHERE name = $1",
     )
     .bind(name)
@@ -168,9 +168,9 @@ pub async fn state(store: &Store, name: &str) -> Result<Option<RepositoryState>,
     .await
     .doing("read the state of a repository")?;
     row.map(
-        |(generation, looked, revision, synced, reason, message, orphans)| {
+        |(version, looked, revision, synced, reason, message, orphans)| {
             Ok(RepositoryState {
-                generation: unsigned("repository_state.generation", generation)?,
+                record_version: unsigned("repository_state.record_version", version)?,
                 looked_at: timestamp("repository_state.looked_at_ms", looked)?,
                 revision,
                 synced_at: synced
