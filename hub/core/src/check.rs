@@ -91,7 +91,16 @@ impl Checker {
             }
             let seen = input.clusters.iter().find(|seen| seen.id == grant.cluster);
             let reached = seen.is_some_and(|seen| seen.reach(input.now) == Reach::Fresh);
-            let going_back = matches!(decision.next.status, RunStatus::RollingBack { .. });
+            // What is written for a silent cluster waits there for it, so that a run whose clusters are all
+            // silent may go back and end within one decision.
+            let ends = decision.next.status.is_finished() && !input.state.status.is_finished();
+            let had_it = input
+                .state
+                .clusters
+                .get(&grant.cluster)
+                .is_some_and(|before| matches!(before.phase, ClusterPhase::Succeeded { .. }));
+            let going_back = matches!(decision.next.status, RunStatus::RollingBack { .. })
+                || ends && had_it && grant.release != GrantRelease::This;
             if !reached && !going_back {
                 return broken("I16-unreachable-granted", grant.cluster.to_string());
             }

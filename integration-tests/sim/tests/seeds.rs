@@ -34,6 +34,10 @@ const PINNED: &[(&str, &[u64])] = &[
     ("the only proof was taken back as a wave passed", &[2623]),
     ("rest was seen where a stream had ended unnoticed", &[2814]),
     (
+        "a run went back to what silent clusters had and ended in one decision",
+        &[13_183],
+    ),
+    (
         "a third template came before the pods of the second were ready",
         &[4683, 5043],
     ),

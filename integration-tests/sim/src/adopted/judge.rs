@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
-    adopted::{HELD_ANNOTATION, Look, SPLIT_ANNOTATION, WRITTEN_ANNOTATION, look},
+    adopted::{HELD_ANNOTATION, Look, SPLIT_ANNOTATION, WRITTEN_ANNOTATION, look, without_split},
     machine::Stage,
 };
 use bellwether_api::number::Weight;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     agent::Adopter,
+    seen::governed_route,
     site::{REPLICAS, Site, hash_of},
 };
 use crate::invariant::Broken;
@@ -33,6 +34,11 @@ impl Judge {
     /// # Errors
     /// The rule that is broken.
     pub(super) fn look(&mut self, site: &Site, agent: &Adopter) -> Result<(), Broken> {
+        let users = without_split(&governed_route(), &site.route);
+        if users.pointer("/spec/rules") != Some(&site.rules) {
+            let detail = format!("beside the split the route is not its owner's: {site:?}");
+            return Err(Broken::new("I7-adopted", detail));
+        }
         if !site.stood {
             self.may_serve.insert(site.image());
             return Ok(());

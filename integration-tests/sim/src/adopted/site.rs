@@ -71,6 +71,8 @@ pub(super) struct Pods {
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     pub owner: Owner,
+    /// The route's rules as the owner wrote them last.
+    pub rules: Value,
     pub workload: Value,
     pub route: Value,
     pub pin: Option<String>,
@@ -97,6 +99,7 @@ impl Site {
             "spec": {"rules": owner.rules()},
         });
         Self {
+            rules: owner.rules(),
             owner,
             workload,
             route,
@@ -127,7 +130,8 @@ impl Site {
                 "metadata": {"annotations": {HELD_ANNOTATION: rollout}}, "spec": {"paused": true},
             }));
         }
-        self.patch_route(&json!({"spec": {"rules": self.owner.rules()}}));
+        self.rules = self.owner.rules();
+        self.patch_route(&json!({"spec": {"rules": self.rules}}));
         hold.is_some()
     }
 
