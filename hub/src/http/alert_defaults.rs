@@ -1,9 +1,6 @@
 //! Whether anybody is told where rollouts leave that to their fleet.
 
-use std::collections::BTreeSet;
-
 use bellwether_api::{
-    alert_provider::AlertProviderSpec,
     application::ApplicationSpec,
     document::{Document, closest},
     fleet::FleetSpec,
@@ -13,10 +10,7 @@ use bellwether_store::{
     records::{self, RecordKey, RecordKind},
 };
 
-use super::{
-    apply::namespace_of,
-    references::{Checked, specs},
-};
+use super::{alert_providers, apply::namespace_of, references::Checked};
 
 /// Says where a fleet's `alerts` reach nobody: no namespace has an alert provider of the name, or that of
 /// a Rollout which names nobody itself has none.
@@ -42,13 +36,6 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Names of the alert providers of a namespace; of all namespaces, where none is given.
-async fn providers(tx: &mut Tx, namespace: Option<&str>) -> Result<BTreeSet<String>, StoreError> {
-    let kind = RecordKind::AlertProvider;
-    let known = specs::<AlertProviderSpec>(tx, kind, namespace).await?;
-    Ok(known.into_iter().map(|(key, _)| key.name).collect())
-}
-
 fn named(fleet: &FleetSpec) -> impl Iterator<Item = &String> {
     fleet
         .defaults
@@ -62,7 +49,7 @@ async fn unknown(tx: &mut Tx, name: &str, spec: &FleetSpec) -> Result<Vec<String
     if spec.defaults.alerts.is_empty() {
         return Ok(Vec::new());
     }
-    let known = providers(tx, None).await?;
+    let known = alert_providers::names(tx, None).await?;
     let unknown = named(spec).filter(|wanted| !known.contains(*wanted));
     let warnings = unknown.map(|wanted| {
         let meant = closest(wanted, known.iter().map(String::as_str))
@@ -95,7 +82,7 @@ async fn untold(
     if spec.defaults.alerts.is_empty() {
         return Ok(Vec::new());
     }
-    let known = providers(tx, Some(namespace)).await?;
+    let known = alert_providers::names(tx, Some(namespace)).await?;
     let lacking = named(&spec).filter(|wanted| !known.contains(*wanted));
     let warnings = lacking.map(|wanted| {
         format!(

@@ -38,23 +38,34 @@ pub(super) async fn check(
             continue;
         }
         let namespace = namespace_of(document, default_namespace);
-        let kind = RecordKind::AlertProvider;
-        let known = specs::<AlertProviderSpec>(tx, kind, Some(&namespace)).await?;
-        let known: BTreeSet<&str> = known.iter().map(|(key, _)| key.name.as_str()).collect();
+        let known = names(tx, Some(&namespace)).await?;
         for (path, wanted) in named {
-            if known.contains(wanted.name.as_str()) {
+            if known.contains(&wanted.name) {
                 continue;
             }
             let message = format!(
                 "there is no alert provider {:?} in namespace {namespace:?}",
                 wanted.name
             );
-            let meant = closest(&wanted.name, known.iter().copied());
+            let meant = closest(&wanted.name, known.iter().map(String::as_str));
             let error = finding(document.source(), path.key("name"), message, meant);
             checked.errors.push(error);
         }
     }
     Ok(())
+}
+
+/// Names of the alert providers of a namespace; of all namespaces, where none is given.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn names(
+    tx: &mut Tx,
+    namespace: Option<&str>,
+) -> Result<BTreeSet<String>, StoreError> {
+    let kind = RecordKind::AlertProvider;
+    let known = specs::<AlertProviderSpec>(tx, kind, namespace).await?;
+    Ok(known.into_iter().map(|(key, _)| key.name).collect())
 }
 
 /// Whom the rollouts of a document name, each with its place.

@@ -13,8 +13,7 @@ use super::{
     extract::{Path, Query},
     items::Scene,
     problem::{ApiError, ApiResult},
-    runs::may_read,
-    standing,
+    runs::{may_read, unit_key},
 };
 use crate::app::App;
 
@@ -47,10 +46,7 @@ pub async fn run_measurements(
     Query(query): Query<MeasurementQuery>,
 ) -> ApiResult<Json<MeasurementList>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
-    let key = match standing::find(&app, &application).await? {
-        Some(_) => standing::key_of(&application),
-        None => format!("application/{application}"),
-    };
+    let key = unit_key(&app, &application).await?;
     let scene = Scene::load(&app).await?;
     if let Some(wanted) = &query.cluster
         && !scene.clusters.iter().any(|one| one.name == *wanted)

@@ -225,6 +225,11 @@ pub async fn application_spec(
     Ok(record.and_then(|record| Some(marked(read_spec(&record)?, &record.annotations))))
 }
 
+/// The key of an application's unit.
+pub fn application_key(name: &NamespacedName) -> String {
+    format!("application/{name}")
+}
+
 /// Shows an application in every cluster that holds it or spoke of it.
 ///
 /// # Errors
@@ -234,7 +239,7 @@ pub async fn units(
     scene: &Scene,
     name: &NamespacedName,
 ) -> Result<Vec<UnitView>, StoreError> {
-    units_of(store, scene, &format!("application/{name}")).await
+    units_of(store, scene, &application_key(name)).await
 }
 
 /// Shows a unit in every cluster that holds it or spoke of it.

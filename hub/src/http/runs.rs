@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::{
     auth::Caller,
     extract::{Path, Query},
-    items::{Scene, units, units_of},
+    items::{Scene, application_key, units_of},
     placement::chosen,
     problem::{ApiError, ApiResult},
     standing, stream,
@@ -201,6 +201,17 @@ pub(super) async fn may_read(
     application_of(app, namespace, name).await
 }
 
+/// The key of the unit by which clusters hold an application, or a Rollout without one.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn unit_key(app: &App, application: &NamespacedName) -> ApiResult<String> {
+    Ok(match standing::find(app, application).await? {
+        Some(_) => standing::key_of(application),
+        None => application_key(application),
+    })
+}
+
 /// Shows where a run stands.
 #[utoipa::path(get, path = "/rollouts/{namespace}/{name}/status", tag = "runs",
     params(("namespace" = String, Path), ("name" = String, Path), RunQuery), responses(
@@ -252,10 +263,8 @@ pub async fn run_clusters(
 ) -> ApiResult<Json<UnitList>> {
     let application = may_read(&app, &caller, &namespace, &name).await?;
     let scene = Scene::load(&app).await?;
-    let items = match standing::find(&app, &application).await? {
-        Some(_) => units_of(&app.store, &scene, &standing::key_of(&application)).await?,
-        None => units(&app.store, &scene, &application).await?,
-    };
+    let key = unit_key(&app, &application).await?;
+    let items = units_of(&app.store, &scene, &key).await?;
     Ok(Json(UnitList { items }))
 }
 

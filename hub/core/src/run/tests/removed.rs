@@ -4,8 +4,29 @@ use uuid::Uuid;
 use super::model::{Fleet, RUN, Will, id, plan, status, wave};
 use crate::{
     plan::PlannedWave,
-    run::{ClusterSeen, Input, RunFacts, decide},
+    run::{ClusterSeen, Decision, Input, RunFacts, decide},
 };
+
+/// What is decided of a fleet that is seen like that.
+fn decided(fleet: &Fleet, seen: &[ClusterSeen]) -> Decision {
+    decide(&Input {
+        now: fleet.now,
+        run: RunFacts {
+            id: RUN,
+            revision: 1,
+            has_previous: false,
+        },
+        plan: &fleet.plan,
+        state: &fleet.state,
+        clusters: seen,
+        joiners: &[],
+        actions: &[],
+        suspended_by_spec: false,
+        completes: &[],
+        readings: &[],
+        supersession: None,
+    })
+}
 
 /// Grants cluster 1, which still reports release `old`; gives what is remembered to go back to.
 fn previous(desired: Option<&str>) -> Option<String> {
@@ -25,23 +46,7 @@ fn previous(desired: Option<&str>) -> Option<String> {
             ..seen
         })
         .collect();
-    let decision = decide(&Input {
-        now: fleet.now,
-        run: RunFacts {
-            id: RUN,
-            revision: 1,
-            has_previous: false,
-        },
-        plan: &fleet.plan,
-        state: &fleet.state,
-        clusters: &seen,
-        joiners: &[],
-        actions: &[],
-        suspended_by_spec: false,
-        completes: &[],
-        readings: &[],
-        supersession: None,
-    });
+    let decision = decided(&fleet, &seen);
     assert_eq!(decision.grants.len(), 1, "it is granted");
     decision.next.clusters[&id(1)].previous.clone()
 }
@@ -60,23 +65,7 @@ fn granted(fleet: &Fleet, change: impl Fn(&mut ClusterSeen)) -> Vec<Uuid> {
     seen.iter_mut()
         .filter(|seen| seen.id == id(1))
         .for_each(change);
-    let decision = decide(&Input {
-        now: fleet.now,
-        run: RunFacts {
-            id: RUN,
-            revision: 1,
-            has_previous: false,
-        },
-        plan: &fleet.plan,
-        state: &fleet.state,
-        clusters: &seen,
-        joiners: &[],
-        actions: &[],
-        suspended_by_spec: false,
-        completes: &[],
-        readings: &[],
-        supersession: None,
-    });
+    let decision = decided(fleet, &seen);
     decision.grants.iter().map(|grant| grant.cluster).collect()
 }
 
