@@ -34,8 +34,8 @@ pub struct ActionRequest {
     /// The canary's pods that `setweight` sets; absent = the share of traffic, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<IntOrPercent>,
-    /// The revision that `rollback` goes back to; absent = the last one that succeeded. Every other
-    /// verb has none.
+    /// The revision that `rollback` goes back to; absent = the last one that succeeded, or what the
+    /// wave or cluster had before. Every other verb has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<u64>,
     /// Why; may be empty.
@@ -94,28 +94,14 @@ impl ActionRequest {
     /// [`ActionFieldError`] names the field that the verb does not have.
     pub fn goes_back_to(&self) -> Result<Option<u64>, ActionFieldError> {
         let refuse = |path, message| Err(ActionFieldError { path, message });
-        let narrowed = self.wave.is_some() || self.cluster.is_some();
         match (self.verb, self.to_revision) {
             (ActionVerb::Rollback, Some(0)) => {
                 refuse("toRevision", "revisions are numbered from 1".to_owned())
             }
-            (ActionVerb::Rollback, Some(_)) if narrowed => refuse(
-                "toRevision",
-                "one wave or cluster goes back to what it had before; leave toRevision out"
-                    .to_owned(),
-            ),
             (ActionVerb::Rollback, to) => Ok(to),
             (verb, Some(_)) => refuse(
                 "toRevision",
                 format!("{} goes to no revision; use rollback", verb.word()),
-            ),
-            (ActionVerb::Finish, None) if narrowed => refuse(
-                if self.wave.is_some() {
-                    "wave"
-                } else {
-                    "cluster"
-                },
-                "finish puts the whole run away; leave it out".to_owned(),
             ),
             (_, None) => Ok(None),
         }
@@ -144,7 +130,7 @@ pub enum ActionVerb {
     SetWeight,
     /// Goes back to an earlier release, or takes one wave or cluster back to what it had.
     Rollback,
-    /// Puts an ended run away, with whatever it left behind.
+    /// Puts an ended run away, or a wave or cluster of it, with whatever it left behind.
     Finish,
 }
 
@@ -273,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rollback_of_everything_names_a_revision() {
+    fn only_a_rollback_names_a_revision() {
         let read = |body: Value| {
             let request: ActionRequest = serde_json::from_value(body).expect("a request");
             request
@@ -291,20 +277,18 @@ mod tests {
             ),
             (
                 json!({"type": "rollback", "toRevision": 3, "wave": "rest"}),
-                Err("toRevision".to_owned()),
+                Ok(Some(3)),
+            ),
+            (
+                json!({"type": "rollback", "toRevision": 3, "cluster": "c1"}),
+                Ok(Some(3)),
             ),
             (
                 json!({"type": "abort", "toRevision": 3}),
                 Err("toRevision".to_owned()),
             ),
-            (
-                json!({"type": "finish", "wave": "rest"}),
-                Err("wave".to_owned()),
-            ),
-            (
-                json!({"type": "finish", "cluster": "c1"}),
-                Err("cluster".to_owned()),
-            ),
+            (json!({"type": "finish", "wave": "rest"}), Ok(None)),
+            (json!({"type": "finish", "cluster": "c1"}), Ok(None)),
         ] {
             assert_eq!(read(body.clone()), expected, "{body}");
         }

@@ -350,7 +350,7 @@ fn budgets(input: &Input<'_>, decision: &Decision) -> Result<(), Violation> {
         let failed = decision
             .next
             .of_wave(index)
-            .filter(|(_, one)| one.phase.has_failed())
+            .filter(|(_, one)| one.counts_as_failed())
             .count();
         let failed = u32::try_from(failed).unwrap_or(u32::MAX);
         // Only this release is bounded by its failures; what ran before goes anywhere.

@@ -10,7 +10,7 @@ use axum::{
 use bellwether_api::{
     call::{ActionFieldError, ActionRequest, ActionVerb, ActionView, ProblemItem},
     reference::NamespacedName,
-    view::{RunPhase, RunView},
+    view::{ClusterPhase, RunPhase, RunView},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::{
@@ -251,12 +251,12 @@ async fn run_meant(
     Ok(view.run)
 }
 
-/// Tells whether a human took a cluster back after the run had succeeded.
+/// Tells whether a human took a cluster back, or is about to, after the run had succeeded.
 fn was_taken_back(view: &RunView) -> bool {
     view.waves
         .iter()
         .flat_map(|wave| &wave.clusters)
-        .any(|cluster| cluster.reason == "RolledBack")
+        .any(|cluster| cluster.reason == "RolledBack" || cluster.state == ClusterPhase::RollingBack)
 }
 
 async fn cluster_meant(app: &App, view: &RunView, name: &str) -> ApiResult<Uuid> {

@@ -287,7 +287,8 @@ async fn progress_run(
         .into_iter()
         .partition(|action| action.said.run == turn.loaded.run.id);
     progress::answer_older(look, &turn, &older).await?;
-    let pending = progress::pending(&own);
+    let mut pending = progress::pending(&own);
+    rollback::find_named(look, &turn, &own, &mut pending).await?;
     let mut held = None;
     let (decision, changed) = loop {
         let decision = turn.decide(supersession, &pending);

@@ -134,6 +134,7 @@ pub(super) fn pending(actions: &[Action]) -> Vec<PendingAction> {
             step: action.said.step,
             expected_revision: action.said.expected_revision,
             set: action.said.set,
+            to: None,
             by: action.said.by.clone(),
             reason: action.said.reason.clone(),
         })

@@ -242,12 +242,8 @@ async fn a_rollback_names_its_fields_and_a_run_is_finished_by_delete_too() {
     let admin = hub.admin();
     for (body, path) in [
         (json!({"type": "rollback", "toRevision": 0}), "toRevision"),
-        (
-            json!({"type": "rollback", "toRevision": 1, "cluster": "c1"}),
-            "toRevision",
-        ),
         (json!({"type": "abort", "toRevision": 1}), "toRevision"),
-        (json!({"type": "finish", "cluster": "c1"}), "cluster"),
+        (json!({"type": "finish", "toRevision": 1}), "toRevision"),
     ] {
         let refused = act(&admin, None, &body).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");

@@ -27,15 +27,15 @@ pub enum RolloutCommand {
     Skip(ActionArgs),
     /// Leave the run: everything goes back to what was before
     Abort(ActionArgs),
-    /// Try again what failed
+    /// Try again what failed; what is still on its way back is tried again once it is back
     Retry(ActionArgs),
     /// Set the share of traffic, and the pods, of a canary that is driven by hand
     SetWeight(SetWeightArgs),
     /// Go back to the last release that succeeded; with --wave or --cluster take that back to what it had
     Rollback(ActionArgs),
-    /// Go back to the last release that succeeded, or to an earlier one that did
+    /// Go back to the last release that succeeded, or to an earlier one that did, also in a wave or cluster
     Undo(UndoArgs),
-    /// Put an ended run away: it is not tried again, what it left behind goes, its history stays
+    /// Put an ended run away, or a wave or cluster of it: it is not tried again, its history stays
     Finish(ActionArgs),
     /// Show past runs
     History {
@@ -154,7 +154,8 @@ pub struct UndoArgs {
     /// Options as of the other verbs
     #[command(flatten)]
     pub action: ActionArgs,
-    /// The revision to go back to, as `rollout history` lists it; unless given the last one that succeeded
+    /// The revision to go back to, as `rollout history` lists it; unless given the last one that succeeded,
+    /// or with --wave or --cluster what each cluster had before
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u64>,
 }

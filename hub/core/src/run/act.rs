@@ -2,6 +2,7 @@ mod back;
 mod finish;
 mod gates;
 mod leave;
+pub(super) mod retry;
 mod weight;
 
 use bellwether_api::{
@@ -95,7 +96,7 @@ fn answer(turn: &mut Turn<'_>, action: &PendingAction) -> Answer {
         ActionKind::Promote => gates::promote(turn, action, scope),
         ActionKind::Skip => skip(turn, action, scope),
         ActionKind::Abort => leave::abort(turn, action, scope),
-        ActionKind::Retry => leave::retry(turn, scope),
+        ActionKind::Retry => retry::retry(turn, action, scope),
         ActionKind::SetWeight => weight::set(turn, action, scope),
         ActionKind::Rollback => back::take_back(turn, action, scope),
         ActionKind::Finish => finish::put_away(turn, action, scope),

@@ -25,6 +25,12 @@ pub struct ClusterRun {
     /// Set while a human wants it back on what it had before; granted in its turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_back: Option<Stop>,
+    /// Digest of the earlier release that it is taken back to; absent = what it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_back_to: Option<String>,
+    /// Set while a human wants it tried again and it still goes back: it is, once it is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Stop>,
     /// Ends the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
@@ -48,10 +54,34 @@ impl ClusterRun {
             previous: None,
             suspended: None,
             take_back: None,
+            take_back_to: None,
+            retry: None,
             abort: None,
             queue: Vec::new(),
             written: None,
         }
+    }
+
+    /// Returns the digest of the release that it is to be taken back to now; absent = it is not, or is
+    /// under way.
+    #[must_use]
+    pub fn awaits_going_back(&self) -> Option<&str> {
+        self.take_back.as_ref()?;
+        match self.phase {
+            ClusterPhase::Succeeded { .. } => {
+                self.take_back_to.as_deref().or(self.previous.as_deref())
+            }
+            ClusterPhase::Failed { .. } | ClusterPhase::Reverted { .. } => {
+                self.take_back_to.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells whether its failure counts: one that is tried again once it is back does not.
+    #[must_use]
+    pub const fn counts_as_failed(&self) -> bool {
+        self.phase.has_failed() && self.retry.is_none()
     }
 }
 

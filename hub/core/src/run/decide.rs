@@ -30,6 +30,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
     if !matches!(turn.next.status, RunStatus::Superseded { .. }) {
         observe::membership(&mut turn);
         observe::statuses(&mut turn);
+        act::retry::once_back(&mut turn);
         gate::keep_readings(&mut turn);
         supersede(&mut turn);
     }
@@ -191,6 +192,11 @@ pub(super) fn send_cluster_back(
     reason: &str,
     now: Timestamp,
 ) -> bool {
+    cluster.retry = None;
+    if !matches!(cluster.phase, ClusterPhase::Succeeded { .. }) {
+        cluster.take_back = None;
+        cluster.take_back_to = None;
+    }
     if !matches!(
         cluster.phase,
         ClusterPhase::Running { .. } | ClusterPhase::Returning { .. }
@@ -324,7 +330,13 @@ fn finish(turn: &mut Turn<'_>) {
                 .next
                 .clusters
                 .values()
-                .any(|cluster| cluster.wave.is_some() && cluster.phase.takes_slot());
+                .filter(|cluster| cluster.wave.is_some())
+                .any(|cluster| {
+                    // A cluster that counted as settled may still be brought to another release.
+                    let goes_on = !matches!(cluster.phase, ClusterPhase::Succeeded { .. })
+                        && cluster.awaits_going_back().is_some();
+                    cluster.phase.takes_slot() || goes_on
+                });
             if all_done && !waves_busy && !turn.is_suspended() {
                 end_progress(turn);
             }

@@ -110,6 +110,7 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
     cluster.attempt += 1;
     cluster.abort = None;
     cluster.take_back = None;
+    cluster.take_back_to = None;
     cluster.queue.clear();
     let attempt = cluster.attempt;
     let (phase, word) = match &release {
@@ -146,12 +147,12 @@ fn take_back(turn: &mut Turn<'_>) {
         .next
         .clusters
         .iter()
-        .filter(|(_, cluster)| {
-            cluster.take_back.is_some() && matches!(cluster.phase, ClusterPhase::Succeeded { .. })
+        .filter_map(|(id, cluster)| {
+            let to = cluster.awaits_going_back()?;
+            Some((*id, cluster.wave, to.to_owned()))
         })
-        .filter_map(|(id, cluster)| Some((*id, cluster.wave, cluster.previous.clone()?)))
         .collect();
-    for (id, wave, previous) in wanted {
+    for (id, wave, to) in wanted {
         let (limit, busy) = match wave {
             Some(wave) => (
                 turn.input.plan.waves[wave].max_concurrent,
@@ -160,7 +161,7 @@ fn take_back(turn: &mut Turn<'_>) {
             None => joiners_limit(turn),
         };
         if busy < limit && is_ready(turn, id) {
-            start(turn, id, BundleMode::Plain, GrantRelease::Digest(previous));
+            start(turn, id, BundleMode::Plain, GrantRelease::Digest(to));
         }
     }
 }

@@ -222,11 +222,33 @@ pub struct PendingAction {
     /// What [`ActionKind::SetWeight`] sets; absent for every other kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Manual>,
+    /// The earlier release that [`ActionKind::Rollback`] of a wave or cluster names; absent = what each
+    /// had before, and for every other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<NamedRelease>,
     /// Who.
     pub by: String,
     /// Why; empty when nothing was said.
     #[serde(default)]
     pub reason: String,
+}
+
+/// What became of looking for a release that somebody named by its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum NamedRelease {
+    /// It can be gone back to.
+    Found {
+        /// Its revision.
+        revision: u64,
+        /// Digest of its content.
+        digest: String,
+    },
+    /// It cannot.
+    Missing {
+        /// Why, for people.
+        why: String,
+    },
 }
 
 /// What a human can ask of a run.
@@ -248,10 +270,10 @@ pub enum ActionKind {
     Retry,
     /// Sets weight and pods of canaries that are driven by hand.
     SetWeight,
-    /// Takes one wave or cluster back to what it had. The whole run is ended by the release that is
+    /// Takes one wave or cluster back to what it had, or to the release that is named. The whole run is ended by the release that is
     /// restored ([`crate::rollback`]).
     Rollback,
-    /// Puts an ended run away.
+    /// Puts an ended run away, or a wave or cluster of it.
     Finish,
 }
 

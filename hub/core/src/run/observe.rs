@@ -43,12 +43,14 @@ pub(super) fn membership(turn: &mut Turn<'_>) {
                 if has_nothing && cluster.attempt > 0 && *phase != ClusterPhase::Waiting =>
             {
                 cluster.phase = ClusterPhase::Waiting;
+                cluster.retry = None;
                 let message = "it left the destination and is in it again";
                 turn.event(Some(id), Severity::Warn, "ClusterCameBack", message);
             }
             (ClusterPhase::Gone { .. }, false) | (_, true) => {}
             (_, false) => {
                 cluster.phase = ClusterPhase::Gone { at: now };
+                cluster.retry = None;
                 turn.event(
                     Some(id),
                     Severity::Warn,

@@ -62,7 +62,7 @@ pub(super) fn failed_on(state: &RunState, only: Option<usize>) -> String {
     let is_meant = |cluster: &&ClusterRun| only.is_none() || cluster.wave == only;
     let meant = || state.clusters.values().filter(is_meant);
     let failed: Vec<&str> = meant()
-        .filter(|cluster| cluster.phase.has_failed())
+        .filter(|cluster| cluster.counts_as_failed())
         .map(|cluster| cluster.name.as_str())
         .collect();
     let unreached: Vec<&str> = meant()
@@ -249,7 +249,10 @@ impl Waits<'_, '_> {
                 Reach::Unreachable,
             ) => {
                 let heard = self.turn.seen.get(&id).and_then(|seen| seen.last_heard);
-                let message = format!("{name} was granted and is silent now; it keeps its place");
+                let message = format!(
+                    "{name} was granted and is silent now; it keeps its place{}",
+                    then(cluster)
+                );
                 self.push("ClusterUnreachable", message, on, heard.or(since));
             }
             (ClusterPhase::Running { .. }, _) => {
@@ -274,14 +277,22 @@ impl Waits<'_, '_> {
             (ClusterPhase::Returning { reason, .. }, _) => {
                 self.push(
                     "RollingBack",
-                    format!("{name} goes back: {reason}"),
+                    format!("{name} goes back: {reason}{}", then(cluster)),
                     on,
                     since,
                 );
             }
             (ClusterPhase::Reverting { .. }, _) => {
-                let message = format!("{name} takes the release before again");
+                let message = format!("{name} takes the release before again{}", then(cluster));
                 self.push("RollingBack", message, on, since);
+            }
+            (_, reach) if cluster.awaits_going_back().is_some() => {
+                let reason = match reach {
+                    Reach::Unreachable => "ClusterUnreachable",
+                    _ => "Queued",
+                };
+                let message = format!("{name} waits for its turn to go back{}", then(cluster));
+                self.push(reason, message, on, since);
             }
             (ClusterPhase::Waiting, _) if self.is_open(cluster) => {
                 let seen = self.turn.seen.get(&id);
@@ -356,6 +367,13 @@ impl Waits<'_, '_> {
             .collect();
         times.into_iter().for_each(|at| self.wake(at));
     }
+}
+
+/// What follows once a cluster is back.
+fn then(cluster: &ClusterRun) -> String {
+    cluster.retry.as_ref().map_or_else(String::new, |stop| {
+        format!("; then it is tried again (retry by {})", stop.by)
+    })
 }
 
 /// What a gate was answered, as people read it.

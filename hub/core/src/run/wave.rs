@@ -39,7 +39,7 @@ pub(super) fn tally(turn: &Turn<'_>, wave: usize) -> Tally {
         tally.settled += u32::from(cluster.phase.is_settled());
         let succeeded = matches!(cluster.phase, ClusterPhase::Succeeded { .. });
         tally.succeeded += u32::from(succeeded && cluster.take_back.is_none());
-        tally.failed += u32::from(cluster.phase.has_failed());
+        tally.failed += u32::from(cluster.counts_as_failed());
         tally.returning += u32::from(matches!(cluster.phase, ClusterPhase::Returning { .. }));
         tally.in_flight += u32::from(cluster.phase.takes_slot());
         if cluster.phase == ClusterPhase::Waiting {

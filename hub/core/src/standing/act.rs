@@ -35,6 +35,11 @@ pub enum Refusal {
         "the hub makes no releases of a workload that somebody else delivers: deliver the version that is wanted, or abort the run"
     )]
     NoReleases,
+    /// A run leaves nothing behind that would be put away.
+    #[error(
+        "a run that has ended leaves nothing to put away: a change that failed stays held until another version is delivered, or it is retried"
+    )]
+    NothingKept,
     /// Too much was said already.
     #[error("{MAX_QUEUED} commands wait there already")]
     Full,
@@ -59,7 +64,8 @@ pub fn act(
     said: Said<'_>,
 ) -> Result<StandingGrant, Refusal> {
     let word = match said.verb {
-        ActionVerb::Rollback | ActionVerb::Finish => return Err(Refusal::NoReleases),
+        ActionVerb::Rollback => return Err(Refusal::NoReleases),
+        ActionVerb::Finish => return Err(Refusal::NothingKept),
         ActionVerb::Retry => return retried(grant, status),
         ActionVerb::Suspend => Word::Suspend,
         ActionVerb::Resume => Word::Resume,

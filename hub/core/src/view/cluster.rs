@@ -56,7 +56,7 @@ fn state(
         ClusterPhase::Running { .. } => running(run, cluster, status),
         ClusterPhase::Returning { .. } | ClusterPhase::Reverting { .. } => Shown::RollingBack,
         ClusterPhase::Succeeded { .. } if silent => Shown::Unreachable,
-        ClusterPhase::Succeeded { .. } if cluster.take_back.is_some() => Shown::RollingBack,
+        _ if cluster.awaits_going_back().is_some() => Shown::RollingBack,
         ClusterPhase::Succeeded { .. } => Shown::Succeeded,
         ClusterPhase::Failed { .. } | ClusterPhase::Reverted { .. } => Shown::Failed,
         ClusterPhase::Superseded { .. } => match status.map(|status| status.outcome) {
@@ -194,8 +194,15 @@ fn waiting_on(
             "AgentSilent",
             "granted; the agent has not reported on it yet".to_owned(),
         ),
-        Shown::RollingBack if cluster.take_back.is_some() => {
+        Shown::RollingBack if cluster.awaits_going_back().is_some() => {
             wait("Queued", "waits for its turn to go back".to_owned())
+        }
+        Shown::RollingBack if cluster.retry.is_some() => {
+            let by = cluster.retry.as_ref().map_or("", |stop| &stop.by);
+            wait(
+                "RollingBack",
+                format!("goes back first, and is tried again then (retry by {by})"),
+            )
         }
         _ => match status.map(|status| status.waiting_on.clone()) {
             Some(waits) if !waits.is_empty() => waits,

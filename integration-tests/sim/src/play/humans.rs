@@ -31,6 +31,7 @@ impl Play {
             step: None,
             expected_revision: None,
             set: None,
+            to: None,
             by: name.to_owned(),
             reason: String::new(),
         };

@@ -272,6 +272,7 @@ impl Fleet {
             step: None,
             expected_revision: None,
             set: None,
+            to: None,
             by: by.to_owned(),
             reason: String::new(),
         };
@@ -313,6 +314,20 @@ impl Fleet {
             })
             .map(|(id, _)| id.as_u128())
             .collect()
+    }
+
+    /// Lets a cluster report such an outcome of what it was granted last.
+    pub fn reports(&mut self, number: u128, outcome: UnitOutcome) {
+        let member = self.member(number);
+        let grant = member.granted.clone().expect("a grant");
+        let applied = member.applied.clone();
+        member.status = Some(status(
+            RUN,
+            grant.attempt,
+            &digest(&grant),
+            outcome,
+            applied.as_deref(),
+        ));
     }
 
     pub fn lose(&mut self, number: u128) {

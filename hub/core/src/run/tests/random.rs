@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::model::{Fleet, Will, approval, by_hand, id, plan, planned, soak, wave};
 use crate::{
     plan::{Plan, PlannedWave},
-    run::{ActionKind, PendingAction, RunStatus, Supersession, tests::model::Member},
+    run::{ActionKind, NamedRelease, PendingAction, RunStatus, Supersession, tests::model::Member},
 };
 
 /// What may happen between two decisions.
@@ -120,6 +120,10 @@ fn happen(fleet: &mut Fleet, event: &Event) {
                     .map(|wave| format!("w{wave}")),
                 step: step.then_some(0),
                 set: (*kind == ActionKind::SetWeight).then(Manual::default),
+                to: (*kind == ActionKind::Rollback && *step).then(|| NamedRelease::Found {
+                    revision: 3,
+                    digest: "older".to_owned(),
+                }),
                 ..fleet.act(*kind, "ana")
             };
             fleet.actions.push(action);
