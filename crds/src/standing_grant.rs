@@ -24,3 +24,12 @@ pub struct StandingGrant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
 }
+
+impl StandingGrant {
+    /// Tells whether its Rollout was deleted and the run under way is all that it still permits.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        let command = self.command.as_ref();
+        command.is_some_and(|command| !command.complete.is_empty())
+    }
+}

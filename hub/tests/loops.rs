@@ -9,6 +9,8 @@ mod deletion;
 #[path = "loops/dependencies.rs"]
 mod dependencies;
 mod fleet;
+#[path = "loops/parts.rs"]
+mod parts;
 #[path = "loops/placement.rs"]
 mod placement;
 #[path = "loops/private.rs"]

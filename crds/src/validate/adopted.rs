@@ -2,10 +2,7 @@
 
 use super::{application, finding::Findings, manifests::Manifest};
 use crate::{
-    application::Destination,
-    document::FieldPath,
-    rollout::{OnDeletion, RolloutSpec},
-    strategy::InstancesMode,
+    application::Destination, document::FieldPath, rollout::RolloutSpec, strategy::InstancesMode,
     traffic::Traffic,
 };
 
@@ -41,12 +38,6 @@ pub(super) fn check(
             let at = field.split('.').fold(at.clone(), |at, key| at.key(key));
             findings.error(&at, message);
         }
-    }
-    if rollout.on_deletion == OnDeletion::Complete {
-        findings.error(
-            &path.key("onDeletion"),
-            "Complete is not supported for workloads that the hub does not deliver; use Rollback",
-        );
     }
 }
 

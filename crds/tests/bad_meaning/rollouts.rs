@@ -176,11 +176,6 @@ spec:
              application to tell",
         ),
         (
-            rollout("  destination: {clusters: [eu-1]}\n  onDeletion: Complete\n"),
-            "in.yaml:9:3 spec.onDeletion: Complete is not supported for workloads that the hub does \
-             not deliver; use Rollback",
-        ),
-        (
             rollout("  destination: {clusters: [eu-1]}\n  instances: {mode: FixedTotal}\n"),
             "in.yaml:9:15 spec.instances.mode: FixedTotal is not supported for workloads that the \
              hub does not deliver: their size is whoever's who writes them; use Surge",

@@ -7,11 +7,13 @@
 mod act;
 mod condition;
 mod grant;
+mod parting;
 mod view;
 
 pub use act::{Refusal, Said, act};
 pub use condition::conditions;
 pub use grant::{GrantInput, grant};
+pub use parting::{Parting, part};
 pub use view::{STALLED, StandingCluster, view};
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::{
 
 use bellwether_api::{
     application::Destination, reference::NamespacedName, rollout::RolloutSpec,
-    standing_grant::StandingGrant,
+    standing_grant::StandingGrant, status::UnitStatus,
 };
 use bellwether_hub_core::{
     placement::{Removal, removal},
-    standing::{GrantInput, grant},
+    standing::{GrantInput, Parting, grant, part},
 };
 use bellwether_store::{
     Digest, Tx,
@@ -21,7 +21,7 @@ use bellwether_store::{
     changes::RecordTailer,
     desired::{self, ClusterChange, Deletions, UnitChange},
     records::{self, RecordKey, RecordKind},
-    standing,
+    standing, status,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -47,10 +47,11 @@ pub(super) async fn run(app: Arc<App>) {
                 let matters = |kind: &str| !matches!(kind, "Application" | "Secret" | "Push");
                 due |= look.complete || look.changes.keys().any(|(kind, ..)| matters(kind));
                 if due || swept.elapsed() >= SWEEP_EVERY {
-                    let (count, errors) = grant_all(&app).await;
-                    due = !errors.is_empty();
+                    let sweep = grant_all(&app).await;
+                    // What ends a run is reported, and no record changes with it.
+                    due = !sweep.errors.is_empty() || sweep.completes;
                     swept = Instant::now();
-                    (format!("looked at {count} rollouts"), errors)
+                    (format!("looked at {} rollouts", sweep.count), sweep.errors)
                 } else {
                     ("nothing changed".to_owned(), Vec::new())
                 }
@@ -65,27 +66,47 @@ pub(super) async fn run(app: Arc<App>) {
     }
 }
 
-/// Looks at every such Rollout; gives their number, and what is wrong with some.
-async fn grant_all(app: &App) -> (usize, Vec<String>) {
+/// What one look at every such Rollout came to.
+#[derive(Default)]
+struct Sweep {
+    /// How many there are.
+    count: usize,
+    /// Whether runs go on although their Rollouts were deleted.
+    completes: bool,
+    /// What is wrong with some.
+    errors: Vec<String>,
+}
+
+/// Looks at every such Rollout.
+async fn grant_all(app: &App) -> Sweep {
+    let mut sweep = Sweep::default();
     let names = match standing::names(&app.store).await {
-        Ok(names) if names.is_empty() => return (0, Vec::new()),
+        Ok(names) if names.is_empty() => return sweep,
         Ok(names) => names,
-        Err(error) => return (0, vec![LoopError::from(error).chain()]),
+        Err(error) => {
+            sweep.errors.push(LoopError::from(error).chain());
+            return sweep;
+        }
     };
     let world = match World::load(&app.store, None).await {
         Ok(world) => world,
-        Err(error) => return (0, vec![LoopError::from(error).chain()]),
+        Err(error) => {
+            sweep.errors.push(LoopError::from(error).chain());
+            return sweep;
+        }
     };
-    let mut errors = Vec::new();
+    sweep.count = names.len();
     for name in &names {
-        if let Err(error) = grant_one(app, &world, name).await {
-            errors.push(error.chain());
+        match grant_one(app, &world, name).await {
+            Ok(completes) => sweep.completes |= completes,
+            Err(error) => sweep.errors.push(error.chain()),
         }
     }
-    (names.len(), errors)
+    sweep
 }
 
-async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<(), LoopError> {
+/// Looks at one; tells whether runs go on although it was deleted.
+async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<bool, LoopError> {
     let key = RecordKey {
         kind: RecordKind::Rollout,
         namespace: name.namespace.clone(),
@@ -97,7 +118,7 @@ async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<()
     let record = records::lock(&mut tx, &key).await?;
     let holders = desired::holders(&app.store, &unit).await?;
     let mut changes: Vec<ClusterChange> = Vec::new();
-    let mut held = None;
+    let (mut held, mut completes) = (None, false);
     let wanted = match &record {
         Some(record) => {
             let spec: RolloutSpec = read("rollout", name, record.spec.clone())?;
@@ -133,7 +154,7 @@ async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<()
         }
         Deletions::Braked
     } else {
-        changes.extend(holders.keys().map(|id| gone(*id, &unit)));
+        completes = take_away(app, &mut tx, name, &holders, &mut changes).await?;
         Deletions::Allowed
     };
     write(&mut tx, name, &changes, deletions).await?;
@@ -141,7 +162,40 @@ async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<()
     if !changes.is_empty() {
         app.pokes.deliver.notify_one();
     }
-    held.map_or(Ok(()), Err)
+    held.map_or(Ok(completes), Err)
+}
+
+/// Adds what takes a deleted Rollout away from its clusters, or has their runs end first; tells whether
+/// some do.
+async fn take_away(
+    app: &App,
+    tx: &mut Tx,
+    name: &NamespacedName,
+    holders: &BTreeMap<Uuid, Digest>,
+    changes: &mut Vec<ClusterChange>,
+) -> Result<bool, LoopError> {
+    let unit = format!("rollout/{name}");
+    let reports = status::list_for_unit(&app.store, &unit).await?;
+    let statuses: BTreeMap<Uuid, UnitStatus> = reports
+        .into_iter()
+        .filter_map(|row| Some((row.cluster, serde_json::from_value(row.detail).ok()?)))
+        .collect();
+    let mut completes = false;
+    for (id, digest) in holders {
+        let bytes = blobs::get(&app.store, *digest).await?;
+        let held: Option<StandingGrant> =
+            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let parting = held.map_or(Parting::TakeAway, |held| part(&held, statuses.get(id)));
+        match parting {
+            Parting::TakeAway => changes.push(gone(*id, &unit)),
+            Parting::Complete(next) => {
+                changes.push(granting(tx, app, *id, &next).await?);
+                completes = true;
+            }
+            Parting::Completes => completes = true,
+        }
+    }
+    Ok(completes)
 }
 
 /// One Rollout and where it goes.

@@ -433,6 +433,13 @@ impl Fleet {
             .await
     }
 
+    /// Asks for that revision in one cluster alone.
+    pub async fn roll_back_on(&self, cluster: &str, to_revision: u64) -> Uuid {
+        let id = self.clusters[cluster].id;
+        self.say(ActionType::Rollback, None, Some(id), Some(to_revision))
+            .await
+    }
+
     /// What became of an action: outcome and message.
     pub async fn answer(&self, action: Uuid) -> (String, String) {
         let answered = actions::get(&self.store, action)

@@ -9,7 +9,7 @@ use bellwether_api::{
 };
 use bellwether_integration_tests::{
     fixture::cluster_view,
-    manifests::Shop,
+    manifests::{METRICS, Shop},
     traffic::tally,
     wait::until,
     weights::{RunWatch, weights_in_order},
@@ -141,11 +141,12 @@ fn hub_killed(scene: &Scene) -> Result<()> {
                 {name: rest, maxConcurrent: 1}]"
             .into(),
         strategy: "{canary: {weights: [20, 40, 60]}}".into(),
-        analysis: "{interval: 2s}".into(),
+        analysis: METRICS.to_owned(),
         pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;
+    let traffic = scene.traffic(&["c1", "c2", "c3"], 100)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 20)?;
     scene.hub.lock().expect("no panic while held").kill()?;
@@ -179,6 +180,9 @@ fn hub_killed(scene: &Scene) -> Result<()> {
     }
     scene.hub.lock().expect("no panic while held").restart()?;
     scene.ended(2, RunPhase::Succeeded)?;
+    let counts = tally(&traffic.stop()?, None, 0, i64::MAX);
+    ensure!(counts.failed == 0, "requests failed: {counts:?}");
+    measured_without_the_hub(scene)?;
     let events = scene
         .cli
         .json(&["events", &format!("rollout/{}", scene.name)])?;
@@ -203,6 +207,28 @@ fn hub_killed(scene: &Scene) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the agent of `c1` measured at the steps that it took while the hub was away has reached it, in
+/// order.
+fn measured_without_the_hub(scene: &Scene) -> Result<()> {
+    let path = ["checks", &scene.name, "--cluster", "c1", "--limit", "240"];
+    until(
+        Duration::from_secs(30),
+        "what was measured without the hub",
+        || {
+            let found = scene.cli.json(&path)?;
+            let steps: Vec<u64> = found["items"]
+                .as_array()
+                .context("a list of measurements")?
+                .iter()
+                .filter(|one| one["metric"] == "request-success-rate" && one["verdict"] == "Pass")
+                .filter_map(|one| one["step"].as_u64())
+                .collect();
+            ensure!(steps.is_sorted(), "they came in another order: {found}");
+            Ok((steps.contains(&1) && steps.contains(&2)).then_some(()))
+        },
+    )
 }
 
 fn cluster_cut(scene: &Scene) -> Result<()> {

@@ -94,6 +94,13 @@ impl Unit {
         }
         self.dirty = Dirty::default();
         match grant {
+            // Its Rollout is gone and its last run is over: nothing more is begun.
+            Some(grant) if grant.ends() => {
+                if unit.objects.is_empty() {
+                    return Ok(Pass::default());
+                }
+                self.let_workload_go(unit).await
+            }
             Some(grant) => Box::pin(self.rest(unit, &grant)).await,
             None => self.let_workload_go(unit).await,
         }

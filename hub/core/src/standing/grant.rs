@@ -1,5 +1,5 @@
 use bellwether_api::{
-    fleet::FleetDefaults, reference::NamespacedName, rollout::RolloutSpec,
+    command::Command, fleet::FleetDefaults, reference::NamespacedName, rollout::RolloutSpec,
     standing_grant::StandingGrant,
 };
 
@@ -46,6 +46,13 @@ pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
             .clone()
             .or_else(|| input.fleet.metrics.clone()),
         retries: input.before.map_or(0, |before| before.retries),
-        command: input.before.and_then(|before| before.command.clone()),
+        command: input.before.and_then(command_of),
     })
+}
+
+/// What stays commanded. A Rollout that is there again waits for humans again.
+fn command_of(before: &StandingGrant) -> Option<Command> {
+    let mut command = before.command.clone()?;
+    command.complete.clear();
+    Some(command)
 }

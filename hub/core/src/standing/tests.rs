@@ -3,7 +3,7 @@ use bellwether_api::{
     command::{CommandOutcome, CommandSource, ExecutedCommand},
     fleet::FleetDefaults,
     reference::NamespacedName,
-    rollout::RolloutSpec,
+    rollout::{OnDeletion, RolloutSpec},
     standing_grant::StandingGrant,
     status::{TrackSummary, UnitOutcome, UnitStatus},
     view::{ClusterPhase, RunPhase},
@@ -264,4 +264,66 @@ fn what_stalls_and_what_clusters_warn_of_are_conditions() {
     let view = view(&name(), "ana", now, &clusters, Some("a brake"), now);
     assert_eq!(view.waiting_on[0].reason, "Stalled");
     assert_eq!(conditions(&clusters[2..], None), []);
+}
+
+fn completing(before: &StandingGrant, status: &UnitStatus) -> StandingGrant {
+    match part(before, Some(status)) {
+        Parting::Complete(next) => *next,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_deleted_rollout_lets_its_run_end_where_its_plan_says_so() {
+    let mut grant = granted(None);
+    let running = status(UnitOutcome::Progressing, 7);
+    assert_eq!(part(&grant, Some(&running)), Parting::TakeAway, "Rollback");
+    grant.spec.on_deletion = OnDeletion::Complete;
+    grant.spec.suspend = true;
+    let suspended = act(&grant, Some(&running), say(ActionVerb::Suspend)).expect("it runs");
+    let next = completing(&suspended, &running);
+    let command = next.command.clone().expect("a command");
+    assert_eq!(command.run, running.run);
+    assert_eq!(command.complete, ["shop-web"]);
+    assert!(
+        !command.suspend && !next.spec.suspend,
+        "it waits for nobody"
+    );
+    assert!(next.ends() && !suspended.ends());
+    assert_eq!(part(&next, Some(&running)), Parting::Completes);
+    for outcome in [
+        UnitOutcome::Succeeded,
+        UnitOutcome::Failed,
+        UnitOutcome::RollingBack,
+    ] {
+        let ended = status(outcome, 7);
+        assert_eq!(part(&next, Some(&ended)), Parting::TakeAway, "{outcome:?}");
+    }
+    let another = status(UnitOutcome::Progressing, 8);
+    assert_eq!(part(&next, Some(&another)), Parting::TakeAway);
+}
+
+#[test]
+fn nothing_is_waited_for_where_no_run_is_known_or_it_was_aborted() {
+    let mut grant = granted(None);
+    grant.spec.on_deletion = OnDeletion::Complete;
+    assert_eq!(part(&grant, None), Parting::TakeAway);
+    let at_rest = status(UnitOutcome::Succeeded, 7);
+    assert_eq!(part(&grant, Some(&at_rest)), Parting::TakeAway);
+    let mut nothing = status(UnitOutcome::Progressing, 0);
+    nothing.run = Uuid::nil();
+    assert_eq!(part(&grant, Some(&nothing)), Parting::TakeAway);
+    let running = status(UnitOutcome::Progressing, 7);
+    let aborted = act(&grant, Some(&running), say(ActionVerb::Abort)).expect("it runs");
+    assert_eq!(part(&aborted, Some(&running)), Parting::TakeAway);
+}
+
+#[test]
+fn a_rollout_that_is_there_again_waits_for_humans_again() {
+    let mut grant = granted(None);
+    grant.spec.on_deletion = OnDeletion::Complete;
+    let running = status(UnitOutcome::Progressing, 7);
+    let next = completing(&grant, &running);
+    let again = granted(Some(&next));
+    assert!(!again.ends(), "{again:?}");
 }

@@ -9,6 +9,7 @@ use bellwether_agent_core::{
 use bellwether_api::{
     command::{AbortCause, Command},
     reference::ObjectRef,
+    rollout::OnDeletion,
     standing_grant::StandingGrant,
     status::{FailureReason, TrackSummary},
     sync_record::SyncUnit,
@@ -262,6 +263,12 @@ fn ending(
         workload == run.scene.workload
     });
     if !same_workload {
+        return Some(AbortCause::Deleted);
+    }
+    // The plan that the run began by says what its Rollout's end means.
+    let plan = versions.new.rollouts.first().map(|one| &one.spec);
+    let completes = plan.is_some_and(|plan| plan.on_deletion == OnDeletion::Complete);
+    if grant.is_some_and(StandingGrant::ends) && !completes {
         return Some(AbortCause::Deleted);
     }
     let [new, _] = run.templates(versions);

@@ -12,7 +12,8 @@ use bellwether_api::{
     bundle::{Bundle, UnitKey},
     duration::Dur,
     number::Weight,
-    status::Verdict,
+    standing_grant::StandingGrant,
+    status::{UnitOutcome, Verdict},
     sync_record::SyncUnit,
     track::RolloutTrackSpec,
 };
@@ -24,7 +25,11 @@ use crate::{
     desired::Desired,
     metrics::{KubeSecrets, Meter},
     report::Reports,
-    sync::{Shell, unit::Unit, watch::Poke},
+    sync::{
+        Shell,
+        unit::{Unit, adopted::Adopted},
+        watch::Poke,
+    },
     telemetry::Figures,
 };
 
@@ -77,26 +82,26 @@ fn route() -> Value {
     })
 }
 
-fn bundle(image: &str) -> Bundle {
+fn bundle(image: &str, plan: &Value) -> Bundle {
     serde_json::from_value(json!({
         "application": {"namespace": "default", "name": "shop-web"},
         "release": image, "revision": 2, "run": uuid::Uuid::nil(), "attempt": 1,
         "mode": "Rollout", "targetNamespace": "shop", "createNamespace": false,
         "components": [{"name": "live", "objects": [deployment(image), service(), route()]}],
-        "rollouts": [{"name": "shop-web", "spec": plan()}],
+        "rollouts": [{"name": "shop-web", "spec": plan}],
         "sync": {}, "metrics": null,
     }))
     .expect("a bundle")
 }
 
 /// A run whose canary has half of the traffic and waits for a human.
-fn track(clock: Clock) -> Value {
+fn track(clock: Clock, plan: &Value) -> Value {
     let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
         "name": "web"});
     let spec = json!({
         "application": {"namespace": "default", "name": "shop-web"},
         "release": "v2", "revision": 2, "run": uuid::Uuid::nil(), "attempt": 1,
-        "generation": 1, "mode": "Rollout", "workload": workload, "plan": plan(),
+        "generation": 1, "mode": "Rollout", "workload": workload, "plan": plan,
         "command": {"run": uuid::Uuid::nil(), "attempt": 1},
     });
     let grant: RolloutTrackSpec = serde_json::from_value(spec.clone()).expect("a spec");
@@ -156,6 +161,11 @@ struct House {
 
 impl House {
     async fn new() -> Self {
+        Self::by(&plan()).await
+    }
+
+    /// One whose run began by such a plan.
+    async fn by(plan: &Value) -> Self {
         // Fails only where another test was here before: the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = Server::default();
@@ -175,7 +185,7 @@ impl House {
         canary_service["metadata"]["name"] = json!("web-canary");
         canary_service["metadata"]["labels"] = own;
         for (plural, object) in [
-            ("rollouttracks", track(clock)),
+            ("rollouttracks", track(clock, plan)),
             ("replicasets", replica_set()),
             ("deployments", held),
             ("deployments", canary),
@@ -203,7 +213,7 @@ impl House {
         let mut unit = Unit::new(shell, key, Arc::<Poke>::default());
         for (digest, image) in [("new", "v2"), ("old", "v1")] {
             unit.bundles
-                .insert(digest.to_owned(), Arc::new(bundle(image)));
+                .insert(digest.to_owned(), Arc::new(bundle(image, plan)));
         }
         let record = serde_json::from_value(json!({
             "key": "rollout/default/shop-web", "generation": 2, "digest": null,
@@ -215,6 +225,20 @@ impl House {
             server,
             record,
         }
+    }
+
+    /// Its Rollout is deleted, and the run under way is told to end by itself.
+    fn completes(&mut self) {
+        let mut plan = plan();
+        plan["onDeletion"] = json!("Complete");
+        let grant: StandingGrant = serde_json::from_value(json!({
+            "rollout": {"namespace": "default", "name": "shop-web"}, "spec": plan,
+            "metrics": null,
+            "command": {"run": uuid::Uuid::nil(), "attempt": 1, "complete": ["shop-web"]},
+        }))
+        .expect("a grant");
+        self.unit.adopted = Some(Adopted::granted("grant", grant));
+        self.record.digest = Some("grant".to_owned());
     }
 
     async fn pass(&mut self) {
@@ -266,5 +290,48 @@ async fn a_workload_whose_rollout_and_itself_are_deleted_is_let_go() {
         for after in 0..8 {
             ends(after, deleted).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_rollout_has_its_run_go_on_without_waiting_for_humans() {
+    let mut complete = plan();
+    complete["onDeletion"] = json!("Complete");
+    for (plan, phase) in [(complete, "Promoting"), (plan(), "RollingBack")] {
+        let mut house = House::by(&plan).await;
+        house.completes();
+        let ended = |house: &House| {
+            let track = house.server.get("rollouttracks", "shop-web");
+            track["status"]["summary"]["phase"] == phase
+        };
+        for _ in 0..TOO_MANY {
+            if ended(&house) {
+                break;
+            }
+            house.pass().await;
+        }
+        assert!(ended(&house), "{phase}: {}", house.stands());
+    }
+}
+
+#[tokio::test]
+async fn nothing_begins_once_the_run_of_a_deleted_rollout_is_over() {
+    let mut house = House::new().await;
+    house.completes();
+    house.record.running_digest = None;
+    house.record.applied_digest = None;
+    house.record.outcome = Some(UnitOutcome::Succeeded);
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop",
+        "name": "web", "uid": null});
+    house.record.objects = vec![serde_json::from_value(web).expect("an object")];
+    // Somebody changes it, and nothing holds the change.
+    house.server.put("deployments", deployment("v3"));
+    house.server.remove("deployments", "web-canary");
+    for _ in 0..3 {
+        house.pass().await;
+        let live = house.server.get("deployments", "web");
+        assert_ne!(live["spec"]["paused"], true, "{live}");
+        let image = &live["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, "v3");
     }
 }
