@@ -343,11 +343,13 @@ pub async fn sweep(
                WHERE key = 'application/' || $1 || '/' || $2
                  AND detail->>'appliedRelease' IS NOT NULL
                UNION ALL
-               SELECT cluster.value->>'previous' FROM jsonb_each((
+               SELECT named.digest FROM jsonb_each((
                    SELECT run.state->'clusters' FROM run JOIN release s ON run.release = s.id
                    WHERE s.namespace = $1 AND s.application = $2
-                   ORDER BY s.revision DESC LIMIT 1)) AS cluster
-               WHERE cluster.value->>'previous' IS NOT NULL)
+                   ORDER BY s.revision DESC LIMIT 1)) AS cluster,
+                   LATERAL (VALUES (cluster.value->>'previous'), (cluster.value->>'takeBackTo'))
+                       AS named(digest)
+               WHERE named.digest IS NOT NULL)
              AND NOT EXISTS (SELECT FROM release newer
                WHERE newer.namespace = $1 AND newer.application = $2
                  AND newer.digest = r.digest AND newer.revision > r.revision))",

@@ -4,10 +4,10 @@ use bellwether_api::{
     status::UnitOutcome,
     view::{ClusterPhase, RunPhase},
 };
-use bellwether_store::{actions::ActionType, records::RecordKind};
+use bellwether_store::{actions::ActionType, records::RecordKind, releases};
 use serde_json::json;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, shop};
 
 /// The image that a cluster shall run, and the attempt that it shall be.
 async fn wanted(fleet: &Fleet, cluster: &str) -> (String, u32) {
@@ -84,8 +84,8 @@ async fn a_retry_waits_for_the_cluster_that_still_goes_back() {
     assert_eq!(fleet.view().await.state, RunPhase::Succeeded);
 }
 
-#[tokio::test]
-async fn one_cluster_is_taken_to_the_revision_that_is_named() {
+/// Three versions have come in everywhere, one after the other.
+async fn three_releases() -> Fleet {
     let mut fleet = Fleet::new(1).await;
     fleet.install().await;
     for version in ["2", "3"] {
@@ -97,6 +97,30 @@ async fn one_cluster_is_taken_to_the_revision_that_is_named() {
         plan(&fleet).await;
         assert_eq!(fleet.view().await.state, RunPhase::Succeeded);
     }
+    fleet
+}
+
+#[tokio::test]
+async fn a_silent_cluster_gets_the_revision_that_was_named_and_that_is_kept_for_it() {
+    let mut fleet = three_releases().await;
+    fleet.lose("prod-1").await;
+    fleet.wait(46).await;
+    fleet.connect("canary-1").await;
+    let undo = fleet.roll_back_on("prod-1", 1).await;
+    plan(&fleet).await;
+    assert_eq!(fleet.answer(undo).await.0, "Executed");
+    assert_eq!(wanted(&fleet, "prod-1").await.0, "shop:3");
+    let mut tx = fleet.store.begin().await.expect("a transaction");
+    releases::sweep(&mut tx, &shop(), 1).await.expect("swept");
+    tx.commit().await.expect("a commit");
+    fleet.connect("prod-1").await;
+    plan(&fleet).await;
+    assert_eq!(wanted(&fleet, "prod-1").await.0, "shop:1");
+}
+
+#[tokio::test]
+async fn one_cluster_is_taken_to_the_revision_that_is_named() {
+    let mut fleet = three_releases().await;
     for (to, part) in [
         (9, "there is no revision 9; kept are 3, 2, 1"),
         (3, "revision 3 is what the run brings in"),
