@@ -12,6 +12,7 @@ mod hubs;
 mod keeping;
 mod limits;
 mod metrics;
+mod parting;
 mod properties;
 mod statuses;
 mod validity;
