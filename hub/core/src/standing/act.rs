@@ -30,6 +30,9 @@ pub enum Refusal {
     /// Nothing failed there.
     #[error("no change failed there")]
     NothingFailed,
+    /// What failed there is not back yet.
+    #[error("the run there still goes back; retry once it has ended (see why)")]
+    GoesBack,
     /// Whoever delivers the workload says what runs.
     #[error(
         "the hub makes no releases of a workload that somebody else delivers: deliver the version that is wanted, or abort the run"
@@ -111,8 +114,10 @@ pub fn act(
 }
 
 fn retried(grant: &StandingGrant, status: Option<&UnitStatus>) -> Result<StandingGrant, Refusal> {
-    if status.is_none_or(|status| status.outcome != UnitOutcome::Failed) {
-        return Err(Refusal::NothingFailed);
+    match status.map(|status| status.outcome) {
+        Some(UnitOutcome::Failed) => {}
+        Some(UnitOutcome::RollingBack) => return Err(Refusal::GoesBack),
+        _ => return Err(Refusal::NothingFailed),
     }
     let mut next = grant.clone();
     next.retries += 1;

@@ -266,6 +266,14 @@ fn what_stalls_and_what_clusters_warn_of_are_conditions() {
     assert_eq!(conditions(&clusters[2..], None), []);
 }
 
+#[test]
+fn a_retry_is_refused_while_what_failed_still_goes_back() {
+    let grant = granted(None);
+    let going = status(UnitOutcome::RollingBack, 7);
+    let retry = say(ActionVerb::Retry);
+    assert_eq!(act(&grant, Some(&going), retry), Err(Refusal::GoesBack));
+}
+
 fn completing(before: &StandingGrant, status: &UnitStatus) -> StandingGrant {
     match part(before, Some(status)) {
         Parting::Complete(next) => *next,
