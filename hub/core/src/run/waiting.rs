@@ -295,48 +295,54 @@ impl Waits<'_, '_> {
                 self.push(reason, message, on, since);
             }
             (ClusterPhase::Waiting, _) if self.is_open(cluster) => {
-                let seen = self.turn.seen.get(&id);
-                if reach == Reach::Unreachable {
-                    let message = if wave::may_be_under_way(self.turn, id, cluster.attempt) {
-                        format!(
-                            "{name} is silent, and an earlier attempt may be under way there: it \
-                             keeps its place"
-                        )
-                    } else {
-                        format!("{name} is silent and was not granted")
-                    };
-                    self.push(
-                        "ClusterUnreachable",
-                        message,
-                        on,
-                        seen.and_then(|seen| seen.last_heard),
-                    );
-                } else if let Some(why) = seen.and_then(|seen| seen.unrendered.as_ref()) {
-                    let (reason, message) = match why {
-                        Unrendered::Pending => (
-                            "Rendering",
-                            format!("{name}: its objects are being rendered"),
-                        ),
-                        Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
-                    };
-                    self.push(reason, message, on, None);
-                } else if let Some(awaited) = self.awaited(id).first() {
-                    let message = format!(
-                        "{name} waits for application {}: {}",
-                        awaited.application, awaited.why
-                    );
-                    self.push("DependsOn", message, on, None);
-                } else if seen.is_some_and(|seen| {
-                    seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
-                }) {
-                    let message = format!("{name} returns to stable from another run first");
-                    self.push("ReturningToStable", message, on, None);
-                } else {
-                    let message = format!("{name} waits for its turn");
-                    self.push("Queued", message, on, None);
-                }
+                self.not_granted(id, cluster, reach);
             }
             _ => {}
+        }
+    }
+
+    /// What a cluster waits for before the release is sent to it, its wave being open.
+    fn not_granted(&mut self, id: Uuid, cluster: &ClusterRun, reach: Reach) {
+        let (on, name) = (Some(format!("cluster/{}", cluster.name)), &cluster.name);
+        let seen = self.turn.seen.get(&id);
+        if reach == Reach::Unreachable {
+            let message = if wave::may_be_under_way(self.turn, id, cluster.attempt) {
+                format!(
+                    "{name} is silent, and an earlier attempt may be under way there: it \
+                     keeps its place"
+                )
+            } else {
+                format!("{name} is silent and was not granted")
+            };
+            self.push(
+                "ClusterUnreachable",
+                message,
+                on,
+                seen.and_then(|seen| seen.last_heard),
+            );
+        } else if let Some(why) = seen.and_then(|seen| seen.unrendered.as_ref()) {
+            let (reason, message) = match why {
+                Unrendered::Pending => (
+                    "Rendering",
+                    format!("{name}: its objects are being rendered"),
+                ),
+                Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
+            };
+            self.push(reason, message, on, None);
+        } else if let Some(awaited) = self.awaited(id).first() {
+            let message = format!(
+                "{name} waits for application {}: {}",
+                awaited.application, awaited.why
+            );
+            self.push("DependsOn", message, on, None);
+        } else if seen.is_some_and(|seen| {
+            seen.is_busy_elsewhere(self.turn.input.run.id, self.turn.input.plan.governed)
+        }) {
+            let message = format!("{name} returns to stable from another run first");
+            self.push("ReturningToStable", message, on, None);
+        } else {
+            let message = format!("{name} waits for its turn");
+            self.push("Queued", message, on, None);
         }
     }
 
