@@ -22,10 +22,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// What the hub refused, or the end did not come in time.
-pub async fn follow(client: &Client, global: &Global, args: &ActionArgs) -> anyhow::Result<Code> {
+pub async fn follow(
+    client: &Client,
+    global: &Global,
+    args: &ActionArgs,
+    to_revision: Option<u64>,
+) -> anyhow::Result<Code> {
     let place = Place {
         wave: args.wave.as_deref(),
         cluster: args.cluster.as_deref(),
+        revision: to_revision,
     };
     let waits = args.wait || args.timeout.is_some();
     if waits && !place.is_part() {

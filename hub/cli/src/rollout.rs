@@ -102,7 +102,7 @@ async fn act(
     let (lines, code) = by_cluster(&action);
     print(&lines)?;
     if verb == ActionVerb::Rollback && action.result.is_some() {
-        return rollback::follow(client, global, args).await;
+        return rollback::follow(client, global, args, to_revision).await;
     }
     if !args.wait && args.timeout.is_none() || verb == ActionVerb::Finish {
         return Ok(code);

@@ -35,10 +35,12 @@ pub struct Place<'a> {
     pub wave: Option<&'a str>,
     /// Only this cluster; absent = all.
     pub cluster: Option<&'a str>,
+    /// The revision that a part was to go back to; absent = what it had before the run.
+    pub revision: Option<u64>,
 }
 
 impl Place<'_> {
-    /// Tells whether only a part was meant, which goes back to what it had before the run.
+    /// Tells whether only a part was meant, which no release of its own is made for.
     #[must_use]
     pub const fn is_part(self) -> bool {
         self.wave.is_some() || self.cluster.is_some()
@@ -55,12 +57,13 @@ pub fn facts(view: &RunView, units: &[UnitView], place: Place<'_>) -> Vec<Row> {
         .filter(|cluster| place.cluster.is_none_or(|only| cluster.name == only))
         .map(|cluster| {
             let unit = units.iter().find(|unit| unit.cluster == cluster.name);
-            row(view, cluster, unit, place.is_part())
+            row(view, cluster, unit, place)
         })
         .collect()
 }
 
-fn row(view: &RunView, cluster: &ClusterView, unit: Option<&UnitView>, is_part: bool) -> Row {
+fn row(view: &RunView, cluster: &ClusterView, unit: Option<&UnitView>, place: Place<'_>) -> Row {
+    let is_part = place.is_part();
     // A part of a run that went back does not have its release.
     let is_back = is_part && cluster.state == ClusterPhase::Failed;
     let status = unit.and_then(|unit| unit.status.as_ref());
@@ -75,7 +78,7 @@ fn row(view: &RunView, cluster: &ClusterView, unit: Option<&UnitView>, is_part: 
     let arrived = is_back || !is_part && cluster.state == ClusterPhase::Succeeded;
     Row {
         cluster: cluster.name.clone(),
-        spec: spec(view, cluster, is_part),
+        spec: spec(view, cluster, place),
         status: match (own, status) {
             _ if !cluster.reachable => "not heard".to_owned(),
             (Some(status), _) => format!("{:?}", status.outcome),
@@ -96,9 +99,12 @@ fn row(view: &RunView, cluster: &ClusterView, unit: Option<&UnitView>, is_part: 
     }
 }
 
-fn spec(view: &RunView, cluster: &ClusterView, is_part: bool) -> String {
+fn spec(view: &RunView, cluster: &ClusterView, place: Place<'_>) -> String {
     match (view.restores, cluster.attempt) {
-        _ if is_part => "the release before".to_owned(),
+        _ if place.is_part() => place.revision.map_or_else(
+            || "the release before".to_owned(),
+            |revision| format!("revision {revision}"),
+        ),
         (_, 0) => match cluster.waiting_on.first() {
             Some(wait) => format!("waits ({})", wait.reason),
             None => "waits".to_owned(),
@@ -217,6 +223,11 @@ mod tests {
         let part = facts(&view, &units, place);
         assert_eq!(part[0].spec, "the release before");
         assert!(!part[0].done && !part[0].failed, "its pods are not ready");
+        let named = Place {
+            revision: Some(2),
+            ..place
+        };
+        assert_eq!(facts(&view, &units, named)[0].spec, "revision 2");
     }
 
     #[test]
