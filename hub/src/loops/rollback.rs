@@ -9,11 +9,8 @@ use bellwether_api::{
 use bellwether_hub_core::{
     plan::roll_back,
     release::Written,
-    rollback::{NoTarget, PastRelease, target},
-    run::{
-        ActionOutcome, AnsweredAction, ClusterAnswer, ClusterPhase, ClusterSeen, Decision,
-        HubEvent, NamedRelease, PendingAction, Unrendered,
-    },
+    rollback::{PastRelease, target},
+    run::{ActionOutcome, AnsweredAction, ClusterAnswer, ClusterPhase, Decision, HubEvent},
 };
 use bellwether_store::{
     Store, Tx,
