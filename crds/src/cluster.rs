@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{call::Condition, fleet::MetricsDefaults, placement::Taint};
+use crate::{call::Condition, fleet::MetricsDefaults, placement::Taint, traffic::Traffic};
 
 /// A registered member cluster. Labels are in its metadata.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct ClusterSpec {
     /// Where this cluster's metrics are read; wins over the fleet's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsDefaults>,
+    /// Traffic provider of rollouts that name none; wins over the fleet's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
     /// Marks that keep applications away which do not tolerate them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,

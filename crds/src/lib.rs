@@ -6,6 +6,7 @@
 
 pub mod alert_provider;
 pub mod analysis;
+pub mod apex_service;
 pub mod application;
 pub mod bundle;
 pub mod call;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::{
     alert_provider::Alert,
     analysis::{Aggregation, Analysis, AnalysisFailure, Metric, MetricSource, OnNoData, Range},
+    apex_service::ServiceMetadata,
     metric_template::MetricSourceKind,
     strategy::{
         AbTest, Advance, AnalysisTraffic, Autoscaler, AutoscalerKind, Batch, BatchStep, BlueGreen,
@@ -169,6 +170,18 @@ pub struct ServiceRef {
     pub name: String,
     /// The Service's port, by number or name.
     pub port: PortRef,
+    /// The containers' port that it leads to, by number or name; absent = wherever the Service says. A
+    /// Service that leads elsewhere is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<PortRef>,
+    /// What the port's `appProtocol` says, such as `kubernetes.io/h2c`; absent = whatever it says. A
+    /// Service that says something else is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<String>,
+    /// What the run's own Service, which leads to the new version, carries beside Bellwether's own labels
+    /// and annotations; absent = nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<ServiceMetadata>,
 }
 
 /// A port by number or by name.
@@ -179,6 +192,15 @@ pub enum PortRef {
     Number(u16),
     /// The port's name.
     Name(String),
+}
+
+impl std::fmt::Display for PortRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => write!(f, "{name:?}"),
+        }
+    }
 }
 
 impl JsonSchema for PortRef {

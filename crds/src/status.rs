@@ -196,6 +196,10 @@ pub struct CheckResult {
     pub metric: String,
     /// The value, printed; absent = no data.
     pub value: Option<String>,
+    /// What the old version showed over the same window, printed, where both were measured: in A/B tests,
+    /// and where a limit compares them. Absent = it was not, or says nothing. It decides nothing by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
     /// The limits, printed, such as `≥ 99`.
     pub limit: String,
     /// What it means.

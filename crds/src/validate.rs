@@ -33,7 +33,7 @@ mod sync;
 mod traffic;
 mod waves;
 
-pub use adopted::{fleet_traffic_of_others, governs_same};
+pub use adopted::{default_traffic_of_others, governs_same};
 pub use analysis::resolved;
 pub use application::{ValidatedApplication, application, rendered};
 pub use documents::documents;
@@ -44,5 +44,5 @@ pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
 pub use metric_template::{ValidatedMetricTemplate, metric_template};
 pub use names::is_dns_label;
 pub use rollout::{ValidatedRollout, rollout};
-pub use traffic::fleet_traffic;
+pub use traffic::default_traffic;
 pub use waves::{is_own, means_the_hub};

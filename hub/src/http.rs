@@ -10,6 +10,7 @@ mod alert_providers;
 mod apply;
 mod auth;
 mod checks;
+mod cluster_traffic;
 mod clusters;
 mod compliance;
 mod deletion;

@@ -17,6 +17,7 @@ pub(crate) fn facts_of(cluster: &Cluster, kinds: &mut Kinds) -> ClusterFacts {
         name: cluster.name.clone(),
         labels: cluster.labels.clone(),
         metrics: spec.metrics,
+        traffic: spec.traffic,
         scheduling: Arc::new(scheduling_of(cluster, spec.taints, kinds)),
     }
 }

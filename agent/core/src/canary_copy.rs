@@ -2,7 +2,7 @@
 
 mod per_node;
 
-use bellwether_api::rollout::PortRef;
+use bellwether_api::rollout::{PortRef, ServiceMetadata};
 use serde_json::{Map, Value, json};
 
 use crate::names::{RUN_LABEL, canary_name, cut};
@@ -159,6 +159,22 @@ fn service_like(
         "metadata": metadata_of(service, name, run_label),
         "spec": spec,
     }))
+}
+
+/// Adds the labels and annotations that a plan gives to the run's own Service. What tells the Service apart
+/// stays.
+pub fn add_metadata(service: &mut Value, words: &ServiceMetadata) {
+    for (key, words) in [
+        ("labels", &words.labels),
+        ("annotations", &words.annotations),
+    ] {
+        let Some(own) = service["metadata"][key].as_object_mut() else {
+            continue;
+        };
+        for (key, value) in words {
+            own.entry(key.clone()).or_insert_with(|| json!(value));
+        }
+    }
 }
 
 /// Returns the number of a Service's port; `None` when the Service has no such port.

@@ -3,10 +3,10 @@
 mod reach;
 mod subject;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
-    analysis::{MetricQueries, QueryTarget, Sample, Side, filled, queries},
+    analysis::{MetricQueries, MetricQueryError, QueryTarget, Sample, Side, filled, queries},
     machine::{MetricSample, Samples},
 };
 use bellwether_api::{
@@ -15,6 +15,8 @@ use bellwether_api::{
     metric_template::MetricSourceKind,
     rollout::RolloutSpec,
 };
+
+use futures::future::Either;
 
 pub use subject::{Measurement, Subject};
 
@@ -31,6 +33,10 @@ use super::{
     source::{MetricProvider, QueryError, Question, Reading},
 };
 use crate::clock::Clock;
+
+/// How much longer than for the new version's figure a check waits for one of the old version that decides
+/// nothing.
+const BESIDE_WITHIN: Duration = Duration::from_millis(250);
 
 /// What measures; clones share connections.
 #[derive(Clone)]
@@ -140,12 +146,18 @@ impl Meter {
                 measurement.min_requests,
             )
         };
-        if asked.metric.relative.is_none() {
+        let both = asked.metric.relative.is_some();
+        if !both && !(measurement.side_by_side && tells_apart(asked, remote, &measurement.target)) {
             return side(Side::Canary).await;
         }
-        let (canary, stable) = tokio::join!(side(Side::Canary), side(Side::Stable));
+        let (canary, stable) = if both {
+            let (canary, stable) = tokio::join!(side(Side::Canary), side(Side::Stable));
+            (canary, Some(stable))
+        } else {
+            beside(side(Side::Canary), side(Side::Stable)).await
+        };
         Sample {
-            stable: Some(Box::new(stable)),
+            stable: stable.map(Box::new),
             ..canary
         }
     }
@@ -190,19 +202,7 @@ impl Meter {
         target: QueryTarget,
         min_requests: u32,
     ) -> Sample {
-        let metric = &asked.metric;
-        let wanted = metric.min_requests.unwrap_or(min_requests);
-        let made = if remote.kind == MetricSourceKind::Prometheus {
-            queries(metric, &target, asked.window, wanted)
-        } else {
-            filled(metric, remote.kind, &target, asked.window).map(|value| MetricQueries {
-                value,
-                requests: None,
-                scrapes: None,
-                age: None,
-            })
-        };
-        let made = match made {
+        let made = match asked_of(asked, remote, &target, min_requests) {
             Ok(made) => made,
             Err(error) => return unknown(asked, &error.to_string()),
         };
@@ -243,6 +243,56 @@ impl Meter {
             },
             Err(error) => unknown(asked, &credentials.hide(&crate::desired::chain(&error))),
         }
+    }
+}
+
+/// What is asked of a source about one of the two versions.
+fn asked_of(
+    asked: &Asked,
+    remote: &Remote,
+    target: &QueryTarget,
+    min_requests: u32,
+) -> Result<MetricQueries, MetricQueryError> {
+    let metric = &asked.metric;
+    if remote.kind == MetricSourceKind::Prometheus {
+        let wanted = metric.min_requests.unwrap_or(min_requests);
+        return queries(metric, target, asked.window, wanted);
+    }
+    let value = filled(metric, remote.kind, target, asked.window)?;
+    Ok(MetricQueries {
+        value,
+        requests: None,
+        scrapes: None,
+        age: None,
+    })
+}
+
+/// Tells whether a metric's query is another one for the old version: a query that names neither shows the same
+/// for both.
+fn tells_apart(asked: &Asked, remote: &Remote, target: &QueryTarget) -> bool {
+    let of = |side| {
+        let target = QueryTarget {
+            side,
+            ..target.clone()
+        };
+        asked_of(asked, remote, &target, 0).map(|made| made.value)
+    };
+    of(Side::Canary) != of(Side::Stable)
+}
+
+/// Measures both versions at once, of which the second is for people alone: a check does not wait for it longer
+/// than [`BESIDE_WITHIN`].
+async fn beside(
+    canary: impl Future<Output = Sample>,
+    stable: impl Future<Output = Sample>,
+) -> (Sample, Option<Sample>) {
+    let (canary, stable) = (std::pin::pin!(canary), std::pin::pin!(stable));
+    match futures::future::select(canary, stable).await {
+        Either::Left((canary, stable)) => {
+            let stable = tokio::time::timeout(BESIDE_WITHIN, stable).await;
+            (canary, stable.ok())
+        }
+        Either::Right((stable, canary)) => (canary.await, Some(stable)),
     }
 }
 

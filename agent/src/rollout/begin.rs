@@ -88,6 +88,10 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
         .chain(&scene.copied)
         .find(|target| find(bundle, target).is_none())
         .map(|target| format!("rollout {}: the release has no {target}", rollout.name));
+    let missing = missing.or_else(|| {
+        let why = misled(bundle, rollout, &scene)?;
+        Some(format!("rollout {}: {why}", rollout.name))
+    });
     missing.or_else(|| {
         scene.routes.iter().find_map(|route| {
             let why = unsplittable(bundle, route)?;
@@ -102,6 +106,15 @@ fn unfit(bundle: &Bundle, scene: &super::scene::Scene) -> Option<String> {
         return Some("nothing is known of how its kind holds pods back".to_owned());
     };
     adapter.unfit(find(bundle, &scene.workload)?)
+}
+
+/// What the plan says of its Service's port and the Service says otherwise; absent = nothing.
+fn misled(bundle: &Bundle, rollout: &BundleRollout, scene: &super::scene::Scene) -> Option<String> {
+    let service = find(bundle, scene.service.as_ref()?)?;
+    let workload = find(bundle, &scene.workload);
+    let named = rollout.spec.service.as_ref()?;
+    let misled = named.misled_by(service, workload)?;
+    Some(format!("service.{}: {}", misled.field, misled.message))
 }
 
 /// Why a route could not carry any share at all; absent = it can.
@@ -135,6 +148,7 @@ pub async fn remove_left_track(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use bellwether_api::rollout::PortRef;
     use serde_json::{Value, json};
 
     use super::*;
@@ -194,6 +208,25 @@ mod tests {
             refused(&written)
                 .unwrap()
                 .contains("is no apps/v1 Deployment or DaemonSet")
+        );
+    }
+
+    #[test]
+    fn a_service_whose_port_leads_elsewhere_refuses_the_run() {
+        let traefik = json!({"traefik": {"ingressRoute": "web"}});
+        let mut written = bundle(traefik, ingress_route("web"));
+        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let ports = json!([{"port": 80, "targetPort": 8080}]);
+        written.components[0].objects[1]["spec"]["ports"] = ports;
+        let named = written.rollouts[0].spec.service.as_mut().unwrap();
+        named.target_port = Some(PortRef::Number(8080));
+        assert_eq!(refused(&written), None);
+        let named = written.rollouts[0].spec.service.as_mut().unwrap();
+        named.target_port = Some(PortRef::Number(9090));
+        assert_eq!(
+            refused(&written).unwrap(),
+            "rollout shop-web: service.targetPort: port 80 of Service web leads to 8080 of its pods, not \
+             to 9090; change the Service, or leave it out here"
         );
     }
 

@@ -1,7 +1,9 @@
 //! The canary copy: made, resized and taken away again.
 
 use bellwether_agent_core::{
-    canary_copy::{canary_daemon_set, canary_deployment, canary_service, revision_service},
+    canary_copy::{
+        add_metadata, canary_daemon_set, canary_deployment, canary_service, revision_service,
+    },
     machine::{CanaryWant, Overlay},
     tracked_config,
 };
@@ -53,11 +55,16 @@ impl Canary {
         dirty: &Dirty,
     ) -> Result<(), RunError> {
         self.held = false;
-        let objects = match (overlay.canary, &overlay.new_pods) {
+        let mut objects = match (overlay.canary, &overlay.new_pods) {
             (Some(want), _) => copies(scene, versions, want)?,
             (None, Some(revision)) => of_revision(scene, versions, revision)?,
             (None, None) => return Ok(self.remove(cluster, scene).await?),
         };
+        let plan = track.spec.plan.service.as_ref();
+        if let Some(words) = plan.and_then(|service| service.canary.as_ref()) {
+            let services = objects.iter_mut().filter(|one| one["kind"] == "Service");
+            services.for_each(|service| add_metadata(service, words));
+        }
         let mut wanted = Vec::new();
         for object in objects {
             let Some(want) = Wanted::new(owned(object, track)) else {

@@ -35,6 +35,10 @@ pub struct Measurement {
     /// What was measured; absent = no data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
+    /// What the old version showed over the same window, where both were measured: in A/B tests, and where a
+    /// limit compares them; absent = it was not, or says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<f64>,
     /// What it is held against, as people read it; empty = nothing.
     pub limit: String,
     /// What came of it.

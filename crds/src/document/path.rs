@@ -58,6 +58,15 @@ impl FieldPath {
         self.0.pop();
     }
 
+    /// Returns the key of the object in which the last key stands, above any indexes; empty at the top.
+    pub(super) fn parent_key(&self) -> &str {
+        let mut keys = self.0.iter().rev().filter_map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        });
+        keys.nth(1).unwrap_or_default()
+    }
+
     /// Returns the last key above any indexes; empty at the top.
     pub(super) fn last_key(&self) -> &str {
         let key = self.0.iter().rev().find_map(|segment| match segment {

@@ -69,6 +69,29 @@ const IMPORTED: &[(&str, &str)] = &[
     ("workloadRef", "workload"),
 ];
 
+/// Fields that are written elsewhere, by the object in which they were looked for, with the reason.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "service",
+        "namespace",
+        "a Service selects pods of its own namespace, so it lies where the workload does; set \
+         workload.namespace",
+    ),
+    (
+        "service",
+        "stable",
+        "no Service is made for the stable version: the one that is named leads to it; write labels and \
+         annotations there",
+    ),
+];
+
+/// Returns why a field of an object is not written there; `None` = nothing is known of it.
+pub fn elsewhere(object: &str, field: &str) -> Option<&'static str> {
+    let mut known = ELSEWHERE.iter();
+    let found = known.find(|(within, name, _)| (*within, *name) == (object, field))?;
+    Some(found.2)
+}
+
 /// Returns the candidate that `word` was probably meant to be; `None` when nothing is near.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are no typing errors, and the distance grows with their square.

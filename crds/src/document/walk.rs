@@ -158,6 +158,10 @@ impl<'a> Walk<'a> {
             self.error(entry.at, ErrorCode::UnknownField, message, None);
             return;
         }
+        if let Some(why) = suggest::elsewhere(self.path.parent_key(), &entry.key) {
+            self.error(entry.at, ErrorCode::UnknownField, why.to_owned(), None);
+            return;
+        }
         let root = self.root;
         let exists = |path: &str| schema_has(root, path);
         let meant = suggest::field(&entry.key, properties.keys().map(String::as_str), exists);

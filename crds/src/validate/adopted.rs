@@ -71,14 +71,14 @@ fn unsupported(traffic: &Traffic) -> Vec<(&'static str, String)> {
     found
 }
 
-/// What a rollout without an application cannot take from its fleet's default traffic, one sentence each;
-/// empty = it can take all of it, or names its own.
+/// What a rollout without an application cannot take from the default traffic of its fleet or its cluster,
+/// one sentence each; empty = it can take all of it, or names its own.
 #[must_use]
-pub fn fleet_traffic_of_others(rollout: &RolloutSpec, fleet: &[Traffic]) -> Vec<String> {
+pub fn default_traffic_of_others(rollout: &RolloutSpec, default: &[Traffic]) -> Vec<String> {
     if !rollout.traffic.is_empty() || rollout.service.is_none() {
         return Vec::new();
     }
-    fleet
+    default
         .iter()
         .flat_map(unsupported)
         .map(|(field, message)| format!("traffic has {field}: {message}"))

@@ -69,10 +69,11 @@ pub(super) fn check_fleet(object: &Object<FleetSpec>) -> Findings {
         );
     }
     let defaults = path.key("defaults");
-    traffic::of_fleet(
+    traffic::defaults(
         &mut findings,
         &defaults.key("traffic"),
         &spec.defaults.traffic,
+        "fleet",
     );
     metrics(
         &mut findings,
@@ -99,6 +100,12 @@ pub(super) fn check_cluster(object: &Object<ClusterSpec>) -> Findings {
     names::metadata(&mut findings, Kind::Cluster, &object.metadata);
     let path = FieldPath::spec().key("metrics");
     metrics(&mut findings, &path, object.spec.metrics.as_ref());
+    traffic::defaults(
+        &mut findings,
+        &FieldPath::spec().key("traffic"),
+        &object.spec.traffic,
+        "cluster",
+    );
     placement::taints(
         &mut findings,
         &FieldPath::spec().key("taints"),

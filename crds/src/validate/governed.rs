@@ -13,7 +13,7 @@ use super::{
 use crate::{
     application::ApplicationSpec,
     document::{FieldPath, closest},
-    rollout::{PortRef, RolloutSpec, ServiceRef},
+    rollout::{RolloutSpec, ServiceRef},
     strategy::{Autoscaler, InstancesMode},
 };
 
@@ -281,6 +281,9 @@ fn apex(
     }
     selector(findings, path, found, workload);
     port(findings, &path.key("port"), service, found);
+    if let Some(misled) = service.misled_by(found.object, Some(workload.object)) {
+        findings.error(&path.key(misled.field), misled.message);
+    }
 }
 
 fn selector(
@@ -326,13 +329,11 @@ fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
 
 fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: &Manifest<'_>) {
     let ports = found.at("/spec/ports").and_then(Value::as_array);
-    let matches = |port: &Value| match &service.port {
-        PortRef::Number(number) => {
-            port.get("port").and_then(Value::as_u64) == Some((*number).into())
-        }
-        PortRef::Name(name) => port.get("name").and_then(Value::as_str) == Some(name),
-    };
-    if ports.into_iter().flatten().any(matches) {
+    if ports
+        .into_iter()
+        .flatten()
+        .any(|port| service.is_port(port))
+    {
         return;
     }
     let known: Vec<String> = ports
@@ -344,10 +345,7 @@ fn port(findings: &mut Findings, path: &FieldPath, service: &ServiceRef, found: 
             Some(name.map_or_else(|| number.to_string(), |name| format!("{number} ({name})")))
         })
         .collect();
-    let wanted = match &service.port {
-        PortRef::Number(number) => number.to_string(),
-        PortRef::Name(name) => format!("{name:?}"),
-    };
+    let wanted = &service.port;
     let known = if known.is_empty() {
         "none".to_owned()
     } else {

@@ -114,7 +114,7 @@ pub(super) fn label_value(findings: &mut Findings, path: &FieldPath, value: &str
     }
 }
 
-fn is_label_key(key: &str) -> bool {
+pub(super) fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, word)) => is_dns_domain(prefix) && is_label_word(word),
         None => is_label_word(key),

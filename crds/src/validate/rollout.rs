@@ -8,7 +8,7 @@ use super::{
 use crate::{
     document::{FieldPath, Kind, Object},
     duration::Dur,
-    rollout::{PortRef, RolloutSpec, ServiceRef, WorkloadRef},
+    rollout::{PortRef, RolloutSpec, ServiceMetadata, ServiceRef, WorkloadRef},
 };
 
 /// A rollout that passed its checks.
@@ -119,15 +119,55 @@ fn workload(findings: &mut Findings, path: &FieldPath, workload: &WorkloadRef) {
 
 fn service_ref(findings: &mut Findings, path: &FieldPath, service: &ServiceRef) {
     names::name(findings, &path.key("name"), &service.name);
-    let valid = match &service.port {
-        PortRef::Number(number) => *number > 0,
-        PortRef::Name(name) => is_port_name(name),
-    };
-    if !valid {
+    for (field, port) in [
+        ("port", Some(&service.port)),
+        ("targetPort", service.target_port.as_ref()),
+    ] {
+        let valid = match port {
+            Some(PortRef::Number(number)) => *number > 0,
+            Some(PortRef::Name(name)) => is_port_name(name),
+            None => true,
+        };
+        if !valid {
+            findings.error(
+                &path.key(field),
+                "a port is a number of 1 to 65535 or a port's name",
+            );
+        }
+    }
+    let protocol = service.app_protocol.as_ref();
+    if protocol.is_some_and(|protocol| !names::is_label_key(protocol)) {
         findings.error(
-            &path.key("port"),
-            "a port is a number of 1 to 65535 or a port's name",
+            &path.key("appProtocol"),
+            "a protocol is a name such as http, or one with a prefix such as kubernetes.io/h2c",
         );
+    }
+    if let Some(words) = &service.canary {
+        service_metadata(findings, &path.key("canary"), words);
+    }
+}
+
+/// What tells the run's own Service apart is not the user's to write.
+fn service_metadata(findings: &mut Findings, path: &FieldPath, words: &ServiceMetadata) {
+    let own =
+        |key: &str| key.starts_with("bellwether.dev/") || key == "app.kubernetes.io/managed-by";
+    for (field, words) in [
+        ("labels", &words.labels),
+        ("annotations", &words.annotations),
+    ] {
+        for (key, value) in words {
+            let at = path.key(field).key(key);
+            names::metadata_key(findings, &at, key);
+            if field == "labels" {
+                names::label_value(findings, &at, value);
+            }
+            if own(key) {
+                findings.error(
+                    &at,
+                    "Bellwether says this of its own Services; leave it out",
+                );
+            }
+        }
     }
 }
 

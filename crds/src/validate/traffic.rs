@@ -26,13 +26,13 @@ pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &Ro
     asked(findings, path, &rollout.traffic, rollout);
 }
 
-/// Checks what a rollout without providers of its own asks of its fleet's. Paths are the
-/// rollout's.
+/// Checks what a rollout without providers of its own asks of its fleet's or its cluster's. Paths are
+/// the rollout's.
 #[must_use]
-pub fn fleet_traffic(rollout: &RolloutSpec, fleet: &[Traffic]) -> Findings {
+pub fn default_traffic(rollout: &RolloutSpec, default: &[Traffic]) -> Findings {
     let mut findings = Findings::default();
     if rollout.traffic.is_empty() && rollout.service.is_some() {
-        asked(&mut findings, &FieldPath::spec(), fleet, rollout);
+        asked(&mut findings, &FieldPath::spec(), default, rollout);
     }
     findings
 }
@@ -99,11 +99,11 @@ fn list(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
     }
 }
 
-/// Checks a fleet's default providers.
-pub(super) fn of_fleet(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic]) {
+/// Checks the default providers of a fleet or a cluster.
+pub(super) fn defaults(findings: &mut Findings, path: &FieldPath, traffic: &[Traffic], of: &str) {
     list(findings, path, traffic);
     for (index, one) in traffic.iter().enumerate() {
-        create::of_fleet(findings, &path.index(index), one);
+        create::of_defaults(findings, &path.index(index), one, of);
     }
 }
 

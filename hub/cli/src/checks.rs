@@ -11,6 +11,9 @@ use crate::{
     render::{list::grid, span::clock},
 };
 
+/// Where the old version's figures stand: beside the new one's.
+const STABLE_COLUMN: usize = 7;
+
 /// Prints what checks measured, oldest first.
 ///
 /// # Errors
@@ -38,9 +41,14 @@ pub async fn checks(client: &Client, global: &Global, args: &ChecksArgs) -> anyh
 }
 
 fn shown(items: &[Measurement]) -> String {
-    let titles = [
+    let mut titles = vec![
         "TIME", "CLUSTER", "ROLLOUT", "STEP", "WEIGHT", "METRIC", "VALUE", "LIMIT", "VERDICT",
     ];
+    // Most checks measure the new version alone.
+    let both = items.iter().any(|one| one.stable.is_some());
+    if both {
+        titles.insert(STABLE_COLUMN, "STABLE");
+    }
     let or_dash = |text: String| {
         if text.is_empty() {
             "-".to_owned()
@@ -48,21 +56,24 @@ fn shown(items: &[Measurement]) -> String {
             text
         }
     };
+    let number =
+        |value: Option<f64>| or_dash(value.map_or_else(String::new, |value| value.to_string()));
     let rows = items.iter().map(|one| {
-        vec![
+        let mut row = vec![
             clock(&one.at),
             one.cluster.clone(),
             one.rollout.clone(),
             one.step.to_string(),
             format!("{} %", one.weight),
             one.metric.clone(),
-            or_dash(
-                one.value
-                    .map_or_else(String::new, |value| value.to_string()),
-            ),
+            number(one.value),
             or_dash(one.limit.clone()),
             one.verdict.clone(),
-        ]
+        ];
+        if both {
+            row.insert(STABLE_COLUMN, number(one.stable));
+        }
+        row
     });
     grid(&titles, rows)
 }
@@ -118,5 +129,24 @@ mod tests {
                 ],
             ]
         );
+    }
+
+    #[test]
+    fn both_versions_stand_side_by_side_where_both_were_measured() {
+        let one = |metric: &str, stable: Option<f64>| {
+            json!({"at": "2026-05-04T09:00:01Z", "cluster": "eu-1", "rollout": "web",
+                "run": "00000000-0000-0000-0000-000000000001", "attempt": 1, "step": 0, "weight": 0,
+                "metric": metric, "value": 99.5, "stable": stable, "limit": "≥99", "verdict": "Pass"})
+        };
+        let items = json!({"items": [one("a", Some(98.25)), one("b", None)]});
+        let found: MeasurementList = serde_json::from_value(items).expect("measurements");
+        let text = shown(&found.items);
+        let columns = |line: usize| -> Vec<String> {
+            let line = text.lines().nth(line).unwrap_or_default();
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(columns(0)[6..], ["VALUE", "STABLE", "LIMIT", "VERDICT"]);
+        assert_eq!(columns(1)[6..], ["a", "99.5", "98.25", "≥99", "Pass"]);
+        assert_eq!(columns(2)[6..], ["b", "99.5", "-", "≥99", "Pass"]);
     }
 }

@@ -46,6 +46,7 @@ fn track(weight: u32, phase: Phase) -> TrackSummary {
         checks: vec![CheckResult {
             metric: "request-success-rate".into(),
             value: Some("100".into()),
+            stable: None,
             limit: ">= 99".into(),
             verdict: Verdict::Pass,
             reason: String::new(),

@@ -142,6 +142,7 @@ mod tests {
             name: format!("c{number}"),
             labels: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
             metrics: None,
+            traffic: Vec::new(),
             scheduling: std::sync::Arc::default(),
         }
     }

@@ -10,6 +10,7 @@ use bellwether_api::{
     cluster_template::ClusterValues,
     fleet::FleetDefaults,
     reference::NamespacedName,
+    rollout::{RolloutSpec, WorkloadRef},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ pub use size::{may_be_too_large, unlike};
 
 use crate::{
     addons::Fleets,
+    cluster_defaults::defaults_in,
     components::{after, present},
     overrides::{Autoscaled, OverrideError, in_cluster, lay_shares},
     placement::ClusterFacts,
@@ -60,7 +62,7 @@ pub struct EncodedBundle {
 }
 
 /// Builds what the cluster is sent: every object with its overrides and its namespace, every rollout
-/// with its defaults, metrics as the cluster and then the fleet says.
+/// with its defaults, traffic and metrics as the cluster and then the fleet says.
 ///
 /// # Errors
 /// An override does not fit what it changes in this cluster.
@@ -73,11 +75,12 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         component.is_none_or(|name| there.contains(name))
             && !runs_nowhere(rollout, content, &components)
     };
+    let defaults = defaults_in(input.cluster, input.fleet);
     let rollouts = content
         .rollouts
         .iter()
         .filter(governs_here)
-        .map(|rollout| planned(rollout, content, input.fleet))
+        .map(|rollout| planned(rollout, content, &defaults))
         .collect();
     let bundle = Bundle {
         application: input.application.clone(),
@@ -91,11 +94,7 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         components,
         rollouts,
         sync: content.sync.clone(),
-        metrics: input
-            .cluster
-            .metrics
-            .clone()
-            .or_else(|| input.fleet.metrics.clone()),
+        metrics: defaults.metrics.clone(),
     };
     let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
     let digest = Sha256::digest(&bytes).into();
@@ -224,36 +223,37 @@ fn filled(
 fn planned(
     rollout: &ReleaseRollout,
     content: &ReleaseContent,
-    fleet: &FleetDefaults,
+    defaults: &FleetDefaults,
 ) -> BundleRollout {
     let mut spec = rollout.spec.clone();
-    if spec.workload.namespace.is_none() {
-        let component = spec
-            .component
-            .as_deref()
-            .and_then(|name| content.components.iter().find(|one| one.name == name));
-        spec.workload.namespace = Some(written_namespace(component, &spec.workload).map_or_else(
-            || {
-                component
-                    .map_or(content.target_namespace.as_str(), |one| {
-                        namespace_of(one, content)
-                    })
-                    .to_owned()
-            },
-            str::to_owned,
-        ));
-    }
-    fleet.fill(&mut spec);
+    spec.workload.namespace = Some(workload_namespace(&spec, content));
+    defaults.fill(&mut spec);
     BundleRollout {
         name: rollout.name.clone(),
         spec,
     }
 }
 
+/// Returns the namespace in which a rollout's workload lies: as the rollout, else the workload's own manifest,
+/// else its component, else the application says.
+pub(crate) fn workload_namespace(spec: &RolloutSpec, content: &ReleaseContent) -> String {
+    if let Some(namespace) = &spec.workload.namespace {
+        return namespace.clone();
+    }
+    let name = spec.component.as_deref();
+    let component = name.and_then(|name| content.components.iter().find(|one| one.name == name));
+    let fallback = component.map_or(content.target_namespace.as_str(), |one| {
+        namespace_of(one, content)
+    });
+    written_namespace(component, &spec.workload)
+        .unwrap_or(fallback)
+        .to_owned()
+}
+
 /// The workload's own manifest wins over the component's namespace.
 fn written_namespace<'a>(
     component: Option<&'a ReleaseComponent>,
-    workload: &bellwether_api::rollout::WorkloadRef,
+    workload: &WorkloadRef,
 ) -> Option<&'a str> {
     let text = |object: &'a Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     component?

@@ -159,6 +159,7 @@ mod tests {
             name: name.to_owned(),
             labels: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
             metrics: None,
+            traffic: Vec::new(),
             scheduling: std::sync::Arc::default(),
         }
     }

@@ -120,6 +120,7 @@ mod tests {
             name: "c1".into(),
             labels: BTreeMap::new(),
             metrics: metrics.map(at),
+            traffic: Vec::new(),
             scheduling: std::sync::Arc::default(),
         }
     }

@@ -21,6 +21,7 @@ use bellwether_api::{
     application::Destination,
     fleet::{FleetSpec, MetricsDefaults},
     selector::Selector,
+    traffic::Traffic,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,6 +45,9 @@ pub struct ClusterFacts {
     pub labels: BTreeMap<String, String>,
     /// Where its metrics are read; absent = where its fleet says.
     pub metrics: Option<MetricsDefaults>,
+    /// Traffic provider of rollouts that name none; empty = as its fleet says.
+    #[serde(default)]
+    pub traffic: Vec<Traffic>,
     /// What keeps applications away from it, and what they may ask of it. Not a part of what is
     /// written of the cluster.
     #[serde(skip)]

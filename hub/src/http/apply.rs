@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::{
     alert_defaults, alert_providers,
     auth::Caller,
-    dependencies,
+    cluster_traffic, dependencies,
     extract::{LimitedBody, Query},
     metric_templates, plugins,
     problem::{ApiError, ApiResult, problem_item},
@@ -221,6 +221,7 @@ pub async fn write_documents(
     alert_defaults::check(tx, documents, default_namespace, &mut checked).await?;
     dependencies::check(tx, documents, default_namespace, &mut checked).await?;
     standing_check::check(tx, documents, default_namespace, &mut checked).await?;
+    cluster_traffic::check(tx, documents, &mut checked).await?;
     if !checked.errors.is_empty() {
         return Err(ApiError::invalid(checked.errors));
     }

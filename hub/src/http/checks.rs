@@ -87,6 +87,7 @@ fn shown((sample, cluster): (Sample, String)) -> Option<Measurement> {
         weight: sample.weight,
         metric: sample.metric,
         value: sample.value,
+        stable: sample.stable,
         limit: sample.limit,
         verdict: sample.verdict,
     })

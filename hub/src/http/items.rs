@@ -15,6 +15,7 @@ use bellwether_api::{
     rollout::RolloutSpec,
     status::{Health, UnitStatus},
 };
+use bellwether_hub_core::promoted::promoted;
 use bellwether_store::{
     Store, StoreError,
     clusters::{Cluster, ClusterState},
@@ -104,7 +105,12 @@ async fn with_status(app: &App, scene: &Scene, record: &Record) -> ApiResult<Ite
         namespace: record.key.namespace.clone(),
         name,
     };
-    let status = application_status(app, scene, &name).await?;
+    let mut status = application_status(app, scene, &name).await?;
+    if record.key.kind == RecordKind::Rollout {
+        let clusters = (status.done, status.total);
+        let condition = promoted(status.state, status.revision, clusters);
+        status.conditions.push(condition);
+    }
     Ok(item(record, json!(status)))
 }
 

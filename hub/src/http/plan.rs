@@ -270,6 +270,7 @@ mod tests {
                 if number == 1 { "canary" } else { "prod" }.to_owned(),
             )]),
             metrics: None,
+            traffic: Vec::new(),
             scheduling: Arc::default(),
         }
     }

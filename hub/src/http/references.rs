@@ -244,7 +244,8 @@ fn facts_among(found: Vec<Cluster>) -> Vec<ClusterFacts> {
         .collect()
 }
 
-async fn rollouts(
+/// The Rollouts of an application, as the transaction sees them.
+pub(super) async fn rollouts(
     tx: &mut Tx,
     application: &NamespacedName,
 ) -> Result<Vec<(String, RolloutSpec)>, StoreError> {

@@ -14,7 +14,10 @@ use bellwether_api::{
     strategy::Manual,
     view::RunView,
 };
-use bellwether_hub_core::standing::{Said, StandingCluster, act as said_to, conditions, view};
+use bellwether_hub_core::{
+    promoted::promoted,
+    standing::{Said, StandingCluster, act as said_to, conditions, view},
+};
 use bellwether_store::{
     blobs,
     desired::{self, ClusterChange, Deletions},
@@ -97,7 +100,8 @@ pub async fn status(
     let view = run_view(app, scene, record).await?;
     let name = name_of(record);
     let stalled = super::health::trouble_of(app, &name);
-    let conditions = conditions(&clusters(app, scene, &name).await?, stalled.as_deref());
+    let mut conditions = conditions(&clusters(app, scene, &name).await?, stalled.as_deref());
+    conditions.push(promoted(Some(view.state), 0, (view.done, view.total)));
     let clusters = view.waves.iter().flat_map(|wave| &wave.clusters);
     let health = clusters.map(|cluster| cluster.health).max();
     Ok(Some(ApplicationStatus {

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::{
     application::{ApplicationSpec, Destination},
+    cluster::ClusterSpec,
     document::{Document, FieldPath, closest},
     fleet::FleetSpec,
     rollout::RolloutSpec,
-    validate::{fleet_traffic, fleet_traffic_of_others, governs_same, manifests_of},
+    validate::{governs_same, manifests_of},
 };
-use bellwether_hub_core::placement::{ClusterFacts, PlacementError, place};
+use bellwether_hub_core::{
+    cluster_defaults::{lacks, misfits},
+    placement::{ClusterFacts, PlacementError, place},
+};
 use bellwether_store::{
     StoreError, Tx,
     clusters::{self, ClusterState},
@@ -46,7 +50,10 @@ pub async fn check(
     let concerns = |one: &Document| {
         matches!(
             one,
-            Document::Application(_) | Document::Rollout(_) | Document::Fleet(_)
+            Document::Application(_)
+                | Document::Rollout(_)
+                | Document::Fleet(_)
+                | Document::Cluster(_)
         )
     };
     if !documents.iter().any(concerns) {
@@ -80,6 +87,7 @@ pub async fn check(
                 held.check_application(object, &namespace, checked);
             }
             Document::Fleet(object) => held.check_fleet(object, checked),
+            Document::Cluster(object) => held.check_cluster(object, checked),
             _ => {}
         }
     }
@@ -116,11 +124,9 @@ impl Held {
             .fleet
             .as_ref()
             .and_then(|fleet| self.fleets.get(fleet));
-        if let Some(fleet) = fleet {
-            for lack in lacks(spec, fleet) {
-                let message = format!("the fleet's default {lack}");
-                error(FieldPath::spec().key("traffic"), message, None);
-            }
+        let default = fleet.map_or(&[][..], |fleet| &fleet.defaults.traffic);
+        for message in misfits(spec, default, self.members(destination)) {
+            error(FieldPath::spec().key("traffic"), message, None);
         }
         let path = FieldPath::spec().key("workload");
         for (key, other) in &self.rollouts {
@@ -197,7 +203,7 @@ impl Held {
             destination.and_then(|one| one.fleet.as_ref()) == Some(&object.metadata.name)
         };
         for (key, rollout) in self.rollouts.iter().filter(takes) {
-            for lack in lacks(rollout, &object.spec) {
+            for lack in lacks(rollout, &object.spec.defaults.traffic) {
                 let message = format!("rollout {}/{} takes it: {lack}", key.namespace, key.name);
                 let path = FieldPath::spec().key("defaults").key("traffic");
                 checked
@@ -205,6 +211,36 @@ impl Held {
                     .push(finding(&object.source, path, message, None));
             }
         }
+    }
+
+    /// Checks what a cluster's default provider becomes for the Rollouts that are granted to it.
+    fn check_cluster(
+        &self,
+        object: &bellwether_api::document::Object<ClusterSpec>,
+        checked: &mut Checked,
+    ) {
+        let named = |cluster: &&ClusterFacts| cluster.name == object.metadata.name;
+        for (key, rollout) in &self.rollouts {
+            let destination = rollout.destination.as_ref();
+            let mut members = destination.into_iter().flat_map(|one| self.members(one));
+            let Some(cluster) = members.find(named) else {
+                continue;
+            };
+            for lack in lacks(rollout, &cluster.traffic) {
+                let message = format!("rollout {}/{} takes it: {lack}", key.namespace, key.name);
+                let path = FieldPath::spec().key("traffic");
+                checked
+                    .errors
+                    .push(finding(&object.source, path, message, None));
+            }
+        }
+    }
+
+    /// The clusters that a destination means; none when it cannot be resolved.
+    fn members(&self, destination: &Destination) -> Vec<&ClusterFacts> {
+        let placed = self.placed(destination).unwrap_or_default();
+        let members = self.clusters.iter();
+        members.filter(|one| placed.contains(&one.id)).collect()
     }
 
     fn delivers(&self, application: &ApplicationSpec, rollout: &RolloutSpec) -> bool {
@@ -233,17 +269,6 @@ impl Held {
         let placement = place(destination, fleet, &self.clusters)?;
         Ok(placement.clusters.iter().map(|one| one.id).collect())
     }
-}
-
-/// What a Rollout that names no provider asks of its fleet's defaults and these cannot do.
-fn lacks(rollout: &RolloutSpec, fleet: &FleetSpec) -> Vec<String> {
-    let traffic = &fleet.defaults.traffic;
-    let of_all = fleet_traffic(rollout, traffic).errors;
-    of_all
-        .into_iter()
-        .map(|lack| lack.message)
-        .chain(fleet_traffic_of_others(rollout, traffic))
-        .collect()
 }
 
 fn same_workload(one: &RolloutSpec, other: &RolloutSpec) -> bool {

@@ -128,6 +128,16 @@ pub enum LoopError {
         #[source]
         source: Box<OverrideError>,
     },
+    /// A rollout asks what the default provider of its fleet or of a cluster cannot do.
+    #[error("failed to release {application}: rollout/{rollout}: {message}")]
+    Traffic {
+        /// The application.
+        application: NamespacedName,
+        /// The Rollout.
+        rollout: String,
+        /// What is asked of which provider.
+        message: String,
+    },
     /// A cluster would get more than its agent takes.
     #[error("failed to make what cluster {name:?} gets of {application}: TooLarge")]
     TooLarge {

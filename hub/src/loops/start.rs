@@ -1,6 +1,7 @@
 use bellwether_api::{application::ApplicationSpec, view::RunPhase};
 use bellwether_hub_core::{
     brake::dropped_objects,
+    cluster_defaults::misfits_of_release,
     overrides::try_clusters,
     placement::Placement,
     plan::{DrivenByHand, Plan, PlanInput, freeze, with_queries},
@@ -122,6 +123,7 @@ pub(super) async fn compare(
         return Ok(Next::Nothing);
     }
     refuse_misfit(look, spec, placement)?;
+    refuse_traffic(look, spec, placement, &content)?;
     refuse_too_large(look, known, &content).await?;
     let past = past(store, application, latest).await?;
     if let Some(latest) = latest {
@@ -183,6 +185,31 @@ fn refuse_misfit(
         }
     }
     Ok(())
+}
+
+/// Refuses a release whose rollouts ask what the default provider of a cluster that gets it cannot do. What is
+/// written is told when it is applied; what is rendered, and what joined since, is seen here.
+fn refuse_traffic(
+    look: Look<'_>,
+    spec: &ApplicationSpec,
+    placement: &Placement,
+    content: &ReleaseContent,
+) -> Result<(), LoopError> {
+    let clusters = &placement.clusters;
+    let fleet = look.world.fleet_defaults(spec);
+    let default = match clusters.iter().any(|one| one.traffic.is_empty()) {
+        true => fleet.traffic.as_slice(),
+        false => &[],
+    };
+    let found = misfits_of_release(content, default, clusters, look.world.fleets());
+    let Some((rollout, message)) = found.into_iter().next() else {
+        return Ok(());
+    };
+    Err(LoopError::Traffic {
+        application: look.application.clone(),
+        rollout: rollout.to_owned(),
+        message,
+    })
 }
 
 /// Refuses a release that would delete many of the application's objects at once. Clusters may

@@ -42,6 +42,7 @@ async fn told(session: &mut Session) -> Vec<MetricsSource> {
 /// Sets the cluster's own address; absent = it has none.
 async fn set_address(hub: &Hub, name: &str, address: Option<&str>) {
     let spec = ClusterSpec {
+        traffic: Vec::new(),
         taints: Vec::new(),
         metrics: address.map(|address| MetricsDefaults {
             address: address.to_owned(),

@@ -172,6 +172,7 @@ async fn samples_are_kept_and_shown_with_limit_and_verdict() {
         at_ms: 1_000 * second,
         metric: metric.into(),
         value,
+        stable: value.map(|value: f64| value - 0.5),
         limit: "≥ 99".into(),
         verdict: if value.is_some() { "Pass" } else { "NoData" }.into(),
     };

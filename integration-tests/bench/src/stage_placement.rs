@@ -156,6 +156,7 @@ fn fleet(count: u128) -> Vec<ClusterFacts> {
                 ("team".to_owned(), format!("team-{}", number % 50)),
             ]),
             metrics: None,
+            traffic: Vec::new(),
             scheduling: Arc::new(Scheduling {
                 properties: Properties {
                     kubernetes_version: Some(format!("v1.{}.3", 30 + number % 4)),

@@ -147,6 +147,7 @@ pub fn cluster(tier: &str, number: u128) -> ClusterFacts {
         ]
         .into(),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }

@@ -73,11 +73,13 @@ pub fn evaluate(
         .and_then(|sample| sample.value)
         .filter(|value| value.is_finite());
     let range = metric.limits();
-    let stable = sample.and_then(|sample| sample.stable.as_deref());
+    let old = sample.and_then(|sample| sample.stable.as_deref());
+    // Shown beside the value even where nothing is held against it.
+    let beside = old.and_then(|old| judge(metric, analysis, Some(old)).ok());
     let stable = metric
         .relative
         .as_ref()
-        .map(|relative| (relative, judge(metric, analysis, stable)));
+        .map(|relative| (relative, judge(metric, analysis, old)));
     let judged = judge(metric, analysis, sample).and_then(|value| match &stable {
         _ if !lies_in(&range, value) => Ok(false),
         None => Ok(true),
@@ -94,6 +96,7 @@ pub fn evaluate(
     CheckResult {
         metric: metric.key(),
         value: value.map(printed),
+        stable: beside.map(printed),
         limit: limits.join(", "),
         verdict,
         reason,

@@ -1,7 +1,7 @@
 use bellwether_api::rollout::PortRef;
 use serde_json::{Value, json};
 
-use super::{canary_deployment, canary_service, port_number, selects_canary};
+use super::{add_metadata, canary_deployment, canary_service, port_number, selects_canary};
 
 fn deployment() -> Value {
     json!({
@@ -112,6 +112,29 @@ fn the_service_selects_the_run_and_copies_no_address() {
         copy["metadata"]["annotations"]
             .get("cloud/internal")
             .is_none()
+    );
+}
+
+#[test]
+fn the_service_carries_what_the_plan_gives_it_beside_what_tells_it_apart() {
+    let mut copy = canary_service(&service(), "abc-1").expect("a copy");
+    let plain = copy.clone();
+    add_metadata(
+        &mut copy,
+        &serde_json::from_value(json!({
+            "labels": {"team": "shop", "bellwether.dev/run": "other"},
+            "annotations": {"scrape": "yes"},
+        }))
+        .expect("words"),
+    );
+    let metadata = &copy["metadata"];
+    assert_eq!(metadata["labels"]["team"], "shop");
+    assert_eq!(metadata["labels"]["bellwether.dev/run"], "abc-1");
+    assert_eq!(metadata["annotations"]["scrape"], "yes");
+    assert_eq!(copy["spec"], plain["spec"]);
+    assert_eq!(
+        metadata["annotations"]["bellwether.dev/purpose"],
+        plain["metadata"]["annotations"]["bellwether.dev/purpose"]
     );
 }
 

@@ -263,6 +263,7 @@ fn results(answers: &[(&Hook, HookOutcome)], at: Timestamp) -> Vec<CheckResult> 
         CheckResult {
             metric: format!("{CHECK_PREFIX}{}", hook.name),
             value: Some(value.to_owned()),
+            stable: None,
             limit: "passes".to_owned(),
             verdict,
             reason,

@@ -49,6 +49,8 @@ pub struct Measurement {
     pub(super) at: Timestamp,
     pub(super) target: QueryTarget,
     pub(super) min_requests: u32,
+    /// Whether both versions are measured for people to see, also where no limit compares them.
+    pub(super) side_by_side: bool,
     pub(super) asked: Vec<Asked>,
 }
 
@@ -148,6 +150,7 @@ impl Measurement {
             at: now,
             target,
             min_requests: subject.plan.analysis.min_requests,
+            side_by_side: subject.plan.strategy.ab_test.is_some(),
             asked,
         }
     }

@@ -1,6 +1,7 @@
 //! Against real HTTP servers that answer as the sources do.
 
 mod reach;
+mod side_by_side;
 
 use std::{
     collections::BTreeMap,

@@ -28,8 +28,8 @@ pub(super) fn apex(canary: &Canary<'_>, fields: &Fields<'_>) -> Apex {
         discovers: fields.flag("portDiscovery"),
     };
     fields.without(
-        &["primary", "canary"],
-        "the run's own Service takes no labels and annotations of its own",
+        &["primary"],
+        "no Service is made for the stable version: the apex leads to it",
     );
     fields.without(&["headless"], "a Service without an address is not split");
     let workload = canary
@@ -61,8 +61,20 @@ pub(super) fn apex(canary: &Canary<'_>, fields: &Fields<'_>) -> Apex {
             None
         }
     };
+    let mut named = Map::new();
+    named.insert("name".to_owned(), json!(canary.apex));
+    named.insert("port".to_owned(), json!(port));
+    if let Some(words) = fields.object("canary") {
+        let mut own = Map::new();
+        for key in ["labels", "annotations"] {
+            let texts = words.text_map(key);
+            put(&mut own, key, (!texts.is_empty()).then_some(texts));
+        }
+        words.done();
+        put(&mut named, "canary", (!own.is_empty()).then_some(own));
+    }
     Apex {
-        named: json!({"name": canary.apex, "port": port}),
+        named: Value::Object(named),
         made,
     }
 }

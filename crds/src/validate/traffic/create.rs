@@ -62,13 +62,11 @@ pub(super) fn check(
     fields(findings, &at, create);
 }
 
-/// Says that a fleet's defaults create nothing: names of routes are those of one application.
-pub(super) fn of_fleet(findings: &mut Findings, item: &FieldPath, traffic: &Traffic) {
+/// Says that defaults create nothing: names of routes are those of one application.
+pub(super) fn of_defaults(findings: &mut Findings, item: &FieldPath, traffic: &Traffic, of: &str) {
     if traffic.create.is_some() {
-        findings.error(
-            &item.key("create"),
-            "a fleet's default creates no routes; write it in the Rollout",
-        );
+        let message = format!("a {of}'s default creates no routes; write it in the Rollout");
+        findings.error(&item.key("create"), message);
     }
 }
 

@@ -423,10 +423,14 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
 
 fn check_note(check: &CheckResult) -> String {
     match &check.value {
-        Some(value) => format!(
-            "{} {value} ({}) {:?}",
-            check.metric, check.limit, check.verdict
-        ),
+        Some(value) => {
+            let beside = check.stable.as_ref();
+            let beside = beside.map_or_else(String::new, |stable| format!(", stable {stable}"));
+            format!(
+                "{} {value}{beside} ({}) {:?}",
+                check.metric, check.limit, check.verdict
+            )
+        }
         None => format!("{} no data: {}", check.metric, check.reason),
     }
 }

@@ -20,6 +20,7 @@ fn cluster(number: u128) -> ClusterFacts {
         name: format!("c{number}"),
         labels: BTreeMap::new(),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }

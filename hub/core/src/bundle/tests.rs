@@ -3,6 +3,7 @@ use bellwether_api::{
     chart_hook::{ChartHook, HookMoment},
     fleet::{FleetDefaults, MetricsDefaults},
     reference::NamespacedName,
+    traffic::Traffic,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -59,6 +60,15 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
 }
 
 fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> EncodedBundle {
+    encode_in(release, metrics, Vec::new(), attempt)
+}
+
+fn encode_in(
+    release: &Release,
+    metrics: Option<&str>,
+    traffic: Vec<Traffic>,
+    attempt: u32,
+) -> EncodedBundle {
     let at = |address: &str| MetricsDefaults {
         address: address.to_owned(),
         ..MetricsDefaults::default()
@@ -68,6 +78,7 @@ fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> Enc
         name: "eu".to_owned(),
         labels: Default::default(),
         metrics: metrics.map(at),
+        traffic,
         scheduling: std::sync::Arc::default(),
     };
     let fleet = FleetDefaults {
@@ -131,6 +142,23 @@ fn namespaces_and_defaults_are_filled_in() {
         own.metrics.map(|metrics| metrics.address).as_deref(),
         Some("http://cluster")
     );
+}
+
+#[test]
+fn without_traffic_a_rollout_gets_the_clusters_then_the_fleets() {
+    let nginx: Vec<Traffic> =
+        serde_json::from_value(json!([{"nginx": {"ingress": "web"}}])).expect("traffic");
+    let sent = |release: &Release, traffic: &[Traffic]| {
+        let bundle = encode_in(release, None, traffic.to_vec(), 1).bundle;
+        bundle.rollouts[0].spec.traffic.clone()
+    };
+    let mut release = release();
+    assert_eq!(sent(&release, &nginx), nginx);
+    assert!(sent(&release, &[])[0].gateway_api.is_some());
+    let own: Vec<Traffic> =
+        serde_json::from_value(json!([{"contour": {"httpProxy": "web"}}])).expect("traffic");
+    release.content.rollouts[0].spec.traffic.clone_from(&own);
+    assert_eq!(sent(&release, &nginx), own);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
+use crate::promoted::PROMOTED;
+
 /// Where a custom resource stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
@@ -98,11 +100,9 @@ fn application(status: &ApplicationStatus, pending: bool) -> Judgement {
     if let Some(condition) = remark("Rendering") {
         return Judgement::Reconciling(words(condition));
     }
-    let remarks: Vec<&str> = status
-        .conditions
-        .iter()
-        .map(|one| one.message.as_str())
-        .collect();
+    // That one says what the state says.
+    let remarks = status.conditions.iter().filter(|one| one.kind != PROMOTED);
+    let remarks: Vec<&str> = remarks.map(|one| one.message.as_str()).collect();
     if pending {
         let mut said = vec!["it is no release yet"];
         said.extend(remarks);
@@ -198,6 +198,17 @@ mod tests {
                 assert_eq!(said(&judged), wanted, "{state} {health}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_state_says_already_is_not_said_twice() {
+        let plain = application(json!("Succeeded"), "Healthy", json!([]));
+        let promoted = json!([condition(PROMOTED, "True", "Succeeded")]);
+        let told = application(json!("Succeeded"), "Healthy", promoted);
+        assert_eq!(
+            judge(Kind::Rollout, &told, false),
+            judge(Kind::Rollout, &plain, false)
+        );
     }
 
     #[test]

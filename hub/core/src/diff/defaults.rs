@@ -1,12 +1,14 @@
-use bellwether_api::{call::DefaultExplained, fleet::FleetDefaults};
+use bellwether_api::{
+    call::DefaultExplained, fleet::FleetDefaults, rollout::RolloutSpec, traffic::Traffic,
+};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::explain::shown;
-use crate::{placement::ClusterFacts, release::ReleaseContent};
+use crate::{cluster_defaults::defaults_in, placement::ClusterFacts, release::ReleaseContent};
 
-/// Says what the rollouts of a release leave to the fleet of the application's destination, or to the
-/// cluster. `fleet` is its name and what it gives; absent = the destination names none.
+/// Says what the rollouts of a release leave to the cluster, or to the fleet of the application's
+/// destination. `fleet` is its name and what it gives; absent = the destination names none.
 #[must_use]
 pub fn defaults(
     content: &ReleaseContent,
@@ -23,11 +25,16 @@ pub fn defaults(
                 from,
             });
         };
+        let own = cluster_traffic(&rollout.spec, cluster);
+        if let Some(traffic) = &own {
+            let from = format!("cluster {}", cluster.name);
+            add("traffic".to_owned(), json(traffic), from);
+        }
         if let Some((name, fleet)) = fleet {
             let from = format!("fleet {name}");
             let mut filled = rollout.spec.clone();
             fleet.fill(&mut filled);
-            if filled.traffic != rollout.spec.traffic {
+            if own.is_none() && filled.traffic != rollout.spec.traffic {
                 add("traffic".to_owned(), json(&filled.traffic), from.clone());
             }
             if filled.alerts != rollout.spec.alerts {
@@ -50,6 +57,13 @@ pub fn defaults(
         }
     }
     found
+}
+
+/// What the cluster gives to a rollout that names no provider; absent = nothing.
+fn cluster_traffic(rollout: &RolloutSpec, cluster: &ClusterFacts) -> Option<Vec<Traffic>> {
+    let mut filled = rollout.clone();
+    defaults_in(cluster, &FleetDefaults::default()).fill(&mut filled);
+    (filled.traffic != rollout.traffic).then_some(filled.traffic)
 }
 
 fn json(value: impl Serialize) -> Value {

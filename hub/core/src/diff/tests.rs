@@ -29,6 +29,7 @@ fn cluster(name: &str, region: &str) -> ClusterFacts {
         name: name.to_owned(),
         labels: BTreeMap::from([("region".to_owned(), region.to_owned())]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }
@@ -427,6 +428,19 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
         ..cluster("eu-1", "eu")
     };
     assert_eq!(told(&own, &measured), [of("metrics", "cluster eu-1")]);
+    let routed = ClusterFacts {
+        traffic: serde_json::from_value(json!([{"nginx": {"ingress": "web"}}])).expect("traffic"),
+        ..cluster("eu-1", "eu")
+    };
+    assert_eq!(
+        told(&rollout(json!({"hooks": []})), &routed),
+        [
+            of("traffic", "cluster eu-1"),
+            of("alerts", "fleet prod"),
+            of("metrics", "fleet prod")
+        ]
+    );
+    assert_eq!(told(&own, &routed), [of("metrics", "fleet prod")]);
     assert_eq!(defaults(&own, &here, None), []);
     assert_eq!(told(&shop("web:1", |_| {}), &measured), []);
 }

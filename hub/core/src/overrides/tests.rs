@@ -272,6 +272,7 @@ fn cluster(name: &str, env: &str) -> ClusterFacts {
         name: name.to_owned(),
         labels: labels(&[("env", env)]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }

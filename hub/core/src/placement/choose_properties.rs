@@ -23,6 +23,7 @@ fn cluster(number: u128, region: u8, zone: u8, nodes: Option<u32>) -> ClusterFac
             ("zone".to_owned(), format!("z{zone}")),
         ]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: Arc::new(Scheduling {
             properties: Properties {
                 nodes: nodes.map(|ready| NodeProperties {

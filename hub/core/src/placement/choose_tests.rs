@@ -38,6 +38,7 @@ fn cluster(number: u128, region: &str, nodes: Option<u32>) -> ClusterFacts {
         name: format!("c{number}"),
         labels: [("country".to_owned(), region.to_owned())].into(),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: Arc::new(Scheduling {
             properties: Properties {
                 kubernetes_version: known.then(|| format!("v1.{}.2-gke.1", 30 + number)),

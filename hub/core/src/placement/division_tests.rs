@@ -34,6 +34,7 @@ fn cluster(name: &str, tier: &str, free: Option<(u64, u64)>) -> ClusterFacts {
         name: name.to_owned(),
         labels: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: Arc::new(Scheduling {
             properties: Properties {
                 nodes,

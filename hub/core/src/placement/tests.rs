@@ -11,6 +11,7 @@ fn cluster(number: u128, name: &str, region: &str) -> ClusterFacts {
         name: name.to_owned(),
         labels: BTreeMap::from([("region".to_owned(), region.to_owned())]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }

@@ -16,6 +16,7 @@ fn cluster(number: u128, tier: &str) -> ClusterFacts {
         name: format!("c{number:02}"),
         labels: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
         metrics: None,
+        traffic: Vec::new(),
         scheduling: std::sync::Arc::default(),
     }
 }
@@ -268,6 +269,7 @@ mod shares {
                 name: format!("c{number:03}"),
                 labels: Default::default(),
                 metrics: None,
+                traffic: Vec::new(),
                 scheduling: std::sync::Arc::default(),
             })
             .collect()

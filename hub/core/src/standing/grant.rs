@@ -4,6 +4,7 @@ use bellwether_api::{
 };
 
 use crate::{
+    cluster_defaults::defaults_in,
     placement::ClusterFacts,
     release::{TemplateError, Templates, fill},
 };
@@ -33,18 +34,15 @@ pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
     let mut spec = input.spec.clone();
     // Where it goes is the hub's matter: a cluster more changes nothing for the others.
     spec.destination = None;
-    input.fleet.fill(&mut spec);
+    let defaults = defaults_in(input.cluster, input.fleet);
+    defaults.fill(&mut spec);
     for metric in &mut spec.analysis.metrics {
         *metric = fill(metric, &input.rollout.namespace, input.templates)?;
     }
     Ok(StandingGrant {
         rollout: input.rollout.clone(),
         spec,
-        metrics: input
-            .cluster
-            .metrics
-            .clone()
-            .or_else(|| input.fleet.metrics.clone()),
+        metrics: defaults.metrics.clone(),
         retries: input.before.map_or(0, |before| before.retries),
         command: input.before.and_then(command_of),
     })

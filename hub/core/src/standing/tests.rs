@@ -33,11 +33,17 @@ fn name() -> NamespacedName {
 }
 
 fn granted(before: Option<&StandingGrant>) -> StandingGrant {
+    granted_with(json!([]), before)
+}
+
+/// A grant for a cluster with that default traffic.
+fn granted_with(traffic: serde_json::Value, before: Option<&StandingGrant>) -> StandingGrant {
     let cluster = ClusterFacts {
         id: Uuid::nil(),
         name: "c1".into(),
         labels: std::collections::BTreeMap::new(),
         metrics: None,
+        traffic: serde_json::from_value(traffic).expect("traffic"),
         scheduling: std::sync::Arc::default(),
     };
     let fleet: FleetDefaults = serde_json::from_value(json!({
@@ -98,6 +104,18 @@ fn a_grant_is_the_plan_with_its_defaults_and_keeps_what_was_commanded() {
     let running = status(UnitOutcome::Progressing, 7);
     let said = act(&first, Some(&running), say(ActionVerb::Suspend)).expect("it runs");
     assert_eq!(granted(Some(&said)), said);
+}
+
+#[test]
+fn a_clusters_own_default_comes_before_the_fleets_and_a_change_of_it_keeps_what_was_commanded() {
+    let nginx = json!([{"nginx": {"ingress": "web"}}]);
+    let first = granted_with(nginx, None);
+    assert!(first.spec.traffic[0].nginx.is_some());
+    let running = status(UnitOutcome::Progressing, 7);
+    let said = act(&first, Some(&running), say(ActionVerb::Suspend)).expect("it runs");
+    let without = granted(Some(&said));
+    assert!(without.spec.traffic[0].gateway_api.is_some());
+    assert_eq!(without.command, said.command);
 }
 
 #[test]

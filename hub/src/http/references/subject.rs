@@ -7,14 +7,15 @@ use bellwether_api::{
     overrides::Override,
     reference::NamespacedName,
     rollout::RolloutSpec,
-    validate::{fleet_traffic, governed},
+    validate::governed,
 };
 use bellwether_hub_core::{
     addons::choose,
+    cluster_defaults::misfits_of_release,
     overrides::try_clusters,
     placement::{Choice, Chosen, PlacementError, Standing},
     plan::assign,
-    release::{RolloutRecord, content},
+    release::{ReleaseContent, RolloutRecord, content},
 };
 
 use super::{
@@ -86,12 +87,10 @@ impl Subject<'_> {
         let components = FieldPath::spec().key("components");
         match content(&self.name.name, self.spec, &records) {
             Ok(content) => {
-                for rollout in &content.rollouts {
-                    for error in self.fleet_lacks(held, &rollout.spec) {
-                        let message = format!("rollout/{}: {error}", rollout.name);
-                        let error = self.application_error(components.clone(), message, None);
-                        checked.errors.push(error);
-                    }
+                for (rollout, error) in self.misfits(held, &content) {
+                    let message = format!("rollout/{rollout}: {error}");
+                    let error = self.application_error(components.clone(), message, None);
+                    checked.errors.push(error);
                 }
             }
             Err(error) => {
@@ -187,18 +186,14 @@ impl Subject<'_> {
         })
     }
 
-    /// What a rollout that names no provider asks of its fleet's and these cannot do.
-    fn fleet_lacks(&self, held: &Held, rollout: &RolloutSpec) -> Vec<String> {
+    /// What rollouts that name no provider ask of their fleet's and their clusters' and these cannot do.
+    fn misfits<'c>(&self, held: &Held, content: &'c ReleaseContent) -> Vec<(&'c str, String)> {
         let fleet = self.spec.destination.fleet.as_ref();
-        let Some(fleet) = fleet.and_then(|name| held.fleets.get(name)) else {
-            return Vec::new();
-        };
-        let findings = fleet_traffic(rollout, &fleet.defaults.traffic);
-        findings
-            .errors
-            .into_iter()
-            .map(|finding| format!("the fleet's default {}", finding.message))
-            .collect()
+        let fleet = fleet.and_then(|name| held.fleets.get(name));
+        let default = fleet.map_or(&[][..], |fleet| &fleet.defaults.traffic);
+        let chosen = self.choose(held).map(|chosen| chosen.placement.clusters);
+        let clusters = chosen.unwrap_or_default();
+        misfits_of_release(content, default, &clusters, &held.fleets)
     }
 
     fn choose(&self, held: &Held) -> Result<Chosen, PlacementError> {

@@ -34,6 +34,7 @@ fn sample(key: &str, run: &Run, measured: rollout::Measured) -> Sample {
             .parse::<Timestamp>()
             .map_or(0, |at| at.as_millisecond()),
         value: check.value.and_then(|value| value.parse().ok()),
+        stable: check.stable.and_then(|value| value.parse().ok()),
         verdict: format!("{:?}", check.verdict),
         limit: check.limit,
     }

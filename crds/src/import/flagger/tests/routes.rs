@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{beside, canary, refused, translate};
+use super::{beside, canary, refused, spec, translate};
 
 /// What splits traffic, of a Canary with these fields and with these objects beside it.
 fn traffic(spec: Value, more: &[Value]) -> Result<Value, String> {
@@ -182,12 +182,34 @@ fn a_service_that_nobody_wrote_is_made_and_one_that_is_written_is_left() {
             "spec.service.apex",
         ),
         (
-            json!({"name": "app-full", "port": 80, "targetPort": "http", "canary": {"labels": {"a": "b"}}}),
-            "spec.service.canary",
+            json!({"name": "app-full", "port": 80, "targetPort": "http", "primary": {"labels": {"a": "b"}}}),
+            "spec.service.primary",
         ),
         (json!({"name": "app-full"}), "spec.service.port"),
     ] {
         let text = refused(|canary| canary["spec"]["service"] = service.clone());
         assert!(text.contains(path), "{service}: {text}");
+    }
+}
+
+#[test]
+fn the_runs_own_service_carries_what_the_canary_says_and_there_is_no_other() {
+    let words = json!({"labels": {"team": "shop"}, "annotations": {"a": "b"}});
+    let said = spec(canary(|canary| {
+        canary["spec"]["service"]["canary"] = words.clone();
+    }));
+    assert_eq!(
+        said["service"],
+        json!({"name": "app-full", "port": 80, "canary": words})
+    );
+    let text = refused(|canary| {
+        canary["spec"]["service"]["primary"] = words.clone();
+        canary["spec"]["service"]["canary"] = json!({"finalizers": ["a"]});
+    });
+    for path in [
+        "spec.service.primary: no Service is made for the stable version",
+        "spec.service.canary.finalizers: it has no counterpart",
+    ] {
+        assert!(text.contains(path), "{text}");
     }
 }

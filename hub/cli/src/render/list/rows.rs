@@ -254,6 +254,8 @@ fn conditions(status: &Value) -> String {
         .into_iter()
         .flatten()
         .filter_map(|condition| condition["type"].as_str())
+        // The state beside it says the same.
+        .filter(|kind| *kind != "Promoted")
         .collect();
     if found.is_empty() {
         "-".to_owned()
