@@ -286,10 +286,13 @@ fn examples(members: &Members) -> Result<()> {
 /// A Deployment, a Service and a route, healthy once a gateway takes the route.
 fn made_by_the_program(members: &Members) -> Result<()> {
     let web = format!("{}-web", members.name);
+    let condition = |kind: &str| {
+        json!({"type": kind, "status": "True", "reason": kind, "message": "",
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
     let accepted = json!({"status": {"parents": [{
         "parentRef": {"name": "shared"}, "controllerName": "gateway.example/controller",
-        "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
-            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        "conditions": [condition("Accepted"), condition("ResolvedRefs")],
     }]}});
     for cluster in members.names() {
         members.wait_object(cluster, ROUTE, &web)?;

@@ -192,19 +192,19 @@ fn version(object: &Value) -> &Value {
 /// Who takes the release has it, with the object that was there; who refuses it says why, and nothing was
 /// written there.
 fn taken_or_refused(members: &Members, row: &Row, places: &Places<'_>) -> Result<()> {
-    for (cluster, before, had) in places {
-        let refusal = row.refusal(*before);
-        let ends = match refusal {
-            None => ClusterPhase::Succeeded,
-            Some(_) => ClusterPhase::Failed,
-        };
-        let what = format!("{cluster}, which had {before:?}, to be {ends:?}");
-        let run = members.wait_run(&row.application, 1, LIMIT, &what, |run| {
+    let ends = |before: Before| match row.refusal(before) {
+        None => ClusterPhase::Succeeded,
+        Some(_) => ClusterPhase::Failed,
+    };
+    let run = members.wait_run(&row.application, 1, LIMIT, "every cluster to say", |run| {
+        places.iter().all(|(cluster, before, _)| {
             let mut clusters = run.waves.iter().flat_map(|wave| &wave.clusters);
-            clusters.any(|one| one.name == *cluster && one.state == ends)
-        })?;
-        if let Some(words) = refusal {
-            let said = serde_json::to_string(&run)?;
+            clusters.any(|one| one.name == *cluster && one.state == ends(*before))
+        })
+    })?;
+    let said = serde_json::to_string(&run)?;
+    for (cluster, before, had) in places {
+        if let Some(words) = row.refusal(*before) {
             let named = format!("{} {words}", row.object);
             ensure!(said.contains(&named), "{named}: {said}");
             let now = live(members, cluster, row)?;
