@@ -107,37 +107,45 @@ fn gates(members: &Members) -> Result<()> {
     runs(members, SIT..=PROD, "v2")
 }
 
-/// The gate of a kind, and the run that it is of.
-fn gate(members: &Members, wave: usize, kind: &str) -> Result<(GateView, RunView)> {
+/// The gate of a kind of the second release, and its run; absent = there is none yet.
+fn gate(members: &Members, wave: usize, kind: &str) -> Result<Option<(GateView, RunView)>> {
     let run = members.run(&members.name)?;
-    let found = run.waves[wave].gates.iter().find(|gate| gate.kind == kind);
-    let found = found
-        .cloned()
-        .with_context(|| format!("{kind}: {run:#?}"))?;
-    Ok((found, run))
+    if run.revision != 2 {
+        return Ok(None);
+    }
+    let mut gates = run.waves.get(wave).into_iter().flat_map(|wave| &wave.gates);
+    let found = gates.find(|gate| gate.kind == kind).cloned();
+    Ok(found.map(|gate| (gate, run)))
 }
 
-/// Waits until a gate of the second release is closed and says this.
-fn wait_closed(members: &Members, wave: usize, kind: &str, words: &str) -> Result<RunView> {
+/// Waits until a gate is as it should be; gives it, and its run.
+fn wait_gate(
+    members: &Members,
+    wave: usize,
+    kind: &str,
+    wanted: impl Fn(&GateView) -> bool,
+) -> Result<(GateView, RunView)> {
     let mut last = None;
-    until(LIMIT, &format!("{kind} to say {words:?}"), || {
-        let (found, run) = gate(members, wave, kind)?;
-        let says = run.revision == 2 && !found.passed && found.detail.contains(words);
-        last = Some(found);
-        Ok(says.then_some(run))
+    until(LIMIT, &format!("the gate {kind}"), || {
+        let found = gate(members, wave, kind)?;
+        last = found.as_ref().map(|(gate, _)| gate.clone());
+        Ok(found.filter(|(gate, _)| wanted(gate)))
     })
     .with_context(|| format!("last {last:?}"))
+}
+
+/// Waits until a gate is closed and says this.
+fn wait_closed(members: &Members, wave: usize, kind: &str, words: &str) -> Result<RunView> {
+    let says = |gate: &GateView| !gate.passed && gate.detail.contains(words);
+    let found = wait_gate(members, wave, kind, says);
+    found
+        .map(|(_, run)| run)
+        .with_context(|| format!("closed, and saying {words:?}"))
 }
 
 fn wait_open(members: &Members, wave: usize, kind: &str) -> Result<()> {
-    let mut last = None;
-    until(LIMIT, &format!("{kind} to open"), || {
-        let (found, _) = gate(members, wave, kind)?;
-        let is_open = found.passed;
-        last = Some(found);
-        Ok(is_open.then_some(()))
-    })
-    .with_context(|| format!("last {last:?}"))
+    let found = wait_gate(members, wave, kind, |gate| gate.passed);
+    found.map(|_| ()).context("open")
 }
 
 /// Fails unless the clusters of these waves run the version.
@@ -232,12 +240,10 @@ fn quorum(members: &Members) -> Result<()> {
 
 /// A window that is closed holds the wave, and says until when.
 fn window(members: &Members) -> Result<()> {
-    let run = wait_closed(members, PROD_CANARY, "window", "opens at 20")?;
-    ensure!(run.waves[PROD_CANARY].started_at.is_none(), "{run:#?}");
     // The 29th of February begins in Berlin an hour before it does in UTC.
     let until_when = "-02-28T23:00:00Z";
-    let (closed, _) = gate(members, PROD_CANARY, "window")?;
-    ensure!(closed.detail.contains(until_when), "{closed:?}");
+    let run = wait_closed(members, PROD_CANARY, "window", until_when)?;
+    ensure!(run.waves[PROD_CANARY].started_at.is_none(), "{run:#?}");
     let why = members.cli.run(&["why", &members.name])?;
     ensure!(why.contains(until_when), "{why}");
     runs(members, PROD_CANARY..=PROD, "v1")?;
