@@ -103,6 +103,28 @@ impl Prometheus {
         lock(&self.shown).insert(series.to_owned(), series_shown);
     }
 
+    /// Shows a series no longer, and waits until Prometheus has no value of it.
+    ///
+    /// # Errors
+    /// When it goes on having one, or cannot be asked.
+    pub fn hide(&self, series: &str) -> Result<()> {
+        lock(&self.shown).remove(series);
+        // Another test of this program may have chosen one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Runtime::new()?;
+        let client = reqwest::Client::new();
+        let url = format!("{}/api/v1/query", self.url);
+        let limit = Duration::from_secs(30);
+        until(limit, &format!("{series} to be gone"), || {
+            let query = client.post(&url).form(&[("query", series)]).send();
+            let answer = runtime.block_on(async { query.await?.text().await })?;
+            let answer: serde_json::Value = serde_json::from_str(&answer)?;
+            ensure!(answer["status"] == "success", "{answer}");
+            let values = answer["data"]["result"].as_array().map_or(1, Vec::len);
+            Ok((values == 0).then_some(()))
+        })
+    }
+
     /// Lets a series rise with every scrape from where it is, from 0 if it is not shown yet; 0 = it stays.
     pub fn raise(&self, series: &str, by: f64) {
         let mut shown = lock(&self.shown);

@@ -94,6 +94,7 @@ fn gates(members: &Members) -> Result<()> {
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
 
     servers.prometheus.raise(FAILED, 3.0);
+    servers.prometheus.show(WAITING, 3.0);
     servers.changes.answers(FROZEN, 503);
     members.cli.apply(&documents(members, &servers, "v2")?)?;
     external(members, &servers)?;
@@ -164,12 +165,13 @@ fn runs(members: &Members, waves: std::ops::RangeInclusive<usize>, version: &str
     Ok(())
 }
 
-/// The server says no, and then yes.
+/// The server says no, and then, when nobody knows how many orders wait, yes.
 fn external(members: &Members, servers: &Servers) -> Result<()> {
     let run = wait_closed(members, UAT, "external", "503")?;
     ensure!(run.waves[SIT].state == WavePhase::Passed, "{run:#?}");
     ensure!(run.waves[UAT].state == WavePhase::Waiting, "{run:#?}");
     runs(members, UAT..=PROD, "v1")?;
+    servers.prometheus.hide(WAITING)?;
     servers.changes.answers(FROZEN, 200);
     wait_open(members, UAT, "external")
 }
