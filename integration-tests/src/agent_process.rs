@@ -102,6 +102,7 @@ impl AgentProcess {
             &namespaces,
             "--agent-image",
             "bellwether.local/agent:played",
+            "--policy-reports",
             // Nobody beats from a pod that is only played: the command gives up waiting, with
             // everything installed.
             "--timeout",

@@ -18,6 +18,7 @@ pub mod lab;
 pub mod manifests;
 pub mod oci_registry;
 pub mod process;
+pub mod prometheus;
 pub mod request;
 pub mod suite;
 pub mod traffic;

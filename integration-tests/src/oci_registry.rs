@@ -71,17 +71,35 @@ impl OciRegistry {
     /// # Errors
     /// When the registry refuses.
     pub fn push_chart(&self, name: &str, version: &str, archive: Vec<u8>) -> Result<()> {
+        let kind = "application/vnd.cncf.helm.config.v1+json";
+        let layer = ImageLayer::new(archive, CHART.to_owned(), None);
+        self.push(&format!("charts/{name}:{version}"), layer, kind)
+    }
+
+    /// Pushes one file, as ORAS does, and gives the address of its repository.
+    ///
+    /// # Errors
+    /// When the registry refuses.
+    pub fn push_file(&self, name: &str, tag: &str, file: &str, content: &str) -> Result<String> {
+        let title = ("org.opencontainers.image.title".to_owned(), file.to_owned());
+        let kind = "application/yaml".to_owned();
+        let content = content.as_bytes().to_vec();
+        let layer = ImageLayer::new(content, kind, Some([title].into()));
+        let config = "application/vnd.unknown.config.v1+json";
+        self.push(&format!("{name}:{tag}"), layer, config)?;
+        Ok(format!("oci://{}/{name}", self.address))
+    }
+
+    fn push(&self, path: &str, layer: ImageLayer, config: &str) -> Result<()> {
         // Another test of this program may have chosen one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::new(ClientConfig {
             protocol: ClientProtocol::Http,
             ..ClientConfig::default()
         });
-        let reference = format!("{}/charts/{name}:{version}", self.address);
-        let reference: Reference = reference.parse()?;
-        let layers = [ImageLayer::new(archive, CHART.to_owned(), None)];
-        let kind = "application/vnd.cncf.helm.config.v1+json".to_owned();
-        let config = Config::new(b"{}".to_vec(), kind, None);
+        let reference: Reference = format!("{}/{path}", self.address).parse()?;
+        let layers = [layer];
+        let config = Config::new(b"{}".to_vec(), config.to_owned(), None);
         let manifest = OciImageManifest::build(&layers, &config, None);
         let auth = RegistryAuth::Basic(USER.to_owned(), PASSWORD.to_owned());
         let runtime = tokio::runtime::Runtime::new()?;

@@ -20,10 +20,14 @@ mod custom_resources;
 mod daemon_set;
 #[path = "variants/divided.rs"]
 mod divided;
+#[path = "variants/every_source.rs"]
+mod every_source;
 #[path = "variants/exact_overrides.rs"]
 mod exact_overrides;
 #[path = "variants/fencing.rs"]
 mod fencing;
+#[path = "variants/gates.rs"]
+mod gates;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/helm_canary.rs"]
@@ -32,18 +36,28 @@ mod helm_canary;
 mod hosting;
 #[path = "variants/large.rs"]
 mod large;
+#[path = "variants/matrix.rs"]
+mod matrix;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/one_chart.rs"]
+mod one_chart;
 #[path = "variants/order.rs"]
 mod order;
 #[path = "variants/overrides.rs"]
 mod overrides;
 #[path = "variants/own_ways.rs"]
 mod own_ways;
+#[path = "variants/page.rs"]
+mod page;
 #[path = "variants/parcel.rs"]
 mod parcel;
 #[path = "variants/placed.rs"]
 mod placed;
+#[path = "variants/placed_by_page.rs"]
+mod placed_by_page;
+#[path = "variants/policies.rs"]
+mod policies;
 #[path = "variants/providers.rs"]
 mod providers;
 #[path = "variants/provisioned.rs"]
@@ -88,7 +102,8 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, seven for the second, in three regions.
 const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "app-mesh,contour,gateway-experimental,gloo,istio,knative,traefik";
+const DEFINITIONS: &str =
+    "app-mesh,contour,gateway-experimental,gloo,istio,knative,policy-reports,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -97,8 +112,12 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,
+        every_source::TOGETHER,
         exact_overrides::TOGETHER,
+        gates::TOGETHER,
         large::CASES,
+        matrix::TOGETHER,
+        one_chart::TOGETHER,
         order::TOGETHER,
         overrides::TOGETHER,
         own_ways::TOGETHER,
@@ -125,6 +144,8 @@ fn main() -> ExitCode {
         daemon_set::ALONE,
         order::ALONE,
         placed::ALONE,
+        placed_by_page::ALONE,
+        policies::ALONE,
         comings_and_goings::ALONE,
         custom_resources::ALONE,
         hosting::ALONE,
@@ -191,7 +212,8 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
             "--contour",
         ],
     )?;
-    let flags = custom_resources::hub_flags(&lab, directory)?;
+    let mut flags = custom_resources::hub_flags(&lab, directory)?;
+    flags.extend(every_source::hub_flags()?);
     let scene = Scene::new(Fixture::around_with(lab, directory, &flags)?);
     let mut one_by_one = arguments.clone();
     one_by_one.test_threads = Some(1);

@@ -1,12 +1,17 @@
-//! A stock chart with an Ingress, upgraded step by step by a human.
+//! A stock chart of a registry with an Ingress, published as versions and upgraded step by step by a human.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
-    chart_repository::ChartRepository, cluster::Member, fixture::cluster_view, suite::Case,
-    traffic::Traffic, wait::until,
+    chart_repository::packed,
+    cluster::Member,
+    fixture::cluster_view,
+    oci_registry::{OciRegistry, PASSWORD, USER},
+    suite::Case,
+    traffic::Traffic,
+    wait::until,
 };
 use serde_json::json;
 
@@ -24,17 +29,22 @@ pub const CASES: &[Case<Scene>] = &[(
 /// The application and its namespace.
 pub const NAMESPACE: &str = "helmcanary";
 
-fn documents(scene: &Scene, url: &str, version: &str) -> String {
+/// The secret of the hub that opens the registry.
+const CREDENTIALS: &str = "helmcanary-registry";
+
+fn documents(scene: &Scene, url: &str, published: &str, version: &str) -> String {
     let application = json!({
         "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
         "metadata": {"name": scene.name, "namespace": "default"},
         "spec": {
             "destination": {"clusters": ["c1"]},
             "targetNamespace": scene.name,
+            "publishVersion": published,
             "components": [{
                 "name": "demo",
                 "helm": {
                     "repository": url, "chart": "app", "version": version, "releaseName": "demo",
+                    "credentialsRef": {"name": CREDENTIALS},
                     "values": {
                         "replicaCount": 5,
                         "service": {"port": 8090},
@@ -76,14 +86,38 @@ fn image(member: &Member, scene: &Scene) -> Result<String> {
     image.map(str::to_owned).context("an image")
 }
 
+/// Waits until the application says that something waits to be published; nothing of it is released.
+fn is_a_draft(scene: &Scene) -> Result<()> {
+    until(Duration::from_secs(60), "a draft to be told", || {
+        let shown = scene.cli.json(&["get", "application", &scene.name])?;
+        let conditions = shown["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let is_told = conditions
+            .filter(|one| one["type"] == "Draft")
+            .any(|one| one["status"] == "True");
+        Ok(is_told.then_some(()))
+    })?;
+    let run = scene.run(&scene.name)?;
+    ensure!(run.revision == 1, "{run:?}");
+    Ok(())
+}
+
 fn manual_gates(scene: &Scene) -> Result<()> {
     let member = registered(scene)?;
-    let mut repository = ChartRepository::start()?;
-    repository.publish("app", "1.0.0", &[])?;
+    let registry = OciRegistry::start()?;
+    registry.push_chart("app", "1.0.0", packed("app", "1.0.0", &[])?)?;
     let values = include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2");
-    repository.publish("app", "2.0.0", &[("values.yaml", &values)])?;
-    let url = repository.url();
-    scene.cli.apply(&documents(scene, &url, "1.0.0"))?;
+    let second = packed("app", "2.0.0", &[("values.yaml", &values)])?;
+    registry.push_chart("app", "2.0.0", second)?;
+    let url = registry.charts();
+    let (user, password) = (format!("username={USER}"), format!("password={PASSWORD}"));
+    let set = ["secret", "set", CREDENTIALS, "--from-literal", &user];
+    scene
+        .cli
+        .run(&[&set[..], &["--from-literal", &password]].concat())?;
+    scene.cli.apply(&documents(scene, &url, "v1", "1.0.0"))?;
     scene.ended(1, RunPhase::Succeeded)?;
     let first = pods_of(&member, scene, "v1")?;
     ensure!(first.len() == 5, "plainly installed: {first:?}");
@@ -91,7 +125,10 @@ fn manual_gates(scene: &Scene) -> Result<()> {
     let host = scene.shop().host();
     let traffic = Traffic::start_through("nginx", &scene.lab, &["c1"], &host, RATE, &file)?;
 
-    scene.cli.apply(&documents(scene, &url, "2.0.0"))?;
+    // Another chart under the same published version is a draft.
+    scene.cli.apply(&documents(scene, &url, "v1", "2.0.0"))?;
+    is_a_draft(scene)?;
+    scene.cli.apply(&documents(scene, &url, "v2", "2.0.0"))?;
     for (weight, of_v2) in [(20, 1), (90, 5)] {
         waits_at(scene, weight)?;
         let canary = pods_of(&member, scene, "v2")?;

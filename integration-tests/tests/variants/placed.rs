@@ -8,7 +8,7 @@ use bellwether_integration_tests::{suite::Case, wait::until};
 
 use crate::{
     parcel::Parcel,
-    stage::{LIMIT, Members, REGIONS},
+    stage::{Afterwards, LIMIT, Members, REGIONS},
 };
 
 /// A cordon is met by every application that is placed meanwhile.
@@ -60,7 +60,18 @@ fn wait_holders(members: &Members, count: usize) -> Result<BTreeSet<&str>> {
     Ok(found)
 }
 
+/// Takes every cluster back into use when the test ends.
+fn uncordoned(members: &Members) -> Afterwards<impl FnMut() -> Result<()>> {
+    Afterwards::of(move || {
+        for cluster in members.names() {
+            members.cli.run(&["uncordon", cluster])?;
+        }
+        Ok(())
+    })
+}
+
 fn placement(members: &Members) -> Result<()> {
+    let _uncordoned = uncordoned(members);
     members.cli.apply(&documents(members, 4, "v1"))?;
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
     let first = wait_holders(members, 4)?;
@@ -89,7 +100,6 @@ fn placement(members: &Members) -> Result<()> {
     drained(members, kept, &second)?;
     let why = members.cli.run(&["explain", "placement", &members.name])?;
     ensure!(why.contains(kept), "{why}");
-    members.cli.run(&["uncordon", kept])?;
     Ok(())
 }
 

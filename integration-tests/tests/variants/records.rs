@@ -1,4 +1,4 @@
-//! Records that a Git repository holds, over the whole fleet.
+//! The Repository of docs/gitops.md: records that Git holds, over the whole fleet.
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::view::RunPhase;
@@ -6,6 +6,7 @@ use bellwether_integration_tests::{git_server::GitServer, suite::Case, wait::unt
 use serde_json::{Value, json};
 
 use crate::{
+    page::{example, fitted},
     parcel::Parcel,
     stage::{LIMIT, Members},
 };
@@ -33,13 +34,14 @@ fn records(members: &Members) -> Result<()> {
     git.commit("one")?;
     // Another annotation has the hub look at once.
     let look = |annotations: Value| -> Result<()> {
-        let repository = json!({
-            "apiVersion": "bellwether.dev/v1alpha1", "kind": "Repository",
-            "metadata": {"name": name, "annotations": annotations},
-            "spec": {"prune": true,
-                "git": {"url": git.url(), "branch": "main", "path": "records"}},
-        });
-        members.cli.apply(&repository.to_string()).map(|_| ())
+        let repository = example("gitops.md", "kind: Repository")?;
+        let named = format!("metadata: {{name: {name}, annotations: {annotations}}}");
+        let changes = [
+            ("metadata: {name: platform}", named.as_str()),
+            ("https://git.example.com/platform/fleet.git", &git.url()),
+        ];
+        let repository = fitted(&repository, &changes)?;
+        members.cli.apply(&repository).map(|_| ())
     };
     look(json!({"look": "1"}))?;
     members.wait_ended(name, 1, RunPhase::Succeeded, LIMIT)?;

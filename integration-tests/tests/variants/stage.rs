@@ -229,6 +229,24 @@ impl Members {
     }
 }
 
+/// Does something when a test ends, however it ends: what it changed of clusters, other tests would meet.
+pub struct Afterwards<F: FnMut() -> Result<()>>(F);
+
+impl<F: FnMut() -> Result<()>> Afterwards<F> {
+    /// Does it when it is dropped.
+    pub const fn of(done: F) -> Self {
+        Self(done)
+    }
+}
+
+impl<F: FnMut() -> Result<()>> Drop for Afterwards<F> {
+    fn drop(&mut self) {
+        if let Err(error) = (self.0)() {
+            eprintln!("what a test changed stays so: {error:?}");
+        }
+    }
+}
+
 fn log_tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

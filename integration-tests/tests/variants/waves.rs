@@ -50,8 +50,8 @@ fn documents(name: &str, version: &str, waves: &str, on_failure: &str) -> String
     )
 }
 
-/// Installs v1 on three clusters, then releases v2, which the second of them has no room for.
-fn with_a_failure(members: &Members, on_failure: &str) -> Result<RunView> {
+/// Installs v1 on three clusters, then releases v2, which one of them, from 0, has no room for.
+fn with_a_failure(members: &Members, on_failure: &str, full: usize) -> Result<RunView> {
     let clusters = first_three(members);
     let waves: Vec<Value> = ["one", "two", "three"]
         .iter()
@@ -62,13 +62,13 @@ fn with_a_failure(members: &Members, on_failure: &str) -> Result<RunView> {
     let at = |version: &str| documents(&members.name, version, &waves, on_failure);
     members.cli.apply(&at("v1"))?;
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
-    members.cluster(&clusters[1])?.create(&json!({
+    members.cluster(&clusters[full])?.create(&json!({
         "apiVersion": "v1", "kind": "ResourceQuota",
         "metadata": {"name": "full", "namespace": members.name},
         "spec": {"hard": {"pods": "1"}},
     }))?;
     members.cli.apply(&at("v2"))?;
-    until(LIMIT, "the second wave to fail", || {
+    until(LIMIT, "the wave without room to fail", || {
         let run = members.run(&members.name)?;
         let failed = run.waves.iter().any(|wave| wave.state == WavePhase::Failed)
             || matches!(run.state, RunPhase::RollingBack | RunPhase::Failed);
@@ -103,7 +103,7 @@ fn image(members: &Members, cluster: &str) -> Result<String> {
 }
 
 fn halt(members: &Members) -> Result<()> {
-    with_a_failure(members, "Halt")?;
+    with_a_failure(members, "Halt", 1)?;
     wait_versions(members, ["v2", "v1", "v1"])?;
     let run = members.run(&members.name)?;
     ensure!(run.state == RunPhase::Halted, "{run:#?}");
@@ -133,19 +133,33 @@ fn retry(members: &Members) -> Result<()> {
 }
 
 fn continue_(members: &Members) -> Result<()> {
-    with_a_failure(members, "Continue")?;
+    with_a_failure(members, "Continue", 1)?;
     members.wait_ended(&members.name, 2, RunPhase::Failed, LIMIT)?;
     wait_versions(members, ["v2", "v1", "v2"])
 }
 
+/// The last wave fails: each wave goes back only once the one after it is back.
 fn roll_back_all(members: &Members) -> Result<()> {
-    with_a_failure(members, "RollbackAll")?;
-    members.wait_ended(&members.name, 2, RunPhase::Failed, LIMIT)?;
+    with_a_failure(members, "RollbackAll", 2)?;
+    let run = until(LIMIT, "every cluster to be back", || {
+        let run = members.run(&members.name)?;
+        for pair in run.waves.windows(2) {
+            let [earlier, later] = [&pair[0].clusters[0], &pair[1].clusters[0]];
+            ensure!(
+                earlier.state == ClusterPhase::Succeeded || later.state == ClusterPhase::Failed,
+                "{} goes back before {}: {run:#?}",
+                earlier.name,
+                later.name
+            );
+        }
+        Ok((run.state == RunPhase::Failed).then_some(run))
+    })?;
     wait_versions(members, ["v1", "v1", "v1"])?;
-    let run = members.run(&members.name)?;
+    ensure!(run.revision == 2, "{run:#?}");
+    let since = |wave: usize| run.waves[wave].clusters[0].since.clone();
     ensure!(
-        run.waves[2].clusters[0].attempt == 0,
-        "the third was granted: {run:#?}"
+        since(2).is_some() && since(2) <= since(1) && since(1) <= since(0),
+        "newest wave first: {run:#?}"
     );
     Ok(())
 }

@@ -60,6 +60,11 @@ var sets = map[string]set{
 		"knative.dev/serving", "v0.51.0", "h1:yN2Q7eYqJgoPfZkATjoBZyGbZ2P1Qhns9HIMU4mF+to=",
 		[]string{"config/core/300-resources/service.yaml"},
 	},
+	// As Kyverno installs them: the working group's own module cannot be had.
+	"policy-reports": {
+		"github.com/kyverno/kyverno", "v1.13.6", "h1:hsyfL8Ty1zQRlUQsY9KV8xxA188sfUyQtsFBqlyLq/g=",
+		[]string{"config/crds/policyreport/wgpolicyk8s.io_*.yaml"},
+	},
 	Traefik: {
 		"github.com/traefik/traefik/v3", "v3.6.12", "h1:6pe4s7aaDTQs+AsF7KP3sM/xnq7zOVvibRQe5tw9eFo=",
 		[]string{"docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"},
