@@ -20,6 +20,7 @@ pub mod oci_registry;
 pub mod process;
 pub mod request;
 pub mod suite;
+pub mod tester;
 pub mod traffic;
 pub mod wait;
 pub mod weights;
