@@ -30,10 +30,14 @@ mod golden;
 mod helm_canary;
 #[path = "variants/hosting.rs"]
 mod hosting;
+#[path = "variants/ladder.rs"]
+mod ladder;
 #[path = "variants/large.rs"]
 mod large;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/mirrored.rs"]
+mod mirrored;
 #[path = "variants/order.rs"]
 mod order;
 #[path = "variants/overrides.rs"]
@@ -66,6 +70,8 @@ mod scene;
 mod sources;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/strategy_pages.rs"]
+mod strategy_pages;
 #[path = "variants/sync.rs"]
 mod sync;
 #[path = "variants/waves.rs"]
@@ -108,6 +114,7 @@ fn main() -> ExitCode {
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,
+        strategy_pages::TOGETHER,
         sync::TOGETHER,
         waves::TOGETHER,
     ]
@@ -118,6 +125,7 @@ fn main() -> ExitCode {
         contour::CASES,
         created::CASES,
         helm_canary::CASES,
+        ladder::CASES,
         providers::CASES,
     ]
     .concat();
