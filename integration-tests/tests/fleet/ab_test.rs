@@ -63,7 +63,7 @@ fn streams(scene: &Scene, host: &str) -> Result<Vec<Stream>> {
 fn by_path_query_and_method(scene: &Scene) -> Result<()> {
     let shop = Shop {
         pre_stop_seconds: 3,
-        strategy: "{abTest: {iterations: 12, match: [\
+        strategy: "{abTest: {iterations: 9, match: [\
             {path: {prefix: /beta}}, \
             {queryParams: [{name: debug, exact: \"1\"}]}, \
             {path: {exact: /orders}, method: POST}]}}"

@@ -78,7 +78,7 @@ fn prepared(members: &Members) -> Result<Vec<Example>> {
     }
     ensure!(found == EXAMPLES.len(), "the pages have {found} examples");
     let clusters = members.names();
-    let prepare = |(index, (page, place, begun)): (usize, (&str, usize, Begun))| {
+    let prepare = |(index, (page, place, begun)): (usize, (&'static str, usize, Begun))| {
         let examples = complete(page)?;
         let example = examples.get(place).context(page)?;
         let application = format!("{}-{index}", members.name);
