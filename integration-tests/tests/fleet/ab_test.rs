@@ -17,7 +17,7 @@ use crate::{
     scene::{RUN_LIMIT, Scene},
 };
 
-/// One by one: it is judged by requests that were lost.
+/// Judged by requests that were lost.
 pub const UNDER_TRAFFIC: &[Case] = &[(
     "sc_k4_ab_by_path_query_and_method_loses_no_request",
     "abpath",

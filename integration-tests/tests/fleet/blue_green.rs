@@ -16,7 +16,7 @@ use bellwether_integration_tests::{
 
 use crate::{Case, scene::Scene};
 
-/// One by one: each is judged by requests that were lost.
+/// Judged by requests that were lost.
 pub const UNDER_TRAFFIC: &[Case] = &[(
     "sc_k5_failing_green_gives_all_traffic_back_at_once",
     "greenfails",

@@ -71,7 +71,7 @@ fn suspend_then_rollback(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let before = stable_pods(scene)?;
     ensure!(before.values().all(|pods| pods.len() == 5), "{before:?}");
-    let traffic = scene.traffic(&CLUSTERS, 220)?;
+    let traffic = scene.traffic(&CLUSTERS, 100)?;
     let started_ms = now_ms();
 
     // v2 is aborted, the third release is under way.
