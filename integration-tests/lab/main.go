@@ -19,8 +19,9 @@ const usage = `lab starts Kubernetes clusters on this machine, for tests and dem
   lab build [--contour]                     build everything a lab runs (minutes the first time)
   lab up --name NAME --real R --control-plane C [--dir DIR] [--kwok-nodes N]
          [--scrape-interval 1s] [--traefik-throttle 100ms]
-         [--crds SET,…]                     definitions to install: app-mesh, contour, gateway-experimental,
-                                            gloo, istio, keda, knative, traefik
+         [--crds SET,…]                     definitions to install: apisix, app-mesh, contour,
+                                            gateway-experimental, gloo, istio, keda, knative,
+                                            kuma, linkerd, traefik
          [--nginx]                          a second data plane: nginx-canary-stand-in
          [--contour]                        a further data plane: Contour with Envoy
   lab down --name NAME [--keep-logs]
@@ -29,9 +30,10 @@ const usage = `lab starts Kubernetes clusters on this machine, for tests and dem
   lab image --name NAME --tag REF --binary PATH [--entrypoint-args ARG…]
   lab kubectl --name NAME CLUSTER ARG…
   lab exec --name NAME CLUSTER -- COMMAND…  run a command inside a cluster's network
-  lab traffic --name NAME --clusters c1,c2 --host HOST [--path /] --rate N
+  lab traffic --name NAME --clusters c1,c2 --host HOST [--path /] [--method GET] --rate N
          [--through gateway|nginx|contour] [--keepalive on|off|both] --out FILE [--duration D] [--header 'k: v'] [--timeout D]
   lab traffic-report FILE [--from MS --to MS]
+  lab tester --listen ADDRESS [--timeout D]  run the commands that hooks post, until standard input ends
 `
 
 // commands are the subcommands. One of them is for the lab itself: it is what runs inside a cluster's network.
@@ -45,6 +47,7 @@ var commands = map[string]func(context.Context, []string) error{
 	"image":          runImage,
 	"kubectl":        runKubectl,
 	"exec":           runExec,
+	"tester":         runTester,
 	"traffic":        runTraffic,
 	"traffic-report": runTrafficReport,
 	"traffic-worker": runTrafficWorker,

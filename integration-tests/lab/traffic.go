@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -45,6 +46,7 @@ func runTraffic(ctx context.Context, args []string) error {
 	mode := set.String("keepalive", "both", "on, off, or both: half of the requests each on a new connection")
 	file := set.String("out", "", "file for the account, one JSON object per line")
 	duration := set.Duration("duration", 0, "how long to send (default: until stopped)")
+	set.StringVar(&template.Method, "method", http.MethodGet, "method of the requests, which have no body")
 	set.StringVar(&template.Host, "host", "", "host name of the requests")
 	set.Float64Var(&template.Rate, "rate", 0, "requests per second and cluster")
 	set.DurationVar(&template.Timeout, "timeout", 10*time.Second, "how long to wait for an answer")

@@ -21,6 +21,7 @@ pub mod process;
 pub mod prometheus;
 pub mod request;
 pub mod suite;
+pub mod tester;
 pub mod traffic;
 pub mod wait;
 pub mod weights;

@@ -28,6 +28,17 @@ pub struct Traffic {
     process: OwnedProcess,
 }
 
+/// What every request of a stream is.
+#[derive(Clone, Copy, Debug)]
+pub struct Requests<'a> {
+    /// The host that is asked for.
+    pub host: &'a str,
+    /// The method, such as `GET`; none has a body.
+    pub method: &'a str,
+    /// Path and query, such as `/?debug=1`.
+    pub path: &'a str,
+}
+
 /// Answers of one second, one cluster, one way of connecting, one version and status.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Second {
@@ -100,6 +111,27 @@ impl Traffic {
         rate: u32,
         out: &Path,
     ) -> Result<Self> {
+        let requests = Requests {
+            host,
+            method: "GET",
+            path: "/",
+        };
+        Self::start_requests(data_plane, lab, clusters, requests, rate, out)
+    }
+
+    /// As [`Self::start_through`], with requests of any kind.
+    ///
+    /// # Errors
+    /// As [`Self::start_through`].
+    pub fn start_requests(
+        data_plane: &str,
+        lab: &Lab,
+        clusters: &[&str],
+        requests: Requests<'_>,
+        rate: u32,
+        out: &Path,
+    ) -> Result<Self> {
+        let host = requests.host;
         for name in clusters {
             let cluster = lab.cluster(name)?;
             let url = match data_plane {
@@ -124,8 +156,10 @@ impl Traffic {
             data_plane,
             "--host",
             host,
+            "--method",
+            requests.method,
             "--path",
-            "/",
+            requests.path,
             "--rate",
             &rate,
             "--keepalive",

@@ -2,6 +2,8 @@
 //! `register cluster` installed. Tests under full traffic run two at a time, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
+#[path = "fleet/ab_test.rs"]
+mod ab_test;
 #[path = "fleet/adopted.rs"]
 mod adopted;
 #[path = "fleet/autoscaling.rs"]
@@ -10,10 +12,14 @@ mod autoscaling;
 mod batch_traffic;
 #[path = "fleet/batches.rs"]
 mod batches;
+#[path = "fleet/blue_green.rs"]
+mod blue_green;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/charts.rs"]
 mod charts;
+#[path = "fleet/command_tests.rs"]
+mod command_tests;
 #[path = "fleet/configuration.rs"]
 mod configuration;
 #[path = "fleet/control.rs"]
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         live_state::CASES,
         lacking::CASES,
         hooks::CASES,
+        command_tests::CASES,
         configuration::CASES,
         autoscaling::CASES,
         promotion::CASES,
@@ -100,6 +107,8 @@ fn main() -> ExitCode {
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
+        blue_green::UNDER_TRAFFIC,
+        ab_test::UNDER_TRAFFIC,
         batch_traffic::UNDER_TRAFFIC,
         daemon_set::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,

@@ -34,12 +34,16 @@ mod golden;
 mod helm_canary;
 #[path = "variants/hosting.rs"]
 mod hosting;
+#[path = "variants/ladder.rs"]
+mod ladder;
 #[path = "variants/large.rs"]
 mod large;
 #[path = "variants/matrix.rs"]
 mod matrix;
 #[path = "variants/members.rs"]
 mod members;
+#[path = "variants/mirrored.rs"]
+mod mirrored;
 #[path = "variants/one_chart.rs"]
 mod one_chart;
 #[path = "variants/order.rs"]
@@ -80,6 +84,8 @@ mod scene;
 mod sources;
 #[path = "variants/stage.rs"]
 mod stage;
+#[path = "variants/strategy_pages.rs"]
+mod strategy_pages;
 #[path = "variants/sync.rs"]
 mod sync;
 #[path = "variants/waves.rs"]
@@ -103,7 +109,8 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
 const DEFINITIONS: &str =
-    "app-mesh,contour,gateway-experimental,gloo,istio,knative,policy-reports,traefik";
+const DEFINITIONS: &str = "apisix,app-mesh,contour,gateway-experimental,gloo,istio,knative,kuma,linkerd,\
+                           policy-reports,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -126,6 +133,7 @@ fn main() -> ExitCode {
         sources::TOGETHER,
         provisioned::TOGETHER,
         pruning::TOGETHER,
+        strategy_pages::TOGETHER,
         sync::TOGETHER,
         waves::TOGETHER,
     ]
@@ -136,6 +144,7 @@ fn main() -> ExitCode {
         contour::CASES,
         created::CASES,
         helm_canary::CASES,
+        ladder::CASES,
         providers::CASES,
     ]
     .concat();

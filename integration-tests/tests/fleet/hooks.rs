@@ -77,7 +77,7 @@ fn called(double: &HookDouble, path: &str, count: usize) -> Result<()> {
 }
 
 /// Waits until the hub has an event whose text holds `text`, and counts those.
-fn told(scene: &Scene, text: &str) -> Result<usize> {
+pub fn told(scene: &Scene, text: &str) -> Result<usize> {
     let rollout = format!("rollout/{}", scene.name);
     until(
         Duration::from_secs(60),

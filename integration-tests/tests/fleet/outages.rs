@@ -51,7 +51,7 @@ fn agent_killed(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     let member = scene.member(0)?;
-    let traffic = scene.traffic(&["c1"], 100)?;
+    let traffic = scene.traffic(&["c1"], 220)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     let mut last = None;
@@ -108,7 +108,7 @@ fn agent_away(scene: &Scene) -> Result<()> {
             &serde_json::json!({"spec": {"replicas": replicas}}),
         )
     };
-    let traffic = scene.traffic(&["c1"], 100)?;
+    let traffic = scene.traffic(&["c1"], 220)?;
     scale(0)?;
     until(Duration::from_secs(30), "the agent to be gone", || {
         Ok(member

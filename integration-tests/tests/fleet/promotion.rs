@@ -76,7 +76,7 @@ fn never_ready(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 50)?;
+    let traffic = scene.traffic(&["c1"], 220)?;
     let unready = Shop {
         environment: vec![("DEMO_READY_AFTER_MS".into(), "600000".into())],
         ..shop.version("v2")

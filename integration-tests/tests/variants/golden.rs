@@ -19,15 +19,19 @@ pub const CASES: &[Case<Scene>] = &[(
 const NAMESPACE: &str = "shop";
 
 /// The groups that the lab's API server knows, and how many kinds of each have golden cases.
-static GROUPS: [(&str, usize); 9] = [
+static GROUPS: [(&str, usize); 13] = [
+    ("apisix.apache.org", 1),
     ("appmesh.k8s.aws", 2),
     ("gateway.solo.io", 2),
     ("gloo.solo.io", 1),
     ("gateway.networking.k8s.io", 3),
+    ("kuma.io", 1),
     ("networking.istio.io", 2),
     ("networking.k8s.io", 1),
+    ("policy.linkerd.io", 1),
     ("projectcontour.io", 1),
     ("serving.knative.dev", 1),
+    ("split.smi-spec.io", 1),
     ("traefik.io", 3),
 ];
 

@@ -17,7 +17,7 @@ use bellwether_integration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    contour, created, helm_canary,
+    contour, created, helm_canary, ladder, mirrored,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -76,6 +76,7 @@ pub fn registered(scene: &Scene) -> Result<Member> {
             contour::NAMESPACE,
             created::NAMESPACE,
             helm_canary::NAMESPACE,
+            ladder::NAMESPACE,
         ])
         .collect();
     for namespace in &namespaces {
@@ -214,13 +215,14 @@ fn traefik(scene: &Scene) -> Result<()> {
         scene.cli.run(&["rollout", "approve", &scene.name])?;
     }
     scene.ended(2, RunPhase::Succeeded)?;
+    let shop = mirrored::blue_green(scene, &member, &shop, &[&first, &second])?;
     // The gateway may use what it knew for two seconds more.
     std::thread::sleep(Duration::from_secs(4));
     none_lost(first)?;
     none_lost(second)?;
     let services = member.list("traefik.io/v1alpha1", "TraefikService", &scene.name)?;
     ensure!(services.len() == 1, "mirrors are left: {services:?}");
-    scene.assert_restored(&member, &shop.version("v2"))
+    scene.assert_restored(&member, &shop)
 }
 
 fn nginx(scene: &Scene) -> Result<()> {

@@ -111,10 +111,7 @@ fn matched(
             Test::Exact(value) => ("Equal", value.to_owned()),
             _ => ("RegexMatch", pattern),
         };
-        let mut subject = json!({"scope": scope});
-        if !name.is_empty() {
-            subject["name"] = json!(name);
-        }
+        let subject = json!({"scope": scope, "name": name});
         let expression = json!({"subject": subject, "op": op, "value": value});
         push(condition, "exprs", expression);
     };
@@ -131,7 +128,8 @@ fn matched(
     }
     if let Some(path) = &item.path {
         let test = Test::of_value(path);
-        add("Path", "", test, test.path());
+        // Controllers look at the scope alone; the definition of 2.x wants a name, that of 1.x no empty one.
+        add("Path", "uri", test, test.path());
     }
     Some(out)
 }

@@ -1,6 +1,6 @@
 //! Kuma: a MeshHTTPRoute of the run beside the user's Service, which Kuma knows as a MeshService.
 
-use bellwether_api::{number::Weight, reference::ObjectRef};
+use bellwether_api::{matching::Match, number::Weight, reference::ObjectRef};
 use serde_json::{Value, json};
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     arms::Arm,
     backends::{Backends, agreed},
     gateway_api::http_condition,
-    tree::{items, namespace_of, push, remove, text},
+    tree::{items, items_mut, namespace_of, push, remove, text},
 };
 use crate::names::cut;
 
@@ -132,9 +132,21 @@ fn arm_rule(
     own: &[Value],
     backends: &Backends<'_>,
 ) -> Result<Option<Value>, RenderError> {
-    let matches = arm.joined(&[everything()], http_condition)?;
+    let matches = arm.joined(&[everything()], condition)?;
     let to = arm.backends(backends, own);
     Ok(matches.map(|matches| json!({"matches": matches, "default": {"backendRefs": to}})))
+}
+
+/// The condition of the Gateway API, with names of headers as Kuma's definition takes them: in lower case.
+fn condition(base: &Value, item: &Match) -> Result<Option<Value>, RenderError> {
+    let mut joined = http_condition(base, item)?;
+    let headers = joined
+        .as_mut()
+        .and_then(|joined| items_mut(joined, "/headers"));
+    for header in headers.into_iter().flatten() {
+        header["name"] = json!(text(header, "name").to_lowercase());
+    }
+    Ok(joined)
 }
 
 fn split_rule(own: &[Value], split: &Split, backends: &Backends<'_>) -> Value {

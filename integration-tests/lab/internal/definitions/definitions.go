@@ -38,8 +38,11 @@ type set struct {
 }
 
 var sets = map[string]set{
+	"apisix":   {files: []string{"written/apisix.yaml"}},
 	"app-mesh": {files: []string{"written/app-mesh.yaml"}},
 	"gloo":     {files: []string{"written/gloo.yaml"}},
+	"kuma":     {files: []string{"written/kuma.yaml"}},
+	"linkerd":  {files: []string{"written/linkerd.yaml"}},
 	Contour: {
 		"github.com/projectcontour/contour", "v1.33.8", "h1:QoOfwqWws+CVRFpsRC2+f1DmB5IdurtyUtepIsiWfE0=",
 		[]string{"examples/contour/01-crds.yaml"},

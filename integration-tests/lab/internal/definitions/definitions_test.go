@@ -68,7 +68,7 @@ func TestEverySetIsPinned(t *testing.T) {
 }
 
 func TestWrittenSetsAreWhole(t *testing.T) {
-	for name, want := range map[string]int{"app-mesh": 2, "gloo": 3} {
+	for name, want := range map[string]int{"apisix": 1, "app-mesh": 2, "gloo": 3, "kuma": 1, "linkerd": 2} {
 		found, err := Load(t.Context(), name)
 		if err != nil || len(found) != want {
 			t.Errorf("%s has %d definitions, not %d: %v", name, len(found), want, err)

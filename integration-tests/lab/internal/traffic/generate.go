@@ -28,7 +28,9 @@ type Stream struct {
 	Cluster string
 	URL     string
 	Host    string
-	Rate    float64
+	// Method is that of every request; empty is GET.
+	Method string
+	Rate   float64
 	// Modes are used in turn: keepalive sends on kept connections, close opens one for each request.
 	Modes   []string
 	Headers [][2]string
@@ -86,7 +88,7 @@ func newGenerator(s Stream) (*generator, error) {
 	}
 	g := &generator{
 		stream: s, account: NewAccount(s.Cluster), transports: map[string]*http.Transport{},
-		request: &http.Request{Method: http.MethodGet, URL: address, Host: s.Host, Header: http.Header{}},
+		request: &http.Request{Method: s.Method, URL: address, Host: s.Host, Header: http.Header{}},
 	}
 	for _, header := range s.Headers {
 		g.request.Header.Add(header[0], header[1])

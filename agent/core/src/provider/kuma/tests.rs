@@ -39,7 +39,7 @@ fn golden() {
             path: Some(value("^/beta")),
             method: Some("GET".into()),
             query_params: vec![named("debug", "=1"), named("v", "~[0-9]+")],
-            ..headers(&[("x-user", "=insider"), ("x-v", "^2.")])
+            ..headers(&[("x-user", "=insider"), ("X-V", "^2.")])
         },
         cookies(&[("type", "=insider")]),
     ]);

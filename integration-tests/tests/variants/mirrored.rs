@@ -1,0 +1,96 @@
+//! Blue-green by mirrored requests: green is checked with copies that no user sees.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bellwether_api::view::RunPhase;
+use bellwether_integration_tests::{
+    cluster::Member,
+    fixture::cluster_view,
+    manifests::Shop,
+    traffic::{Traffic, tally},
+    weights::{RunWatch, now_ms, weights_in_order},
+};
+
+use crate::scene::{RUN_LIMIT, Scene};
+
+/// How long green's copies are counted.
+const COUNTED_FOR: Duration = Duration::from_secs(3);
+
+/// Releases v1 as the third revision over v2, while `streams` ask; returns what was released.
+pub fn blue_green(
+    scene: &Scene,
+    member: &Member,
+    shop: &Shop,
+    streams: &[&Traffic],
+) -> Result<Shop> {
+    let shop = Shop {
+        strategy: "{blueGreen: {iterations: 12, analysisTraffic: Mirror}}".into(),
+        analysis: "{interval: 1s}".into(),
+        ..shop.version("v1")
+    };
+    scene.cli.apply(&shop.documents())?;
+    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
+    let checked = "green to be checked";
+    scene.wait_run(&scene.name, 3, RUN_LIMIT, checked, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            let mut tracks = cluster.tracks.iter();
+            tracks.any(|track| track.current.iteration >= 1)
+        })
+    })?;
+    gets_copies(scene, member, streams)?;
+    scene.ended(3, RunPhase::Succeeded)?;
+    let weights = weights_in_order(&watch.stop(), "c1");
+    ensure!(weights == [100], "switched at once: {weights:?}");
+    Ok(shop)
+}
+
+/// Green answers what users ask, and users see v2 alone.
+fn gets_copies(scene: &Scene, member: &Member, streams: &[&Traffic]) -> Result<()> {
+    let from_ms = now_ms();
+    let began = copies(scene, member)?;
+    std::thread::sleep(COUNTED_FOR);
+    let copied = copies(scene, member)? - began;
+    let to_ms = now_ms();
+    let view = scene.run(&scene.name)?;
+    let track = cluster_view(&view, "c1")?.tracks.first();
+    let track = track.context("a track")?;
+    ensure!(
+        track.observed_weight.percent() == 0,
+        "it was counted before the switch: {track:?}"
+    );
+    let mut asked = 0;
+    for traffic in streams {
+        let users = tally(&traffic.so_far()?, Some("c1"), from_ms, to_ms);
+        ensure!(
+            users.total > 0 && users.share_percent("v2") >= 100.0,
+            "users saw green: {users:?}"
+        );
+        asked += users.total;
+    }
+    println!("green got {copied} copies while users asked {asked} times");
+    ensure!(
+        copied * 2 >= asked,
+        "green got {copied} copies of {asked} requests"
+    );
+    Ok(())
+}
+
+/// How many requests green's pods have answered.
+fn copies(scene: &Scene, member: &Member) -> Result<u64> {
+    let mut sum = 0;
+    for pod in member.pods(&scene.name, "bellwether.dev/run")? {
+        let name = pod.metadata.name.context("a pod has a name")?;
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics",
+            scene.name
+        );
+        let metrics = scene.lab.kubectl("c1", &["get", "--raw", &path])?;
+        let counts = metrics
+            .lines()
+            .filter(|line| line.starts_with("http_requests_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        sum += counts.sum::<u64>();
+    }
+    Ok(sum)
+}
