@@ -162,7 +162,12 @@ pub async fn run_explain(
         unprocessable(format!("{error}: {cause}"))
     })?;
     count_values(&mut overrides, &values);
-    let defaults = defaults(&content, cluster, sides.fleet(comparing.fleets()));
+    let defaults = defaults(
+        &content,
+        cluster,
+        sides.alerts(),
+        sides.fleet(comparing.fleets()),
+    );
     Ok(Json(OverridesExplained {
         application: application.clone(),
         cluster: cluster.name.clone(),

@@ -157,6 +157,7 @@ fn bundle(metrics: Option<MetricsDefaults>) -> Bundle {
         rollouts: Vec::new(),
         sync: bellwether_api::application::SyncPolicy::default(),
         metrics,
+        alerts: Vec::new(),
     }
 }
 

@@ -1,16 +1,18 @@
-use bellwether_api::{call::DefaultExplained, fleet::FleetDefaults};
+use bellwether_api::{alert_provider::Alert, call::DefaultExplained, fleet::FleetDefaults};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::explain::shown;
 use crate::{placement::ClusterFacts, release::ReleaseContent};
 
-/// Says what the rollouts of a release leave to the fleet of the application's destination, or to the
-/// cluster. `fleet` is its name and what it gives; absent = the destination names none.
+/// Says what the rollouts of a release leave to the application, to the fleet of its destination, or to the
+/// cluster. `alerts` are whom the application names; `fleet` is the fleet's name and what it gives, absent =
+/// the destination names none.
 #[must_use]
 pub fn defaults(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
+    alerts: &[Alert],
     fleet: Option<(&str, &FleetDefaults)>,
 ) -> Vec<DefaultExplained> {
     let mut found = Vec::new();
@@ -23,6 +25,14 @@ pub fn defaults(
                 from,
             });
         };
+        let to_application = rollout.spec.alerts.is_empty() && !alerts.is_empty();
+        if to_application {
+            add(
+                "alerts".to_owned(),
+                json(alerts),
+                "the application".to_owned(),
+            );
+        }
         if let Some((name, fleet)) = fleet {
             let from = format!("fleet {name}");
             let mut filled = rollout.spec.clone();
@@ -30,7 +40,7 @@ pub fn defaults(
             if filled.traffic != rollout.spec.traffic {
                 add("traffic".to_owned(), json(&filled.traffic), from.clone());
             }
-            if filled.alerts != rollout.spec.alerts {
+            if filled.alerts != rollout.spec.alerts && !to_application {
                 add("alerts".to_owned(), json(&filled.alerts), from.clone());
             }
             let hooks = filled.hooks.iter().zip(&rollout.spec.hooks).enumerate();

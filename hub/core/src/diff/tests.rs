@@ -402,7 +402,7 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
     }))
     .expect("defaults");
     let told = |content: &ReleaseContent, cluster: &ClusterFacts| -> Vec<(String, String)> {
-        let found = defaults(content, cluster, Some(("prod", &fleet)));
+        let found = defaults(content, cluster, &[], Some(("prod", &fleet)));
         assert!(
             found.iter().all(|one| one.rollout == "shop-web"),
             "{found:?}"
