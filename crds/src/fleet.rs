@@ -174,6 +174,13 @@ mod tests {
         assert_eq!(own.alerts.len(), 1);
         assert_eq!(own.alerts[0].provider.name, "team");
         assert_eq!(own.alerts[0].severity, Severity::Error);
+        let of_application = fleet.clone().with_alerts(&own.alerts);
+        assert_eq!(
+            of_application.alerts, own.alerts,
+            "it goes before the fleet"
+        );
+        assert_eq!(of_application.traffic, fleet.traffic);
+        assert_eq!(fleet.clone().with_alerts(&[]), fleet);
         assert!(filled(json!({"service": null})).traffic.is_empty());
     }
 

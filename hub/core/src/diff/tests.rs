@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
+    alert_provider::Alert,
     application::ApplicationSpec,
     call::DiffChange,
     chart_hook::{ChartHook, HookMoment},
@@ -272,6 +273,25 @@ fn rules_of_health_count_too() {
 }
 
 #[test]
+fn how_a_component_is_kept_counts_too() {
+    let clusters = fleet();
+    let (old, new) = (
+        shop("web:1", |_| {}),
+        shop("web:1", |spec| {
+            spec["components"][0]["sync"] = json!({"force": true})
+        }),
+    );
+    let found = compare(&both(&clusters, &old, &new), READING);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(object.object, "Release");
+    assert!(
+        object.text.contains("+    force: true\n"),
+        "{}",
+        object.text
+    );
+}
+
+#[test]
 fn what_is_no_object_counts_too() {
     let clusters = fleet();
     let (old, new) = (
@@ -415,6 +435,16 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
     };
     let of = |field: &str, from: &str| (field.to_owned(), from.to_owned());
     let here = cluster("eu-1", "eu");
+    let own: Vec<Alert> =
+        serde_json::from_value(json!([{"provider": {"name": "team"}}])).expect("alerts");
+    let of_application = defaults(&rollout(json!({})), &here, &own, Some(("prod", &fleet)));
+    let mut alerts = of_application.iter().filter(|one| one.field == "alerts");
+    let one = alerts.next().expect("alerts");
+    assert!(
+        one.from == "the application" && one.value.contains("team"),
+        "{one:?}"
+    );
+    assert_eq!(alerts.next(), None, "it goes before the fleet");
     assert_eq!(
         told(&rollout(json!({})), &here),
         ["traffic", "alerts", "hooks[0].load", "metrics"].map(|field| of(field, "fleet prod"))
@@ -428,7 +458,7 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
         ..cluster("eu-1", "eu")
     };
     assert_eq!(told(&own, &measured), [of("metrics", "cluster eu-1")]);
-    assert_eq!(defaults(&own, &here, None), []);
+    assert_eq!(defaults(&own, &here, &[], None), []);
     assert_eq!(told(&shop("web:1", |_| {}), &measured), []);
 }
 
