@@ -11,7 +11,8 @@ pub const ADDRESS_KEY: &str = "address";
 
 /// Where people are told of runs: the hub posts a message to it, once for each event.
 ///
-/// Steps of a Rollout name it under `notify`, a Rollout under `alerts`, both in its own namespace.
+/// Steps of a Rollout name it under `notify`, a Rollout and an Application under `alerts`, each in its own
+/// namespace.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "bellwether.dev",
@@ -75,7 +76,7 @@ pub struct AlertRef {
     pub name: String,
 }
 
-/// Who is told of a Rollout's events.
+/// Who is told of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Alert {
@@ -84,6 +85,13 @@ pub struct Alert {
     /// The least severity of an event that is told; Error unless set.
     #[serde(default = "default_severity")]
     pub severity: Severity,
+}
+
+/// Returns who is told of an event of this severity, by name.
+#[must_use]
+pub fn told(alerts: &[Alert], severity: Severity) -> Vec<String> {
+    let told = alerts.iter().filter(|alert| alert.severity <= severity);
+    told.map(|alert| alert.provider.name.clone()).collect()
 }
 
 fn default_severity() -> Severity {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert_provider::Alert,
     health_rule::HealthRule,
     overrides::Override,
     placement::PlacementPolicy,
@@ -73,6 +74,10 @@ pub struct ApplicationSpec {
     /// How many releases are kept; 10 unless set.
     #[serde(default = "default_history_limit")]
     pub history_limit: u32,
+    /// Who is told of the events of its releases: what the hub says of waves, what clusters say of what they
+    /// apply, and those of its rollouts that name nobody themselves; empty = whom the fleet names. At most 4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
 }
 
 fn default_true() -> bool {

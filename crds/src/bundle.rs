@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use limits::{MAX_BUNDLE_OBJECTS, MAX_CONTENT_BYTES, MAX_PACKED_BYTES, TooLarge};
 
 use crate::{
+    alert_provider::Alert,
     application::{ComponentSync, SyncPolicy},
     chart_hook::ChartHook,
     duration::Dur,
@@ -20,6 +21,7 @@ use crate::{
     health_rule::HealthRule,
     reference::NamespacedName,
     rollout::RolloutSpec,
+    sync_policy::IgnoreRule,
 };
 
 /// Everything that one cluster needs of one release of one application.
@@ -51,6 +53,9 @@ pub struct Bundle {
     pub sync: SyncPolicy,
     /// Where metrics are read in this cluster; absent = nowhere but by probe.
     pub metrics: Option<MetricsDefaults>,
+    /// Who is told of what the agent says of the release; its rollouts say themselves whom they tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
 }
 
 /// How a release replaces the one before.
@@ -90,6 +95,26 @@ impl Bundle {
     pub fn timeout_of(&self, component: &BundleComponent) -> Dur {
         let own = component.sync.as_ref().and_then(|sync| sync.timeout);
         own.unwrap_or_else(|| self.sync.timeout())
+    }
+
+    /// Returns what of a component's objects is left to whoever else writes them.
+    #[must_use]
+    pub fn ignored_of<'a>(&'a self, component: &'a BundleComponent) -> &'a [IgnoreRule] {
+        let own = component
+            .sync
+            .as_ref()
+            .and_then(|sync| sync.ignore.as_ref());
+        own.unwrap_or(&self.sync.ignore)
+    }
+
+    /// Tells whether objects of the component of that name are made anew where a field of them cannot be
+    /// changed.
+    #[must_use]
+    pub fn forces(&self, component: &str) -> bool {
+        let mut components = self.components.iter();
+        let component = components.find(|one| one.name == component);
+        let own = component.and_then(|one| one.sync.as_ref()?.force);
+        own.unwrap_or(self.sync.force)
     }
 }
 

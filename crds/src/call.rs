@@ -21,7 +21,8 @@ pub use check::{Measurement, MeasurementList};
 pub use compliance::{ClusterCompliance, ComplianceList};
 pub use diff::{
     DefaultExplained, DiffChange, DiffGroup, FieldExplained, FieldSet, NotCompared, ObjectDiff,
-    OverrideExplained, OverridesExplained, ReleaseDiff,
+    OverrideExplained, OverridesExplained, ReleaseDiff, ValueExplained, ValuesExplained,
+    ValuesSource,
 };
 pub use object::{AppliedObject, ApplyResult, Item, ItemList, ItemMeta, ListMeta};
 pub use placement::{

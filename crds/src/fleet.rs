@@ -63,13 +63,22 @@ pub struct FleetDefaults {
     /// `approval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_generator: Option<Load>,
-    /// Who is told of the events of rollouts that name nobody under `alerts`: AlertProviders of each
-    /// Rollout's own namespace. Where that has none of the name, nobody is told. At most 4.
+    /// Who is told of the events of applications and rollouts that name nobody under `alerts`:
+    /// AlertProviders of the namespace of each. Where that has none of the name, nobody is told. At most 4.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
 }
 
 impl FleetDefaults {
+    /// Returns what holds for an application that names these under `alerts`: they go before the fleet's.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: &[Alert]) -> Self {
+        if !alerts.is_empty() {
+            self.alerts = alerts.to_vec();
+        }
+        self
+    }
+
     /// Says what a Rollout leaves to its fleet: its traffic provider, how load is made, and who is told of
     /// its events. Filling in twice changes nothing.
     pub fn fill(&self, rollout: &mut RolloutSpec) {
@@ -165,6 +174,13 @@ mod tests {
         assert_eq!(own.alerts.len(), 1);
         assert_eq!(own.alerts[0].provider.name, "team");
         assert_eq!(own.alerts[0].severity, Severity::Error);
+        let of_application = fleet.clone().with_alerts(&own.alerts);
+        assert_eq!(
+            of_application.alerts, own.alerts,
+            "it goes before the fleet"
+        );
+        assert_eq!(of_application.traffic, fleet.traffic);
+        assert_eq!(fleet.clone().with_alerts(&[]), fleet);
         assert!(filled(json!({"service": null})).traffic.is_empty());
     }
 

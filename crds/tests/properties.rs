@@ -324,6 +324,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 on_failure,
                 history_limit: head.3,
                 publish_version: head.4,
+                alerts: Vec::new(),
             },
         )
 }

@@ -108,7 +108,6 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, seven for the second, in three regions.
 const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str =
 const DEFINITIONS: &str = "apisix,app-mesh,contour,gateway-experimental,gloo,istio,knative,kuma,linkerd,\
                            policy-reports,traefik";
 

@@ -85,7 +85,7 @@ pub struct Run {
     /// Its name and plan.
     pub rollout: Arc<BundleRollout>,
     /// Which run it is.
-    pub of: RunOf,
+    pub of: RunOf<'static>,
     tracks: Tracks,
     pub(super) track: RolloutTrack,
     /// Somebody else may have written the track since it was read, or this process without hearing so.
@@ -184,6 +184,7 @@ impl Run {
             of: RunOf {
                 run: bundle.run,
                 attempt: bundle.attempt,
+                alerts: &[],
             },
             tracks,
             summary: track.status.as_ref().map(|status| status.summary.clone()),

@@ -28,7 +28,7 @@ const MAX_NOTES: usize = 64;
 /// What came of telling, for the unit to write down.
 #[derive(Default)]
 pub struct Notes {
-    notes: Mutex<VecDeque<(RunOf, News)>>,
+    notes: Mutex<VecDeque<(RunOf<'static>, News)>>,
     poke: Arc<Poke>,
 }
 
@@ -44,11 +44,11 @@ impl Notes {
 
     /// Takes the oldest note.
     #[must_use]
-    pub fn take(&self) -> Option<(RunOf, News)> {
+    pub fn take(&self) -> Option<(RunOf<'static>, News)> {
         self.lock().pop_front()
     }
 
-    fn push(&self, of: RunOf, news: News) {
+    fn push(&self, of: RunOf<'static>, news: News) {
         let mut notes = self.lock();
         if notes.len() >= MAX_NOTES {
             notes.pop_front();
@@ -58,13 +58,13 @@ impl Notes {
         self.poke.wake();
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(RunOf, News)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(RunOf<'static>, News)>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Who tells, where notes go, and of which run they are.
-pub(super) type Told<'a> = (&'a HookCaller, &'a Arc<Notes>, RunOf);
+pub(super) type Told<'a> = (&'a HookCaller, &'a Arc<Notes>, RunOf<'static>);
 
 /// Tells hooks of one run.
 #[derive(Default)]
@@ -113,7 +113,7 @@ async fn tell_events(
     hooks: Vec<Hook>,
     caller: HookCaller,
     notes: Arc<Notes>,
-    of: RunOf,
+    of: RunOf<'static>,
 ) {
     let mut over_at: Option<Instant> = None;
     let mut passes: BTreeMap<String, bool> = BTreeMap::new();

@@ -208,7 +208,9 @@ fn rejected(
     let is_ours = want.recreates.is_some() && want.recreates.as_ref() == uid_of(live);
     let hint = match keeps {
         Some(why) => why,
-        None if !bundle.sync.force => "set sync.force to have it deleted and made anew",
+        None if !want.part.force.unwrap_or(bundle.sync.force) => {
+            "set sync.force to have it deleted and made anew"
+        }
         None if !is_ours => {
             "sync.force does not make anew what a Rollout governs, or what the agent did not make"
         }

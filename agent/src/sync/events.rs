@@ -1,6 +1,7 @@
 //! Events of a unit: numbered once, kept until the hub has them.
 
 use bellwether_api::{
+    alert_provider::{Alert, told},
     reference::ObjectRef,
     status::{RunEvent, Severity},
     sync_record::{SyncUnit, TrackCursor},
@@ -50,17 +51,19 @@ impl News {
 
 /// Which run an event belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct RunOf {
+pub struct RunOf<'a> {
     /// The run.
     pub run: Uuid,
     /// The attempt.
     pub attempt: u32,
+    /// Who is told of its events; empty = nobody, or whoever says them knows whom.
+    pub alerts: &'a [Alert],
 }
 
 /// Numbers an event and keeps it.
-pub fn push(unit: &mut SyncUnit, of: RunOf, at: Timestamp, news: &News) {
+pub fn push(unit: &mut SyncUnit, of: RunOf<'_>, at: Timestamp, news: &News) {
     let event = RunEvent {
-        notify: Vec::new(),
+        notify: told(of.alerts, news.severity),
         seq: 0,
         at: at.to_string(),
         run: of.run,
@@ -88,7 +91,7 @@ pub fn trim(unit: &mut SyncUnit, acked: u64) {
 }
 
 /// Takes over the events of a track that were not taken over before, each once.
-pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf, events: &[RunEvent]) {
+pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf<'_>, events: &[RunEvent]) {
     let known = |cursor: &TrackCursor| {
         cursor.rollout == rollout && cursor.run == of.run && cursor.attempt == of.attempt
     };
@@ -122,9 +125,10 @@ pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf, events: &[RunEv
 mod tests {
     use super::*;
 
-    const OF: RunOf = RunOf {
+    const OF: RunOf<'static> = RunOf {
         run: Uuid::nil(),
         attempt: 1,
+        alerts: &[],
     };
 
     fn unit() -> SyncUnit {
@@ -177,6 +181,24 @@ mod tests {
             &News::info("Later", ""),
         );
         assert_eq!(unit.events.last().map(|event| event.seq), Some(6));
+    }
+
+    #[test]
+    fn whoever_wants_to_know_so_bad_an_event_is_told() {
+        let alerts: Vec<Alert> = serde_json::from_value(serde_json::json!([
+            {"provider": {"name": "team"}}, {"provider": {"name": "log"}, "severity": "Info"},
+        ]))
+        .expect("alerts");
+        let mut unit = unit();
+        let of = RunOf {
+            alerts: &alerts,
+            ..OF
+        };
+        for news in [News::info("Applying", ""), News::error("Refused", "")] {
+            push(&mut unit, of, Timestamp::UNIX_EPOCH, &news);
+        }
+        let told: Vec<_> = unit.events.iter().map(|one| one.notify.clone()).collect();
+        assert_eq!(told, [vec!["log"], vec!["team", "log"]]);
     }
 
     #[test]

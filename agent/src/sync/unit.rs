@@ -330,7 +330,7 @@ impl Unit {
     /// Remembers something that happened, together with `change`.
     async fn tell(
         &self,
-        of: RunOf,
+        of: RunOf<'_>,
         news: News,
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
@@ -373,10 +373,11 @@ fn targets(wanted: &[Wanted]) -> BTreeSet<ObjectRef> {
     wanted.iter().map(|want| want.target.clone()).collect()
 }
 
-fn run_of(bundle: &Bundle) -> RunOf {
+fn run_of(bundle: &Bundle) -> RunOf<'_> {
     RunOf {
         run: bundle.run,
         attempt: bundle.attempt,
+        alerts: &bundle.alerts,
     }
 }
 

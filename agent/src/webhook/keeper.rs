@@ -257,6 +257,7 @@ impl Keeper {
         let of = RunOf {
             run: Uuid::nil(),
             attempt: 0,
+            alerts: &[],
         };
         tracing::warn!(reason = news.reason, "{}", news.message);
         let at = wall();

@@ -13,6 +13,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncPolicy {
+    /// Nothing that is stored or that sources bring is released while it is set, and sources are not looked
+    /// at. What runs stays as it is and is kept so, a run under way goes on, and whoever joins gets what
+    /// runs; a rollback is a human's word, and made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// How often sources are looked at for something new; 5m unless set. `0s` = never: the source is
     /// fetched when the component's source changes.
     #[serde(
@@ -72,6 +77,7 @@ impl SyncPolicy {
 impl Default for SyncPolicy {
     fn default() -> Self {
         Self {
+            suspend: false,
             interval: default_interval(),
             timeout: None,
             prune: true,
@@ -103,6 +109,13 @@ pub struct ComponentSync {
     /// As the application's `sync.adopt`; absent = that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<AdoptPolicy>,
+    /// As the application's `sync.force`; absent = that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<bool>,
+    /// In the place of the application's `sync.ignore`, all of it; absent = that, empty = nothing is left to
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<Vec<IgnoreRule>>,
 }
 
 /// What happens when somebody changes an object in the cluster.

@@ -91,6 +91,10 @@ pub struct OverridesExplained {
     pub overrides: Vec<OverrideExplained>,
     /// Every field that one of them set, by object and field.
     pub fields: Vec<FieldExplained>,
+    /// Where the values come from that its charts and plugins are rendered with, by component; empty = it
+    /// has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValuesExplained>,
     /// What its rollouts leave to the fleet of its destination; empty = nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defaults: Vec<DefaultExplained>,
@@ -110,6 +114,42 @@ pub struct DefaultExplained {
     pub from: String,
 }
 
+/// Where the values of one component come from in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ValuesExplained {
+    /// The component.
+    pub component: String,
+    /// Every source, in the order in which they are laid over one another: later wins.
+    pub sources: Vec<ValuesSource>,
+    /// Every value that one of them writes, by path. What secrets hold is not among them.
+    pub values: Vec<ValueExplained>,
+}
+
+/// One source of a component's values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ValuesSource {
+    /// The component's own field, such as `helm.values`, or the name of an override.
+    pub name: String,
+    /// Whether it means this cluster.
+    pub holds: bool,
+    /// How many values it sets or takes away; absent = a secret holds them, which is not opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<u32>,
+}
+
+/// One value of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueExplained {
+    /// The value as a JSON pointer.
+    pub path: String,
+    /// Who set it, in the order in which they did; the last one wins. `null` takes the chart's own
+    /// value away.
+    pub set: Vec<FieldSet>,
+}
+
 /// What became of one override in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -118,7 +158,7 @@ pub struct OverrideExplained {
     pub name: String,
     /// Whether its clusters and labels mean this cluster.
     pub holds: bool,
-    /// How many fields it changed; 0 = none, or what it sets stood there already.
+    /// How many fields it changed and values it set; 0 = none, or what it sets stood there already.
     pub changed: u32,
 }
 
@@ -141,7 +181,7 @@ pub struct FieldExplained {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldSet {
-    /// The override's name.
+    /// The override's name; of values also the component's own field.
     pub by: String,
     /// To what, as JSON; absent = it took the field away.
     #[serde(default, skip_serializing_if = "Option::is_none")]

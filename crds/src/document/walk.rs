@@ -19,9 +19,9 @@ const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
 const LATER: &[&str] = &[
-    "alerts",
     "allowLocal",
     "canaryQueries",
+    "deletion",
     "hooks",
     "relative",
     "serviceAccount",

@@ -10,7 +10,7 @@ use crate::{
     secret::is_key,
 };
 
-/// Providers that one step, one Rollout or one fleet names at most: so many messages an event may make.
+/// Providers that one step, Rollout, application or fleet names at most: so many messages an event may make.
 pub(crate) const MAX_PROVIDERS: usize = 4;
 
 pub(super) fn provider(object: &Object<AlertProviderSpec>) -> Findings {
@@ -54,7 +54,7 @@ pub(super) fn of_rollout(findings: &mut Findings, path: &FieldPath, rollout: &Ro
     alerts(findings, &path.key("alerts"), &rollout.alerts);
 }
 
-/// Checks whom a Rollout, or a fleet in the place of its rollouts, names.
+/// Checks whom a Rollout or an application, or a fleet in their place, names.
 pub(super) fn alerts(findings: &mut Findings, path: &FieldPath, alerts: &[Alert]) {
     let named = alerts.iter();
     let named = named.map(|alert| (&alert.provider, Some("provider")));

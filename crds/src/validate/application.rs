@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    dependencies,
+    alerts, dependencies,
     finding::{Finding, Findings, Validated},
     governed, manifests, names, overrides, placement, publish_version, rollout, sources, sync,
     waves,
@@ -74,10 +74,11 @@ fn check_spec(
         findings.error(&path.key("historyLimit"), "use at least 1");
     }
     waves::waves(findings, &path.key("waves"), &spec.waves);
+    alerts::alerts(findings, &path.key("alerts"), &spec.alerts);
     components(findings, &path.key("components"), spec);
     dependencies::of_components(findings, &path.key("components"), spec);
     sources::interval(findings, &path, spec);
-    sync::ignore(findings, &path.key("sync").key("ignore"), spec);
+    sync::ignore(findings, &path, spec);
     sync::timeouts(findings, &path, spec);
     manifests::check(findings, spec);
     overrides::check(findings, &path.key("overrides"), spec, hooks);

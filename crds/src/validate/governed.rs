@@ -71,8 +71,7 @@ pub(super) fn check(
     fixed_total(findings, &path.key("instances"), rollout, workload);
     in_place::governed(findings, &path.key("workload"), rollout, workload);
     node_copy::governed(findings, &path.key("workload"), rollout, workload);
-    let ignored = &application.sync.ignore;
-    sync::governed(findings, &path.key("workload"), ignored, workload);
+    sync::governed(findings, &path.key("workload"), application, workload);
     if let Some(service) = &rollout.service {
         let at = path.key("service");
         apex(findings, &at, service, workload, &manifests);

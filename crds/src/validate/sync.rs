@@ -98,23 +98,46 @@ pub(super) fn timeouts(findings: &mut Findings, path: &FieldPath, spec: &Applica
     }
 }
 
-/// Checks what is left to others.
+/// The objects that rules may mean.
+struct Among<'a> {
+    manifests: Vec<Manifest<'a>>,
+    /// Whose they are, as people read it.
+    of: String,
+    /// What a source renders is known once it is rendered, and checked again then.
+    all_known: bool,
+}
+
+/// Checks what is left to others, by the application and by components.
 pub(super) fn ignore(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec) {
-    let manifests = manifests_of(spec);
-    // What a source renders is known once it is rendered, and checked again then.
-    let all_known = spec
-        .components
-        .iter()
-        .all(|component| component.rendered_source().is_none());
-    for (index, rule) in spec.sync.ignore.iter().enumerate() {
+    let is_known = |component: &Component| component.rendered_source().is_none();
+    let all = Among {
+        manifests: manifests_of(spec),
+        of: "the application".to_owned(),
+        all_known: spec.components.iter().all(is_known),
+    };
+    let at = path.key("sync").key("ignore");
+    rules(findings, &at, &spec.sync.ignore, &all);
+    for (index, component) in spec.components.iter().enumerate() {
+        let own = component.sync.as_ref();
+        let Some(own) = own.and_then(|sync| sync.ignore.as_ref()) else {
+            continue;
+        };
+        let manifests = all.manifests.iter();
+        let of_it = manifests.filter(|one| one.component == component.name);
+        let among = Among {
+            manifests: of_it.cloned().collect(),
+            of: format!("component {:?}", component.name),
+            all_known: is_known(component),
+        };
+        let at = path.key("components").index(index);
+        rules(findings, &at.key("sync").key("ignore"), own, &among);
+    }
+}
+
+fn rules(findings: &mut Findings, path: &FieldPath, rules: &[IgnoreRule], among: &Among<'_>) {
+    for (index, rule) in rules.iter().enumerate() {
         let at = path.index(index);
-        target(
-            findings,
-            &at.key("target"),
-            &rule.target,
-            &manifests,
-            all_known,
-        );
+        target(findings, &at.key("target"), &rule.target, among);
         if rule.json_pointers.is_empty() && rule.managers.is_empty() {
             findings.error(&at, "say what is left alone: set jsonPointers or managers");
         }
@@ -140,8 +163,11 @@ fn target(
     findings: &mut Findings,
     path: &FieldPath,
     target: &Target,
-    manifests: &[Manifest<'_>],
-    all_known: bool,
+    Among {
+        manifests,
+        of,
+        all_known,
+    }: &Among<'_>,
 ) {
     if target.kind.is_empty() {
         findings.error(&path.key("kind"), "a target names a kind");
@@ -150,7 +176,7 @@ fn target(
     let is_there = manifests
         .iter()
         .any(|manifest| target.is(manifest.object, manifest.namespace));
-    if is_there || !all_known {
+    if is_there || !*all_known {
         return;
     }
     let of_kind = |manifest: &&Manifest<'_>| manifest.kind == target.kind;
@@ -162,7 +188,7 @@ fn target(
     };
     findings.error_with(
         path,
-        format!("no object of the application is {}", target.label()),
+        format!("no object of {of} is {}", target.label()),
         meant.map(str::to_owned),
     );
 }
@@ -188,9 +214,16 @@ fn pointer(findings: &mut Findings, path: &FieldPath, pointer: &str) {
 pub(super) fn governed(
     findings: &mut Findings,
     path: &FieldPath,
-    rules: &[IgnoreRule],
+    spec: &ApplicationSpec,
     workload: &Manifest<'_>,
 ) {
+    let mut components = spec.components.iter().enumerate();
+    let component = components.find(|(_, one)| one.name == workload.component);
+    let own = component.and_then(|(index, one)| {
+        let own = one.sync.as_ref()?.ignore.as_ref()?;
+        Some((format!("components[{index}].sync.ignore"), own))
+    });
+    let (field, rules) = own.unwrap_or_else(|| ("sync.ignore".to_owned(), &spec.sync.ignore));
     let concerned = rules
         .iter()
         .enumerate()
@@ -202,7 +235,7 @@ pub(super) fn governed(
             findings.error(
                 path,
                 format!(
-                    "sync.ignore[{index}] leaves {pointer} to others, which the rollout changes; of a \
+                    "{field}[{index}] leaves {pointer} to others, which the rollout changes; of a \
                      governed workload leave only {}",
                     FREE_OF_GOVERNED.join(", ")
                 ),
@@ -212,7 +245,7 @@ pub(super) fn governed(
             findings.error(
                 path,
                 format!(
-                    "sync.ignore[{index}] leaves whole field managers their fields, which is not \
+                    "{field}[{index}] leaves whole field managers their fields, which is not \
                      supported of a workload that a Rollout governs; use jsonPointers"
                 ),
             );

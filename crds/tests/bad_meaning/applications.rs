@@ -338,3 +338,14 @@ fn what_bellwether_itself_consists_of() {
         ],
     );
 }
+
+#[test]
+fn an_application_names_each_alert_provider_once() {
+    check(
+        &[(
+            "  waves: []\n",
+            "  waves: []\n  alerts: [{provider: {name: team}}, {provider: {name: team}}]\n",
+        )],
+        &["7:60 spec.alerts[1].provider.name: \"team\" is named twice"],
+    );
+}

@@ -143,3 +143,43 @@ fn how_long_it_may_take_to_be_healthy() {
         ],
     );
 }
+
+#[test]
+fn what_a_component_leaves_alone_is_its_own() {
+    let own = |rules: &str| format!("  - name: web\n    sync: {{force: true, ignore: {rules}}}\n");
+    let with = |rules: &str, expected: &[&str]| {
+        check(&[("  - name: web\n", own(rules).as_str())], expected);
+    };
+    with("[]", &[]);
+    with(
+        "[{target: {kind: Service}, managers: [mesh]}, {target: {kind: ConfigMap}, managers: [mesh]}]",
+        &[
+            "9:69 spec.components[0].sync.ignore[1].target: no object of component \"web\" is every ConfigMap",
+        ],
+    );
+    with(
+        "[{target: {kind: Deployment}, jsonPointers: [/spec/template]}]",
+        &[
+            "11:7 spec.components[0].rollout.workload: components[0].sync.ignore[0] leaves \
+           /spec/template to others, which the rollout changes; of a governed workload leave only \
+           /metadata/labels, /metadata/annotations, /spec/replicas",
+        ],
+    );
+    // What its component says stands in the place of what the application says.
+    let application = "  waves: []
+  sync: {ignore: [{target: {kind: Deployment}, jsonPointers: [/spec/template]}]}\n";
+    check(
+        &[
+            ("  waves: []\n", application),
+            ("  - name: web\n", own("[]").as_str()),
+        ],
+        &[],
+    );
+    check(
+        &[(
+            "  - name: web\n",
+            "  - name: web\n    sync: {deletion: Orphan}\n",
+        )],
+        &["9:12 spec.components[0].sync.deletion: not supported by this version of Bellwether"],
+    );
+}

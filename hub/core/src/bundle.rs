@@ -42,7 +42,8 @@ pub struct BundleInput<'a> {
     pub mode: BundleMode,
     /// The cluster.
     pub cluster: &'a ClusterFacts,
-    /// Defaults of the destination's fleet; empty without a fleet.
+    /// Defaults of the destination's fleet, with what the application says in their place; empty without
+    /// either.
     pub fleet: &'a FleetDefaults,
     /// Every fleet, for the destinations of components.
     pub fleets: &'a Fleets,
@@ -95,6 +96,7 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         rollouts,
         sync: content.sync.clone(),
         metrics: defaults.metrics.clone(),
+        alerts: input.fleet.alerts.clone(),
     };
     let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
     let digest = Sha256::digest(&bytes).into();

@@ -7,10 +7,12 @@ mod explain;
 mod leaves;
 mod mask;
 mod side;
+mod values;
 
 pub use compare::{Compared, compare};
 pub use defaults::defaults;
 pub use explain::explain;
+pub use values::{count_values, explain_values};
 
 use crate::addons::Fleets;
 

@@ -19,6 +19,7 @@ use crate::{
     release::{DEFAULT_TARGET_NAMESPACE, canonical_json},
 };
 
+pub(crate) use cluster_values::filled;
 pub use cluster_values::{ValuesError, ValuesOverride, values_in, values_overrides};
 
 /// Everything that a rendering is made from but the cluster.
@@ -291,7 +292,7 @@ impl RenderFacts {
     }
 }
 
-fn lay_over(base: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(crate) fn lay_over(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(over)) => lay_over(inner, over),

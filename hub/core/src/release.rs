@@ -199,8 +199,9 @@ pub fn content(
         components,
         rollouts,
         sync: SyncPolicy {
-            // It says when sources are looked at, not how objects are kept.
+            // They say when releases are made, not how objects are kept.
             interval: SyncPolicy::default().interval,
+            suspend: false,
             ..spec.sync.clone()
         },
         overrides,

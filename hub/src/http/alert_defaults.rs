@@ -1,4 +1,4 @@
-//! Whether anybody is told where rollouts leave that to their fleet.
+//! Whether anybody is told where applications and rollouts leave that to their fleet.
 
 use bellwether_api::{
     application::ApplicationSpec,
@@ -13,7 +13,7 @@ use bellwether_store::{
 use super::{alert_providers, apply::namespace_of, references::Checked};
 
 /// Says where a fleet's `alerts` reach nobody: no namespace has an alert provider of the name, or that of
-/// a Rollout which names nobody itself has none.
+/// an application or a Rollout which names nobody itself has none.
 ///
 /// # Errors
 /// The database fails.
@@ -61,7 +61,7 @@ async fn unknown(tx: &mut Tx, name: &str, spec: &FleetSpec) -> Result<Vec<String
     Ok(warnings.collect())
 }
 
-/// What a fleet names and the namespace of its rollouts lacks.
+/// What a fleet names and the namespace of those who leave it to the fleet lacks.
 async fn untold(
     tx: &mut Tx,
     title: &str,
@@ -101,8 +101,7 @@ fn title(document: &Document) -> String {
     }
 }
 
-/// The fleet to which a document's rollouts leave who is told; absent = they say so themselves, or no
-/// fleet is named.
+/// The fleet to which a document leaves who is told; absent = it says so itself, or no fleet is named.
 async fn left_to(
     tx: &mut Tx,
     document: &Document,
@@ -110,9 +109,7 @@ async fn left_to(
 ) -> Result<Option<String>, StoreError> {
     let destination = match document {
         Document::Application(object) => {
-            let components = object.spec.components.iter();
-            let mut rollouts = components.filter_map(|one| one.rollout.as_ref());
-            let leaves = rollouts.any(|rollout| rollout.alerts.is_empty());
+            let leaves = object.spec.alerts.is_empty();
             leaves.then(|| object.spec.destination.clone())
         }
         Document::Rollout(object) if object.spec.alerts.is_empty() => {
@@ -126,7 +123,8 @@ async fn left_to(
                     };
                     let record = records::get_in(tx, &key).await?;
                     let spec = record.and_then(|one| serde_json::from_value(one.spec).ok());
-                    spec.map(|spec: ApplicationSpec| spec.destination)
+                    spec.filter(|spec: &ApplicationSpec| spec.alerts.is_empty())
+                        .map(|spec| spec.destination)
                 }
             }
         }

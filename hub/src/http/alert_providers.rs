@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    alert_provider::{AlertProviderSpec, AlertRef},
+    alert_provider::{Alert, AlertProviderSpec, AlertRef},
     document::{Document, FieldPath, closest},
     reference::NamespacedName,
     rollout::RolloutSpec,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::app::App;
 
-/// Checks that written rollouts name alert providers of their namespace.
+/// Checks that written applications and rollouts name alert providers of their namespace.
 ///
 /// # Errors
 /// The database fails.
@@ -68,7 +68,7 @@ pub(super) async fn names(
     Ok(known.into_iter().map(|(key, _)| key.name).collect())
 }
 
-/// Whom the rollouts of a document name, each with its place.
+/// Whom a document and its rollouts name, each with its place.
 fn named_by(document: &Document) -> Vec<(FieldPath, &AlertRef)> {
     match document {
         Document::Rollout(object) => named(&FieldPath::spec(), &object.spec),
@@ -78,8 +78,9 @@ fn named_by(document: &Document) -> Vec<(FieldPath, &AlertRef)> {
                 let path = FieldPath::spec().key("components").index(index);
                 Some((path.key("rollout"), component.rollout.as_ref()?))
             });
-            rollouts
-                .flat_map(|(path, spec)| named(&path, spec))
+            let own = alerts_at(&FieldPath::spec(), &object.spec.alerts);
+            own.into_iter()
+                .chain(rollouts.flat_map(|(path, spec)| named(&path, spec)))
                 .collect()
         }
         _ => Vec::new(),
@@ -101,12 +102,16 @@ fn named<'a>(path: &FieldPath, rollout: &'a RolloutSpec) -> Vec<(FieldPath, &'a 
         let named = notify.iter().enumerate();
         named.map(move |(index, one)| (at.index(index), one))
     });
-    let alerts = rollout.alerts.iter().enumerate();
+    of_steps.chain(alerts_at(path, &rollout.alerts)).collect()
+}
+
+fn alerts_at<'a>(path: &FieldPath, alerts: &'a [Alert]) -> Vec<(FieldPath, &'a AlertRef)> {
+    let alerts = alerts.iter().enumerate();
     let alerts = alerts.map(|(index, alert)| {
         let at = path.key("alerts").index(index).key("provider");
         (at, &alert.provider)
     });
-    of_steps.chain(alerts).collect()
+    alerts.collect()
 }
 
 /// What became of the messages of a provider.

@@ -12,7 +12,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     addons::Fleets,
     authorize::{Kind, Verb},
-    diff::{Compared, Reading, compare, defaults, explain},
+    diff::{Compared, Reading, compare, count_values, defaults, explain, explain_values},
     placement::ClusterFacts,
     release::ReleaseContent,
 };
@@ -153,17 +153,28 @@ pub async fn run_explain(
         fleets: comparing.fleets(),
         salt: &salt,
     };
-    let (overrides, fields) = explain(&content, cluster, reading).map_err(|error| {
+    let (mut overrides, fields) = explain(&content, cluster, reading).map_err(|error| {
         let cause = &error.source;
         unprocessable(format!("{error}: {cause}"))
     })?;
-    let defaults = defaults(&content, cluster, sides.fleet(comparing.fleets()));
+    let values = explain_values(&content, cluster, reading).map_err(|error| {
+        let cause = &error.source;
+        unprocessable(format!("{error}: {cause}"))
+    })?;
+    count_values(&mut overrides, &values);
+    let defaults = defaults(
+        &content,
+        cluster,
+        sides.alerts(),
+        sides.fleet(comparing.fleets()),
+    );
     Ok(Json(OverridesExplained {
         application: application.clone(),
         cluster: cluster.name.clone(),
         of: of.words(),
         overrides,
         fields,
+        values,
         defaults,
     }))
 }

@@ -29,7 +29,7 @@ use super::{
     placement::chosen,
     problem::{ApiError, ApiResult},
     standing, stream,
-    unreleased::{draft_wait, unreleased},
+    unreleased::{SUSPENDED, draft_wait, says_suspended, unreleased},
     why::{unmeasured, why},
 };
 use crate::{
@@ -172,6 +172,10 @@ async fn waits_for(
         since: None,
         by_itself: None,
     };
+    if spec.sync.suspend {
+        let found = unreleased(app, application).await?;
+        return Ok(wait(SUSPENDED, says_suspended(found.as_ref())));
+    }
     let scene = Scene::load(app).await?;
     Ok(match chosen(app, &scene, application, spec).await? {
         Err(error) => wait("Unplaceable", error.to_string()),

@@ -19,6 +19,8 @@ use crate::{
 
 /// The condition of an application that says what waits to be published.
 pub const DRAFT: &str = "Draft";
+/// The condition of an application of which nothing new is released.
+pub const SUSPENDED: &str = "SyncSuspended";
 
 /// What an application says beside its newest release.
 pub struct Unreleased {
@@ -30,7 +32,7 @@ pub struct Unreleased {
     pub released: Option<Release>,
     /// Its content; absent = there is none.
     pub before: Option<ReleaseContent>,
-    /// Whether it waits until somebody publishes it.
+    /// Whether it waits beside the newest release until somebody publishes it, or lets it in again.
     pub draft: bool,
 }
 
@@ -91,7 +93,7 @@ pub async fn unreleased(app: &App, application: &NamespacedName) -> ApiResult<Op
     if is_released {
         return Ok(None);
     }
-    let draft = waits_as_draft(&app.store, &spec, &released, &before).await?;
+    let draft = spec.sync.suspend || waits_as_draft(&app.store, &spec, &released, &before).await?;
     Ok(Some(Unreleased {
         spec,
         content: wanted,
@@ -105,7 +107,7 @@ impl Unreleased {
     /// Says that a draft waits, and what publishes it; absent = it is none.
     pub fn says_draft(&self) -> Option<String> {
         let (version, released) = (self.spec.publish_version.as_ref()?, self.released.as_ref()?);
-        self.draft.then(|| {
+        (self.draft && !self.spec.sync.suspend).then(|| {
             format!(
                 "what is stored differs from revision {} and is not rolled, for publishVersion is \
                  still {version:?}; change it (spec.publishVersion, or the annotation {}) to publish",
@@ -116,7 +118,23 @@ impl Unreleased {
     }
 }
 
-/// Says as a condition that a draft of an application waits; absent = none does.
+/// Says that nothing of an application is released, and whether something waits for that.
+pub fn says_suspended(found: Option<&Unreleased>) -> String {
+    let waits = match found.map(|found| &found.released) {
+        None => "nothing else is stored".to_owned(),
+        Some(None) => "there is no release yet".to_owned(),
+        Some(Some(released)) => {
+            format!("what is stored differs from revision {}", released.revision)
+        }
+    };
+    format!(
+        "sync.suspend is true: nothing new is released and sources are not looked at ({waits}); set \
+         spec.sync.suspend to false to go on"
+    )
+}
+
+/// Says as a condition that nothing of an application is released, or that a draft of it waits; absent =
+/// neither is so.
 ///
 /// # Errors
 /// The database fails.
@@ -125,6 +143,15 @@ pub async fn draft_condition(
     application: &NamespacedName,
     spec: &ApplicationSpec,
 ) -> ApiResult<Option<Condition>> {
+    if spec.sync.suspend {
+        let found = unreleased(app, application).await?;
+        return Ok(Some(Condition {
+            kind: SUSPENDED.to_owned(),
+            status: "True".to_owned(),
+            reason: SUSPENDED.to_owned(),
+            message: says_suspended(found.as_ref()),
+        }));
+    }
     if spec.publish_version.is_none() {
         return Ok(None);
     }
@@ -139,7 +166,7 @@ pub async fn draft_condition(
         }))
 }
 
-/// Says as something that is waited for that a draft of an application waits; absent = none does.
+/// Says the same as something that is waited for.
 ///
 /// # Errors
 /// The database fails.

@@ -119,8 +119,9 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
         spec: &wanted.spec,
         rollouts: &wanted.rollouts,
     };
+    let looks_at = (!wanted.spec.sync.suspend).then_some(look.now);
     let known = Known {
-        sources: rendered::prepare(look.sight(), Some(look.now), says, &placed).await?,
+        sources: rendered::prepare(look.sight(), looks_at, says, &placed).await?,
         wanted,
         placement,
         clusters: clusters.into(),

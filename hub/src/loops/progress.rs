@@ -2,7 +2,9 @@ mod contents;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bellwether_api::{fleet::FleetDefaults, reference::NamespacedName, status::RunEvent};
+use bellwether_api::{
+    alert_provider, fleet::FleetDefaults, reference::NamespacedName, status::RunEvent,
+};
 use bellwether_hub_core::{
     bundle::{BundleInput, build},
     plan::PlannedCluster,
@@ -373,7 +375,7 @@ fn told(turn: &Turn<'_>, decision: &Decision, highest: u64, now: Timestamp) -> V
                 .and_then(|id| decision.next.clusters.get(&id))
                 .map_or(0, |cluster| cluster.attempt);
             RunEvent {
-                notify: Vec::new(),
+                notify: alert_provider::told(&turn.fleet.alerts, event.severity),
                 seq,
                 at: now.to_string(),
                 run: turn.loaded.run.id,

@@ -70,11 +70,14 @@ pub(super) async fn compare(
     {
         return Ok(Next::Nothing);
     }
+    let suspended = wanted.spec.sync.suspend;
     let (spec, rollouts) = match &known.sources.preparation {
         Preparation::Inline => (&wanted.spec, &wanted.rollouts),
         Preparation::Ready(prepared) => (&prepared.spec, &prepared.rollouts),
-        // Without clusters there is nobody to render for.
-        Preparation::Held(_) if placement.clusters.is_empty() => return Ok(Next::Nothing),
+        // Without clusters there is nobody to render for, and sources that are not looked at come to nothing.
+        Preparation::Held(_) if suspended || placement.clusters.is_empty() => {
+            return Ok(Next::Nothing);
+        }
         Preparation::Held(held) => return Err(held.error(application)),
     };
     let content = content(&application.name, spec, rollouts)
@@ -116,6 +119,9 @@ pub(super) async fn compare(
         if !redivided && waits_as_draft(store, spec, &latest.release, &old).await? {
             return Ok(Next::Nothing);
         }
+    }
+    if suspended {
+        return Ok(Next::Nothing);
     }
     rendered::refuse_rendered(look, known)?;
     if placement.clusters.is_empty() {

@@ -362,6 +362,7 @@ impl World {
 
     pub fn fleet_defaults(&self, spec: &ApplicationSpec) -> FleetDefaults {
         self.defaults_at(&spec.destination)
+            .with_alerts(&spec.alerts)
     }
 
     pub fn defaults_at(&self, destination: &Destination) -> FleetDefaults {

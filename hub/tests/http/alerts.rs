@@ -280,16 +280,21 @@ async fn a_fleets_alerts_say_where_they_reach_nobody() {
     let web = application("shop", "web", "all", "web:1");
     let team = provider("team", "Slack");
     let found = warnings(&[told("taem"), web, team, plan.clone()]).await;
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
     assert_eq!(
         found[0],
         "fleet/all: no namespace has an alert provider \"taem\": nobody is told; did you mean \"team\"?"
     );
-    assert!(
-        found[1].starts_with("rollout/web-plan leaves alerts to fleet \"all\"")
-            && found[1].contains("namespace \"shop\" has none"),
-        "{found:?}"
-    );
+    for (found, who) in found[1..]
+        .iter()
+        .zip(["application/web", "rollout/web-plan"])
+    {
+        assert!(
+            found.starts_with(&format!("{who} leaves alerts to fleet \"all\""))
+                && found.contains("namespace \"shop\" has none"),
+            "{found}"
+        );
+    }
     // One that says itself whom to tell leaves nothing to the fleet.
     assert_eq!(warnings(&[named]).await, Vec::<String>::new());
     assert_eq!(warnings(&[told("team"), plan]).await, Vec::<String>::new());
@@ -309,4 +314,66 @@ async fn a_fleets_alerts_say_where_they_reach_nobody() {
     );
     let error = &answer.body["errors"][0];
     assert_eq!(error["path"], "spec.defaults.alerts[1].provider.name");
+}
+
+/// Whom an application names is told of what the hub says of its waves, from that severity on.
+#[tokio::test]
+async fn whom_an_application_names_is_told_of_its_waves() {
+    let (inbox, server) = Inbox::open().await;
+    let hub = Hub::start_with(&["--source-networks", "127.0.0.0/8"]).await;
+    let admin = hub.admin();
+    hub.announce("c1", &json!({"tier": "canary"})).await;
+    secret(&admin, &server, &["team", "pager", "ops"]).await;
+    let mut web = application("shop", "web", "all", "web:1");
+    web.push_str(
+        "  alerts: [{provider: {name: team}, severity: Warn}, {provider: {name: pagr}}]\n",
+    );
+    let ops = "spec: {selector: {}, defaults: {alerts: [{provider: {name: ops}, severity: Info}]}}";
+    let documents = [
+        fleet("all").replace("spec: {selector: {}}", ops),
+        provider("team", "Webhook"),
+        provider("pager", "Webhook"),
+        provider("ops", "Webhook"),
+        web,
+    ];
+    let answer = admin.apply(&documents.join("---\n")).await;
+    let error = &answer.body["errors"][0];
+    assert_eq!(error["path"], "spec.alerts[1].provider.name", "{answer:?}");
+    let fixed = documents.join("---\n").replace("pagr", "pager");
+    admin.applied(&fixed).await;
+    eventually("the first release", async || {
+        let history = admin.get("/api/v1/rollouts/shop/web/history").await;
+        (history.body["items"][0]["revision"] == 1).then_some(())
+    })
+    .await;
+    let abort = json!({"type": "abort", "reason": "it is a test"});
+    let answer = admin
+        .post("/api/v1/rollouts/shop/web/actions", &abort)
+        .await;
+    assert!(answer.status.is_success(), "{answer:?}");
+    let told = eventually("the message", async || {
+        let mut told = inbox.of("team").into_iter();
+        told.find(|one| one["reason"] == "Aborted")
+    })
+    .await;
+    assert_eq!(
+        (&told["severity"], &told["cluster"]),
+        (&json!("Warn"), &json!("")),
+        "{told}"
+    );
+    let names = [&told["kind"], &told["namespace"], &told["name"]];
+    assert_eq!(names, ["application", "shop", "web"]);
+    let told = inbox.of("team");
+    assert!(told.iter().all(|one| one["severity"] != "Info"), "{told:?}");
+    let pager = inbox.of("pager");
+    assert!(
+        pager.iter().all(|one| one["severity"] == "Error"),
+        "{pager:?}"
+    );
+    let ops = inbox.of("ops");
+    assert!(
+        ops.is_empty(),
+        "the application goes before its fleet: {ops:?}"
+    );
+    hub.running.stop().await;
 }

@@ -59,12 +59,16 @@ async fn first() -> (Hub, Caller) {
 }
 
 async fn draft(caller: &Caller) -> Option<Value> {
+    condition(caller, "Draft").await
+}
+
+async fn condition(caller: &Caller, kind: &str) -> Option<Value> {
     let item = caller
         .get("/api/v1/namespaces/shop/applications/web")
         .await
         .body;
     let conditions = item["status"]["conditions"].as_array().unwrap().clone();
-    conditions.into_iter().find(|one| one["type"] == "Draft")
+    conditions.into_iter().find(|one| one["type"] == kind)
 }
 
 #[tokio::test]
@@ -94,6 +98,53 @@ async fn a_draft_is_shown_until_it_is_published() {
     assert_eq!(applied["warnings"], json!([]));
     revision(&admin, 2).await;
     assert_eq!(draft(&admin).await, None);
+    hub.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspended_application_says_so_and_what_waits() {
+    let (hub, admin) = first().await;
+    let suspended = |image: &str, version: &str| {
+        let text = published(image, version, 2);
+        format!("{text}  sync: {{suspend: true}}\n")
+    };
+    for (image, version, waits) in [
+        ("web:1", "v1", "nothing else is stored"),
+        ("web:2", "v2", "what is stored differs from revision 1"),
+    ] {
+        let applied = admin.applied(&suspended(image, version)).await;
+        let warning = applied["warnings"][0].as_str().unwrap_or_default();
+        assert!(
+            warning.contains("sync.suspend is true") && warning.contains(waits),
+            "{applied}"
+        );
+        let found = condition(&admin, "SyncSuspended").await.unwrap();
+        assert!(
+            found["message"].as_str().unwrap().contains(waits),
+            "{found}"
+        );
+    }
+    assert_eq!(draft(&admin).await, None);
+    let why = admin.get("/api/v1/rollouts/shop/web/why").await.body;
+    assert!(why.to_string().contains("SyncSuspended"), "{why}");
+    let status = admin.get("/api/v1/rollouts/shop/web/status").await.body;
+    assert_eq!(
+        status["revision"], 1,
+        "no release is about to be made of it"
+    );
+    admin.applied(&published("web:2", "v2", 2)).await;
+    revision(&admin, 2).await;
+    assert_eq!(condition(&admin, "SyncSuspended").await, None);
+    // One that was never released says why in the place of a run.
+    let other = application("shop", "other", "all", "web:1");
+    admin
+        .applied(&format!("{other}  sync: {{suspend: true}}\n"))
+        .await;
+    let status = admin.get("/api/v1/rollouts/shop/other/status").await.body;
+    assert_eq!(
+        status["waitingOn"][0]["reason"], "SyncSuspended",
+        "{status}"
+    );
     hub.running.stop().await;
 }
 

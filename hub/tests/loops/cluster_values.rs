@@ -172,3 +172,32 @@ async fn a_cluster_that_lacks_what_its_values_ask_for_holds_nobody_else() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn a_components_own_overrides_have_values_too() {
+    let stage = staged(json!([
+        {"name": "all", "components": ["web"], "values": {"replicaCount": 4}},
+    ]))
+    .await;
+    let mut component = chart(|helm| helm["values"] = json!({"replicaCount": 3}));
+    component["overrides"] = json!([
+        {"name": "own", "selector": {"matchLabels": {"tier": "canary"}},
+         "values": {"replicaCount": 1, "ingress": {"enabled": true, "host": "own.ink"}}},
+    ]);
+    let application = json!([
+        {"name": "all", "components": ["web"], "values": {"replicaCount": 4}},
+    ]);
+    stage
+        .apply_components(json!([component]), json!({}), application)
+        .await;
+    stage.settle().await.expect("released");
+    // An object that only these values make is part of the release.
+    assert_eq!(
+        made(&stage, "canary-1").await,
+        (json!("own.ink"), json!(1)),
+        "its own override wins"
+    );
+    let deployment = stage.object("prod-1", "Deployment", "web").await;
+    assert_eq!(deployment["spec"]["replicas"], 4);
+    assert_eq!(times_rendered(&stage).await["web"], 2);
+}

@@ -210,3 +210,104 @@ async fn a_cluster_can_go_back_to_what_it_had_whatever_the_limit_says() {
     fleet.plan().await.expect("its release is kept");
     assert_eq!(image(&fleet, "prod-1").await, "shop:1");
 }
+
+/// Applies an image with `sync`, and lets the hubs plan.
+async fn synced(fleet: &Fleet, image: &str, suspend: bool) {
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": [
+            {"name": "web", "image": format!("shop:{image}")},
+        ]}}},
+    });
+    let spec = json!({
+        "destination": {"fleet": "quickstart"}, "sync": {"suspend": suspend},
+        "components": [{"name": "web", "manifests": [deployment]}],
+        "waves": [
+            {"name": "canary", "selector": {"matchLabels": {"tier": "canary"}}},
+            {"name": "rest", "maxConcurrent": 1},
+        ],
+    });
+    fleet
+        .record(RecordKind::Application, "default", "shop", spec, &[])
+        .await;
+    fleet.plan().await.expect("planned");
+}
+
+#[tokio::test]
+async fn nothing_is_released_while_sync_is_suspended_and_what_runs_goes_on() {
+    let mut fleet = Fleet::new(1).await;
+    synced(&fleet, "1", false).await;
+    synced(&fleet, "2", true).await;
+    // The run under way goes on.
+    finish(&mut fleet).await;
+    let view = fleet.view().await;
+    assert_eq!((view.revision, view.done), (1, 2));
+    assert_eq!(image(&fleet, "prod-1").await, "shop:1");
+    synced(&fleet, "2", false).await;
+    assert_eq!(fleet.view().await.revision, 2);
+    finish(&mut fleet).await;
+    assert_eq!(image(&fleet, "prod-1").await, "shop:2");
+}
+
+#[tokio::test]
+async fn a_suspended_application_is_rolled_back_and_stays_so_when_it_is_let_in_again() {
+    let mut fleet = Fleet::new(1).await;
+    synced(&fleet, "1", false).await;
+    finish(&mut fleet).await;
+    synced(&fleet, "2", false).await;
+    finish(&mut fleet).await;
+    synced(&fleet, "2", true).await;
+    fleet.roll_back(None).await;
+    fleet.plan().await.expect("planned");
+    finish(&mut fleet).await;
+    assert_eq!(image(&fleet, "prod-1").await, "shop:1");
+    synced(&fleet, "2", false).await;
+    let view = fleet.view().await;
+    assert_eq!(
+        (view.revision, view.restores),
+        (3, Some(1)),
+        "what was taken back is what it was"
+    );
+    synced(&fleet, "3", false).await;
+    assert_eq!(fleet.view().await.revision, 4);
+}
+
+#[tokio::test]
+async fn an_application_that_is_suspended_from_the_start_is_not_released() {
+    let fleet = Fleet::new(1).await;
+    synced(&fleet, "1", true).await;
+    assert!(fleet.bundle("canary-1").await.is_none());
+    synced(&fleet, "1", false).await;
+    assert_eq!(image(&fleet, "canary-1").await, "shop:1");
+}
+
+#[tokio::test]
+async fn whom_an_application_names_goes_before_its_fleet_in_what_clusters_get() {
+    let fleet = Fleet::new(1).await;
+    let alerts = |name: &str| json!([{"provider": {"name": name}, "severity": "Warn"}]);
+    let everyone = json!({"selector": {}, "defaults": {"alerts": alerts("ops")}});
+    fleet
+        .record(RecordKind::Fleet, "", "quickstart", everyone, &[])
+        .await;
+    let named = async |own: serde_json::Value, data: &str| {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+            "data": {"a": data}});
+        let spec = json!({
+            "destination": {"fleet": "quickstart"}, "alerts": own,
+            "components": [{"name": "web", "manifests": [map]}],
+            "waves": [{"name": "all", "maxConcurrent": "100%"}],
+        });
+        fleet
+            .record(RecordKind::Application, "default", "shop", spec, &[])
+            .await;
+        fleet.plan().await.expect("planned");
+        let (_, bundle) = fleet.bundle("canary-1").await.expect("a bundle");
+        let named = bundle
+            .alerts
+            .iter()
+            .map(|alert| alert.provider.name.clone());
+        named.collect::<Vec<String>>()
+    };
+    assert_eq!(named(json!([]), "1").await, ["ops"]);
+    assert_eq!(named(alerts("team"), "2").await, ["team"]);
+}

@@ -567,9 +567,17 @@ async fn a_source_that_moved_is_a_new_release() {
     stage.settle().await.expect("done");
 
     shelf.put("deploy/a.yaml", &map("600"));
+    let suspended = json!({"interval": "10s", "suspend": true});
+    stage.apply_with(source.clone(), suspended).await;
+    stage.fleet.wait(11).await;
+    stage.settle().await.expect("nothing: it is not looked at");
+    assert!(stage.fleet.granted(2).await.is_empty());
+    stage
+        .apply_with(source.clone(), json!({"interval": "1h"}))
+        .await;
     stage.settle().await.expect("nothing: it is not time");
     assert!(stage.fleet.granted(2).await.is_empty());
-    stage.fleet.wait(11).await;
+    stage.apply_with(source, json!({"interval": "10s"})).await;
     stage.settle().await.expect("looked");
     assert_eq!(
         stage.object("prod-1", "ConfigMap", "a").await["data"]["text"],

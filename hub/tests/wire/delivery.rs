@@ -336,6 +336,7 @@ async fn refused_unit_becomes_a_status() {
         rollouts: Vec::new(),
         sync: SyncPolicy::default(),
         metrics: None,
+        alerts: Vec::new(),
     };
     let content = serde_json::to_vec(&bundle).unwrap();
     let written = hub

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    alert_provider::AlertRef,
+    alert_provider::{AlertRef, told},
     command::ExecutedCommand,
     duration::Dur,
     hooks::HookKind,
@@ -146,10 +146,10 @@ impl<'a> Turn<'a> {
         message: String,
         to: &[AlertRef],
     ) {
-        let alerts = self.grant.plan.alerts.iter();
-        let alerts = alerts.filter(|alert| alert.severity <= severity);
-        let named = alerts.map(|alert| &alert.provider).chain(to);
-        let notify: BTreeSet<String> = named.map(|one| one.name.clone()).collect();
+        let alerts = told(&self.grant.plan.alerts, severity).into_iter();
+        let notify: BTreeSet<String> = alerts
+            .chain(to.iter().map(|one| one.name.clone()))
+            .collect();
         self.events.push(Happening {
             severity,
             reason,

@@ -158,6 +158,7 @@ fn bundle(metrics: Option<MetricsDefaults>) -> Bundle {
         rollouts: Vec::new(),
         sync: bellwether_api::application::SyncPolicy::default(),
         metrics,
+        alerts: Vec::new(),
     }
 }
 

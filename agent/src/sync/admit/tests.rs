@@ -9,7 +9,10 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::*;
-use crate::sync::cluster::double::{client, refusal};
+use crate::sync::{
+    cluster::double::{client, refusal},
+    keep::Part,
+};
 
 #[test]
 fn bookkeeping_is_no_difference() {
@@ -182,4 +185,28 @@ async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
             None => assert_eq!(said, Vec::<String>::new()),
         }
     }
+}
+
+#[tokio::test]
+async fn a_component_says_itself_whether_it_makes_anew() {
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});
+    let want = |force: bool| {
+        let part = Part {
+            force: Some(force),
+            ..Part::default()
+        };
+        Wanted {
+            recreates: Some("a".to_owned()),
+            part: Arc::new(part),
+            ..Wanted::new(web.clone()).unwrap()
+        }
+    };
+    let mut held = HeldObject::from(want(true).target);
+    held.uid = Some("a".to_owned());
+    let own = [held];
+    let said = refusals(&json!({"force": true}), want(false), &own).await;
+    assert!(said[0].contains("set sync.force"), "{said:?}");
+    let said = refusals(&json!({"force": false}), want(true), &own).await;
+    assert_eq!(said, Vec::<String>::new());
 }

@@ -53,6 +53,8 @@ pub struct Part {
     pub drift: Option<DriftPolicy>,
     /// Whether it takes over what exists already; absent = as the bundle says.
     pub adopt: Option<AdoptPolicy>,
+    /// Whether what cannot be changed is made anew; absent = as the bundle says.
+    pub force: Option<bool>,
 }
 
 impl Part {
@@ -64,6 +66,7 @@ impl Part {
             name: component.name.clone(),
             drift: sync.and_then(|sync| sync.drift),
             adopt: sync.and_then(|sync| sync.adopt),
+            force: sync.and_then(|sync| sync.force),
         }
     }
 }

@@ -70,9 +70,10 @@ struct Looked {
     sight: Sight,
 }
 
-const NO_RUN: RunOf = RunOf {
+const NO_RUN: RunOf<'static> = RunOf {
     run: Uuid::nil(),
     attempt: 0,
+    alerts: &[],
 };
 
 impl Unit {

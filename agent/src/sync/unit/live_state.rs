@@ -8,9 +8,10 @@ use bellwether_agent_core::{
     live_state::{LiveState, live_state},
 };
 use bellwether_api::{
-    application::{DriftPolicy, SyncPolicy},
+    application::DriftPolicy,
     bundle::Bundle,
     status::Severity,
+    sync_policy::IgnoreRule,
     sync_record::{KeptLiveState, SyncUnit},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -53,11 +54,11 @@ impl Unit {
         let looks = held.components.iter().flat_map(|component| {
             let own = component.sync.as_ref().and_then(|sync| sync.drift);
             let drift = own.unwrap_or(written.sync.drift);
-            let objects = component.objects.iter();
-            objects.map(move |object| (object, drift))
+            let (objects, ignored) = (component.objects.iter(), written.ignored_of(component));
+            objects.map(move |object| (object, drift, ignored))
         });
         let looks: Vec<_> = looks
-            .map(|(object, drift)| self.changed(object, drift, &written.sync))
+            .map(|(object, drift, ignored)| self.changed(object, drift, ignored))
             .collect();
         let looked: Vec<Option<LiveState>> = stream::iter(looks)
             .buffered(LOOKED_AT_ONCE)
@@ -124,7 +125,7 @@ impl Unit {
         &self,
         object: &Value,
         drift: DriftPolicy,
-        sync: &SyncPolicy,
+        ignored: &[IgnoreRule],
     ) -> Result<Option<LiveState>, PassError> {
         // What a Secret holds stays where it is.
         let Some(target) = reference(object)
@@ -137,7 +138,7 @@ impl Unit {
         };
         let has_size = object.pointer("/spec/replicas").is_some();
         let sized_by_others = has_size && self.shell.cluster.is_autoscaled(&target).await?;
-        let ignored = Ignored::of(&sync.ignore, object);
+        let ignored = Ignored::of(ignored, object);
         // What is left to others is nobody's change.
         let object = ignored.with_live(object, &live);
         Ok(live_state(&object, &live, sized_by_others))

@@ -134,6 +134,7 @@ impl Unit {
         let of = RunOf {
             run: uuid::Uuid::nil(),
             attempt: 0,
+            alerts: &[],
         };
         if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::Before).await? {
             return Ok(pass);
@@ -256,7 +257,7 @@ impl Unit {
     /// Forgets objects that are gone or stay behind, and says so.
     async fn tell_parted(
         &self,
-        of: RunOf,
+        of: RunOf<'_>,
         parted: &Parted,
         more: Option<News>,
     ) -> Result<(), PassError> {

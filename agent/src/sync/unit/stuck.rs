@@ -54,8 +54,8 @@ impl Unit {
                 ),
                 object: Some(at),
             };
-            let of = run_of(self.bundle(failed).await?.as_ref());
-            self.tell(of, news, |_| {}).await?;
+            let bundle = self.bundle(failed).await?;
+            self.tell(run_of(&bundle), news, |_| {}).await?;
         }
         Ok(())
     }

@@ -36,13 +36,13 @@ impl Unit {
                 if is_governed {
                     object = rollout::stamped(bundle, &object);
                 }
-                let ignored = Ignored::of(&bundle.sync.ignore, &object);
+                let ignored = Ignored::of(bundle.ignored_of(component), &object);
                 wanted.extend(Wanted::new(object).map(|want| {
                     Wanted {
                         defined_by: definition(&kinds, &want.target),
                         ignored,
                         recreates: self
-                            .recreates(bundle, &want.target)
+                            .recreates(bundle, &component.name, &want.target)
                             .filter(|_| !is_governed),
                         custom: Arc::clone(&custom),
                         part: Arc::clone(&part),
@@ -57,9 +57,9 @@ impl Unit {
 
     /// The uid of the object that may be deleted and made anew: one that the agent made itself. What a
     /// release with `sync.force` brought goes back the same way, also to one without.
-    fn recreates(&self, bundle: &Bundle, target: &ObjectRef) -> Option<String> {
+    fn recreates(&self, bundle: &Bundle, component: &str, target: &ObjectRef) -> Option<String> {
         let mut named = self.bundles.values();
-        if !bundle.sync.force && !named.any(|bundle| bundle.sync.force) {
+        if !bundle.forces(component) && !named.any(|bundle| bundle.forces(component)) {
             return None;
         }
         let unit = self.shell.desired.unit(&self.key)?;

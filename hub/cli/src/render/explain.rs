@@ -1,14 +1,16 @@
 //! Which override set what.
 
-use bellwether_api::call::OverridesExplained;
+mod values;
+
+use bellwether_api::call::{FieldSet, OverridesExplained};
 
 use super::{
     list::grid,
     style::{Mood, Style},
 };
 
-/// Draws the overrides of one cluster in their order, under them every field that one of them set, and what
-/// its rollouts leave to the fleet.
+/// Draws the overrides of one cluster in their order, under them every field that one of them set, the same
+/// of the values of charts, and what its rollouts leave to the fleet.
 #[must_use]
 pub fn explain(answer: &OverridesExplained, style: Style) -> String {
     let mut text = style.bold(&format!(
@@ -17,6 +19,7 @@ pub fn explain(answer: &OverridesExplained, style: Style) -> String {
     ));
     text.push('\n');
     text.push_str(&overrides(answer, style));
+    text.push_str(&values::values(&answer.values, style));
     if answer.defaults.is_empty() {
         return text;
     }
@@ -53,14 +56,7 @@ fn overrides(answer: &OverridesExplained, style: Style) -> String {
         return text;
     }
     let rows = answer.fields.iter().map(|field| {
-        let last = field.set.last();
-        let earlier: Vec<String> = field
-            .set
-            .iter()
-            .rev()
-            .skip(1)
-            .map(|set| format!("{} ({})", set.by, value(set.to.as_deref())))
-            .collect();
+        let (last, earlier) = over(&field.set);
         let path = match field.path.as_str() {
             "" => "(the object)",
             path => path,
@@ -70,16 +66,25 @@ fn overrides(answer: &OverridesExplained, style: Style) -> String {
             path.to_owned(),
             last.map_or_else(String::new, |set| value(set.to.as_deref())),
             last.map(|set| set.by.clone()).unwrap_or_default(),
-            if earlier.is_empty() {
-                "-".to_owned()
-            } else {
-                earlier.join(", ")
-            },
+            earlier,
             field.written.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
     let titles = ["OBJECT", "FIELD", "VALUE", "SET-BY", "OVER", "WRITTEN"];
     format!("{text}\n{}", grid(&titles, rows))
+}
+
+/// Who set something last, and over whom.
+fn over(set: &[FieldSet]) -> (Option<&FieldSet>, String) {
+    let earlier = set.iter().rev().skip(1);
+    let earlier: Vec<String> = earlier
+        .map(|set| format!("{} ({})", set.by, value(set.to.as_deref())))
+        .collect();
+    let earlier = match earlier.is_empty() {
+        true => "-".to_owned(),
+        false => earlier.join(", "),
+    };
+    (set.last(), earlier)
 }
 
 fn value(to: Option<&str>) -> String {
@@ -129,6 +134,7 @@ mod tests {
                     set: vec![set("eu", Some("5")), set("big", Some("7"))],
                 },
             ],
+            values: Vec::new(),
             defaults: vec![DefaultExplained {
                 rollout: "web-plan".into(),
                 field: "alerts".into(),

@@ -53,11 +53,12 @@ pub fn application(
     text
 }
 
-/// What is stored and waits to be published; absent = nothing is.
+/// What is stored and waits to be published, or to be let in; absent = nothing is.
 #[must_use]
 pub fn draft(item: &Item) -> Option<&str> {
     let conditions = item.status.as_ref()?["conditions"].as_array()?;
-    let draft = conditions.iter().find(|one| one["type"] == "Draft")?;
+    let waits = |one: &&Value| one["type"] == "Draft" || one["type"] == "SyncSuspended";
+    let draft = conditions.iter().find(waits)?;
     draft["message"].as_str()
 }
 

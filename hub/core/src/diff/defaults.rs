@@ -1,5 +1,6 @@
 use bellwether_api::{
-    call::DefaultExplained, fleet::FleetDefaults, rollout::RolloutSpec, traffic::Traffic,
+    alert_provider::Alert, call::DefaultExplained, fleet::FleetDefaults, rollout::RolloutSpec,
+    traffic::Traffic,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -7,12 +8,14 @@ use serde_json::Value;
 use super::explain::shown;
 use crate::{cluster_defaults::defaults_in, placement::ClusterFacts, release::ReleaseContent};
 
-/// Says what the rollouts of a release leave to the cluster, or to the fleet of the application's
-/// destination. `fleet` is its name and what it gives; absent = the destination names none.
+/// Says what the rollouts of a release leave to the application, to the cluster, or to the fleet of its
+/// destination. `alerts` are whom the application names; `fleet` is the fleet's name and what it gives, absent =
+/// the destination names none.
 #[must_use]
 pub fn defaults(
     content: &ReleaseContent,
     cluster: &ClusterFacts,
+    alerts: &[Alert],
     fleet: Option<(&str, &FleetDefaults)>,
 ) -> Vec<DefaultExplained> {
     let mut found = Vec::new();
@@ -30,6 +33,14 @@ pub fn defaults(
             let from = format!("cluster {}", cluster.name);
             add("traffic".to_owned(), json(traffic), from);
         }
+        let to_application = rollout.spec.alerts.is_empty() && !alerts.is_empty();
+        if to_application {
+            add(
+                "alerts".to_owned(),
+                json(alerts),
+                "the application".to_owned(),
+            );
+        }
         if let Some((name, fleet)) = fleet {
             let from = format!("fleet {name}");
             let mut filled = rollout.spec.clone();
@@ -37,7 +48,7 @@ pub fn defaults(
             if own.is_none() && filled.traffic != rollout.spec.traffic {
                 add("traffic".to_owned(), json(&filled.traffic), from.clone());
             }
-            if filled.alerts != rollout.spec.alerts {
+            if filled.alerts != rollout.spec.alerts && !to_application {
                 add("alerts".to_owned(), json(&filled.alerts), from.clone());
             }
             let hooks = filled.hooks.iter().zip(&rollout.spec.hooks).enumerate();

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use bellwether_api::{health_rule::HealthRule, reference::ObjectRef};
+use bellwether_api::{application::ComponentSync, health_rule::HealthRule, reference::ObjectRef};
 use serde_json::{Value, json};
 
 use super::Reading;
@@ -65,6 +65,13 @@ pub(super) fn side(
         .collect();
     if !health.is_empty() {
         kept["health"] = json!(health);
+    }
+    let components = content.components.iter();
+    let own: BTreeMap<&str, &ComponentSync> = components
+        .filter_map(|one| Some((one.name.as_str(), one.sync.as_ref()?)))
+        .collect();
+    if !own.is_empty() {
+        kept["componentSync"] = json!(own);
     }
     let title = "Release".to_owned();
     side.insert(own_key(3, ""), Document { title, value: kept });

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
 use bellwether_api::{
+    alert_provider::Alert,
     application::ApplicationSpec,
     call::DiffChange,
     chart_hook::{ChartHook, HookMoment},
+    cluster_template::ClusterValues,
     fleet::FleetDefaults,
     health_rule::HealthRule,
 };
@@ -13,7 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     placement::ClusterFacts,
-    recipe::{Recipe, RenderedFrom},
+    recipe::{Recipe, RenderFacts, RenderedFrom, values_in, values_overrides},
     release::{ReleaseContent, content},
 };
 
@@ -272,6 +274,25 @@ fn rules_of_health_count_too() {
 }
 
 #[test]
+fn how_a_component_is_kept_counts_too() {
+    let clusters = fleet();
+    let (old, new) = (
+        shop("web:1", |_| {}),
+        shop("web:1", |spec| {
+            spec["components"][0]["sync"] = json!({"force": true})
+        }),
+    );
+    let found = compare(&both(&clusters, &old, &new), READING);
+    let object = &found.groups[0].objects[0];
+    assert_eq!(object.object, "Release");
+    assert!(
+        object.text.contains("+    force: true\n"),
+        "{}",
+        object.text
+    );
+}
+
+#[test]
 fn what_is_no_object_counts_too() {
     let clusters = fleet();
     let (old, new) = (
@@ -402,7 +423,7 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
     }))
     .expect("defaults");
     let told = |content: &ReleaseContent, cluster: &ClusterFacts| -> Vec<(String, String)> {
-        let found = defaults(content, cluster, Some(("prod", &fleet)));
+        let found = defaults(content, cluster, &[], Some(("prod", &fleet)));
         assert!(
             found.iter().all(|one| one.rollout == "shop-web"),
             "{found:?}"
@@ -415,6 +436,16 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
     };
     let of = |field: &str, from: &str| (field.to_owned(), from.to_owned());
     let here = cluster("eu-1", "eu");
+    let own: Vec<Alert> =
+        serde_json::from_value(json!([{"provider": {"name": "team"}}])).expect("alerts");
+    let of_application = defaults(&rollout(json!({})), &here, &own, Some(("prod", &fleet)));
+    let mut alerts = of_application.iter().filter(|one| one.field == "alerts");
+    let one = alerts.next().expect("alerts");
+    assert!(
+        one.from == "the application" && one.value.contains("team"),
+        "{one:?}"
+    );
+    assert_eq!(alerts.next(), None, "it goes before the fleet");
     assert_eq!(
         told(&rollout(json!({})), &here),
         ["traffic", "alerts", "hooks[0].load", "metrics"].map(|field| of(field, "fleet prod"))
@@ -441,7 +472,7 @@ fn what_rollouts_leave_to_the_fleet_tells_whose_default_it_is() {
         ]
     );
     assert_eq!(told(&own, &routed), [of("metrics", "fleet prod")]);
-    assert_eq!(defaults(&own, &here, None), []);
+    assert_eq!(defaults(&own, &here, &[], None), []);
     assert_eq!(told(&shop("web:1", |_| {}), &measured), []);
 }
 
@@ -477,4 +508,139 @@ fn a_division_is_told_before_the_overrides_that_win_over_it() {
         told(&cluster("eu-1", "eu")),
         [division, ("eu".to_owned(), "5".to_owned())]
     );
+}
+
+/// The shop with a chart, whose values come from everywhere.
+fn charted() -> ReleaseContent {
+    let mut content = shop("web:1", |spec| {
+        spec["overrides"] = json!([
+            {"name": "hosts", "values": {"host": "svc-{{ cluster.labels.region }}.ink", "tag": null,
+                "extra": {"apiVersion": "v1", "kind": "Secret", "stringData": {"password": "hunter2"}}}},
+            {"name": "us", "selector": {"matchLabels": {"region": "us"}}, "values": {"replicas": 9}},
+            {"name": "big", "clusters": ["eu-1"], "values": {"replicas": 7, "list": ["c"], "ingress": false}},
+            {"name": "plain", "labels": {"a": "b"}},
+        ]);
+    });
+    let recipe: Recipe = serde_json::from_value(json!({"kind": "helm", "artifact": "sha256:1",
+        "values": {"replicas": 2, "tag": "a", "list": ["a", "b"], "ingress": {"on": true}},
+        "valuesFrom": [{"secret": "web", "key": "values.yaml", "version": Uuid::nil()}]}))
+    .expect("a recipe");
+    content.components[0].rendered = Some(RenderedFrom {
+        revision: String::new(),
+        recipe,
+    });
+    content
+}
+
+#[test]
+fn every_value_of_a_chart_tells_which_source_set_it() {
+    let content = charted();
+    let here = cluster("eu-1", "eu");
+    let found = explain_values(&content, &here, READING).expect("explained");
+    let [web] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    let sources: Vec<_> = web
+        .sources
+        .iter()
+        .map(|one| (one.name.as_str(), one.holds, one.set))
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            ("helm.valuesFrom[0] (secret web, values.yaml)", true, None),
+            ("helm.values", true, Some(5)),
+            ("hosts", true, Some(5)),
+            ("us", false, Some(0)),
+            ("big", true, Some(5)),
+        ],
+        "an override without values is no source of any"
+    );
+    let value = |path: &str| {
+        let found = web.values.iter().find(|one| one.path == path);
+        let one = found.unwrap_or_else(|| panic!("{path} in {web:?}"));
+        let set: Vec<_> = one
+            .set
+            .iter()
+            .map(|set| (set.by.as_str(), set.to.as_deref()))
+            .collect();
+        set
+    };
+    assert_eq!(
+        value("/replicas"),
+        [("helm.values", Some("2")), ("big", Some("7"))]
+    );
+    assert_eq!(value("/host"), [("hosts", Some("\"svc-eu.ink\""))]);
+    assert_eq!(
+        value("/tag"),
+        [("helm.values", Some("\"a\"")), ("hosts", Some("null"))],
+        "null takes the chart's own away"
+    );
+    assert_eq!(
+        value("/list/0"),
+        [("helm.values", Some("\"a\"")), ("big", Some("\"c\""))]
+    );
+    assert_eq!(
+        value("/list/1"),
+        [("helm.values", Some("\"b\"")), ("big", None)],
+        "lists are replaced"
+    );
+    assert_eq!(
+        value("/ingress/on"),
+        [("helm.values", Some("true")), ("big", None)]
+    );
+    assert_eq!(value("/ingress"), [("big", Some("false"))]);
+    assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+    // What is explained is what the chart is rendered with.
+    let last = |path: &str| {
+        value(path)
+            .last()
+            .and_then(|(_, to)| *to)
+            .map(str::to_owned)
+    };
+    let recipe = &content.components[0]
+        .rendered
+        .as_ref()
+        .expect("a chart")
+        .recipe;
+    let facts = RenderFacts {
+        values: values_in(
+            &values_overrides(&content.overrides, "web"),
+            ClusterValues {
+                name: &here.name,
+                labels: &here.labels,
+            },
+        )
+        .expect("values"),
+        ..RenderFacts::default()
+    };
+    let rendered_with = Value::Object(facts.values_over(recipe));
+    for path in ["/replicas", "/host", "/tag", "/list/0", "/ingress"] {
+        let wanted = rendered_with.pointer(path).map(Value::to_string);
+        assert_eq!(last(path), wanted, "{path}");
+    }
+}
+
+#[test]
+fn an_override_of_values_alone_changes_something() {
+    let content = charted();
+    let here = cluster("eu-1", "eu");
+    let (mut overrides, _) = explain(&content, &here, READING).expect("explained");
+    let values = explain_values(&content, &here, READING).expect("explained");
+    count_values(&mut overrides, &values);
+    let changed: Vec<_> = overrides
+        .iter()
+        .map(|one| (one.name.as_str(), one.changed))
+        .collect();
+    // Three objects get a label.
+    assert_eq!(changed, [("hosts", 5), ("us", 0), ("big", 5), ("plain", 3)]);
+    let elsewhere = ClusterFacts {
+        labels: BTreeMap::new(),
+        ..here
+    };
+    let error = explain_values(&content, &elsewhere, READING).expect_err("it has no such label");
+    assert_eq!(error.name, "hosts");
+    let inline = shop("web:1", |_| {});
+    let found = explain_values(&inline, &elsewhere, READING).expect("explained");
+    assert!(found.is_empty(), "{found:?}");
 }

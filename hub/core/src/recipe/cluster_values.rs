@@ -65,20 +65,29 @@ pub fn values_in(
 ) -> Result<Map<String, Value>, ValuesError> {
     let mut values = Map::new();
     for one in overrides.iter().filter(|one| one.holds_in(cluster)) {
-        let mut own = Value::Object(one.values.clone());
-        fill_all(&mut own, cluster).map_err(|source| ValuesError {
-            name: one.name.clone(),
-            source,
-        })?;
-        if let Value::Object(own) = &own {
-            lay_over(&mut values, own);
-        }
+        lay_over(&mut values, &filled(one, cluster)?);
     }
     Ok(values)
 }
 
+/// Returns the values of one override with its texts filled in.
+pub(crate) fn filled(
+    one: &ValuesOverride,
+    cluster: ClusterValues<'_>,
+) -> Result<Map<String, Value>, ValuesError> {
+    let mut own = one.values.clone();
+    for value in own.values_mut() {
+        fill_all(value, cluster).map_err(|source| ValuesError {
+            name: one.name.clone(),
+            source,
+        })?;
+    }
+    Ok(own)
+}
+
 impl ValuesOverride {
-    fn holds_in(&self, cluster: ClusterValues<'_>) -> bool {
+    /// Tells whether it holds in a cluster.
+    pub(crate) fn holds_in(&self, cluster: ClusterValues<'_>) -> bool {
         let is_named =
             self.clusters.is_empty() || self.clusters.iter().any(|one| one == cluster.name);
         let selector = self.selector.as_ref();

@@ -251,3 +251,14 @@ fn what_other_clusters_render_makes_no_other_release() {
     assert_eq!(sent.components[0].objects, vec![map("c")]);
     assert_eq!(sent.digest(), before.digest());
 }
+
+#[test]
+fn holding_releases_back_and_who_is_told_make_none() {
+    let before = content("shop", &application("web:1"), &[]).expect("content");
+    let mut spec = application("web:1");
+    spec.sync.suspend = true;
+    spec.alerts = serde_json::from_value(json!([{"provider": {"name": "team"}}])).expect("alerts");
+    let after = content("shop", &spec, &[]).expect("content");
+    assert_eq!(before.digest(), after.digest());
+    assert_eq!(before.change_to(&after), Change::None);
+}

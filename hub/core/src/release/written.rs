@@ -35,7 +35,11 @@ impl Written {
             target_namespace: spec.target_namespace.clone(),
             create_namespace: spec.create_namespace,
             components: components.collect(),
-            sync: spec.sync.clone(),
+            // Whoever takes back what was released and holds the next one back has said nothing new.
+            sync: SyncPolicy {
+                suspend: false,
+                ..spec.sync.clone()
+            },
             artifacts: BTreeMap::new(),
             publish_version: spec.publish_version.clone(),
         }
@@ -96,6 +100,10 @@ mod tests {
         assert_eq!(
             before,
             written(|spec| spec["components"][0]["rollout"] = rollout)
+        );
+        assert_eq!(
+            before,
+            written(|spec| spec["sync"] = json!({"suspend": true}))
         );
         for (pointer, value) in [
             ("/components/0/manifests/0/data/a", json!("2")),

@@ -323,6 +323,9 @@ pub struct GateState {
     /// What was answered last; absent = nobody was asked, or nobody answered yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<KeptReading>,
+    /// Whether it was told that the gate waits for a human.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }
 
 /// What was answered to a gate.

@@ -107,7 +107,7 @@ fn advance_one(turn: &mut Turn<'_>, wave: usize) {
     if let WavePhase::Opening { .. } = phase {
         gate::keep_clocks(turn, wave, Side::Before);
         gate::open_to_complete(turn, wave, Side::Before);
-        if stopped(turn, wave) || !all_hold(turn, wave, Side::Before) {
+        if !may_pass(turn, wave, Side::Before) {
             return;
         }
         phase = WavePhase::Running { since: now };
@@ -175,7 +175,7 @@ fn is_behind(turn: &Turn<'_>, wave: usize) -> bool {
 fn settle(turn: &mut Turn<'_>, wave: usize) {
     gate::keep_clocks(turn, wave, Side::After);
     gate::open_to_complete(turn, wave, Side::After);
-    if stopped(turn, wave) || !all_hold(turn, wave, Side::After) {
+    if !may_pass(turn, wave, Side::After) {
         return;
     }
     let WavePhase::Settling { started, .. } = turn.next.waves[wave].phase else {
@@ -223,7 +223,12 @@ fn stopped(turn: &Turn<'_>, wave: usize) -> bool {
     turn.is_suspended() || turn.next.waves[wave].suspended.is_some()
 }
 
-fn all_hold(turn: &Turn<'_>, wave: usize, side: Side) -> bool {
+/// Tells whether nobody stopped the wave and every gate of that side holds.
+fn may_pass(turn: &mut Turn<'_>, wave: usize, side: Side) -> bool {
+    if stopped(turn, wave) {
+        return false;
+    }
+    gate::tell_humans(turn, wave, side);
     gate::verdicts(turn, wave, side)
         .iter()
         .all(|verdict| *verdict == GateVerdict::Holds)

@@ -1,4 +1,5 @@
 use bellwether_api::{
+    alert_provider::Alert,
     document::{Document, load},
     fleet::FleetDefaults,
     publish_version::marked,
@@ -132,6 +133,12 @@ impl<'a> Sides<'a> {
         let name = self.stored.as_ref()?.spec.destination.fleet.as_ref()?;
         let (name, fleet) = fleets.get_key_value(name)?;
         Some((name.as_str(), &fleet.defaults))
+    }
+
+    /// Whom the stored application names under `alerts`.
+    pub fn alerts(&self) -> &[Alert] {
+        let stored = self.stored.as_ref();
+        stored.map_or(&[], |stored| stored.spec.alerts.as_slice())
     }
 
     fn proposed(&self, side: Side) -> ApiResult<&Proposed> {

@@ -108,7 +108,7 @@ impl Pinning<'_> {
         recipe.values_from = secrets::pin(&application.namespace, component, &self.secrets)
             .map_err(|error| failed(error.said()))?;
         let values = if recipe.kind.takes_values() {
-            values_overrides(&self.spec.overrides, &component.name)
+            values_overrides(&self.spec.all_overrides(), &component.name)
         } else {
             Vec::new()
         };

@@ -147,6 +147,7 @@ impl Unit {
             }],
             sync: SyncPolicy::default(),
             metrics: grant.metrics.clone(),
+            alerts: Vec::new(),
         }
     }
 
@@ -185,6 +186,7 @@ impl Unit {
         let of = RunOf {
             run: new.run,
             attempt: new.attempt,
+            alerts: &[],
         };
         let message = format!(
             "change {} of {} comes in by its rollout",

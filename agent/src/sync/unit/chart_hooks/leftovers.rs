@@ -103,7 +103,7 @@ impl Unit {
     /// deleted; anything else stays, as Helm leaves it, for it may be what must outlive the application.
     pub(in crate::sync::unit) async fn part_with_left(
         &self,
-        of: RunOf,
+        of: RunOf<'_>,
         unit: &SyncUnit,
     ) -> Result<(), PassError> {
         let mut stays = Vec::new();

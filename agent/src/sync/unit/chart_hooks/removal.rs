@@ -21,7 +21,7 @@ impl Unit {
     /// is left to wait for. One that fails is told, and holds nothing up.
     pub(in crate::sync::unit) async fn hooks_at_removal(
         &mut self,
-        of: RunOf,
+        of: RunOf<'_>,
         unit: &SyncUnit,
         side: HookSide,
     ) -> Result<Option<Pass>, PassError> {

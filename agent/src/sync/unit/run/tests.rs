@@ -3,6 +3,7 @@
 mod adopted;
 mod adopted_in_place;
 mod order;
+mod own_policy;
 mod plain_way_back;
 mod routes_first;
 mod server;

@@ -237,15 +237,18 @@ pub(super) fn application_row(item: &Item, wide: bool, style: Style) -> Vec<Stri
     row
 }
 
-/// Says that what is stored waits to be published.
+/// Says that what is stored waits to be published, or that nothing of it is released.
 fn draft(status: &Value, style: Style) -> String {
     let conditions = status["conditions"].as_array();
-    let is_draft = |one: &Value| one["type"] == "Draft";
-    if conditions.into_iter().flatten().any(is_draft) {
-        format!(" {}", style.paint(Mood::Warn, "(draft waits)"))
-    } else {
-        String::new()
-    }
+    let said = conditions.into_iter().flatten();
+    let mut words = said.filter_map(|one| match one["type"].as_str() {
+        Some("Draft") => Some("(draft waits)"),
+        Some("SyncSuspended") => Some("(sync suspended)"),
+        _ => None,
+    });
+    words.next().map_or_else(String::new, |word| {
+        format!(" {}", style.paint(Mood::Warn, word))
+    })
 }
 
 fn conditions(status: &Value) -> String {

@@ -4,10 +4,12 @@ use bellwether_api::{
 };
 use serde_json::json;
 
-use super::model::{Fleet, Will, plan, track, wave};
+use super::model::{Fleet, Will, approval, plan, track, wave};
 use crate::{
     plan::PlannedWave,
-    run::{ActionKind, ClusterPhase, Reading, ReadingOutcome, RunStatus, WavePhase, asked},
+    run::{
+        ActionKind, ClusterPhase, Decision, Reading, ReadingOutcome, RunStatus, WavePhase, asked,
+    },
 };
 
 fn gate(value: serde_json::Value) -> Gate {
@@ -241,4 +243,36 @@ fn an_answer_opens_its_gate_while_it_is_fresh() {
         0,
         "nobody is asked any more"
     );
+}
+
+#[test]
+fn that_a_gate_waits_for_a_human_is_told_once() {
+    let mut fleet = Fleet::new(plan(vec![PlannedWave {
+        before: vec![approval(2, &[])],
+        after: vec![approval(1, &[])],
+        ..wave("prod", 1..2)
+    }]));
+    let told = |decision: &Decision| -> Vec<String> {
+        let events = decision.events.iter();
+        let told = events.filter(|one| one.reason == "WaitsForHuman");
+        told.map(|one| one.message.clone()).collect()
+    };
+    let first = fleet.decide();
+    assert_eq!(
+        told(&first),
+        ["a gate before wave prod waits for an approval, 0 of 2 given"]
+    );
+    assert!(told(&fleet.decide()).is_empty(), "it was told");
+    let action = fleet.act(ActionKind::Approve, "ana");
+    fleet.answer(action);
+    assert!(told(&fleet.decide()).is_empty());
+    let action = fleet.act(ActionKind::Approve, "bob");
+    fleet.answer(action);
+    assert_eq!(fleet.granted(), [1]);
+    fleet.agents();
+    assert_eq!(
+        told(&fleet.decide()),
+        ["a gate after wave prod waits for an approval, 0 of 1 given"]
+    );
+    assert!(told(&fleet.decide()).is_empty());
 }
