@@ -378,3 +378,43 @@ fn the_manifest_says_how_many_pods_there_are() {
         "{on_delete:?}"
     );
 }
+
+#[test]
+fn steps_that_say_where_requests_go_are_refused_beside_an_autoscaler() {
+    let application = |steps: &str| {
+        format!(
+            "apiVersion: bellwether.dev/v1alpha1\nkind: Application\n\
+             metadata: {{name: shop, namespace: default}}\nspec:\n  \
+             destination: {{clusters: [c1]}}\n  components:\n  - name: db\n    manifests:\n    \
+             - apiVersion: apps/v1\n      kind: StatefulSet\n      metadata: {{name: db}}\n      \
+             spec: {{replicas: 3, template: {{}}}}\n    \
+             - apiVersion: v1\n      kind: Service\n      metadata: {{name: db}}\n      \
+             spec: {{selector: {{app: db}}, ports: [{{port: 80}}]}}\n    \
+             - apiVersion: autoscaling/v2\n      kind: HorizontalPodAutoscaler\n      \
+             metadata: {{name: more}}\n      \
+             spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: db}}}}\n    \
+             rollout:\n      workload: {STATEFUL_SET}\n      service: {{name: db, port: 80}}\n      \
+             traffic: [{{gatewayApi: {{httpRoutes: [db]}}}}]\n      \
+             strategy: {{batch: {{steps: [{steps}]}}}}\n"
+        )
+    };
+    let found = |steps: &str| -> Vec<String> {
+        let errors = load("in.yaml", application(steps).as_bytes()).err();
+        let errors = errors.unwrap_or_default();
+        errors.iter().map(|error| error.message.clone()).collect()
+    };
+    let by_pods = found("{replicas: 1}, {replicas: 100%}");
+    let split = found("{replicas: 1, weight: 20}, {replicas: 100%}");
+    let about = |messages: &[String]| {
+        let about = messages.iter();
+        about.filter(|one| one.contains("replicas alone")).count()
+    };
+    assert_eq!(about(&by_pods), 0, "{by_pods:?}");
+    assert_eq!(about(&split), 1, "{split:?}");
+    assert!(
+        split
+            .iter()
+            .any(|one| { one.contains("HorizontalPodAutoscaler more scales StatefulSet db") }),
+        "{split:?}"
+    );
+}

@@ -153,7 +153,24 @@ impl Run {
         if let Some(name) = &hold.undo {
             undo(cluster, &self.scene.namespace, name).await?;
         }
-        Ok(hold.patch.is_some() || hold.undo.is_some())
+        if hold.patch.is_some() || hold.undo.is_some() {
+            return Ok(true);
+        }
+        self.grow_workload(cluster, workload).await
+    }
+
+    /// Gives the workload the pods that it needs before it gets requests back, where its autoscaler has
+    /// taken them.
+    async fn grow_workload(
+        &self,
+        cluster: &Cluster,
+        workload: &Value,
+    ) -> Result<bool, ClusterError> {
+        let Some(least) = self.overlay().least_replicas else {
+            return Ok(false);
+        };
+        let target = &self.scene.workload;
+        cluster.grow(ROLLOUT_MANAGER, target, workload, least).await
     }
 
     async fn pin_services(&self, cluster: &Cluster, live: &Live) -> Result<bool, ClusterError> {

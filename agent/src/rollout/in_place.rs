@@ -96,6 +96,11 @@ pub fn view(
             .and_then(Value::as_u64)
             .and_then(|count| u32::try_from(count).ok())
     };
+    let observed = views::number(object, &adapter.observed_generation)
+        >= views::number(object, "/metadata/generation");
+    let kept = partition
+        .filter(|_| adapter.by_ordinal && observed)
+        .map_or(0, |partition| kept_new(object, &new, partition));
     let label = new
         .first()
         .and_then(|pod| views::string_map(pod, "/metadata/labels").remove(&adapter.revision_label));
@@ -106,8 +111,21 @@ pub fn view(
         updated: said(&adapter.updated).unwrap_or(counted(new.len())),
         updated_available: said(&adapter.updated_available)
             .unwrap_or(counted(ready_new).min(available)),
+        kept_new: kept,
         trouble: views::trouble(object, &troubled),
     }
+}
+
+/// New pods below the ordinal from which on pods are let go.
+fn kept_new(object: &Value, new: &[&Value], partition: u32) -> u32 {
+    let first = views::count(object, "/spec/ordinals/start");
+    let is_kept = |pod: &&&Value| {
+        let name = views::name(pod);
+        let ordinal = name.rsplit_once('-').map(|(_, ordinal)| ordinal);
+        let ordinal = ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok());
+        ordinal.is_some_and(|ordinal| ordinal < first.saturating_add(partition))
+    };
+    u32::try_from(new.iter().filter(is_kept).count()).unwrap_or(u32::MAX)
 }
 
 /// Pods for which the controller of a workload waits although they are to go: of another revision

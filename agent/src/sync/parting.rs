@@ -106,6 +106,28 @@ async fn stay(
     })
 }
 
+/// A patch without the size of a workload that an autoscaler sizes: what it had before is long outdated.
+/// Absent = nothing is left of it.
+async fn without_size(
+    cluster: &Cluster,
+    object: &ObjectRef,
+    mut patch: Value,
+) -> Result<Option<Value>, ClusterError> {
+    if patch.pointer("/spec/replicas").is_none() || !cluster.is_autoscaled(object).await? {
+        return Ok(Some(patch));
+    }
+    let Some(fields) = patch.as_object_mut() else {
+        return Ok(None);
+    };
+    if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("replicas");
+        if spec.is_empty() {
+            fields.remove("spec");
+        }
+    }
+    Ok((!fields.is_empty()).then_some(patch))
+}
+
 /// Gives an object back what it had, and its fields to whom they belonged.
 async fn let_go(
     cluster: &Cluster,
@@ -116,7 +138,12 @@ async fn let_go(
     let original = original.filter(|original| uid_of(original) == uid_of(&live));
     let mut restored = original.is_some();
     let mut live = live;
-    if let Some(patch) = original.and_then(|original| restoring(&live, original, SYNC_MANAGER)) {
+    let patch = original.and_then(|original| restoring(&live, original, SYNC_MANAGER));
+    let patch = match patch {
+        Some(patch) => without_size(cluster, object, patch).await?,
+        None => None,
+    };
+    if let Some(patch) = patch {
         match cluster.merge_exactly(object, &live, &patch).await {
             Ok(Some(after)) => live = after,
             Ok(None) => return Ok(Fate::Gone),

@@ -14,7 +14,7 @@ use crate::{
     application::ApplicationSpec,
     document::{FieldPath, closest},
     rollout::{RolloutSpec, ServiceRef},
-    strategy::{Autoscaler, InstancesMode},
+    strategy::{Autoscaler, Batch, InstancesMode},
 };
 
 /// Checks a rollout that stands alone against its application: paths are the rollout's.
@@ -170,6 +170,16 @@ fn autoscalers(
             );
             findings.error(&instances.key("mode"), message);
         }
+    }
+    let batch = rollout.strategy.batch.as_ref();
+    if let (Some(scaler), true) = (found.first(), batch.is_some_and(Batch::splits)) {
+        let message = format!(
+            "{} {} scales {} {}, and may take away the new pods to which a weight or match sends \
+             requests; let steps say replicas alone",
+            scaler.kind, scaler.name, workload.kind, workload.name
+        );
+        let steps = path.key("strategy").key("batch").key("steps");
+        findings.error(&steps, message);
     }
     if let [one, other, ..] = found[..] {
         let message = format!(

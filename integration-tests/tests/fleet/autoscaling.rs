@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bellwether_api::view::RunPhase;
-use bellwether_integration_tests::{cluster::Member, manifests::Shop, wait::until};
+use bellwether_integration_tests::{
+    cluster::Member, manifests::Shop, traffic::tally, wait::until, weights::now_ms,
+};
 use serde_json::{Value, json};
 
-use crate::{Case, scene::Scene};
+use crate::{
+    Case,
+    foreign::{Foreign, by_hand},
+    scene::Scene,
+};
 
 pub const CASES: &[Case] = &[
     (
@@ -19,6 +25,11 @@ pub const CASES: &[Case] = &[
         "autoscaled_workload_that_shrank_has_its_pods_before_its_traffic",
         "autoback",
         autoscaled_and_aborted,
+    ),
+    (
+        "foreign_autoscaled_workload_goes_back_with_its_pods",
+        "foreignscale",
+        foreign_and_aborted,
     ),
     (
         "scaled_object_of_keda_is_an_autoscaler",
@@ -33,13 +44,20 @@ pub const CASES: &[Case] = &[
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// Requests a second while an autoscaled workload goes back.
+const RATE: u32 = 220;
 
 fn autoscaler(scene: &Scene, min: u32, max: u32) -> Value {
+    autoscaler_of(scene, "Deployment", min, max)
+}
+
+/// An autoscaler of the workload `web` of a kind.
+pub fn autoscaler_of(scene: &Scene, kind: &str, min: u32, max: u32) -> Value {
     json!({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": "web-scaler", "namespace": scene.name},
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "web"},
             "minReplicas": min, "maxReplicas": max,
             "metrics": [{"type": "Resource", "resource": {"name": "cpu",
                 "target": {"type": "Utilization", "averageUtilization": 80}}}],
@@ -48,7 +66,7 @@ fn autoscaler(scene: &Scene, min: u32, max: u32) -> Value {
 }
 
 /// Sets the autoscaler's minimum, which Kubernetes keeps without any metrics.
-fn set_minimum(scene: &Scene, member: &Member, min: u32) -> Result<()> {
+pub fn set_minimum(scene: &Scene, member: &Member, min: u32) -> Result<()> {
     let patch = json!({"spec": {"minReplicas": min}});
     let (version, kind) = ("autoscaling/v2", "HorizontalPodAutoscaler");
     member.patch(version, kind, &scene.name, "web-scaler", &patch)
@@ -118,12 +136,15 @@ fn autoscaled_and_aborted(scene: &Scene) -> Result<()> {
     let member = scene.member(0)?;
     member.create(&autoscaler(scene, 4, 6))?;
     has_size(scene, &member, "web", 4)?;
+    let traffic = scene.traffic(&["c1"], RATE)?;
+    let started_ms = now_ms();
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 50)?;
     // An autoscaler whose metric sees the old version alone takes half of it away.
     set_minimum(scene, &member, 1)?;
     member.scale(&scene.name, "web", 2)?;
     has_size(scene, &member, "web", 2)?;
+    let aborted_ms = now_ms();
     scene
         .cli
         .run(&["rollout", "abort", &scene.name, "--reason", "bad"])?;
@@ -142,12 +163,50 @@ fn autoscaled_and_aborted(scene: &Scene) -> Result<()> {
         Ok((canary == 0).then_some(()))
     })?;
     scene.ended(2, RunPhase::Aborted)?;
+    let ended_ms = now_ms();
+    let seconds = traffic.stop()?;
+    let all = tally(&seconds, None, started_ms, ended_ms);
+    ensure!(all.failed == 0, "requests failed: {:?}", all.failures);
+    let back = tally(&seconds, None, aborted_ms, ended_ms);
+    println!("{} requests, {} on the way back", all.total, back.total);
+    ensure!(back.total > 0, "nobody asked while it went back");
     let (wanted, _) = size(scene, &member, "web")?;
     ensure!(
         wanted == 4,
         "{wanted} pods, not those that carry everything"
     );
     scene.assert_restored(&member, &sized(&shop, 4))
+}
+
+/// Nobody of ours delivers it: its owner's size is the autoscaler's, and the pods that it needs before its
+/// requests come back are written beside both.
+fn foreign_and_aborted(scene: &Scene) -> Result<()> {
+    let foreign = Foreign::adopt(scene, sized(&by_hand(scene), 4), 0)?;
+    let member = &foreign.member;
+    member.create(&autoscaler(scene, 4, 6))?;
+    foreign.apply("v2")?;
+    foreign.waits_for_a_human()?;
+    has_size(scene, member, "web-canary", 4)?;
+    foreign.assert_held("v2")?;
+    set_minimum(scene, member, 1)?;
+    member.scale(&scene.name, "web", 2)?;
+    has_size(scene, member, "web", 2)?;
+    foreign.say(&["abort", "--reason", "bad"])?;
+    foreign.in_state(RunPhase::Failed)?;
+    has_size(scene, member, "web", 4)?;
+    foreign.assert_held("v2")?;
+    // What its autoscaler wants next stays: the run is over.
+    member.scale(&scene.name, "web", 3)?;
+    has_size(scene, member, "web", 3)?;
+    foreign.apply("v1")?;
+    foreign.in_state(RunPhase::Succeeded)?;
+    foreign.stands("v1", 4)?;
+    until(LIMIT, "its fields to be its owner's", || {
+        let managers = foreign.deployment()?["metadata"]["managedFields"].to_string();
+        Ok((!managers.contains("bellwether")).then_some(()))
+    })?;
+    foreign.assert_restored("v1")?;
+    foreign.part()
 }
 
 /// The canary's share of a route, in percent.

@@ -12,12 +12,18 @@ use serde_json::{Value, json};
 
 use crate::{
     Case,
+    autoscaling::{autoscaler_of, set_minimum},
     scene::{RUN_LIMIT, Scene},
 };
 
 pub const CASES: &[Case] = &[
     ("sc_r1_batches_by_count_in_place", "batches", by_count),
     ("sc_r4_bad_image_in_place_goes_back", "badbatch", bad_image),
+    (
+        "autoscaled_stateful_set_is_updated_by_shares_of_what_there_is",
+        "scaledbatch",
+        autoscaled,
+    ),
 ];
 
 /// What varies between the applications of these tests.
@@ -205,6 +211,52 @@ fn by_count(scene: &Scene) -> Result<()> {
     scene.ended(2, RunPhase::Succeeded)?;
     only_from(&pods(scene, &member)?, &before, 0, "v2")?;
     is_as_written(scene, &member, &next)
+}
+
+fn autoscaled(scene: &Scene) -> Result<()> {
+    let set = Set {
+        name: scene.name.clone(),
+        version: "v1",
+        replicas: 2,
+        steps: "[{replicas: 50%}, {replicas: 100%}]",
+        deadline: "120s",
+    };
+    scene.cli.apply(&set.documents())?;
+    scene.ended(1, RunPhase::Succeeded)?;
+    let member = scene.member(0)?;
+    member.create(&autoscaler_of(scene, "StatefulSet", 4, 6))?;
+    until(RUN_LIMIT, "four pods", || {
+        let live = scene.object(&member, "StatefulSet", "web")?;
+        let live = live.context("the StatefulSet")?;
+        Ok((live["status"]["availableReplicas"] == 4).then_some(()))
+    })?;
+    let next = set.version("v2");
+    scene.cli.apply(&next.documents())?;
+    waits_at(scene, 0, 2, 4)?;
+    let before = pods(scene, &member)?;
+    set_minimum(scene, &member, 6)?;
+    let what = "half of six pods to be new, or those too that came before the partition rose";
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, what, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster.tracks.iter().any(|track| {
+                let (new, old) = (track.canary, track.stable);
+                new.ready == new.desired && new.ready >= 3 && new.ready + old.ready == 6
+            })
+        })
+    })?;
+    let now = pods(scene, &member)?;
+    for (name, pod) in &before {
+        ensure!(now.get(name) == Some(pod), "{name} was touched: {now:?}");
+    }
+    scene.cli.run(&["rollout", "approve", &scene.name])?;
+    waits_at(scene, 1, 6, 6)?;
+    scene.cli.run(&["rollout", "approve", &scene.name])?;
+    scene.ended(2, RunPhase::Succeeded)?;
+    let sized = Set {
+        replicas: 6,
+        ..next
+    };
+    is_as_written(scene, &member, &sized)
 }
 
 /// The controller waits for the broken pod for ever; going back takes it away.

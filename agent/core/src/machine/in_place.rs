@@ -2,6 +2,7 @@
 //! partition holds back every pod that no step has granted yet.
 
 mod back;
+mod growth;
 mod split;
 
 use bellwether_api::{
@@ -23,11 +24,12 @@ use super::{
 };
 use crate::{
     settled::{DeploymentView, TemplateVersion},
-    sizes::{batch_pods, ready_enough},
+    sizes::ready_enough,
     weights::PlannedStep,
 };
 
 pub(super) use back::{keep_one, rolling_back, way_back};
+pub(super) use growth::{follow_size, resize};
 
 /// What keeps the pods that may be new from counting: a reason and a sentence.
 type Missing = (&'static str, String);
@@ -87,77 +89,13 @@ fn refusal(turn: &Turn<'_>) -> Option<String> {
             others.join(", ")
         ));
     }
-    let scalers = scalers(turn);
-    (!scalers.is_empty()).then(|| {
-        format!(
-            "{scalers} scales {workload}; batches of workloads with an autoscaler are not supported"
-        )
-    })
-}
-
-/// Names what scales the workload; empty = nothing does.
-fn scalers(turn: &Turn<'_>) -> String {
-    let names = turn.seen.autoscalers.iter();
-    let names: Vec<String> = names
-        .map(|scaler| format!("{}/{}", scaler.kind, scaler.name))
-        .collect();
-    names.join(", ")
-}
-
-/// Follows the number of pods where it is not the release's: that of nodes, where each has a pod, and the
-/// owner's, of whom the workload is. A node that joins gets a pod of the template, whatever was granted, and
-/// so may a pod that its owner adds.
-pub(super) fn follow_size(turn: &mut Turn<'_>) {
-    let by_node = WorkloadAdapter::of(&turn.grant.plan.workload).is_some_and(|one| one.by_node);
-    let follows = by_node || turn.seen.delivered_by_others;
-    let Some(workload) = turn.seen.workload.as_ref().filter(|_| follows) else {
-        return;
-    };
-    let counted = workload.observed_generation >= workload.generation && workload.replicas > 0;
-    if let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) {
-        // Pods that an owner takes away may be those that were granted: by ordinal they are.
-        let lost = run.total.saturating_sub(workload.replicas);
-        let lost = if by_node { 0 } else { lost };
-        run.granted = run.granted.saturating_sub(lost).min(workload.replicas);
-        run.total = workload.replicas;
-    }
-}
-
-/// Grants what the step says, once the pods that may be new already are ready.
-pub(super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
-    let Some(total) = turn.seen.workload.as_ref().map(|seen| seen.replicas) else {
-        return;
-    };
-    if split::makes_way(turn, step) {
-        grow(turn, batch_pods(step.replicas, total));
-    }
-    split::name_new(turn, step);
-}
-
-/// Lets up to `wanted` pods be new. A batch that is not ready grants nothing more, whoever asks.
-fn grow(turn: &mut Turn<'_>, wanted: u32) {
-    let Some(granted) = turn.state.in_place.as_ref().map(|run| run.granted) else {
-        return;
-    };
-    let may = turn.seen.autoscalers.is_empty() && (granted == 0 || missing(turn).is_none());
-    if wanted > granted
-        && may
-        && let Some(run) = &mut turn.state.in_place
-    {
-        run.granted = wanted.min(run.total);
-    }
+    growth::conflict(turn)
 }
 
 /// Waits until the step's pods are new and ready; then requests are sent to them where the step says
 /// which, and the checks begin.
 pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
-    if !turn.seen.autoscalers.is_empty() {
-        let on = scalers(turn);
-        let message = format!("{on} scales the workload since the run began");
-        turn.wait_on("Autoscaler", message, &on);
-        return;
-    }
-    if !ready(turn) || !grants(turn, step) {
+    if !growth::agrees(turn) || !ready(turn) || !growth::grants(turn, step) {
         return;
     }
     let run = turn.state.in_place.as_ref();
@@ -168,8 +106,8 @@ pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         return;
     }
     if let Some(run) = run {
-        let (granted, total) = (run.granted, run.total);
-        let message = format!("{granted} of {total} pods run the new version and are ready");
+        let (new, total) = (run.granted + growth::kept(turn), run.total);
+        let message = format!("{new} of {total} pods run the new version and are ready");
         turn.say(Severity::Info, "BatchReady", message);
     }
     // A new number, so that no answer from before these pods counts.
@@ -181,19 +119,6 @@ pub(super) fn upgrading(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
         passed: 0,
     };
     steps::enter(turn, index, part);
-}
-
-/// Tells whether everything that the step grants was granted.
-fn grants(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
-    let granted = turn
-        .state
-        .in_place
-        .as_ref()
-        .is_some_and(|run| batch_pods(step.replicas, run.total) <= run.granted);
-    if !granted {
-        turn.wait("BatchNotGranted", "the step's pods are not let go yet");
-    }
-    granted
 }
 
 /// The pods that may be new are new, ready, and where requests find them.
@@ -218,13 +143,17 @@ fn missing(turn: &Turn<'_>) -> Option<Missing> {
         Ok(found) => found,
         Err(missing) => return Some(missing),
     };
+    if workload.replicas == 0 {
+        let message = "it is scaled to nothing, and has no pods to update".to_owned();
+        return Some(("ScaledToZero", message));
+    }
     let held = run.total.saturating_sub(run.granted);
     if view.partition != Some(held) || workload.replicas != run.total {
         let message = format!("{held} of {} pods are not held back yet", run.total);
         return Some(("NotWritten", message));
     }
     let trouble = trouble_of(Some(view));
-    let granted = run.granted;
+    let granted = run.granted + view.kept_new;
     if view.updated < granted {
         let message = format!("{} of {granted} pods are new{trouble}", view.updated);
         return Some(("PodsNotUpdated", message));
@@ -330,9 +259,9 @@ fn updating(turn: &mut Turn<'_>) -> Option<PromotionPart> {
         return None;
     }
     let total = turn.state.in_place.as_ref()?.total;
-    grow(turn, total);
+    growth::grow(turn, total);
     let all = turn.state.in_place.as_ref()?.granted == total;
-    (ready(turn) && all).then(|| split::way_out(turn))
+    (ready(turn) && (all || growth::agrees(turn)) && all).then(|| split::way_out(turn))
 }
 
 fn restored(turn: &mut Turn<'_>, template: TemplateVersion) -> bool {
@@ -382,7 +311,10 @@ pub(super) fn counts(state: &RunState, turn: &Turn<'_>) -> Option<(ReadyCount, R
     let (run, view) = (state.in_place.as_ref()?, turn.seen.in_place.as_ref()?);
     let ready = turn.seen.workload.as_ref()?.ready;
     let (new, desired) = match &state.stage {
-        Stage::Step { .. } | Stage::Promoting { .. } => (view.updated_available, run.granted),
+        Stage::Step { .. } | Stage::Promoting { .. } => {
+            let granted = run.granted + growth::kept(turn);
+            (view.updated_available, granted.min(run.total))
+        }
         Stage::RollingBack { .. } => (ready.saturating_sub(view.updated_available), 0),
         _ => return None,
     };

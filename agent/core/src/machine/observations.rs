@@ -80,6 +80,9 @@ pub struct InPlaceView {
     pub updated: u32,
     /// Those of them that are available.
     pub updated_available: u32,
+    /// Those of them that the partition would keep back, where it is an ordinal: they were let go before
+    /// it rose, and stay as they are.
+    pub kept_new: u32,
     /// What the revision label says on pods of the template's revision; empty = there is no such pod.
     pub label: String,
     /// Why new pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.

@@ -299,7 +299,7 @@ pub struct InPlace {
     pub old: String,
     /// Pods of both versions together.
     pub total: u32,
-    /// Pods that may run the new version; never falls.
+    /// Pods that may run the new version; never falls while there are as many pods.
     pub granted: u32,
     /// How both versions are told apart in Services; absent = the plan splits no traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ mod in_force;
 mod in_place;
 mod in_place_adopted;
 mod in_place_model;
+mod in_place_scaling;
 mod in_place_split;
 mod model;
 mod notify;

@@ -57,6 +57,32 @@ fn new_pods_of_a_stateful_set_are_counted_by_their_label() {
 }
 
 #[test]
+fn new_pods_below_an_ordinal_partition_are_told_by_their_names() {
+    let pods = [
+        pod("db-0", "db-old", true),
+        pod("db-1", "db-new", true),
+        pod("db-2", "db-old", true),
+        pod("db-3", "db-new", true),
+    ];
+    let kept = |set: &Value, kind: &str| view(set, &known(kind), &pods, None).kept_new;
+    assert_eq!(kept(&stateful_set(4), "StatefulSet"), 1);
+    let mut from_one = stateful_set(4);
+    from_one["spec"]["ordinals"] = json!({"start": 1});
+    from_one["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(3);
+    assert_eq!(kept(&from_one, "StatefulSet"), 2);
+    let mut unseen = stateful_set(4);
+    unseen["status"]["observedGeneration"] = json!(3);
+    assert_eq!(kept(&unseen, "StatefulSet"), 0, "whose revision is unknown");
+    let mut clones = stateful_set(4);
+    clones["spec"]["updateStrategy"]["partition"] = json!(2);
+    assert_eq!(
+        kept(&clones, "CloneSet"),
+        0,
+        "it counts pods, whichever they are"
+    );
+}
+
+#[test]
 fn a_pod_that_is_ready_for_too_short_a_time_is_not_available() {
     let pods = [
         pod("db-0", "db-old", true),

@@ -100,29 +100,30 @@ impl Cluster {
         Ok(())
     }
 
-    /// Gives a workload at least `least` pods; one that has them is left alone, and so is one that
-    /// somebody changes at the same time.
+    /// Gives a workload at least `least` pods as `manager`; one that has them is left alone, and so is
+    /// one that somebody changes at the same time. Gives whether it was written.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn grow(
         &self,
+        manager: &str,
         target: &ObjectRef,
         live: &Value,
         least: u32,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<bool, ClusterError> {
         let size = live.pointer("/spec/replicas").and_then(Value::as_u64);
         if size.is_none_or(|size| size >= u64::from(least)) {
-            return Ok(());
+            return Ok(false);
         }
         let patch = json!({
             "metadata": {"resourceVersion": live.pointer("/metadata/resourceVersion")},
             "spec": {"replicas": least},
         });
-        match self.patch(SYNC_MANAGER, target, &patch).await {
-            Err(error) if error.code() == Some(409) => Ok(()),
+        match self.patch(manager, target, &patch).await {
+            Err(error) if error.code() == Some(409) => Ok(false),
             Err(error) => Err(error),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
         }
     }
 }

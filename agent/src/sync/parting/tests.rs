@@ -12,6 +12,7 @@ use http_body_util::Full;
 use kube::client::Body;
 
 use super::*;
+use crate::sync::cluster::double;
 
 #[derive(Default)]
 struct Kept {
@@ -409,4 +410,52 @@ async fn an_object_that_asks_to_be_kept_is_let_go_of_and_stays() {
     );
     let methods: Vec<Method> = server.writes().into_iter().map(|write| write.0).collect();
     assert_eq!(methods, [Method::PATCH]);
+}
+
+/// A Deployment that was adopted, of some pods and an image.
+fn deployment(replicas: u32, image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "resourceVersion": "7",
+            "managedFields": [{"manager": SYNC_MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
+                "fieldsV1": {"f:spec": {"f:replicas": {}, "f:image": {}}}}]},
+        "spec": {"replicas": replicas, "image": image},
+    })
+}
+
+#[tokio::test]
+async fn an_adopted_workload_keeps_the_size_that_its_autoscaler_gave_it() {
+    for scaled in [true, false] {
+        let (client, log) = double::client(move |asked| {
+            let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+            let scaler = json!({"metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"scaleTargetRef": target}});
+            if asked.path.contains("horizontalpodautoscalers") {
+                let items: Vec<Value> = scaled.then_some(scaler).into_iter().collect();
+                let list = json!({"apiVersion": "autoscaling/v2", "kind": "List", "metadata": {},
+                    "items": items});
+                return (StatusCode::OK, list);
+            }
+            if asked.path.contains("keda.sh") {
+                return double::refusal(StatusCode::NOT_FOUND, "no such kind");
+            }
+            (StatusCode::OK, deployment(8, "v2"))
+        });
+        let object =
+            super::super::cluster::reference(&deployment(8, "v2")).expect("it names itself");
+        let (live, before) = (deployment(8, "v2"), deployment(2, "v1"));
+        let cluster = Cluster::new(client);
+        let fate = let_go(&cluster, &object, live, Some(&before)).await;
+        assert_eq!(fate.expect("an answer"), Fate::LetGo { restored: true });
+        let asked = log.lock().expect("no test panics here");
+        let restored = asked
+            .iter()
+            .filter(|one| one.method == Method::PATCH)
+            .find_map(|one| one.body.get("spec"));
+        let mut expected = json!({"image": "v1", "replicas": 2});
+        if scaled {
+            expected = json!({"image": "v1"});
+        }
+        assert_eq!(restored, Some(&expected), "scaled: {scaled}");
+    }
 }

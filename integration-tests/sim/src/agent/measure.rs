@@ -71,6 +71,7 @@ pub(super) fn pretend(seen: &mut Observations, track: &Track, mutant: Mutant) {
         Mutant::SkipBatchReadiness => {
             let granted = track.state.in_place.as_ref().map_or(0, |run| run.granted);
             if let Some(view) = seen.in_place.as_mut().filter(|_| granted > 0) {
+                let granted = granted + view.kept_new;
                 view.updated = view.updated.max(granted);
                 view.updated_available = view.updated_available.max(granted);
             }

@@ -236,7 +236,10 @@ impl Edge<'_> {
         let granted = |state: &RunState| state.in_place.as_ref().map_or(0, |run| run.granted);
         let (before, after) = (granted(self.before), granted(self.next()));
         let ready = self.look.pods_of(&self.look.image).1;
-        if before > 0 && after > before && ready < before {
+        let total = |state: &RunState| state.in_place.as_ref().map(|run| run.total);
+        // Whoever scales it while every pod is let go adds pods that are.
+        let is_step = total(self.before) == total(self.next());
+        if is_step && before > 0 && after > before && ready < before {
             let detail = format!("{after} pods are let go, {ready} of {before} are ready");
             return Err(Broken::new("I1-batch", detail));
         }

@@ -33,11 +33,7 @@ impl Ordered {
         }
         let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
         if self.pods.len() != wanted {
-            let fresh = Pod {
-                image: image.to_owned(),
-                ready: false,
-            };
-            self.pods.resize(wanted, fresh);
+            self.resize(wanted, image);
             return;
         }
         // A pod that never becomes ready keeps every other from being updated.
@@ -49,6 +45,19 @@ impl Ordered {
         if let Some(pod) = next.into_iter().find(|pod| pod.image != image) {
             image.clone_into(&mut pod.image);
             pod.ready = false;
+        }
+    }
+
+    /// Pods that the partition keeps from the template are made of the version of the first.
+    fn resize(&mut self, wanted: usize, image: &str) {
+        let before = self.pods.first().map(|pod| pod.image.clone());
+        self.pods.truncate(wanted);
+        while self.pods.len() < wanted {
+            let held = before.as_deref().filter(|_| self.pods.len() < self.held());
+            self.pods.push(Pod {
+                image: held.unwrap_or(image).to_owned(),
+                ready: false,
+            });
         }
     }
 
@@ -78,6 +87,13 @@ impl Ordered {
         meant.fold((0, 0), |(all, ready), pod| {
             (all + 1, ready + u32::from(pod.ready))
         })
+    }
+
+    /// Pods of an image that the partition would keep back.
+    pub(super) fn kept(&self, image: &str) -> u32 {
+        let below = self.pods.iter().take(self.held());
+        let kept = below.filter(|pod| pod.image == image).count();
+        u32::try_from(kept).unwrap_or(u32::MAX)
     }
 
     pub(super) fn runs(&self, image: &str, replicas: u32) -> bool {

@@ -137,6 +137,7 @@ impl Member {
             partition: ordered.partition,
             updated,
             updated_available,
+            kept_new: ordered.kept(&self.seen_image),
             label: if updated == 0 {
                 String::new()
             } else {

@@ -13,7 +13,7 @@ use super::{
         state::{Apart, Apex, InPlace, RunState},
         turn::Turn,
     },
-    written,
+    growth, written,
 };
 use crate::{
     settled::{Settled, TemplateVersion},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Tells whether any step says where requests go.
-fn wanted(turn: &Turn<'_>) -> bool {
+pub(super) fn wanted(turn: &Turn<'_>) -> bool {
     turn.steps.iter().any(|step| !step.by_pods)
 }
 
@@ -179,6 +179,7 @@ pub(super) fn name_new(turn: &mut Turn<'_>, step: &PlannedStep) {
 /// the other go.
 pub(super) fn serves(turn: &mut Turn<'_>) -> bool {
     let granted = turn.state.in_place.as_ref().map_or(0, |run| run.granted);
+    let granted = granted + growth::kept(turn);
     if apart(turn).is_none_or(|apart| apart.apex != Apex::Old) {
         return true;
     }

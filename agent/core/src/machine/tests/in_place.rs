@@ -182,29 +182,6 @@ fn a_suspended_run_grants_nothing_more() {
 }
 
 #[test]
-fn what_an_autoscaler_scales_is_refused_and_waited_for() {
-    let steps = json!([{"replicas": 1}, {"replicas": 4}]);
-    let mut workload = Workload::new(&steps, 4);
-    workload.extra.autoscalers = vec![scaler()];
-    workload.finish();
-    assert_eq!(failure(&workload), FailureReason::Refused);
-    assert_eq!(workload.count(New), 0);
-
-    let mut workload = Workload::new(&steps, 4);
-    workload.until(at_gate(0));
-    workload.extra.autoscalers = vec![scaler()];
-    workload.queue(1, Verb::Approve);
-    for _ in 0..10 {
-        workload.tick(5);
-    }
-    assert_eq!(
-        workload.count(New),
-        1,
-        "sizes are nobody's while another sets them"
-    );
-}
-
-#[test]
 fn skipped_analysis_updates_every_pod() {
     let mut workload = Workload::new(&json!([{"replicas": 1}]), 3);
     workload.grant.plan.analysis.skip = true;
@@ -308,13 +285,4 @@ fn configuration_that_another_rollout_tests_is_not_changed_in_place() {
     workload.finish();
     assert_eq!(failure(&workload), FailureReason::Refused);
     assert_eq!(workload.count(New), 0);
-}
-
-fn scaler() -> crate::autoscaling::AutoscalerView {
-    crate::autoscaling::AutoscalerView {
-        kind: "HorizontalPodAutoscaler".into(),
-        name: "web".into(),
-        min: 1,
-        max: 10,
-    }
 }

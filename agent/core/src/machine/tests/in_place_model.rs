@@ -1,5 +1,7 @@
 //! A workload with a partition, whose controller is one tick late and goes pod by pod from the last.
 
+mod scaled;
+
 use bellwether_api::{
     command::{QueuedCommand, Verb},
     duration::Dur,
@@ -21,7 +23,6 @@ use crate::{
     analysis::Sample,
     provider::{RouteObservation, Split},
     settled::{DeploymentView, TemplateVersion},
-    sizes::ready_enough,
 };
 
 /// A plan of batches with one metric that must be at least 99.
@@ -68,6 +69,8 @@ pub(super) struct Workload {
     pub(super) crash: Option<Crash>,
     pub(super) decisions: Vec<Decision>,
     pods: Vec<Pod>,
+    /// How many pods there are to be.
+    wanted: usize,
     /// `None` = as the user wrote it, which is none.
     partition: Option<u32>,
     template: TemplateVersion,
@@ -77,8 +80,11 @@ pub(super) struct Workload {
     samples: Option<Samples>,
     /// Whether the partition is a number of pods, whichever they are.
     pub(super) by_count: bool,
-    /// Nodes that joined and have the template's version, whatever was granted.
+    /// Pods that came with the template's version, whatever was granted, because a node joined or the
+    /// partition had not risen yet.
     joined: u32,
+    /// Those of them whose node joined.
+    nodes: u32,
     /// What requests come by.
     pub(super) net: Net,
 }
@@ -129,6 +135,7 @@ impl Workload {
             crash: None,
             decisions: Vec::new(),
             pods: vec![old; replicas],
+            wanted: replicas,
             partition: None,
             template: TemplateVersion::Old,
             generation: 1,
@@ -137,6 +144,7 @@ impl Workload {
             samples: None,
             by_count: false,
             joined: 0,
+            nodes: 0,
             net: Net::default(),
         }
     }
@@ -184,6 +192,7 @@ impl Workload {
         let seen = self.observe();
         let decision = decide(self.now, &self.grant, &self.state, &seen);
         self.check(&decision, &seen);
+        let (granted_before, new_before) = (self.granted(), self.count(TemplateVersion::New));
         let crash = self.crash.take();
         if crash != Some(Crash::BeforeSave) {
             self.state = RunState::from_value(&decision.next.to_value()).expect("a state");
@@ -200,12 +209,19 @@ impl Workload {
         }
         self.now += SignedDuration::from_secs(seconds);
         self.control();
-        let granted = self.state.in_place.as_ref().map_or(0, |run| run.granted);
-        assert!(
-            self.count(TemplateVersion::New) <= granted + self.joined,
-            "more pods are new than the {granted} that were granted"
-        );
+        if self.template == TemplateVersion::New {
+            self.check_let_go(granted_before);
+        } else {
+            assert!(
+                self.count(TemplateVersion::New) <= new_before,
+                "on the way back"
+            );
+        }
         self.check_requests();
+    }
+
+    fn granted(&self) -> u32 {
+        self.state.in_place.as_ref().map_or(0, |run| run.granted)
     }
 
     /// What must hold of every decision, whatever happened.
@@ -218,20 +234,7 @@ impl Workload {
             decision.next.is_terminal(),
             "what is unfinished says what it waits on"
         );
-        let granted = |state: &RunState| state.in_place.as_ref().map_or(0, |run| run.granted);
-        let (before, after) = (granted(&self.state), granted(&decision.next));
-        assert!(before <= after, "what was granted is not taken back");
-        if before > 0 && after > before {
-            let ready = seen
-                .in_place
-                .as_ref()
-                .map_or(0, |view| view.updated_available);
-            let needed = ready_enough(self.grant.plan.instances.ready_threshold, before);
-            assert!(
-                ready >= needed,
-                "a batch was passed with {ready} of {before} pods ready"
-            );
-        }
+        self.check_grant(decision, seen);
         let over = decision.next.is_terminal() && !self.state.is_terminal();
         let changed = self.state.in_place.is_some();
         if over && changed && seen.workload.is_some() && !seen.namespace_terminating {
@@ -300,11 +303,14 @@ impl Workload {
             version: self.template,
             ready: true,
         });
+        self.wanted += 1;
+        self.nodes += u32::from(self.template == TemplateVersion::New);
         self.joined += u32::from(self.template == TemplateVersion::New);
     }
 
     pub(super) fn leave(&mut self) {
         self.pods.remove(0);
+        self.wanted -= 1;
     }
 
     pub(super) fn kill(&mut self, pod: usize) {
@@ -369,6 +375,7 @@ impl Workload {
             self.observed = self.generation;
             return;
         }
+        self.make_pods();
         let mut waits = false;
         for pod in &mut self.pods {
             pod.ready |= pod.version == TemplateVersion::Old || self.new_works;
@@ -404,7 +411,7 @@ impl Workload {
             uid: "u".into(),
             generation: self.generation,
             observed_generation: self.observed,
-            replicas: all,
+            replicas: u32::try_from(self.wanted).expect("few pods"),
             total: all,
             updated: 0,
             ready,
@@ -428,6 +435,11 @@ impl Workload {
                 counted(&|pod| pod.version == template && pod.ready)
             } else {
                 all
+            },
+            kept_new: if seen && template == TemplateVersion::New {
+                self.kept_new()
+            } else {
+                0
             },
             label: if seen && self.count(template) > 0 {
                 Self::label(template)

@@ -183,9 +183,24 @@ fn autoscalers_that_cannot_be_driven_beside_refuse_the_run_by_name() {
         *cluster = of_five(json!({"manual": {"weight": 90}}), 1, 10);
     });
     assert!(message.contains("canary.manual"), "{message}");
-    let message = refused(&|cluster| cluster.extra.delivered_by_others = true);
-    assert!(
-        message.contains("HorizontalPodAutoscaler/web") && message.contains("does not deliver"),
-        "{message}"
-    );
+}
+
+#[test]
+fn sizes_are_the_same_whoever_delivers_the_workload() {
+    for delivered_by_others in [false, true] {
+        let mut cluster = of_five(json!({"weights": [20, 80]}), 2, 20);
+        cluster.extra.delivered_by_others = delivered_by_others;
+        cluster.until(in_step(0));
+        assert_eq!(cluster.state.canary_pods, 2, "the autoscaler's minimum");
+        cluster.until(in_step(1));
+        cluster.replicas = 2;
+        cluster.tick(1);
+        assert_eq!(cluster.state.canary_pods, 4, "80 % of five");
+        abort(&mut cluster, AbortCause::Manual);
+        cluster.tick(1);
+        assert_eq!(cluster.replicas, 5, "its pods come before its requests");
+        cluster.finish();
+        cluster.assert_clean("old");
+        assert!(cluster.never_overloaded);
+    }
 }

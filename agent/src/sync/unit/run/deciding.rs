@@ -8,6 +8,7 @@ use super::{Laid, hand_on_checks};
 use crate::{
     rollout::{Live, Notes, Reading, Run, Seen, Tick, Versions},
     sync::{
+        cluster::SYNC_MANAGER,
         foreign,
         keep::{Care, Keeper},
         shell::Shell,
@@ -101,7 +102,7 @@ impl Round<'_> {
         }
         if let (Some(least), Some(workload)) = (run.overlay().least_replicas, &live.workload) {
             let target = &run.scene.workload;
-            cluster.grow(target, workload, least).await?;
+            cluster.grow(SYNC_MANAGER, target, workload, least).await?;
         }
         Ok(tick)
     }

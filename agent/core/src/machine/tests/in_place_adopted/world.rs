@@ -286,7 +286,12 @@ impl World {
         let decision = decide(self.now, &self.grant, &self.state, &seen);
         assert_eq!(decision.waiting_on.is_empty(), decision.next.is_terminal());
         if saves {
+            let granted = |state: &RunState| state.in_place.as_ref().map_or(0, |run| run.granted);
+            let before = granted(&self.state);
             self.state = RunState::from_value(&decision.next.to_value()).expect("a state");
+            // They stay as they are where the workload grew.
+            let stay = before.saturating_sub(granted(&self.state));
+            self.came += usize::try_from(stay).expect("few pods");
         }
         self.clear_the_way();
     }
@@ -384,11 +389,20 @@ impl World {
                 // As far as its controller has noticed.
                 updated_available: pods(true, true)
                     .min(available.saturating_sub(pods(false, true))),
+                kept_new: self.kept(revision, count(PARTITION)),
                 label: String::new(),
                 trouble: String::new(),
             }),
             ..Observations::default()
         }
+    }
+
+    /// Pods of a revision that a partition would keep back.
+    fn kept(&self, revision: &str, partition: u32) -> u32 {
+        let below = self.pods.iter();
+        let below = below.filter(|(number, _)| u32::try_from(**number).expect("few") < partition);
+        let kept = below.filter(|(_, pod)| format!("web-{}", pod.image) == revision);
+        u32::try_from(kept.count()).expect("few pods")
     }
 
     pub(super) fn ends(&mut self) {

@@ -335,3 +335,39 @@ async fn nothing_begins_once_the_run_of_a_deleted_rollout_is_over() {
         assert_eq!(image, "v3");
     }
 }
+
+/// Half of its requests had left it, and its autoscaler took a pod.
+#[tokio::test]
+async fn a_workload_that_its_autoscaler_shrank_has_its_pods_before_its_requests() {
+    let mut house = House::new().await;
+    house.server.put(
+        "horizontalpodautoscalers",
+        json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef":
+                {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+        }),
+    );
+    let mut track = house.server.get("rollouttracks", "shop-web");
+    track["status"]["state"]["scaled"] = json!({"base": 2, "whole": 2, "least": 1});
+    house.server.put("rollouttracks", track);
+    let mut shrunk = house.server.get("deployments", "web");
+    shrunk["spec"]["replicas"] = json!(1);
+    house.server.put("deployments", shrunk);
+    let mut was_split = false;
+    for _ in 0..TOO_MANY {
+        house.pass().await;
+        let route = house.server.get("httproutes", "web");
+        let is_split = route.to_string().contains("web-canary");
+        let size = house.server.get("deployments", "web")["spec"]["replicas"].clone();
+        assert!(!was_split || is_split || size == 2, "{size} pods for all");
+        was_split |= is_split;
+        if house.is_over() {
+            assert!(was_split, "its canary had requests");
+            assert_eq!(size, 2, "nobody writes another count");
+            return;
+        }
+    }
+    panic!("{}", house.stands());
+}
