@@ -159,12 +159,14 @@ impl Play {
             self.counts.one("adopted/applied-again");
             let asked = self.asks && self.agent.alive && self.mutant != Mutant::IgnoreUpdates;
             let governed = self.agent.governed();
+            // What two versions serve at once stands on neither: no update of it can be held.
+            let rolls = !self.agent.is_busy() && self.site.serving() > 1;
             let held = self.site.apply(asked.then_some(governed));
             if held {
                 self.counts.one("adopted/held-in-the-write");
             }
             // Nobody could hold what nobody was asked about.
-            if !(self.asks && self.agent.alive && governed.is_known) {
+            if rolls || !(self.asks && self.agent.alive && governed.is_known) {
                 self.judge.let_through(&self.site.owner.image);
             }
         }

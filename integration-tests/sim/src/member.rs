@@ -191,7 +191,7 @@ impl Member {
                 canary.ready += 1;
             }
         }
-        self.stood |= !self.image.is_empty() && self.pods().1 >= self.replicas;
+        self.stood |= self.stands();
         self.lag = self.lag.saturating_sub(1);
         if self.lag == 0 {
             self.carried.clone_from(&self.split);
@@ -256,6 +256,16 @@ impl Member {
             set.replicas = self.replicas;
             set.ready = set.ready.min(set.replicas);
         }
+    }
+
+    /// Whether every pod that the user wants is ready. Of pods in an order the first are kept: one that is
+    /// ready and about to go stands for none of them.
+    fn stands(&self) -> bool {
+        let whole = match &self.ordered {
+            Some(ordered) => ordered.stands(self.replicas),
+            None => self.pods().1 >= self.replicas,
+        };
+        whole && !self.image.is_empty()
     }
 
     /// Kills canary pods, or of a workload that is updated in place its last pod; tells whether

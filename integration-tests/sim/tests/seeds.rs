@@ -54,6 +54,10 @@ const PINNED: &[(&str, &[u64])] = &[
         &[5503],
     ),
     (
+        "pods that were about to go stood for those in front of them, which never started",
+        &[12_101],
+    ),
+    (
         "a route that was just written was not waited for, since the run was overdue and deleted",
         &[2_000_104],
     ),

@@ -36,8 +36,8 @@ pub struct Hold {
 /// Tells what is to be added to a write; absent = nothing, it goes through as it is.
 ///
 /// Held is what the agent itself would pause as soon as it sees it ([`crate::adopted::look`]): a new
-/// template of a Deployment that stands, any template while a run is under way, and whatever would take
-/// away a pause of ours.
+/// template of a Deployment that stands or whose last update serves nobody yet, any template while a run
+/// is under way, and whatever would take away a pause of ours.
 #[must_use]
 pub fn admit(update: Update<'_>, governed: Governed<'_>) -> Option<Hold> {
     let Update { old, new } = update;
@@ -50,8 +50,7 @@ pub fn admit(update: Update<'_>, governed: Governed<'_>) -> Option<Hold> {
         // Somebody ends a pause of their own: what they changed meanwhile comes now.
         is_paused(old) && governed.is_known && is_outdated(old)
     } else {
-        governed.is_running
-            || governed.is_known && (stands(old) || is_paused(old) && is_outdated(old))
+        governed.is_running || governed.is_known && (stands(old) || may_be_held(old))
     };
     is_due.then(|| hold(update, governed.rollout))
 }
@@ -94,6 +93,17 @@ fn is_held(deployment: &Value, rollout: &str) -> bool {
 fn stands(deployment: &Value) -> bool {
     let there = count(deployment, "/status/replicas");
     is_observed(deployment) && there > 0 && count(deployment, "/status/updatedReplicas") == there
+}
+
+/// Whether its template came in while nobody held it, and serves nobody yet as far as counts can tell: where
+/// they are wrong, [`crate::adopted::look`] lets it go again.
+fn may_be_held(deployment: &Value) -> bool {
+    if is_paused(deployment) {
+        return is_outdated(deployment);
+    }
+    let there = count(deployment, "/status/replicas");
+    let older = there - count(deployment, "/status/updatedReplicas");
+    is_observed(deployment) && older > 0 && count(deployment, "/status/readyReplicas") <= older
 }
 
 /// Whether it has pods, and none of them is of its template.
@@ -200,6 +210,14 @@ mod tests {
                 deployment("v2", &outdated()),
                 deployment("v3", &none),
             ),
+            (
+                "over one that came in unasked and serves nobody",
+                deployment(
+                    "v2",
+                    &json!({"status": {"replicas": 7, "updatedReplicas": 2, "readyReplicas": 5}}),
+                ),
+                deployment("v3", &none),
+            ),
         ];
         for (what, old, new) in cases {
             let update = Update {
@@ -228,7 +246,10 @@ mod tests {
     fn what_the_agent_would_leave_alone_goes_through() {
         let none = json!({});
         let (v1, v2) = (deployment("v1", &none), deployment("v2", &none));
-        let rolls = deployment("v1", &json!({"status": {"updatedReplicas": 2}}));
+        let rolls = deployment(
+            "v1",
+            &json!({"status": {"updatedReplicas": 2, "readyReplicas": 4}}),
+        );
         let unseen = deployment("v1", &json!({"metadata": {"generation": 3}}));
         let empty = deployment(
             "v1",

@@ -46,12 +46,15 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
         TemplateVersion::New if sight.template == *held.new => {
             patched(without_note(sight, paused(sight, name, overlay.paused)))
         }
+        TemplateVersion::Old if is_old && comes_back(sight, overlay) => {
+            patched(without_outdated(sight.marks.is_outdated(), None))
+        }
         TemplateVersion::Old if is_old => {
             let owed = owed(sight, name).filter(|_| overlay.paused);
             let patch = owed.or_else(|| paused(sight, name, overlay.paused));
             patched(without_outdated(sight.marks.is_outdated(), patch))
         }
-        TemplateVersion::Old if !overlay.paused && serves_others(sight, held.old) => {
+        TemplateVersion::Old if may_roll(overlay) && serves_others(sight, held.old) => {
             patched(Some(put_back(sight, held.old)))
         }
         // Whatever it carries, no pod of it may be made before the run is back.
@@ -60,6 +63,18 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
             undo: made_for_nothing(sight, held.old).map(|set| set.name.clone()),
         },
     }
+}
+
+/// Whether a run that wants the old version may let it roll: it wants no pause, or no canary serves in the
+/// place of pods that would be taken back at once.
+fn may_roll(overlay: &Overlay) -> bool {
+    !overlay.paused || overlay.canary.is_none_or(|canary| canary.replicas == 0)
+}
+
+/// Whether the old version replaces pods of another one that serve. A pause would keep it from that.
+fn comes_back(sight: &Sight, overlay: &Overlay) -> bool {
+    let mut others = sight.others.iter();
+    overlay.paused && !sight.paused && may_roll(overlay) && others.any(|set| set.ready > 0)
 }
 
 /// Pods that are of the old version.

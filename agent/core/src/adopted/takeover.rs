@@ -1,6 +1,6 @@
 //! Whether an update of a workload is taken over, while no run is under way.
 
-use super::sight::Sight;
+use super::sight::{PodSet, Sight};
 
 /// What is to be done about a workload that no run governs at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub enum Look {
     },
     /// The pause is not seen by the Deployment's controller yet, or pods still end.
     Settling,
-    /// Pods of the new template serve already: the update goes on as Kubernetes does it.
+    /// Pods of the new template, or of one between it and the one that stood, serve already: the update
+    /// goes on as Kubernetes does it.
     Bypassed,
     /// Its owner's template is noted on it, and that of the version before stands there, or has to for a
     /// moment, so that pods which come are of that version: then its owner's is written again, held.
@@ -32,14 +33,23 @@ pub enum Look {
     Release,
 }
 
-/// What is to be done about pods of versions between the one that stood and the live one: their updates
-/// were held too, and replaced by another before their pods were taken back. Absent = there are none.
-fn between(sight: &Sight) -> Option<Look> {
-    let (_, newer) = sight.others.split_last()?;
-    if newer.iter().any(|set| set.ready > 0) {
+/// Versions between the one that stood and the live one: their updates were held too, or nobody was there
+/// to hold them, and they were replaced by another before their pods were taken back.
+fn between(sight: &Sight) -> &[PodSet] {
+    let oldest = sight.others.split_last();
+    oldest.map_or(&[], |(_, newer)| newer)
+}
+
+fn between_serves(sight: &Sight) -> bool {
+    between(sight).iter().any(|set| set.ready > 0)
+}
+
+/// What is to be done about such versions. Absent = there are none.
+fn undo_between(sight: &Sight) -> Option<Look> {
+    if between_serves(sight) {
         return Some(Look::Bypassed);
     }
-    let made = newer.iter().find(|set| set.wanted > 0)?;
+    let made = between(sight).iter().find(|set| set.wanted > 0)?;
     Some(Look::Undo {
         replica_set: made.name.clone(),
     })
@@ -66,13 +76,13 @@ pub fn look(sight: &Sight, known: bool) -> Look {
     if !known && !held {
         return Look::NotSettled;
     }
-    if sight.current_ready() > 0 || sight.others.len() > 1 && !held {
+    if sight.current_ready() > 0 || !held && between_serves(sight) {
         return Look::Bypassed;
     }
     if !sight.paused {
         return Look::Catch;
     }
-    if let Some(look) = between(sight) {
+    if let Some(look) = undo_between(sight) {
         return look;
     }
     match &sight.current {

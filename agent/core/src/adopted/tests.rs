@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     effective::GovernedRoute,
-    machine::Overlay,
+    machine::{CanaryWant, Overlay},
     merge_patch::merged,
     provider::{Names, Split},
     settled::{DeploymentView, TemplateVersion, settled},
@@ -59,6 +59,12 @@ fn pods_of_versions_that_were_replaced_while_they_were_held_go_first() {
     for (what, image, other, expected) in cases {
         let sight = Sight::of(&deployment(image, &held()), &[one.clone(), other]);
         assert_eq!(look(&sight, true), expected, "{what}");
+    }
+    // Nobody was there to hold either of them.
+    for (ready, expected) in [(0, Look::Catch), (1, Look::Bypassed)] {
+        let sets = [one.clone(), set("v2", 2, 2, ready), set("v3", 3, 1, 0)];
+        let sight = Sight::of(&deployment("v3", &json!({})), &sets);
+        assert_eq!(look(&sight, true), expected, "{ready} pods serve");
     }
     let foreign = json!({"metadata": {"name": "x"}, "spec": {"replicas": 3}});
     let sight = Sight::of(&deployment("v1", &json!({})), &[one, foreign]);
@@ -149,6 +155,29 @@ fn a_rollback_of_a_promotion_rolls_back_and_then_holds_what_was_written() {
     let (held_off, undo) = hold(&deployment("v2", &json!({})), &unready, &rolls);
     assert_eq!(held_off["spec"]["template"], template("v2"));
     assert_eq!(undo.as_deref(), Some("web-v2"));
+}
+
+#[test]
+fn pods_that_serve_are_not_taken_back_at_once_where_nothing_stands_in_for_them() {
+    let both = [set("v1", 1, 4, 4), set("v3", 3, 2, 1)];
+    let live = deployment("v3", &json!({}));
+    let alone = overlay(TemplateVersion::Old, true);
+    let (back, undo) = hold(&live, &both, &alone);
+    assert_eq!(back["spec"]["template"], template("v1"));
+    assert_eq!((&back["spec"]["paused"], undo), (&Value::Null, None));
+    let (rolls, undo) = hold(&back, &both, &alone);
+    assert_eq!((rolls, undo), (back.clone(), None), "it goes on");
+    let (held_off, _) = hold(&back, &[set("v1", 1, 5, 5)], &alone);
+    assert_eq!(held_off, deployment("v3", &held()));
+    let canary = |replicas| Overlay {
+        canary: Some(CanaryWant { replicas }),
+        ..overlay(TemplateVersion::Old, true)
+    };
+    let (held_off, undo) = hold(&live, &both, &canary(5));
+    assert_eq!(held_off, deployment("v3", &held()));
+    assert_eq!(undo.as_deref(), Some("web-v3"));
+    let (back, _) = hold(&live, &both, &canary(0));
+    assert_eq!(back["spec"]["template"], template("v1"), "it goes itself");
 }
 
 #[test]

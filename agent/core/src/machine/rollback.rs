@@ -94,7 +94,7 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
         Part::Removing => removing(turn),
         Part::Releasing => awaits::pins(turn, None).then_some(Part::Unpausing),
         Part::Unpausing => {
-            if turn.seen.workload.is_none() || awaits::paused(turn, false) {
+            if unpaused(turn) {
                 fail(turn, failure);
             }
             return;
@@ -131,13 +131,20 @@ fn freezing(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
     if !awaits::paused(turn, true) {
         return None;
     }
-    if awaits::rolls(turn) {
+    if awaits::rolls(turn) || stands_on_another(turn) {
         return Some(Part::Retemplating);
     }
     let now = awaits::stands(turn, TemplateVersion::Old)?;
     Some(Part::Repinning {
         old: if now.hash == old.hash { old } else { now },
     })
+}
+
+/// What somebody else wrote before the pause has replaced every pod of the old version.
+fn stands_on_another(turn: &Turn<'_>) -> bool {
+    let workload = turn.seen.workload.as_ref();
+    turn.seen.delivered_by_others
+        && workload.is_some_and(|workload| workload.template != TemplateVersion::Old)
 }
 
 fn repinning(turn: &mut Turn<'_>, old: Settled) -> Option<Part> {
@@ -234,6 +241,22 @@ pub(super) fn draining(turn: &mut Turn<'_>, failure: &Failure, until: Timestamp)
     }
     let given_up = progress::is_overdue(turn) && is_let_go(turn, failure);
     (awaits::unnamed(turn) || given_up).then_some(Part::Shrinking)
+}
+
+/// The workload is released. One that somebody else writes may carry another template by now, whose pods
+/// are taken back by the old version's own update: until that is over, what its owner wrote cannot be held.
+fn unpaused(turn: &mut Turn<'_>) -> bool {
+    if turn.seen.workload.is_none() {
+        return true;
+    }
+    let released = awaits::paused(turn, false);
+    let rolls = turn.seen.delivered_by_others && awaits::rolls(turn) && !progress::is_overdue(turn);
+    if released && rolls {
+        let on = turn.grant.workload.to_string();
+        let message = format!("{on} takes pods of another template back");
+        turn.wait_on("RollingUpdate", message, &on);
+    }
+    released && !rolls
 }
 
 fn removing(turn: &mut Turn<'_>) -> Option<Part> {

@@ -194,6 +194,11 @@ impl Site {
         self.sets.iter().map(|set| set.ready).sum()
     }
 
+    /// Versions of the workload of which a pod is ready.
+    pub(super) fn serving(&self) -> usize {
+        self.sets.iter().filter(|set| set.ready > 0).count()
+    }
+
     pub(super) fn canary_ready(&self) -> u32 {
         self.canary.as_ref().map_or(0, |canary| canary.ready)
     }

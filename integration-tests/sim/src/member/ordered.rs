@@ -96,6 +96,13 @@ impl Ordered {
         u32::try_from(kept).unwrap_or(u32::MAX)
     }
 
+    /// Whether the first pods, as many as are wanted, are there and ready.
+    pub(super) fn stands(&self, replicas: u32) -> bool {
+        let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+        let mut kept = self.pods.iter().take(wanted);
+        self.pods.len() >= wanted && kept.all(|pod| pod.ready)
+    }
+
     pub(super) fn runs(&self, image: &str, replicas: u32) -> bool {
         let all = usize::try_from(replicas).unwrap_or(usize::MAX);
         self.pods.len() == all && self.pods.iter().all(|pod| pod.ready && pod.image == image)

@@ -7,7 +7,11 @@ mod world;
 use bellwether_api::command::AbortCause;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
-use super::{super::Stage, field_managers::Writer};
+use super::{
+    super::{RollbackPart, Stage},
+    field_managers::Writer,
+};
+use controller::Set;
 use world::{Controller, NEW, OLD, World, Write};
 
 #[test]
@@ -128,6 +132,56 @@ fn a_third_version_over_a_second_that_is_in_already_goes_back_to_the_first() {
         );
         let old = world.sets.iter().find(|set| set.image == OLD);
         assert_eq!(old.map(|set| set.ready), Some(replicas));
+        assert_ne!(world.object["spec"], world.written(), "it is held");
+    }
+}
+
+/// The third template comes unasked, and a pod of it is ready in the place of one of the old version before
+/// the agent sees it.
+fn overtake(world: &mut World) {
+    world.write(Write {
+        image: "v3",
+        asks: false,
+        ..world.wrote
+    });
+    world.overtaken = true;
+    let old = world.sets.iter_mut().find(|set| set.image == OLD);
+    let old = old.expect("the old version has pods");
+    (old.wanted, old.ready) = (2, 2);
+    world.sets.push(Set {
+        revision: 9,
+        ready: 1,
+        ..Set::first("v3", 2)
+    });
+}
+
+#[test]
+fn pods_that_overtook_the_end_of_a_run_go_without_a_gap_and_what_was_written_stays() {
+    let ends: [fn(&RollbackPart) -> bool; 3] = [
+        |part| matches!(part, RollbackPart::Removing),
+        |part| matches!(part, RollbackPart::Releasing),
+        |part| matches!(part, RollbackPart::Unpausing),
+    ];
+    for is_there in ends {
+        let mut world = World::new();
+        while !matches!(&world.state.stage, Stage::Step { .. }) {
+            world.tick(true, Controller::Works);
+        }
+        world.abort(AbortCause::Manual);
+        let ends = |stage: &Stage| match stage {
+            Stage::RollingBack { part, .. } => is_there(part),
+            stage => panic!("it is over: {stage:?}"),
+        };
+        while matches!(world.state.stage, Stage::Step { .. }) || !ends(&world.state.stage) {
+            world.tick(true, Controller::Works);
+        }
+        overtake(&mut world);
+        while !world.state.is_terminal() {
+            world.tick(true, Controller::Works);
+            let ready: u32 = world.sets.iter().map(|set| set.ready).sum();
+            assert!(ready >= 3, "{:?}: {:?}", world.state.stage, world.sets);
+        }
+        world.check_end();
         assert_ne!(world.object["spec"], world.written(), "it is held");
     }
 }
