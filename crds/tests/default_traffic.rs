@@ -24,7 +24,7 @@ fn a_cluster_takes_what_a_fleet_takes() {
     assert_eq!(object.spec.traffic.len(), 2);
     for (traffic, field, says) in [
         ("[{ngnix: {ingress: web}}]", "[0].ngnix", "unknown field"),
-        ("[{}]", "[0]", "exactly one of"),
+        ("[{}]", "[0]", "exactly one must be set of"),
         (
             "[{nginx: {ingress: web}}, {nginx: {ingress: web}}]",
             "[1].nginx",

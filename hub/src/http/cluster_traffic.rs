@@ -1,9 +1,12 @@
 //! Whether a cluster's default provider fits the applications that are placed there.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bellwether_api::{
-    application::Component,
+    application::{ApplicationSpec, Component},
     cluster::ClusterSpec,
     document::{Document, FieldPath, Object},
+    fleet::FleetSpec,
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
@@ -13,6 +16,7 @@ use bellwether_hub_core::{
     release::{RolloutRecord, content},
 };
 use bellwether_store::{StoreError, Tx, desired};
+use uuid::Uuid;
 
 use super::references::{self, Checked, finding};
 
@@ -36,31 +40,12 @@ pub(super) async fn check(
     if written.is_empty() {
         return Ok(());
     }
-    let fleets = references::fleets(tx).await?;
-    let clusters = references::all_facts(tx).await?;
+    let known = Known {
+        fleets: references::fleets(tx).await?,
+        clusters: references::all_facts(tx).await?,
+    };
     for (name, spec) in references::applications(tx).await? {
-        let holders = desired::holders_in(tx, &format!("application/{name}")).await?;
-        let standing = Standing {
-            holding: holders.into_keys().collect(),
-            ..Standing::default()
-        };
-        let fleet = spec.destination.fleet.as_ref();
-        let choice = Choice {
-            destination: &spec.destination,
-            policy: spec.placement.as_ref(),
-            fleet: fleet.and_then(|fleet| fleets.get(fleet)),
-            clusters: &clusters,
-            standing: &standing,
-        };
-        let Ok(chosen) = choose(&name, choice, &fleets) else {
-            continue;
-        };
-        let named = |cluster: &&ClusterFacts| {
-            let mut written = written.iter();
-            written.any(|object| object.metadata.name == cluster.name)
-        };
-        let placed = chosen.placement.clusters.iter().filter(named);
-        let placed: Vec<ClusterFacts> = placed.cloned().collect();
+        let placed = known.placed(tx, &name, &spec, &written).await?;
         let rendered = |component: &Component| component.rendered_source().is_some();
         if placed.is_empty() || spec.components.iter().any(rendered) {
             continue;
@@ -70,10 +55,9 @@ pub(super) async fn check(
         let Ok(content) = content(&name.name, &spec, &records) else {
             continue;
         };
-        for object in &written {
-            let here = placed.iter().filter(|one| one.name == object.metadata.name);
-            let here: Vec<ClusterFacts> = here.cloned().collect();
-            for (rollout, lack) in misfits_of_release(&content, &[], &here, &fleets) {
+        for (object, cluster) in placed {
+            let here = std::slice::from_ref(cluster);
+            for (rollout, lack) in misfits_of_release(&content, &[], here, &known.fleets) {
                 let message = format!("rollout {}/{rollout} takes it: {lack}", name.namespace);
                 let path = FieldPath::spec().key("traffic");
                 let error = finding(&object.source, path, message, None);
@@ -82,6 +66,47 @@ pub(super) async fn check(
         }
     }
     Ok(())
+}
+
+/// What the hub holds, as the transaction sees it.
+struct Known {
+    fleets: BTreeMap<String, FleetSpec>,
+    clusters: Vec<ClusterFacts>,
+}
+
+impl Known {
+    /// The written clusters that an application is placed in.
+    async fn placed<'a>(
+        &'a self,
+        tx: &mut Tx,
+        name: &NamespacedName,
+        spec: &ApplicationSpec,
+        written: &[&'a Object<ClusterSpec>],
+    ) -> Result<Vec<(&'a Object<ClusterSpec>, &'a ClusterFacts)>, StoreError> {
+        let holders = desired::holders_in(tx, &format!("application/{name}")).await?;
+        let standing = Standing {
+            holding: holders.into_keys().collect(),
+            ..Standing::default()
+        };
+        let fleet = spec.destination.fleet.as_ref();
+        let choice = Choice {
+            destination: &spec.destination,
+            policy: spec.placement.as_ref(),
+            fleet: fleet.and_then(|fleet| self.fleets.get(fleet)),
+            clusters: &self.clusters,
+            standing: &standing,
+        };
+        let Ok(chosen) = choose(name, choice, &self.fleets) else {
+            return Ok(Vec::new());
+        };
+        let placed: BTreeSet<Uuid> = chosen.placement.clusters.iter().map(|one| one.id).collect();
+        let found = written.iter().filter_map(|object| {
+            let mut clusters = self.clusters.iter();
+            let cluster = clusters.find(|one| one.name == object.metadata.name)?;
+            placed.contains(&cluster.id).then_some((*object, cluster))
+        });
+        Ok(found.collect())
+    }
 }
 
 async fn records(

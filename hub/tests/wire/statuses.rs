@@ -225,7 +225,7 @@ async fn samples_are_kept_and_shown_with_limit_and_verdict() {
         newest["items"],
         json!([{
             "at": "1970-01-01T00:00:03Z", "cluster": "uat-1", "rollout": "web", "run": Uuid::nil(),
-            "attempt": 1, "step": 1, "weight": 40, "metric": "successes", "value": 99.5,
+            "attempt": 1, "step": 1, "weight": 40, "metric": "successes", "value": 99.5, "stable": 99.0,
             "limit": "≥ 99", "verdict": "Pass",
         }])
     );
