@@ -15,7 +15,6 @@ use bellwether_integration_tests::{
     wait::until,
     weights::{RunWatch, now_ms, spans, weights_in_order},
 };
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

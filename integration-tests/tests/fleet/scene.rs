@@ -161,6 +161,15 @@ impl Scene {
         })
     }
 
+    /// Waits until a cluster's agent is ready.
+    pub fn agent_is_ready(&self, member: &Member) -> Result<()> {
+        until(Duration::from_secs(60), "the agent to be ready", || {
+            let pods = member.list("v1", "Pod", "bellwether-system")?;
+            let is_ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+            Ok(pods.iter().any(is_ready).then_some(()))
+        })
+    }
+
     /// The weights that came in force in a cluster during a run, in order. Of a view only the newest is kept,
     /// and a weight may pass between two; no event is lost.
     pub fn weights_told(&self, run: &RunView, cluster: &str) -> Result<Vec<u8>> {
@@ -176,7 +185,7 @@ impl Scene {
         in_force
             .map(|one| {
                 let message = one["message"].as_str().context("a message")?;
-                let weight = message.split(' ').find_map(|word| word.parse().ok());
+                let weight = message.split(' ').find_map(|word| word.parse::<u8>().ok());
                 weight.with_context(|| message.to_owned())
             })
             .collect()

@@ -86,7 +86,7 @@ fn own_writes<'a>(
     since: &'a [AuditedRequest],
 ) -> impl Iterator<Item = &'a AuditedRequest> {
     let writes = since.iter().filter(|one| one.is_write());
-    writes.filter(|one| one.namespace != members.name)
+    writes.filter(move |one| one.namespace != members.name)
 }
 
 /// The one object that somebody edited is written once, and nothing else that applications have; and the
