@@ -305,19 +305,23 @@ impl Member {
         Ok(self.runtime.block_on(api.list(&parameters))?.items)
     }
 
-    /// Ends pods at once, as a crash would.
+    /// Ends pods at once, as a crash would; gives how many. One that is gone by itself meanwhile is none of them.
     ///
     /// # Errors
     /// When the API server refuses.
     pub fn kill_pods(&self, namespace: &str, selector: &str) -> Result<usize> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = self.pods(namespace, selector)?;
-        for pod in &pods {
+        let mut ended = 0;
+        for pod in self.pods(namespace, selector)? {
             let name = pod.metadata.name.as_deref().context("pods have names")?;
             let parameters = DeleteParams::default().grace_period(0);
-            self.runtime.block_on(api.delete(name, &parameters))?;
+            match self.runtime.block_on(api.delete(name, &parameters)) {
+                Ok(_) => ended += 1,
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(pods.len())
+        Ok(ended)
     }
 
     /// Returns the UIDs of the ready pods that run `image`.

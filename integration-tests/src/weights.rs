@@ -3,7 +3,8 @@
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::mpsc,
+    thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,7 +14,12 @@ use bellwether_api::{
     view::{ClusterPhase, RunView},
 };
 
-use crate::{cli::Cli, process::OwnedProcess};
+use crate::{cli::Cli, process::OwnedProcess, wait::until};
+
+/// How long a watch may take to show the run, on a machine that is busy.
+const SHOWN_LIMIT: Duration = Duration::from_secs(60);
+/// How long a watch may take to tell the end of a run that has ended.
+const TOLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// One look at one cluster's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub struct Span {
 /// Watches a run until it is stopped.
 #[derive(Debug)]
 pub struct RunWatch {
-    looks: Arc<Mutex<Vec<Look>>>,
+    reader: JoinHandle<Vec<Look>>,
     process: OwnedProcess,
 }
 
@@ -66,12 +72,11 @@ pub fn now_ms() -> i64 {
 }
 
 impl RunWatch {
-    /// Starts to watch the run of `application`.
+    /// Starts to watch the run of `application`, and waits until it is shown.
     ///
     /// # Errors
-    /// When the command line cannot be started.
+    /// When the command line cannot be started, or shows nothing.
     pub fn start(cli: &Cli, namespace: &str, application: &str) -> Result<Self> {
-        let looks = Arc::new(Mutex::new(Vec::new()));
         let mut command = cli.command(&[
             "-n",
             namespace,
@@ -89,24 +94,34 @@ impl RunWatch {
             .spawn()?;
         let stdout = child.stdout.take().context("the output is piped")?;
         let process = OwnedProcess::from_child("the watch", child);
-        let sink = Arc::clone(&looks);
-        std::thread::spawn(move || {
+        let (shows, shown) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let mut looks = Vec::new();
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(view) = serde_json::from_str::<RunView>(&line) {
-                    let mut seen = look(&view);
-                    sink.lock().expect("no panic while held").append(&mut seen);
+                    looks.append(&mut look(&view));
+                    // Nobody listens after the first.
+                    let _heard = shows.send(());
                 }
             }
+            looks
         });
-        Ok(Self { looks, process })
+        shown
+            .recv_timeout(SHOWN_LIMIT)
+            .with_context(|| format!("the watch showed nothing of {application}"))?;
+        Ok(Self { reader, process })
     }
 
-    /// Stops and returns everything that was seen, in order.
+    /// Stops and returns everything that was seen, in order. A watch of a run that has ended may tell of that
+    /// a little later, and ends by itself.
     #[must_use]
     pub fn stop(mut self) -> Vec<Look> {
-        // The watch has often ended by itself with the run.
-        let _ended = self.process.kill();
-        self.looks.lock().expect("no panic while held").clone()
+        let _ended = until(TOLD_LIMIT, "the watch to end by itself", || {
+            Ok((!self.process.is_running()?).then_some(()))
+        });
+        let _killed = self.process.kill();
+        // What it had printed by then is read to its end.
+        self.reader.join().expect("reading does not panic")
     }
 }
 

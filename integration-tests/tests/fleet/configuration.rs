@@ -106,11 +106,7 @@ fn config_only_change(scene: &Scene) -> Result<()> {
         "the stable pods changed before the promotion"
     );
     // An agent that starts anew knows no more than what is saved.
-    let killed = member.kill_pods(
-        "bellwether-system",
-        "app.kubernetes.io/name=bellwether-agent",
-    )?;
-    ensure!(killed == 1, "{killed} agents were killed");
+    scene.kill_agent(&member)?;
     scene.at_weight(2, 60)?;
     ensure!(
         held(scene, &member, "web")? == both("one"),
@@ -145,7 +141,11 @@ fn config_only_change(scene: &Scene) -> Result<()> {
         "{all:?}"
     );
     ensure!(held(scene, &member, "web")? == both("two"));
-    ensure!(uids(&member, &scene.name)?.is_disjoint(&before));
+    // The last ones still stop.
+    until(Duration::from_secs(60), "the old pods to be gone", || {
+        let left = !uids(&member, &scene.name)?.is_disjoint(&before);
+        Ok((!left).then_some(()))
+    })?;
     copies_are_gone(scene, &member)?;
     scene.assert_restored(&member, &two)
 }

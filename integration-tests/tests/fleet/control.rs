@@ -87,21 +87,22 @@ fn suspend(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    scene.wait_run(
-        &scene.name,
-        2,
-        Duration::from_secs(60),
-        "a weight",
-        |view| {
-            view.waves
-                .iter()
-                .flat_map(|wave| &wave.clusters)
-                .flat_map(|cluster| &cluster.tracks)
-                .any(|track| track.observed_weight.percent() >= 5)
-        },
-    )?;
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, "a weight", |view| {
+        view.waves
+            .iter()
+            .flat_map(|wave| &wave.clusters)
+            .flat_map(|cluster| &cluster.tracks)
+            .any(|track| track.observed_weight.percent() >= 5)
+    })?;
     scene.cli.run(&["rollout", "suspend", &scene.name])?;
-    scene.in_phase(2, Phase::Suspended)?;
+    // The route may still be on its way to the weight of before.
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, "it to stand still", |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster.tracks.iter().any(|track| {
+                track.phase == Phase::Suspended && track.observed_weight == track.weight
+            })
+        })
+    })?;
     let weight = |view: &bellwether_api::view::RunView| {
         view.waves[0].clusters[0].tracks[0]
             .observed_weight
@@ -231,13 +232,9 @@ fn approval_gate(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    scene.wait_run(
-        &scene.name,
-        2,
-        Duration::from_secs(120),
-        "the gate",
-        |view| view.state == RunPhase::WaitingApproval,
-    )?;
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, "the gate", |view| {
+        view.state == RunPhase::WaitingApproval
+    })?;
     for index in [1, 2] {
         let live = scene.object(&scene.member(index)?, "Deployment", "web-canary")?;
         ensure!(live.is_none(), "wave `rest` must wait for the approval");

@@ -85,7 +85,6 @@ fn copy_beside_it(scene: &Scene) -> Result<()> {
     let started_ms = now_ms();
     let next = shop.version("v2");
     for end in [RunPhase::Aborted, RunPhase::Succeeded] {
-        let from_ms = now_ms();
         if end == RunPhase::Aborted {
             scene.cli.apply(&documents(&next))?;
         } else {
@@ -97,7 +96,8 @@ fn copy_beside_it(scene: &Scene) -> Result<()> {
             .object(&member, "DaemonSet", "web-canary")?
             .context("the copy")?;
         ensure!(copy["status"]["numberReady"] == nodes, "{}", copy["status"]);
-        until(Duration::from_secs(30), "the copy to answer", || {
+        let from_ms = now_ms();
+        until(Duration::from_secs(60), "the copy to answer", || {
             let so_far = tally(&traffic.so_far()?, Some("c1"), from_ms, now_ms());
             Ok((so_far.share_percent("v2") > 10.0).then_some(()))
         })?;

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     Case,
-    scene::{Scene, api_version},
+    scene::{RUN_LIMIT, Scene, api_version},
 };
 
 pub const CASES: &[Case] = &[
@@ -70,12 +70,12 @@ fn failing_canary(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let traffic = scene.traffic(&["c1", "c2", "c3"], 100)?;
     scene.cli.apply(&shop.version("v3").documents())?;
-    let view = scene.cluster_state(2, ClusterPhase::Failed)?;
-    ensure!(
-        view.state == RunPhase::Halted,
-        "onFailure defaults to Halt: {:?}",
-        view.state
-    );
+    // onFailure defaults to Halt: the run halts at the failed check, and its cluster is back a little later.
+    let what = "the run to be halted, and c1 to be back";
+    let view = scene.wait_run(&scene.name, 2, RUN_LIMIT, what, |view| {
+        view.state == RunPhase::Halted
+            && cluster_view(view, "c1").is_ok_and(|one| one.state == ClusterPhase::Failed)
+    })?;
     let ended_ms = now_ms();
     std::thread::sleep(Duration::from_secs(3));
     let seconds = traffic.stop()?;
@@ -205,7 +205,12 @@ fn failure_while_promoting(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     let member = scene.member(0)?;
-    scene.cli.apply(&shop.version("v2").documents())?;
+    // Pods take their time to become ready, so that the promotion is under way for long enough to be met.
+    let slow = Shop {
+        environment: vec![("DEMO_READY_AFTER_MS".into(), "3000".into())],
+        ..shop.version("v2")
+    };
+    scene.cli.apply(&slow.documents())?;
     scene.in_phase(2, Phase::Promoting)?;
     // The promoted workload cannot get its new pods: a quota takes their place away.
     member.create(&json!({
@@ -260,8 +265,15 @@ fn killed_canary_pods(scene: &Scene) -> Result<()> {
     println!("weight 0 after {} ms", began.elapsed().as_millis());
     // It comes back to the weight by itself once pods are ready again.
     scene.at_weight(2, 0)?;
-    scene.cluster_state(2, ClusterPhase::WaitingApproval)?;
-    scene.at_weight(2, 30)?;
+    let what = "c1 to wait for a human at 30 % again";
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, what, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster.state == ClusterPhase::WaitingApproval
+                && cluster.tracks.iter().any(|track| {
+                    track.phase == Phase::WaitingPromotion && track.observed_weight.percent() == 30
+                })
+        })
+    })?;
     scene.cli.run(&["rollout", "approve", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
     Ok(())
@@ -314,10 +326,7 @@ fn failed_revision_is_held(scene: &Scene) -> Result<()> {
     scene.ended(2, RunPhase::Failed)?;
     let member = scene.member(0)?;
     // An agent that starts again, with drift correction on, must not pick it up.
-    member.kill_pods(
-        "bellwether-system",
-        "app.kubernetes.io/name=bellwether-agent",
-    )?;
+    scene.kill_agent(&member)?;
     // A change that does not touch the pods is no reason either.
     let unrelated = Shop {
         replicas: 2,

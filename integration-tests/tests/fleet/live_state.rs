@@ -68,11 +68,8 @@ fn brought_back(scene: &Scene) -> Result<()> {
 
     // An agent that starts anew knows no more than what is kept, and looks at everything again.
     let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
-    let killed = member.kill_pods(
-        "bellwether-system",
-        "app.kubernetes.io/name=bellwether-agent",
-    )?;
-    ensure!(killed == 1, "{killed} agents were killed");
+    scene.kill_agent(&member)?;
+    scene.agent_is_ready(&member)?;
     scene.cli.run(&["rollout", "history", &scene.name])?;
     warned(scene, "others had changed what this release says")?;
     std::thread::sleep(Duration::from_secs(5));

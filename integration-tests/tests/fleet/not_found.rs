@@ -25,7 +25,7 @@ pub const UNDER_TRAFFIC: &[Case] = &[(
 )];
 
 const ANALYSIS: &str = "{interval: 2s, failureThreshold: 3, metrics: [{name: not-found, \
-    template: {name: not-found-percentage}, range: {max: \"5\"}, window: 10s, minRequests: 20}]}";
+    template: {name: not-found-percentage}, range: {max: \"5\"}, window: 10s, minRequests: 100}]}";
 
 fn not_found(scene: &Scene) -> Result<()> {
     let shop = Shop {
@@ -52,7 +52,8 @@ fn not_found(scene: &Scene) -> Result<()> {
     };
     scene.cli.apply(&lost.documents())?;
     let (value, verdict) = measured(scene, 3, Verdict::Fail)?;
-    ensure!((8.0..=12.0).contains(&value), "{verdict:?}");
+    // A tenth, of a hundred requests or some more: series that are new count from their second sample on.
+    ensure!((5.0..=15.0).contains(&value), "{verdict:?}");
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     let view = scene.ended(3, RunPhase::Failed)?;
     let ended_ms = now_ms();

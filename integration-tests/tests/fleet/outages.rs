@@ -15,7 +15,10 @@ use bellwether_integration_tests::{
     weights::{RunWatch, weights_in_order},
 };
 
-use crate::{Case, scene::Scene};
+use crate::{
+    Case,
+    scene::{RUN_LIMIT, Scene},
+};
 
 pub const CASES: &[Case] = &[
     (
@@ -110,7 +113,7 @@ fn agent_away(scene: &Scene) -> Result<()> {
     };
     let traffic = scene.traffic(&["c1"], 220)?;
     scale(0)?;
-    until(Duration::from_secs(30), "the agent to be gone", || {
+    until(Duration::from_secs(60), "the agent to be gone", || {
         Ok(member
             .pods("bellwether-system", AGENT)?
             .is_empty()
@@ -251,15 +254,9 @@ fn cluster_cut(scene: &Scene) -> Result<()> {
         Ok(line.contains("Unknown").then(|| line.to_owned()))
     });
     scene.cli.apply(&shop.version("v2").documents())?;
-    let waits = scene.wait_run(
-        &scene.name,
-        2,
-        Duration::from_secs(120),
-        "c2 to be done",
-        |view| {
-            cluster_view(view, "c2").is_ok_and(|cluster| cluster.state == ClusterPhase::Succeeded)
-        },
-    );
+    let waits = scene.wait_run(&scene.name, 2, RUN_LIMIT, "c2 to be done", |view| {
+        cluster_view(view, "c2").is_ok_and(|cluster| cluster.state == ClusterPhase::Succeeded)
+    });
     let untouched = scene.lab.kubectl(
         "c3",
         &["-n", &scene.name, "get", "deployment", "web", "-o", "json"],

@@ -149,6 +149,48 @@ impl Scene {
         Traffic::start(&self.lab, clusters, &self.shop().host(), rate, &file)
     }
 
+    /// Ends the agent of a cluster as a crash would. Another test may have done so just now: then there is
+    /// another one in a moment.
+    pub fn kill_agent(&self, member: &Member) -> Result<()> {
+        until(Duration::from_secs(60), "an agent to end", || {
+            let ended = member.kill_pods(
+                "bellwether-system",
+                "app.kubernetes.io/name=bellwether-agent",
+            )?;
+            Ok((ended > 0).then_some(()))
+        })
+    }
+
+    /// Waits until a cluster's agent is ready.
+    pub fn agent_is_ready(&self, member: &Member) -> Result<()> {
+        until(Duration::from_secs(60), "the agent to be ready", || {
+            let pods = member.list("v1", "Pod", "bellwether-system")?;
+            let is_ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+            Ok(pods.iter().any(is_ready).then_some(()))
+        })
+    }
+
+    /// The weights that came in force in a cluster during a run, in order. Of a view only the newest is kept,
+    /// and a weight may pass between two; no event is lost.
+    pub fn weights_told(&self, run: &RunView, cluster: &str) -> Result<Vec<u8>> {
+        let told = self
+            .cli
+            .json(&["events", &format!("rollout/{}", self.name)])?;
+        let items = told["items"].as_array().context("events")?.iter();
+        let in_force = items.filter(|one| {
+            one["run"] == run.run.to_string()
+                && one["cluster"] == cluster
+                && one["reason"] == "WeightInForce"
+        });
+        in_force
+            .map(|one| {
+                let message = one["message"].as_str().context("a message")?;
+                let weight = message.split(' ').find_map(|word| word.parse::<u8>().ok());
+                weight.with_context(|| message.to_owned())
+            })
+            .collect()
+    }
+
     /// Reads an object of the test's namespace.
     pub fn object(&self, member: &Member, kind: &str, name: &str) -> Result<Option<Value>> {
         member.get(api_version(kind), kind, &self.name, name)

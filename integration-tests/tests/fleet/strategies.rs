@@ -305,6 +305,7 @@ fn fixed_total(scene: &Scene) -> Result<()> {
     scene
         .cli
         .run(&["rollout", "abort", &scene.name, "--reason", "enough"])?;
+    scene.ended(2, RunPhase::Aborted)?;
     until(crate::scene::RUN_LIMIT, "the old pods to be back", || {
         let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
         Ok((pods.len() == 4).then_some(()))

@@ -40,7 +40,7 @@ fn drift(scene: &Scene) -> Result<()> {
         &json!({"spec": {"selector": {"app": "somebody-else"}}}),
     )?;
     until(
-        Duration::from_secs(20),
+        Duration::from_secs(60),
         "the Service to be corrected",
         || {
             let live = scene
@@ -56,7 +56,7 @@ fn drift(scene: &Scene) -> Result<()> {
         "web",
     )?;
     until(
-        Duration::from_secs(20),
+        Duration::from_secs(60),
         "the route to be made again",
         || scene.object(&member, "HTTPRoute", "web"),
     )?;

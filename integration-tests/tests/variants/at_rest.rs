@@ -28,11 +28,12 @@ fn restart(members: &Members) -> Result<()> {
     };
     members.cli.apply(&parcel.documents())?;
     members.wait_ended(&parcel.name, 1, RunPhase::Succeeded, LIMIT)?;
-    let before: Vec<usize> = requests(members)?.iter().map(Vec::len).collect();
     let mut agents = members.agents.lock().expect("no panic while held");
     for agent in agents.iter_mut() {
         agent.stop()?;
     }
+    // What an agent still had to write of the release, it has written.
+    let before: Vec<usize> = requests(members)?.iter().map(Vec::len).collect();
     members.hub.lock().expect("no panic while held").restart()?;
     for agent in agents.iter_mut() {
         agent.start()?;
@@ -52,7 +53,16 @@ fn restart(members: &Members) -> Result<()> {
             Ok((object["data"]["version"] == "v1").then_some(()))
         })?;
     }
-    let after = requests(members)?;
+    // The agent keeps what it has to say of that after it has put the object back.
+    let after = until(LIMIT, "the agents to keep what they say of it", || {
+        let after = requests(members)?;
+        let mut since = after
+            .iter()
+            .zip(&before)
+            .map(|(all, &before)| &all[before..]);
+        let is_kept = since.all(|since| own_writes(members, since).count() >= 2);
+        Ok(is_kept.then_some(after))
+    })?;
     for ((cluster, all), before) in members.names().iter().zip(&after).zip(before) {
         judge(members, cluster, &all[before..], &edited)?;
     }
@@ -70,12 +80,21 @@ fn requests(members: &Members) -> Result<Vec<Vec<AuditedRequest>>> {
     members.names().into_iter().map(of_agent).collect()
 }
 
+/// What an agent wrote that is of no application.
+fn own_writes<'a>(
+    members: &Members,
+    since: &'a [AuditedRequest],
+) -> impl Iterator<Item = &'a AuditedRequest> {
+    let writes = since.iter().filter(|one| one.is_write());
+    writes.filter(move |one| one.namespace != members.name)
+}
+
 /// The one object that somebody edited is written once, and nothing else that applications have; and the
 /// agent keeps what it has to say of that, until the hub has heard it.
 fn judge(members: &Members, cluster: &str, since: &[AuditedRequest], edited: &str) -> Result<()> {
+    let own: Vec<&AuditedRequest> = own_writes(members, since).collect();
     let writes = since.iter().filter(|one| one.is_write());
-    let (ours, own): (Vec<&AuditedRequest>, Vec<&AuditedRequest>) =
-        writes.partition(|one| one.namespace == members.name);
+    let ours: Vec<&AuditedRequest> = writes.filter(|one| one.namespace == members.name).collect();
     ensure!(
         ours.len() == 1 && ours[0].object == edited && ours[0].verb == "patch",
         "{cluster}: {ours:#?}"

@@ -98,11 +98,8 @@ fn emptied(members: &Members) -> Result<()> {
     // One label, and every application leaves the cluster: one of eight clusters each.
     members.cli.run(&["label", "cluster", target, "emptied-"])?;
     for parcel in &parcels {
-        let said = members.stalled(&parcel.name)?;
-        ensure!(
-            said.contains(&format!("from cluster {target}: {MANY} of the ")),
-            "{said}"
-        );
+        let words = format!("from cluster {target}: {MANY} of the ");
+        members.stalled_by(&parcel.name, &words)?;
     }
     for parcel in &parcels {
         members.assert_items(&names, &parcel.name, 1)?;

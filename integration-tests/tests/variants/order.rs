@@ -213,8 +213,7 @@ fn wait_healthy(members: &Members, fleet: &str, count: &str) -> Result<()> {
 fn disabled(members: &Members, tools: &str, leaving: &[&str]) -> Result<()> {
     let fleet = members.name.as_str();
     members.cli.run(&["addon", "disable", fleet, tools])?;
-    let said = members.stalled(tools)?;
-    ensure!(said.contains("2 of 3"), "{said}");
+    members.stalled_by(tools, "2 of 3")?;
     let first = members.names()[0];
     let mut allowed = tools_of(members, tools, first);
     allowed["metadata"]["annotations"] = json!({"bellwether.dev/allow-removal": "2"});

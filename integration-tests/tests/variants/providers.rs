@@ -47,10 +47,18 @@ pub const CASES: &[Case<Scene>] = &[
 
 /// Requests a second to each host.
 pub const RATE: u32 = 220;
-/// Requests that are counted to measure a share.
+/// Requests that are counted at least to measure a share.
 const COUNTED: u64 = 1_000;
 /// Percentage points by which a share of so many may differ from the weight.
 const TOLERANCE: u64 = 5;
+
+/// How many requests are counted: some data planes draw the version of each, and of so many a share is within
+/// the tolerance of its weight by four standard deviations.
+fn counted_at(weight: u8) -> u64 {
+    let weight = u64::from(weight);
+    let variance = weight * 100_u64.saturating_sub(weight);
+    COUNTED.max(16 * variance / (TOLERANCE * TOLERANCE))
+}
 
 /// The stand-in for the NGINX ingress controller has not the histogram that request-duration reads.
 const SUCCESS_RATE: &str = "{interval: 2s, failureThreshold: 2, metrics: [\
@@ -124,7 +132,7 @@ fn has_share_of(traffic: &Traffic, weight: u8, counts: fn(&Second) -> bool) -> R
         let mut seconds = traffic.so_far()?;
         seconds.retain(counts);
         let counted = tally(&seconds, Some("c1"), from_ms, now_ms());
-        Ok((counted.total >= COUNTED).then_some(counted))
+        Ok((counted.total >= counted_at(weight)).then_some(counted))
     })?;
     let of_v2 = counted.by_version.get("v2").copied().unwrap_or_default();
     let (wanted, got) = (u64::from(weight) * counted.total, of_v2 * 100);

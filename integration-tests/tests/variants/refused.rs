@@ -191,17 +191,17 @@ fn refused(members: &Members) -> Result<()> {
     came_in(members, lacking.nothing)?;
 
     // Each gets what it lacked, and nobody else is asked for anything.
-    let member = members.cluster(lacking.kind)?;
-    define(member, &members.name)?;
-    members
-        .cluster(lacking.namespace)?
-        .create_namespace(&apart(members))?;
     let rights = format!("{}-more", members.name);
     grant(
         members.cluster(lacking.rights)?,
         &rights,
         &[("", "configmaps")],
     )?;
+    let member = members.cluster(lacking.kind)?;
+    define(member, &members.name)?;
+    members
+        .cluster(lacking.namespace)?
+        .create_namespace(&apart(members))?;
     let member = members.cluster(lacking.claimed)?;
     member.delete("v1", "ConfigMap", &members.name, "claimed")?;
     members.cli.run(&["rollout", "retry", &members.name])?;

@@ -61,13 +61,7 @@ fn helm(mut source: Value, release: &str, values: &Value) -> Value {
 
 /// Waits until the application is held back with these words.
 fn wait_stalled(members: &Members, words: &str) -> Result<()> {
-    let mut said = None;
-    until(LIMIT, &format!("the application to say {words:?}"), || {
-        said = members.condition(&members.name, "Stalled")?;
-        let says = said.as_ref().is_some_and(|said| said.contains(words));
-        Ok(says.then_some(()))
-    })
-    .with_context(|| format!("it says {said:?}"))
+    members.stalled_by(&members.name, words).map(|_| ())
 }
 
 fn one_chart(members: &Members) -> Result<()> {
@@ -223,12 +217,11 @@ fn compared(members: &Members) -> Result<()> {
     wait_same(members)?;
 
     members.cli.apply(&at("one", "v2"))?;
-    until(LIMIT, "the draft to be compared", || {
+    let told = until(LIMIT, "the draft to be compared", || {
         let (code, told) = diff(members, &[])?;
         let known = told["unknown"].is_null() && told["groups"] != json!([]);
-        Ok((known && code == 1).then_some(()))
+        Ok((known && code == 1).then_some(told))
     })?;
-    let (_, told) = diff(members, &[])?;
     assert_told(&told, pinned, others)?;
     for cluster in &names {
         let live = image(members, cluster)?;
@@ -244,7 +237,10 @@ fn compared(members: &Members) -> Result<()> {
     }
     ensure!(image(members, pinned)?.ends_with(":v1"), "{pinned}");
     wait_same(members)?;
-    let (code, told) = diff(members, &["--from", "1", "--to", "2"])?;
+    let (code, told) = until(LIMIT, "the releases to be compared", || {
+        let answer = diff(members, &["--from", "1", "--to", "2"])?;
+        Ok((!answer.1.is_null()).then_some(answer))
+    })?;
     // Their published versions differ everywhere.
     let pinned_alone = json!([pinned]);
     let groups = told["groups"].as_array().context("groups")?;

@@ -160,6 +160,17 @@ impl Members {
         })
     }
 
+    /// Waits until the application says with these words that it is held back, and returns what it says: what it
+    /// said before may stand for a moment.
+    pub fn stalled_by(&self, application: &str, words: &str) -> Result<String> {
+        let mut said = None;
+        until(LIMIT, &format!("{application} to say {words:?}"), || {
+            said = self.condition(application, "Stalled")?;
+            Ok(said.clone().filter(|said| said.contains(words)))
+        })
+        .with_context(|| format!("it says {said:?}"))
+    }
+
     /// Names of an application's ConfigMaps in a cluster, sorted.
     pub fn items(&self, cluster: &str, application: &str) -> Result<Vec<String>> {
         let listed = self.cluster(cluster)?.list("v1", "ConfigMap", &self.name)?;
