@@ -328,6 +328,7 @@ async fn nothing_begins_once_the_run_of_a_deleted_rollout_is_over() {
     house.server.put("deployments", deployment("v3"));
     house.server.remove("deployments", "web-canary");
     for _ in 0..3 {
+        house.completes();
         house.pass().await;
         let live = house.server.get("deployments", "web");
         assert_ne!(live["spec"]["paused"], true, "{live}");
