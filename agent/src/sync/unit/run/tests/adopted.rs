@@ -304,7 +304,7 @@ async fn a_deleted_rollout_has_its_run_go_on_where_the_plan_of_the_run_says_so()
         for _ in 0..5 {
             house.pass().await;
             let track = house.server.get("rollouttracks", "shop-web");
-            went_back |= track["status"]["summary"]["phase"] == "RollingBack";
+            went_back |= track["status"]["summary"]["failure"] == "Deleted";
         }
         assert_eq!(went_back, !goes_on, "{}", house.stands());
         if goes_on {
