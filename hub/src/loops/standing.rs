@@ -154,7 +154,12 @@ async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<bo
         }
         Deletions::Braked
     } else {
-        completes = take_away(app, &mut tx, name, &holders, &mut changes).await?;
+        if record.is_none() {
+            completes = take_away(app, &mut tx, name, &holders, &mut changes).await?;
+        } else {
+            // An application delivers its workload from now on: nothing is brought in beside that.
+            changes.extend(holders.keys().map(|id| gone(*id, &unit)));
+        }
         Deletions::Allowed
     };
     write(&mut tx, name, &changes, deletions).await?;

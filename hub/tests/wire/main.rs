@@ -12,7 +12,6 @@ mod hubs;
 mod keeping;
 mod limits;
 mod metrics;
-mod parting;
 mod properties;
 mod statuses;
 mod validity;

@@ -294,23 +294,24 @@ async fn a_workload_whose_rollout_and_itself_are_deleted_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_deleted_rollout_has_its_run_go_on_without_waiting_for_humans() {
+async fn a_deleted_rollout_has_its_run_go_on_where_the_plan_of_the_run_says_so() {
     let mut complete = plan();
     complete["onDeletion"] = json!("Complete");
-    for (plan, phase) in [(complete, "Promoting"), (plan(), "RollingBack")] {
+    for (plan, goes_on) in [(complete, true), (plan(), false)] {
         let mut house = House::by(&plan).await;
         house.completes();
-        let ended = |house: &House| {
-            let track = house.server.get("rollouttracks", "shop-web");
-            track["status"]["summary"]["phase"] == phase
-        };
-        for _ in 0..TOO_MANY {
-            if ended(&house) {
-                break;
-            }
+        let mut went_back = false;
+        for _ in 0..5 {
             house.pass().await;
+            let track = house.server.get("rollouttracks", "shop-web");
+            went_back |= track["status"]["summary"]["failure"] == "Deleted";
         }
-        assert!(ended(&house), "{phase}: {}", house.stands());
+        assert_eq!(went_back, !goes_on, "{}", house.stands());
+        if goes_on {
+            let track = house.server.get("rollouttracks", "shop-web");
+            let told = &track["spec"]["command"]["complete"];
+            assert_eq!(*told, json!(["shop-web"]), "it waits for nobody");
+        }
     }
 }
 
@@ -328,6 +329,7 @@ async fn nothing_begins_once_the_run_of_a_deleted_rollout_is_over() {
     house.server.put("deployments", deployment("v3"));
     house.server.remove("deployments", "web-canary");
     for _ in 0..3 {
+        house.completes();
         house.pass().await;
         let live = house.server.get("deployments", "web");
         assert_ne!(live["spec"]["paused"], true, "{live}");
