@@ -311,6 +311,8 @@ proptest! {
             workload.queue(id, Verb::Approve);
         }
         workload.finish();
+        // Pods may have come when it was over already.
+        ticks(&mut workload, 20);
         let version = if workload.state.stage == Stage::Succeeded { New } else { Old };
         workload.assert_clean(version);
         assert_eq!(workload.size(), size, "its size is the autoscaler's");
