@@ -120,10 +120,13 @@ pub(in super::super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
 
 /// Lets up to `wanted` pods be new. A batch that is not ready grants nothing more, whoever asks.
 pub(super) fn grow(turn: &mut Turn<'_>, wanted: u32) {
-    let Some(granted) = turn.state.in_place.as_ref().map(|run| run.granted) else {
+    let run = turn.state.in_place.as_ref();
+    let Some((granted, total)) = run.map(|run| (run.granted, run.total)) else {
         return;
     };
     let kept = written(turn, TemplateVersion::New).map_or(0, |(_, view)| view.kept_new);
+    // Where every pod may be new, none is left below the partition.
+    let kept = if wanted >= total { 0 } else { kept };
     let wanted = wanted.saturating_sub(kept);
     if wanted > granted
         && conflict(turn).is_none()
