@@ -261,7 +261,9 @@ fn updating(turn: &mut Turn<'_>) -> Option<PromotionPart> {
     let total = turn.state.in_place.as_ref()?.total;
     growth::grow(turn, total);
     let all = turn.state.in_place.as_ref()?.granted == total;
-    (ready(turn) && (all || growth::agrees(turn)) && all).then(|| split::way_out(turn))
+    // Who keeps the last pods from being let go is named.
+    let agrees = all || growth::agrees(turn);
+    (ready(turn) && all && agrees).then(|| split::way_out(turn))
 }
 
 fn restored(turn: &mut Turn<'_>, template: TemplateVersion) -> bool {

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use kube::client::Body;
 
 use super::*;
-use crate::sync::cluster::double;
+use crate::sync::cluster::{double, reference};
 
 #[derive(Default)]
 struct Kept {
@@ -441,8 +441,7 @@ async fn an_adopted_workload_keeps_the_size_that_its_autoscaler_gave_it() {
             }
             (StatusCode::OK, deployment(8, "v2"))
         });
-        let object =
-            super::super::cluster::reference(&deployment(8, "v2")).expect("it names itself");
+        let object = reference(&deployment(8, "v2")).expect("it names itself");
         let (live, before) = (deployment(8, "v2"), deployment(2, "v1"));
         let cluster = Cluster::new(client);
         let fate = let_go(&cluster, &object, live, Some(&before)).await;

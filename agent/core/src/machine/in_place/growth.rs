@@ -3,7 +3,7 @@
 use bellwether_api::workload_adapter::WorkloadAdapter;
 
 use super::{
-    super::{scaling, turn::Turn},
+    super::{scaling, stage::Stage, turn::Turn},
     missing, split, written,
 };
 use crate::{settled::TemplateVersion, sizes::batch_pods, weights::PlannedStep};
@@ -65,6 +65,7 @@ pub(in super::super) fn follow_size(turn: &mut Turn<'_>) {
     // How many nodes there are its controller says; any other size is what is written.
     let observed = workload.observed_generation >= workload.generation;
     let counted = (observed || !adapter.by_node) && workload.replicas > 0;
+    let all_may_go = all_may_go(turn, workload.replicas);
     let Some(run) = turn.state.in_place.as_mut().filter(|_| counted) else {
         return;
     };
@@ -72,7 +73,7 @@ pub(in super::super) fn follow_size(turn: &mut Turn<'_>) {
     run.total = now;
     if adapter.by_node {
         run.granted = run.granted.min(now);
-    } else if now > before && run.granted == before {
+    } else if now > before && run.granted == before && all_may_go {
         run.granted = now;
     } else if now > before && adapter.by_ordinal {
         // Counted from the last pod, as many would be let go once more. Those that were stay new below
@@ -81,6 +82,18 @@ pub(in super::super) fn follow_size(turn: &mut Turn<'_>) {
     } else {
         // Pods that are taken away may be those that were granted: by ordinal they are.
         run.granted = run.granted.saturating_sub(before.saturating_sub(now));
+    }
+}
+
+/// Tells whether nothing says that any of `total` pods stays on the old version.
+fn all_may_go(turn: &Turn<'_>, total: u32) -> bool {
+    match &turn.state.stage {
+        Stage::Promoting { .. } => true,
+        Stage::Step { index, .. } => usize::try_from(*index)
+            .ok()
+            .and_then(|index| turn.steps.get(index))
+            .is_some_and(|step| batch_pods(step.replicas, total) == total),
+        _ => false,
     }
 }
 
@@ -107,10 +120,13 @@ pub(in super::super) fn resize(turn: &mut Turn<'_>, step: &PlannedStep) {
 
 /// Lets up to `wanted` pods be new. A batch that is not ready grants nothing more, whoever asks.
 pub(super) fn grow(turn: &mut Turn<'_>, wanted: u32) {
-    let Some(granted) = turn.state.in_place.as_ref().map(|run| run.granted) else {
+    let run = turn.state.in_place.as_ref();
+    let Some((granted, total)) = run.map(|run| (run.granted, run.total)) else {
         return;
     };
     let kept = written(turn, TemplateVersion::New).map_or(0, |(_, view)| view.kept_new);
+    // Where every pod may be new, none is left below the partition.
+    let kept = if wanted >= total { 0 } else { kept };
     let wanted = wanted.saturating_sub(kept);
     if wanted > granted
         && conflict(turn).is_none()

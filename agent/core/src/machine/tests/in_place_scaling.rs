@@ -142,6 +142,25 @@ fn growth_takes_no_updated_pod_back_and_lets_none_go_beyond_its_share() {
 }
 
 #[test]
+fn a_workload_that_shrank_to_its_batch_and_grew_again_has_no_more_than_that() {
+    for mut workload in both(&json!([{"replicas": 1}, {"replicas": "100%"}]), 6) {
+        workload.until(at_gate(0));
+        workload.scale(1);
+        ticks(&mut workload, 20);
+        assert_eq!(workload.new_pods(), [true]);
+        workload.scale(6);
+        ticks(&mut workload, 20);
+        assert_eq!(workload.count(New), 1, "{:?}", workload.new_pods());
+        workload.queue(1, Verb::Approve);
+        workload.until(at_gate(1));
+        // From here on the version before has no pod.
+        workload.scale(8);
+        ticks(&mut workload, 2);
+        assert_eq!(workload.count(New), 8);
+    }
+}
+
+#[test]
 fn a_batch_that_is_not_ready_lets_nothing_go_however_many_come() {
     for mut workload in both(&json!([{"replicas": "50%"}, {"replicas": "100%"}]), 4) {
         workload.until(at_gate(0));
@@ -311,6 +330,8 @@ proptest! {
             workload.queue(id, Verb::Approve);
         }
         workload.finish();
+        // Pods may have come when it was over already.
+        ticks(&mut workload, 20);
         let version = if workload.state.stage == Stage::Succeeded { New } else { Old };
         workload.assert_clean(version);
         assert_eq!(workload.size(), size, "its size is the autoscaler's");

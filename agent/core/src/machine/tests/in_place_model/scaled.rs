@@ -30,9 +30,6 @@ impl Workload {
     pub(in super::super) fn scale_at_once(&mut self, replicas: usize) {
         self.scale(replicas);
         self.make_pods();
-        self.joined = self
-            .joined
-            .max(self.let_go().saturating_sub(self.granted()));
     }
 
     /// Pods come by the partition that there is; those that go are the last.
@@ -52,6 +49,8 @@ impl Workload {
             };
             let ready = false;
             self.pods.push(Pod { version, ready });
+            let beyond = self.let_go().saturating_sub(self.granted());
+            self.joined = self.joined.max(beyond);
         }
     }
 
