@@ -346,6 +346,6 @@ fn an_application_names_each_alert_provider_once() {
             "  waves: []\n",
             "  waves: []\n  alerts: [{provider: {name: team}}, {provider: {name: team}}]\n",
         )],
-        &["7:60 spec.alerts[1].provider.name: \"team\" is named twice"],
+        &["7:50 spec.alerts[1].provider.name: \"team\" is named twice"],
     );
 }

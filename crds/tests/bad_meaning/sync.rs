@@ -154,7 +154,7 @@ fn what_a_component_leaves_alone_is_its_own() {
     with(
         "[{target: {kind: Service}, managers: [mesh]}, {target: {kind: ConfigMap}, managers: [mesh]}]",
         &[
-            "9:69 spec.components[0].sync.ignore[1].target: no object of component \"web\" is every ConfigMap",
+            "9:80 spec.components[0].sync.ignore[1].target: no object of component \"web\" is every ConfigMap",
         ],
     );
     with(

@@ -136,6 +136,27 @@ pub(super) async fn compare(
         refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
         refuse_mass_leaving(look, known, &content).await?;
     }
+    let plan = planned(look, known, &content, !past.ever_ran)?;
+    Ok(Next::Release {
+        content: Box::new(content),
+        plan: Box::new(plan),
+        previous: past.last_succeeded,
+    })
+}
+
+/// Freezes the plan by which a release goes through the fleet.
+fn planned(
+    look: Look<'_>,
+    known: &Known,
+    content: &ReleaseContent,
+    install: bool,
+) -> Result<Plan, LoopError> {
+    let Look {
+        world, application, ..
+    } = look;
+    let Known {
+        wanted, placement, ..
+    } = known;
     let waves = with_queries(
         &application.name,
         &application.namespace,
@@ -147,23 +168,18 @@ pub(super) async fn compare(
         application: application.clone(),
         source,
     })?;
-    let plan = freeze(PlanInput {
+    freeze(PlanInput {
         waves: &waves,
         on_failure: wanted.spec.on_failure,
         clusters: &placement.clusters,
         fleet_max_concurrent: world.fleet_defaults(&wanted.spec).max_concurrent,
-        install: !past.ever_ran,
+        install,
         governed: !content.rollouts.is_empty(),
-        by_hand: &driven_by_hand(&content),
+        by_hand: &driven_by_hand(content),
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),
         source,
-    })?;
-    Ok(Next::Release {
-        content: Box::new(content),
-        plan: Box::new(plan),
-        previous: past.last_succeeded,
     })
 }
 

@@ -182,7 +182,9 @@ async fn a_components_own_overrides_have_values_too() {
     let mut component = chart(|helm| helm["values"] = json!({"replicaCount": 3}));
     component["overrides"] = json!([
         {"name": "own", "selector": {"matchLabels": {"tier": "canary"}},
-         "values": {"replicaCount": 1, "ingress": {"enabled": true, "host": "own.ink"}}},
+         "values": {"replicaCount": 1, "ingress": {"enabled": true, "host": "own.ink"}},
+         "patches": [{"target": {"kind": "Ingress", "name": "web"},
+            "merge": {"metadata": {"annotations": {"own": "yes"}}}}]},
     ]);
     let application = json!([
         {"name": "all", "components": ["web"], "values": {"replicaCount": 4}},
@@ -191,7 +193,9 @@ async fn a_components_own_overrides_have_values_too() {
         .apply_components(json!([component]), json!({}), application)
         .await;
     stage.settle().await.expect("released");
-    // An object that only these values make is part of the release.
+    // An object that only these values make is part of the release, and can be patched.
+    let ingress = stage.object("canary-1", "Ingress", "web").await;
+    assert_eq!(ingress["metadata"]["annotations"]["own"], "yes");
     assert_eq!(
         made(&stage, "canary-1").await,
         (json!("own.ink"), json!(1)),

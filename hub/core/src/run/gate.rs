@@ -1,8 +1,10 @@
+mod humans;
+
 use bellwether_api::{
     application::{Gate, VerdictsGate},
     number::IntOrPercent,
     schedule::{Window, WindowState},
-    status::{Phase, Severity, Verdict},
+    status::{Phase, Verdict},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -14,6 +16,8 @@ use super::{
     state::{Approval, GateState, KeptReading, ReadingOutcome, RunState, WavePhase},
 };
 use crate::plan::Plan;
+
+pub(super) use humans::tell_humans;
 
 /// How long an answer to a gate counts.
 const FRESH_READING: SignedDuration = SignedDuration::from_secs(90);
@@ -119,30 +123,6 @@ pub(super) fn open_to_complete(turn: &mut Turn<'_>, wave: usize, side: Side) {
                 at,
             });
         }
-    }
-}
-
-/// Tells of gates that wait for humans, once each.
-pub(super) fn tell_humans(turn: &mut Turn<'_>, wave: usize, side: Side) {
-    let mut news = Vec::new();
-    let verdicts = verdicts(turn, wave, side);
-    let name = &turn.input.plan.waves[wave].name;
-    for (state, verdict) in gates_mut(turn, wave, side).iter_mut().zip(verdicts) {
-        let GateVerdict::Approval { given, needed, .. } = verdict else {
-            continue;
-        };
-        if !std::mem::replace(&mut state.told, true) {
-            let place = match side {
-                Side::Before => "before",
-                Side::After => "after",
-            };
-            news.push(format!(
-                "a gate {place} wave {name} waits for an approval, {given} of {needed} given"
-            ));
-        }
-    }
-    for message in news {
-        turn.event(None, Severity::Warn, "WaitsForHuman", message);
     }
 }
 
