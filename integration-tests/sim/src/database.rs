@@ -33,6 +33,8 @@ pub struct Database {
     pub unbraked: bool,
     /// Whether it changes commands without a new generation: a guard that a mutant removes.
     pub reuses_generations: bool,
+    /// Whether it counts streams on from what their agent has seen: a guard that a mutant removes.
+    pub trusts_seen_epochs: bool,
     /// What the user wants of the application; absent = it was deleted, or never made.
     pub application: Option<ReleaseContent>,
     /// Registered clusters with their labels.
@@ -114,6 +116,8 @@ pub struct RunRow {
     pub state: RunState,
     /// Rises with every save.
     pub version: u64,
+    /// When it was made, by the hub that did.
+    pub made_at: Timestamp,
     /// When it was saved last, by the hub that did.
     pub saved_at: Timestamp,
 }

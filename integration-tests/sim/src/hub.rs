@@ -4,6 +4,7 @@ mod link;
 mod plan;
 mod pretend;
 mod process;
+mod rendering;
 mod restore;
 mod write;
 

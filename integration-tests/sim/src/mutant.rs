@@ -10,6 +10,8 @@ pub enum Mutant {
     SkipReadiness,
     /// The agent takes every pod of a batch for ready.
     SkipBatchReadiness,
+    /// The agent takes those pods alone for let go that are new and ready.
+    ForgetBatch,
     /// The agent leaves out the first step of the plan.
     SkipStep,
     /// The agent takes every request for one that an A/B test is meant for.
@@ -68,6 +70,12 @@ pub enum Mutant {
     BelieveOldReports,
     /// The hub takes what is under way for done.
     BelieveProgress,
+    /// The hub grants what waits, whatever became of the run.
+    GrantAfterEnd,
+    /// The hub grants what is not rendered yet.
+    SendUnrendered,
+    /// The hub takes a report for one that it has, if its outcome is the same.
+    KeepOldReport,
     /// The hub confirms events that it does not keep.
     LoseEvents,
     /// The hub reads units and their root at two times.
@@ -86,6 +94,8 @@ pub enum Mutant {
     SkipSnapshot,
     /// The database takes reports of sessions that were replaced.
     IgnoreEpoch,
+    /// The database counts streams on from what their agent has seen, whatever it gave out.
+    TrustSeenEpoch,
     /// The database changes commands without a new generation.
     ReuseGeneration,
     /// The database and the planning forget how much may go at once.

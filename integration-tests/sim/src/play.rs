@@ -81,6 +81,7 @@ impl Play {
             database: Database {
                 unbraked: mutant == Mutant::IgnoreTombstoneBudget,
                 reuses_generations: mutant == Mutant::ReuseGeneration,
+                trusts_seen_epochs: mutant == Mutant::TrustSeenEpoch,
                 ..Database::default()
             },
             network: Network::default(),

@@ -32,6 +32,11 @@ fn letting_go_of_pods_before_a_batch_is_ready_is_noticed() {
 }
 
 #[test]
+fn taking_what_was_let_go_for_what_is_ready_is_noticed() {
+    is_noticed(Mutant::ForgetBatch, "I10-batch");
+}
+
+#[test]
 fn taking_pods_before_others_are_there_is_noticed() {
     is_noticed(Mutant::TakePodsFirst, "I1-available");
 }
@@ -180,6 +185,20 @@ fn saving_over_a_newer_run_is_noticed() {
 }
 
 #[test]
+fn granting_after_a_run_has_ended_is_noticed() {
+    is_noticed(Mutant::GrantAfterEnd, "I15-never-after-halt");
+}
+
+#[test]
+fn granting_what_is_not_rendered_is_noticed() {
+    is_noticed_from(
+        Theme::Rendered.first_seed(),
+        Mutant::SendUnrendered,
+        "I16-unrendered-granted",
+    );
+}
+
+#[test]
 fn ignoring_silence_is_noticed() {
     is_noticed(Mutant::IgnoreSilence, "I16-unreachable-granted");
 }
@@ -197,6 +216,11 @@ fn believing_what_is_under_way_is_noticed() {
 #[test]
 fn taking_an_old_stream_is_noticed() {
     is_noticed(Mutant::TakeOldStream, "I17-held");
+}
+
+#[test]
+fn trusting_the_epochs_that_agents_saw_is_noticed() {
+    is_noticed_from(121, Mutant::TrustSeenEpoch, "I17-target");
 }
 
 #[test]
@@ -222,6 +246,11 @@ fn skipping_the_root_check_is_noticed() {
 #[test]
 fn ignoring_epochs_is_noticed() {
     is_noticed(Mutant::IgnoreEpoch, "I20-status");
+}
+
+#[test]
+fn keeping_an_old_report_is_noticed() {
+    is_noticed(Mutant::KeepOldReport, "I20-latest");
 }
 
 #[test]

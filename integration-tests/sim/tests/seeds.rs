@@ -54,6 +54,10 @@ const PINNED: &[(&str, &[u64])] = &[
         &[5503],
     ),
     (
+        "a cluster that had left counted for its wave again, since it came back before it had heard",
+        &[17_701],
+    ),
+    (
         "pods that were about to go stood for those in front of them, which never started",
         &[12_101],
     ),
@@ -172,6 +176,11 @@ fn no_rule_is_broken_where_requests_are_split_by_more_than_weights() {
 #[test]
 fn no_rule_is_broken_where_people_scale_what_is_shared() {
     hold_of(Theme::Total, &["api/scaled-meanwhile", "human/scaled"]);
+}
+
+#[test]
+fn no_rule_is_broken_where_releases_are_rendered() {
+    hold_of(Theme::Rendered, &["hub/unrendered"]);
 }
 
 #[test]

@@ -179,7 +179,12 @@ impl Agent {
         seen.hooks = self.answers((spec.run, spec.attempt), truth);
         pretend(&mut seen, track, mutant);
         let heard = mutilated(&spec, mutant);
-        let decision = decide(now, heard.as_ref().unwrap_or(&spec), &track.state, &seen);
+        let mut decision = decide(now, heard.as_ref().unwrap_or(&spec), &track.state, &seen);
+        if mutant == Mutant::ForgetBatch
+            && let Some(run) = &mut decision.next.in_place
+        {
+            run.granted = run.granted.min(look.pods_of(&track.new).1);
+        }
         let edge = Edge {
             spec: &spec,
             before: &track.state,

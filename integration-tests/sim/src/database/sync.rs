@@ -120,7 +120,12 @@ impl Database {
     /// Starts a stream; gives its epoch.
     pub fn open_session(&mut self, cluster: Uuid, replica: Uuid, seen: u64) -> Option<u64> {
         let row = self.clusters.get_mut(&cluster)?;
-        row.epoch = row.epoch.max(seen) + 1;
+        let given = if self.trusts_seen_epochs {
+            0
+        } else {
+            row.epoch
+        };
+        row.epoch = given.max(seen) + 1;
         row.replica = Some(replica);
         Some(row.epoch)
     }

@@ -185,7 +185,13 @@ impl Hub {
                 .statuses
                 .get(&cluster)
                 .is_none_or(|old| (old.epoch, old.sequence) < (epoch, sequence));
-        if newer {
+        let old = database.statuses.get(&cluster);
+        let known = mutant == Mutant::KeepOldReport
+            && old.is_some_and(|old| {
+                let told = |status: &UnitStatus| (status.run, status.attempt, status.outcome);
+                told(&old.status) == told(&status)
+            });
+        if newer && !known {
             let row = StatusRow {
                 epoch,
                 sequence,

@@ -9,7 +9,7 @@ use bellwether_hub_core::{
     release::ReleaseContent,
     run::{
         ClusterPhase, ClusterSeen, Decision, Input, PendingAction, RunFacts, RunStatus,
-        Supersession, decide,
+        Supersession,
     },
 };
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     pretend,
     process::Hub,
+    rendering,
     restore::{Restore, asked, is_of_all, restore},
     write,
 };
@@ -128,13 +129,16 @@ impl Hub {
             let restores = restore.as_ref().is_some_and(|one| one.making.is_some());
             let release = release.filter(|_| restore.is_none());
             let seen = Seen {
-                clusters: self.seen(database, &members, now),
+                clusters: self.seen(database, scenario, &members, now),
                 joiners: joiners(newest, &placed),
                 actions: pending(database, newest),
                 supersession: (release.is_some() || restores).then(|| Supersession::Release {
                     revision: database.releases.len() as u64 + 1,
                 }),
             };
+            if seen.clusters.iter().any(|one| one.unrendered.is_some()) {
+                counts.one("hub/unrendered");
+            }
             let goal = Goal::Keep {
                 leaving,
                 release: release.map(Box::new),
@@ -155,11 +159,12 @@ impl Hub {
         let decision = newest.filter(over).map(|run| {
             let plan = pretend::plan(&run.plan, mutant);
             let clusters = pretend::clusters(&seen.clusters, run, now, mutant);
-            decide(&Input {
+            let input = Input {
                 plan: &plan,
                 clusters: &clusters,
                 ..input(run, now, &seen)
-            })
+            };
+            pretend::decision(&input, mutant)
         });
         self.prepared = Some(Prepared {
             truth,
@@ -270,6 +275,7 @@ impl Hub {
     fn seen(
         &self,
         database: &Database,
+        scenario: &Scenario,
         members: &BTreeSet<Uuid>,
         now: Timestamp,
     ) -> Vec<ClusterSeen> {
@@ -289,7 +295,7 @@ impl Hub {
                     last_heard: heard.map(|heard| started.map_or(heard, |at| heard.max(at))),
                     desired: unit.map(|digest| digest.to_string()),
                     status: database.statuses.get(id).map(|row| row.status.clone()),
-                    unrendered: None,
+                    unrendered: rendering::unrendered(database, scenario, *id, now),
                     awaits: Vec::new(),
                 }
             })

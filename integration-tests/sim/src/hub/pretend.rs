@@ -1,7 +1,10 @@
 //! What a hub sees whose guard was removed.
 
 use bellwether_api::status::UnitOutcome;
-use bellwether_hub_core::{plan::Plan, run::ClusterSeen};
+use bellwether_hub_core::{
+    plan::Plan,
+    run::{ClusterSeen, Decision, Input, RunStatus, decide},
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -23,6 +26,7 @@ pub(super) fn clusters(
             }
             Mutant::IgnoreBusy => idle(cluster, run.id),
             Mutant::ForgetSilent => cluster.member &= cluster.connected,
+            Mutant::SendUnrendered => cluster.unrendered = None,
             Mutant::BelieveOldReports => believe(cluster, run),
             Mutant::RememberRemoved if cluster.desired.is_none() => {
                 let status = cluster.status.as_ref();
@@ -32,6 +36,32 @@ pub(super) fn clusters(
         }
     }
     seen
+}
+
+/// What it decides.
+pub(super) fn decision(input: &Input<'_>, mutant: Mutant) -> Decision {
+    let real = decide(input);
+    let on = (mutant == Mutant::GrantAfterEnd).then(|| granting_on(input, &real));
+    on.flatten().unwrap_or(real)
+}
+
+/// The decision of one who grants on, whatever became of the run; absent = nothing waits to be granted.
+fn granting_on(input: &Input<'_>, real: &Decision) -> Option<Decision> {
+    if !matches!(
+        real.next.status,
+        RunStatus::Halted { .. } | RunStatus::Superseded { .. }
+    ) {
+        return None;
+    }
+    let mut state = input.state.clone();
+    state.status = RunStatus::Progressing;
+    let mut on = decide(&Input {
+        state: &state,
+        supersession: None,
+        ..*input
+    });
+    on.next.status = real.next.status.clone();
+    (!on.grants.is_empty()).then_some(on)
 }
 
 /// Whatever is under way there is of no concern.

@@ -55,6 +55,7 @@ pub(super) fn start(
         state: RunState::new(&plan),
         plan,
         version: 1,
+        made_at: now,
         saved_at: now,
     });
 }

@@ -1,6 +1,6 @@
 //! What may only rise, and what must be true of hub and agents together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api::root::Root;
 use bellwether_hub_core::run::ClusterPhase;
@@ -25,6 +25,8 @@ pub struct Watch {
     judged: BTreeMap<Uuid, u64>,
     /// How many events of each agent were judged.
     told: BTreeMap<Uuid, usize>,
+    /// Attempts (cluster, run, attempt) that were under way when their cluster lost the application.
+    lost: BTreeSet<(Uuid, Uuid, u32)>,
     deletions: Deletions,
 }
 
@@ -56,7 +58,7 @@ impl Watch {
         }
         self.deletions.look(database, agents)?;
         bounds(database, agents)?;
-        concurrency(database, agents)?;
+        self.concurrency(database, agents)?;
         proven(database, agents)
     }
 
@@ -108,6 +110,49 @@ impl Watch {
         );
         Err(Broken::new("I19-held", detail))
     }
+
+    /// I8, I14: no more clusters under way in a run's wave than the wave allows, as it really is.
+    fn concurrency(&mut self, database: &Database, agents: &[Agent]) -> Result<(), Broken> {
+        let mut under_way: BTreeMap<(Uuid, usize), Vec<Uuid>> = BTreeMap::new();
+        for agent in agents {
+            let track = agent.durable.track.as_ref();
+            let Some(track) = track.filter(|track| !track.state.is_terminal()) else {
+                continue;
+            };
+            // Who lost the application counts for nothing, though it still goes back, and though it has
+            // the application again before it has heard of either.
+            let attempt = (agent.cluster, track.spec.run, track.spec.attempt);
+            let units = database.clusters.get(&agent.cluster).map(|row| &row.units);
+            let wanted = units.and_then(|units| units.get(&unit_key()));
+            if wanted.is_none_or(|(_, digest)| digest.is_none()) {
+                self.lost.insert(attempt);
+            }
+            if self.lost.contains(&attempt) {
+                continue;
+            }
+            let mut runs = database.runs.iter();
+            let run = runs.find(|run| run.id == track.spec.run);
+            let planned = run.and_then(|run| run.state.clusters.get(&agent.cluster));
+            if let Some(wave) = planned.and_then(|planned| planned.wave) {
+                let clusters = under_way.entry((track.spec.run, wave)).or_default();
+                clusters.push(agent.cluster);
+            }
+        }
+        for ((id, wave), clusters) in under_way {
+            let Some(run) = database.runs.iter().find(|run| run.id == id) else {
+                continue;
+            };
+            let allowed = run.plan.waves[wave].max_concurrent;
+            if clusters.len() > usize::try_from(allowed).unwrap_or(usize::MAX) {
+                let revision = run.revision;
+                let detail = format!(
+                    "{clusters:?} under way in wave {wave} of revision {revision}, {allowed} allowed"
+                );
+                return Err(Broken::new("I14-truth", detail));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn rises(
@@ -141,49 +186,6 @@ fn granted(database: &Database, agent: &Agent) -> Result<(), Broken> {
         "I18-grant",
         format!("{} runs what nobody granted", agent.cluster),
     ))
-}
-
-/// I8, I14: no more clusters under way in a run's wave than the wave allows, as it really is.
-fn concurrency(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
-    let mut under_way: BTreeMap<(Uuid, usize), u32> = BTreeMap::new();
-    for agent in agents {
-        let Some(track) = agent
-            .durable
-            .track
-            .as_ref()
-            .filter(|track| !track.state.is_terminal())
-        else {
-            continue;
-        };
-        // Who lost the application counts for nothing, though it still goes back.
-        let units = database.clusters.get(&agent.cluster).map(|row| &row.units);
-        let wanted = units.and_then(|units| units.get(&unit_key()));
-        if wanted.is_none_or(|(_, digest)| digest.is_none()) {
-            continue;
-        }
-        let Some(run) = database.runs.iter().find(|run| run.id == track.spec.run) else {
-            continue;
-        };
-        if let Some(wave) = run
-            .state
-            .clusters
-            .get(&agent.cluster)
-            .and_then(|one| one.wave)
-        {
-            *under_way.entry((run.id, wave)).or_default() += 1;
-        }
-    }
-    for ((id, wave), count) in under_way {
-        let Some(run) = database.runs.iter().find(|run| run.id == id) else {
-            continue;
-        };
-        let allowed = run.plan.waves[wave].max_concurrent;
-        if count > allowed {
-            let detail = format!("{count} under way in wave {wave}, {allowed} allowed");
-            return Err(Broken::new("I14-truth", detail));
-        }
-    }
-    Ok(())
 }
 
 /// I16: what the hub counts as succeeded did succeed.

@@ -15,6 +15,8 @@ pub enum Theme {
     Requests,
     /// Both versions share a fixed total, and people scale it all the time.
     Total,
+    /// As the first, and what a release brings to a cluster takes the hub a while to render.
+    Rendered,
 }
 
 impl Theme {
@@ -25,6 +27,7 @@ impl Theme {
             Self::Any => 0,
             Self::Requests => 1_000_000,
             Self::Total => 2_000_000,
+            Self::Rendered => 3_000_000,
         }
     }
 
@@ -34,7 +37,8 @@ impl Theme {
         match seed {
             ..1_000_000 => Self::Any,
             1_000_000..2_000_000 => Self::Requests,
-            _ => Self::Total,
+            2_000_000..3_000_000 => Self::Total,
+            _ => Self::Rendered,
         }
     }
 }
@@ -70,7 +74,8 @@ impl World {
     #[must_use]
     pub fn draw(rng: &mut StdRng, theme: Theme) -> Self {
         let wide = theme == Theme::Requests;
-        let in_place = theme == Theme::Any && rng.random_bool(0.3);
+        let is_any = matches!(theme, Theme::Any | Theme::Rendered);
+        let in_place = is_any && rng.random_bool(0.3);
         let scaler = (!in_place && theme != Theme::Total && rng.random_bool(0.3)).then(|| Scaler {
             min: rng.random_range(1..=2),
             max: 8,
