@@ -1,5 +1,5 @@
 //! The tests on real clusters: one hub, three clusters with real pods, agents as the pods that
-//! `register cluster` installed. Tests under full traffic run one by one, so that two cores carry it;
+//! `register cluster` installed. Tests under full traffic run two at a time, so that two cores carry it;
 //! tests that take a part down run alone, last.
 
 #[path = "fleet/adopted.rs"]
@@ -91,12 +91,11 @@ fn main() -> ExitCode {
         promotion::CASES,
     ]
     .concat();
-    let alone = [
+    let under_traffic = [
         adopted::UNDER_TRAFFIC,
         canary::UNDER_TRAFFIC,
         quickstart::UNDER_TRAFFIC,
         not_found::UNDER_TRAFFIC,
-        metrics_address::ALONE,
         rollback::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
@@ -105,11 +104,10 @@ fn main() -> ExitCode {
         daemon_set::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
         flagger::UNDER_TRAFFIC,
-        outages::CASES,
-        webhook::ALONE,
     ]
     .concat();
-    let all = [together.as_slice(), &alone].concat();
+    let alone = [metrics_address::ALONE, outages::CASES, webhook::ALONE].concat();
+    let all = [together.as_slice(), &under_traffic, &alone].concat();
     if arguments.list {
         return libtest_mimic::run(&arguments, suite::trials(&all, None)).exit_code();
     }
@@ -127,10 +125,12 @@ fn main() -> ExitCode {
         }
     };
     let scene = scene::Scene::new(fixture);
-    arguments.test_threads = arguments.test_threads.or(Some(3));
-    let first = suite::run(&arguments, &together, &scene);
-    arguments.test_threads = Some(1);
-    let second = suite::run(&arguments, &alone, &scene);
+    let asked = arguments.test_threads;
+    let mut passed = true;
+    for (threads, cases) in [(3, &together), (2, &under_traffic), (1, &alone)] {
+        arguments.test_threads = Some(asked.map_or(threads, |asked| asked.min(threads)));
+        passed &= suite::run(&arguments, cases, &scene);
+    }
     drop(scene);
     if std::env::var_os("BELLWETHER_KEEP_LAB").is_none()
         && let Err(error) = Lab::down("test")
@@ -138,7 +138,7 @@ fn main() -> ExitCode {
         eprintln!("failed to stop the lab: {error:?}");
         return ExitCode::FAILURE;
     }
-    if first && second {
+    if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

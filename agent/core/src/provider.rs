@@ -61,7 +61,7 @@ pub enum RouteObservation {
 /// Turns one kind of object. Every function is pure.
 pub trait Renderer: Sync {
     /// Returns the user's object with the split in it; whatever it does not know stays as it is.
-    /// Never called for a split that is none.
+    /// Called for a split that is none only where it is announced and the provider does so.
     ///
     /// # Errors
     /// The object cannot carry the split. Then nothing of it may be written.
@@ -76,6 +76,13 @@ pub trait Renderer: Sync {
     /// Tells whether the user's object names the objects beside it, so that they stay until it is in
     /// force without them. Otherwise they act by themselves, and go as soon as they are not needed.
     fn names_own(&self) -> bool {
+        false
+    }
+
+    /// Tells whether gateways learn of a route and of the Services in it apart and in no order, so that a
+    /// route which gives the canary its first share fails requests until they know its Service. Such a
+    /// route names it without a share first, and last.
+    fn announces(&self) -> bool {
         false
     }
 
@@ -136,7 +143,15 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
     })
 }
 
-/// Returns the user's object with the split in it. No split at all returns it unchanged.
+/// Tells whether routes of a provider name the canary before it gets anything
+/// ([`Renderer::announces`]).
+#[must_use]
+pub fn announces(provider: Provider) -> bool {
+    renderer(provider).is_some_and(Renderer::announces)
+}
+
+/// Returns the user's object with the split in it. No split at all returns it unchanged, but for the
+/// canary's name where it is announced and the provider does so.
 ///
 /// # Errors
 /// The object cannot carry the split.
@@ -146,7 +161,7 @@ pub fn render(
     names: &Names,
     split: &Split,
 ) -> Result<Value, RenderError> {
-    if split.is_none() {
+    if split.is_none() && !(split.announced && announces(provider)) {
         return Ok(object.clone());
     }
     checked(provider, split)?.render(object, names, split)

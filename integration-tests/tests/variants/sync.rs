@@ -156,15 +156,13 @@ fn what_stays(members: &Members, member: &Member, cluster: &str) -> Result<()> {
     })?;
     let left = members.read(cluster, "Service", "boards")?;
     left.context("the protected Service")?;
-    let definitions = member.list_cluster(DEFINITION, "CustomResourceDefinition")?;
-    let kept = definitions
-        .iter()
-        .find(|one| one["metadata"]["name"] == "boards.boards.example")
-        .context("the definition stays")?;
-    let managers = kept["metadata"]["managedFields"].to_string();
-    ensure!(
-        !managers.contains("bellwether-sync"),
-        "it is nobody's: {managers}"
-    );
-    Ok(())
+    until(LIMIT, "the definition that stays to be nobody's", || {
+        let definitions = member.list_cluster(DEFINITION, "CustomResourceDefinition")?;
+        let kept = definitions
+            .iter()
+            .find(|one| one["metadata"]["name"] == "boards.boards.example")
+            .context("the definition stays")?;
+        let managers = kept["metadata"]["managedFields"].to_string();
+        Ok((!managers.contains("bellwether-sync")).then_some(()))
+    })
 }

@@ -31,9 +31,8 @@ pub struct Laid {
 pub fn laid(route: &GovernedRoute, live: &Value, split: &Split) -> Result<Laid, Unlayable> {
     let users = without_split(route, live);
     let mut wanted = render(route.provider, &users, &route.names, split)?;
-    if !split.is_none()
-        && let (Some(written), Some(restore)) =
-            (difference(&users, &wanted), difference(&wanted, &users))
+    if let (Some(written), Some(restore)) =
+        (difference(&users, &wanted), difference(&wanted, &users))
     {
         let note = json!({"written": written, "restore": restore}).to_string();
         wanted["metadata"]["annotations"][SPLIT_ANNOTATION] = json!(note);

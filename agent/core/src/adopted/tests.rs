@@ -311,6 +311,26 @@ fn a_split_lies_on_a_route_and_is_taken_off_it() {
 }
 
 #[test]
+fn a_name_without_a_share_is_taken_off_too() {
+    let (mut governed, _) = route();
+    governed.provider = Provider::HttpProxy;
+    let written = json!({
+        "apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"routes": [{"services": [{"name": "web", "port": 80}]}]},
+    });
+    let announced = Split {
+        announced: true,
+        ..Split::default()
+    };
+    let named = laid(&governed, &written, &announced).expect("it can");
+    let live = merged(&written, &named.patch.expect("it is written"));
+    assert!(live["spec"].to_string().contains("web-canary"), "{live}");
+    let off = laid(&governed, &live, &Split::default()).expect("it can");
+    assert_eq!(merged(&live, &off.patch.expect("taken off")), written);
+}
+
+#[test]
 fn whoever_writes_a_route_meanwhile_is_not_overruled() {
     let (governed, written) = route();
     let split = Split::by_weight(Weight::clamped(20));

@@ -93,6 +93,11 @@ pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
     done
 }
 
+/// No route names a canary any more that had been announced to gateways.
+pub(super) fn unnamed(turn: &mut Turn<'_>) -> bool {
+    !turn.announces() || routes(turn)
+}
+
 /// Says what a route lacks of `split`; `None` when it carries it. A plan that only ever weighs is
 /// told by the shares that stand in the rules, any other by what was written as a whole.
 fn not_carried(

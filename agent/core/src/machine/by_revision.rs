@@ -192,7 +192,7 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Back) {
     let next = match part {
         Back::Unloading => unloading(turn, &failure),
         Back::Settling { until } => rollback::settling(turn, until),
-        Back::Draining { until } => rollback::draining(turn, until),
+        Back::Draining { until } => rollback::draining(turn, &failure, until),
         Back::Unpausing => {
             if absent || stands(turn, TemplateVersion::Old).is_some() {
                 rollback::fail(turn, failure);

@@ -100,7 +100,9 @@ fn point(state: &RunState, seen: &Observations) -> u64 {
         Stage::Pinning => (2, 0, 0),
         Stage::Step { index, part } => {
             let (part, fine) = match part {
-                StepPart::Scaling | StepPart::Warming { .. } => (0, canary_pods(state, seen)),
+                StepPart::Scaling | StepPart::Announcing | StepPart::Warming { .. } => {
+                    (0, canary_pods(state, seen))
+                }
                 StepPart::Routing => (1, 0),
                 StepPart::Settling { .. } => (2, 0),
                 StepPart::Analysing { passed, .. } => (3, *passed),

@@ -211,7 +211,9 @@ fn draining(turn: &mut Turn<'_>, new: Settled, until: jiff::Timestamp) {
         turn.wait_until("Draining", message, until, "the canary is removed");
         return;
     }
-    enter(turn, Part::Shrinking { new });
+    if awaits::unnamed(turn) {
+        enter(turn, Part::Shrinking { new });
+    }
 }
 
 /// No pod of the canary runs any more. Its objects go only then: they go at once, its pods do not,

@@ -89,7 +89,7 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
         Part::Repinning { old } => repinning(turn, old),
         Part::Unloading => unloading(turn, &failure),
         Part::Settling { until } => settling(turn, until),
-        Part::Draining { until } => draining(turn, until),
+        Part::Draining { until } => draining(turn, &failure, until),
         Part::Shrinking => canary_pods_are_gone(turn).then_some(Part::Removing),
         Part::Removing => removing(turn),
         Part::Releasing => awaits::pins(turn, None).then_some(Part::Unpausing),
@@ -185,7 +185,7 @@ fn unloading(turn: &mut Turn<'_>, failure: &Failure) -> Option<Part> {
         turn.state.released.clear();
     }
     // Without a router what takes traffic from the canary is that its pods go.
-    if !turn.state.routed || turn.by_pods() {
+    if !turn.state.wrote_routes() || turn.by_pods() {
         return Some(Part::Shrinking);
     }
     let away = awaits::routes(turn) & awaits::apart(turn);
@@ -226,13 +226,14 @@ pub(super) fn settling(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
     })
 }
 
-pub(super) fn draining(turn: &mut Turn<'_>, until: Timestamp) -> Option<Part> {
+pub(super) fn draining(turn: &mut Turn<'_>, failure: &Failure, until: Timestamp) -> Option<Part> {
     if turn.now < until {
         let message = "requests to the canary that are in flight end";
         turn.wait_until("Draining", message, until, "the canary is removed");
         return None;
     }
-    Some(Part::Shrinking)
+    let given_up = progress::is_overdue(turn) && is_let_go(turn, failure);
+    (awaits::unnamed(turn) || given_up).then_some(Part::Shrinking)
 }
 
 fn removing(turn: &mut Turn<'_>) -> Option<Part> {

@@ -60,6 +60,9 @@ pub struct Failure {
 pub enum StepPart {
     /// The canary's pods come up; the route keeps the weight it has.
     Scaling,
+    /// The routes name the canary's Service and give it nothing, as soon as the gateway says so. Only
+    /// providers whose gateways have to know it first come here.
+    Announcing,
     /// The canary's pods are ready and get nothing yet: the gateway's data plane gets the provider's
     /// settle time to learn of them.
     Warming {

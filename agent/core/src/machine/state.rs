@@ -19,7 +19,7 @@ use super::{
     first_share::FirstShare,
     hook_memory::HookMemory,
     notify::Told,
-    stage::{Stage, StepVerdict},
+    stage::{PromotionPart, RollbackPart, Stage, StepPart, StepVerdict},
 };
 use crate::{
     autoscaling::Scaled,
@@ -28,8 +28,9 @@ use crate::{
 };
 
 /// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
-/// 2 no run in place, layout 3 none that splits traffic, layout 4 no workload that keeps revisions.
-pub const STATE_VERSION: u32 = 5;
+/// 2 no run in place, layout 3 none that splits traffic, layout 4 no workload that keeps revisions, layout
+/// 5 no canary that is announced.
+pub const STATE_VERSION: u32 = 6;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;
@@ -110,9 +111,12 @@ pub struct RunState {
     /// absent = it has not, or nobody waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_at: Option<Timestamp>,
-    /// Whether a route other than the user's own was ever written.
+    /// Whether a route that gives the canary anything was ever written.
     #[serde(default)]
     pub routed: bool,
+    /// Whether a route that names the canary and gives it nothing was ever written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub announced: bool,
     /// Failed checks so far; never falls.
     #[serde(default)]
     pub failed_checks: u32,
@@ -176,6 +180,7 @@ impl RunState {
             revisions: None,
             joined_at: None,
             routed: false,
+            announced: false,
             failed_checks: 0,
             check: 0,
             checks: Vec::new(),
@@ -226,7 +231,28 @@ impl RunState {
                 max_age_s: affinity.max_age.as_signed().as_secs().unsigned_abs(),
                 token: token(self.run, self.attempt, self.weight),
             }),
+            announced: self.announces(),
         }
+    }
+
+    /// Tells whether routes name the canary that they give nothing yet, or nothing any more: its
+    /// Service exists as long.
+    fn announces(&self) -> bool {
+        let names = match &self.stage {
+            Stage::Step { part, .. } => {
+                matches!(part, StepPart::Announcing | StepPart::Warming { .. })
+            }
+            Stage::Promoting { part } => matches!(part, PromotionPart::Shifting { .. }),
+            Stage::RollingBack { part, .. } => {
+                let unloads = matches!(
+                    part,
+                    RollbackPart::Unloading | RollbackPart::Settling { .. }
+                );
+                unloads && self.canary_pods > 0
+            }
+            _ => false,
+        };
+        self.announced && names
     }
 
     /// The pin that a Service is to carry where Services are pinned to `hash`; `None` = none.
@@ -235,6 +261,11 @@ impl RunState {
         let stable = self.stable.as_ref().map(|stable| stable.hash.as_str());
         let released = hash == stable && self.released.iter().any(|one| one == service);
         hash.filter(|_| !released)
+    }
+
+    /// Tells whether a route other than the user's own was ever written.
+    pub(super) const fn wrote_routes(&self) -> bool {
+        self.routed || self.announced
     }
 
     /// Takes every request from the canary, mirrored ones too.

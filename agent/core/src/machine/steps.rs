@@ -53,6 +53,7 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         StepPart::Scaling if turn.is_in_place() => in_place::upgrading(turn, index, &step),
         StepPart::Scaling if turn.is_by_revision() => by_revision::upgrading(turn, index, &step),
         StepPart::Scaling => scaling(turn, index, &step),
+        StepPart::Announcing => announcing(turn, index, &step),
         StepPart::Warming { until } => warming(turn, index, &step, *until),
         StepPart::Routing => {
             if awaits::routes(turn) {
@@ -105,11 +106,20 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
 /// Writes the route, once a data plane that never heard of the canary's pods knows them.
 pub(super) fn begin_routing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if step.splits() && turn.state.split().is_none() {
-        let until = turn.after(turn.seen.route_settle);
-        enter(turn, index, StepPart::Warming { until });
+        if turn.announces() {
+            turn.state.announced = true;
+            enter(turn, index, StepPart::Announcing);
+        } else {
+            warm_up(turn, index);
+        }
         return;
     }
     route(turn, index, step);
+}
+
+fn warm_up(turn: &mut Turn<'_>, index: u32) {
+    let until = turn.after(turn.seen.route_settle);
+    enter(turn, index, StepPart::Warming { until });
 }
 
 /// Tells whether both versions can carry what the step gives them.
@@ -127,11 +137,26 @@ fn may_route(turn: &mut Turn<'_>, step: &PlannedStep) -> bool {
         & awaits::stable_carries_rest(turn, step.weight)
 }
 
+/// The routes name the canary, so that its Service is known before anything is sent there.
+fn announcing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
+    if !may_route(turn, step) {
+        enter(turn, index, StepPart::Scaling);
+        return;
+    }
+    if awaits::routes(turn) {
+        warm_up(turn, index);
+    }
+}
+
 /// A data plane learns of pods and of routes by separate watches. One that hears of the first route
 /// to the canary before it hears of the canary's addresses answers with errors until it does.
 fn warming(turn: &mut Turn<'_>, index: u32, step: &PlannedStep, until: Timestamp) {
     if !may_route(turn, step) {
         enter(turn, index, StepPart::Scaling);
+        return;
+    }
+    if turn.announces() && !awaits::routes(turn) {
+        enter(turn, index, StepPart::Announcing);
         return;
     }
     if turn.now < until {

@@ -1,6 +1,7 @@
 //! Runs against a small model of a cluster.
 
 mod adopted;
+mod announced;
 mod approvals;
 mod by_node;
 mod by_pods;

@@ -11,7 +11,7 @@ use bellwether_api::{
     status::{Severity, WaitReason},
     strategy::{InstancesMode, Manual},
     track::RolloutTrackSpec,
-    traffic::is_by_pods,
+    traffic::{Traffic, is_by_pods},
 };
 use jiff::Timestamp;
 
@@ -26,6 +26,7 @@ use super::{
     summary,
 };
 use crate::{
+    provider,
     settled::DeploymentView,
     sizes::{fixed_stable, min_ready_stable, share_ceil},
     weights::{PlannedStep, planned_steps},
@@ -37,7 +38,7 @@ pub(super) struct Turn<'a> {
     pub(super) grant: &'a RolloutTrackSpec,
     pub(super) seen: &'a Observations,
     pub(super) steps: Vec<PlannedStep>,
-    /// The plan never does more to routes than to weigh.
+    /// The plan never does more to routes than to weigh, so that their shares tell what they carry.
     pub(super) only_weighs: bool,
     pub(super) state: RunState,
     pub(super) events: Vec<Happening>,
@@ -59,6 +60,13 @@ pub(super) struct Turn<'a> {
     pub(super) approve_pending: bool,
 }
 
+/// Tells whether a route of the plan names the canary before and after it has a share.
+fn announces(grant: &RolloutTrackSpec) -> bool {
+    let traffic = grant.plan.traffic.iter();
+    let mut routes = traffic.flat_map(Traffic::routes);
+    routes.any(|route| provider::announces(route.provider))
+}
+
 impl<'a> Turn<'a> {
     pub(super) fn new(
         now: Timestamp,
@@ -68,7 +76,8 @@ impl<'a> Turn<'a> {
     ) -> Self {
         let steps = planned_steps(&grant.plan.strategy);
         let weighs = |step: &PlannedStep| step.matches.is_empty() && step.mirror == Weight::ZERO;
-        let only_weighs = steps.iter().all(weighs) && grant.plan.session_affinity.is_none();
+        let only_weighs =
+            steps.iter().all(weighs) && grant.plan.session_affinity.is_none() && !announces(grant);
         let mut turn = Self {
             now,
             grant,
@@ -113,6 +122,11 @@ impl<'a> Turn<'a> {
         self.closed = None;
         self.stands_still = false;
         self.approve_pending = false;
+    }
+
+    /// Tells whether a route of the plan names the canary before and after it has a share.
+    pub(super) fn announces(&self) -> bool {
+        announces(self.grant)
     }
 
     pub(super) fn enter(&mut self, stage: Stage) {

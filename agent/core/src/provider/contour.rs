@@ -63,6 +63,12 @@ impl Renderer for HttpProxy {
         Ok(object)
     }
 
+    /// Contour sends Envoy routes, clusters and endpoints by streams of their own; a request to a cluster
+    /// that Envoy does not know yet is answered with 503.
+    fn announces(&self) -> bool {
+        true
+    }
+
     fn observe(&self, object: &Value) -> RouteObservation {
         observe(object)
     }
@@ -115,7 +121,7 @@ fn shared(route: &Value, split: &Split, backends: &Backends<'_>) -> Result<Value
     let all = items(route, "/services");
     let (mirrors, own): (Vec<Value>, Vec<Value>) = all.iter().cloned().partition(is_mirror);
     let mut out = route.clone();
-    if split.weight > Weight::ZERO {
+    if split.weight > Weight::ZERO || split.announced {
         let mut services = backends.split(&own, split.weight);
         services.extend(mirrors.clone());
         out["services"] = json!(services);

@@ -86,6 +86,14 @@ pub(super) fn by_matches(matches: Vec<Match>) -> Split {
     }
 }
 
+/// The canary is named and gets nothing.
+pub(super) fn announced() -> Split {
+    Split {
+        announced: true,
+        ..Split::default()
+    }
+}
+
 /// A split that mirrors.
 pub(super) fn mirrored(canary: u8, share: u8) -> Split {
     Split {

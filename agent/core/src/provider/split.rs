@@ -15,6 +15,9 @@ pub struct Split {
     pub mirror: Weight,
     /// Keeps a user on the version that answered first; absent = every request is drawn anew.
     pub affinity: Option<Affinity>,
+    /// Whether a route that gives the canary nothing names its Service all the same, where the provider's
+    /// gateways have to know it before and after ([`super::Renderer::announces`]).
+    pub announced: bool,
 }
 
 /// Keeps a user on the version that answered first.
@@ -40,7 +43,8 @@ impl Split {
         }
     }
 
-    /// Tells whether the routes are to be as the user wrote them.
+    /// Tells whether the canary gets nothing. The routes are then as the user wrote them, but for a
+    /// name where it is announced.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.weight == Weight::ZERO && self.matches.is_empty() && self.mirror == Weight::ZERO

@@ -1,7 +1,7 @@
 use bellwether_api::traffic::{Capability, Provider};
 
 use super::{
-    golden::{by_matches, headers, named, names},
+    golden::{announced, by_matches, headers, named, names},
     pattern::{confined, cookies, escape},
     *,
 };
@@ -14,6 +14,19 @@ fn every_supported_provider_has_a_renderer_and_no_other() {
             provider.is_supported() && provider.has_object(),
             "{provider:?}"
         );
+    }
+}
+
+#[test]
+fn only_who_needs_it_names_a_canary_that_gets_nothing() {
+    let needs = |provider: &Provider| *provider == Provider::HttpProxy;
+    for provider in Provider::ALL {
+        assert_eq!(announces(provider), needs(&provider), "{provider:?}");
+        let route = serde_json::json!({"spec": {"rules": [{"backendRefs": [{"name": "web"}]}]}});
+        if !announces(provider) && provider.has_object() {
+            let same = render(provider, &route, &names(), &announced());
+            assert_eq!(same.expect("unchanged"), route, "{provider:?}");
+        }
     }
 }
 

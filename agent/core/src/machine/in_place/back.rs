@@ -21,7 +21,7 @@ pub(in super::super) fn way_back(turn: &Turn<'_>) -> Part {
         .in_place
         .as_ref()
         .is_some_and(|run| run.apart.is_some());
-    if apart && (state.routed || !state.split().is_none()) {
+    if apart && (state.wrote_routes() || !state.split().is_none()) {
         Part::Unloading
     } else {
         Part::Retemplating
@@ -49,7 +49,7 @@ pub(in super::super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part
     let next = match part {
         Part::Unloading => unloading(turn, &failure),
         Part::Settling { until } => rollback::settling(turn, until),
-        Part::Draining { until } => rollback::draining(turn, until),
+        Part::Draining { until } => rollback::draining(turn, &failure, until),
         Part::Retemplating | Part::Shrinking => {
             let nobody_waits = progress::is_overdue(turn) || commands::is_deleted(turn);
             let given_up = absent && part == Part::Shrinking && nobody_waits;

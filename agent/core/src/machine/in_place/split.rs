@@ -245,7 +245,7 @@ pub(super) fn draining(
         turn.wait_until("Draining", message, until, "the Service is removed");
         return None;
     }
-    Some(PromotionPart::Removing { new })
+    awaits::unnamed(turn).then_some(PromotionPart::Removing { new })
 }
 
 /// The run's own Service no longer exists.

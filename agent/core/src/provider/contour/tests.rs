@@ -5,7 +5,8 @@ use super::observe;
 use crate::provider::{
     RenderError, RouteObservation, Split,
     golden::{
-        by_matches, check, cookies, headers, mirrored, named, names, rendered, value, weight,
+        announced, by_matches, check, cookies, headers, mirrored, named, names, rendered, value,
+        weight,
     },
     render,
 };
@@ -52,6 +53,7 @@ fn golden() {
         cookies(&[("type", "=insider")]),
     ]);
     for (name, split) in [
+        ("announced", announced()),
         ("weight", Split::by_weight(weight(20))),
         ("matches", all_forms),
         ("mirror", mirrored(20, 50)),
