@@ -26,6 +26,8 @@ mod every_source;
 mod exact_overrides;
 #[path = "variants/fencing.rs"]
 mod fencing;
+#[path = "variants/gates.rs"]
+mod gates;
 #[path = "variants/golden.rs"]
 mod golden;
 #[path = "variants/helm_canary.rs"]
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         divided::TOGETHER,
         every_source::TOGETHER,
         exact_overrides::TOGETHER,
+        gates::TOGETHER,
         large::CASES,
         matrix::TOGETHER,
         one_chart::TOGETHER,
