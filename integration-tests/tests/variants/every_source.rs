@@ -78,20 +78,22 @@ fn held(members: &Members, cluster: &str) -> Result<Held> {
     Ok(all.filter(|(name, _)| name != "kube-root-ca.crt").collect())
 }
 
-/// Fails unless the cluster has these ConfigMaps, with these values, and no other.
-fn has_exactly(members: &Members, cluster: &str, expected: &[(&str, &str)]) -> Result<Held> {
-    let found = held(members, cluster)?;
-    let values: BTreeMap<&str, &Value> = found
-        .iter()
-        .map(|(name, (data, _))| (name.as_str(), data))
-        .collect();
-    let wanted: Vec<(&str, Value)> = expected
+/// Waits until the cluster has these ConfigMaps, with these values, and no other.
+fn wait_exactly(members: &Members, cluster: &str, expected: &[(&str, &str)]) -> Result<Held> {
+    let wanted: BTreeMap<&str, Value> = expected
         .iter()
         .map(|(name, value)| (*name, json!({"value": value})))
         .collect();
-    let wanted: BTreeMap<&str, &Value> = wanted.iter().map(|(name, data)| (*name, data)).collect();
-    ensure!(values == wanted, "{cluster} has {values:?}, not {wanted:?}");
-    Ok(found)
+    let mut last = Held::new();
+    until(LIMIT, &format!("{cluster} to have {wanted:?}"), || {
+        last = held(members, cluster)?;
+        let is_equal = last.len() == wanted.len()
+            && last
+                .iter()
+                .all(|(name, (data, _))| wanted.get(name.as_str()) == Some(data));
+        Ok(is_equal.then(|| last.clone()))
+    })
+    .with_context(|| format!("{last:?}"))
 }
 
 /// Fails unless of what there was only `changed` was written since.
@@ -138,7 +140,7 @@ fn every_source(members: &Members) -> Result<()> {
     };
     let mut first = Vec::new();
     for cluster in members.names() {
-        first.push(has_exactly(members, cluster, &expected("1", "1"))?);
+        first.push(wait_exactly(members, cluster, &expected("1", "1"))?);
     }
 
     // Looked at once an hour, if nobody says that something was pushed.
@@ -146,10 +148,9 @@ fn every_source(members: &Members) -> Result<()> {
     git.write("elsewhere.yaml", &map("elsewhere", "1"))?;
     git.commit("two")?;
     pushed(members, &git.url())?;
-    members.wait_ended(name, 2, RunPhase::Succeeded, LIMIT)?;
     let mut second = Vec::new();
     for (cluster, before) in members.names().into_iter().zip(&first) {
-        let after = has_exactly(members, cluster, &expected("2", "1"))?;
+        let after = wait_exactly(members, cluster, &expected("2", "1"))?;
         wrote_only(before, &after, "plain-one")?;
         second.push(after);
     }
@@ -157,9 +158,8 @@ fn every_source(members: &Members) -> Result<()> {
     // Looked at every ten seconds.
     git.write("overlay/base.yaml", &map("settings", "2"))?;
     git.commit("three")?;
-    members.wait_ended(name, 3, RunPhase::Succeeded, LIMIT)?;
     for (cluster, before) in members.names().into_iter().zip(&second) {
-        let after = has_exactly(members, cluster, &expected("2", "2"))?;
+        let after = wait_exactly(members, cluster, &expected("2", "2"))?;
         wrote_only(before, &after, "built-settings")?;
     }
     members.cli.run(&["delete", "application", name, "-y"])?;

@@ -27,8 +27,8 @@ const SIT: usize = 0;
 const UAT: usize = 1;
 const PROD_CANARY: usize = 2;
 const PROD: usize = 3;
-/// What the checks in the clusters ask for, and what the fleet's gate does.
-const WAITING: &str = "orders_waiting{app=\"svc\"}";
+/// What the checks in the clusters ask for, of the canary, and what the fleet's gate does.
+const WAITING: &str = "orders_waiting{app=\"svc-canary\"}";
 const FAILED: &str = "orders_failed_total";
 /// What the external gate asks.
 const FROZEN: &str = "/frozen?app=svc";
