@@ -24,6 +24,9 @@ impl Workload {
     pub(in super::super) fn scale(&mut self, replicas: usize) {
         self.generation += i64::from(replicas != self.wanted);
         self.wanted = replicas;
+        // Pods that were about to go, and stay now, were let go before.
+        let beyond = self.let_go().saturating_sub(self.granted());
+        self.joined = self.joined.max(beyond);
     }
 
     /// The controller makes and takes the pods before anybody can write anything.
