@@ -73,7 +73,9 @@ pub(in super::super) fn follow_size(turn: &mut Turn<'_>) {
     run.total = now;
     if adapter.by_node {
         run.granted = run.granted.min(now);
-    } else if now > before && run.granted == before && all_may_go {
+    } else if now > before && run.granted == before && (all_may_go || adapter.by_ordinal) {
+        // By ordinal, a template that every pod has is complete: whatever comes is of it, wherever the
+        // partition stands.
         run.granted = now;
     } else if now > before && adapter.by_ordinal {
         // Counted from the last pod, as many would be let go once more. Those that were stay new below

@@ -83,8 +83,6 @@ pub(super) struct Workload {
     /// Pods that came with the template's version, whatever was granted, because a node joined or the
     /// partition had not risen yet.
     joined: u32,
-    /// Those of them whose node joined.
-    nodes: u32,
     /// What requests come by.
     pub(super) net: Net,
 }
@@ -144,7 +142,6 @@ impl Workload {
             samples: None,
             by_count: false,
             joined: 0,
-            nodes: 0,
             net: Net::default(),
         }
     }
@@ -304,7 +301,6 @@ impl Workload {
             ready: true,
         });
         self.wanted += 1;
-        self.nodes += u32::from(self.template == TemplateVersion::New);
         self.joined += u32::from(self.template == TemplateVersion::New);
     }
 

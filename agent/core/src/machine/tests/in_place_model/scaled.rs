@@ -24,9 +24,6 @@ impl Workload {
     pub(in super::super) fn scale(&mut self, replicas: usize) {
         self.generation += i64::from(replicas != self.wanted);
         self.wanted = replicas;
-        // Pods that were about to go, and stay now, were let go before.
-        let beyond = self.let_go().saturating_sub(self.granted());
-        self.joined = self.joined.max(beyond);
     }
 
     /// The controller makes and takes the pods before anybody can write anything.
@@ -52,8 +49,7 @@ impl Workload {
             };
             let ready = false;
             self.pods.push(Pod { version, ready });
-            let beyond = self.let_go().saturating_sub(self.granted());
-            self.joined = self.joined.max(beyond);
+            self.joined += u32::from(version == TemplateVersion::New);
         }
     }
 
@@ -82,12 +78,11 @@ impl Workload {
     pub(super) fn check_let_go(&mut self, granted_before: u32) {
         let (granted, let_go) = (self.granted(), self.let_go());
         // What was let go stays new where the workload grew.
-        let excused = self.joined + granted_before.saturating_sub(granted);
+        self.joined += granted_before.saturating_sub(granted);
         assert!(
-            let_go <= granted + excused,
+            let_go <= granted + self.joined,
             "more pods are new than the {granted} that were granted"
         );
-        self.joined = excused.min(let_go.saturating_sub(granted)).max(self.nodes);
     }
 
     pub(super) fn check_grant(&self, decision: &Decision, seen: &Observations) {
