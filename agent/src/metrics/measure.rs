@@ -147,7 +147,9 @@ impl Meter {
             )
         };
         let both = asked.metric.relative.is_some();
-        if !both && !(measurement.side_by_side && tells_apart(asked, remote, &measurement.target)) {
+        let for_people =
+            measurement.side_by_side && tells_apart(asked, remote, &measurement.target);
+        if !both && !for_people {
             return side(Side::Canary).await;
         }
         let (canary, stable) = if both {
