@@ -1,6 +1,6 @@
 //! The tests on real clusters: one hub, three clusters with real pods, agents as the pods that
-//! `register cluster` installed. Tests under full traffic run two at a time, so that two cores carry it;
-//! tests that take a part down run alone, last.
+//! `register cluster` installed. Tests under full traffic in one cluster run two at a time, so that two cores
+//! carry it; tests with traffic in more of them, and those that take a part down, run alone, last.
 
 #[path = "fleet/ab_test.rs"]
 mod ab_test;
@@ -100,10 +100,7 @@ fn main() -> ExitCode {
     .concat();
     let under_traffic = [
         adopted::UNDER_TRAFFIC,
-        canary::UNDER_TRAFFIC,
-        quickstart::UNDER_TRAFFIC,
         not_found::UNDER_TRAFFIC,
-        rollback::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
@@ -115,7 +112,15 @@ fn main() -> ExitCode {
         flagger::UNDER_TRAFFIC,
     ]
     .concat();
-    let alone = [metrics_address::ALONE, outages::CASES, webhook::ALONE].concat();
+    let alone = [
+        canary::UNDER_TRAFFIC,
+        quickstart::UNDER_TRAFFIC,
+        rollback::UNDER_TRAFFIC,
+        metrics_address::ALONE,
+        outages::CASES,
+        webhook::ALONE,
+    ]
+    .concat();
     let all = [together.as_slice(), &under_traffic, &alone].concat();
     if arguments.list {
         return libtest_mimic::run(&arguments, suite::trials(&all, None)).exit_code();
