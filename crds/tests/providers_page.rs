@@ -15,7 +15,16 @@ fn every_snippet_is_accepted_and_every_provider_has_one() {
     let mut shown = BTreeSet::new();
     for block in page.split("```yaml\n").skip(1) {
         let snippet = block.split("```").next().unwrap_or_default();
-        let governed = if snippet.contains("knative") {
+        if snippet.starts_with("apiVersion:") {
+            // What clusters and fleets give stands in records of their own.
+            let loaded = load("providers.md", snippet.as_bytes());
+            loaded.unwrap_or_else(|errors| panic!("{snippet}: {}", errors[0]));
+            continue;
+        }
+        let governed = if snippet.starts_with("service:") {
+            "workload: {apiVersion: apps/v1, kind: Deployment, name: web}
+  traffic: [{gatewayApi: {httpRoutes: [web]}}]"
+        } else if snippet.contains("knative") {
             "workload: {apiVersion: serving.knative.dev/v1, kind: Service, name: web}"
         } else {
             "workload: {apiVersion: apps/v1, kind: Deployment, name: web}
@@ -33,6 +42,11 @@ spec:
             snippet
                 .replace('\n', "\n  ")
                 .replacen("traffic", "  traffic", 1)
+                .replacen(
+                    "service:",
+                    "  service:",
+                    usize::from(snippet.starts_with("service:"))
+                )
         );
         let loaded = load("providers.md", text.as_bytes())
             .unwrap_or_else(|errors| panic!("{snippet}: {}", errors[0]));

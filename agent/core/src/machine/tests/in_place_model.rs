@@ -80,9 +80,11 @@ pub(super) struct Workload {
     samples: Option<Samples>,
     /// Whether the partition is a number of pods, whichever they are.
     pub(super) by_count: bool,
-    /// Pods that came with the template's version, whatever was granted, because a node joined or the
-    /// partition had not risen yet.
+    /// Pods that came with the template's version, or got it, whatever was granted, because a node joined
+    /// or the partition had not risen yet.
     joined: u32,
+    /// Of how many pods the partition was written to hold some.
+    held_of: usize,
     /// What requests come by.
     pub(super) net: Net,
 }
@@ -142,6 +144,7 @@ impl Workload {
             samples: None,
             by_count: false,
             joined: 0,
+            held_of: replicas,
             net: Net::default(),
         }
     }
@@ -336,6 +339,9 @@ impl Workload {
             (self.template, self.partition) = wanted;
             self.generation += 1;
         }
+        if let Some(run) = &self.state.in_place {
+            self.held_of = usize::try_from(run.total).expect("few pods");
+        }
         let clears = overlay.in_place.replaces.is_some() && self.observed == self.generation;
         let (template, held) = (self.template, self.held());
         for (number, pod) in self.pods.iter_mut().enumerate() {
@@ -388,6 +394,10 @@ impl Workload {
             .rev()
             .find(|number| self.pods[*number].version != template);
         if let Some(number) = next.filter(|_| !waits) {
+            // Written for fewer pods than there are to be, a partition lets more of them go.
+            let outgrown = self.wanted > self.held_of;
+            let is_new = template == TemplateVersion::New;
+            self.joined += u32::from(outgrown && is_new);
             self.pods[number] = Pod {
                 version: template,
                 ready: false,
