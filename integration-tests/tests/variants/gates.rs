@@ -3,7 +3,10 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use bellwether_api::view::{ClusterPhase, GateView, RunPhase, RunView, WavePhase};
+use bellwether_api::{
+    status::Verdict,
+    view::{ClusterPhase, GateView, RunPhase, RunView, WavePhase},
+};
 use bellwether_integration_tests::{
     hook_double::HookDouble, process::workspace_binary, prometheus::Prometheus, suite::Case,
     wait::until,
@@ -181,8 +184,8 @@ fn verdicts_of_uat(members: &Members, servers: &Servers) -> Result<()> {
     let first = until(LIMIT, "a check of uat that knows nothing", || {
         let run = members.run(&members.name)?;
         let found = run.waves[UAT].clusters.iter().find(|cluster| {
-            let mut waits = cluster.tracks.iter().flat_map(|track| &track.waiting_on);
-            waits.any(|wait| wait.reason == "ChecksUnknown")
+            let mut checks = cluster.tracks.iter().flat_map(|track| &track.checks);
+            checks.any(|check| check.verdict == Verdict::Unknown)
         });
         Ok(found.map(|cluster| cluster.name.clone()))
     })?;

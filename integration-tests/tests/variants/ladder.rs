@@ -41,7 +41,8 @@ fn ladder(scene: &Scene) -> Result<()> {
         traffic: "[{nginx: {ingress: web}}]".into(),
         routes: vec![ingress(scene, &base.host())],
         strategy: "{canary: {stepWeight: 20, maxWeight: 100}}".into(),
-        analysis: "{interval: 2s}".into(),
+        // Long enough for the hub to show each rung's pods.
+        analysis: "{interval: 4s}".into(),
         extra_rollout: format!(
             "  instances: {{mode: FixedTotal}}\n  hooks: {}\n",
             json!([{"type": "PostRollout", "name": "robot", "url": double.url("/robot"),
