@@ -131,7 +131,11 @@ fn autoscaled(scene: &Scene) -> Result<()> {
 
 /// The autoscaler has not scaled yet when the run begins: the size that was applied passes to it.
 fn autoscaled_and_aborted(scene: &Scene) -> Result<()> {
-    let shop = sized(&manual(scene), 4);
+    // Pods that the autoscaler takes away answer until the gateway has forgotten them.
+    let shop = Shop {
+        pre_stop_seconds: 3,
+        ..sized(&manual(scene), 4)
+    };
     scene.install(&shop)?;
     let member = scene.member(0)?;
     member.create(&autoscaler(scene, 4, 6))?;
