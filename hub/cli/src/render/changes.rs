@@ -14,6 +14,7 @@ use super::{
 #[must_use]
 pub fn changes(last: Option<&RunView>, next: &RunView, style: Style) -> Vec<String> {
     let at = clock(&next.observed_at);
+    let now = next.observed_at.parse().unwrap_or_default();
     let last = last.filter(|last| last.run == next.run);
     let mut lines = Vec::new();
     if last.is_none_or(|last| last.state != next.state) {
@@ -50,7 +51,7 @@ pub fn changes(last: Option<&RunView>, next: &RunView, style: Style) -> Vec<Stri
     if wait != wait_before
         && let Some(first) = next.waiting_on.first()
     {
-        lines.push(format!("{at} waiting for  {}", reason(first)));
+        lines.push(format!("{at} waiting for  {}", reason(first, now)));
     }
     lines
 }

@@ -9,7 +9,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    span::{ago, between, clock, fit, release_name, span},
+    span::{ago, between, fit, near_clock, release_name, span},
     style::{Mood, Style, cluster_word, run_word, wave_word},
 };
 
@@ -105,7 +105,7 @@ fn waiting(view: &RunView, width: usize, now: Timestamp) -> Vec<String> {
     let Some(first) = view.waiting_on.first() else {
         return Vec::new();
     };
-    let mut text = format!("waiting for  {}", reason(first));
+    let mut text = format!("waiting for  {}", reason(first, now));
     if let Some(by_itself) = &first.by_itself {
         text.push_str(&format!("; {}", by_itself_text(by_itself, now)));
     }
@@ -120,11 +120,11 @@ fn waiting(view: &RunView, width: usize, now: Timestamp) -> Vec<String> {
 
 /// One phrase for one reason.
 #[must_use]
-pub fn reason(wait: &WaitReason) -> String {
+pub fn reason(wait: &WaitReason, now: Timestamp) -> String {
     let text = if wait.message.is_empty() {
         wait.reason.clone()
     } else {
-        plain_times(&wait.message)
+        plain_times(&wait.message, now)
     };
     match &wait.on {
         // `cluster/a` is named where `a` is.
@@ -133,13 +133,13 @@ pub fn reason(wait: &WaitReason) -> String {
     }
 }
 
-/// Shortens the times in a sentence to the time of day.
-fn plain_times(text: &str) -> String {
+/// Shortens the times in a sentence, to the time of day where that tells the day too.
+fn plain_times(text: &str, now: Timestamp) -> String {
     let words: Vec<String> = text
         .split(' ')
         .map(|word| match word.trim_end_matches([',', ';', '.', ':']) {
             bare if bare.ends_with('Z') && bare.contains('T') => {
-                word.replacen(bare, &clock(bare), 1)
+                word.replacen(bare, &near_clock(bare, now), 1)
             }
             _ => word.to_owned(),
         })
@@ -396,14 +396,14 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
         };
     }
     if !cluster.message.is_empty() {
-        return plain_times(&cluster.message);
+        return plain_times(&cluster.message, now);
     }
     let going_back = cluster.state == ClusterPhase::RollingBack;
     if let Some(track) = cluster.tracks.first()
         && going_back
         && !track.message.is_empty()
     {
-        return plain_times(&track.message);
+        return plain_times(&track.message, now);
     }
     if !cluster.reason.is_empty() {
         return cluster.reason.clone();
@@ -415,10 +415,11 @@ pub fn cluster_note(cluster: &ClusterView, now: Timestamp) -> String {
         let wait = cluster
             .waiting_on
             .first()
-            .map(|wait| format!("; {}", reason(wait)));
+            .map(|wait| format!("; {}", reason(wait, now)));
         return format!("{}{}", check_note(check), wait.unwrap_or_default());
     }
-    cluster.waiting_on.first().map(reason).unwrap_or_default()
+    let wait = cluster.waiting_on.first();
+    wait.map(|wait| reason(wait, now)).unwrap_or_default()
 }
 
 fn check_note(check: &CheckResult) -> String {

@@ -119,11 +119,19 @@ fn times_in_sentences_are_short() {
         since: None,
         by_itself: None,
     };
+    let now = NOW.parse().expect("a time");
     assert_eq!(
-        super::reason(&wait),
+        super::reason(&wait, now),
         "wave canary must stay healthy until 12:10:39Z, then goes on"
     );
-    let now = NOW.parse().expect("a time");
+    let far = bellwether_api::status::WaitReason {
+        message: "the window opens at 2028-02-28T23:00:00Z".into(),
+        ..wait
+    };
+    assert_eq!(
+        super::reason(&far, now),
+        "wave/canary: the window opens at 2028-02-28T23:00:00Z"
+    );
     assert_eq!(
         super::by_itself_text("2026-03-01T12:10:30.5Z: the checks are made", now),
         "the checks are made in 30s"

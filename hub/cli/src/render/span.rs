@@ -1,6 +1,9 @@
 //! Spans of time and versions as people read them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// A time of day tells which day it is on within this of now.
+const HALF_A_DAY: SignedDuration = SignedDuration::from_hours(12);
 
 /// Writes a span: `9s`, `4m`, `1h30m`, `3d`. Negative spans are `0s`.
 #[must_use]
@@ -52,6 +55,17 @@ pub fn until(at: &str, now: Timestamp) -> String {
 pub fn clock(at: &str) -> String {
     match at.parse::<Timestamp>() {
         Ok(time) => time.strftime("%H:%M:%SZ").to_string(),
+        Err(_) => at.to_owned(),
+    }
+}
+
+/// Writes a time within half a day of `now` as the time of day, any other with its date,
+/// `2026-03-01T14:02:11Z`; the text itself where it is no time.
+#[must_use]
+pub fn near_clock(at: &str, now: Timestamp) -> String {
+    match at.parse::<Timestamp>() {
+        Ok(time) if time.duration_since(now).abs() < HALF_A_DAY => clock(at),
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         Err(_) => at.to_owned(),
     }
 }

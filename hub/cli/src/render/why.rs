@@ -32,7 +32,7 @@ pub fn why(answer: &Why, now: Timestamp, style: Style) -> String {
     let because: Vec<String> = answer
         .because
         .iter()
-        .map(|wait| format!("{}: {}", wait.reason, reason(wait)))
+        .map(|wait| format!("{}: {}", wait.reason, reason(wait, now)))
         .collect();
     section("because", &because);
     section("not this", &answer.not_this);
