@@ -1,7 +1,7 @@
 //! Updates in place: batches, their gates, and every way back.
 
 use bellwether_api::{
-    command::{Abort, AbortCause, Verb},
+    command::Verb,
     number::IntOrPercent,
     status::{FailureReason, Phase, Verdict},
 };
@@ -9,25 +9,10 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, p
 use serde_json::json;
 
 use super::{
-    super::{RunState, Stage, StepPart},
-    in_place_model::{Crash, Workload},
+    super::Stage,
+    in_place_model::{Crash, Workload, abort, at_gate},
 };
 use crate::settled::TemplateVersion::{New, Old};
-
-fn at_gate(index: u32) -> impl Fn(&RunState) -> bool {
-    move |state| {
-        matches!(&state.stage,
-            Stage::Step { index: at, part: StepPart::Gate { .. } } if *at == index)
-    }
-}
-
-fn abort(workload: &mut Workload) {
-    workload.grant.command.abort = Some(Abort {
-        cause: AbortCause::Manual,
-        by: "ann".into(),
-        reason: "no".into(),
-    });
-}
 
 fn failure(workload: &Workload) -> FailureReason {
     match &workload.state.stage {

@@ -3,7 +3,7 @@
 mod scaled;
 
 use bellwether_api::{
-    command::{QueuedCommand, Verb},
+    command::{Abort, AbortCause, QueuedCommand, Verb},
     duration::Dur,
     number::Weight,
     rollout::RolloutSpec,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Decision, Endpoints, InPlaceView, MetricSample, Observations, Overlay, RouteView, RunState,
-        SampleRequest, Samples, ServiceView, Stage, decide,
+        SampleRequest, Samples, ServiceView, Stage, StepPart, decide,
     },
     model::{REVISION, grant},
 };
@@ -496,4 +496,21 @@ impl Workload {
             ..seen
         }
     }
+}
+
+/// A step waits for a human.
+pub(super) fn at_gate(index: u32) -> impl Fn(&RunState) -> bool {
+    move |state| {
+        matches!(&state.stage,
+            Stage::Step { index: at, part: StepPart::Gate { .. } } if *at == index)
+    }
+}
+
+/// A human aborts the run.
+pub(super) fn abort(workload: &mut Workload) {
+    workload.grant.command.abort = Some(Abort {
+        cause: AbortCause::Manual,
+        by: "ann".into(),
+        reason: "no".into(),
+    });
 }

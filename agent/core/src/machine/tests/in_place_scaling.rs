@@ -1,7 +1,7 @@
 //! Batches of workloads that an autoscaler sizes while they are under way.
 
 use bellwether_api::{
-    command::{Abort, AbortCause, Verb},
+    command::Verb,
     rollout::{Autoscaler, AutoscalerKind},
     status::FailureReason,
 };
@@ -9,8 +9,8 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, p
 use serde_json::{Value, json};
 
 use super::{
-    super::{Overlay, RunState, Stage, StepPart},
-    in_place_model::{Crash, Workload},
+    super::{Overlay, Stage},
+    in_place_model::{Crash, Workload, abort, at_gate},
 };
 use crate::{
     autoscaling::AutoscalerView,
@@ -36,21 +36,6 @@ fn both(steps: &Value, replicas: usize) -> [Workload; 2] {
         scaled(Workload::new(steps, replicas)),
         scaled(Workload::of_clones(steps, replicas)),
     ]
-}
-
-fn at_gate(index: u32) -> impl Fn(&RunState) -> bool {
-    move |state| {
-        matches!(&state.stage,
-            Stage::Step { index: at, part: StepPart::Gate { .. } } if *at == index)
-    }
-}
-
-fn abort(workload: &mut Workload) {
-    workload.grant.command.abort = Some(Abort {
-        cause: AbortCause::Manual,
-        by: "ann".into(),
-        reason: "no".into(),
-    });
 }
 
 fn ticks(workload: &mut Workload, count: usize) {

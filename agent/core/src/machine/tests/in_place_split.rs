@@ -1,16 +1,12 @@
 //! Updates in place whose steps say where requests go.
 
-use bellwether_api::{
-    command::{Abort, AbortCause, Verb},
-    number::Weight,
-    status::FailureReason,
-};
+use bellwether_api::{command::Verb, number::Weight, status::FailureReason};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Overlay, RunState, ServiceView, Stage, StepPart},
-    in_place_model::{Crash, Workload},
+    super::{Overlay, ServiceView, Stage},
+    in_place_model::{Crash, Workload, abort, at_gate},
 };
 use crate::settled::TemplateVersion::{New, Old};
 
@@ -26,21 +22,6 @@ fn by_count() -> Workload {
         {"replicas": "100%"},
     ]);
     Workload::behind_a_route(&steps, 30)
-}
-
-fn at_gate(index: u32) -> impl Fn(&RunState) -> bool {
-    move |state| {
-        matches!(&state.stage,
-            Stage::Step { index: at, part: StepPart::Gate { .. } } if *at == index)
-    }
-}
-
-fn abort(workload: &mut Workload) {
-    workload.grant.command.abort = Some(Abort {
-        cause: AbortCause::Manual,
-        by: "ann".into(),
-        reason: "no".into(),
-    });
 }
 
 fn failure(workload: &Workload) -> (FailureReason, String) {
