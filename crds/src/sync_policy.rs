@@ -30,7 +30,20 @@ pub fn group_of(api_version: &str) -> &str {
 }
 
 /// What becomes of the objects when the application is deleted, or leaves the cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum DeletionPolicy {
     /// They are deleted.
     #[default]

@@ -166,6 +166,10 @@ pub struct HeldObject {
     /// That component said that what it made stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// What that component said becomes of it when the application or the component goes; absent = it said
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionPolicy>,
 }
 
 impl HeldObject {
@@ -201,6 +205,7 @@ impl From<ObjectRef> for HeldObject {
             adopted: None,
             component: None,
             kept: false,
+            deletion: None,
         }
     }
 }

@@ -14,6 +14,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/releaseutil"
 )
 
@@ -194,9 +195,51 @@ func addDefinitions(answer *Answer, loaded *chart.Chart) error {
 		if err != nil {
 			return err
 		}
-		answer.Objects = append(answer.Objects, objects...)
+		for _, object := range objects {
+			kept, err := outlivesRelease(object)
+			if err != nil {
+				return badYAML(definition.Filename, 1, err)
+			}
+			answer.Objects = append(answer.Objects, kept)
+		}
 	}
 	return nil
+}
+
+// outlivesRelease has an object of a chart's folder crds stay when a release lacks it, as Helm does: with a definition
+// go all objects of its kind, whoever made them. A chart that says something of it itself is believed.
+func outlivesRelease(definition json.RawMessage) (json.RawMessage, error) {
+	var object, metadata map[string]json.RawMessage
+	annotations := map[string]string{}
+	if err := json.Unmarshal(definition, &object); err != nil {
+		return nil, err
+	}
+	if err := unmarshalIfThere(object["metadata"], &metadata); err != nil {
+		return nil, err
+	}
+	if err := unmarshalIfThere(metadata["annotations"], &annotations); err != nil {
+		return nil, err
+	}
+	if _, says := annotations[kube.ResourcePolicyAnno]; says || metadata == nil {
+		return definition, nil
+	}
+	annotations[kube.ResourcePolicyAnno] = kube.KeepPolicy
+	var err error
+	if metadata["annotations"], err = json.Marshal(annotations); err != nil {
+		return nil, err
+	}
+	if object["metadata"], err = json.Marshal(metadata); err != nil {
+		return nil, err
+	}
+	return json.Marshal(object)
+}
+
+// unmarshalIfThere leaves the target as it is where there is nothing, or null.
+func unmarshalIfThere(text json.RawMessage, target any) error {
+	if len(text) == 0 || string(text) == "null" {
+		return nil
+	}
+	return json.Unmarshal(text, target)
 }
 
 func addRendered(

@@ -111,6 +111,36 @@ func TestChartInOrderWithSubchartAndDefinitions(t *testing.T) {
 	}
 }
 
+func TestDefinitionsOutliveTheirRelease(t *testing.T) {
+	definition := func(annotations string) string {
+		return `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition,
+  metadata: {name: gears.charts.example` + annotations + `}, spec: {most: 9223372036854775807}}`
+	}
+	for annotations, want := range map[string]string{
+		"":                      `{"helm.sh/resource-policy":"keep"}`,
+		", annotations: null":   `{"helm.sh/resource-policy":"keep"}`,
+		", annotations: {a: b}": `{"a":"b","helm.sh/resource-policy":"keep"}`,
+		`, annotations: {helm.sh/resource-policy: ""}`: `{"helm.sh/resource-policy":""}`,
+	} {
+		request := chartRequest(t, `{}`)
+		request = with(request, "crds/gears.yaml", definition(annotations))
+		text := string(rendered(t, request).Objects[0])
+		if !strings.Contains(text, `"annotations":`+want) {
+			t.Errorf("%q: want %s in %s", annotations, want, text)
+		}
+		if !strings.Contains(text, `"most":9223372036854775807`) {
+			t.Errorf("the rest is as it was: %s", text)
+		}
+	}
+	// What a chart writes among its templates is an object as any other.
+	request := with(chartRequest(t, `{}`), "templates/gears.yaml", definition(""))
+	for _, object := range rendered(t, request).Objects {
+		if text := string(object); strings.Contains(text, "gears") && strings.Contains(text, "resource-policy") {
+			t.Errorf("it goes with its release: %s", text)
+		}
+	}
+}
+
 func TestNullTakesAValueAway(t *testing.T) {
 	request := chartRequest(t, `{"podAnnotations": {"note": null, "other": "kept"}, "image": {"pullPolicy": null}}`)
 	text := string(rendered(t, request).Objects[4])

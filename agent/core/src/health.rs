@@ -135,7 +135,7 @@ fn conventional(object: &Value) -> Option<HealthOf> {
     let ready = condition(object, "Ready").or_else(|| condition(object, "Available"))?;
     match text(ready, "/status") {
         "True" => None,
-        "False" => Some(HealthOf::degraded("NotReady", said(ready))),
+        // kstatus: what is not ready is on its way; only Stalled says that it will not get there.
         _ => Some(HealthOf::progressing("NotReady", said(ready))),
     }
 }

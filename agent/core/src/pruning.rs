@@ -1,10 +1,12 @@
-//! Which objects go when no release wants them any more: what their components say, else the application.
+//! Which objects go when no release wants them any more, and which stay when application or component goes:
+//! what their components say, else the application.
 
 use std::collections::BTreeMap;
 
 use bellwether_api::{
     bundle::{Bundle, BundleComponent},
     reference::ObjectRef,
+    sync_policy::DeletionPolicy,
     sync_record::{HeldObject, SyncUnit},
 };
 
@@ -16,6 +18,7 @@ pub fn note(unit: &mut SyncUnit, bundle: &Bundle, components: &BTreeMap<ObjectRe
         };
         let component = bundle.components.iter().find(|one| one.name == *name);
         held.kept = component.is_some_and(|one| !prunes(one, bundle));
+        held.deletion = component.and_then(|one| one.sync.as_ref()?.deletion);
         held.component = Some(name.clone());
     }
 }
@@ -33,6 +36,23 @@ pub fn is_pruned(held: &HeldObject, bundle: &Bundle) -> bool {
         Some(component) => prunes(component, bundle),
         None => bundle.sync.prune && !held.kept,
     }
+}
+
+/// What becomes of an object that no release wants any more, when it goes with its application or its
+/// component. `application` is what the application says; `next` is the bundle that is held from now on,
+/// absent = the application goes. `None` = neither goes: a release left the object out.
+#[must_use]
+pub fn deletion_of(
+    held: &HeldObject,
+    application: DeletionPolicy,
+    next: Option<&Bundle>,
+) -> Option<DeletionPolicy> {
+    let Some(bundle) = next else {
+        return Some(held.deletion.unwrap_or(application));
+    };
+    let name = held.component.as_ref()?;
+    let is_there = bundle.components.iter().any(|one| one.name == *name);
+    held.deletion.filter(|_| !is_there)
 }
 
 fn prunes(component: &BundleComponent, bundle: &Bundle) -> bool {
@@ -100,6 +120,24 @@ mod tests {
             let held = noted(&bundle, "web");
             assert_eq!(is_pruned(&held, &bundle), goes, "{application} {own:?}");
         }
+    }
+
+    #[test]
+    fn what_a_component_said_last_of_its_end_is_kept_with_its_objects() {
+        let says = |deletion| {
+            let component = json!({"name": "db", "objects": [], "sync": {"deletion": deletion}});
+            bundle(true, json!([component]))
+        };
+        let (orphan, none) = (says(json!("Orphan")), says(json!(null)));
+        let held = noted(&orphan, "db");
+        let (goes, stays) = (DeletionPolicy::Delete, DeletionPolicy::Orphan);
+        assert_eq!(deletion_of(&held, goes, None), Some(stays), "it wins");
+        assert_eq!(deletion_of(&held, goes, Some(&orphan)), None, "left out");
+        let without = bundle(true, json!([component("web", None)]));
+        assert_eq!(deletion_of(&held, goes, Some(&without)), Some(stays));
+        let held = noted(&none, "db");
+        assert_eq!(deletion_of(&held, stays, None), Some(stays));
+        assert_eq!(deletion_of(&held, stays, Some(&without)), None);
     }
 
     #[test]

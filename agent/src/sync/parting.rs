@@ -3,9 +3,12 @@
 use bellwether_agent_core::{
     immutable::is_protected,
     ownership::{Parting, parting, uid_of},
+    pruning::deletion_of,
     restore::{handing_back, restoring},
 };
-use bellwether_api::{reference::ObjectRef, sync_policy::DeletionPolicy, sync_record::HeldObject};
+use bellwether_api::{
+    bundle::Bundle, reference::ObjectRef, sync_policy::DeletionPolicy, sync_record::HeldObject,
+};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, ClusterError, SYNC_MANAGER};
@@ -34,11 +37,23 @@ pub enum Fate {
 
 /// What becomes of the objects that a unit parts with.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// The revision that is held from now on; absent = the application goes.
-    pub next: Option<u64>,
+pub struct Terms<'a> {
+    /// The bundle that is held from now on; absent = the application goes.
+    pub next: Option<&'a Bundle>,
     /// What stays when the application goes.
     pub deletion: DeletionPolicy,
+}
+
+impl Terms<'_> {
+    /// The revision that is held from now on; absent = the application goes.
+    pub fn revision(&self) -> Option<u64> {
+        self.next.map(|bundle| bundle.revision)
+    }
+
+    fn keep(&self, held: &HeldObject) -> bool {
+        deletion_of(held, self.deletion, self.next)
+            .is_some_and(|policy| policy.keeps(&held.api_version, &held.kind))
+    }
 }
 
 /// Parts with an object that is held. `original` is the object as it was before it was adopted, absent =
@@ -49,20 +64,18 @@ pub struct Terms {
 pub async fn part_with(
     cluster: &Cluster,
     held: &HeldObject,
-    terms: Terms,
+    terms: Terms<'_>,
     original: Option<&Value>,
 ) -> Result<Fate, ClusterError> {
     let object = held.object();
     let Some(live) = cluster.get(&object).await? else {
         return Ok(Fate::Gone);
     };
-    match parting(held, &live, SYNC_MANAGER, terms.next) {
+    match parting(held, &live, SYNC_MANAGER, terms.revision()) {
         Parting::LeaveAlone => Ok(Fate::LeftAlone),
         Parting::LetGo => let_go(cluster, &object, live, original).await,
         Parting::Delete if crate::rollout::is_deleting(&live) => Ok(Fate::Going),
-        Parting::Delete
-            if terms.next.is_none() && terms.deletion.keeps(&held.api_version, &held.kind) =>
-        {
+        Parting::Delete if terms.keep(held) => {
             stay(cluster, &object, live, Fate::Orphaned).await
         }
         Parting::Delete if is_protected(&live) => {

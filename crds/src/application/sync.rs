@@ -109,6 +109,11 @@ pub struct ComponentSync {
     /// As the application's `sync.adopt`; absent = that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<AdoptPolicy>,
+    /// What becomes of the component's objects when the application is deleted or leaves the cluster, or when
+    /// the component itself does; absent = the application's `sync.deletion` where the application goes, and
+    /// `prune` where the component does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionPolicy>,
     /// As the application's `sync.force`; absent = that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,

@@ -21,7 +21,6 @@ const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 const LATER: &[&str] = &[
     "allowLocal",
     "canaryQueries",
-    "deletion",
     "hooks",
     "relative",
     "serviceAccount",

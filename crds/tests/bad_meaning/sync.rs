@@ -178,8 +178,11 @@ fn what_a_component_leaves_alone_is_its_own() {
     check(
         &[(
             "  - name: web\n",
-            "  - name: web\n    sync: {deletion: Orphan}\n",
+            "  - name: web\n    sync: {deletion: Keep}\n",
         )],
-        &["9:12 spec.components[0].sync.deletion: not supported by this version of Bellwether"],
+        &[
+            "9:22 spec.components[0].sync.deletion: unknown value \"Keep\"; use one of Delete, Orphan, \
+             SelectivelyOrphan",
+        ],
     );
 }

@@ -220,6 +220,7 @@ mod tests {
         let records = [crate::release::RolloutRecord {
             name: "shop-web".to_owned(),
             spec: rollout(json!({"component": "web"})),
+            rendered_as: None,
         }];
         let content = crate::release::content("shop", &spec, &records).expect("content");
         let nginx = traffic(json!([{"nginx": {"ingress": "web"}}]));

@@ -8,7 +8,7 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
-use crate::release::RolloutRecord;
+use crate::release::{RolloutRecord, rendered_as};
 
 /// What one rendering holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -112,6 +112,7 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
         found.rollouts.push(rollout(application, name, document)?);
     }
     found.objects.extend(translated.services);
+    refuse_twice(&found.rollouts)?;
     Ok(found)
 }
 
@@ -172,8 +173,30 @@ fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecor
     }
     Ok(RolloutRecord {
         name: name.to_owned(),
+        rendered_as: Some(rendered_as(&spec)),
         spec,
     })
+}
+
+/// Refuses two Rollouts of one name, or of one workload, in one rendering: they are meant for one cluster.
+fn refuse_twice(rollouts: &[RolloutRecord]) -> Result<(), RecordError> {
+    for (index, one) in rollouts.iter().enumerate() {
+        let mut before = rollouts[..index].iter();
+        let same = |other: &&RolloutRecord| {
+            other.name == one.name || other.spec.workload == one.spec.workload
+        };
+        if let Some(other) = before.find(same) {
+            let workload = &one.spec.workload;
+            return Err(RecordError::Invalid {
+                name: one.name.clone(),
+                why: format!(
+                    "{} {} is governed by Rollout {} already",
+                    workload.kind, workload.name, other.name
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod error;
 mod publish;
 mod refused;
 mod templates;
+mod variants;
 mod written;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub use divided::Undivided;
 pub use error::ReleaseError;
 pub use publish::{Published, is_draft};
 pub use written::Written;
+
+pub use variants::{OtherVariant, rendered_as};
 
 pub use templates::{TemplateError, Templates, fill, find};
 
@@ -116,6 +119,10 @@ pub struct ReleaseRollout {
     /// How it changes. What only steers a run (`suspend`, `historyLimit`) is cleared, so that
     /// touching it makes no release.
     pub spec: RolloutSpec,
+    /// What a component rendered it as (hex SHA-256): it holds where that component renders it so. Absent =
+    /// wherever the component is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered_as: Option<String>,
 }
 
 /// A Rollout record that names the application.
@@ -125,6 +132,8 @@ pub struct RolloutRecord {
     pub name: String,
     /// Its spec.
     pub spec: RolloutSpec,
+    /// What a component rendered it as; absent = somebody wrote it.
+    pub rendered_as: Option<String>,
 }
 
 /// What changed between the newest release and what the records say now.
@@ -179,13 +188,14 @@ pub fn content(
                 component: Some(component.name.clone()),
                 ..rollout.clone()
             },
+            rendered_as: None,
         })
     });
     let mut rollouts: Vec<ReleaseRollout> = Vec::new();
     for record in inline.chain(records.iter().cloned()) {
         rollouts.push(governed(application, record, &components)?);
     }
-    rollouts.sort_by(|a, b| a.name.cmp(&b.name));
+    rollouts.sort_by(|a, b| (&a.name, &a.rendered_as).cmp(&(&b.name, &b.rendered_as)));
     refuse_conflicts(&rollouts)?;
     for rollout in &rollouts {
         let component = rollout.spec.component.as_deref().unwrap_or_default();
@@ -224,7 +234,11 @@ fn governed(
     record: RolloutRecord,
     components: &[ReleaseComponent],
 ) -> Result<ReleaseRollout, ReleaseError> {
-    let RolloutRecord { name, mut spec } = record;
+    let RolloutRecord {
+        name,
+        mut spec,
+        rendered_as,
+    } = record;
     let component = match &spec.component {
         Some(wanted) => components
             .iter()
@@ -253,7 +267,11 @@ fn governed(
     spec.component = Some(component.name.clone());
     spec.suspend = false;
     spec.history_limit = 0;
-    Ok(ReleaseRollout { name, spec })
+    Ok(ReleaseRollout {
+        name,
+        spec,
+        rendered_as,
+    })
 }
 
 fn no_workload(rollout: &str, workload: &WorkloadRef) -> ReleaseError {
@@ -291,6 +309,9 @@ impl ReleaseContent {
                 component.objects.clear();
             }
         }
+        for rollout in &mut asked.rollouts {
+            rollout.rendered_as = None;
+        }
         asked
     }
 
@@ -309,27 +330,6 @@ impl ReleaseContent {
         self.components
             .iter()
             .any(|component| component.rendered.is_some())
-    }
-
-    /// Returns the content as one cluster gets it: with these objects, by component.
-    #[must_use]
-    pub fn for_cluster(&self, objects: &BTreeMap<String, Vec<Value>>) -> Self {
-        let mut content = self.clone();
-        for component in &mut content.components {
-            if component.rendered.is_some() {
-                component.objects = objects
-                    .get(&component.name)
-                    .into_iter()
-                    .flatten()
-                    .map(normalised)
-                    .collect();
-            }
-        }
-        for rollout in &self.rollouts {
-            let component = rollout.spec.component.as_deref().unwrap_or_default();
-            created::add(&mut content.components, component, &rollout.spec);
-        }
-        content
     }
 
     /// Returns the content as one cluster gets it: with the hooks of its charts, by component.
@@ -361,7 +361,7 @@ impl ReleaseContent {
         let removed = || {
             self.rollouts
                 .iter()
-                .filter(|rollout| !next.rollouts.contains(rollout))
+                .filter(|rollout| !next.rollouts.iter().any(|one| one.says(rollout)))
         };
         if removed().all(|rollout| rollout.spec.on_deletion == OnDeletion::Complete) {
             removed().map(|rollout| rollout.name.clone()).collect()
@@ -373,6 +373,9 @@ impl ReleaseContent {
     /// Compares with what the records say now.
     #[must_use]
     pub fn change_to(&self, next: &Self) -> Change {
+        if self.has_every_variant_of(next) {
+            return Change::None;
+        }
         let (asked, next) = (self.as_asked(), &next.as_asked());
         if asked == *next {
             return Change::None;
@@ -385,7 +388,7 @@ impl ReleaseContent {
             && next
                 .rollouts
                 .iter()
-                .all(|rollout| self.rollouts.contains(rollout))
+                .all(|rollout| asked.rollouts.contains(rollout))
             && without_rollouts(&asked) == without_rollouts(next);
         if only_removed {
             Change::RolloutsRemoved

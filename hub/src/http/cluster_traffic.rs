@@ -116,6 +116,10 @@ async fn records(
     let rollouts = references::rollouts(tx, application).await?;
     let records = rollouts.into_iter();
     Ok(records
-        .map(|(name, spec)| RolloutRecord { name, spec })
+        .map(|(name, spec)| RolloutRecord {
+            name,
+            spec,
+            rendered_as: None,
+        })
         .collect())
 }

@@ -1,9 +1,11 @@
 //! An application whose objects are to stay is not deleted before its clusters know.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use bellwether_api::{
-    application::ApplicationSpec, bundle::Bundle, reference::NamespacedName,
+    application::{ApplicationSpec, Component, ComponentSync},
+    bundle::{Bundle, BundleComponent},
+    reference::NamespacedName,
     sync_policy::DeletionPolicy,
 };
 use bellwether_store::{
@@ -21,7 +23,8 @@ use crate::app::App;
 const MAX_NAMED: usize = 5;
 
 /// The tombstone of an application that is deleted says nothing of `sync.deletion`, which goes with the record:
-/// an agent goes by the newest release that it took up. Refuses to delete an application that says more should stay than one of its clusters has heard.
+/// an agent goes by the newest release that it took up. Refuses to delete an application of which more should
+/// stay, all of it or of one component, than one of its clusters has heard.
 ///
 /// # Errors
 /// 409 with the clusters, or the database fails.
@@ -30,11 +33,13 @@ pub async fn refuse_untold(app: &App, key: &RecordKey) -> ApiResult<()> {
         return Ok(());
     };
     let spec: Option<ApplicationSpec> = serde_json::from_value(record.spec).ok();
-    let wanted = spec.map(|spec| spec.sync.deletion).unwrap_or_default();
-    if wanted == DeletionPolicy::Delete {
+    let Some(wanted) = spec.map(|spec| Policies::of_application(&spec)) else {
+        return Ok(());
+    };
+    if !wanted.keep_any() {
         return Ok(());
     }
-    let untold = untold(app, key, wanted).await?;
+    let untold = untold(app, key, &wanted).await?;
     if untold.is_empty() {
         return Ok(());
     }
@@ -43,14 +48,14 @@ pub async fn refuse_untold(app: &App, key: &RecordKey) -> ApiResult<()> {
         names.push_str(&format!(" and {} more", untold.len() - MAX_NAMED));
     }
     Err(ApiError::conflict(format!(
-        "application {:?} says sync.deletion: {wanted:?}, which {names} did not take up yet: they would \
-         delete what is to stay; wait until the release is everywhere, or say Delete; nothing was deleted",
+        "application {:?} says {wanted}, which {names} did not take up yet: they would delete what is to \
+         stay; wait until the release is everywhere, or say Delete; nothing was deleted",
         key.name
     )))
 }
 
 /// The clusters that would delete more than is wanted, or of which that is not known.
-async fn untold(app: &App, key: &RecordKey, wanted: DeletionPolicy) -> ApiResult<Vec<String>> {
+async fn untold(app: &App, key: &RecordKey, wanted: &Policies) -> ApiResult<Vec<String>> {
     let name = NamespacedName {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -77,7 +82,8 @@ async fn untold(app: &App, key: &RecordKey, wanted: DeletionPolicy) -> ApiResult
         if !policies.contains_key(&digest) {
             policies.insert(digest.clone(), policy_of(app, &digest).await?);
         }
-        let knows = policies[&digest].is_some_and(|policy| keeps(policy) >= keeps(wanted));
+        let known = policies[&digest].as_ref();
+        let knows = known.is_some_and(|known: &Policies| known.keep_all_of(wanted));
         if !knows {
             names.push(cluster.name);
         }
@@ -86,13 +92,75 @@ async fn untold(app: &App, key: &RecordKey, wanted: DeletionPolicy) -> ApiResult
 }
 
 /// What a bundle says; absent = it is not kept any more, or there is none.
-async fn policy_of(app: &App, digest: &str) -> Result<Option<DeletionPolicy>, StoreError> {
+async fn policy_of(app: &App, digest: &str) -> Result<Option<Policies>, StoreError> {
     let Ok(digest) = digest.parse::<Digest>() else {
         return Ok(None);
     };
     let content = blobs::get(&app.store, digest).await?;
     let bundle: Option<Bundle> = content.and_then(|content| serde_json::from_slice(&content).ok());
-    Ok(bundle.map(|bundle| bundle.sync.deletion))
+    Ok(bundle.map(|bundle| Policies::of_bundle(&bundle)))
+}
+
+/// What becomes of objects when their application goes.
+struct Policies {
+    application: DeletionPolicy,
+    /// By component, those that say it themselves, and those that go by the application.
+    components: BTreeMap<String, Option<DeletionPolicy>>,
+}
+
+impl Policies {
+    fn of_application(spec: &ApplicationSpec) -> Self {
+        let own = |one: &Component| (one.name.clone(), own_policy(one.sync.as_ref()));
+        Self {
+            application: spec.sync.deletion,
+            components: spec.components.iter().map(own).collect(),
+        }
+    }
+
+    fn of_bundle(bundle: &Bundle) -> Self {
+        let own = |one: &BundleComponent| (one.name.clone(), own_policy(one.sync.as_ref()));
+        Self {
+            application: bundle.sync.deletion,
+            components: bundle.components.iter().map(own).collect(),
+        }
+    }
+
+    fn of(&self, component: &str) -> Option<DeletionPolicy> {
+        let own = self.components.get(component)?;
+        Some(own.unwrap_or(self.application))
+    }
+
+    fn keep_any(&self) -> bool {
+        let mut own = self.components.values().flatten();
+        self.application != DeletionPolicy::Delete
+            || own.any(|policy| *policy != DeletionPolicy::Delete)
+    }
+
+    /// Tells whether at least as much stays as `wanted` says. A component that is not here has nothing to keep.
+    fn keep_all_of(&self, wanted: &Self) -> bool {
+        let enough = |name: &String| {
+            let (known, wanted) = (self.of(name), wanted.of(name));
+            known.is_none_or(|known| wanted.is_none_or(|wanted| keeps(known) >= keeps(wanted)))
+        };
+        keeps(self.application) >= keeps(wanted.application) && wanted.components.keys().all(enough)
+    }
+}
+
+impl fmt::Display for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = self.components.iter().filter_map(|(name, own)| {
+            let policy = own.filter(|policy| *policy != DeletionPolicy::Delete)?;
+            Some(format!("sync.deletion: {policy:?} of component {name:?}"))
+        });
+        let all = (self.application != DeletionPolicy::Delete)
+            .then(|| format!("sync.deletion: {:?}", self.application));
+        let said: Vec<String> = all.into_iter().chain(own).collect();
+        f.write_str(&said.join(", "))
+    }
+}
+
+fn own_policy(sync: Option<&ComponentSync>) -> Option<DeletionPolicy> {
+    sync?.deletion
 }
 
 /// How much stays, in order.

@@ -205,6 +205,7 @@ pub async fn rollouts(app: &App, application: &NamespacedName) -> ApiResult<Vec<
             ours.then_some(RolloutRecord {
                 name: record.key.name,
                 spec,
+                rendered_as: None,
             })
         })
         .collect())

@@ -100,6 +100,7 @@ pub(super) async fn wanted(
             rollouts.push(RolloutRecord {
                 name: record.key.name,
                 spec,
+                rendered_as: None,
             });
         }
     }

@@ -9,6 +9,7 @@ mod pinned;
 mod prepare;
 mod release;
 mod sent;
+mod variants;
 
 use std::collections::BTreeMap;
 

@@ -12,6 +12,8 @@ mod hook_overrides;
 mod placed_components;
 #[path = "plugins.rs"]
 mod plugins;
+#[path = "rollouts_by_cluster.rs"]
+mod rollouts_by_cluster;
 
 use std::{
     collections::BTreeMap,

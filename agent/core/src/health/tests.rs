@@ -150,7 +150,7 @@ fn everything_else() {
     };
     expect(custom(json!([])), Healthy, "");
     expect(said("Ready", "True"), Healthy, "");
-    expect(said("Ready", "False"), Degraded, "NotReady");
+    expect(said("Ready", "False"), Progressing, "NotReady");
     expect(said("Ready", "Unknown"), Progressing, "NotReady");
     expect(said("Stalled", "True"), Degraded, "Stalled");
     expect(said("Reconciling", "True"), Progressing, "Reconciling");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use bellwether_api::sync_record::Adoption;
@@ -181,15 +181,28 @@ fn held(uid: Option<&str>, adopted: bool) -> HeldObject {
 }
 
 async fn part(server: &Server, held: &HeldObject, original: Option<&Value>) -> Fate {
-    part_with(&server.cluster(), held, TERMS, original)
+    part_with(&server.cluster(), held, terms(), original)
         .await
         .expect("the server answers")
 }
 
-const TERMS: Terms = Terms {
-    next: Some(1),
-    deletion: DeletionPolicy::Delete,
-};
+/// A release that leaves the object out, and of whose components one is `web`.
+static NEXT: LazyLock<Bundle> = LazyLock::new(|| {
+    let bundle = json!({
+        "application": {"namespace": "default", "name": "shop"}, "release": "r", "revision": 1,
+        "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Plain", "targetNamespace": "shop",
+        "createNamespace": false, "components": [{"name": "web", "objects": []}], "rollouts": [],
+        "sync": {},
+    });
+    serde_json::from_value(bundle).expect("a bundle")
+});
+
+fn terms() -> Terms<'static> {
+    Terms {
+        next: Some(&NEXT),
+        deletion: DeletionPolicy::Delete,
+    }
+}
 
 fn ours(uid: &str) -> Value {
     config_map(uid, &json!({"k": "new"}), &[(SYNC_MANAGER, "k")])
@@ -327,7 +340,7 @@ async fn nothing_is_written_over_a_change_that_was_not_seen() {
     let parted = part_with(
         &server.cluster(),
         &held(Some("a"), true),
-        TERMS,
+        terms(),
         Some(&original),
     )
     .await;
@@ -355,7 +368,7 @@ async fn what_is_protected_is_never_deleted() {
     assert_eq!(server.writes(), [], "a release without it changes nothing");
     let goes = Terms {
         next: None,
-        ..TERMS
+        ..terms()
     };
     for _ in 0..2 {
         let fate = part_with(&server.cluster(), &held(Some("a"), false), goes, None).await;
@@ -379,7 +392,7 @@ async fn what_is_orphaned_stays_when_the_application_goes_and_only_then() {
         // A ConfigMap holds no data that cannot be made anew.
         (SelectivelyOrphan, None, Fate::Gone),
         // A release that leaves it out says so itself.
-        (Orphan, Some(3), Fate::Gone),
+        (Orphan, Some(&*NEXT), Fate::Gone),
     ] {
         let server = Server::with(ours("a"));
         let terms = Terms { next, deletion };
@@ -389,6 +402,37 @@ async fn what_is_orphaned_stays_when_the_application_goes_and_only_then() {
         // Cut off before it was recorded: the same again changes nothing.
         let again = part_with(&server.cluster(), &held(Some("a"), false), terms, None).await;
         assert_eq!(again.expect("the server answers"), fate, "{terms:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_component_says_what_stays_when_it_goes_or_its_application() {
+    use DeletionPolicy::{Delete, Orphan, SelectivelyOrphan};
+    for (own, component, application, next, fate) in [
+        (Some(Orphan), "db", Delete, None, Fate::Orphaned),
+        (Some(Delete), "db", Orphan, None, Fate::Gone),
+        (None, "db", Orphan, None, Fate::Orphaned),
+        // The component is in the release no more.
+        (Some(Orphan), "db", Delete, Some(&*NEXT), Fate::Orphaned),
+        (Some(SelectivelyOrphan), "db", Delete, Some(&*NEXT), Fate::Gone),
+        (None, "db", Orphan, Some(&*NEXT), Fate::Gone),
+        // It is, and leaves the object out.
+        (Some(Orphan), "web", Orphan, Some(&*NEXT), Fate::Gone),
+    ] {
+        let server = Server::with(ours("a"));
+        let held = HeldObject {
+            component: Some(component.to_owned()),
+            deletion: own,
+            ..held(Some("a"), false)
+        };
+        let terms = Terms {
+            next,
+            deletion: application,
+        };
+        let found = part_with(&server.cluster(), &held, terms, None).await;
+        let said = format!("{own:?} of {component}, {application:?}");
+        assert_eq!(found.expect("the server answers"), fate, "{said}");
+        assert!(fate == Fate::Gone || is_left_behind(&server), "{said}");
     }
 }
 

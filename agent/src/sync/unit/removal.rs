@@ -175,9 +175,8 @@ impl Unit {
         bundle: &Bundle,
         wanted: &BTreeSet<ObjectRef>,
     ) -> Result<Vec<String>, PassError> {
-        let next = Some(bundle.revision);
         let terms = Terms {
-            next,
+            next: Some(bundle),
             deletion: bundle.sync.deletion,
         };
         let (parts, stays): (Vec<HeldObject>, Vec<HeldObject>) = unit
@@ -185,7 +184,7 @@ impl Unit {
             .iter()
             .filter(|held| !wanted.contains(&held.object()))
             .cloned()
-            .partition(|held| is_pruned(held, bundle) || is_let_go(held, next));
+            .partition(|held| is_pruned(held, bundle) || is_let_go(held, Some(bundle.revision)));
         self.surplus = stays.iter().map(HeldObject::object).collect();
         let parted = self.part_with_all(&parts, terms).await?;
         self.protected = parted.names(|fate| fate == Fate::Protected);
@@ -205,7 +204,7 @@ impl Unit {
     async fn part_with_all(
         &self,
         objects: &[HeldObject],
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<Parted, PassError> {
         let mut ordered: Vec<&HeldObject> = objects.iter().collect();
         ordered.sort_by_key(|held| Reverse(apply_stage(&held.kind)));
@@ -215,7 +214,7 @@ impl Unit {
             ..Parted::default()
         };
         for held in ordered {
-            let before = self.original(held, terms.next, &mut originals).await?;
+            let before = self.original(held, terms.revision(), &mut originals).await?;
             let fate = part_with(&self.shell.cluster, held, terms, before.as_ref()).await?;
             parted.fates.push((held.object(), fate));
         }

@@ -61,6 +61,7 @@ fn rollout() -> RolloutRecord {
     RolloutRecord {
         name: "shop-web".to_owned(),
         spec: serde_json::from_value(spec).expect("a rollout"),
+        rendered_as: None,
     }
 }
 

@@ -45,6 +45,7 @@ fn release() -> Release {
     let records = [RolloutRecord {
         name: "shop-web".to_owned(),
         spec: rollout,
+        rendered_as: None,
     }];
     let content = content("shop", &spec, &records).expect("content");
     Release {

@@ -9,13 +9,13 @@ use super::{ReleaseComponent, ReleaseError, ReleaseRollout, is_workload};
 pub(super) fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), ReleaseError> {
     if let Some(pair) = rollouts
         .windows(2)
-        .find(|pair| pair[0].name == pair[1].name)
+        .find(|pair| pair[0].name == pair[1].name && !pair[0].is_variant_of(&pair[1]))
     {
         return Err(ReleaseError::SameName {
             name: pair[0].name.clone(),
         });
     }
-    let mut seen: BTreeMap<(&str, &str, Option<&str>), &str> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str, Option<&str>), &ReleaseRollout> = BTreeMap::new();
     for rollout in rollouts {
         let workload = &rollout.spec.workload;
         let key = (
@@ -27,11 +27,13 @@ pub(super) fn refuse_conflicts(rollouts: &[ReleaseRollout]) -> Result<(), Releas
                 .as_deref()
                 .or(rollout.spec.component.as_deref()),
         );
-        if let Some(first) = seen.insert(key, &rollout.name) {
+        if let Some(first) = seen.insert(key, rollout)
+            && !first.is_variant_of(rollout)
+        {
             return Err(ReleaseError::GovernedTwice {
                 kind: workload.kind.clone(),
                 workload: workload.name.clone(),
-                first: first.to_owned(),
+                first: first.name.clone(),
                 second: rollout.name.clone(),
             });
         }

@@ -256,7 +256,11 @@ fn proposed(
                 if object.spec.application.as_deref() == Some(application.name.as_str()) {
                     concerns = true;
                     let spec = object.spec;
-                    rollouts.push(RolloutRecord { name, spec });
+                    rollouts.push(RolloutRecord {
+                        name,
+                        spec,
+                        rendered_as: None,
+                    });
                 }
             }
             _ => {}

@@ -75,6 +75,7 @@ impl Subject<'_> {
             .map(|(name, spec)| RolloutRecord {
                 name: name.clone(),
                 spec: spec.clone(),
+                rendered_as: None,
             })
             .collect();
         // What `governed` has named is not said a second time, and what is rendered is checked once

@@ -47,10 +47,7 @@ pub fn assemble(
             }
         }
     }
-    let rollouts = match same_rollouts(&good) {
-        Ok(rollouts) => rollouts,
-        Err(held) => return Preparation::Held(held),
-    };
+    let rollouts = rendered_rollouts(&good);
     let mut spec = wanted.spec.clone();
     let mut hooks = BTreeMap::new();
     for component in &mut spec.components {
@@ -95,21 +92,15 @@ pub fn assemble(
     }))
 }
 
-/// The Rollouts that components render, which must be the same for every cluster: one release has
-/// one plan.
-fn same_rollouts(renderings: &[&BTreeMap<String, Found>]) -> Result<Vec<RolloutRecord>, Held> {
-    let mut known: BTreeMap<&String, &Found> = BTreeMap::new();
-    for (name, found) in renderings.iter().flat_map(|one| one.iter()) {
-        let first = *known.entry(name).or_insert(found);
-        if first.rollouts != found.rollouts {
-            return Err(Held::Failed {
-                component: name.clone(),
-                message: "it renders other Rollouts for some clusters than for others, which is \
-                          not supported by this version of Bellwether"
-                    .to_owned(),
-            });
+/// The Rollouts that components render, each once; the same everywhere, or by what their clusters are.
+fn rendered_rollouts(renderings: &[&BTreeMap<String, Found>]) -> Vec<RolloutRecord> {
+    let mut rollouts: Vec<RolloutRecord> = Vec::new();
+    for found in renderings.iter().flat_map(|one| one.values()) {
+        for rollout in &found.rollouts {
+            if !rollouts.contains(rollout) {
+                rollouts.push(rollout.clone());
+            }
         }
     }
-    let rollouts = known.into_values().flat_map(|found| found.rollouts.iter());
-    Ok(rollouts.cloned().collect())
+    rollouts
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::{
     Sight,
     facts::{Facts, settled as settled_for},
+    variants::other_variants,
 };
 use crate::{
     loops::{LoopError, loaded::with_content, world::Served},
@@ -65,6 +66,7 @@ pub async fn unrendered(
     let mut known: Option<Vec<Recipe>> = None;
     let mut all_facts = Facts::new(version, cluster_values(&recipes));
     let destinations = destinations(&recipes);
+    let mut unsettled: BTreeMap<Uuid, Vec<Digest>> = BTreeMap::new();
     for seen in clusters {
         let served = sight
             .world
@@ -76,6 +78,7 @@ pub async fn unrendered(
             .filter(|one| gets(&destinations, &one.component, here, sight.world.fleets()))
         {
             let facts = settled_for(settled.get(&seen.id), &one.component).map(Ok);
+            let is_new = facts.is_none();
             let now = || {
                 let (served, cluster) = served?;
                 Some(all_facts.digest(served, cluster, &one.component))
@@ -93,6 +96,9 @@ pub async fn unrendered(
                 }
             };
             match rendered.get(&(one.recipe, facts)) {
+                Some(Rendered::Content(content)) if is_new => {
+                    unsettled.entry(seen.id).or_default().push(*content);
+                }
                 Some(Rendered::Content(_)) => {}
                 Some(Rendered::Failed(message)) => {
                     let why = format!("component {:?}: {message}", one.component);
@@ -113,6 +119,9 @@ pub async fn unrendered(
                 }
             }
         }
+    }
+    for (cluster, why) in other_variants(sight, release, &unsettled).await? {
+        found.entry(cluster).or_insert(Unrendered::Failed(why));
     }
     Ok(found)
 }
@@ -233,6 +242,7 @@ pub async fn sent(
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
                 let (mut objects, mut hooks) = (BTreeMap::new(), BTreeMap::new());
+                let mut rollouts = Vec::new();
                 for ((component, recipe), digest) in recipes.iter().zip(&digests) {
                     let Some(own) = facts.get(*component) else {
                         continue;
@@ -242,6 +252,7 @@ pub async fn sent(
                         let rendering = renderings.read(*content).await?;
                         let taken = take(&sight.application.name, &rendering.objects)
                             .map_err(|error| waits(error.to_string()))?;
+                        rollouts.extend(taken.rollouts);
                         objects.insert((*component).to_owned(), taken.objects);
                         if recipe.hooks {
                             let run = runnable(&rendering.hooks)
@@ -258,8 +269,9 @@ pub async fn sent(
                     }
                     return Err(waits(format!("component {component:?} is being rendered")));
                 }
-                let content = release.content.for_cluster(&objects).with_hooks(hooks);
-                let content = Arc::new(content);
+                let content = release.content.for_cluster(&objects, &rollouts);
+                let content = content.map_err(|error| waits(error.to_string()))?;
+                let content = Arc::new(content.with_hooks(hooks));
                 Arc::clone(place.insert(content))
             }
         };

@@ -145,6 +145,7 @@ impl World {
         RolloutRecord {
             name: "web".to_owned(),
             spec: serde_json::from_value(spec).expect("the rollout is ours"),
+            rendered_as: None,
         }
     }
 }

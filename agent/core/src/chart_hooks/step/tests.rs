@@ -25,6 +25,7 @@ fn held(uid: Option<&str>) -> HeldObject {
         adopted: None,
         component: None,
         kept: false,
+        deletion: None,
     }
 }
 

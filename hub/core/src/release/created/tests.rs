@@ -32,6 +32,7 @@ fn routes(route: Option<Value>, traffic: Option<Value>) -> Vec<Value> {
         .map(|spec| RolloutRecord {
             name: "shop-web".to_owned(),
             spec,
+            rendered_as: None,
         })
         .into_iter()
         .collect();
@@ -154,6 +155,7 @@ fn a_cluster_gets_the_route_beside_what_is_rendered_for_it() {
     let record = RolloutRecord {
         name: "shop-web".to_owned(),
         spec,
+        rendered_as: None,
     };
     let mut made = content("shop", &application(None), &[record]).expect("content");
     made.components[0].rendered = Some(
@@ -165,7 +167,7 @@ fn a_cluster_gets_the_route_beside_what_is_rendered_for_it() {
     let rendered =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
     let objects = [("web".to_owned(), vec![rendered.clone()])].into();
-    let there = made.for_cluster(&objects);
+    let there = made.for_cluster(&objects, &[]).expect("no rendered rollout");
     assert_eq!(there.components[0].objects.len(), 2);
     assert_eq!(there.components[0].objects[0], rendered);
     assert_eq!(there.components[0].objects[1]["kind"], "HTTPRoute");
