@@ -3,6 +3,7 @@ module bellwether.local/renderer
 go 1.26.0
 
 require (
+	github.com/elastic/go-seccomp-bpf v1.6.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	golang.org/x/text v0.41.0
 	helm.sh/helm/v3 v3.22.0

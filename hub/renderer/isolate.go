@@ -20,7 +20,7 @@ func (refusing) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // isolate takes away every way out that the libraries have: they dial, resolve and run programs by these alone. Where
-// the hub may, it also starts this process without a network at all.
+// the hub may, it also starts this process without a network at all; and see seal.
 func isolate() {
 	http.DefaultTransport = refusing{}
 	http.DefaultClient = &http.Client{Transport: refusing{}}

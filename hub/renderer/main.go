@@ -14,7 +14,7 @@ import (
 )
 
 // version is part of the name under which a rendering is kept: raise it when the same request is answered otherwise.
-const version = "2"
+const version = "3"
 
 func main() {
 	memoryMiB := flag.Uint64("memory-mib", 512, "memory that one rendering may use")
@@ -22,7 +22,13 @@ func main() {
 	requestMiB := flag.Int64("request-mib", 64, "size of a request")
 	answerMiB := flag.Int("answer-mib", 32, "size of an answer")
 	says := flag.Bool("version", false, "print the version and end")
+	sealed := flag.Bool("sealed", false, "take the network away from this process first, or fail")
 	flag.Parse()
+	if *sealed {
+		if err := seal(); err != nil {
+			fail(err)
+		}
+	}
 	if *says {
 		fmt.Println(version)
 		return

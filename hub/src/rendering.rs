@@ -9,6 +9,7 @@ mod artifact;
 mod child;
 mod error;
 mod fetch;
+mod isolation;
 mod plugins;
 mod queue;
 mod wire;

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     PluginError, Plugins, RenderError,
     artifact::StoredFile,
+    isolation::Isolation,
     wire::{Answer, Failure, Request},
 };
 
@@ -64,8 +65,7 @@ pub struct Renderer {
 #[derive(Clone, Debug)]
 struct Started {
     version: String,
-    /// Arguments of `unshare` before the program; empty = the network cannot be taken away.
-    isolation: Vec<&'static str>,
+    isolation: Isolation,
 }
 
 impl Renderer {
@@ -116,10 +116,10 @@ impl Renderer {
     ) -> Result<Rendering, RenderError> {
         let broken = |error: serde_json::Error| RenderError::Broken(error.to_string());
         let files: Vec<StoredFile> = serde_json::from_slice(files).map_err(broken)?;
-        let isolation = self.started().await?.isolation.clone();
+        let isolation = self.started().await?.isolation;
         let plugin = match &recipe.plugin {
             // Of what a program does no library takes care.
-            Some(call) if isolation.is_empty() => {
+            Some(call) if isolation == Isolation::NONE => {
                 let name = call.name.clone();
                 return Err(PluginError::NotIsolated { name }.into());
             }
@@ -128,12 +128,12 @@ impl Renderer {
         };
         let request = Request::new(&files, recipe, facts, plugin);
         let request = serde_json::to_vec(&request).map_err(broken)?;
-        let answer = self.ask(&isolation, request).await?;
+        let answer = self.ask(isolation, request).await?;
         let answer: Answer = serde_json::from_slice(&answer).map_err(broken)?;
         answer.into_rendering(recipe).map_err(RenderError::Refused)
     }
 
-    async fn ask(&self, isolation: &[&str], request: Vec<u8>) -> Result<Vec<u8>, RenderError> {
+    async fn ask(&self, isolation: Isolation, request: Vec<u8>) -> Result<Vec<u8>, RenderError> {
         let limits = self.limits;
         let arguments = [
             format!("--memory-mib={}", limits.memory_mib),
@@ -178,14 +178,18 @@ impl Renderer {
         RenderError::Broken(format!("{status}: {first}"))
     }
 
-    fn spawn(&self, isolation: &[&str], arguments: &[String]) -> Result<Child, RenderError> {
-        let mut command = if isolation.is_empty() {
+    fn spawn(&self, isolation: Isolation, arguments: &[String]) -> Result<Child, RenderError> {
+        let mut command = if isolation.unshare.is_empty() {
             Command::new(&self.program)
         } else {
             let mut command = Command::new(UNSHARE);
-            command.args(isolation).arg("--").arg(&self.program);
+            command.args(isolation.unshare);
+            command.arg("--").arg(&self.program);
             command
         };
+        if isolation.sealed {
+            command.arg("--sealed");
+        }
         command
             .args(arguments)
             .env_clear()
@@ -207,24 +211,22 @@ impl Renderer {
     async fn started(&self) -> Result<&Started, RenderError> {
         self.started
             .get_or_try_init(|| async {
-                for isolation in [vec!["--net"], vec!["--map-root-user", "--net"]] {
-                    if let Ok(version) = self.ask_version(&isolation).await {
+                for isolation in Isolation::ALL {
+                    if let Ok(version) = self.ask_version(isolation).await {
                         return Ok(Started { version, isolation });
                     }
                 }
-                let version = self.ask_version(&[]).await?;
+                let isolation = Isolation::NONE;
+                let version = self.ask_version(isolation).await?;
                 tracing::warn!(
-                    "renderings keep the hub's network: `unshare --net` is not possible here"
+                    "renderings keep the hub's network: neither seccomp nor `unshare --net` is possible here"
                 );
-                Ok(Started {
-                    version,
-                    isolation: Vec::new(),
-                })
+                Ok(Started { version, isolation })
             })
             .await
     }
 
-    async fn ask_version(&self, isolation: &[&str]) -> Result<String, RenderError> {
+    async fn ask_version(&self, isolation: Isolation) -> Result<String, RenderError> {
         let mut child = self.spawn(isolation, &["--version".to_owned()])?;
         let asked = converse(&mut child, Vec::new(), self.limits);
         let (answer, complaint, status) = timeout(self.limits.time, asked)

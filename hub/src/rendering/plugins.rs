@@ -116,8 +116,8 @@ pub enum PluginError {
     },
     /// The program would have the hub's network.
     #[error(
-        "renderer {name:?} is not run, for its network cannot be taken away: `unshare --net` is not \
-         possible here"
+        "renderer {name:?} is not run, for its network cannot be taken away: neither seccomp nor `unshare \
+         --net` is possible here"
     )]
     NotIsolated {
         /// The name.
