@@ -44,6 +44,7 @@ fn documents(members: &Members, clusters: &[&str]) -> String {
                 component("free", json!({})),
                 component("taken", json!({"adopt": "Always"})),
                 component("same", json!({"adopt": "IfIdentical"})),
+                component("stays", json!({"deletion": "Orphan"})),
             ],
         },
     })
@@ -100,6 +101,29 @@ fn own_ways(members: &Members) -> Result<()> {
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
     for name in ["corrected", "reported", "free", "taken", "same"] {
         ensure!(live(members, there, name)?["data"] == released, "{name}");
+    }
+    parted(members, &[here, there])
+}
+
+/// The application goes, and leaves what one of its components says.
+fn parted(members: &Members, clusters: &[&str]) -> Result<()> {
+    let delete = ["delete", "application", members.name.as_str(), "-y"];
+    members.cli.run(&delete)?;
+    for cluster in clusters {
+        until(LIMIT, "the others to go", || {
+            for name in ["corrected", "reported", "free", "same"] {
+                if members.read(cluster, "ConfigMap", name)?.is_some() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+        let stays = live(members, cluster, "stays")?;
+        let managers = stays["metadata"]["managedFields"].to_string();
+        ensure!(
+            stays["data"]["a"] == "released" && !managers.contains("bellwether"),
+            "it is nobody's in {cluster}: {stays}"
+        );
     }
     Ok(())
 }
