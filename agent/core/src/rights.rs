@@ -47,7 +47,11 @@ const AT_HOME: [Need; 4] = [
     ("", "secrets", MANAGE),
     ("bellwether.dev", "syncrecords", MANAGE),
     ("", "nodes", &["list"]),
-    ("bellwether.dev", "rollouttracks", &["get", "patch"]),
+    (
+        "bellwether.dev",
+        "rollouttracks",
+        &["get", "patch", "delete"],
+    ),
 ];
 
 /// Lists what the agent may not do in a namespace that it works in, as `delete pods`; empty = nothing.
@@ -168,7 +172,7 @@ mod tests {
         let home = [
             rule("", &["secrets"], MANAGE),
             rule("bellwether.dev", &["syncrecords"], MANAGE),
-            rule("bellwether.dev", &["rollouttracks"], &["get", "patch"]),
+            rule("bellwether.dev", &["rollouttracks"], MANAGE),
             named,
         ];
         assert_eq!(missing_at_home(&home), ["list nodes"]);

@@ -105,7 +105,7 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
     // which would hold the namespace for ever.
     rules.push(json!({
         "apiGroups": [bellwether_api::GROUP], "resources": ["rollouttracks"],
-        "verbs": ["get", "patch"],
+        "verbs": ["get", "patch", "delete"],
     }));
     if agent.policy_reports {
         rules.extend(policy_report_rules());
@@ -297,7 +297,7 @@ mod tests {
                 let counts_nodes = rule["resources"] == serde_json::json!(["nodes"])
                     && rule["verbs"] == serde_json::json!(["list"]);
                 let lets_go = rule["resources"] == serde_json::json!(["rollouttracks"])
-                    && rule["verbs"] == serde_json::json!(["get", "patch"]);
+                    && rule["verbs"] == serde_json::json!(["get", "patch", "delete"]);
                 let named = rule["resourceNames"].is_array();
                 assert!(counts_nodes || lets_go || named, "{rule}");
             }

@@ -109,7 +109,7 @@ impl Kept {
         }
         self.asked.push(said);
         let key = at.strip_suffix("/status").unwrap_or(at);
-        let everywhere = [Method::GET, Method::PATCH].contains(&asked.method)
+        let everywhere = [Method::GET, Method::PATCH, Method::DELETE].contains(&asked.method)
             && at.starts_with("rollouttracks/")
             && key == at;
         if self.forbids && !everywhere {
