@@ -83,9 +83,13 @@ pub struct SyncUnit {
     /// The next event's number.
     #[serde(default)]
     pub next_event: u64,
-    /// Events that the hub has not confirmed, oldest first; the newest 200.
+    /// Events that the hub has not confirmed, oldest first; the newest 200. Where older ones were
+    /// dropped, the first says how many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<RunEvent>,
+    /// How many events the first of `events` stands for, because they were dropped; 0 = it is one itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_events: u64,
     /// The finished runs' last summaries, kept for reports after their tracks are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished_rollouts: Vec<TrackSummary>,
@@ -241,6 +245,10 @@ pub struct TrackCursor {
     pub attempt: u32,
     /// The track's highest event that was taken over.
     pub seq: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

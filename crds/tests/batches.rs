@@ -123,6 +123,20 @@ fn adapters_point_into_the_object() {
 }
 
 #[test]
+fn a_mirror_of_a_step_is_refused_with_why() {
+    check(
+        STATEFUL_SET,
+        "{batch: {steps: [{replicas: 4, mirror: 20}, {replicas: 100%}]}}",
+        "",
+        &[
+            "strategy.batch.steps[0].mirror: a batch changes the pods that users reach, with their \
+             volumes, so that a mirrored request would be answered, and written, twice by one workload; \
+             use canary, whose copy stands apart",
+        ],
+    );
+}
+
+#[test]
 fn steps_grow_and_count_pods_alone() {
     let at = "strategy.batch.steps";
     let steps = |steps: &str| format!("{{batch: {{steps: [{steps}]}}}}");

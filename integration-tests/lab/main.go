@@ -21,7 +21,7 @@ const usage = `lab starts Kubernetes clusters on this machine, for tests and dem
          [--scrape-interval 1s] [--traefik-throttle 100ms]
          [--crds SET,…]                     definitions to install: apisix, app-mesh, contour,
                                             gateway-experimental, gloo, istio, keda, knative,
-                                            kuma, linkerd, traefik
+                                            kruise, kuma, linkerd, traefik
          [--nginx]                          a second data plane: nginx-canary-stand-in
          [--contour]                        a further data plane: Contour with Envoy
   lab down --name NAME [--keep-logs]

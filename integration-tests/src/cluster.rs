@@ -163,6 +163,25 @@ impl Member {
         Ok(())
     }
 
+    /// Changes a cluster-scoped object by a merge patch.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn patch_cluster(
+        &self,
+        api_version: &str,
+        kind: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<()> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        self.runtime
+            .block_on(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)))?;
+        Ok(())
+    }
+
     /// Asks what the API server would make of a merge patch, and writes nothing.
     ///
     /// # Errors

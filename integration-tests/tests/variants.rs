@@ -2,6 +2,8 @@
 //! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
 //! keeps Traefik's default throttle, and that has further data planes.
 
+#[path = "variants/adapters.rs"]
+mod adapters;
 #[path = "variants/at_rest.rs"]
 mod at_rest;
 #[path = "variants/brakes.rs"]
@@ -30,6 +32,8 @@ mod fencing;
 mod gates;
 #[path = "variants/golden.rs"]
 mod golden;
+#[path = "variants/gone.rs"]
+mod gone;
 #[path = "variants/helm_canary.rs"]
 mod helm_canary;
 #[path = "variants/hosting.rs"]
@@ -88,6 +92,8 @@ mod stage;
 mod strategy_pages;
 #[path = "variants/sync.rs"]
 mod sync;
+#[path = "variants/unconverted.rs"]
+mod unconverted;
 #[path = "variants/waves.rs"]
 mod waves;
 
@@ -108,13 +114,14 @@ const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, seven for the second, in three regions.
 const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
-const DEFINITIONS: &str = "apisix,app-mesh,contour,gateway-experimental,gloo,istio,knative,kuma,linkerd,\
-                           policy-reports,traefik";
+const DEFINITIONS: &str = "apisix,app-mesh,contour,gateway-experimental,gloo,istio,knative,kruise,kuma,\
+                           linkerd,policy-reports,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [
         members::TOGETHER,
+        adapters::CASES,
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,
@@ -134,6 +141,7 @@ fn main() -> ExitCode {
         pruning::TOGETHER,
         strategy_pages::TOGETHER,
         sync::TOGETHER,
+        unconverted::CASES,
         waves::TOGETHER,
     ]
     .concat();
@@ -159,6 +167,7 @@ fn main() -> ExitCode {
         hosting::ALONE,
         fencing::ALONE,
         at_rest::ALONE,
+        gone::ALONE,
     ]
     .concat();
     let cases = Cases {

@@ -43,10 +43,15 @@ const WITH_DAEMON_SETS: [Need; 2] = [
     ("", "pods/eviction", &["create"]),
 ];
 /// In its own namespace, and in the cluster as a whole.
-const AT_HOME: [Need; 3] = [
+const AT_HOME: [Need; 4] = [
     ("", "secrets", MANAGE),
     ("bellwether.dev", "syncrecords", MANAGE),
     ("", "nodes", &["list"]),
+    (
+        "bellwether.dev",
+        "rollouttracks",
+        &["get", "patch", "delete"],
+    ),
 ];
 
 /// Lists what the agent may not do in a namespace that it works in, as `delete pods`; empty = nothing.
@@ -167,6 +172,7 @@ mod tests {
         let home = [
             rule("", &["secrets"], MANAGE),
             rule("bellwether.dev", &["syncrecords"], MANAGE),
+            rule("bellwether.dev", &["rollouttracks"], MANAGE),
             named,
         ];
         assert_eq!(missing_at_home(&home), ["list nodes"]);

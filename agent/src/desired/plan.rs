@@ -356,6 +356,7 @@ pub(super) fn new_unit(key: &str) -> SyncUnit {
         deletion: DeletionPolicy::default(),
         next_event: 1,
         events: Vec::new(),
+        dropped_events: 0,
         finished_rollouts: Vec::new(),
         live_states: Vec::new(),
         track_cursors: Vec::new(),

@@ -43,6 +43,8 @@ pub struct Seen<'a> {
     pub applied: &'a BTreeSet<ObjectRef>,
     /// Rollouts that test configuration which this one changes too, and do not promote yet.
     pub config_held_by: &'a [String],
+    /// Objects of the release that the API server has not taken, and what it says; empty = none.
+    pub untaken: &'a str,
     /// The time by which checks begin.
     pub clock: Clock,
     /// What measures.
@@ -146,6 +148,7 @@ impl Run {
                 .collect(),
             canary_config: live.config_copies.iter().any(|copy| scene.is_own(copy)),
             config_held_by: seen.config_held_by.to_vec(),
+            untaken: seen.untaken.to_owned(),
             foreign_edits: seen
                 .edited
                 .iter()

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::sync::cluster::{ClusterError, ROLLOUT_MANAGER, within};
 
-/// Events that a track keeps at most.
+/// Events that a track keeps at most; a unit that reads it says how many are missing.
 const MAX_EVENTS: usize = 200;
 
 /// The tracks of one namespace.
@@ -142,6 +142,8 @@ impl Tracks {
         let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
         let params = PatchParams::default();
         match within("release", &object, self.api.patch(name, &params, &patch)).await {
+            // Nothing else has held it.
+            Ok(track) if track.metadata.deletion_timestamp.is_some() => return Ok(()),
             Ok(_) => {}
             Err(error) if error.code() == Some(404) => return Ok(()),
             Err(error) => return Err(error),

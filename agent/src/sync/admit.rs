@@ -122,7 +122,10 @@ impl Admission<'_> {
         wanted: &[Wanted],
         want: &Wanted,
     ) -> Result<Tried, ClusterError> {
-        let live = self.cluster.get(&want.target).await?;
+        let live = match self.cluster.get(&want.target).await {
+            Err(error) if error.is_conversion() => return Ok(self.unread(want, &error)),
+            live => live?,
+        };
         let is_foreign = live.as_ref().is_some_and(|live| !self.holds(want, live));
         if is_foreign && live.as_ref().is_some_and(installation::is_own) {
             // Whatever the user allows: what would prune it later takes the hub or the agent away.
@@ -144,6 +147,9 @@ impl Admission<'_> {
                 Some(why) => return Ok(Tried::Refused(why)),
                 None => None,
             },
+            // Nobody else's is written over: it keeps no other object back, and is waited for where it
+            // is written.
+            Err(error) if error.is_conversion() => None,
             // Its kind comes with the bundle itself.
             Err(ClusterError::NotServed { .. }) if want.defined_by.is_some() => None,
             Err(ClusterError::NotServed { api_version, kind }) => {
@@ -183,6 +189,18 @@ impl Admission<'_> {
             "{} exists already and {why}",
             want.target
         )))
+    }
+
+    /// An object that is there, and that the API server cannot convert.
+    fn unread(&self, want: &Wanted, error: &ClusterError) -> Tried {
+        if self.own.iter().any(|held| held.is(&want.target)) {
+            return Tried::Fine;
+        }
+        Tried::Refused(format!(
+            "{} exists already, and whose it is cannot be read: {}",
+            want.target,
+            error.answer()
+        ))
     }
 
     fn holds(&self, want: &Wanted, live: &Value) -> bool {

@@ -6,6 +6,7 @@ mod error;
 mod evict;
 mod exact;
 mod merge;
+mod nowhere;
 mod once;
 mod size;
 
@@ -200,7 +201,7 @@ impl Cluster {
         })
     }
 
-    /// Fetches an object; absent = it, or its kind, does not exist.
+    /// Fetches an object; absent = it, its kind or its namespace does not exist.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
@@ -218,9 +219,14 @@ impl Cluster {
             Err(error) => return Err(error),
         };
         let name = object.to_string();
-        match within("get", &name, api.get_opt(&object.name)).await? {
-            Some(found) => Ok(Some(to_value(found, object)?)),
-            None => Ok(None),
+        match within("get", &name, api.get_opt(&object.name)).await {
+            Ok(Some(found)) => Ok(Some(to_value(found, object)?)),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let namespace = object.namespace.as_deref();
+                let is_gone = self.lies_nowhere(&error, namespace).await;
+                if is_gone { Ok(None) } else { Err(error) }
+            }
         }
     }
 
@@ -355,6 +361,7 @@ impl Cluster {
         let request = api.delete(&object.name, &params);
         match self.writing("delete", &name, request).await {
             Ok(_) => Ok(()),
+            Err(error) if self.lies_nowhere(&error, object.namespace.as_deref()).await => Ok(()),
             // 409 = another object has the name now: ours is gone.
             Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
             Err(error) => Err(error),

@@ -1,5 +1,7 @@
 //! Events of a unit: numbered once, kept until the hub has them.
 
+use std::collections::BTreeSet;
+
 use bellwether_api::{
     alert_provider::{Alert, told},
     reference::ObjectRef,
@@ -9,8 +11,12 @@ use bellwether_api::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Events that are kept for the hub at most; older ones are dropped.
+/// Events that are kept for the hub at most; older ones are dropped, and the oldest that is left says
+/// how many those were.
 const MAX_EVENTS: usize = 200;
+
+/// The reason of the event that stands for those that were dropped.
+const DROPPED: &str = "EventsDropped";
 
 /// Something that happened to a unit.
 #[derive(Clone, Debug)]
@@ -81,16 +87,56 @@ fn append(unit: &mut SyncUnit, mut event: RunEvent) {
     event.seq = unit.next_event;
     unit.next_event += 1;
     unit.events.push(event);
+    make_room(unit);
+}
+
+/// Drops the oldest events that are too many. One takes the place of the last of them, and its number:
+/// whoever reads the events learns that some are missing, and those who would have been told are told
+/// that.
+fn make_room(unit: &mut SyncUnit) {
     let surplus = unit.events.len().saturating_sub(MAX_EVENTS);
-    unit.events.drain(..surplus);
+    if surplus == 0 {
+        return;
+    }
+    let told_before = usize::from(unit.dropped_events > 0);
+    // It needs a place itself.
+    let dropped: Vec<RunEvent> = unit.events.drain(..=surplus).collect();
+    let Some(last) = dropped.last() else { return };
+    unit.dropped_events += u64::try_from(dropped.len() - told_before).unwrap_or(u64::MAX);
+    let notify: BTreeSet<String> = dropped
+        .iter()
+        .flat_map(|event| event.notify.clone())
+        .collect();
+    let stands_for = RunEvent {
+        notify: notify.into_iter().collect(),
+        severity: Severity::Warn,
+        reason: DROPPED.to_owned(),
+        object: None,
+        message: said(unit.dropped_events, "while the hub took none"),
+        ..last.clone()
+    };
+    unit.events.insert(0, stands_for);
+}
+
+fn said(dropped: u64, why: &str) -> String {
+    let what = if dropped == 1 {
+        "event was"
+    } else {
+        "events were"
+    };
+    format!("{dropped} {what} dropped {why}: no more than {MAX_EVENTS} are kept")
 }
 
 /// Drops the events that the hub has.
 pub fn trim(unit: &mut SyncUnit, acked: u64) {
+    if unit.events.first().is_none_or(|event| event.seq <= acked) {
+        unit.dropped_events = 0;
+    }
     unit.events.retain(|event| event.seq > acked);
 }
 
-/// Takes over the events of a track that were not taken over before, each once.
+/// Takes over the events of a track that were not taken over before, each once. What the track dropped
+/// before that is said first.
 pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf<'_>, events: &[RunEvent]) {
     let known = |cursor: &TrackCursor| {
         cursor.rollout == rollout && cursor.run == of.run && cursor.attempt == of.attempt
@@ -105,9 +151,24 @@ pub fn carry_over(unit: &mut SyncUnit, rollout: &str, of: RunOf<'_>, events: &[R
         .filter(|event| event.seq > from)
         .cloned()
         .collect();
-    let Some(last) = fresh.last().map(|event| event.seq) else {
+    let (Some(first), Some(last)) = (fresh.first(), fresh.last().map(|event| event.seq)) else {
         return;
     };
+    let missing = first.seq.saturating_sub(from + 1);
+    if missing > 0 {
+        let message = said(
+            missing,
+            &format!("of rollout {rollout} before they were read"),
+        );
+        let gap = RunEvent {
+            notify: Vec::new(),
+            severity: Severity::Warn,
+            reason: DROPPED.to_owned(),
+            message,
+            ..first.clone()
+        };
+        append(unit, gap);
+    }
     for event in fresh {
         append(unit, event);
     }
@@ -221,6 +282,77 @@ mod tests {
             );
         }
         assert_eq!(unit.events.len(), MAX_EVENTS);
-        assert_eq!(unit.events.first().map(|event| event.seq), Some(6));
+        let first = &unit.events[0];
+        assert_eq!(
+            (first.seq, first.reason.as_str(), first.severity),
+            (6, DROPPED, Severity::Warn)
+        );
+        assert!(
+            first.message.starts_with("6 events were dropped"),
+            "{first:?}"
+        );
+        let numbers: Vec<u64> = unit.events.iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, (6..=205).collect::<Vec<u64>>());
+
+        // The hub has it: what is dropped from then on is counted anew.
+        trim(&mut unit, 6);
+        assert_eq!(unit.dropped_events, 0);
+        assert!(unit.events.iter().all(|event| event.reason == "Again"));
+        for _ in 0..2 {
+            push(
+                &mut unit,
+                OF,
+                Timestamp::UNIX_EPOCH,
+                &News::info("Again", ""),
+            );
+        }
+        let first = &unit.events[0];
+        assert!(
+            first.message.starts_with("2 events were dropped"),
+            "{first:?}"
+        );
+    }
+
+    #[test]
+    fn whoever_would_have_been_told_hears_that_events_were_dropped() {
+        let mut unit = unit();
+        let alerts: Vec<Alert> =
+            serde_json::from_value(serde_json::json!([{"provider": {"name": "team"}}]))
+                .expect("alerts");
+        let of = RunOf {
+            alerts: &alerts,
+            ..OF
+        };
+        push(
+            &mut unit,
+            of,
+            Timestamp::UNIX_EPOCH,
+            &News::error("Failed", ""),
+        );
+        for _ in 0..MAX_EVENTS {
+            push(
+                &mut unit,
+                OF,
+                Timestamp::UNIX_EPOCH,
+                &News::info("Again", ""),
+            );
+        }
+        assert_eq!(unit.events[0].notify, ["team"]);
+    }
+
+    #[test]
+    fn what_a_track_dropped_before_it_was_read_is_said() {
+        let mut unit = unit();
+        carry_over(&mut unit, "web", OF, &[event(1)]);
+        carry_over(&mut unit, "web", OF, &[event(4), event(5)]);
+        let seen: Vec<_> = unit.events.iter().map(|e| e.reason.as_str()).collect();
+        assert_eq!(seen, ["E1", DROPPED, "E4", "E5"]);
+        let said = &unit.events[1].message;
+        assert!(
+            said.starts_with("2 events were dropped of rollout web"),
+            "{said}"
+        );
+        let numbers: Vec<u64> = unit.events.iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
     }
 }

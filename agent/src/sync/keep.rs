@@ -33,6 +33,12 @@ pub use wanted::{Care, OWN, Part, Wanted};
 /// How long until an object that waits for another one, or for its own end, is looked at again.
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long until an object that the API server cannot convert is tried again.
+const CONVERSION_PAUSE: Duration = Duration::from_secs(5);
+
+/// The reason of an object that the API server cannot convert.
+const NOT_CONVERTED: &str = "NotConverted";
+
 /// What was seen of an object last.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -42,6 +48,13 @@ struct Seen {
     clean: Option<[u8; 32]>,
     status: ObjectStatus,
     drifted: bool,
+}
+
+impl Seen {
+    /// Whether nothing is known of the object but that the API server cannot convert it.
+    fn is_unread(&self) -> bool {
+        self.wanted == NOTHING && self.status.reason == NOT_CONVERTED
+    }
 }
 
 /// Digest of what was applied of an object that could not be applied yet.
@@ -74,6 +87,8 @@ pub struct Kept {
     pub to_tell: Vec<(ObjectRef, Fight)>,
     /// Objects that were deleted to be made anew, with the field that could not be changed.
     pub recreated: Vec<(ObjectRef, String)>,
+    /// Objects that the API server cannot convert since this pass, with its words.
+    pub unconverted: Vec<(ObjectRef, String)>,
     /// When to look again although no watch says so; absent = never.
     pub look_in: Option<Duration>,
 }
@@ -117,7 +132,8 @@ impl Keeper {
     /// # Errors
     /// The first object that the API server did not take; what stands before it is applied. While a
     /// run looks after any of them the others are tried all the same, since a route that must fall
-    /// to weight 0 cannot wait for a ConfigMap that is refused.
+    /// to weight 0 cannot wait for a ConfigMap that is refused. One that the API server cannot convert
+    /// is no error, unless a run brings it in: it is waited for by name.
     pub async fn keep(
         &mut self,
         cluster: &Cluster,
@@ -145,7 +161,8 @@ impl Keeper {
                 FirstLook::ByPolicy => FirstLook::Observe,
                 look => look,
             };
-            let done = match self.seen.get(&want.target) {
+            let seen = self.seen.get(&want.target);
+            let done = match seen.filter(|seen| !seen.is_unread()) {
                 _ if want.care == Care::Frozen => Ok(()),
                 Some(seen) if seen.wanted == digest => {
                     let changed = dirty.all || dirty.objects.contains(&want.target);
@@ -165,9 +182,16 @@ impl Keeper {
                 _ => self.write(cluster, want, digest, &mut kept).await,
             };
             match done {
+                Err(error) if self.is_passed_by(want, in_run, &error) => {
+                    untaken.insert(want.target.clone());
+                    self.note_unconverted(want, &error, &mut kept);
+                }
                 Err(error) if in_run => {
                     untaken.insert(want.target.clone());
-                    refused.get_or_insert(error);
+                    // What may be passed by is told only where it is all.
+                    if refused.as_ref().is_none_or(ClusterError::is_conversion) {
+                        refused = Some(error);
+                    }
                 }
                 done => done?,
             }
@@ -185,15 +209,23 @@ impl Keeper {
         Ok(kept)
     }
 
+    /// Tells whether what kept an object from being written or read is no error: the API server cannot
+    /// convert it, and no run waits for it to be taken.
+    fn is_passed_by(&self, want: &Wanted, in_run: bool, error: &ClusterError) -> bool {
+        let is_awaited = in_run && !(want.care == Care::Policy && self.holds(want));
+        error.is_conversion() && !is_awaited
+    }
+
     /// Tells whether an object is looked at again although nothing says that it changed.
     fn is_due(&self, want: &Wanted) -> bool {
         let now_ms = self.now_ms();
         let contention = self.contentions.get(&want.target);
+        let seen = self.seen.get(&want.target);
+        if seen.is_some_and(|seen| seen.status.reason == NOT_CONVERTED) {
+            return true;
+        }
         let waits = is_definition(&want.target.api_version, &want.target.kind)
-            && self
-                .seen
-                .get(&want.target)
-                .is_some_and(|seen| seen.status.health != Health::Healthy);
+            && seen.is_some_and(|seen| seen.status.health != Health::Healthy);
         waits || contention.is_some_and(|contention| contention.is_due(now_ms))
     }
 
@@ -299,6 +331,8 @@ fn clean_digest(object: &Value) -> [u8; 32] {
     digest_of(object.to_string().as_bytes())
 }
 
+#[cfg(test)]
+mod conversion;
 #[cfg(test)]
 mod slow_webhook;
 #[cfg(test)]

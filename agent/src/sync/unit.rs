@@ -73,6 +73,16 @@ pub enum PassError {
     Originals(#[from] OriginalsError),
 }
 
+impl PassError {
+    /// Tells whether the API server said that the agent may not.
+    fn is_forbidden(&self) -> bool {
+        let (Self::Cluster(error) | Self::Run(RunError::Cluster(error))) = self else {
+            return false;
+        };
+        error.code() == Some(403)
+    }
+}
+
 /// How a pass ended.
 #[derive(Debug, Default)]
 struct Pass {

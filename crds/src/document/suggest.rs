@@ -83,6 +83,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "no Service is made for the stable version: the one that is named leads to it; write labels and \
          annotations there",
     ),
+    // Steps of a canary have it: those of a batch alone come here.
+    (
+        "steps",
+        "mirror",
+        "a batch changes the pods that users reach, with their volumes, so that a mirrored request would \
+         be answered, and written, twice by one workload; use canary, whose copy stands apart",
+    ),
 ];
 
 /// Returns why a field of an object is not written there; `None` = nothing is known of it.

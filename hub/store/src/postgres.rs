@@ -236,6 +236,15 @@ impl Embedded {
     /// # Errors
     /// The server does not stop within a minute.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
+        self.halt().await
+    }
+
+    /// Stops the server as [`Self::stop`] does, and stays its supervisor: [`Self::revive`] starts it
+    /// again.
+    ///
+    /// # Errors
+    /// The server does not stop within a minute.
+    pub async fn halt(&self) -> Result<(), EmbeddedError> {
         server::stop(&self.binaries, &self.layout).await
     }
 }

@@ -99,6 +99,26 @@ impl TestDatabase {
     }
 }
 
+/// Stops this program's server, which cuts every store of it off, until [`start_server`]. For a test that
+/// is alone in its process.
+///
+/// # Panics
+/// When it does not stop.
+pub async fn stop_server() {
+    let server = SERVER.get_or_init(start).await;
+    server.embedded.halt().await.expect("it stops");
+}
+
+/// Starts what [`stop_server`] has stopped.
+///
+/// # Panics
+/// When it does not start.
+pub async fn start_server() {
+    let server = SERVER.get_or_init(start).await;
+    let revived = server.embedded.revive().await;
+    assert!(revived.expect("it starts"), "it ran");
+}
+
 /// Which version of each row of a table there is, so that two readings differ when anything was written.
 /// `table` is a word of the test's own.
 ///

@@ -14,4 +14,5 @@ mod limits;
 mod metrics;
 mod properties;
 mod statuses;
+mod storm;
 mod validity;

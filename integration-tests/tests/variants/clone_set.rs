@@ -1,4 +1,5 @@
-//! A CloneSet, updated in place. The cluster has its definition and no controller: the test plays it.
+//! A CloneSet, updated in place. The cluster has its definition, written from documentation, and no
+//! controller: the test plays it.
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::{
@@ -21,49 +22,6 @@ pub const CASES: &[Case<Members>] = &[(
 const GROUP: &str = "apps.kruise.io";
 const API_VERSION: &str = "apps.kruise.io/v1alpha1";
 const REPLICAS: u32 = 10;
-
-/// The part of the CloneSet's definition that an update in place has to do with.
-fn definition() -> Value {
-    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let count = json!({"type": "integer", "format": "int32"});
-    let share = json!({"anyOf": [{"type": "integer"}, {"type": "string"}],
-        "x-kubernetes-int-or-string": true});
-    let text = json!({"type": "string"});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("clonesets.{GROUP}")},
-        "spec": {
-            "group": GROUP, "scope": "Namespaced",
-            "names": {"kind": "CloneSet", "listKind": "CloneSetList", "plural": "clonesets",
-                "singular": "cloneset", "shortNames": ["clone"]},
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "subresources": {
-                    "scale": {"specReplicasPath": ".spec.replicas",
-                        "statusReplicasPath": ".status.replicas",
-                        "labelSelectorPath": ".status.labelSelector"},
-                    "status": {},
-                },
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                    "apiVersion": text, "kind": text, "metadata": {"type": "object"},
-                    "spec": {"type": "object", "required": ["selector", "template"], "properties": {
-                        "minReadySeconds": count, "replicas": count, "revisionHistoryLimit": count,
-                        "selector": any, "template": any,
-                        "updateStrategy": {"type": "object", "properties": {
-                            "type": text, "paused": {"type": "boolean"}, "partition": share,
-                            "maxUnavailable": share, "maxSurge": share}},
-                    }},
-                    "status": {"type": "object", "properties": {
-                        "observedGeneration": {"type": "integer", "format": "int64"},
-                        "replicas": count, "readyReplicas": count, "availableReplicas": count,
-                        "updatedReplicas": count, "updatedReadyReplicas": count,
-                        "updatedAvailableReplicas": count, "expectedUpdatedReplicas": count,
-                        "currentRevision": text, "updateRevision": text, "labelSelector": text}},
-                }}},
-            }],
-        },
-    })
-}
 
 fn manifest(namespace: &str, version: &str) -> Value {
     let labels = json!({"app": "web"});
@@ -100,9 +58,8 @@ fn documents(members: &Members, version: &str) -> String {
     )
 }
 
-/// Lets the cluster know CloneSets, and the agent manage them, as `--kinds CloneSet` would.
+/// Lets the agent manage CloneSets, as `--kinds CloneSet` would.
 fn introduce(members: &Members, member: &Member) -> Result<()> {
-    member.create_cluster_scoped(&definition())?;
     let meta = json!({"name": "clonesets", "namespace": members.name});
     member.create(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,

@@ -166,7 +166,7 @@ fn begin_and_go_back(members: &Members, examples: &[Example]) -> Result<()> {
 }
 
 /// Takes over every HTTPRoute of a namespace, as a gateway's controller would.
-fn programs(member: &Member, namespace: &str) -> Result<()> {
+pub fn programs(member: &Member, namespace: &str) -> Result<()> {
     const API_VERSION: &str = "gateway.networking.k8s.io/v1";
     for route in member.list(API_VERSION, "HTTPRoute", namespace)? {
         let generation = &route["metadata"]["generation"];

@@ -51,6 +51,16 @@ pub(super) fn pins(turn: &mut Turn<'_>, hash: Option<&str>) -> bool {
     done
 }
 
+/// The API server has taken everything that is to be there: what comes in comes in as a whole.
+pub(super) fn taken(turn: &mut Turn<'_>) -> bool {
+    let untaken = &turn.seen.untaken;
+    if untaken.is_empty() {
+        return true;
+    }
+    turn.wait("ObjectNotTaken", untaken.clone());
+    false
+}
+
 /// Every route of the plan carries what the run wants now, and its gateway says so.
 pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
     let split = turn.state.split();

@@ -1,4 +1,5 @@
-//! A version that passed its steps and waits for other rollouts, with which it shares configuration.
+//! A version that passed its steps and waits for other rollouts, with which it shares configuration, and
+//! for objects of the release that the API server does not take.
 
 use bellwether_api::status::Verdict;
 
@@ -37,7 +38,7 @@ pub(super) const fn judged(part: &StepPart, verdict: Verdict) -> Option<Judged> 
 pub(super) fn gathering(turn: &mut Turn<'_>, judged: Option<Judged>) {
     let others = turn.seen.config_held_by.join(", ");
     let passes = |judged: Option<Judged>| judged.is_none_or(|at| lets_pass(at.verdict));
-    if others.is_empty() && passes(judged) {
+    if others.is_empty() && turn.seen.untaken.is_empty() && passes(judged) {
         let part = PromotionPart::Unpinning;
         turn.enter(Stage::Promoting { part });
         return;
@@ -59,6 +60,7 @@ pub(super) fn gathering(turn: &mut Turn<'_>, judged: Option<Judged>) {
         let message = "the version would be promoted, but its last check did not pass";
         turn.wait("ChecksNotPassed", message);
     }
+    awaits::taken(turn);
     if !others.is_empty() {
         let message = format!("configuration that both use is still tested by {others}");
         turn.wait_on("ConfigShared", message, &others);

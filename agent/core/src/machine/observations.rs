@@ -53,6 +53,9 @@ pub struct Observations {
     /// Rollouts of the same release that test configuration which this one changes too, and that do
     /// not promote yet.
     pub config_held_by: Vec<String>,
+    /// Objects of the release that the API server has not taken, and what it says; empty = it has
+    /// all that is to be there by now.
+    pub untaken: String,
     /// Fields of the run's objects that a human changed, as `Kind/name: what`.
     pub foreign_edits: Vec<String>,
     /// The Rollout goes away: the track carries a deletion timestamp.

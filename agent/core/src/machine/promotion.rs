@@ -13,6 +13,11 @@ use crate::{
 };
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
+    // A copy has waited for it with its checks going on.
+    let without_copy = turn.is_in_place() || turn.is_by_revision();
+    if without_copy && matches!(part, Part::Updating) && !awaits::taken(turn) {
+        return;
+    }
     if turn.is_in_place() {
         in_place::promoting(turn, part);
         return;

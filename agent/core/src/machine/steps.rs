@@ -50,6 +50,7 @@ pub(super) fn step(turn: &mut Turn<'_>, index: u32, part: &StepPart) {
         resize(turn, &step, part);
     }
     match part {
+        StepPart::Scaling if !awaits::taken(turn) => {}
         StepPart::Scaling if turn.is_in_place() => in_place::upgrading(turn, index, &step),
         StepPart::Scaling if turn.is_by_revision() => by_revision::upgrading(turn, index, &step),
         StepPart::Scaling => scaling(turn, index, &step),

@@ -31,4 +31,5 @@ mod rules;
 mod scaling;
 mod sharing;
 mod strategies;
+mod untaken;
 mod walks;

@@ -210,3 +210,53 @@ async fn a_component_says_itself_whether_it_makes_anew() {
     let said = refusals(&json!({"force": false}), want(true), &own).await;
     assert_eq!(said, Vec::<String>::new());
 }
+
+/// The conversion webhook of a kind is not there: what is there cannot be read, what is not cannot be
+/// tried out.
+async fn unconverted(is_there: bool, own: &[HeldObject]) -> Vec<String> {
+    const SAID: &str = "conversion webhook for apps/v1, Kind=Deployment failed: Post \
+        \"https://conversion.shop.svc:443/convert\": service \"conversion\" not found";
+    let (client, _) = client(move |asked| {
+        if asked.path.contains("selfsubjectaccessreviews") {
+            let status = json!({"allowed": true});
+            return (StatusCode::OK, json!({"spec": {}, "status": status}));
+        }
+        if asked.method == Method::GET && !is_there {
+            return refusal(StatusCode::NOT_FOUND, "not found");
+        }
+        refusal(StatusCode::INTERNAL_SERVER_ERROR, SAID)
+    });
+    let cluster = Cluster::new(client);
+    let admission = Admission {
+        cluster: &cluster,
+        access: &Access::default(),
+        own,
+        taken: &BTreeMap::new(),
+        hooks: &[],
+        left: &[],
+    };
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"}});
+    let wanted = [Wanted::new(object).unwrap()];
+    let admitted = admission.review(&bundle(&json!({})), &wanted).await;
+    admitted.unwrap().refusals
+}
+
+#[tokio::test]
+async fn what_cannot_be_converted_comes_in_unless_it_may_be_somebody_elses() {
+    assert_eq!(unconverted(false, &[]).await, [""; 0]);
+    let target = bellwether_api::reference::ObjectRef {
+        api_version: "apps/v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: Some("shop".to_owned()),
+        name: "web".to_owned(),
+    };
+    let own = [HeldObject::from(target)];
+    assert_eq!(unconverted(true, &own).await, [""; 0]);
+    let said = unconverted(true, &[]).await.join("; ");
+    assert!(
+        said.contains("Deployment/shop/web exists already, and whose it is cannot be read")
+            && said.contains("service \"conversion\" not found"),
+        "{said}"
+    );
+}

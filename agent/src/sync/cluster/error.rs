@@ -167,6 +167,14 @@ impl ClusterError {
         matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
     }
 
+    /// Tells whether the API server could not turn an object into another version of its kind: the
+    /// conversion webhook of the definition is not there, or fails. Objects of other kinds are not
+    /// concerned.
+    #[must_use]
+    pub fn is_conversion(&self) -> bool {
+        self.code() == Some(500) && self.said().contains("conversion webhook for ")
+    }
+
     pub(super) fn is_discovery(&self) -> bool {
         matches!(
             self,

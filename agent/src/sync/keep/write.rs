@@ -9,7 +9,10 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
-use super::{Care, Keeper, Kept, NOTHING, OWN, SYNC_MANAGER, Seen, WAITING_PAUSE, Wanted};
+use super::{
+    CONVERSION_PAUSE, Care, Keeper, Kept, NOT_CONVERTED, NOTHING, OWN, SYNC_MANAGER, Seen,
+    WAITING_PAUSE, Wanted,
+};
 use crate::sync::cluster::{ApplyMode, Cluster, ClusterError, write_over_size};
 
 impl Keeper {
@@ -114,6 +117,36 @@ impl Keeper {
             self.note_waiting(want, "KindNotEstablished", &message, kept);
         }
         !is_established
+    }
+
+    /// Notes that the API server cannot convert an object, so that nothing is known of it now. What was
+    /// applied of it before stays the measure once it can be read again.
+    pub(super) fn note_unconverted(
+        &mut self,
+        want: &Wanted,
+        error: &ClusterError,
+        kept: &mut Kept,
+    ) {
+        kept.look_in(CONVERSION_PAUSE);
+        let answer = error.answer();
+        let before = self.seen.get(&want.target);
+        if before.is_none_or(|seen| seen.status.reason != NOT_CONVERTED) {
+            kept.unconverted.push((want.target.clone(), answer.clone()));
+        }
+        let status = ObjectStatus {
+            health: Health::Unknown,
+            ..waiting(&want.target, NOT_CONVERTED, &answer)
+        };
+        let (wanted, clean, drifted) = before.map_or((NOTHING, None, false), |seen| {
+            (seen.wanted, seen.clean, seen.drifted)
+        });
+        let seen = Seen {
+            wanted,
+            clean,
+            status,
+            drifted,
+        };
+        self.seen.insert(want.target.clone(), seen);
     }
 
     fn note_waiting(&mut self, want: &Wanted, reason: &str, message: &str, kept: &mut Kept) {

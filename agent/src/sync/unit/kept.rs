@@ -73,7 +73,15 @@ impl Unit {
                 "{object} was deleted to be made anew, as sync.force says: {field} cannot be changed"
             ),
         });
-        let all: Vec<News> = fights.chain(recreated).collect();
+        let unconverted = kept.unconverted.iter().map(|(object, answer)| News {
+            severity: Severity::Warn,
+            reason: "NotConverted",
+            object: Some(object.clone()),
+            message: format!(
+                "{object} is neither written nor read, and what else the release has goes on: {answer}"
+            ),
+        });
+        let all: Vec<News> = fights.chain(recreated).chain(unconverted).collect();
         if all.is_empty() {
             return Ok(());
         }

@@ -27,9 +27,30 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const MAX_DECISIONS: usize = 16;
 
 impl Unit {
-    /// Drives the runs of a bundle. Only runs that have something to decide are looked at, and only
-    /// what changed is held anew: a pass over many runs costs what one of them has to do.
+    /// Drives the runs of a bundle, or lets go of them where their namespaces go away and took the
+    /// agent's rights along: nothing can be read or written there any more.
     pub(super) async fn drive(
+        &mut self,
+        unit: &SyncUnit,
+        digest: &str,
+        previous: &str,
+        abort: Option<AbortCause>,
+    ) -> Result<Pass, PassError> {
+        match Box::pin(self.drive_runs(unit, digest, previous, abort)).await {
+            Err(error)
+                if error.is_forbidden()
+                    && !self.runs.is_empty()
+                    && self.namespaces_end().await? =>
+            {
+                self.let_go_of_runs(digest, previous).await
+            }
+            pass => pass,
+        }
+    }
+
+    /// Only runs that have something to decide are looked at, and only what changed is held anew: a pass
+    /// over many runs costs what one of them has to do.
+    async fn drive_runs(
         &mut self,
         unit: &SyncUnit,
         digest: &str,

@@ -90,7 +90,7 @@ fn namespaces(agent: &Agent) -> Vec<Value> {
 }
 
 /// The only rights beyond namespaces: to see that its namespaces exist, and the cluster's own UID, to count
-/// nodes for placement, and to say about which workloads the API server asks it.
+/// nodes for placement, to let go of its own tracks, and to say about which workloads the API server asks it.
 fn cluster_reader(agent: &Agent) -> Vec<Value> {
     let mut names: Vec<&str> = agent.namespaces.iter().map(String::as_str).collect();
     names.extend(["kube-system", NAMESPACE]);
@@ -101,6 +101,12 @@ fn cluster_reader(agent: &Agent) -> Vec<Value> {
         "verbs": ["get", "watch"],
     })];
     rules.push(json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}));
+    // A namespace that is deleted takes the agent's role in it along, maybe before the track of a run there,
+    // which would hold the namespace for ever.
+    rules.push(json!({
+        "apiGroups": [bellwether_api::GROUP], "resources": ["rollouttracks"],
+        "verbs": ["get", "patch", "delete"],
+    }));
     if agent.policy_reports {
         rules.extend(policy_report_rules());
     }
@@ -290,7 +296,10 @@ mod tests {
             for rule in rules.filter(|_| object["kind"] == "ClusterRole") {
                 let counts_nodes = rule["resources"] == serde_json::json!(["nodes"])
                     && rule["verbs"] == serde_json::json!(["list"]);
-                assert!(counts_nodes || rule["resourceNames"].is_array(), "{rule}");
+                let lets_go = rule["resources"] == serde_json::json!(["rollouttracks"])
+                    && rule["verbs"] == serde_json::json!(["get", "patch", "delete"]);
+                let named = rule["resourceNames"].is_array();
+                assert!(counts_nodes || lets_go || named, "{rule}");
             }
             assert!(
                 !text.contains("escalate") && !text.contains("impersonate"),

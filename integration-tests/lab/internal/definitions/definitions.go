@@ -41,6 +41,7 @@ var sets = map[string]set{
 	"apisix":   {files: []string{"written/apisix.yaml"}},
 	"app-mesh": {files: []string{"written/app-mesh.yaml"}},
 	"gloo":     {files: []string{"written/gloo.yaml"}},
+	"kruise":   {files: []string{"written/kruise.yaml"}},
 	"kuma":     {files: []string{"written/kuma.yaml"}},
 	"linkerd":  {files: []string{"written/linkerd.yaml"}},
 	Contour: {

@@ -68,7 +68,8 @@ func TestEverySetIsPinned(t *testing.T) {
 }
 
 func TestWrittenSetsAreWhole(t *testing.T) {
-	for name, want := range map[string]int{"apisix": 1, "app-mesh": 2, "gloo": 3, "kuma": 1, "linkerd": 2} {
+	written := map[string]int{"apisix": 1, "app-mesh": 2, "gloo": 3, "kruise": 1, "kuma": 1, "linkerd": 2}
+	for name, want := range written {
 		found, err := Load(t.Context(), name)
 		if err != nil || len(found) != want {
 			t.Errorf("%s has %d definitions, not %d: %v", name, len(found), want, err)

@@ -25,3 +25,27 @@ fn golden() {
     let objects = rendered(Provider::TrafficSplit, &traffic_split(), &by);
     insta::assert_json_snapshot!("traffic_split_weight", objects);
 }
+
+/// docs/adding-a-provider.md shows this provider under another name.
+#[test]
+fn the_page_on_adding_a_provider_shows_this_one() {
+    let page = include_str!("../../../../../docs/adding-a-provider.md");
+    let block = page.split("```rust\n").nth(1).expect("a block of Rust");
+    let block = block.split("```").next().unwrap_or_default();
+    let shown: Vec<&str> = block
+        .lines()
+        .map(|line| line.strip_prefix("   ").unwrap_or(line))
+        .collect();
+    let shown = shown.join("\n");
+    let renamed = shown
+        .replace("ExampleRoute", "TrafficSplit")
+        .replace("targets", "backends");
+    // The first line says what the kind is.
+    let (_, code) = renamed.split_once('\n').expect("a comment and code");
+    let code = code.trim();
+    assert!(code.contains("fn render(") && code.contains("fn observed_weight("));
+    assert!(
+        include_str!("../smi.rs").contains(code),
+        "smi.rs has not what the page shows:\n{code}"
+    );
+}

@@ -134,6 +134,7 @@ impl Unit {
             delivered: &delivered,
             applied: &carried,
             config_held_by: &[],
+            untaken: "",
             clock: self.shell.clock,
             cluster: &self.shell.cluster,
             hooks: &self.shell.hooks,

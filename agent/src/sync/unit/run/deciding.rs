@@ -158,6 +158,7 @@ impl Round<'_> {
             delivered: &self.laid.targets,
             applied: &self.laid.applied,
             config_held_by: held_by,
+            untaken: &self.laid.untaken,
             clock: self.shell.clock,
             meter: &self.shell.meter,
             cluster: &self.shell.cluster,

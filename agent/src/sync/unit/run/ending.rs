@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_api::{
     bundle::Bundle,
     reference::ObjectRef,
-    status::{FailureReason, TrackSummary},
+    status::{FailureReason, Phase, TrackSummary},
 };
 
 use crate::{
     rollout::{self, Run, Versions},
     sync::{
         events::News,
-        unit::{PassError, Unit, chart_hooks::has_hooks_after, memory, run_of},
+        unit::{Pass, PassError, Unit, chart_hooks::has_hooks_after, memory, run_of},
     },
 };
 
@@ -35,6 +35,23 @@ impl Unit {
         Ok(true)
     }
 
+    /// Lets go of runs in namespaces that go away: they have failed, and nothing is written back.
+    pub(super) async fn let_go_of_runs(
+        &mut self,
+        digest: &str,
+        previous: &str,
+    ) -> Result<Pass, PassError> {
+        let versions = Versions {
+            new: self.bundle(digest).await?,
+            old: self.bundle(previous).await?,
+        };
+        let why = "the namespace is being deleted".to_owned();
+        let failure = Some((FailureReason::TargetGone, why));
+        self.finish(digest, &versions, &BTreeSet::new(), failure)
+            .await?;
+        Ok(Pass::again())
+    }
+
     /// Remembers how the runs ended, and only then removes their tracks.
     pub(super) async fn finish_runs(
         &mut self,
@@ -42,12 +59,29 @@ impl Unit {
         versions: &Versions,
         objects: &BTreeSet<ObjectRef>,
     ) -> Result<(), PassError> {
+        let failure = self.failure();
+        self.finish(digest, versions, objects, failure).await
+    }
+
+    async fn finish(
+        &mut self,
+        digest: &str,
+        versions: &Versions,
+        objects: &BTreeSet<ObjectRef>,
+        failure: Option<(FailureReason, String)>,
+    ) -> Result<(), PassError> {
         let summaries: Vec<TrackSummary> = self
             .runs
             .values()
             .filter_map(|run| run.summary().cloned())
+            .map(|summary| match &failure {
+                Some(_) => TrackSummary {
+                    phase: Phase::Failed,
+                    ..summary
+                },
+                None => summary,
+            })
             .collect();
-        let failure = self.failure();
         let marked: BTreeSet<String> = self
             .runs
             .values()

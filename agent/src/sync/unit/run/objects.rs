@@ -10,13 +10,17 @@ use bellwether_api::{application::DriftPolicy, bundle::Bundle, reference::Object
 use serde_json::Value;
 
 use crate::{
+    desired::chain,
     rollout::{self, Reading, Run, Versions},
     sync::{
-        keep::{Care, FirstLook, Wanted},
+        keep::{Care, FirstLook, Kept, Wanted},
         unit::{PassError, Unit, interests, targets},
         watch::Dirty,
     },
 };
+
+/// Objects that are named of those that were not taken.
+const MAX_NAMED: usize = 5;
 
 /// What the runs want of the user's objects, as it was held last.
 pub(in crate::sync::unit) struct Laid {
@@ -28,6 +32,8 @@ pub(in crate::sync::unit) struct Laid {
     pub(super) applied: BTreeSet<ObjectRef>,
     /// Nothing of it was refused.
     pub(super) held: bool,
+    /// Those that the cluster has not taken, and what it says; empty = none.
+    pub(super) untaken: String,
     /// Whatever a Service may select besides is listened to.
     neighbours: bool,
 }
@@ -98,10 +104,15 @@ impl Unit {
             self.runs.values_mut().for_each(Run::mark_due);
         }
         let applied = wanted.iter().filter(|want| self.keeper.holds(want));
+        let applied: BTreeSet<ObjectRef> = applied.map(|want| want.target.clone()).collect();
         self.laid = Some(Laid {
             of,
             targets: targets(&wanted),
-            applied: applied.map(|want| want.target.clone()).collect(),
+            untaken: held.as_ref().map_or_else(
+                |error| untaken(&wanted, &applied, error),
+                |()| String::new(),
+            ),
+            applied,
             wanted,
             held: held.is_ok(),
             neighbours: self.runs.values().any(Run::waits_on_neighbours),
@@ -210,9 +221,13 @@ impl Unit {
         }
         let wanted = but_frozen(wanted, &held_back);
         let wanted = routes_first(wanted, self.runs.values());
-        let kept = self
-            .keep(&bundle, &wanted, policy, FirstLook::Apply)
-            .await?;
+        let kept = match self.keep(&bundle, &wanted, policy, FirstLook::Apply).await {
+            // Nothing is promoted without it any more. It is held as the others once it can be read.
+            Err(PassError::Cluster(error)) if error.is_conversion() && self.runs_go_back() => {
+                Kept::default()
+            }
+            kept => kept?,
+        };
         if !kept.corrected.is_empty() {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
@@ -238,6 +253,26 @@ impl Unit {
         all.map(|(name, run)| (name.clone(), holders(run)))
             .collect()
     }
+}
+
+/// Which objects the cluster has not taken, and why; empty = it has all of them.
+fn untaken(wanted: &[Wanted], applied: &BTreeSet<ObjectRef>, error: &PassError) -> String {
+    let is_missing = |want: &&Wanted| want.care != Care::Frozen && !applied.contains(&want.target);
+    let missing = wanted.iter().filter(is_missing);
+    let mut names: Vec<String> = missing.map(|want| want.target.to_string()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    format!(
+        "the API server has not taken {}: {}",
+        names.join(", "),
+        chain(error)
+    )
 }
 
 /// Puts the routes of runs that go back before everything else: whatever the API server is too busy for,

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod adopted_in_place;
+mod namespace_goes;
 mod order;
 mod own_policy;
 mod plain_way_back;

@@ -20,6 +20,8 @@ struct Kept {
     objects: BTreeMap<String, Value>,
     asked: Vec<String>,
     loses_answer: bool,
+    namespace_goes: bool,
+    forbids: bool,
 }
 
 /// The server; clones are the same. Watches fail: who is woken by what is up to the test.
@@ -59,6 +61,18 @@ impl Server {
         self.lock().loses_answer = true;
     }
 
+    /// Has the namespace deleted, and the agent's role in it gone before anything else: what it may still
+    /// do it may do everywhere.
+    pub(super) fn delete_namespace(&self) {
+        let mut kept = self.lock();
+        (kept.namespace_goes, kept.forbids) = (true, true);
+    }
+
+    /// Takes the agent's role away.
+    pub(super) fn forbid(&self) {
+        self.lock().forbids = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0
             .lock()
@@ -78,8 +92,11 @@ impl Kept {
         let Some(at) = at.strip_prefix("shop/") else {
             if at == "shop" {
                 self.asked.push(format!("{} namespaces/shop", asked.method));
-                let space = json!({"apiVersion": "v1", "kind": "Namespace",
+                let mut space = json!({"apiVersion": "v1", "kind": "Namespace",
                     "metadata": {"name": "shop"}});
+                if self.namespace_goes {
+                    space["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                }
                 return (StatusCode::OK, space);
             }
             // The agent's own namespace holds nothing.
@@ -92,6 +109,12 @@ impl Kept {
         }
         self.asked.push(said);
         let key = at.strip_suffix("/status").unwrap_or(at);
+        let everywhere = [Method::GET, Method::PATCH, Method::DELETE].contains(&asked.method)
+            && at.starts_with("rollouttracks/")
+            && key == at;
+        if self.forbids && !everywhere {
+            return refusal(StatusCode::FORBIDDEN, "no rights in namespace shop");
+        }
         match (&asked.method, key.contains('/')) {
             (&Method::GET, false) => list(self.listed(key, &labels)),
             (&Method::GET, true) => match self.objects.get(key) {
