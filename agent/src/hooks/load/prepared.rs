@@ -38,18 +38,16 @@ impl Prepared {
         let over_tls = scheme == Scheme::HTTPS;
         let by_default = if over_tls { 443 } else { 80 };
         let port = authority.port_u16().unwrap_or(by_default);
-        let headers = load
-            .headers
-            .iter()
-            .map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
-            .collect::<Option<Vec<(HeaderName, HeaderValue)>>>()
-            .ok_or(none("headers"))?;
-        let host = match headers.iter().find(|(name, _)| name == HOST) {
-            Some((_, host)) => host
-                .as_bytes()
-                .try_into()
-                .map_err(|_| none("Host header"))?,
+        let headers = headers(load).ok_or(none("headers"))?;
+        let named = headers.iter().find(|(name, _)| name == HOST);
+        let host = match named.map(|(_, host)| Authority::try_from(host.as_bytes())) {
+            Some(host) => host.map_err(|_| none("Host header"))?,
             None => authority.clone(),
+        };
+        let server_name = if over_tls {
+            Some(server_name(&host).ok_or(none("host"))?)
+        } else {
+            None
         };
         Ok(Self {
             method: load.method.parse().map_err(|_| none("method"))?,
@@ -57,9 +55,7 @@ impl Prepared {
                 .path_and_query()
                 .map_or("/", http::uri::PathAndQuery::as_str)
                 .to_owned(),
-            server_name: over_tls
-                .then(|| server_name(&host).ok_or(none("host")))
-                .transpose()?,
+            server_name,
             address: format!("{}:{port}", authority.host()),
             headers: headers
                 .into_iter()
@@ -100,6 +96,12 @@ impl Prepared {
             .body(Empty::new())
             .map_err(|_| LoadError::NoRequest { what: "URL" })
     }
+}
+
+/// The headers of a load; absent = one of them is none.
+fn headers(load: &Load) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let read = |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
+    load.headers.iter().map(read).collect()
 }
 
 fn server_name(host: &Authority) -> Option<ServerName<'static>> {
