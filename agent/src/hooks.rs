@@ -1,7 +1,11 @@
 //! Calls hooks: one POST each, bounded in time, never redirected.
 
 mod caller;
+#[cfg(test)]
+mod double;
 mod load;
+#[cfg(test)]
+mod over_tls;
 
 use std::{fmt, time::Duration};
 

@@ -52,7 +52,8 @@ pub struct Hook {
     /// The bearer token that is sent; absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret_ref: Option<SecretKeyRef>,
-    /// The authority that alone is trusted; absent = those of the system.
+    /// The authority that alone is trusted, by a call and by a load over `https`; absent = those of the
+    /// system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
     /// Whether a failure of the hook raises no alert.
@@ -103,13 +104,13 @@ pub struct Load {
     /// Connections at once; 2 unless set.
     #[serde(default = "default_concurrency")]
     pub concurrency: u32,
-    /// What is requested, `http`; absent = `/` of the canary's Service.
+    /// What is requested, `http` or `https`; absent = `/` of the canary's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The method; GET unless set. Nothing is sent as a body.
     #[serde(default = "default_method")]
     pub method: String,
-    /// Headers of every request.
+    /// Headers of every request. Over `https`, `Host` is also whom the server's certificate has to be for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The protocol; HTTP1 unless set.
@@ -146,11 +147,12 @@ fn default_method() -> String {
 /// How requests are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LoadProtocol {
-    /// HTTP/1.1 with keep-alive.
+    /// HTTP/1.1 with keep-alive; over `https` it alone is offered by ALPN.
     #[default]
     #[serde(rename = "HTTP1")]
     Http1,
-    /// HTTP/2 without TLS, with prior knowledge (h2c).
+    /// HTTP/2; over `https` it alone is offered by ALPN, and over `http` it is spoken with prior knowledge
+    /// (h2c).
     #[serde(rename = "HTTP2")]
     Http2,
 }

@@ -5,6 +5,7 @@
 //! starts, it stops when it is dropped.
 
 pub mod agent_process;
+pub mod answered;
 pub mod chart_repository;
 pub mod cli;
 pub mod cluster;

@@ -42,6 +42,8 @@ mod hooks;
 mod lacking;
 #[path = "fleet/live_state.rs"]
 mod live_state;
+#[path = "fleet/loads.rs"]
+mod loads;
 #[path = "fleet/metrics_address.rs"]
 mod metrics_address;
 #[path = "fleet/not_found.rs"]
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         live_state::CASES,
         lacking::CASES,
         hooks::CASES,
+        loads::CASES,
         command_tests::CASES,
         configuration::CASES,
         autoscaling::CASES,

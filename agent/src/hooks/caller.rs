@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::hooks::{HookEvent, HookOutcome, HookScene, body};
-use bellwether_api::{hooks::Hook, metric_template::SecretKeyRef};
+use bellwether_api::{
+    hooks::{Hook, Load},
+    metric_template::SecretKeyRef,
+};
+use futures::FutureExt;
 use tokio::{sync::watch, time::timeout};
 
-use super::{HookSecrets, call};
+use super::{HookSecrets, LoadGenerator, LoadTarget, call, load::Authorities};
 use crate::metrics::{SecretError, SecretReader};
 
 /// How long a call waits for the cluster's name after the agent started.
@@ -64,6 +68,27 @@ impl HookCaller {
         }
     }
 
+    /// Makes the load of a hook while the answer lives, with the Secrets of the workload's namespace. Why
+    /// it fails is told at most once, in a sentence without a word of what a Secret holds or a path says.
+    #[must_use]
+    pub fn load(
+        &self,
+        hook: &Hook,
+        load: Load,
+        target: LoadTarget,
+        namespace: &str,
+        tell: impl Fn(&str) + Send + Sync + 'static,
+    ) -> LoadGenerator {
+        let (caller, namespace) = (self.clone(), namespace.to_owned());
+        let secret = hook.ca_secret_ref.clone();
+        let authorities: Authorities = Box::new(move || {
+            let (caller, secret, namespace) = (caller.clone(), secret.clone(), namespace.clone());
+            async move { caller.read(secret.as_ref(), &namespace).await }.boxed()
+        });
+        let tell = move |why: &str| tell(&short(why));
+        LoadGenerator::start(load, target, authorities, Box::new(tell))
+    }
+
     async fn cluster(&self) -> String {
         let mut name = self.cluster_name.subscribe();
         let known = timeout(NAME_WAIT, name.wait_for(Option::is_some)).await;
@@ -117,9 +142,11 @@ impl HookCaller {
 }
 
 fn failed(why: &str) -> HookOutcome {
-    HookOutcome::Failed {
-        why: why.chars().take(MAX_WHY).collect(),
-    }
+    HookOutcome::Failed { why: short(why) }
+}
+
+fn short(why: &str) -> String {
+    why.chars().take(MAX_WHY).collect()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Notes {
         self.lock().pop_front()
     }
 
-    fn push(&self, of: RunOf<'static>, news: News) {
+    pub(super) fn push(&self, of: RunOf<'static>, news: News) {
         let mut notes = self.lock();
         if notes.len() >= MAX_NOTES {
             notes.pop_front();
@@ -135,7 +135,8 @@ async fn tell_events(
     }
 }
 
-fn noted(hook: &Hook, outcome: &HookOutcome) -> News {
+/// What is noted of a hook's answer.
+pub(super) fn noted(hook: &Hook, outcome: &HookOutcome) -> News {
     let name = &hook.name;
     match outcome {
         HookOutcome::Passed => news(Severity::Info, "HookPassed", format!("hook {name} passed")),

@@ -146,6 +146,16 @@ pub fn metrics_address(address: &str) -> Result<(), &'static str> {
         Some("") => Err("the address names no host"),
         Some(authority) if authority.contains('@') => Err("an address carries no user or password"),
         Some(_) if address.contains(char::is_whitespace) => Err("an address holds no spaces"),
+        Some(authority) if !has_port(authority) => Err("a port is a number from 1 to 65535"),
         Some(_) => Ok(()),
+    }
+}
+
+/// Tells whether what stands where a port does is one, or nothing stands there.
+fn has_port(authority: &str) -> bool {
+    match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port > 0),
+        _ => true,
     }
 }

@@ -1,6 +1,6 @@
 //! Checks of hooks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{finding::Findings, fleet::http_address, names};
 use crate::{
@@ -188,6 +188,10 @@ fn approval(findings: &mut Findings, path: &FieldPath, hook: &Hook, approval: &A
         findings.error(&at.key("count"), message);
     }
     nothing_posted(findings, path, hook, "an approval");
+    if hook.ca_secret_ref.is_some() {
+        let message = "nothing is posted for an approval";
+        findings.error(&path.key("caSecretRef"), message);
+    }
 }
 
 fn job(findings: &mut Findings, path: &FieldPath, hook: &Hook, job: &JobTarget) {
@@ -241,6 +245,18 @@ fn load(findings: &mut Findings, path: &FieldPath, hook: &Hook, load: &Load) {
     }
     load_settings(findings, &at, load);
     nothing_posted(findings, path, hook, "a load");
+    // Without `load` it may be the fleet that names a URL.
+    let is_own = hook.load.is_some();
+    if hook.ca_secret_ref.is_some() && is_own && !load.url.as_deref().is_some_and(is_over_tls) {
+        findings.error(
+            &path.key("caSecretRef"),
+            "only over https is anybody trusted; name a load.url that starts with https://",
+        );
+    }
+}
+
+fn is_over_tls(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// Checks how load is made.
@@ -260,14 +276,7 @@ pub(super) fn load_settings(findings: &mut Findings, at: &FieldPath, load: &Load
         findings.error(&at.key("duration"), "use at least 1s");
     }
     if let Some(url) = &load.url {
-        if url.starts_with("https://") {
-            findings.error(
-                &at.key("url"),
-                "load over https is not supported by this version of Bellwether",
-            );
-        } else {
-            http_address(findings, &at.key("url"), url);
-        }
+        http_address(findings, &at.key("url"), url);
     }
     let method = &load.method;
     if method.is_empty() || !method.chars().all(|c| c.is_ascii_uppercase()) {
@@ -288,8 +297,37 @@ pub(super) fn load_settings(findings: &mut Findings, at: &FieldPath, load: &Load
                 &at.key("headers").key(name),
                 "a header has a name of letters, digits and dashes, and a printable value",
             );
+        } else if name.eq_ignore_ascii_case("host") && !is_host(value) {
+            findings.error(
+                &at.key("headers").key(name),
+                "a host is a name or an address, such as shop.example, maybe with :PORT",
+            );
         }
     }
+}
+
+/// Tells whether a text may stand in the header `Host`.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let is_name = |name: &str| {
+        let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        begins_well
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    let is_host = in_brackets.map_or_else(
+        || is_name(host),
+        |address| address.parse::<Ipv6Addr>().is_ok(),
+    );
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn nothing_posted(findings: &mut Findings, path: &FieldPath, hook: &Hook, what: &str) {
@@ -299,7 +337,6 @@ fn nothing_posted(findings: &mut Findings, path: &FieldPath, hook: &Hook, what: 
         ("rawBody", hook.raw_body),
         ("hmacSecretRef", hook.hmac_secret_ref.is_some()),
         ("authSecretRef", hook.auth_secret_ref.is_some()),
-        ("caSecretRef", hook.ca_secret_ref.is_some()),
     ] {
         if is_set {
             findings.error(&path.key(field), format!("nothing is posted for {what}"));

@@ -77,7 +77,7 @@ fn loads() {
             "analysis: {metrics:",
             "hooks:
       - {name: right}
-      - {name: much, load: {rate: 5000, concurrency: 0, duration: 0s, url: 'https://web/', method: get}}
+      - {name: much, load: {rate: 5000, concurrency: 0, duration: 0s, url: 'https://u@b/', method: get}}
       - {type: PreRollout, name: early, load: {headers: {'a b': c}}}
       - {name: cmd, metadata: {cmd: 'hey http://web/'}}
       - {name: two, load: {protocol: HTTP2, rate: 0}}
@@ -87,8 +87,7 @@ fn loads() {
             "16:29 spec.components[0].rollout.hooks[1].load.rate: use 1 to 1000",
             "16:41 spec.components[0].rollout.hooks[1].load.concurrency: use 1 to 50",
             "16:57 spec.components[0].rollout.hooks[1].load.duration: use at least 1s",
-            "16:71 spec.components[0].rollout.hooks[1].load.url: load over https is not supported by \
-             this version of Bellwether",
+            "16:71 spec.components[0].rollout.hooks[1].load.url: an address carries no user or password",
             "16:92 spec.components[0].rollout.hooks[1].load.method: a method is a word of capitals, \
              such as GET",
             "17:41 spec.components[0].rollout.hooks[2].load: load is made while a weight is judged, by \
@@ -97,6 +96,38 @@ fn loads() {
              letters, digits and dashes, and a printable value",
             "18:21 spec.components[0].rollout.hooks[3].metadata: nothing is posted for a load",
             "19:45 spec.components[0].rollout.hooks[4].load.rate: use 1 to 1000",
+        ],
+    );
+}
+
+#[test]
+fn loads_over_https() {
+    check(
+        &[(
+            "analysis: {metrics:",
+            "hooks:
+      - {name: right, load: {url: 'https://[fd00::7]:8443/', protocol: HTTP2}, caSecretRef: {name: a, key: b}}
+      - {name: fleets, caSecretRef: {name: a, key: b}}
+      - {name: plain, load: {url: 'http://web/'}, caSecretRef: {name: a, key: b}}
+      - {name: own, load: {}, caSecretRef: {name: a, key: b}}
+      - {name: keyless, load: {url: 'https://web/'}, caSecretRef: {name: a}}
+      - {name: named, load: {url: 'https://web/', headers: {Host: 'shop.example:8443'}}}
+      - {name: six, load: {url: 'https://web/', headers: {host: '[fd00::7]'}}}
+      - {name: none, load: {url: 'https://web/', headers: {host: 'https://shop.example'}}}
+      - {name: far, load: {url: 'https://web:99999/'}}
+      - {name: late, type: ConfirmPromotion, approval: {}, caSecretRef: {name: a, key: b}}
+      analysis: {metrics:",
+        )],
+        &[
+            "17:51 spec.components[0].rollout.hooks[2].caSecretRef: only over https is anybody \
+             trusted; name a load.url that starts with https://",
+            "18:31 spec.components[0].rollout.hooks[3].caSecretRef: only over https is anybody \
+             trusted; name a load.url that starts with https://",
+            "19:54 spec.components[0].rollout.hooks[4].caSecretRef.key: name the key of the Secret",
+            "22:60 spec.components[0].rollout.hooks[7].load.headers.host: a host is a name or an \
+             address, such as shop.example, maybe with :PORT",
+            "23:28 spec.components[0].rollout.hooks[8].load.url: a port is a number from 1 to 65535",
+            "24:60 spec.components[0].rollout.hooks[9].caSecretRef: nothing is posted for an approval",
         ],
     );
 }

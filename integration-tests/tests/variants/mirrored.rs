@@ -78,19 +78,6 @@ fn gets_copies(scene: &Scene, member: &Member, streams: &[&Traffic]) -> Result<(
 
 /// How many requests green's pods have answered.
 fn copies(scene: &Scene, member: &Member) -> Result<u64> {
-    let mut sum = 0;
-    for pod in member.pods(&scene.name, "bellwether.dev/run")? {
-        let name = pod.metadata.name.context("a pod has a name")?;
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics",
-            scene.name
-        );
-        let metrics = scene.lab.kubectl("c1", &["get", "--raw", &path])?;
-        let counts = metrics
-            .lines()
-            .filter(|line| line.starts_with("http_requests_total"))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-        sum += counts.sum::<u64>();
-    }
-    Ok(sum)
+    let green = (scene.name.as_str(), "bellwether.dev/run");
+    scene.lab.answered("c1", member, green)
 }

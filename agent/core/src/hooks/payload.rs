@@ -246,6 +246,26 @@ mod tests {
         );
     }
 
+    /// Against what `printf '%s' "$t.$body" | openssl dgst -sha256 -hmac "$key"` says.
+    #[test]
+    fn the_signature_is_the_one_that_others_make() {
+        for (key, body, signed) in [
+            (
+                "key",
+                "{}",
+                "t=1700000000,v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae",
+            ),
+            (
+                "s3cret-key",
+                "{\"name\":\"web\",\"phase\":\"Progressing\"}",
+                "t=1700000000,v1=87ab946e6a0f45dd1d84b547aa6b6b65d7fc45d371e7680bfa6e71f76afbc7a1",
+            ),
+        ] {
+            let at = Timestamp::from_second(1_700_000_000).expect("a time");
+            assert_eq!(signature(key.as_bytes(), at, body.as_bytes()), signed);
+        }
+    }
+
     #[test]
     fn the_signature_covers_time_and_body() {
         let at = Timestamp::from_second(1_700_000_000).expect("a time");

@@ -140,7 +140,7 @@ impl Run {
         self.aim(look, seen);
         self.measure(&decision, look, seen);
         self.follow(&decision, seen);
-        self.load(&decision, look.canary_address.as_deref(), now);
+        self.load(&decision, look.canary_address.as_deref(), seen, now);
         for happening in &decision.events {
             tracing::info!(
                 rollout.id = %self.of.run,
