@@ -65,7 +65,10 @@ fn old_series_are_told_from_new_ones_and_from_none() {
             "sum(rate(once[1m])) or vector(0)",
             &[("age-0", 5.0), ("scrapes-0", 1.0)],
         ),
-        expects("max(max_over_time(late[5m]))", &[("age-0", 35.0)]),
+        expects(
+            "max(max_over_time(late[5m]))",
+            &[("age-0", 35.0), ("scrapes-0", 18.0)],
+        ),
         // Seen from the moment that the query looks at.
         expects("max(live offset 1m)", &[("age-0", 5.0)]),
         expects("max(dead offset 1m)", &[("age-0", 65.0)]),

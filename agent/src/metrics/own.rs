@@ -152,10 +152,17 @@ async fn ask(meter: &Meter, named: &BTreeMap<String, Named>, known: &mut BTreeMa
         let known = known.get(key);
         known.is_none_or(|one| one.due.is_some_and(|due| due <= now))
     };
-    let due: Vec<(String, &OwnSource)> = all.into_iter().filter(|(key, _)| is_due(key)).collect();
-    let answers = due.into_iter().map(|(key, source)| async move {
-        let silence = meter.silence(source).await;
-        (key, source.kind(), silence)
+    let due: Vec<(String, OwnSource)> = all
+        .into_iter()
+        .filter(|(key, _)| is_due(key))
+        .map(|(key, source)| (key, source.clone()))
+        .collect();
+    let answers = due.into_iter().map(|(key, source)| {
+        let meter = meter.clone();
+        async move {
+            let silence = meter.silence(&source).await;
+            (key, source.kind(), silence)
+        }
     });
     let answers: Vec<_> = futures::stream::iter(answers)
         .buffer_unordered(MAX_AT_ONCE)

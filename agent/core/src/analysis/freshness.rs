@@ -41,9 +41,11 @@ pub struct Read {
     /// For how long the weight has been in force, of which the sample is to tell; absent = the query
     /// looks at another moment, and means to.
     pub in_force: Option<Dur>,
-    /// Samples in the range of the series that has most, where the query asks for a change; absent =
-    /// it does not, or nothing matches.
+    /// Samples in the range of the series that has most; absent = the query takes the newest alone, or
+    /// nothing matches.
     pub scrapes: Option<u32>,
+    /// How many of them it takes.
+    pub wanted: u32,
     /// How far back the query looks.
     pub range: Dur,
 }
@@ -86,6 +88,7 @@ impl Freshness {
                 oldest: oldest(selector, self.window),
                 in_force: looks_at_now(selector).then_some(in_force),
                 scrapes: value("scrapes", number).map(whole),
+                wanted: if selector.is_change { MIN_SCRAPES } else { 1 },
                 range: selector.range.unwrap_or_default(),
             })
             .collect()
@@ -101,13 +104,17 @@ pub(super) fn judge(read: &[Read]) -> Result<(), String> {
 }
 
 fn one(read: &Read) -> Result<(), String> {
-    let Some(age) = read.age_ms else {
-        return Ok(());
-    };
     let of = if read.name.is_empty() {
         String::new()
     } else {
         format!(" of {}", read.name)
+    };
+    let Some(age) = read.age_ms else {
+        return match read.scrapes {
+            // Samples of a series that was gone before anybody could say of when they are.
+            Some(_) => Err(format!("StaleSample: nothing{of} is measured any more")),
+            None => Ok(()),
+        };
     };
     let span = Dur::from_millis(age.unsigned_abs());
     if age > read.oldest.as_millis() {
@@ -124,9 +131,9 @@ fn one(read: &Read) -> Result<(), String> {
         ));
     }
     match read.scrapes {
-        Some(scrapes) if scrapes < MIN_SCRAPES => Err(format!(
-            "TooFewScrapes: {scrapes} of at least {MIN_SCRAPES}{of} in {}",
-            read.range
+        Some(scrapes) if scrapes < read.wanted => Err(format!(
+            "TooFewScrapes: {scrapes} of at least {}{of} in {}",
+            read.wanted, read.range
         )),
         _ => Ok(()),
     }
@@ -145,8 +152,8 @@ fn oldest(selector: &Selector, window: Dur) -> Dur {
     }
 }
 
-/// What is asked about one selector: the age of its newest sample, and how many there are where it
-/// takes two to tell a change.
+/// What is asked about one selector: the age of its newest sample, and how many there are in its
+/// range.
 fn parts(number: usize, selector: &Selector) -> Vec<String> {
     let moment = moment(selector);
     let part = |name: &str, value: String| {
@@ -154,7 +161,7 @@ fn parts(number: usize, selector: &Selector) -> Vec<String> {
     };
     let age = format!("{} - {}", seen_from(selector), newest(selector, &moment));
     let mut parts = vec![part("age", age)];
-    if let Some(range) = selector.range.filter(|_| selector.is_change) {
+    if let Some(range) = selector.range {
         let (text, range) = (&selector.text, range.as_millis());
         let count = format!("max(count_over_time({text}[{range}ms]{moment}))");
         parts.push(part("scrapes", count));

@@ -129,7 +129,7 @@ impl Unit {
         self.surplus.iter().cloned().collect()
     }
 
-    fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
+    pub(super) fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
         let drift = self
             .drifted
             .iter()

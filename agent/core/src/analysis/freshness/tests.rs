@@ -126,8 +126,20 @@ fn old_series_make_a_value_unknown() {
             &[("age-0", 1.0), ("scrapes-0", 1.0)],
             "TooFewScrapes: 1 of at least 2 of x in 5m",
         ),
+        // Samples of a series that is gone, and nobody knows since when.
+        (
+            "max_over_time(x[10m])",
+            LONG,
+            &[("scrapes-0", 1.0)],
+            "StaleSample: nothing of x is measured any more",
+        ),
         // One sample of a level is one.
-        ("avg_over_time(x[5m])", LONG, &[("age-0", 1.0)], ""),
+        (
+            "avg_over_time(x[5m])",
+            LONG,
+            &[("age-0", 1.0), ("scrapes-0", 1.0)],
+            "",
+        ),
         // The oldest decides, whichever it is.
         (
             "x / y",

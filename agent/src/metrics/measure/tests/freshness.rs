@@ -3,7 +3,8 @@
 use super::*;
 
 /// A Prometheus whose value is 1, and which knows this of the series behind it.
-async fn double(parts: &'static [(&'static str, &'static str)]) -> Double {
+async fn double(parts: &[(&'static str, &'static str)]) -> Double {
+    let parts = parts.to_vec();
     Double::new(move |request| {
         if !request.contains("bellwether_part") {
             return (200, vector("1"));

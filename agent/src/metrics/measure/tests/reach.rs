@@ -77,9 +77,22 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
     let closed = Double::new(|request| (403, format!("not you: {request}"))).await;
     let page = Double::new(|_| (200, "<html>welcome</html>".to_owned())).await;
     let missing = Double::new(|_| (404, "no such path".to_owned())).await;
+    let aws = Double::new(|_| {
+        let refusal = json!({"__type": "UnrecognizedClientException", "message": "bad token"});
+        (400, refusal.to_string())
+    })
+    .await;
     let meter = meter(
         Secrets::default()
             .with("shop/token", &[("token", TOKEN)])
+            .with(
+                "shop/aws",
+                &[
+                    ("access-key-id", "AKID"),
+                    ("secret-access-key", TOKEN),
+                    ("region", "eu-1"),
+                ],
+            )
             .with(
                 "shop/dog",
                 &[("api-key", TOKEN), ("application-key", "k3y")],
@@ -97,7 +110,13 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
     };
     for (kind, address, query, secret, reason) in [
         (Prometheus, good.address.as_str(), "max(queue)", None, ""),
-        (Prometheus, &good.address, "max(queue)", Some("token"), ""),
+        (
+            Prometheus,
+            good.address.as_str(),
+            "max(queue)",
+            Some("token"),
+            "",
+        ),
         (
             Prometheus,
             "http://127.0.0.1:1",
@@ -107,21 +126,21 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         ),
         (
             Prometheus,
-            &closed.address,
+            closed.address.as_str(),
             "max(queue)",
             Some("token"),
             "Unauthorized",
         ),
         (
             Prometheus,
-            &page.address,
+            page.address.as_str(),
             "max(queue)",
             None,
             "NoPrometheus",
         ),
         (
             Prometheus,
-            &missing.address,
+            missing.address.as_str(),
             "max(queue)",
             None,
             "NoPrometheus",
@@ -129,7 +148,7 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         // The Secrets of the agent's namespace are not a plan's.
         (
             Prometheus,
-            &good.address,
+            good.address.as_str(),
             "max(queue)",
             Some("agents"),
             "NoSecret",
@@ -137,25 +156,25 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         (Http, "http://127.0.0.1:1", "/a#/b", None, "Unreachable"),
         (
             Http,
-            &closed.address,
+            closed.address.as_str(),
             "/a#/b",
             Some("token"),
             "Unauthorized",
         ),
-        (Http, &page.address, "/a#/b", None, "NoJson"),
+        (Http, page.address.as_str(), "/a#/b", None, "NoJson"),
         // Of a version that is not there yet many have nothing.
-        (Http, &missing.address, "/a#/b", None, ""),
-        (Http, &good.address, "/a#/b", None, ""),
+        (Http, missing.address.as_str(), "/a#/b", None, ""),
+        (Http, good.address.as_str(), "/a#/b", None, ""),
         (
             Datadog,
-            &closed.address,
+            closed.address.as_str(),
             "avg:x{*}",
             Some("dog"),
             "Unauthorized",
         ),
         (
             Datadog,
-            &good.address,
+            good.address.as_str(),
             "avg:x{*}",
             Some("token"),
             "Unauthorized",
@@ -169,7 +188,7 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         ),
         (
             CloudWatch,
-            &aws.address,
+            aws.address.as_str(),
             "[{\"Id\": \"a\"}]",
             Some("aws"),
             "Unauthorized",
@@ -185,10 +204,10 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
     );
 
     // Several metrics that read at one place ask it once; those of the cluster are not a plan's.
-    let mut several = plan(asks(Prometheus, &good.address, "a", Some("token")));
+    let mut several = plan(asks(Prometheus, good.address.as_str(), "a", Some("token")));
     let others = [
-        asks(Prometheus, &good.address, "b", Some("token")),
-        asks(Prometheus, &good.address, "c", None),
+        asks(Prometheus, good.address.as_str(), "b", Some("token")),
+        asks(Prometheus, good.address.as_str(), "c", None),
         Metric {
             name: REQUEST_SUCCESS_RATE.into(),
             ..Metric::default()
