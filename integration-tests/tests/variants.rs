@@ -2,6 +2,8 @@
 //! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
 //! keeps Traefik's default throttle, and that has further data planes.
 
+#[path = "variants/apisix.rs"]
+mod apisix;
 #[path = "variants/at_rest.rs"]
 mod at_rest;
 #[path = "variants/brakes.rs"]
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [
         members::TOGETHER,
+        apisix::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,
