@@ -329,7 +329,7 @@ fn fields_of_a_strategy_that_have_no_counterpart_are_refused_by_name() {
     record["metadata"]["annotations"] = json!({"rollouts.kruise.io/trafficrouting": "demo"});
     is_refused(
         record,
-        "metadata.annotations.rollouts.kruise.io/trafficrouting",
+        "metadata.annotations[\"rollouts.kruise.io/trafficrouting\"]: ",
     );
     let mut record = canary(json!({}));
     record["apiVersion"] = json!("rollouts.kruise.io/v1");
