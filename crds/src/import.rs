@@ -1,3 +1,12 @@
 //! Records of other systems, read as records of ours.
 
-pub mod flagger;
+mod fields;
+mod flagger;
+mod kruise;
+mod problems;
+mod rendered;
+mod systems;
+
+pub use problems::{ImportError, Problem};
+pub use rendered::Translated;
+pub use systems::{System, translate};

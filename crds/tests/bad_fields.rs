@@ -87,7 +87,7 @@ spec:
 }
 
 #[test]
-fn what_comes_later_is_refused_by_its_name() {
+fn what_exists_nowhere_is_refused_with_the_way_out() {
     check(
         "apiVersion: bellwether.dev/v1alpha1
 kind: Rollout
@@ -95,14 +95,29 @@ metadata: {name: web}
 spec:
   application: shop
   workload: {apiVersion: apps/v1, kind: Deployment, name: web}
+  trigger: {allowLocal: true}
   strategy: {canary: {steps: [{weight: 10}]}}
   instances: {autoscaler: {kind: ScaledObject, name: web, canaryQueries: []}}
-  allowLocal: {}
+  analysis: {relative: {maxIncrease: 10%}}
+---
+apiVersion: bellwether.dev/v1alpha1
+kind: Application
+metadata: {name: shop}
+spec:
+  destination: {fleet: eu}
+  hooks: []
+  components: []
 ",
         &[
-            "in.yaml:8:59 spec.instances.autoscaler.canaryQueries: not supported by this version of \
-             Bellwether",
-            "in.yaml:9:3 spec.allowLocal: not supported by this version of Bellwether",
+            "in.yaml:7:13 spec.trigger.allowLocal: what the hub delivers is the release's, so that an \
+             edit in a cluster is drift and starts no run; say the change to the hub, or let a Rollout \
+             without application, which names its destination, govern a workload that others write",
+            "in.yaml:9:59 spec.instances.autoscaler.canaryQueries: no autoscaler is copied, so that its \
+             queries mean the same pods before, during and after a run; leave them out",
+            "in.yaml:10:14 spec.analysis.relative: what the new version may differ from the old one by \
+             is a limit of each metric; write it below analysis.metrics",
+            "in.yaml:17:3 spec.hooks: hooks of a run stand in its Rollout, those of what joins and \
+             leaves a fleet in the Fleet",
         ],
     );
 }

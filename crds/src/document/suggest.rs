@@ -69,8 +69,33 @@ const IMPORTED: &[(&str, &str)] = &[
     ("workloadRef", "workload"),
 ];
 
-/// Fields that are written elsewhere, by the object in which they were looked for, with the reason.
+/// What an edit in a cluster is, and where one starts a run.
+const EDITS: &str = "what the hub delivers is the release's, so that an edit in a cluster is drift and starts \
+                     no run; say the change to the hub, or let a Rollout without application, which names \
+                     its destination, govern a workload that others write";
+
+/// Fields that are written elsewhere or nowhere, by the object in which they were looked for, with the
+/// reason; an empty object = wherever.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("", "allowLocal", EDITS),
+    ("", "allowLocalTrigger", EDITS),
+    (
+        "",
+        "canaryQueries",
+        "no autoscaler is copied, so that its queries mean the same pods before, during and after a run; \
+         leave them out",
+    ),
+    (
+        "analysis",
+        "relative",
+        "what the new version may differ from the old one by is a limit of each metric; write it below \
+         analysis.metrics",
+    ),
+    (
+        "spec",
+        "hooks",
+        "hooks of a run stand in its Rollout, those of what joins and leaves a fleet in the Fleet",
+    ),
     (
         "service",
         "namespace",
@@ -95,7 +120,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Returns why a field of an object is not written there; `None` = nothing is known of it.
 pub fn elsewhere(object: &str, field: &str) -> Option<&'static str> {
     let mut known = ELSEWHERE.iter();
-    let found = known.find(|(within, name, _)| (*within, *name) == (object, field))?;
+    let found = known
+        .find(|(within, name, _)| *name == field && (within.is_empty() || *within == object))?;
     Some(found.2)
 }
 

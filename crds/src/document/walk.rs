@@ -18,13 +18,7 @@ const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
 /// Fields that Bellwether's design has and this version does not.
-const LATER: &[&str] = &[
-    "allowLocal",
-    "canaryQueries",
-    "hooks",
-    "relative",
-    "serviceAccount",
-];
+const LATER: &[&str] = &["serviceAccount"];
 
 /// Checks one document against one schema.
 pub(super) struct Walk<'a> {

@@ -9,6 +9,7 @@ use crate::{
     application::{ApplicationSpec, Component},
     cluster_bound::bound_fields,
     document::FieldPath,
+    import::System,
     installation,
     rollout::{TRACK_CONFIG_ANNOTATION, TRACK_CONFIG_DISABLED},
 };
@@ -225,13 +226,14 @@ fn one(findings: &mut Findings, manifest: &Manifest<'_>) {
     }
     track_config(findings, manifest);
     bound(findings, manifest);
-    if manifest.group() == crate::import::flagger::GROUP {
+    if let Some(system) = System::of_group(manifest.group()) {
         findings.error(
             &manifest.path.key("apiVersion"),
             format!(
-                "a {} of Flagger is translated where a chart or a repository brings it, and not \
+                "a {} of {} is translated where a chart or a repository brings it, and not \
                  inline; `bellwether import` prints the Rollout that it becomes",
-                manifest.kind
+                manifest.kind,
+                system.name()
             ),
         );
     }

@@ -132,7 +132,7 @@ pub enum Command {
     Install(InstallCommand),
     /// Create or change objects, all of them or none
     Apply(ApplyArgs),
-    /// Print the Rollouts that Canaries of Flagger become; asks no hub
+    /// Print the Rollouts that Canaries of Flagger and Rollouts of Kruise become; asks no hub
     Import(ImportArgs),
     /// Say which clusters would get, keep and lose what; nothing is stored
     Plan(PlanArgs),
@@ -228,7 +228,7 @@ pub struct ApplyArgs {
 /// `import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// Files or directories that hold the Canaries and what is rendered beside them, or - for stdin
+    /// Files or directories that hold the records and what is rendered beside them, or - for stdin
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub files: Vec<String>,
     /// The application that the Rollouts belong to

@@ -1,7 +1,7 @@
 //! Records of other systems, printed as records of ours.
 
 use anyhow::bail;
-use bellwether_api::{document, import::flagger};
+use bellwether_api::{document, import};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,10 +11,11 @@ use crate::{
     output::{note, print, yaml},
 };
 
-/// Prints what Canaries of Flagger become: Rollouts, and the Services that nobody wrote.
+/// Prints what Canaries of Flagger and Rollouts of Kruise become: Rollouts, and the Services that nobody
+/// wrote.
 ///
 /// # Errors
-/// When files cannot be read, when they hold no Canary, or when one says what has no counterpart.
+/// When files cannot be read, when they hold no such record, or when one says what has no counterpart.
 pub fn import(args: &ImportArgs) -> anyhow::Result<Code> {
     let objects = Documents::read(&args.files)?.values()?;
     let printed = translated(&objects, args.application.as_deref())?;
@@ -31,9 +32,9 @@ struct Printed {
 }
 
 fn translated(objects: &[Value], application: Option<&str>) -> anyhow::Result<Printed> {
-    let translated = flagger::translate(objects)?;
-    if translated.rollouts.is_empty() {
-        bail!("there is no Canary of {} in it", flagger::GROUP);
+    let translated = import::translate(objects)?;
+    if translated.rollouts.is_empty() && translated.notes.is_empty() {
+        bail!("there is no Canary of Flagger and no Rollout of Kruise in it");
     }
     let notes = translated.notes.iter();
     let mut notes: Vec<String> = notes.map(|one| format!("left out: {one}")).collect();
@@ -48,7 +49,7 @@ fn translated(objects: &[Value], application: Option<&str>) -> anyhow::Result<Pr
         }
         texts.push(yaml(&rollout)?);
     }
-    if application.is_none() {
+    if application.is_none() && !texts.is_empty() {
         notes.push("say --application NAME, or write spec.application before you apply it".into());
     }
     if !translated.services.is_empty() {

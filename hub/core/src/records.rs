@@ -2,7 +2,7 @@
 //! is not applied.
 
 use bellwether_api::{
-    import::flagger::{self, ImportError},
+    import::{self, ImportError, System},
     installation,
     rollout::RolloutSpec,
 };
@@ -54,7 +54,7 @@ pub enum RecordError {
         /// Its name.
         name: String,
     },
-    /// A record of Flagger says what has no counterpart.
+    /// A record of another system says what has no counterpart.
     #[error(transparent)]
     Import(#[from] ImportError),
 }
@@ -65,8 +65,6 @@ const STEERING: &[(&str, &str)] = &[
     ("argoproj.io", "AnalysisTemplate"),
     ("argoproj.io", "AnalysisRun"),
     ("argoproj.io", "Experiment"),
-    ("rollouts.kruise.io", "Rollout"),
-    ("rollouts.kruise.io", "BatchRelease"),
 ];
 
 /// Takes the records out of the rendered objects of an application.
@@ -96,7 +94,7 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
                     "leave it out by the chart's values and write a Rollout",
                 ));
             }
-            (flagger::GROUP, _) => {}
+            (group, _) if System::of_group(group).is_some() => {}
             _ if is_own(object) => {
                 return Err(RecordError::Own {
                     kind: kind.to_owned(),
@@ -106,7 +104,7 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
             _ => found.objects.push(object.clone()),
         }
     }
-    let translated = flagger::translate(objects)?;
+    let translated = import::translate(objects)?;
     for document in &translated.rollouts {
         let name = document["metadata"]["name"].as_str().unwrap_or_default();
         found.rollouts.push(rollout(application, name, document)?);

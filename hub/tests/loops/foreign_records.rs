@@ -76,3 +76,41 @@ async fn what_a_canary_says_and_has_no_counterpart_is_said_with_its_path() {
     );
     assert!(stage.fleet.bundle("canary-1").await.is_none());
 }
+
+/// A Rollout of Kruise for a Deployment that is split by its Ingress.
+const KRUISE: &str = "apiVersion: rollouts.kruise.io/v1beta1
+kind: Rollout
+metadata:
+  name: web
+spec:
+  workloadRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  strategy:
+    canary:
+      enableExtraWorkloadForCanary: true
+      steps:
+      - {traffic: 20%, replicas: 1}
+      - {traffic: 50%, pause: {duration: 60}}
+      trafficRoutings:
+      - {service: web, ingress: {classType: nginx, name: web}}
+";
+
+#[tokio::test]
+async fn a_rollout_of_kruise_in_a_chart_governs_its_workload_and_reaches_no_cluster() {
+    let shelf = Shelf::with_chart();
+    shelf.put("templates/canary.yaml", KRUISE);
+    let stage = Stage::new(&shelf).await;
+    stage.apply(with_canary(true)).await;
+    stage.settle().await.expect("released");
+    let (_, bundle) = stage.fleet.bundle("canary-1").await.expect("a bundle");
+    let rollouts = &bundle.rollouts;
+    assert_eq!(rollouts.len(), 1, "{rollouts:?}");
+    assert_eq!(rollouts[0].spec.workload.name, "web");
+    let canary = rollouts[0].spec.strategy.canary.as_ref();
+    assert_eq!(canary.map(|canary| canary.steps.len()), Some(2));
+    let objects = stage.objects("canary-1").await;
+    let foreign = |one: &Value| {
+        let version = one["apiVersion"].as_str().unwrap_or_default();
+        version.starts_with("rollouts.kruise.io/")
+    };
+    assert!(!objects.iter().any(foreign), "{objects:?}");
+}

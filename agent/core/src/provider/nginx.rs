@@ -22,8 +22,12 @@ const HEADER_PATTERN: &str = "nginx.ingress.kubernetes.io/canary-by-header-patte
 
 /// Annotations of the user's Ingress that stay with it: what says who owns it, and what is said of
 /// a host as a whole and must stand once.
-const NOT_COPIED: [&str; 4] = [
+const NOT_COPIED: [&str; 8] = [
     "kubectl.kubernetes.io/",
+    "argocd.argoproj.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
     "cert-manager.io/",
     "external-dns.alpha.kubernetes.io/",
     "nginx.ingress.kubernetes.io/canary",

@@ -42,7 +42,8 @@ fn a_wrong_rollout_names_its_field() {
 fn records_of_others_are_refused_by_name() {
     for (api_version, kind) in [
         ("argoproj.io/v1alpha1", "Rollout"),
-        ("rollouts.kruise.io/v1beta1", "Rollout"),
+        ("rollouts.kruise.io/v1beta1", "BatchRelease"),
+        ("rollouts.kruise.io/v1alpha1", "TrafficRouting"),
         ("bellwether.dev/v1alpha1", "Application"),
     ] {
         let record = json!({
@@ -126,6 +127,37 @@ fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
         .to_string();
     assert!(
         text.contains("Rollout web") && text.contains("interval"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rollout_of_kruise_becomes_a_plan_and_is_not_applied() {
+    let rollout = json!({
+        "apiVersion": "rollouts.kruise.io/v1beta1", "kind": "Rollout",
+        "metadata": {"name": "rollouts-demo"},
+        "spec": {
+            "workloadRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"},
+            "strategy": {"canary": {"steps": [{"replicas": 1}, {"replicas": "100%"}]}},
+        },
+    });
+    let found = take("shop", &[map(), rollout.clone()]).expect("found");
+    assert_eq!(found.objects, [map()]);
+    let [plan] = found.rollouts.as_slice() else {
+        panic!("one plan: {:?}", found.rollouts);
+    };
+    assert_eq!(plan.name, "rollouts-demo");
+    assert_eq!(plan.spec.application.as_deref(), Some("shop"));
+    assert!(plan.spec.strategy.batch.is_some(), "{:?}", plan.spec);
+
+    let mut unknown = rollout;
+    unknown["spec"]["strategy"]["canary"]["trafficRoutingRef"] = json!("demo");
+    let text = take("shop", &[map(), unknown])
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        text.contains("Rollout rollouts-demo of Kruise Rollout")
+            && text.contains("spec.strategy.canary.trafficRoutingRef"),
         "{text}"
     );
 }

@@ -156,3 +156,31 @@ fn only_the_rules_that_are_named_are_copied() {
     assert_eq!(rules.len(), 1);
     assert_eq!(rules[0]["host"], "www.shop.example");
 }
+
+/// Whoever delivers the Ingress would take a copy of its marks for an object of its own, and prune it.
+#[test]
+fn marks_of_whoever_delivers_the_ingress_are_not_copied() {
+    let mut ingress = ingress();
+    let annotations = &mut ingress["metadata"]["annotations"];
+    for mark in [
+        "argocd.argoproj.io/tracking-id",
+        "kustomize.toolkit.fluxcd.io/prune",
+        "helm.toolkit.fluxcd.io/driftDetection",
+        "meta.helm.sh/release-name",
+    ] {
+        annotations[mark] = json!("shop");
+    }
+    let by = Split::by_weight(weight(20));
+    let made = own(Provider::Nginx, &ingress, &names(), &by).expect("it can be split");
+    let copied = made[0]["metadata"]["annotations"].as_object();
+    let copied: Vec<&String> = copied.expect("annotations").keys().collect();
+    assert_eq!(
+        copied,
+        [
+            "nginx.ingress.kubernetes.io/canary",
+            "nginx.ingress.kubernetes.io/canary-weight",
+            "nginx.ingress.kubernetes.io/proxy-body-size",
+        ]
+    );
+    assert!(made[0]["metadata"].get("labels").is_none());
+}

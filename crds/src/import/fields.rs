@@ -5,7 +5,17 @@ use std::cell::RefCell;
 use serde_json::{Map, Value};
 
 use super::problems::Problems;
-use crate::document::{FieldPath, closest};
+use crate::{
+    document::{FieldPath, closest},
+    number::IntOrPercent,
+};
+
+/// Writes a field that is there.
+pub(super) fn put(target: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        target.insert(key.to_owned(), value.into());
+    }
+}
 
 /// The fields of one object. Whatever nobody asked for is said by [`Fields::done`].
 pub(super) struct Fields<'a> {
@@ -117,6 +127,13 @@ impl<'a> Fields<'a> {
         self.read(key, "port", |value| {
             let is_port = value.is_u64() || value.as_str().is_some_and(|text| !text.is_empty());
             is_port.then(|| value.clone())
+        })
+    }
+
+    /// A number of pods or a share of them, such as `25%`.
+    pub fn pods(&self, key: &'static str) -> Option<IntOrPercent> {
+        self.read(key, "number of pods and no share of them", |value| {
+            serde_json::from_value(value.clone()).ok()
         })
     }
 

@@ -1,5 +1,7 @@
 use std::{cell::RefCell, fmt};
 
+use super::systems::System;
+
 /// Something about one field of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -15,10 +17,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a record of Flagger is not translated.
+/// Why a record of another system is not translated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("failed to translate {kind} {name} of Flagger: {}", list(problems))]
+#[error("failed to translate {kind} {name} of {}: {}", system.name(), list(problems))]
 pub struct ImportError {
+    /// Whose record it is.
+    pub system: System,
     /// The record's kind.
     pub kind: String,
     /// Its name.
@@ -65,12 +69,13 @@ impl Problems {
         named.collect()
     }
 
-    pub fn into_result(self, kind: &str, name: &str) -> Result<(), ImportError> {
+    pub fn into_result(self, system: System, kind: &str, name: &str) -> Result<(), ImportError> {
         let problems = self.errors.into_inner();
         if problems.is_empty() {
             return Ok(());
         }
         Err(ImportError {
+            system,
             kind: kind.to_owned(),
             name: name.to_owned(),
             problems,
