@@ -7,7 +7,7 @@ mod two_hubs;
 
 use bellwether_store::testing::TestDatabase;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::api_server::ApiServer;
 use crate::harness::{Caller, Hub, application, eventually, fleet, rollout};
@@ -313,6 +313,45 @@ async fn a_deletion_goes_behind_the_record_and_waits_for_who_uses_it() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_word_that_was_used_before_deletes_no_custom_resource() {
+    let scene = Scene::start().await;
+    for cluster in ["eu-1", "eu-2", "eu-3"] {
+        scene.hub.announce(cluster, &json!({})).await;
+    }
+    let has = async |clusters: u32| {
+        eventually(&format!("{clusters} clusters to have it"), async || {
+            let held = scene.admin().get(WEB).await.body;
+            (held["status"]["clusters"] == clusters).then_some(())
+        })
+        .await;
+    };
+    let allows = shop("web:1").replacen(
+        "labels: {app: web}}",
+        "labels: {app: web}, annotations: {bellwether.dev/allow-removal: '3'}}",
+        1,
+    );
+    scene.cluster.apply("fleets", &fleet("all"));
+    scene.cluster.apply("applications", &allows);
+    has(3).await;
+    let fewer = fleet("all").replace("{selector: {}}", "{clusters: [eu-1]}");
+    scene.cluster.apply("fleets", &fewer);
+    has(1).await;
+    scene.cluster.apply("fleets", &fleet("all"));
+    has(3).await;
+    scene.cluster.delete("applications", "shop", "web");
+    let waits = scene
+        .says("applications", ("shop", "web"), "Stalled", "Unconfirmed")
+        .await;
+    let told = waits["message"].as_str().unwrap();
+    assert!(
+        told.contains("it runs on 3 clusters")
+            && told.contains("\"3\" was used by its removal from 2 clusters; write another"),
+        "{told}"
+    );
+    has(3).await;
 }
 
 #[tokio::test]
