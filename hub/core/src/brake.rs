@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bellwether_api::application::ComponentSync;
 use serde_json::Value;
 
-pub use in_cluster::{is_uneven, lost_objects};
+pub use in_cluster::{Known, is_uneven, lost_objects};
 
 use crate::release::{ReleaseComponent, ReleaseContent};
 

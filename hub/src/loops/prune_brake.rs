@@ -6,7 +6,7 @@ use std::{
 use bellwether_api::bundle::{Bundle, BundleComponent};
 use bellwether_hub_core::{
     allowance::Allowance,
-    brake::{Loss, dropped_objects, is_uneven, lost_objects},
+    brake::{self, Loss, dropped_objects, is_uneven, lost_objects},
     bundle::{Likeness, components, likeness},
     placement::ClusterFacts,
     release::ReleaseContent,
@@ -78,7 +78,8 @@ pub(super) async fn refuse_mass_leaving(
         return Ok(None);
     }
     let groups = alike(look, known, next).await?;
-    let most = most_lost(look, next, &groups).await?;
+    let before = brake::Known::of(before);
+    let most = most_lost(look, &before, next, &groups).await?;
     let allowance = known.wanted.prune_allowance();
     let Some((loss, cluster)) = most else {
         return Ok(None);
@@ -153,6 +154,7 @@ async fn alike<'a>(
 /// The loss that takes the most of a word, and where; absent = none takes one.
 async fn most_lost<'a>(
     look: Look<'_>,
+    before: &brake::Known<'_>,
     next: &ReleaseContent,
     groups: &[Group<'a>],
 ) -> Result<Option<(Loss, &'a ClusterFacts)>, LoopError> {
@@ -168,7 +170,7 @@ async fn most_lost<'a>(
                 continue;
             };
             for group in by_digest.get(&digest).into_iter().flatten() {
-                let loss = lost_objects(&held, next, &group.gets);
+                let loss = lost_objects(&held, before, next, &group.gets);
                 let is_more = most.is_none_or(|(most, _)| loss.leaving > most.leaving);
                 if loss.is_braked(None) && is_more {
                     most = Some((loss, group.one));

@@ -18,15 +18,42 @@ pub fn is_uneven(content: &ReleaseContent) -> bool {
         || overrides.any(|one| !one.remove.is_empty())
 }
 
-/// Counts the objects that a cluster would lose of what it holds, if it got these components of `next`.
+/// The objects that releases have in some cluster, by group, kind and name.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a>(BTreeSet<(&'a str, &'a str, &'a str)>);
+
+impl<'a> Known<'a> {
+    /// Those of any of these releases.
+    #[must_use]
+    pub fn of(releases: &'a [ReleaseContent]) -> Self {
+        let components = releases.iter().flat_map(|content| &content.components);
+        let objects = components.flat_map(|component| &component.objects);
+        Self(objects.map(named).collect())
+    }
+}
+
+fn named(object: &Value) -> (&str, &str, &str) {
+    let (group, kind, _, name) = key(object);
+    (group, kind, name)
+}
+
+/// Counts the objects that a cluster would lose of what it holds, if it got these components of `next`. What
+/// none of the releases before has (`before`) is not counted: a cluster that holds an older one loses that by a
+/// release that met the brake then.
 #[must_use]
-pub fn lost_objects(held: &Bundle, next: &ReleaseContent, gets: &[BundleComponent]) -> Loss {
+pub fn lost_objects(
+    held: &Bundle,
+    before: &Known<'_>,
+    next: &ReleaseContent,
+    gets: &[BundleComponent],
+) -> Loss {
     let kept: BTreeSet<Key<'_>> = gets.iter().flat_map(|one| &one.objects).map(key).collect();
     let goes = held
         .components
         .iter()
         .filter(|one| prunes(next, &one.name, one.sync.as_ref()))
-        .flat_map(|one| &one.objects);
+        .flat_map(|one| &one.objects)
+        .filter(|object| before.0.contains(&named(object)));
     Loss {
         leaving: goes.filter(|object| !kept.contains(&key(object))).count(),
         holding: held.components.iter().map(|one| one.objects.len()).sum(),
@@ -123,7 +150,9 @@ mod tests {
     /// What the cluster loses of `before`, which it got as a member of tier `was`.
     fn loss(before: &ReleaseContent, was: &str, next: &ReleaseContent, is: &str) -> Loss {
         let gets = components(next, &cluster(is), &Fleets::new()).expect("components");
-        lost_objects(&held(before, &cluster(was)), next, &gets)
+        let held = held(before, &cluster(was));
+        let before = [before.clone()];
+        lost_objects(&held, &Known::of(&before), next, &gets)
     }
 
     #[test]
@@ -177,6 +206,14 @@ mod tests {
             let loss = loss(&all, was, next, is);
             assert_eq!((loss.leaving, loss.holding), (leaving, 9), "{why}");
         }
+        // It was left out before, and the cluster was not there to lose it.
+        let gets = components(&few, &cluster("big"), &Fleets::new()).expect("components");
+        let late = held(&all, &cluster("big"));
+        let before = [few.clone()];
+        assert_eq!(
+            lost_objects(&late, &Known::of(&before), &few, &gets).leaving,
+            0
+        );
         // The same release, and a label that the cluster has now.
         let same = application(&none, &removed);
         assert_eq!(loss(&same, "big", &same, "small").leaving, 8);
