@@ -265,6 +265,51 @@ mod tests {
     }
 
     #[test]
+    fn only_workloads_that_are_taken_over_with_what_they_use_keep_their_pods() {
+        let bundle: Bundle = serde_json::from_value(json!({
+            "application": {"namespace": "default", "name": "shop"},
+            "release": "r", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+            "mode": "Plain", "targetNamespace": "shop", "createNamespace": true,
+            "components": [{"name": "web", "objects": [
+                {"apiVersion": "apps/v1", "kind": "Deployment",
+                 "metadata": {"name": "web", "namespace": "shop"},
+                 "spec": {"template": {"spec": {"containers": [{"name": "web",
+                     "envFrom": [{"configMapRef": {"name": "env"}}]}]}}}},
+                config_map("env"), config_map("unused"),
+            ]}],
+            "rollouts": [{"name": "shop-web", "spec": {
+                "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "strategy": {"canary": {"stepWeight": 50}},
+            }}],
+            "sync": {}, "metrics": null,
+        }))
+        .unwrap();
+        let live = bundle.components[0].objects.clone();
+        let names: Vec<ObjectRef> = live.iter().filter_map(reference).collect();
+        let used = rollout::using_configuration(&bundle).remove(0);
+        let found = |digest: &str| {
+            let mut found = AsFound::default();
+            found.add(used.workload.clone(), digest.to_owned());
+            found
+        };
+        let (right, other) = (found(&used.digest), found("another"));
+        for (live, found, unchanged, stays) in [
+            (&live[..], &right, &names[1..2], true),
+            (&live, &right, &names[..], true),
+            (&live, &right, &names[2..], false),
+            (&live, &right, &[], false),
+            (&live[1..], &right, &names[1..2], false),
+            (&live, &other, &names[1..2], false),
+            (&live, &AsFound::default(), &names[1..2], false),
+        ] {
+            let unchanged = unchanged.iter().cloned().collect();
+            let keeping = keeping_pods(&bundle, live, found, &unchanged);
+            let expected = stays.then(|| (used.workload.clone(), used.digest.clone()));
+            assert_eq!(keeping, Vec::from_iter(expected), "{unchanged:?}");
+        }
+    }
+
+    #[test]
     fn more_than_can_be_kept_is_not_taken_over() {
         let mut large = config_map("a");
         let mut state = 1_u64;
