@@ -33,7 +33,7 @@ pub use adopted::{
 pub use begin::{refusals, remove_left_track, template_changes};
 pub use config::hold_config;
 pub use in_place::pod_selector;
-pub use objects::{Versions, governed_by, overlaid, stamped};
+pub use objects::{Used, Versions, governed_by, overlaid, stamped, using_configuration};
 pub use observe::Seen;
 pub use reading::Reading;
 pub use run::{Measured, Run, RunError, Tick};

@@ -231,6 +231,11 @@ pub struct Adoption {
     /// Digest of the stored list of objects as they were before; absent = it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub originals: Option<String>,
+    /// Digest of the pod template of a governed workload and the configuration that it uses, where both were
+    /// there already as the release has them and pods ran with them: while a release has the same, its
+    /// template bears no digest of its configuration. Absent = it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_found: Option<String>,
 }
 
 /// How far the events of one track were taken over into its unit's events.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests tell the time themselves")]
 
+#[path = "loops/allowances.rs"]
+mod allowances;
 #[path = "loops/cluster_traffic.rs"]
 mod cluster_traffic;
 #[path = "loops/cut_off.rs"]

@@ -64,6 +64,8 @@ mod scene;
 mod strategies;
 #[path = "fleet/sync.rs"]
 mod sync;
+#[path = "fleet/taken_over.rs"]
+mod taken_over;
 #[path = "fleet/webhook.rs"]
 mod webhook;
 
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         batches::CASES,
         sync::CASES,
         ownership::CASES,
+        taken_over::CASES,
         rollback::CASES,
         live_state::CASES,
         lacking::CASES,

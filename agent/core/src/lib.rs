@@ -16,6 +16,7 @@ pub mod canary_copy;
 pub mod chart_hooks;
 pub mod compliance;
 pub mod component_order;
+pub mod config_stamp;
 pub mod contention;
 pub mod covers;
 pub mod definitions;

@@ -143,6 +143,7 @@ fn adoption(release: ReleaseRef<'_>, originals: Option<String>) -> Adoption {
         revision: release.revision,
         settled: false,
         originals,
+        as_found: None,
     }
 }
 
@@ -201,6 +202,7 @@ mod tests {
                 revision,
                 settled,
                 originals: None,
+                as_found: None,
             }),
             ..HeldObject::from(ObjectRef {
                 api_version: "v1".to_owned(),

@@ -378,6 +378,7 @@ mod tests {
                 revision: 2,
                 settled: false,
                 originals: Some("ab".repeat(32)),
+                as_found: None,
             }),
             ..HeldObject::from(object)
         }];

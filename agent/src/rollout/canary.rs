@@ -146,7 +146,7 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
     {
         copies.push(canary_service(service, &scene.label)?);
     }
-    if let Some(workload) = Versions::governed(&versions.new, &scene.workload) {
+    if let Some(workload) = versions.governed(&versions.new, &scene.workload) {
         let mut copy = if scene.is_per_node() {
             canary_daemon_set(&workload, &scene.label, want.replicas > 0)?
         } else {

@@ -60,6 +60,7 @@ mod tests {
 
     use super::*;
     use crate::rollout::objects::Versions;
+    use bellwether_agent_core::config_stamp::AsFound;
 
     fn config(name: &str, value: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
@@ -105,6 +106,7 @@ mod tests {
         let versions = Versions {
             old: bundle(&[config("shared", "1"), config("own", "1")]).into(),
             new: bundle(&objects).into(),
+            found: AsFound::default(),
         };
         let scenes: Vec<Scene> = versions
             .new

@@ -3,6 +3,7 @@
 use std::{slice, sync::Arc};
 
 use bellwether_agent_core::{
+    config_stamp::AsFound,
     effective::{Governed, GovernedRoute, effective},
     machine::Overlay,
     provider::{Split, own, render},
@@ -13,7 +14,7 @@ use bellwether_api::{
     bundle::{Bundle, BundleRollout},
     reference::ObjectRef,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     run::Run,
@@ -25,15 +26,14 @@ use crate::sync::{
     keep::{Care, Wanted},
 };
 
-/// Annotation on governed pod templates: digest of the configuration that they use.
-const CONFIG_ANNOTATION: &str = "bellwether.dev/config-digest";
-
 /// The release that comes in and the one that ran before.
 pub struct Versions {
     /// The one that comes in.
     pub new: Arc<Bundle>,
     /// The one that ran before.
     pub old: Arc<Bundle>,
+    /// Workloads that were taken over with their pods.
+    pub found: AsFound,
 }
 
 impl Versions {
@@ -64,8 +64,8 @@ impl Versions {
 
     /// A governed workload as one of the releases has it; absent = it has none.
     #[must_use]
-    pub fn governed(bundle: &Bundle, workload: &ObjectRef) -> Option<Value> {
-        find(bundle, workload).map(|object| stamped(bundle, object))
+    pub fn governed(&self, bundle: &Bundle, workload: &ObjectRef) -> Option<Value> {
+        find(bundle, workload).map(|object| stamped(bundle, object, &self.found))
     }
 }
 
@@ -73,7 +73,7 @@ impl Versions {
 pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
     let scene = &run.scene;
     let overlay = run.overlay();
-    let old = Versions::governed(&versions.old, &scene.workload);
+    let old = versions.governed(&versions.old, &scene.workload);
     let governed = Governed {
         workload: &scene.workload,
         old_template: old
@@ -198,9 +198,9 @@ fn tracked_objects<'a>(bundle: &'a Bundle, workload: &ObjectRef) -> Vec<&'a Valu
 }
 
 /// A workload with the digest of its tracked configuration in its pod template, so that a change of
-/// configuration alone makes new pods; unchanged when it uses none.
+/// configuration alone makes new pods; unchanged when it uses none, or was taken over with just that.
 #[must_use]
-pub fn stamped(bundle: &Bundle, workload: &Value) -> Value {
+pub fn stamped(bundle: &Bundle, workload: &Value, found: &AsFound) -> Value {
     let mut stamped = workload.clone();
     let Some(mut target) = reference(workload) else {
         return stamped;
@@ -210,14 +210,46 @@ pub fn stamped(bundle: &Bundle, workload: &Value) -> Value {
         .get_or_insert_with(|| bundle.target_namespace.clone());
     let objects = tracked_objects(bundle, &target);
     let revision = revision(bundle, Some(workload), &objects);
-    if !tracked(&revision).is_empty()
-        && let Some(template) = stamped
-            .pointer_mut("/spec/template")
-            .filter(|one| one.is_object())
-    {
-        template["metadata"]["annotations"][CONFIG_ANNOTATION] = json!(digest_with(&revision));
+    if !tracked(&revision).is_empty() {
+        found.stamp(&target, &mut stamped, &digest_with(&revision));
     }
     stamped
+}
+
+/// A governed workload and what its version uses of the release.
+pub struct Used {
+    /// The workload.
+    pub workload: ObjectRef,
+    /// Digest of its template and its tracked configuration.
+    pub digest: String,
+    /// Its tracked configuration; never empty.
+    pub configuration: Vec<ObjectRef>,
+}
+
+/// The governed workloads of a bundle that use tracked configuration.
+#[must_use]
+pub fn using_configuration(bundle: &Bundle) -> Vec<Used> {
+    let used = |workload: ObjectRef| {
+        let objects = tracked_objects(bundle, &workload);
+        let revision = revision(bundle, Some(find(bundle, &workload)?), &objects);
+        let configuration: Vec<ObjectRef> = tracked(&revision)
+            .into_iter()
+            .filter_map(reference)
+            .map(|mut object| {
+                object
+                    .namespace
+                    .get_or_insert_with(|| bundle.target_namespace.clone());
+                object
+            })
+            .collect();
+        let digest = digest_with(&revision);
+        (!configuration.is_empty()).then_some(Used {
+            workload,
+            digest,
+            configuration,
+        })
+    };
+    governed_by(bundle).into_iter().filter_map(used).collect()
 }
 
 /// The governed workloads of a bundle.
@@ -233,8 +265,9 @@ pub fn governed_by(bundle: &Bundle) -> Vec<ObjectRef> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use bellwether_agent_core::provider::Names;
+    use bellwether_agent_core::{config_stamp::CONFIG_ANNOTATION, provider::Names};
     use bellwether_api::{number::Weight, traffic::Provider};
+    use serde_json::json;
 
     use super::*;
 
@@ -270,12 +303,15 @@ mod tests {
         assert!(template_differs(&two, &one, &two.rollouts[0]));
         assert!(!template_differs(&one, &one, &one.rollouts[0]));
         let annotation = |bundle: &Bundle| {
-            Versions::governed(bundle, &governed_by(bundle)[0])
-                .unwrap()
-                .pointer("/spec/template/metadata/annotations")
-                .unwrap()
-                .get(CONFIG_ANNOTATION)
-                .cloned()
+            stamped(
+                bundle,
+                &bundle.components[0].objects[0],
+                &AsFound::default(),
+            )
+            .pointer("/spec/template/metadata/annotations")
+            .unwrap()
+            .get(CONFIG_ANNOTATION)
+            .cloned()
         };
         assert!(annotation(&one).is_some());
         assert_ne!(annotation(&one), annotation(&two));
@@ -291,10 +327,11 @@ mod tests {
         let (one, two) = (untracked("1"), untracked("2"));
         assert!(!template_differs(&two, &one, &two.rollouts[0]));
         let workload = &one.components[0].objects[0];
-        assert_eq!(stamped(&one, workload), *workload);
+        assert_eq!(stamped(&one, workload, &AsFound::default()), *workload);
         let versions = |new: &Bundle| Versions {
             new: Arc::new(new.clone()),
             old: Arc::new(bundle("1")),
+            found: AsFound::default(),
         };
         let changed = versions(&bundle("2"));
         assert_eq!(changed.config_changes(&changed.new.rollouts[0]).len(), 1);
@@ -315,7 +352,8 @@ mod tests {
                 .remove("namespace");
         }
         let stamp = |bundle: &Bundle, object: &Value| {
-            stamped(bundle, object)["spec"]["template"]["metadata"]["annotations"].clone()
+            let stamped = stamped(bundle, object, &AsFound::default());
+            stamped["spec"]["template"]["metadata"]["annotations"].clone()
         };
         let workload = &named.components[0].objects[0];
         let expected = stamp(&named, workload);
@@ -370,6 +408,28 @@ mod tests {
     fn workload_without_configuration_stays_as_it_was_written() {
         let bundle = bundle("1");
         let plain = &bundle.components[0].objects[2];
-        assert_eq!(stamped(&bundle, plain), *plain);
+        assert_eq!(stamped(&bundle, plain, &AsFound::default()), *plain);
+        let used = using_configuration(&bundle);
+        assert_eq!(used.len(), 1, "the other one uses none");
+        assert_eq!(used[0].workload.name, "web");
+        assert_eq!(used[0].configuration[0].to_string(), "ConfigMap/shop/env");
+    }
+
+    #[test]
+    fn a_workload_that_was_taken_over_stays_as_it_was_until_its_configuration_changes() {
+        let (one, two) = (bundle("1"), bundle("2"));
+        let workload = |bundle: &Bundle| bundle.components[0].objects[0].clone();
+        let mut found = AsFound::default();
+        let used = using_configuration(&one).remove(0);
+        found.add(used.workload.clone(), used.digest);
+        let versions = Versions {
+            new: Arc::new(two),
+            old: Arc::new(one),
+            found,
+        };
+        let governed = |bundle| versions.governed(bundle, &used.workload).unwrap();
+        assert_eq!(governed(&versions.old), workload(&versions.old));
+        assert_ne!(governed(&versions.new), workload(&versions.new));
+        assert!(versions.changes(&versions.new.rollouts[0]));
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use bellwether_agent_core::{
     immutable::keeps_from_recreating,
     ownership::{is_held, uid_of},
+    tracked_config::content,
 };
 use bellwether_api::{
     application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, installation,
@@ -57,13 +58,33 @@ pub struct Admitted {
     pub refusals: Vec<String>,
     /// Live objects that are not ours and that the bundle takes over.
     pub adopts: Vec<Value>,
+    /// ConfigMaps and Secrets that hold already what the bundle brings.
+    pub unchanged: BTreeSet<ObjectRef>,
 }
 
 /// What came of trying one object out.
 enum Tried {
     Fine,
-    Adopts(Value),
+    /// It holds already what the bundle brings.
+    Unchanged,
+    Adopts {
+        live: Value,
+        unchanged: bool,
+    },
     Refused(String),
+}
+
+impl Tried {
+    const fn is_unchanged(&self) -> bool {
+        matches!(
+            self,
+            Self::Unchanged
+                | Self::Adopts {
+                    unchanged: true,
+                    ..
+                }
+        )
+    }
 }
 
 impl Admission<'_> {
@@ -80,7 +101,7 @@ impl Admission<'_> {
         for want in wanted {
             self.cluster.ask_again(&want.target);
         }
-        let mut adopts = Vec::new();
+        let (mut adopts, mut unchanged) = (Vec::new(), BTreeSet::new());
         let mut refusals = repeated(wanted);
         for want in wanted {
             if let Some(owner) = self.taken.get(&want.target) {
@@ -101,10 +122,13 @@ impl Admission<'_> {
                 .buffered(TRIED_AT_ONCE)
                 .try_collect()
                 .await?;
-            for tried in tried {
+            for (want, tried) in wanted.iter().zip(tried) {
+                if tried.is_unchanged() {
+                    unchanged.insert(want.target.clone());
+                }
                 match tried {
-                    Tried::Fine => {}
-                    Tried::Adopts(live) => adopts.push(live),
+                    Tried::Fine | Tried::Unchanged => {}
+                    Tried::Adopts { live, .. } => adopts.push(live),
                     Tried::Refused(why) => refusals.push(why),
                 }
             }
@@ -112,6 +136,7 @@ impl Admission<'_> {
         Ok(Admitted {
             refusals: shortened(refusals),
             adopts,
+            unchanged,
         })
     }
 
@@ -167,8 +192,17 @@ impl Admission<'_> {
             }
             Err(error) => return Err(error),
         };
+        let unchanged = is_configuration(&want.target)
+            && live
+                .as_ref()
+                .zip(planned.as_ref())
+                .is_some_and(|(live, planned)| content(live) == content(planned));
         let Some(live) = live.filter(|live| !self.holds(want, live)) else {
-            return Ok(Tried::Fine);
+            return Ok(if unchanged {
+                Tried::Unchanged
+            } else {
+                Tried::Fine
+            });
         };
         let identical = planned.is_some_and(|planned| same(&live, &planned));
         let policy = want.part.adopt.unwrap_or(bundle.sync.adopt);
@@ -178,7 +212,7 @@ impl Admission<'_> {
             AdoptPolicy::Never => false,
         };
         if allowed {
-            return Ok(Tried::Adopts(live));
+            return Ok(Tried::Adopts { live, unchanged });
         }
         let why = if policy == AdoptPolicy::Never {
             "sync.adopt is Never; set it to IfIdentical or Always to take it over, or delete it"
@@ -237,6 +271,10 @@ fn rejected(
     Some(format!(
         "{target} was refused: {field} cannot be changed; {hint} ({answer})"
     ))
+}
+
+fn is_configuration(target: &ObjectRef) -> bool {
+    target.api_version == "v1" && matches!(target.kind.as_str(), "ConfigMap" | "Secret")
 }
 
 fn same(live: &Value, planned: &Value) -> bool {

@@ -3,9 +3,14 @@
 //! A typo in a selector, a label or a folder must not empty a cluster. Deleting an application by
 //! name is such a word; the annotations of an Application are the other.
 
+mod in_cluster;
+
 use std::collections::BTreeSet;
 
+use bellwether_api::application::ComponentSync;
 use serde_json::Value;
+
+pub use in_cluster::{Known, is_uneven, lost_objects};
 
 use crate::release::{ReleaseComponent, ReleaseContent};
 
@@ -41,7 +46,7 @@ pub fn dropped_objects(before: &[&ReleaseContent], next: &ReleaseContent) -> Los
         .collect();
     let goes: BTreeSet<ObjectKey<'_>> = before
         .iter()
-        .flat_map(|content| keys(content, |component| prunes(next, component)))
+        .flat_map(|content| keys(content, |one| prunes(next, &one.name, one.sync.as_ref())))
         .collect();
     let kept: BTreeSet<ObjectKey<'_>> = keys(next, all).collect();
     Loss {
@@ -50,18 +55,14 @@ pub fn dropped_objects(before: &[&ReleaseContent], next: &ReleaseContent) -> Los
     }
 }
 
-/// Tells whether what a component of an earlier release made goes once `next` lacks it: as the component
-/// says there, else as it said last, else as the application says.
-#[must_use]
-pub fn prunes(next: &ReleaseContent, component: &ReleaseComponent) -> bool {
-    let own = |one: &ReleaseComponent| one.sync.as_ref().and_then(|sync| sync.prune);
-    let now = next
-        .components
-        .iter()
-        .find(|one| one.name == component.name);
+/// Tells whether what a component of that name made goes once `next` lacks it: as the component says there,
+/// else as it said last (`sync`), else as the application says.
+fn prunes(next: &ReleaseContent, component: &str, sync: Option<&ComponentSync>) -> bool {
+    let own = |sync: Option<&ComponentSync>| sync.and_then(|sync| sync.prune);
+    let now = next.components.iter().find(|one| one.name == component);
     match now {
-        Some(now) => own(now).unwrap_or(next.sync.prune),
-        None => own(component) != Some(false) && next.sync.prune,
+        Some(now) => own(now.sync.as_ref()).unwrap_or(next.sync.prune),
+        None => own(sync) != Some(false) && next.sync.prune,
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub use size::{may_be_too_large, unlike};
+pub use size::{Likeness, likeness, may_be_too_large, unlike};
 
 use crate::{
     addons::Fleets,

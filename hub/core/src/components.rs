@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bellwether_api::{application::Destination, bundle::Bundle};
-use serde_json::Value;
+use bellwether_api::application::Destination;
 
 use crate::{
     addons::Fleets,
-    brake::{Loss, prunes},
     placement::{ClusterFacts, is_member},
     release::{ReleaseComponent, ReleaseContent},
 };
@@ -71,67 +69,16 @@ pub fn after(
     found
 }
 
-/// Tells whether some component goes to a part of the release's clusters only.
-#[must_use]
-pub fn are_placed(content: &ReleaseContent) -> bool {
-    let mut components = content.components.iter();
-    components.any(|component| component.destination.is_some())
-}
-
-/// Counts the objects that a cluster would lose with the components that it does not get any more, of
-/// what it holds.
-#[must_use]
-pub fn leaving(held: &Bundle, next: &ReleaseContent, there: &[&ReleaseComponent]) -> Loss {
-    let goes = |name: &str| {
-        let stays = there.iter().any(|one| one.name == name);
-        let known = next.components.iter().find(|one| one.name == name);
-        !stays && known.is_some_and(|component| prunes(next, component))
-    };
-    let kept: BTreeSet<Key<'_>> = there
-        .iter()
-        .flat_map(|one| {
-            let home = one.target_namespace.as_deref();
-            let home = home.unwrap_or(&next.target_namespace);
-            one.objects.iter().map(move |object| key(object, home))
-        })
-        .collect();
-    let count = |component: &[Value]| {
-        let lost = component.iter().map(|object| key(object, ""));
-        lost.filter(|one| !kept.contains(one)).count()
-    };
-    let gone = held.components.iter().filter(|one| goes(&one.name));
-    Loss {
-        leaving: gone.map(|one| count(&one.objects)).sum(),
-        holding: held.components.iter().map(|one| one.objects.len()).sum(),
-    }
-}
-
-/// Group, kind, namespace and name.
-type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
-
-fn key<'a>(object: &'a Value, home: &'a str) -> Key<'a> {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let group = text("/apiVersion")
-        .split_once('/')
-        .map_or("", |(group, _)| group);
-    let namespace = match text("/metadata/namespace") {
-        "" => home,
-        written => written,
-    };
-    (group, text("/kind"), namespace, text("/metadata/name"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use bellwether_api::{application::ApplicationSpec, bundle::BundleMode, fleet::FleetDefaults};
-    use serde_json::json;
+    use bellwether_api::{
+        application::ApplicationSpec,
+        bundle::{Bundle, BundleMode},
+        fleet::FleetDefaults,
+    };
+    use serde_json::{Value, json};
     use uuid::Uuid;
 
     use super::*;
@@ -259,30 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_leaves_is_a_loss() {
-        let names: Vec<Value> = (0..8)
-            .map(|number| map(&format!("item-{number}")))
-            .collect();
+    fn a_fleet_that_is_not_there_takes_nothing_away() {
         let placed = |destination: Value| {
             content(&json!([
-                {"name": "web", "manifests": [map("web")]},
-                {"name": "items", "manifests": names, "destination": destination},
+                {"name": "web", "manifests": [map("web")], "destination": destination},
             ]))
         };
         let fleets: Fleets =
             serde_json::from_value(json!({"all": {"clusters": ["c1"]}})).expect("fleets");
         let here = cluster("c1", "big");
-        let everywhere = placed(json!({"fleet": "all"}));
-        let held = bundle(&everywhere, &here, &fleets);
-        let loss = |next: &ReleaseContent| leaving(&held, next, &present(next, &here, &fleets));
-        assert_eq!(loss(&everywhere).leaving, 0);
-        let elsewhere = loss(&placed(json!({"clusters": ["c2"]})));
-        assert_eq!((elsewhere.leaving, elsewhere.holding), (8, 9));
-        assert!(elsewhere.is_braked(None) && !elsewhere.is_braked(Some(8)));
-        assert_eq!(
-            loss(&placed(json!({"fleet": "gone"}))).leaving,
-            0,
-            "a fleet that is not there takes nothing away"
-        );
+        let count = |destination: Value| present(&placed(destination), &here, &fleets).len();
+        assert_eq!(count(json!({"fleet": "all"})), 1);
+        assert_eq!(count(json!({"clusters": ["c2"]})), 0);
+        assert_eq!(count(json!({"fleet": "gone"})), 1);
     }
 }

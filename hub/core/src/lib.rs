@@ -7,6 +7,7 @@
 
 pub mod addons;
 pub mod alert;
+pub mod allowance;
 pub mod authorize;
 pub mod brake;
 pub mod bundle;

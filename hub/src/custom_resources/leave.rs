@@ -3,7 +3,7 @@
 use bellwether_api::reference::NamespacedName;
 use bellwether_hub_core::custom_resource::{author, deletion};
 use bellwether_store::{
-    ownership,
+    allowances, ownership,
     records::{self, RecordKey, RecordKind},
 };
 use serde_json::Value;
@@ -48,7 +48,9 @@ pub(super) async fn delete(
             name: key.name.clone(),
         };
         let holders = http::holders(&app.store, &scene, &name).await;
-        if let Err(message) = deletion(object, holders.map_err(ApiError::from)?) {
+        let spent = allowances::spent(&app.store, key).await;
+        let spent = spent.map_err(ApiError::from)?;
+        if let Err(message) = deletion(object, holders.map_err(ApiError::from)?, &spent) {
             return Ok(Left::Waits {
                 reason: "Unconfirmed",
                 message,

@@ -9,6 +9,7 @@ use axum::{Json, extract::State};
 use bellwether_api::{
     application::ApplicationSpec,
     call::{ApplicationPlan, PlacementChange, PlanView, PlannedChange},
+    custom_resource::ALLOW_REMOVAL,
     document::Document,
     fleet::FleetSpec,
     reference::NamespacedName,
@@ -16,6 +17,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     addons,
+    allowance::Allowance,
     ownership::Writer,
     placement::{Choice, Chosen, ClusterFacts, Removal, removal, sentence},
     plan::{INSTALL_WAVE, ONLY_WAVE, assign},
@@ -38,7 +40,7 @@ use super::{
 };
 use crate::{
     app::App,
-    loops::{ALLOW_REMOVAL, planned_clusters},
+    loops::{planned_clusters, removal_allowance},
 };
 
 /// Says what would change where if documents were applied: which clusters get, keep and lose which
@@ -153,16 +155,18 @@ impl Known {
     }
 }
 
-/// Reads how many clusters the application may leave at once; absent = nobody said.
-async fn allowance(tx: &mut Tx, name: &NamespacedName) -> ApiResult<Option<usize>> {
+/// Reads what allows clusters to lose the application at once; absent = there is no such application. Nothing is
+/// used up.
+async fn allowance(tx: &mut Tx, name: &NamespacedName) -> ApiResult<Option<Allowance>> {
     let key = RecordKey {
         kind: RecordKind::Application,
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    let record = records::lock(tx, &key).await?;
-    let count = record.and_then(|record| record.annotations.get(ALLOW_REMOVAL).cloned());
-    Ok(count.and_then(|count| count.trim().parse().ok()))
+    Ok(match records::lock(tx, &key).await? {
+        Some(record) => Some(removal_allowance(tx, &record).await?),
+        None => None,
+    })
 }
 
 /// What the plan for one application is made from.
@@ -171,7 +175,8 @@ struct Planned<'a> {
     spec: &'a ApplicationSpec,
     clusters: &'a [ClusterFacts],
     holding: &'a BTreeSet<Uuid>,
-    allowance: Option<usize>,
+    /// Absent = there is no such application.
+    allowance: Option<Allowance>,
 }
 
 impl Planned<'_> {
@@ -241,13 +246,16 @@ impl Planned<'_> {
         let placed = found.placement.clusters.iter().map(|one| one.id).collect();
         let known: BTreeSet<Uuid> = self.clusters.iter().map(|one| one.id).collect();
         let holding = self.holding.intersection(&known).copied().collect();
-        match removal(&holding, &placed, self.allowance) {
+        let nobody = || Allowance::read(ALLOW_REMOVAL, None, &[]);
+        let allowance = self.allowance.clone().unwrap_or_else(nobody);
+        match removal(&holding, &placed, allowance.count()) {
             Removal::Allowed(_) => None,
             Removal::Held { leaving, holding } => Some(condition(
                 "RemovalHeld",
                 format!(
                     "{leaving} of {holding} clusters would lose it at once; nothing is taken away \
-                     without the annotation {ALLOW_REMOVAL}: \"{leaving}\""
+                     without the annotation {}",
+                    allowance.ask(leaving)
                 ),
             )),
         }

@@ -159,7 +159,8 @@ async fn shrink(
     if !placed.iter().all(runs_well) {
         placed.extend(moving.iter().filter(|id| holders.contains_key(id)));
     }
-    let held = match removal::leaving(look.world, wanted, &placed, holders) {
+    let (removal, word) = removal::leaving(look.world, wanted, &placed, holders);
+    let held = match removal {
         Removal::Allowed(clusters) if clusters.is_empty() => return Ok((placed, None)),
         Removal::Allowed(clusters) => {
             let others: Vec<Uuid> = clusters
@@ -167,9 +168,15 @@ async fn shrink(
                 .copied()
                 .filter(|id| !moving.contains(id))
                 .collect();
-            match removal::refuse_emptying(look, wanted, &others).await {
-                Ok(()) => {
-                    removal::take_away(look, wanted, &clusters).await?;
+            let emptying = match word {
+                // Whose word covers all of it may empty a cluster too.
+                Some(_) => Ok(None),
+                None => removal::refuse_emptying(look, wanted, &others).await,
+            };
+            match emptying {
+                Ok(emptying) => {
+                    let word = word.or(emptying);
+                    removal::take_away(look, wanted, &clusters, word.as_ref()).await?;
                     return Ok((placed, None));
                 }
                 Err(held @ LoopError::ClusterEmptied { .. }) => held,
@@ -180,6 +187,7 @@ async fn shrink(
             application: look.application.clone(),
             leaving,
             holding,
+            ask: Box::new(wanted.removal_allowance().ask(leaving)),
         },
     };
     // Whoever has it keeps it.
@@ -210,6 +218,7 @@ async fn advance(
             content,
             plan,
             previous,
+            word,
         }) => {
             let rendered = match &known.sources.preparation {
                 Preparation::Ready(prepared) => prepared.release.clone(),
@@ -221,6 +230,7 @@ async fn advance(
                 previous,
                 restored: None,
                 rendered,
+                word,
             };
             start::make(look, known, making, turn.as_ref()).await
         }

@@ -1,5 +1,6 @@
 use bellwether_api::{bundle::TooLarge, reference::NamespacedName};
 use bellwether_hub_core::{
+    allowance::Ask,
     overrides::OverrideError,
     placement::{DivisionError, PlacementError},
     plan::{MetricGateError, PlanError},
@@ -170,8 +171,8 @@ pub enum LoopError {
     },
     /// Too many clusters would lose the application at once.
     #[error(
-        "failed to take {application} away from {leaving} of {holding} clusters at once; set its \
-         annotation bellwether.dev/allow-removal to \"{leaving}\" to allow it"
+        "failed to take {application} away from {leaving} of {holding} clusters at once; to allow it, set its \
+         annotation {ask}"
     )]
     RemovalHeld {
         /// The application.
@@ -180,12 +181,13 @@ pub enum LoopError {
         leaving: usize,
         /// Clusters that hold it.
         holding: usize,
+        /// What allows it.
+        ask: Box<Ask>,
     },
     /// One cluster would lose too many applications at once.
     #[error(
         "failed to take {application} away from cluster {cluster}: {leaving} of the {holding} \
-         applications there would leave it at once; set the annotation bellwether.dev/allow-removal \
-         to \"{clusters}\" on each that may go"
+         applications there would leave it at once; on each that may go, set the annotation {ask}"
     )]
     ClusterEmptied {
         /// The application.
@@ -196,13 +198,13 @@ pub enum LoopError {
         leaving: usize,
         /// Applications that it holds.
         holding: usize,
-        /// Clusters that this application would leave.
-        clusters: usize,
+        /// What allows this application to leave.
+        ask: Box<Ask>,
     },
     /// A release would drop too many objects at once.
     #[error(
-        "failed to release {application}: {dropped} of its {held} objects would be deleted at once; \
-         set its annotation bellwether.dev/allow-prune to \"{dropped}\" to allow it"
+        "failed to release {application}: {dropped} of its {held} objects would be deleted at once{place}; \
+         to allow it, set its annotation {ask}"
     )]
     PruneHeld {
         /// The application.
@@ -211,6 +213,10 @@ pub enum LoopError {
         dropped: usize,
         /// Objects that clusters may hold.
         held: usize,
+        /// Where: empty = over all clusters, else ` in cluster NAME`.
+        place: String,
+        /// What allows it.
+        ask: Box<Ask>,
     },
 }
 

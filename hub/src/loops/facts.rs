@@ -4,16 +4,16 @@ use bellwether_api::{
     application::ApplicationSpec, publish_version::marked, reference::NamespacedName,
     rollout::RolloutSpec, status::UnitStatus,
 };
-use bellwether_hub_core::release::RolloutRecord;
+use bellwether_hub_core::{allowance::Spent, release::RolloutRecord};
 use bellwether_store::{
-    Digest, Store, StoreError, desired,
+    Digest, Store, StoreError, allowances, desired,
     records::{self, Record, RecordKey, RecordKind},
     status,
 };
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::LoopError;
+use super::{LoopError, removal::is_allowance};
 
 /// An application with the Rollout records that name it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     pub record: Record,
     pub spec: ApplicationSpec,
     pub rollouts: Vec<RolloutRecord>,
+    /// What was used of its annotations that allow much to go at once.
+    pub spent: Vec<Spent>,
     /// Who changed any of it last.
     pub author: Author,
 }
@@ -79,6 +81,10 @@ pub(super) async fn wanted(
     let Some(record) = records::get(store, &key).await? else {
         return Ok(None);
     };
+    let spent = match record.annotations.keys().any(|name| is_allowance(name)) {
+        true => allowances::spent(store, &key).await?,
+        false => Vec::new(),
+    };
     let spec = marked(
         read("spec", application, record.spec.clone())?,
         &record.annotations,
@@ -108,6 +114,7 @@ pub(super) async fn wanted(
         record,
         spec,
         rollouts,
+        spent,
         author,
     }))
 }

@@ -1,16 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::{bundle::UnitKey, reference::NamespacedName};
+use bellwether_api::{bundle::UnitKey, custom_resource::ALLOW_REMOVAL, reference::NamespacedName};
 use bellwether_hub_core::{
+    allowance::{Allowance, Spent},
     brake::Loss,
     placement::{Removal, removal},
     run::Supersession,
 };
 use bellwether_store::{
-    Digest, Tx,
+    Digest, StoreError, Tx, allowances,
     desired::{self, ClusterChange, Deletions, UnitChange},
-    records, releases, status,
+    records::{self, Record, RecordKey},
+    releases, status,
 };
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -22,52 +25,100 @@ use super::{
     world::World,
 };
 
-pub use bellwether_api::custom_resource::ALLOW_REMOVAL;
-
 /// Annotation of an Application that allows a release to delete so many of its objects at once.
 const ALLOW_PRUNE: &str = "bellwether.dev/allow-prune";
 
+/// Tells whether an annotation allows much to go at once.
+pub(super) fn is_allowance(annotation: &str) -> bool {
+    [ALLOW_REMOVAL, ALLOW_PRUNE].contains(&annotation)
+}
+
 impl Wanted {
-    /// How many of its objects somebody allowed to delete at once; absent = nobody said.
-    pub(super) fn prune_allowance(&self) -> Option<usize> {
+    /// What somebody allowed of its objects to go at once.
+    pub(super) fn prune_allowance(&self) -> Allowance {
         self.allowance(ALLOW_PRUNE)
     }
 
-    fn allowance(&self, annotation: &str) -> Option<usize> {
-        let count = self.record.annotations.get(annotation)?;
-        count.trim().parse().ok()
+    /// What somebody allowed of its clusters to lose it at once.
+    pub(super) fn removal_allowance(&self) -> Allowance {
+        self.allowance(ALLOW_REMOVAL)
+    }
+
+    fn allowance(&self, annotation: &'static str) -> Allowance {
+        let said = self.record.annotations.get(annotation);
+        Allowance::read(annotation, said.map(String::as_str), &self.spent)
     }
 }
 
-/// Decides who loses the application because its destination shrank.
+/// What somebody allowed to lose what a record brings, as the transaction sees it: clusters that lose a Rollout,
+/// or records that leave a Repository.
+pub(crate) async fn removal_allowance(
+    tx: &mut Tx,
+    record: &Record,
+) -> Result<Allowance, StoreError> {
+    let said = record.annotations.get(ALLOW_REMOVAL);
+    let spent = match said {
+        Some(_) => allowances::spent_in(tx, &record.key).await?,
+        None => Vec::new(),
+    };
+    Ok(Allowance::read(
+        ALLOW_REMOVAL,
+        said.map(String::as_str),
+        &spent,
+    ))
+}
+
+/// Notes in the transaction that takes something away by a word that the word was used.
+///
+/// # Errors
+/// [`LoopError::Conflict`] where the word does not stand there any more, or was used meanwhile.
+pub(super) async fn spend(
+    tx: &mut Tx,
+    key: &RecordKey,
+    spent: &Spent,
+    now: Timestamp,
+) -> Result<(), LoopError> {
+    match allowances::spend(tx, key, spent, now).await? {
+        true => Ok(()),
+        false => Err(LoopError::Conflict),
+    }
+}
+
+/// Decides who loses the application because its destination shrank, and by whose word; absent = it takes none.
 pub(super) fn leaving(
     world: &World,
     wanted: &Wanted,
     placed: &BTreeSet<Uuid>,
     holders: &BTreeMap<Uuid, Digest>,
-) -> Removal {
+) -> (Removal, Option<Spent>) {
     // A cluster that may not speak any more is told nothing, and counts for nothing here.
     let holding: BTreeSet<Uuid> = holders
         .keys()
         .copied()
         .filter(|id| world.cluster(*id).is_some())
         .collect();
-    removal(&holding, placed, wanted.allowance(ALLOW_REMOVAL))
+    removal_by(&holding, placed, &wanted.removal_allowance())
 }
 
 /// Refuses to take the application away from `clusters` where one of them would lose many
-/// applications at the same time, each for a reason of its own: a cluster that lost a label.
+/// applications at the same time, each for a reason of its own: a cluster that lost a label. Gives by whose
+/// word it goes; absent = it takes none.
 pub(super) async fn refuse_emptying(
     look: Look<'_>,
     wanted: &Wanted,
     clusters: &[Uuid],
-) -> Result<(), LoopError> {
+) -> Result<Option<Spent>, LoopError> {
     let Look {
         world, application, ..
     } = look;
-    let allowance = wanted.allowance(ALLOW_REMOVAL);
-    if allowance.is_some_and(|allowed| clusters.len() <= allowed) {
-        return Ok(());
+    let allowance = wanted.removal_allowance();
+    if !clusters.is_empty()
+        && allowance
+            .count()
+            .is_some_and(|count| clusters.len() <= count)
+    {
+        // It is not counted among those that leave a cluster: that is what its word is used for.
+        return Ok(allowance.spend(left(clusters.len())));
     }
     for cluster in clusters.iter().copied() {
         let found = world
@@ -87,11 +138,11 @@ pub(super) async fn refuse_emptying(
                     .map_or_else(|| cluster.to_string(), |facts| facts.name.clone()),
                 leaving: loss.leaving,
                 holding: loss.holding,
-                clusters: clusters.len(),
+                ask: Box::new(allowance.ask(clusters.len())),
             });
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Finds out which applications leave a cluster that nobody allowed to.
@@ -118,25 +169,51 @@ async fn leaving_one(look: Look<'_>, cluster: Uuid) -> Result<Leaving, LoopError
             .world
             .choose(&application, &wanted.spec, &standing)
             .is_ok_and(|chosen| chosen.loses(cluster));
-        let is_allowed = wanted
-            .allowance(ALLOW_REMOVAL)
-            .is_some_and(|allowed| allowed >= 1);
-        if leaves && !is_allowed {
+        let allowed = wanted.removal_allowance().count();
+        if leaves && allowed.is_none_or(|allowed| allowed < 1) {
             found.applications.insert(application);
         }
     }
     Ok(found)
 }
 
+/// Decides who loses something that has a brake, and by whose word; absent = it takes none.
+pub(super) fn removal_by(
+    holding: &BTreeSet<Uuid>,
+    placed: &BTreeSet<Uuid>,
+    allowance: &Allowance,
+) -> (Removal, Option<Spent>) {
+    let found = removal(holding, placed, allowance.count());
+    let word = match (&found, removal(holding, placed, None)) {
+        (Removal::Allowed(leaving), Removal::Held { .. }) => allowance.spend(left(leaving.len())),
+        _ => None,
+    };
+    (found, word)
+}
+
+/// What a word allowed by which clusters lost something.
+fn left(clusters: usize) -> String {
+    match clusters {
+        1 => "its removal from 1 cluster".to_owned(),
+        count => format!("its removal from {count} clusters"),
+    }
+}
+
 /// Writes the tombstones of clusters that left. What they hold goes by what the application says now: a
-/// cluster that leaves gets no release any more that would tell it.
+/// cluster that leaves gets no release any more that would tell it. `word` is what allows it; absent = it takes
+/// none.
 pub(super) async fn take_away(
     look: Look<'_>,
     wanted: &Wanted,
     clusters: &[Uuid],
+    word: Option<&Spent>,
 ) -> Result<(), LoopError> {
     let application = look.application;
-    let mut tx = look.fence.begin(look.store, look.fence.now()).await?;
+    let now = look.fence.now();
+    let mut tx = look.fence.begin(look.store, now).await?;
+    if let Some(word) = word {
+        spend(&mut tx, &wanted.record.key, word, now).await?;
+    }
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     let key = format!("application/{application}");
     desired::say_deletion(&mut tx, clusters, &key, wanted.spec.sync.deletion).await?;

@@ -2,6 +2,8 @@
 //! one transaction, then let go of what is gone there. Whichever hub comes first looks; what it finds is
 //! written only if no later look began meanwhile.
 
+mod leaving;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bellwether_api::{
@@ -10,11 +12,7 @@ use bellwether_api::{
     secret::SourceSecrets,
     validate::{DEFAULT_NAMESPACE, documents as validate},
 };
-use bellwether_hub_core::{
-    authorize::Principal,
-    ownership::Writer,
-    repository::{Orphans, orphans},
-};
+use bellwether_hub_core::{authorize::Principal, ownership::Writer, repository::Orphans};
 use bellwether_sources::{Artifact, SourceRequest};
 use bellwether_store::{
     StoreError,
@@ -23,7 +21,8 @@ use bellwether_store::{
 };
 use jiff::Timestamp;
 
-use super::{LoopError, LoopState, removal::ALLOW_REMOVAL};
+use self::leaving::{judged, prune, said};
+use super::{LoopError, LoopState};
 use crate::{
     app::App,
     http::{self, Caller, Scope},
@@ -200,17 +199,14 @@ async fn sync(
         .filter(|key| !wanted.contains(key))
         .cloned()
         .collect();
-    let allowance = record
-        .annotations
-        .get(ALLOW_REMOVAL)
-        .and_then(|count| count.trim().parse().ok());
-    let fate = orphans(spec.prune, leaving.len(), owned.len(), allowance);
+    let now = app.clock.now();
+    let names: BTreeSet<String> = leaving.iter().map(http::said).collect();
+    let (fate, ask) = judged(&mut tx, record, spec, (&names, owned.len()), now).await?;
     let outcome = Outcome {
         revision: Some(artifact.revision.clone()),
-        orphans: Some(leaving.iter().map(http::said).collect()),
-        ..said(fate, &written.warnings)
+        orphans: Some(names.into_iter().collect()),
+        ..said(fate, ask.as_ref(), &written.warnings)
     };
-    let now = app.clock.now();
     let finished = repositories::finish(&mut tx, claim, &outcome, now).await;
     finished.map_err(|error| database(&error))?;
     tx.commit().await.map_err(|error| database(&error))?;
@@ -221,28 +217,13 @@ async fn sync(
         objects = written.objects.len(),
         "records are in step"
     );
-    if fate == Orphans::Go {
+    if matches!(fate, Orphans::Go | Orphans::GoByWord) {
         let stayed = prune(app, &caller, leaving, &reason).await;
         note_stayed(app, claim, outcome, stayed)
             .await
             .map_err(|error| database(&error))?;
     }
     Ok(())
-}
-
-/// How a look that went well is told.
-fn said(fate: Orphans, warnings: &[String]) -> Outcome {
-    match fate {
-        Orphans::Braked(loss) => trouble(
-            "RemovalBraked",
-            format!(
-                "{} of {} records are gone there and stay here; annotate the repository with \
-                 {ALLOW_REMOVAL}: \"{}\" to have them deleted",
-                loss.leaving, loss.holding, loss.leaving
-            ),
-        ),
-        Orphans::None | Orphans::Stay | Orphans::Go => trouble(SYNCED, warnings.join("; ")),
-    }
 }
 
 /// Reads every document of an artifact, and refuses what a repository may not hold.
@@ -323,28 +304,6 @@ fn twice(documents: &[Document]) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// Deletes what is gone there; gives what others still use.
-async fn prune(
-    app: &App,
-    caller: &Caller,
-    mut leaving: Vec<RecordKey>,
-    reason: &str,
-) -> Vec<String> {
-    // What uses others goes before them.
-    leaving.sort_by_key(|key| std::cmp::Reverse(key.kind));
-    let mut stayed = Vec::new();
-    for key in leaving {
-        let removed = match http::refuse_in_use(app, caller, &key).await {
-            Ok(()) => http::remove(app, caller, &key, None, reason).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            stayed.push(format!("{} ({})", http::said(&key), error.text()));
-        }
-    }
-    stayed
 }
 
 async fn note_stayed(

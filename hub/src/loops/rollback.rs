@@ -187,6 +187,8 @@ pub(super) async fn answer(
             facts: renderings::facts_of(look.store, restored.id).await?,
             unrendered: rendered::unrendered(look.sight(), restored.id, &known.clusters).await?,
         },
+        // Whoever asked for it allowed what it takes away.
+        word: None,
     };
     let turn = turn(look, known, latest);
     start::make(look, known, making, Some(&turn)).await

@@ -12,7 +12,7 @@ use bellwether_api::{
     standing_grant::StandingGrant, status::UnitStatus,
 };
 use bellwether_hub_core::{
-    placement::{Removal, removal},
+    placement::Removal,
     standing::{GrantInput, Parting, grant, part},
 };
 use bellwether_store::{
@@ -26,7 +26,12 @@ use bellwether_store::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{LoopError, LoopState, facts::read, removal::ALLOW_REMOVAL, world::World};
+use super::{
+    LoopError, LoopState,
+    facts::read,
+    removal::{removal_allowance, removal_by, spend},
+    world::World,
+};
 use crate::app::App;
 
 /// The name of this loop in `/readyz`.
@@ -139,18 +144,22 @@ async fn grant_one(app: &App, world: &World, name: &NamespacedName) -> Result<bo
             destination: &destination,
         };
         let placed = granted.grants(&mut tx, &holders, &mut changes).await?;
-        let allowance = record.annotations.get(ALLOW_REMOVAL);
-        let allowance = allowance.and_then(|count| count.trim().parse().ok());
+        let allowance = removal_allowance(&mut tx, record).await?;
         let holding: BTreeSet<Uuid> = holders.keys().copied().collect();
-        match removal(&holding, &placed, allowance) {
+        let (found, word) = removal_by(&holding, &placed, &allowance);
+        match found {
             Removal::Allowed(leaving) => changes.extend(leaving.iter().map(|id| gone(*id, &unit))),
             Removal::Held { leaving, holding } => {
                 held = Some(LoopError::RemovalHeld {
                     application: name.clone(),
                     leaving,
                     holding,
+                    ask: Box::new(allowance.ask(leaving)),
                 });
             }
+        }
+        if let Some(word) = word {
+            spend(&mut tx, &key, &word, app.clock.now()).await?;
         }
         Deletions::Braked
     } else {

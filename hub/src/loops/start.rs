@@ -1,6 +1,6 @@
 use bellwether_api::{application::ApplicationSpec, view::RunPhase};
 use bellwether_hub_core::{
-    brake::dropped_objects,
+    allowance::Allowance,
     cluster_defaults::misfits_of_release,
     overrides::try_clusters,
     placement::Placement,
@@ -22,12 +22,12 @@ use uuid::Uuid;
 use super::{
     LoopError,
     application::{Known, Look, Outcome},
-    component_brake::refuse_mass_leaving,
     division,
-    facts::Wanted,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
+    prune_brake::{may_be_held, refuse_mass_leaving, refuse_mass_prune},
     published::waits_as_draft,
+    removal::spend,
     rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
     size::refuse_too_large,
@@ -47,6 +47,8 @@ pub(super) enum Next {
         content: Box<ReleaseContent>,
         plan: Box<Plan>,
         previous: Option<Uuid>,
+        /// What allows it to take much away; absent = it takes no word.
+        word: Option<Allowance>,
     },
 }
 
@@ -132,15 +134,19 @@ pub(super) async fn compare(
     refuse_traffic(look, spec, placement, &content)?;
     refuse_too_large(look, known, &content).await?;
     let past = past(store, application, latest).await?;
+    let mut word = None;
     if let Some(latest) = latest {
-        refuse_mass_prune(look, wanted, latest, past.last_succeeded, &content).await?;
-        refuse_mass_leaving(look, known, &content).await?;
+        let before = may_be_held(look, latest, past.last_succeeded).await?;
+        word = refuse_mass_prune(look, wanted, &before, &content)?;
+        let leaving = refuse_mass_leaving(look, known, &before, &content).await?;
+        word = word.or(leaving);
     }
     let plan = planned(look, known, &content, !past.ever_ran)?;
     Ok(Next::Release {
         content: Box::new(content),
         plan: Box::new(plan),
         previous: past.last_succeeded,
+        word,
     })
 }
 
@@ -234,35 +240,6 @@ fn refuse_traffic(
     })
 }
 
-/// Refuses a release that would delete many of the application's objects at once. Clusters may
-/// hold those of the newest release and of the last that succeeded.
-async fn refuse_mass_prune(
-    look: Look<'_>,
-    wanted: &Wanted,
-    latest: &Loaded,
-    last_succeeded: Option<Uuid>,
-    next: &ReleaseContent,
-) -> Result<(), LoopError> {
-    let Look {
-        store, application, ..
-    } = look;
-    let mut before = vec![with_content(store, &latest.release).await?.content];
-    if let Some(id) = last_succeeded.filter(|id| *id != latest.release.id)
-        && let Some(stored) = releases::get(store, id).await?
-    {
-        before.push(with_content(store, &stored).await?.content);
-    }
-    let loss = dropped_objects(&before.iter().collect::<Vec<_>>(), next);
-    if loss.is_braked(wanted.prune_allowance()) {
-        return Err(LoopError::PruneHeld {
-            application: application.clone(),
-            dropped: loss.leaving,
-            held: loss.holding,
-        });
-    }
-    Ok(())
-}
-
 /// A release to make.
 pub(super) struct Making {
     pub content: ReleaseContent,
@@ -272,6 +249,8 @@ pub(super) struct Making {
     pub restored: Option<Restored>,
     /// What is rendered of it.
     pub rendered: RenderedRelease,
+    /// What allows it to take much away; absent = it takes no word.
+    pub word: Option<Allowance>,
 }
 
 /// Makes the release and its run, ends the run that it replaces and writes the first grants, in one
@@ -286,6 +265,10 @@ pub(super) async fn make(
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
+    let used_for = format!("release {}", release.revision);
+    if let Some(word) = making.word.as_ref().and_then(|word| word.spend(used_for)) {
+        spend(&mut tx, &known.wanted.record.key, &word, now).await?;
+    }
     // Commands for the clusters of the run that ends come first: what follows from them is seen at
     // the next look.
     let mut settled = true;

@@ -74,17 +74,30 @@ pub async fn put(
 /// # Errors
 /// The database fails, or the content cannot be opened or is not what its digest says.
 pub async fn get(store: &Store, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(packed) = get_packed(store, digest).await? else {
-        return Ok(None);
-    };
-    let content = unpack(&packed.zstd)?;
-    if Digest::of(&content) != digest {
-        return Err(StoreError::Corrupt {
-            what: "blob.bytes",
-            detail: format!("the content is not that of digest {digest}"),
-        });
-    }
-    Ok(Some(content))
+    let mut found = get_many(store, &[digest]).await?;
+    Ok(found.pop().map(|(_, content)| content))
+}
+
+/// The contents of several digests, sorted by digest; those that nothing has are left out.
+///
+/// # Errors
+/// The database fails, or a content cannot be opened.
+pub async fn get_many(
+    store: &Store,
+    digests: &[Digest],
+) -> Result<Vec<(Digest, Vec<u8>)>, StoreError> {
+    let packed = get_packed_many(store, digests).await?;
+    let unpacked = packed.into_iter().map(|packed| {
+        let content = unpack(&packed.zstd)?;
+        if Digest::of(&content) != packed.digest {
+            return Err(StoreError::Corrupt {
+                what: "blob.bytes",
+                detail: format!("the content is not that of digest {}", packed.digest),
+            });
+        }
+        Ok((packed.digest, content))
+    });
+    unpacked.collect()
 }
 
 /// The content of a digest as it travels; absent when nothing has it.

@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod alerts;
+pub mod allowances;
 pub mod api_tokens;
 pub mod blobs;
 pub mod certificates;

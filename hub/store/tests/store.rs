@@ -5,6 +5,8 @@
 
 #[path = "store/alerts.rs"]
 mod alerts;
+#[path = "store/allowances.rs"]
+mod allowances;
 #[path = "store/changes.rs"]
 mod changes;
 #[path = "store/conformance.rs"]

@@ -5,9 +5,17 @@ mod api_server;
 mod authority;
 mod two_hubs;
 
-use bellwether_store::testing::TestDatabase;
+use bellwether_hub_core::allowance::Spent;
+use bellwether_store::{
+    allowances,
+    blobs::{self, Secrecy},
+    clusters,
+    desired::{self, ClusterChange, Deletions, UnitChange},
+    records::{RecordKey, RecordKind},
+    testing::TestDatabase,
+};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::api_server::ApiServer;
 use crate::harness::{Caller, Hub, application, eventually, fleet, rollout};
@@ -313,6 +321,73 @@ async fn a_deletion_goes_behind_the_record_and_waits_for_who_uses_it() {
             "{path}"
         );
     }
+}
+
+/// Lets every cluster have the application, and uses up what its annotation says.
+async fn held_everywhere_by_a_used_word(scene: &Scene, value: &str) {
+    let app = &scene.hub.running.app;
+    let (store, now) = (&app.store, app.clock.now());
+    let clusters = clusters::list(store).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let put = blobs::put(&mut tx, b"a bundle", Secrecy::Plain, now).await;
+    let digest = put.unwrap();
+    let unit = "application/shop/web".to_owned();
+    let changes: Vec<ClusterChange> = clusters
+        .iter()
+        .map(|cluster| ClusterChange {
+            cluster: cluster.id,
+            changes: vec![UnitChange {
+                key: unit.clone(),
+                digest: Some(digest),
+                origin: unit.clone(),
+            }],
+        })
+        .collect();
+    let written = desired::write(&mut tx, &changes, Deletions::Braked).await;
+    written.unwrap();
+    let key = RecordKey {
+        kind: RecordKind::Application,
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+    };
+    let word = Spent {
+        annotation: "bellwether.dev/allow-removal".to_owned(),
+        value: value.to_owned(),
+        used_for: "its removal from 2 clusters".to_owned(),
+        covers: Vec::new(),
+    };
+    assert!(allowances::spend(&mut tx, &key, &word, now).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_word_that_was_used_before_deletes_no_custom_resource() {
+    let scene = Scene::start().await;
+    for cluster in ["eu-1", "eu-2", "eu-3"] {
+        scene.hub.announce(cluster, &json!({})).await;
+    }
+    let allows = shop("web:1").replacen(
+        "labels: {app: web}}",
+        "labels: {app: web}, annotations: {bellwether.dev/allow-removal: '3'}}",
+        1,
+    );
+    scene.cluster.apply("fleets", &fleet("all"));
+    scene.cluster.apply("applications", &allows);
+    scene
+        .says("applications", ("shop", "web"), "Reconciling", "Pending")
+        .await;
+    held_everywhere_by_a_used_word(&scene, "3").await;
+    scene.cluster.delete("applications", "shop", "web");
+    let waits = scene
+        .says("applications", ("shop", "web"), "Stalled", "Unconfirmed")
+        .await;
+    let told = waits["message"].as_str().unwrap();
+    assert!(
+        told.contains("it runs on 3 clusters")
+            && told.contains("\"3\" was used by its removal from 2 clusters; write another"),
+        "{told}"
+    );
+    assert_eq!(scene.admin().get(WEB).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

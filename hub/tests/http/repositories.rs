@@ -326,6 +326,17 @@ async fn what_is_gone_there_stays_unless_somebody_said_so() {
     let status = scene.stands("Synced", Some(&many)).await;
     assert!(status["orphans"].is_null(), "{status}");
     assert!(is_there("d").await && is_there("e").await);
+
+    // The word was used: the same one allows nothing that goes later.
+    let last = scene.commit(&[("d.yaml", None), ("e.yaml", None)]);
+    scene.admin.applied(&text.replace("10m", "1s")).await;
+    let status = scene.stands("RemovalBraked", Some(&last)).await;
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("\"2\" was used by the removal of 2 records; write another"),
+        "{message}"
+    );
+    assert!(is_there("d").await && is_there("e").await);
 }
 
 #[tokio::test]

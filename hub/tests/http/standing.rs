@@ -193,6 +193,26 @@ async fn a_removal_that_is_held_is_a_condition_and_a_reason() {
         (view["total"] == 1 && !stalled).then_some(())
     })
     .await;
+    // The word was used: the same one allows nothing that goes later.
+    admin
+        .applied(&allowed.replace("clusters: [eu-1]", "clusters: [eu-1, eu-2, eu-3]"))
+        .await;
+    eventually("all grants", async || {
+        (admin.get(path).await.body["total"] == 3).then_some(())
+    })
+    .await;
+    admin.applied(&allowed).await;
+    let view = eventually("the brake", async || {
+        let view = admin.get(path).await.body;
+        (view["waitingOn"][0]["reason"] == "Stalled").then_some(view)
+    })
+    .await;
+    let why = view["waitingOn"][0]["message"].to_string();
+    assert!(
+        why.contains("was used by its removal from 2 clusters"),
+        "{why}"
+    );
+    assert_eq!(view["total"], 3);
     hub.running.stop().await;
 }
 

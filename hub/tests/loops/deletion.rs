@@ -256,7 +256,6 @@ async fn a_cluster_that_lost_a_label_keeps_what_it_holds() {
             LoopError::ClusterEmptied {
                 leaving: 6,
                 holding: 6,
-                clusters: 1,
                 ..
             }
         ),

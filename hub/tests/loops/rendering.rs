@@ -2,6 +2,8 @@
 
 #[path = "bad_input.rs"]
 mod bad_input;
+#[path = "cluster_losses.rs"]
+mod cluster_losses;
 #[path = "cluster_values.rs"]
 mod cluster_values;
 #[path = "foreign_records.rs"]
@@ -185,16 +187,27 @@ impl Stage {
     }
 
     async fn apply_components(&self, components: Value, sync: Value, overrides: Value) {
-        let spec = json!({
-            "destination": {"fleet": "quickstart"},
-            "targetNamespace": "shop",
-            "components": components,
-            "sync": sync,
-            "overrides": overrides,
-            "waves": [{"name": "all", "maxConcurrent": "100%"}],
-        });
+        let spec = application(components, sync, overrides);
         self.fleet
             .record(RecordKind::Application, "default", "shop", spec, &[])
+            .await;
+    }
+
+    async fn apply_annotated(
+        &self,
+        components: Value,
+        overrides: Value,
+        annotations: &[(&str, &str)],
+    ) {
+        let spec = application(components, json!({}), overrides);
+        self.fleet
+            .record(
+                RecordKind::Application,
+                "default",
+                "shop",
+                spec,
+                annotations,
+            )
             .await;
     }
 
@@ -212,6 +225,17 @@ impl Stage {
             .cloned()
             .unwrap_or_else(|| panic!("no {kind} {name} in {objects:#?}"))
     }
+}
+
+fn application(components: Value, sync: Value, overrides: Value) -> Value {
+    json!({
+        "destination": {"fleet": "quickstart"},
+        "targetNamespace": "shop",
+        "components": components,
+        "sync": sync,
+        "overrides": overrides,
+        "waves": [{"name": "all", "maxConcurrent": "100%"}],
+    })
 }
 
 pub fn chart(change: impl FnOnce(&mut Value)) -> Value {

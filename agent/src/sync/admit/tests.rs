@@ -155,6 +155,59 @@ async fn a_kind_that_has_come_since_the_last_refusal_counts_at_once() {
 }
 
 #[tokio::test]
+async fn configuration_that_holds_what_the_release_brings_is_unchanged() {
+    let object = |kind: &str, data: &Value| {
+        json!({"apiVersion": "v1", "kind": kind, "data": data,
+            "metadata": {"name": "web", "namespace": "shop", "uid": "a"}})
+    };
+    let (one, two) = (json!({"k": "1"}), json!({"k": "2"}));
+    for (kind, held, live, unchanged) in [
+        ("ConfigMap", false, Some(&one), true),
+        ("Secret", false, Some(&one), true),
+        ("ConfigMap", true, Some(&one), true),
+        ("ConfigMap", false, Some(&two), false),
+        ("ConfigMap", true, Some(&two), false),
+        ("ConfigMap", false, None, false),
+        ("Service", false, Some(&one), false),
+    ] {
+        let answer = live.map(|data| object(kind, data));
+        let (client, _) = client(move |asked| {
+            if asked.path.contains("selfsubjectaccessreviews") {
+                let status = json!({"allowed": true});
+                return (StatusCode::OK, json!({"spec": {}, "status": status}));
+            }
+            match (&asked.method, &answer) {
+                (&Method::PATCH, _) => (StatusCode::OK, asked.body.clone()),
+                (_, Some(live)) => (StatusCode::OK, live.clone()),
+                (_, None) => refusal(StatusCode::NOT_FOUND, "not found"),
+            }
+        });
+        let cluster = Cluster::new(client);
+        let want = Wanted::new(object(kind, &one)).unwrap();
+        let mut own = HeldObject::from(want.target.clone());
+        own.uid = Some("a".to_owned());
+        let own: Vec<HeldObject> = held.then_some(own).into_iter().collect();
+        let admission = Admission {
+            cluster: &cluster,
+            access: &Access::default(),
+            own: &own,
+            taken: &BTreeMap::new(),
+            hooks: &[],
+            left: &[],
+        };
+        let target = want.target.clone();
+        let sync = bundle(&json!({"adopt": "Always"}));
+        let admitted = admission.review(&sync, &[want]).await.unwrap();
+        assert_eq!(admitted.refusals, Vec::<String>::new());
+        assert_eq!(
+            admitted.unchanged.contains(&target),
+            unchanged,
+            "{kind} {held} {live:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
     let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});

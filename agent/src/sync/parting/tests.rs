@@ -170,6 +170,7 @@ fn held(uid: Option<&str>, adopted: bool) -> HeldObject {
             revision: 2,
             settled: false,
             originals: Some("digest".to_owned()),
+            as_found: None,
         }),
         ..HeldObject::from(ObjectRef {
             api_version: "v1".to_owned(),

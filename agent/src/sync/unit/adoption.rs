@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bellwether_agent_core::ownership::{ReleaseRef, is_held};
+use bellwether_agent_core::{
+    config_stamp::{self, AsFound, keeps_pods},
+    ownership::{ReleaseRef, is_held},
+};
 use bellwether_api::{
     bundle::Bundle,
     reference::ObjectRef,
@@ -16,6 +19,7 @@ use super::{PassError, Unit, memory, run_of};
 use crate::{
     clock::wall,
     desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
+    rollout::{self, Used},
     sync::{
         cluster::{SYNC_MANAGER, reference},
         events::{self, News},
@@ -52,11 +56,40 @@ pub enum OriginalsError {
 }
 
 impl Unit {
-    /// Records that a release takes over objects which are there already, and what they are like.
-    pub(super) async fn adopt(&self, bundle: &Bundle, live: &[Value]) -> Result<(), PassError> {
+    /// The governed workloads that a bundle finds there, with pods of which nobody is to be restarted, beside
+    /// those that were found before.
+    pub(super) async fn find_workloads(
+        &self,
+        unit: &SyncUnit,
+        bundle: &Bundle,
+    ) -> Result<AsFound, PassError> {
+        let mut found = AsFound::of(unit);
+        for used in rollout::using_configuration(bundle) {
+            let is_ours = |held: &HeldObject| held.is(&used.workload) && held.uid.is_some();
+            if unit.objects.iter().any(is_ours) {
+                continue;
+            }
+            let live = self.shell.cluster.get(&used.workload).await?;
+            if live.as_ref().is_some_and(config_stamp::has_none) {
+                found.add(used.workload, used.digest);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records that a release takes over objects which are there already, and what they are like. Workloads
+    /// of `found` keep their pods where all that they use is `unchanged`.
+    pub(super) async fn adopt(
+        &self,
+        bundle: &Bundle,
+        live: &[Value],
+        found: &AsFound,
+        unchanged: &BTreeSet<ObjectRef>,
+    ) -> Result<(), PassError> {
         if live.is_empty() {
             return Ok(());
         }
+        let kept = keeping_pods(bundle, live, found, unchanged);
         let originals = pack_originals(live)?;
         let digest = hex::encode(originals.digest);
         let names: Vec<String> = live.iter().filter_map(reference).map(shown).collect();
@@ -69,6 +102,7 @@ impl Unit {
             .desired
             .update_naming(&self.key, &originals, |unit| {
                 memory::adopt(unit, live, release_of(bundle), &digest);
+                memory::keep_pods(unit, &kept);
                 events::push(unit, of, at, &news);
             })
             .await?;
@@ -96,7 +130,8 @@ impl Unit {
             .try_collect()
             .await?;
         let foreign: Vec<Value> = foreign.into_iter().flatten().collect();
-        self.adopt(bundle, &foreign).await
+        let (found, unchanged) = (AsFound::default(), BTreeSet::new());
+        self.adopt(bundle, &foreign, &found, &unchanged).await
     }
 
     /// Records the uids of what was written.
@@ -130,6 +165,26 @@ impl Unit {
         self.keeper.recorded();
         Ok(())
     }
+}
+
+/// The workloads among `live` whose pods stay, with the digest with which they are taken over.
+fn keeping_pods(
+    bundle: &Bundle,
+    live: &[Value],
+    found: &AsFound,
+    unchanged: &BTreeSet<ObjectRef>,
+) -> Vec<(ObjectRef, String)> {
+    let adopted: BTreeSet<ObjectRef> = live.iter().filter_map(reference).collect();
+    let stays = |used: &Used| {
+        adopted.contains(&used.workload)
+            && found.digest(&used.workload) == Some(&used.digest)
+            && keeps_pods(&used.configuration, unchanged)
+    };
+    rollout::using_configuration(bundle)
+        .into_iter()
+        .filter(stays)
+        .map(|used| (used.workload, used.digest))
+        .collect()
 }
 
 /// Records of wanted objects that nothing was written to yet, as far as is known.
@@ -207,6 +262,51 @@ mod tests {
         let kept: Vec<Value> = serde_json::from_slice(&content).unwrap();
         assert_eq!(kept[0]["metadata"]["uid"], "a");
         assert!(kept[0].get("status").is_none());
+    }
+
+    #[test]
+    fn only_workloads_that_are_taken_over_with_what_they_use_keep_their_pods() {
+        let bundle: Bundle = serde_json::from_value(json!({
+            "application": {"namespace": "default", "name": "shop"},
+            "release": "r", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+            "mode": "Plain", "targetNamespace": "shop", "createNamespace": true,
+            "components": [{"name": "web", "objects": [
+                {"apiVersion": "apps/v1", "kind": "Deployment",
+                 "metadata": {"name": "web", "namespace": "shop"},
+                 "spec": {"template": {"spec": {"containers": [{"name": "web",
+                     "envFrom": [{"configMapRef": {"name": "env"}}]}]}}}},
+                config_map("env"), config_map("unused"),
+            ]}],
+            "rollouts": [{"name": "shop-web", "spec": {
+                "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "strategy": {"canary": {"stepWeight": 50}},
+            }}],
+            "sync": {}, "metrics": null,
+        }))
+        .unwrap();
+        let live = bundle.components[0].objects.clone();
+        let names: Vec<ObjectRef> = live.iter().filter_map(reference).collect();
+        let used = rollout::using_configuration(&bundle).remove(0);
+        let found = |digest: &str| {
+            let mut found = AsFound::default();
+            found.add(used.workload.clone(), digest.to_owned());
+            found
+        };
+        let (right, other) = (found(&used.digest), found("another"));
+        for (live, found, unchanged, stays) in [
+            (&live[..], &right, &names[1..2], true),
+            (&live, &right, &names[..], true),
+            (&live, &right, &names[2..], false),
+            (&live, &right, &[], false),
+            (&live[1..], &right, &names[1..2], false),
+            (&live, &other, &names[1..2], false),
+            (&live, &AsFound::default(), &names[1..2], false),
+        ] {
+            let unchanged = unchanged.iter().cloned().collect();
+            let keeping = keeping_pods(&bundle, live, found, &unchanged);
+            let expected = stays.then(|| (used.workload.clone(), used.digest.clone()));
+            assert_eq!(keeping, Vec::from_iter(expected), "{unchanged:?}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl Unit {
             return Ok(pass);
         }
         let of = run_of(&bundle);
-        let wanted = self.wanted(&bundle).await?;
+        let found = self.find_workloads(unit, &bundle).await?;
+        let wanted = self.wanted_with(&bundle, &found).await?;
         let taken = self.taken();
         if let Some(key) = self.leaving_holder(&wanted, &taken) {
             return Ok(Pass {
@@ -51,6 +52,7 @@ impl Unit {
         let Admitted {
             mut refusals,
             adopts,
+            unchanged,
         } = self
             .review(unit, &bundle, &wanted, &taken, previous.as_deref())
             .await?;
@@ -68,7 +70,7 @@ impl Unit {
         {
             return Ok(Pass::again());
         }
-        if comes_in && let Err(error) = self.adopt(&bundle, &adopts).await {
+        if comes_in && let Err(error) = self.adopt(&bundle, &adopts, &found, &unchanged).await {
             match error {
                 PassError::Originals(error) => refusals.push(chain(&error)),
                 error => return Err(error),
@@ -108,7 +110,7 @@ impl Unit {
         if let Some(why) = self.shell.desired.no_room_for(&self.key, &objects).await? {
             return Ok(Admitted {
                 refusals: vec![why],
-                adopts: Vec::new(),
+                ..Admitted::default()
             });
         }
         let admission = Admission {

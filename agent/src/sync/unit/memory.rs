@@ -56,6 +56,19 @@ pub(super) fn adopt(unit: &mut SyncUnit, live: &[Value], release: ReleaseRef<'_>
     unit.objects.sort_unstable();
 }
 
+/// Workloads that were just taken over keep the pods that they have: their templates bear no stamp while their
+/// digest is this.
+pub(super) fn keep_pods(unit: &mut SyncUnit, workloads: &[(ObjectRef, String)]) {
+    for (workload, digest) in workloads {
+        let mut objects = unit.objects.iter_mut();
+        if let Some(held) = objects.find(|held| held.is(workload))
+            && let Some(adoption) = &mut held.adopted
+        {
+            adoption.as_found = Some(digest.clone());
+        }
+    }
+}
+
 /// Takes note of what writes gave back; gives the objects that somebody had made anew.
 pub(super) fn note_written(
     unit: &mut SyncUnit,

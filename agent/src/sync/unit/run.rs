@@ -9,6 +9,7 @@ mod tests;
 
 use std::time::Duration;
 
+use bellwether_agent_core::config_stamp::AsFound;
 use bellwether_api::{command::AbortCause, sync_record::SyncUnit};
 
 use super::{Pass, PassError, Unit, run_of, targets};
@@ -60,6 +61,7 @@ impl Unit {
         let versions = Versions {
             new: self.bundle(digest).await?,
             old: self.bundle(previous).await?,
+            found: AsFound::of(unit),
         };
         if let Some(granted) = unit.digest.as_ref().filter(|granted| *granted != digest) {
             let _ = self.bundle(granted).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bellwether_agent_core::{
     apply_order,
+    config_stamp::AsFound,
     definitions::{BroughtKind, brought_kind, brought_kinds},
     health::CustomHealth,
     ignored::Ignored,
@@ -23,6 +24,20 @@ use crate::{
 impl Unit {
     /// The objects of a bundle as they are applied when no run is under way, in order.
     pub(super) async fn wanted(&self, bundle: &Bundle) -> Result<Vec<Wanted>, ClusterError> {
+        let unit = match bundle.rollouts.is_empty() {
+            true => None,
+            false => self.shell.desired.unit(&self.key),
+        };
+        let found = unit.as_ref().map(AsFound::of).unwrap_or_default();
+        self.wanted_with(bundle, &found).await
+    }
+
+    /// As [`Self::wanted`], with what is to be taken over with its pods.
+    pub(super) async fn wanted_with(
+        &self,
+        bundle: &Bundle,
+        found: &AsFound,
+    ) -> Result<Vec<Wanted>, ClusterError> {
         let kinds = brought_kinds(bundle.components.iter().flat_map(|one| &one.objects));
         let governed = rollout::governed_by(bundle);
         let mut wanted = Vec::new();
@@ -34,7 +49,7 @@ impl Unit {
                 self.name_namespace(bundle, &kinds, &mut object).await?;
                 let is_governed = reference(&object).is_some_and(|one| governed.contains(&one));
                 if is_governed {
-                    object = rollout::stamped(bundle, &object);
+                    object = rollout::stamped(bundle, &object, found);
                 }
                 let ignored = Ignored::of(bundle.ignored_of(component), &object);
                 wanted.extend(Wanted::new(object).map(|want| {

@@ -7,8 +7,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    addons::Fleets, components::present, overrides::kind_of, placement::ClusterFacts,
-    release::ReleaseContent,
+    addons::Fleets,
+    components::is_placed,
+    overrides::kind_of,
+    placement::ClusterFacts,
+    release::{ReleaseComponent, ReleaseContent},
 };
 
 /// Kinds of clusters up to which each is tried. What is too large for a cluster beyond them is found
@@ -33,6 +36,26 @@ pub fn may_be_too_large(content: &ReleaseContent, hooks: &[&Value]) -> bool {
     most > MAX_PACKED_BYTES || count > MAX_BUNDLE_OBJECTS
 }
 
+/// What tells apart what clusters get of a release, beside what is rendered for them: alike ones get the same
+/// objects, but for their names and labels in texts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Likeness {
+    /// Which overrides hold.
+    overrides: Vec<bool>,
+    /// Which components are there.
+    components: Vec<bool>,
+}
+
+/// Tells what a cluster is like for a release.
+#[must_use]
+pub fn likeness(content: &ReleaseContent, cluster: &ClusterFacts, fleets: &Fleets) -> Likeness {
+    let here = |one: &ReleaseComponent| is_placed(one.destination.as_ref(), cluster, fleets);
+    Likeness {
+        overrides: kind_of(&content.overrides, cluster, false).0,
+        components: content.components.iter().map(here).collect(),
+    }
+}
+
 /// One cluster of each kind: those of one kind get bundles of one size, but for their names and labels.
 /// `rendered` tells apart what is rendered for them.
 #[must_use]
@@ -45,12 +68,7 @@ pub fn unlike<'a, R: Ord>(
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for cluster in clusters {
-        let there: Vec<&str> = present(content, cluster, fleets)
-            .into_iter()
-            .map(|one| one.name.as_str())
-            .collect();
-        let overrides = kind_of(&content.overrides, cluster, false);
-        if seen.insert((rendered(cluster.id), overrides, there)) {
+        if seen.insert((rendered(cluster.id), likeness(content, cluster, fleets))) {
             found.push(cluster);
         }
         if found.len() == MAX_TRIED {

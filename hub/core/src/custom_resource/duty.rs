@@ -6,6 +6,8 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
+use crate::allowance::{Allowance, Spent};
+
 /// A custom resource and its record, as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -103,20 +105,20 @@ pub fn adoption(object: &Value) -> Result<AdoptPolicy, String> {
 }
 
 /// Tells whether the record of a custom resource that is being deleted may go from so many clusters: at
-/// most one, or as many as its annotation allows.
+/// most one, or as many as its annotation allows. What that allowed before, which is `spent`, it does not allow
+/// again.
 ///
 /// # Errors
 /// What allows it.
-pub fn deletion(object: &Value, clusters: usize) -> Result<(), String> {
-    let allowed = annotation(object, ALLOW_REMOVAL)
-        .and_then(|count| count.trim().parse::<usize>().ok())
-        .unwrap_or(1);
-    if clusters <= allowed.max(1) {
+pub fn deletion(object: &Value, clusters: usize, spent: &[Spent]) -> Result<(), String> {
+    let allowance = Allowance::read(ALLOW_REMOVAL, annotation(object, ALLOW_REMOVAL), spent);
+    if clusters <= allowance.count().unwrap_or(1).max(1) {
         return Ok(());
     }
     Err(format!(
-        "it runs on {clusters} clusters; annotate it with {ALLOW_REMOVAL}: \"{clusters}\" to take it away \
-         from all of them, or with {RECORD_DELETION}: Orphan to leave it there"
+        "it runs on {clusters} clusters; to take it away from all of them, annotate it with {}, or with \
+         {RECORD_DELETION}: Orphan to leave it there",
+        allowance.ask(clusters)
     ))
 }
 
@@ -182,17 +184,36 @@ mod tests {
     #[test]
     fn an_application_leaves_many_clusters_by_their_number_alone() {
         let plain = object(true, true, &json!({}));
-        assert!(deletion(&plain, 0).is_ok() && deletion(&plain, 1).is_ok());
-        let why = deletion(&plain, 3).expect_err("nobody said so");
+        assert!(deletion(&plain, 0, &[]).is_ok() && deletion(&plain, 1, &[]).is_ok());
+        let why = deletion(&plain, 3, &[]).expect_err("nobody said so");
         assert!(
             why.contains("3 clusters") && why.contains("allow-removal: \"3\""),
             "{why}"
         );
         let said = object(true, true, &json!({ALLOW_REMOVAL: "3"}));
-        assert!(deletion(&said, 3).is_ok());
-        assert!(deletion(&said, 4).is_err(), "another number was meant");
+        assert!(deletion(&said, 3, &[]).is_ok());
+        assert!(deletion(&said, 4, &[]).is_err(), "another number was meant");
         let odd = object(true, true, &json!({ALLOW_REMOVAL: "all"}));
-        assert!(deletion(&odd, 3).is_err());
+        assert!(deletion(&odd, 3, &[]).is_err());
+    }
+
+    #[test]
+    fn a_word_that_was_used_before_deletes_nothing() {
+        let said = |value: &str| object(true, true, &json!({ALLOW_REMOVAL: value}));
+        let spent = [Spent {
+            annotation: ALLOW_REMOVAL.to_owned(),
+            value: "3".to_owned(),
+            used_for: "its removal from 3 clusters".to_owned(),
+            covers: Vec::new(),
+        }];
+        let why = deletion(&said("3"), 3, &spent).expect_err("it was used");
+        assert!(
+            why.contains("allow-removal: \"3 again\"") && why.contains("was used by its removal"),
+            "{why}"
+        );
+        assert!(deletion(&said("3"), 1, &spent).is_ok(), "one takes no word");
+        assert!(deletion(&said("4"), 3, &spent).is_ok());
+        assert!(deletion(&said("3 again"), 3, &spent).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     read::{COLUMNS_OF_ONE_LOCKED, RecordRow, find},
 };
 use crate::{
-    BlobCipher, StoreError, Tx,
+    BlobCipher, StoreError, Tx, allowances,
     blobs::{self, Secrecy},
     column::{ms, name_of, refuse_nul, signed},
     error::Doing,
@@ -126,6 +126,7 @@ async fn configure(
             record: current,
         });
     }
+    allowances::renew(tx, &current, &new.annotations).await?;
     let (spec, sealed_spec) = spec_columns(&tx.cipher, current.uid, new)?;
     let row: RecordRow = sqlx::query_as(
         "UPDATE record SET generation = $4, resource_version = nextval('resource_version'),

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use bellwether_agent_core::{
     adopted::{Held, Sight, decision_view},
+    config_stamp::AsFound,
     settled::DeploymentView,
 };
 use bellwether_api::{
@@ -39,6 +40,7 @@ impl Unit {
         let versions = Versions {
             new: self.bundle(digest).await?,
             old: self.bundle(previous).await?,
+            found: AsFound::default(),
         };
         self.open_runs(unit, &versions, None).await?;
         let Some((name, mut run)) = self.runs.pop_first() else {
@@ -231,6 +233,7 @@ fn as_users(run: &Run, versions: &Versions, live: &Live) -> Versions {
     Versions {
         new: rollout::as_users(&run.scene, &versions.new, live),
         old: rollout::as_users(&run.scene, &versions.old, live),
+        found: AsFound::default(),
     }
 }
 

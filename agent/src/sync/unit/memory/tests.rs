@@ -188,6 +188,33 @@ fn what_was_there_is_remembered_as_such_before_anything_is_written() {
 }
 
 #[test]
+fn a_workload_that_keeps_its_pods_is_remembered_with_what_it_was_taken_over_with() {
+    let mut unit = adopting();
+    let digests = |unit: &SyncUnit| -> Vec<Option<String>> {
+        let of = |held: &HeldObject| held.adopted.as_ref()?.as_found.clone();
+        unit.objects.iter().map(of).collect()
+    };
+    assert_eq!(digests(&unit), [None, None]);
+    let digest = "digest".to_owned();
+    let workloads = [
+        (object("theirs"), digest.clone()),
+        (object("ours"), digest.clone()),
+        (object("unknown"), digest.clone()),
+    ];
+    keep_pods(&mut unit, &workloads);
+    assert_eq!(
+        digests(&unit),
+        [None, Some(digest)],
+        "only what was adopted"
+    );
+    // Somebody makes it anew: what it was is no more.
+    let written = live("theirs", "c", &["kubectl", SYNC_MANAGER]);
+    let written = BTreeMap::from([(object("theirs"), written)]);
+    note_written(&mut unit, &written, TWO);
+    assert_eq!(digests(&unit), [None, None]);
+}
+
+#[test]
 fn only_a_release_that_ran_settles_what_it_adopted() {
     let objects = BTreeSet::from([object("ours"), object("theirs")]);
     let nothing = BTreeSet::new();

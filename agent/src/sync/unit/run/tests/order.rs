@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bellwether_agent_core::config_stamp::AsFound;
 use bellwether_api::{bundle::BundleComponent, command::AbortCause};
 
 use super::*;
@@ -178,6 +179,7 @@ impl Unit {
         let versions = Versions {
             new: Arc::clone(&self.bundles["new"]),
             old: Arc::clone(&self.bundles["old"]),
+            found: AsFound::default(),
         };
         let waits = self.runs_wait_in_order(&versions).into_iter();
         waits.map(|wait| wait.message).collect()
