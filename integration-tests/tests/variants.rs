@@ -16,6 +16,8 @@ mod clone_set;
 mod comings_and_goings;
 #[path = "variants/contour.rs"]
 mod contour;
+#[path = "variants/contour_gateway.rs"]
+mod contour_gateway;
 #[path = "variants/created.rs"]
 mod created;
 #[path = "variants/custom_resources.rs"]
@@ -152,6 +154,7 @@ fn main() -> ExitCode {
         real::CASES,
         golden::CASES,
         contour::CASES,
+        contour_gateway::CASES,
         created::CASES,
         helm_canary::CASES,
         ladder::CASES,

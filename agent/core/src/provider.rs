@@ -61,7 +61,7 @@ pub enum RouteObservation {
 /// Turns one kind of object. Every function is pure.
 pub trait Renderer: Sync {
     /// Returns the user's object with the split in it; whatever it does not know stays as it is.
-    /// Called for a split that is none only where it is announced and the provider does so.
+    /// Called for a split that is none only where it is announced and the provider can do so.
     ///
     /// # Errors
     /// The object cannot carry the split. Then nothing of it may be written.
@@ -79,10 +79,16 @@ pub trait Renderer: Sync {
         false
     }
 
+    /// Tells whether the user's object can name the canary and give it nothing ([`Split::announced`]).
+    fn can_announce(&self) -> bool {
+        false
+    }
+
     /// Tells whether gateways learn of a route and of the Services in it apart and in no order, so that a
     /// route which gives the canary its first share fails requests until they know its Service. Such a
-    /// route names it without a share first, and last.
-    fn announces(&self) -> bool {
+    /// route names it without a share first, and last. `live` is the user's live object, whose status may say
+    /// who serves it; null = what holds whoever does. Goes with [`Self::can_announce`].
+    fn announces(&self, _live: &Value) -> bool {
         false
     }
 
@@ -143,15 +149,20 @@ pub fn renderer(provider: Provider) -> Option<&'static dyn Renderer> {
     })
 }
 
-/// Tells whether routes of a provider name the canary before it gets anything
+/// Tells whether routes of a provider name the canary before it gets anything, whoever serves them
 /// ([`Renderer::announces`]).
 #[must_use]
 pub fn announces(provider: Provider) -> bool {
-    renderer(provider).is_some_and(Renderer::announces)
+    renderer(provider).is_some_and(|one| one.announces(&Value::Null))
+}
+
+/// Tells whether routes of a provider can name a canary that gets nothing.
+fn can_announce(provider: Provider) -> bool {
+    renderer(provider).is_some_and(Renderer::can_announce)
 }
 
 /// Returns the user's object with the split in it. No split at all returns it unchanged, but for the
-/// canary's name where it is announced and the provider does so.
+/// canary's name where it is announced and the provider can do so.
 ///
 /// # Errors
 /// The object cannot carry the split.
@@ -161,7 +172,7 @@ pub fn render(
     names: &Names,
     split: &Split,
 ) -> Result<Value, RenderError> {
-    if split.is_none() && !(split.announced && announces(provider)) {
+    if split.is_none() && !(split.announced && can_announce(provider)) {
         return Ok(object.clone());
     }
     checked(provider, split)?.render(object, names, split)
@@ -196,7 +207,7 @@ fn checked(provider: Provider, split: &Split) -> Result<&'static dyn Renderer, R
         demand.weights();
     }
     demand.matches(&split.matches);
-    demand.mirror(split.mirror);
+    demand.mirror(split.mirror, split.weight);
     if split.affinity.is_some() {
         demand.affinity();
     }

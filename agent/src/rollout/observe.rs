@@ -231,6 +231,9 @@ impl Run {
                 lacking: found
                     .as_ref()
                     .and_then(|object| renderer?.lacking(object, &demand)),
+                announces: renderer
+                    .zip(found.as_ref())
+                    .is_some_and(|(renderer, object)| renderer.announces(object)),
             }
         });
         named.chain(itself).collect()

@@ -69,6 +69,7 @@ pub fn route(target: &ObjectRef, object: Option<&Value>, overlay: &Overlay) -> O
         weight: object.and_then(|object| Service.observed_weight(object, &[], &names)),
         split: None,
         lacking: None,
+        announces: false,
         observation: object.map_or_else(
             || RouteObservation::NotYet {
                 why: "it does not exist".to_owned(),

@@ -41,7 +41,7 @@ impl Demand {
         if let Some(plan) = &strategy.blue_green {
             demand.weights();
             if plan.analysis_traffic == AnalysisTraffic::Mirror {
-                demand.mirror(Weight::FULL);
+                demand.mirror(Weight::FULL, Weight::ZERO);
             }
         }
         for step in strategy.batch.iter().flat_map(|batch| &batch.steps) {
@@ -60,7 +60,7 @@ impl Demand {
         self.matches(&canary.matches);
         for step in &canary.steps {
             self.matches(&step.matches);
-            self.mirror(step.mirror.unwrap_or(Weight::ZERO));
+            self.mirror(step.mirror.unwrap_or(Weight::ZERO), step.weight);
         }
         if canary.mirror {
             // As large as the first weight.
@@ -71,7 +71,7 @@ impl Demand {
                 .chain(canary.weights.iter().copied());
             let first = first.chain(steps).find(|weight| *weight > Weight::ZERO);
             let first = first.map(|weight| weight.min(canary.max_weight.unwrap_or(weight)));
-            self.mirror(first.unwrap_or(Weight::ZERO));
+            self.mirror(first.unwrap_or(Weight::ZERO), Weight::ZERO);
         }
     }
 
@@ -96,12 +96,14 @@ impl Demand {
         }
     }
 
-    /// Asks for mirrored requests.
-    pub fn mirror(&mut self, share: Weight) {
-        if share > Weight::ZERO {
-            self.needs.insert(Capability::Mirror);
+    /// Asks for a share of the requests to be mirrored that a canary with `weight` leaves to the stable
+    /// version. Of all requests it is a share as well, unless it is every one of them.
+    pub fn mirror(&mut self, share: Weight, weight: Weight) {
+        if share == Weight::ZERO {
+            return;
         }
-        if share > Weight::ZERO && share < Weight::FULL {
+        self.needs.insert(Capability::Mirror);
+        if share < Weight::FULL || weight > Weight::ZERO {
             self.needs.insert(Capability::MirrorShare);
         }
     }
@@ -246,13 +248,19 @@ mod tests {
         one_header.matches(&[header("a"), header("A")]);
         assert_eq!(lacks(Provider::Nginx, &one_header), []);
         let mut mirror = Demand::default();
-        mirror.mirror(Weight::clamped(30));
+        mirror.mirror(Weight::clamped(30), Weight::ZERO);
         assert_eq!(lacks(Provider::IngressRoute, &mirror), []);
         assert_eq!(
             lacks(Provider::Alb, &mirror),
             [(C::Mirror, Some(C::Weights))],
             "a share of what cannot be is not told too"
         );
+        for (share, weight, is_share) in [(100, 0, false), (30, 0, true), (100, 30, true)] {
+            let mut mirror = Demand::default();
+            mirror.mirror(Weight::clamped(share), Weight::clamped(weight));
+            let asked = mirror.asks(C::MirrorShare);
+            assert_eq!(asked, is_share, "{share} % beside a canary of {weight} %");
+        }
         let mut affinity = Demand::default();
         affinity.affinity();
         assert_eq!(

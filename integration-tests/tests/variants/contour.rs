@@ -50,6 +50,14 @@ fn contour(scene: &Scene) -> Result<()> {
     let traffic =
         Traffic::start_through("contour", &scene.lab, &["c1"], &shop.host(), RATE, &file)?;
     scene.cli.apply(&shop.version("v2").documents())?;
+    // The way back first, while the canary has its share.
+    waits_at(scene, 20)?;
+    scene
+        .cli
+        .run(&["rollout", "abort", &scene.name, "--reason", "not yet"])?;
+    scene.ended(2, RunPhase::Aborted)?;
+    scene.assert_restored(&member, &shop)?;
+    scene.cli.run(&["rollout", "retry", &scene.name])?;
     for weight in [20, 50] {
         waits_at(scene, weight)?;
         if weight == 20 {

@@ -1,4 +1,4 @@
-//! Blue-green by mirrored requests: green is checked with copies that no user sees.
+//! Mirrored requests: the new version is checked with copies that no user sees.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use bellwether_integration_tests::{
 
 use crate::scene::{RUN_LIMIT, Scene};
 
-/// How long green's copies are counted.
+/// How long the new version's copies are counted.
 const COUNTED_FOR: Duration = Duration::from_secs(3);
 
 /// Releases v1 as the third revision over v2, while `streams` ask; returns what was released.
@@ -38,15 +38,15 @@ pub fn blue_green(
             tracks.any(|track| track.current.iteration >= 1)
         })
     })?;
-    gets_copies(scene, member, streams)?;
+    gets_copies(scene, member, "v2", streams)?;
     scene.ended(3, RunPhase::Succeeded)?;
     let weights = weights_in_order(&watch.stop(), "c1");
     ensure!(weights == [100], "switched at once: {weights:?}");
     Ok(shop)
 }
 
-/// Green answers what users ask, and users see v2 alone.
-fn gets_copies(scene: &Scene, member: &Member, streams: &[&Traffic]) -> Result<()> {
+/// The new version answers what users ask, and users see `old` alone.
+pub fn gets_copies(scene: &Scene, member: &Member, old: &str, streams: &[&Traffic]) -> Result<()> {
     let from_ms = now_ms();
     let began = copies(scene, member)?;
     std::thread::sleep(COUNTED_FOR);
@@ -63,20 +63,20 @@ fn gets_copies(scene: &Scene, member: &Member, streams: &[&Traffic]) -> Result<(
     for traffic in streams {
         let users = tally(&traffic.so_far()?, Some("c1"), from_ms, to_ms);
         ensure!(
-            users.total > 0 && users.share_percent("v2") >= 100.0,
-            "users saw green: {users:?}"
+            users.total > 0 && users.share_percent(old) >= 100.0,
+            "users saw the new version: {users:?}"
         );
         asked += users.total;
     }
-    println!("green got {copied} copies while users asked {asked} times");
+    println!("the new version got {copied} copies while users asked {asked} times");
     ensure!(
         copied * 2 >= asked,
-        "green got {copied} copies of {asked} requests"
+        "the new version got {copied} copies of {asked} requests"
     );
     Ok(())
 }
 
-/// How many requests green's pods have answered.
+/// How many requests the new version's pods have answered.
 fn copies(scene: &Scene, member: &Member) -> Result<u64> {
     let green = (scene.name.as_str(), "bellwether.dev/run");
     scene.lab.answered("c1", member, green)

@@ -17,7 +17,7 @@ use bellwether_integration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    contour, created, helm_canary, ladder, mirrored,
+    contour, contour_gateway, created, helm_canary, ladder, mirrored,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -82,6 +82,8 @@ pub fn registered(scene: &Scene) -> Result<Member> {
         .chain([
             "throttle",
             contour::NAMESPACE,
+            contour_gateway::USERS,
+            contour_gateway::COPIES,
             created::NAMESPACE,
             helm_canary::NAMESPACE,
             ladder::NAMESPACE,

@@ -84,7 +84,7 @@ pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
         if route.is_missing && split.is_none() {
             continue;
         }
-        let unwritten = not_carried(route, &split, turn.only_weighs);
+        let unwritten = not_carried(route, &split, turn.told_by_shares());
         let (reason, message) = match (&route.observation, unwritten) {
             (RouteObservation::Rejected { why }, _) => (
                 "RouteRejected",
@@ -108,15 +108,15 @@ pub(super) fn unnamed(turn: &mut Turn<'_>) -> bool {
     !turn.announces() || routes(turn)
 }
 
-/// Says what a route lacks of `split`; `None` when it carries it. A plan that only ever weighs is
+/// Says what a route lacks of `split`; `None` when it carries it. A run that only ever weighs is
 /// told by the shares that stand in the rules, any other by what was written as a whole.
 fn not_carried(
     route: &RouteView,
     split: &Split,
-    only_weighs: bool,
+    told_by_shares: bool,
 ) -> Option<(&'static str, String)> {
     let (name, weight) = (&route.name, split.weight);
-    if !only_weighs {
+    if !told_by_shares {
         let carried = route.split.as_ref() == Some(split);
         return (!carried).then(|| {
             let what = if split.is_none() {

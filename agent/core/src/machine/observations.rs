@@ -187,6 +187,8 @@ pub struct RouteView {
     pub observation: RouteObservation,
     /// What the plan asks of it that whatever serves it cannot do; absent = nothing is known to be.
     pub lacking: Option<String>,
+    /// Whether whatever serves it has to know the canary's Service before it gives that anything.
+    pub announces: bool,
 }
 
 /// The answer to one [`super::HookRequest`].

@@ -107,7 +107,7 @@ fn scaling(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
 /// Writes the route, once a data plane that never heard of the canary's pods knows them.
 pub(super) fn begin_routing(turn: &mut Turn<'_>, index: u32, step: &PlannedStep) {
     if step.splits() && turn.state.split().is_none() {
-        if turn.announces() {
+        if turn.must_announce() {
             turn.state.announced = true;
             enter(turn, index, StepPart::Announcing);
         } else {

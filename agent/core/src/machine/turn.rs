@@ -38,7 +38,7 @@ pub(super) struct Turn<'a> {
     pub(super) grant: &'a RolloutTrackSpec,
     pub(super) seen: &'a Observations,
     pub(super) steps: Vec<PlannedStep>,
-    /// The plan never does more to routes than to weigh, so that their shares tell what they carry.
+    /// The plan never does more to routes than to weigh.
     pub(super) only_weighs: bool,
     pub(super) state: RunState,
     pub(super) events: Vec<Happening>,
@@ -60,7 +60,7 @@ pub(super) struct Turn<'a> {
     pub(super) approve_pending: bool,
 }
 
-/// Tells whether a route of the plan names the canary before and after it has a share.
+/// Tells whether a route of the plan names the canary before and after it has a share, whoever serves it.
 fn announces(grant: &RolloutTrackSpec) -> bool {
     let traffic = grant.plan.traffic.iter();
     let mut routes = traffic.flat_map(Traffic::routes);
@@ -124,9 +124,21 @@ impl<'a> Turn<'a> {
         self.approve_pending = false;
     }
 
-    /// Tells whether a route of the plan names the canary before and after it has a share.
+    /// Tells whether routes name the canary before and after it has a share: it is decided before the
+    /// first, and whoever serves them then.
     pub(super) fn announces(&self) -> bool {
-        announces(self.grant)
+        announces(self.grant) || self.state.announced
+    }
+
+    /// Tells whether routes have to name the canary before its first share.
+    pub(super) fn must_announce(&self) -> bool {
+        self.announces() || self.seen.routes.iter().any(|route| route.announces)
+    }
+
+    /// Tells whether the shares that stand in routes tell what these carry. A canary that is named without
+    /// one has none, as one that is not named.
+    pub(super) const fn told_by_shares(&self) -> bool {
+        self.only_weighs && !self.state.announced
     }
 
     pub(super) fn enter(&mut self, stage: Stage) {

@@ -65,7 +65,11 @@ impl Renderer for HttpProxy {
 
     /// Contour sends Envoy routes, clusters and endpoints by streams of their own; a request to a cluster
     /// that Envoy does not know yet is answered with 503.
-    fn announces(&self) -> bool {
+    fn announces(&self, _live: &Value) -> bool {
+        true
+    }
+
+    fn can_announce(&self) -> bool {
         true
     }
 

@@ -27,6 +27,7 @@ pub const HTTP: Route = Route {
         max_rules: 16,
         max_matches: 64,
         max_matches_in_all: 128,
+        takes_no_share: true,
     },
 };
 
@@ -38,8 +39,13 @@ pub const GRPC: Route = Route {
     },
 };
 
-/// TCPRoute: connections have nothing to match.
-pub const TCP: Route = HTTP;
+/// TCPRoute: connections have nothing to match, and Envoy takes no destination of them without a share.
+pub const TCP: Route = Route {
+    dialect: Dialect {
+        takes_no_share: false,
+        ..HTTP.dialect
+    },
+};
 
 /// Joins one condition of a rule with one item of a match; `None` = no request can fulfil both.
 type Join = fn(&Value, &Match) -> Result<Option<Value>, RenderError>;
@@ -55,11 +61,21 @@ struct Dialect {
     max_matches: usize,
     /// The most matches that a route may have.
     max_matches_in_all: usize,
+    /// Whether gateways take a backend that gets nothing.
+    takes_no_share: bool,
 }
 
 impl Renderer for Route {
     fn render(&self, object: &Value, names: &Names, split: &Split) -> Result<Value, RenderError> {
         render::render(object, names, split, self.dialect)
+    }
+
+    fn can_announce(&self) -> bool {
+        self.dialect.takes_no_share
+    }
+
+    fn announces(&self, live: &Value) -> bool {
+        self.dialect.takes_no_share && implementation::announces(live)
     }
 
     fn observe(&self, object: &Value) -> RouteObservation {

@@ -19,11 +19,24 @@ fn every_supported_provider_has_a_renderer_and_no_other() {
 
 #[test]
 fn only_who_needs_it_names_a_canary_that_gets_nothing() {
-    let needs = |provider: &Provider| *provider == Provider::HttpProxy;
+    // Of HTTPRoutes and GRPCRoutes it depends on who serves them.
+    let can = |provider: &Provider| {
+        let by_server = [
+            Provider::HttpRoute,
+            Provider::GrpcRoute,
+            Provider::LinkerdHttpRoute,
+        ];
+        *provider == Provider::HttpProxy || by_server.contains(provider)
+    };
     for provider in Provider::ALL {
-        assert_eq!(announces(provider), needs(&provider), "{provider:?}");
+        assert_eq!(
+            announces(provider),
+            provider == Provider::HttpProxy,
+            "{provider:?}"
+        );
+        assert_eq!(can_announce(provider), can(&provider), "{provider:?}");
         let route = serde_json::json!({"spec": {"rules": [{"backendRefs": [{"name": "web"}]}]}});
-        if !announces(provider) && provider.has_object() {
+        if !can_announce(provider) && provider.has_object() {
             let same = render(provider, &route, &names(), &announced());
             assert_eq!(same.expect("unchanged"), route, "{provider:?}");
         }

@@ -11,22 +11,68 @@ import (
 )
 
 const (
-	// contourPort is where Envoy serves HTTPProxies, envoyStatsPort where it serves its metrics.
+	// contourPort is where Envoy serves HTTPProxies and Contour's Gateway, envoyStatsPort where it serves its metrics.
 	contourPort    = 8004
 	envoyStatsPort = 8005
+	// contourListenerPort is that of the Gateway's listener: Contour lets Envoy listen 8000 above it, on a port that
+	// needs no privilege.
+	contourListenerPort = contourPort - 8000
 	// contourXDSPort is where Contour tells Envoy what to do, contourOwnPort where it speaks of itself.
 	contourXDSPort = 8006
 	contourOwnPort = 8007
 )
 
-// startContour runs Contour and the Envoy that it configures where the lab was asked for them.
-func (c *Cluster) startContour(context.Context) error {
+const contourGatewayClass = `apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: contour}
+spec: {controllerName: projectcontour.io/gateway-controller}
+`
+
+// HTTPProxies are served by its listener too.
+const contourGateway = `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: contour, namespace: gateway}
+spec:
+  gatewayClassName: contour
+  listeners:
+  - name: http
+    protocol: HTTP
+    port: %d
+    allowedRoutes: {namespaces: {from: All}}
+`
+
+// contourConfig names the one Gateway that this Contour serves.
+const contourConfig = `gateway:
+  gatewayRef: {namespace: gateway, name: contour}
+`
+
+// startContour runs Contour and the Envoy that it configures where the lab was asked for them. It comes after the
+// Gateway API and the gateway's namespace.
+func (c *Cluster) startContour(ctx context.Context) error {
 	if !c.Settings.Contour {
 		return nil
 	}
-	_, err := c.start("contour", []string{
+	objects := [][2]string{
+		{gatewayObjects + "/gatewayclasses/contour", contourGatewayClass},
+		{gatewayObjects + "/namespaces/gateway/gateways/contour", fmt.Sprintf(contourGateway, contourListenerPort)},
+	}
+	for _, object := range objects {
+		if err := c.client.Apply(ctx, object[0], object[1]); err != nil {
+			return err
+		}
+	}
+	settings, err := c.write("contour.yaml", contourConfig)
+	if err != nil {
+		return err
+	}
+	_, err = c.start("contour", []string{
 		"serve",
 		"--kubeconfig=" + c.path("kubeconfig"),
+		"--config-path=" + settings,
+		// Not in every channel of the Gateway API; what is served are HTTPRoutes and GRPCRoutes.
+		"--disable-feature=backendtlspolicies",
+		"--disable-feature=tcproutes",
+		"--disable-feature=tlsroutes",
 		// One Contour in a network of its own: nothing is there to elect a leader from, or to hide from.
 		"--disable-leader-election",
 		"--insecure",
@@ -37,7 +83,6 @@ func (c *Cluster) startContour(context.Context) error {
 		"--health-address=127.0.0.1",
 		fmt.Sprintf("--health-port=%d", contourOwnPort),
 		"--envoy-service-http-address=" + c.Node.String(),
-		fmt.Sprintf("--envoy-service-http-port=%d", contourPort),
 		"--stats-address=" + c.Node.String(),
 		fmt.Sprintf("--stats-port=%d", envoyStatsPort),
 	})
@@ -75,13 +120,19 @@ func (c *Cluster) envoyBootstrap() (string, error) {
 	return config, nil
 }
 
-// waitForContour waits for an answer of Envoy on a listener that it has from Contour. There is none for requests
-// before the first HTTPProxy.
+// waitForContour waits for the status of its Gateway, and for an answer of Envoy on a listener that it has from
+// Contour. There is none for requests before the first HTTPProxy or route.
 func (c *Cluster) waitForContour(ctx context.Context) error {
 	if !c.Settings.Contour {
 		return nil
 	}
 	log.Progress("%s: waiting for Contour", c.Name)
+	err := c.wait(ctx, "Contour's Gateway to be programmed", nil, func(ctx context.Context) (bool, error) {
+		return c.client.HasCondition(ctx, gatewayObjects+"/namespaces/gateway/gateways/contour", "Programmed")
+	})
+	if err != nil {
+		return err
+	}
 	return c.wait(ctx, "Contour", nil, func(ctx context.Context) (bool, error) {
 		return answers(ctx, fmt.Sprintf("http://%s:%d/ready", c.Node, envoyStatsPort), http.StatusOK)
 	})

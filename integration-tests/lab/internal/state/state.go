@@ -54,7 +54,7 @@ type Cluster struct {
 	PrometheusURL string    `json:"prometheusUrl"`
 	// NginxURL is where nginx answers; empty where the lab runs none.
 	NginxURL string `json:"nginxUrl,omitempty"`
-	// ContourURL is where Contour's Envoy answers once there is an HTTPProxy; empty where the lab runs none.
+	// ContourURL is where Contour's Envoy answers once there is an HTTPProxy or route; empty where the lab runs none.
 	ContourURL string `json:"contourUrl,omitempty"`
 }
 

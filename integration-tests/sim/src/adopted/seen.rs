@@ -70,6 +70,7 @@ impl Site {
                 weight: Some(weight),
                 split: None,
                 lacking: None,
+                announces: false,
                 observation: if self.carried == weight {
                     RouteObservation::Programmed
                 } else {

@@ -64,6 +64,7 @@ impl Member {
             weight: self.split.matches.is_empty().then_some(self.split.weight),
             split: Some(self.split.clone()),
             lacking: None,
+            announces: false,
             observation: if self.carried == self.split {
                 RouteObservation::Programmed
             } else {

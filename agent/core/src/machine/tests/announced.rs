@@ -47,10 +47,21 @@ fn splits(cluster: &mut Cluster) -> Vec<(Timestamp, Split)> {
     panic!("not over: {:?}", cluster.state.stage);
 }
 
+/// An HTTPRoute that is served by Contour.
+fn served_by_contour() -> Cluster {
+    let mut cluster = Cluster::new(plan(linear()));
+    cluster.announces = true;
+    cluster
+}
+
 #[test]
 fn a_canary_is_named_before_its_first_share_and_after_its_last() {
-    let mut cluster = Cluster::new(contour());
-    let splits = splits(&mut cluster);
+    named_around_its_shares(&mut Cluster::new(contour()));
+    named_around_its_shares(&mut served_by_contour());
+}
+
+fn named_around_its_shares(cluster: &mut Cluster) {
+    let splits = splits(cluster);
     assert_eq!(cluster.state.stage, Stage::Succeeded);
     let weights: Vec<u8> = splits
         .iter()
@@ -72,8 +83,36 @@ fn a_canary_is_named_before_its_first_share_and_after_its_last() {
 }
 
 #[test]
+fn what_was_named_early_is_taken_out_late_whoever_serves_the_route_by_then() {
+    let mut cluster = served_by_contour();
+    cluster.until(in_step(1));
+    cluster.announces = false;
+    let splits = splits(&mut cluster);
+    assert_eq!(cluster.state.stage, Stage::Succeeded);
+    assert!(only_names(&splits[splits.len() - 2].1), "{splits:?}");
+    assert_eq!(splits[splits.len() - 1].1, Split::default());
+}
+
+#[test]
+fn who_comes_to_serve_the_route_in_the_middle_changes_nothing() {
+    let mut cluster = Cluster::new(plan(linear()));
+    cluster.until(in_step(1));
+    cluster.announces = true;
+    let splits = splits(&mut cluster);
+    assert_eq!(cluster.state.stage, Stage::Succeeded);
+    assert!(
+        splits.iter().all(|(_, split)| !split.announced),
+        "{splits:?}"
+    );
+}
+
+#[test]
 fn nothing_is_given_before_the_gateway_says_that_it_knows_the_name() {
-    let mut cluster = Cluster::new(contour());
+    nothing_before_its_word(Cluster::new(contour()));
+    nothing_before_its_word(served_by_contour());
+}
+
+fn nothing_before_its_word(mut cluster: Cluster) {
     cluster.route_works = false;
     let announcing = |stage: &Stage| {
         matches!(

@@ -162,6 +162,7 @@ impl Workload {
             weight: Some(self.weight),
             split: None,
             lacking: None,
+            announces: false,
             observation,
         });
         Observations {

@@ -491,6 +491,7 @@ impl Workload {
                 weight: Some(self.net.route.weight),
                 split: Some(self.net.route.clone()),
                 lacking: None,
+                announces: false,
                 observation: RouteObservation::Programmed,
             }],
             ..seen

@@ -112,6 +112,8 @@ pub(super) struct Cluster {
     pub(super) route_works: bool,
     /// What serves the route cannot do of the plan.
     pub(super) lacking: Option<String>,
+    /// What serves the route has to know a Service before the route gives it anything.
+    pub(super) announces: bool,
     pub(super) decisions: Vec<Decision>,
     /// What each hook answers: a status, or `None` while it hangs. Hooks that are not named pass.
     pub(super) hooks: BTreeMap<&'static str, Option<u16>>,
@@ -166,6 +168,7 @@ impl Cluster {
             route_exists: true,
             route_works: true,
             lacking: None,
+            announces: false,
             decisions: Vec::new(),
             hooks: BTreeMap::new(),
             called: Vec::new(),
@@ -665,6 +668,7 @@ impl Cluster {
                     .then_some(self.route.weight),
                 split: self.route_exists.then(|| self.route.clone()),
                 lacking: self.lacking.clone(),
+                announces: self.announces,
                 observation: if self.programmed && self.route_exists {
                     RouteObservation::Programmed
                 } else {

@@ -1,4 +1,4 @@
-//! What implementations of the Gateway API cannot do of what a plan may ask.
+//! What implementations of the Gateway API cannot do of what a plan may ask, and what they need.
 //!
 //! Mirrors and filters of single backends are extended features. An implementation that lacks one is to
 //! refuse the route by its status; those that are listed here do not, or only once requests fail: what they
@@ -42,6 +42,19 @@ const IMPLEMENTATIONS: &[Implementation] = &[
     // HTTPRouteBackendRequestHeaderModification.
     ("gateway.k8s.aws/alb", &[Mirror, Affinity]),
 ];
+
+/// Implementations whose gateways learn of a route and of the Services in it apart and in no order.
+const LEARN_APART: &[&str] = &[
+    // Contour 1.33.8, internal/xdscache: Envoy asks for routes, clusters and endpoints by streams of their own,
+    // for HTTPRoutes as for HTTPProxies (projectcontour/contour#1178).
+    "projectcontour.io/gateway-controller",
+];
+
+/// Tells whether an implementation that speaks of a route's parents has to know a Service before the route
+/// gives it anything. Where nobody has spoken, nobody serves the route, and nothing can be lost by it.
+pub(super) fn announces(route: &Value) -> bool {
+    entries_of_parents(route).any(|entry| LEARN_APART.contains(&text(entry, "controllerName")))
+}
 
 /// Names what implementations that speak of a route's parents lack of what a plan asks, and which; `None` =
 /// nothing is known to be lacking, as while nobody has spoken. One that lacks it is enough, whoever else
@@ -119,8 +132,10 @@ mod tests {
     #[test]
     fn what_an_implementation_lacks_is_named_where_it_is_asked() {
         let weights = demand(|_| ());
-        let all = demand(|one| one.mirror(Weight::FULL));
-        let share = demand(|one| one.mirror(Weight::clamped(10)));
+        let all = demand(|one| one.mirror(Weight::FULL, Weight::ZERO));
+        let share = demand(|one| one.mirror(Weight::clamped(10), Weight::ZERO));
+        // All that a canary with a weight leaves is a share of all.
+        let rest = demand(|one| one.mirror(Weight::FULL, Weight::clamped(30)));
         let sessions = demand(Demand::affinity);
         for (controller, asked, expected) in [
             (TRAEFIK, &weights, ""),
@@ -129,6 +144,7 @@ mod tests {
             (TRAEFIK, &sessions, "filters of backendRefs"),
             (CONTOUR, &all, ""),
             (CONTOUR, &share, "HTTPRouteRequestPercentageMirror"),
+            (CONTOUR, &rest, "HTTPRouteRequestPercentageMirror"),
             (CONTOUR, &sessions, ""),
             (NGINX, &share, ""),
             (NGINX, &sessions, "filters of backendRefs"),
@@ -158,8 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn a_service_is_named_early_where_one_that_serves_the_route_needs_it() {
+        for (controllers, expected) in [
+            (vec![("inner", CONTOUR)], true),
+            (vec![("outer", ISTIO), ("inner", CONTOUR)], true),
+            (vec![("inner", TRAEFIK), ("outer", ISTIO)], false),
+            (vec![("former", CONTOUR), ("inner", TRAEFIK)], false),
+            (vec![], false),
+        ] {
+            assert_eq!(announces(&route(&controllers)), expected, "{controllers:?}");
+        }
+        assert!(!announces(&Value::Null));
+    }
+
+    #[test]
     fn only_the_routes_own_parents_count() {
-        let all = demand(|one| one.mirror(Weight::FULL));
+        let all = demand(|one| one.mirror(Weight::FULL, Weight::ZERO));
         assert_eq!(said(&[("former", TRAEFIK), ("inner", ISTIO)], &all), "");
         assert_eq!(said(&[], &all), "", "nobody has spoken");
     }

@@ -133,7 +133,7 @@ fn arm_rule(
 fn split_rule(rule: &Value, split: &Split, backends: &Backends<'_>) -> Value {
     let refs = items(rule, "/backendRefs").to_vec();
     let mut out = rule.clone();
-    if split.weight > Weight::ZERO {
+    if split.weight > Weight::ZERO || split.announced {
         let mut shares = backends.split(&refs, split.weight);
         if let Some(affinity) = split.drawn() {
             remember(&mut shares, affinity, backends);

@@ -9,8 +9,8 @@ use super::observe;
 use crate::provider::{
     Names, RenderError, RouteObservation, Split,
     golden::{
-        by_matches, check, cookies, headers, mirrored, named, names, rendered, sticky, value,
-        weight,
+        announced, by_matches, check, cookies, headers, mirrored, named, names, rendered, sticky,
+        value, weight,
     },
     render, renderer,
 };
@@ -89,6 +89,7 @@ fn what_holds_for_every_provider() {
 #[test]
 fn golden() {
     for (name, split) in [
+        ("announced", announced()),
         ("weight", Split::by_weight(weight(20))),
         ("full", Split::by_weight(weight(100))),
         (

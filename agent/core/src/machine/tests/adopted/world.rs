@@ -397,6 +397,7 @@ impl World {
                 weight: split.matches.is_empty().then_some(split.weight),
                 split: Some(split.clone()),
                 lacking: None,
+                announces: false,
                 observation: RouteObservation::Programmed,
             }],
             ..seen
