@@ -54,6 +54,8 @@ mod ownership;
 mod promotion;
 #[path = "fleet/quickstart.rs"]
 mod quickstart;
+#[path = "fleet/replaced.rs"]
+mod replaced;
 #[path = "fleet/rollback.rs"]
 mod rollback;
 #[path = "fleet/scene.rs"]
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         batches::CASES,
         sync::CASES,
         ownership::CASES,
+        replaced::CASES,
         rollback::CASES,
         live_state::CASES,
         lacking::CASES,

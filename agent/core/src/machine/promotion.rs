@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits, by_revision, gathering, in_place, per_node,
+    awaits, by_revision, gathering, in_place, per_node, replacing,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -13,6 +13,10 @@ use crate::{
 };
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
+    if let Part::Replacing { begun } = part {
+        replacing::promoting(turn, begun);
+        return;
+    }
     if turn.is_in_place() {
         in_place::promoting(turn, part);
         return;
@@ -32,6 +36,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         return;
     }
     match part {
+        Part::Replacing { .. } => {}
         Part::Gathering { judged } => gathering::gathering(turn, judged),
         Part::Unpinning => {
             if awaits::pins(turn, None) && per_node::joined(turn) {

@@ -110,6 +110,7 @@ impl Member {
                 .map(|set| set.revision.to_string())
                 .unwrap_or_default(),
             template,
+            update_takes: 0,
         }
     }
 
@@ -127,6 +128,7 @@ impl Member {
             paused: false,
             revision: hash_of(&self.seen_image),
             template,
+            update_takes: 0,
         }
     }
 

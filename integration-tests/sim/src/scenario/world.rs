@@ -17,6 +17,9 @@ pub enum Theme {
     Total,
     /// As the first, and what a release brings to a cluster takes the hub a while to render.
     Rendered,
+    /// As the first, of Deployments whose pods break while the old version of a run is waited for; people
+    /// promote what waits.
+    Broken,
 }
 
 impl Theme {
@@ -28,6 +31,7 @@ impl Theme {
             Self::Requests => 1_000_000,
             Self::Total => 2_000_000,
             Self::Rendered => 3_000_000,
+            Self::Broken => 4_000_000,
         }
     }
 
@@ -38,7 +42,8 @@ impl Theme {
             ..1_000_000 => Self::Any,
             1_000_000..2_000_000 => Self::Requests,
             2_000_000..3_000_000 => Self::Total,
-            _ => Self::Rendered,
+            3_000_000..4_000_000 => Self::Rendered,
+            _ => Self::Broken,
         }
     }
 }
@@ -76,12 +81,14 @@ impl World {
         let wide = theme == Theme::Requests;
         let is_any = matches!(theme, Theme::Any | Theme::Rendered);
         let in_place = is_any && rng.random_bool(0.3);
-        let scaler = (!in_place && theme != Theme::Total && rng.random_bool(0.3)).then(|| Scaler {
-            min: rng.random_range(1..=2),
-            max: 8,
-            load: 4,
-            counts_canary: rng.random_bool(0.5),
-        });
+        let scaler =
+            (!in_place && !matches!(theme, Theme::Total | Theme::Broken) && rng.random_bool(0.3))
+                .then(|| Scaler {
+                    min: rng.random_range(1..=2),
+                    max: 8,
+                    load: 4,
+                    counts_canary: rng.random_bool(0.5),
+                });
         let shares =
             theme == Theme::Total || !wide && !in_place && scaler.is_none() && rng.random_bool(0.3);
         let hooks = if rng.random_bool(0.5) {
