@@ -189,6 +189,11 @@ fn no_rule_is_broken_where_old_versions_break() {
 }
 
 #[test]
+fn no_rule_is_broken_where_clocks_of_hubs_run_apart() {
+    hold_of(Theme::Rates, &["clock/hub-slow", "clock/hub-fast"]);
+}
+
+#[test]
 fn what_broke_once_holds() {
     for (what, seeds) in PINNED {
         for seed in *seeds {

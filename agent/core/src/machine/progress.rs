@@ -29,7 +29,7 @@ pub(super) fn account(turn: &mut Turn<'_>) -> bool {
         }
         return false;
     }
-    if matches!(turn.state.stage, Stage::RollingBack { .. }) || replacing::keeps_pods(turn) {
+    if matches!(turn.state.stage, Stage::RollingBack { .. }) || replacing::keeps(turn) {
         return false;
     }
     let waits: Vec<_> = turn

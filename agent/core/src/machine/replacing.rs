@@ -109,7 +109,14 @@ pub(super) fn promoting(turn: &mut Turn<'_>, begun: bool) {
         let message = format!("{} runs the new version", turn.grant.workload);
         turn.say(Severity::Info, "Succeeded", message);
         turn.enter(Stage::Succeeded);
-    } else if progress::is_overdue(turn) && keeps_pods(turn) {
+    }
+}
+
+/// Tells whether a run whose deadline has passed stays where it is, and says so: going back could take ready
+/// pods of the new version away for an old one that was not available.
+pub(super) fn keeps(turn: &mut Turn<'_>) -> bool {
+    let keeps = keeps_pods(turn);
+    if keeps {
         let on = turn.grant.workload.to_string();
         let message = format!(
             "no progress for {}; the run does not go back by itself, since that could take ready pods \
@@ -119,11 +126,12 @@ pub(super) fn promoting(turn: &mut Turn<'_>, begun: bool) {
         );
         turn.wait_on("KeepsReadyPods", message, &on);
     }
+    keeps
 }
 
-/// Tells whether going back could take ready pods away: the new version has some, and the workload's own
-/// rolling update may stop more than are missing already. One that spares them keeps serving with them.
-pub(super) fn keeps_pods(turn: &Turn<'_>) -> bool {
+/// The new version has ready pods, and the workload's own rolling update may stop more than are missing
+/// already. One that spares them goes on serving with them.
+fn keeps_pods(turn: &Turn<'_>) -> bool {
     let replaces = matches!(
         turn.state.stage,
         Stage::Promoting {

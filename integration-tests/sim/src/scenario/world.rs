@@ -20,6 +20,8 @@ pub enum Theme {
     /// As the first, of Deployments whose pods break while the old version of a run is waited for; people
     /// promote what waits.
     Broken,
+    /// As the first, with hubs whose clocks run at half to twice the speed of the time that passes.
+    Rates,
 }
 
 impl Theme {
@@ -32,6 +34,7 @@ impl Theme {
             Self::Total => 2_000_000,
             Self::Rendered => 3_000_000,
             Self::Broken => 4_000_000,
+            Self::Rates => 5_000_000,
         }
     }
 
@@ -43,7 +46,8 @@ impl Theme {
             1_000_000..2_000_000 => Self::Requests,
             2_000_000..3_000_000 => Self::Total,
             3_000_000..4_000_000 => Self::Rendered,
-            _ => Self::Broken,
+            4_000_000..5_000_000 => Self::Broken,
+            _ => Self::Rates,
         }
     }
 }
@@ -79,7 +83,7 @@ impl World {
     #[must_use]
     pub fn draw(rng: &mut StdRng, theme: Theme) -> Self {
         let wide = theme == Theme::Requests;
-        let is_any = matches!(theme, Theme::Any | Theme::Rendered);
+        let is_any = matches!(theme, Theme::Any | Theme::Rendered | Theme::Rates);
         let in_place = is_any && rng.random_bool(0.3);
         let scaler =
             (!in_place && !matches!(theme, Theme::Total | Theme::Broken) && rng.random_bool(0.3))
