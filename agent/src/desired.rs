@@ -192,6 +192,11 @@ impl Desired {
         self.read().unit(key).cloned()
     }
 
+    /// Says something of a unit; absent = there is none.
+    pub fn look_at<T>(&self, key: &str, say: impl FnOnce(&SyncUnit) -> T) -> Option<T> {
+        self.read().unit(key).map(say)
+    }
+
     /// All units, sorted by key, tombstones and orphans included.
     #[must_use]
     pub fn units(&self) -> BTreeMap<String, SyncUnit> {

@@ -10,6 +10,7 @@ pub mod events;
 pub mod foreign;
 pub mod goal;
 pub mod keep;
+pub mod lanes;
 pub mod parting;
 pub mod shell;
 pub mod supervisor;

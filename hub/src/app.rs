@@ -1,7 +1,13 @@
 //! One hub process: what its parts share, how it starts and how it stops.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use bellwether_hub_core::flapping::Flapping;
 use bellwether_sources::{AddressPolicy, Settings, Sources};
 use bellwether_store::{
     BlobCipher, Store, StoreOptions, leases, meta,
@@ -53,6 +59,8 @@ pub struct App {
     pub loops: crate::loops::LoopStates,
     /// What those who follow lists of objects are told.
     pub feed: crate::http::Feed,
+    /// Clusters that come and go, as they were shown last.
+    pub flapping: Mutex<Flapping>,
     /// Pushes that wait to be followed up.
     pub webhooks: crate::http::Webhooks,
 }
@@ -225,6 +233,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
         metrics: Metrics::default(),
         loops: crate::loops::LoopStates::default(),
         feed: crate::http::Feed::default(),
+        flapping: Mutex::default(),
         webhooks: crate::http::Webhooks::default(),
         store,
         pki,

@@ -56,6 +56,8 @@ mod ownership;
 mod promotion;
 #[path = "fleet/quickstart.rs"]
 mod quickstart;
+#[path = "fleet/replaced.rs"]
+mod replaced;
 #[path = "fleet/rollback.rs"]
 mod rollback;
 #[path = "fleet/scene.rs"]
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         sync::CASES,
         ownership::CASES,
         taken_over::CASES,
+        replaced::CASES,
         rollback::CASES,
         live_state::CASES,
         lacking::CASES,

@@ -28,6 +28,7 @@ mod per_node;
 mod progress;
 mod promotion;
 mod released;
+mod replacing;
 mod resume;
 mod rollback;
 mod scaling;

@@ -39,6 +39,8 @@ pub struct DeploymentView {
     pub revision: String,
     /// Which template it carries.
     pub template: TemplateVersion,
+    /// Ready pods that its own update to another template may stop before others are ready; 0 = none.
+    pub update_takes: u32,
 }
 
 /// What matters of a version of the workload: a ReplicaSet, or a ControllerRevision and its pods.
@@ -147,6 +149,26 @@ pub fn settled(
     Ok(Settled {
         hash: current.hash.clone(),
         replica_set: current.name.clone(),
+        replicas: workload.replicas,
+    })
+}
+
+/// Tells whether every pod that the workload wants is of its template and available.
+#[must_use]
+pub fn is_whole(workload: &DeploymentView) -> bool {
+    workload.updated.min(workload.available) >= workload.replicas
+}
+
+/// The version of the workload's template, whether it stands still or not; `None` = its controller has
+/// made none yet.
+#[must_use]
+pub fn current(workload: &DeploymentView, replica_sets: &[ReplicaSetView]) -> Option<Settled> {
+    let set = replica_sets.iter().find(|set| {
+        set.owner_uid == workload.uid && set.revision == workload.revision && !set.hash.is_empty()
+    })?;
+    Some(Settled {
+        hash: set.hash.clone(),
+        replica_set: set.name.clone(),
         replicas: workload.replicas,
     })
 }

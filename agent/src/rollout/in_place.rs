@@ -48,6 +48,7 @@ pub fn workload(
         paused: paused.unwrap_or(false),
         revision: views::text(object, &adapter.revision),
         template,
+        update_takes: 0,
     }
 }
 

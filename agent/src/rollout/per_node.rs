@@ -67,8 +67,23 @@ pub(super) fn workload(
         paused: views::text(object, "/spec/updateStrategy/type") == "OnDelete",
         revision: newest.map_or_else(String::new, |newest| newest.to_string()),
         template,
+        update_takes: update_takes(object),
         uid,
     }
+}
+
+/// Pods that its controller stops before their successors are ready.
+fn update_takes(object: &Value) -> u32 {
+    let nodes = count(object, NODES);
+    let budget = |field: &str| {
+        views::sized(
+            object,
+            &format!("/spec/updateStrategy/rollingUpdate/{field}"),
+        )
+    };
+    let surges = budget("maxSurge").map_or(0, |surge| surge.ceil_of(nodes));
+    let takes = budget("maxUnavailable").map_or(1, |takes| takes.ceil_of(nodes));
+    if surges > 0 { 0 } else { takes.min(nodes) }
 }
 
 fn revision(object: &Value) -> i64 {

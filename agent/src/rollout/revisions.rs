@@ -30,6 +30,8 @@ pub fn workload(object: &Value, template: TemplateVersion) -> DeploymentView {
         paused: false,
         revision: views::text(object, "/status/latestCreatedRevisionName"),
         template,
+        // A revision serves for as long as no newer one is ready.
+        update_takes: 0,
     }
 }
 

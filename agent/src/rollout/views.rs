@@ -7,7 +7,7 @@ use bellwether_agent_core::{
     machine::{CanaryView, Endpoints},
     settled::{DeploymentView, ReplicaSetView, TemplateVersion},
 };
-use bellwether_api::reference::ObjectRef;
+use bellwether_api::{number::IntOrPercent, reference::ObjectRef};
 use serde_json::Value;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -71,13 +71,14 @@ pub fn string_map(object: &Value, path: &str) -> BTreeMap<String, String> {
 
 /// A Deployment; `template` says which version it carries.
 pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
+    let replicas = object
+        .pointer("/spec/replicas")
+        .map_or(1, |_| count(object, "/spec/replicas"));
     DeploymentView {
         uid: uid(object),
         generation: number(object, "/metadata/generation"),
         observed_generation: number(object, "/status/observedGeneration"),
-        replicas: object
-            .pointer("/spec/replicas")
-            .map_or(1, |_| count(object, "/spec/replicas")),
+        replicas,
         total: count(object, "/status/replicas"),
         updated: count(object, "/status/updatedReplicas"),
         ready: count(object, "/status/readyReplicas"),
@@ -88,7 +89,28 @@ pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
             .unwrap_or(false),
         revision: annotation(object, REVISION),
         template,
+        update_takes: update_takes(object, replicas),
     }
+}
+
+/// Pods that a Deployment of so many stops at once when its template changes.
+fn update_takes(object: &Value, replicas: u32) -> u32 {
+    if text(object, "/spec/strategy/type") == "Recreate" {
+        return replicas;
+    }
+    let budget = |field: &str| sized(object, &format!("/spec/strategy/rollingUpdate/{field}"));
+    let quarter = IntOrPercent::Percent(25);
+    let takes = budget("maxUnavailable")
+        .unwrap_or(quarter)
+        .floor_of(replicas, 0);
+    let surges = budget("maxSurge").unwrap_or(quarter).ceil_of(replicas);
+    // Where neither leaves any room, Kubernetes stops one after the other.
+    takes.max(u32::from(surges == 0)).min(replicas)
+}
+
+/// A count or share; `None` = the object has none there.
+pub(super) fn sized(object: &Value, pointer: &str) -> Option<IntOrPercent> {
+    serde_json::from_value(object.pointer(pointer)?.clone()).ok()
 }
 
 /// A ReplicaSet.
@@ -303,6 +325,22 @@ mod tests {
         assert_eq!(addresses(&endpoints, Some(&service)).len(), 5);
         let headless = json!({"spec": {"clusterIPs": ["None"]}});
         assert_eq!(addresses(&endpoints, Some(&headless)).len(), 3);
+    }
+
+    #[test]
+    fn a_deployment_says_how_many_pods_its_update_stops_at_once() {
+        let takes = |strategy: Value, replicas: u32| {
+            let spec = json!({"replicas": replicas, "strategy": strategy});
+            deployment(&json!({"spec": spec}), TemplateVersion::Old).update_takes
+        };
+        let rolling = |takes: Value, surges: Value| json!({"rollingUpdate": {"maxUnavailable": takes, "maxSurge": surges}});
+        assert_eq!(takes(json!({}), 3), 0);
+        assert_eq!(takes(json!({}), 4), 1);
+        assert_eq!(takes(json!({"type": "Recreate"}), 4), 4);
+        assert_eq!(takes(rolling(json!(2), json!(0)), 4), 2);
+        assert_eq!(takes(rolling(json!("0%"), json!("25%")), 4), 0);
+        assert_eq!(takes(rolling(json!("0%"), json!(0)), 4), 1);
+        assert_eq!(takes(rolling(json!(9), json!(1)), 4), 4);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::{
 };
 
 use bellwether_api::duration::Dur;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
-use super::{access::Access, cluster::Cluster, watch::Watches};
+use super::{access::Access, cluster::Cluster, lanes::Lanes, watch::Watches};
 use crate::{
     clock::Clock,
     desired::Desired,
@@ -21,8 +21,6 @@ use crate::{
     webhook,
 };
 
-/// Units that are worked on at once.
-const MAX_AT_ONCE: usize = 4;
 /// How often every object is looked at again although no watch said anything.
 pub const FULL_PASS: Duration = Duration::from_secs(300);
 /// How long a plain update may take until its objects are healthy.
@@ -57,7 +55,7 @@ pub struct Shell {
     /// Whether the API server asks before it takes writes to workloads of others.
     pub webhook: webhook::Status,
     /// Bounds the work at once.
-    pub permits: Semaphore,
+    pub lanes: Lanes,
     looked_at: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -89,7 +87,7 @@ impl Shell {
             route_settle,
             samples: SampleOutbox::default(),
             webhook: webhook::Status::default(),
-            permits: Semaphore::new(MAX_AT_ONCE),
+            lanes: Lanes::default(),
             looked_at: Mutex::default(),
         })
     }

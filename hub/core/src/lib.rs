@@ -20,6 +20,7 @@ pub mod components;
 pub mod custom_resource;
 pub mod dependencies;
 pub mod diff;
+pub mod flapping;
 pub mod fleet_hooks;
 pub mod metrics_sources;
 pub mod overrides;

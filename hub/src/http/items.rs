@@ -8,7 +8,6 @@ use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ApplicationStatus, Condition, Item, ItemMeta, UnitView},
-    cluster::ClusterCondition,
     fleet::FleetSpec,
     publish_version::marked,
     reference::NamespacedName,
@@ -270,10 +269,7 @@ pub async fn units_of(
             continue;
         }
         let (condition, _) = scene.condition(cluster);
-        let connected = matches!(
-            condition,
-            ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew
-        );
+        let connected = scene.is_reachable(cluster);
         let health = match &status {
             _ if !connected => Health::Unknown,
             Some(status) => status.health,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use bellwether_api::{
     call::{ActionFields, ActionRequest, ActionView, ApplicationStatus},
-    cluster::ClusterCondition,
     reference::NamespacedName,
     rollout::RolloutSpec,
     standing_grant::StandingGrant,
@@ -137,10 +136,7 @@ async fn clusters(
     Ok(held
         .map(|cluster| StandingCluster {
             name: cluster.name.clone(),
-            reachable: matches!(
-                scene.condition(cluster).0,
-                ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew
-            ),
+            reachable: scene.is_reachable(cluster),
             last_heard: scene.last_seen(cluster).and_then(|at| at.parse().ok()),
             status: statuses.remove(&cluster.id),
         })

@@ -6,6 +6,7 @@ mod agent;
 mod clones;
 mod delivery;
 mod enrolment;
+mod flapping;
 mod fleet_hooks;
 mod harness;
 mod hubs;

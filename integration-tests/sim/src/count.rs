@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use bellwether_agent_core::machine::RunState;
+use bellwether_agent_core::machine::{PromotionPart, RollbackPart, RunState, Stage};
 use bellwether_api::number::Weight;
 
 use crate::{agent, hub};
@@ -118,6 +118,9 @@ pub const STATES: &[&str] = &[
 /// Splits that every batch of seeds must meet in which more than weights says which requests go where.
 pub const SPLITS: &[&str] = &["split/all", "split/matches", "split/mirror"];
 
+/// What every batch of seeds must meet in which pods of old versions break.
+pub const REPLACING: &[&str] = &["fault/version-broke", "replacing/forth", "replacing/back"];
+
 impl Counts {
     /// Counts one.
     pub fn one(&mut self, name: &str) {
@@ -151,6 +154,20 @@ impl Counts {
         ];
         for (name, _) in met.iter().filter(|(_, is_met)| *is_met) {
             self.one(name);
+        }
+    }
+
+    /// Counts a version that comes in over one that is not available, or goes back from there.
+    pub fn replacing(&mut self, state: &RunState) {
+        match &state.stage {
+            Stage::Promoting {
+                part: PromotionPart::Replacing { .. },
+            } => self.one("replacing/forth"),
+            Stage::RollingBack {
+                part: RollbackPart::Replacing,
+                ..
+            } => self.one("replacing/back"),
+            _ => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! A member cluster: one workload with its Service, route and configuration, and controllers that
 //! take time.
 
+mod breaking;
 mod ordered;
 mod people;
 mod scaler;
@@ -68,6 +69,8 @@ pub struct Member {
     stood: bool,
     /// How often anybody wrote anything here.
     pub changes: u64,
+    /// A version whose pods do not become ready, and until when; absent = none is.
+    broken: Option<(String, i64)>,
     excused_until: i64,
     lag: u32,
     next_lag: u32,
@@ -131,6 +134,7 @@ impl Member {
             share_is_scaled: false,
             stood: false,
             changes: 0,
+            broken: None,
             excused_until: 0,
             lag: 0,
             next_lag: 2,
@@ -172,6 +176,7 @@ impl Member {
     pub fn tick(&mut self, rng: &mut StdRng) {
         self.clock += 1;
         self.next_lag = rng.random_range(1..7);
+        self.heal();
         self.scale();
         self.take_back();
         let seen = self.observed == self.generation;
@@ -231,8 +236,9 @@ impl Member {
             }
         }
         self.size_sets(current);
+        let works = self.works(&image);
         let set = &mut self.sets[current];
-        if starts(&set.image) && set.ready < set.replicas && rng.random_bool(0.8) {
+        if works && set.ready < set.replicas && rng.random_bool(0.8) {
             set.ready += 1;
         }
         if self.paused {

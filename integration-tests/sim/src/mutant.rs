@@ -42,6 +42,8 @@ pub enum Mutant {
     PromoteOnUnknown,
     /// The agent takes every measurement for a good one.
     IgnoreRange,
+    /// The agent takes a version in without its steps over whatever runs, if a human promotes.
+    ReplaceWhatRuns,
     /// The agent asks no hook.
     SkipHooks,
     /// The agent does not hear what is commanded.

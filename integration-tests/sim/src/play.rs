@@ -95,6 +95,10 @@ impl Play {
             applied: 0,
             scenario,
         };
+        play.judges.soaks.are_told_apart = play.scenario.world.theme == Theme::Rates;
+        for index in 0..play.hubs.len() {
+            play.hubs[index].rate = play.rate();
+        }
         for cluster in play.scenario.clusters.clone() {
             play.join(cluster);
         }

@@ -115,6 +115,15 @@ fn promoting_on_unknown_is_noticed() {
 }
 
 #[test]
+fn replacing_what_runs_is_noticed() {
+    is_noticed_from(
+        Theme::Broken.first_seed(),
+        Mutant::ReplaceWhatRuns,
+        "I9-replaced",
+    );
+}
+
+#[test]
 fn promoting_on_bad_measurements_is_noticed() {
     is_noticed(Mutant::IgnoreRange, "I9-proof");
 }

@@ -13,7 +13,7 @@ use std::{
 
 use bellwether_sim::{
     Mutant, Outcome,
-    count::{Counts, SPLITS},
+    count::{Counts, REPLACING, SPLITS},
     scenario::Theme,
     simulate,
 };
@@ -181,6 +181,16 @@ fn no_rule_is_broken_where_people_scale_what_is_shared() {
 #[test]
 fn no_rule_is_broken_where_releases_are_rendered() {
     hold_of(Theme::Rendered, &["hub/unrendered"]);
+}
+
+#[test]
+fn no_rule_is_broken_where_old_versions_break() {
+    hold_of(Theme::Broken, REPLACING);
+}
+
+#[test]
+fn no_rule_is_broken_where_clocks_of_hubs_run_apart() {
+    hold_of(Theme::Rates, &["clock/hub-slow", "clock/hub-fast"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{
     awaits, commands, hooking,
     observations::RevisionsView,
     overlay::{Overlay, RevisionsWant},
-    rollback,
+    replacing, rollback,
     stage::{Failure, RollbackPart as Back, Stage},
     start,
     state::RunState,
@@ -37,13 +37,12 @@ type Missing = (&'static str, String);
 
 /// Refuses what cannot be driven, waits for what is not there yet.
 pub(super) fn initializing(turn: &mut Turn<'_>) {
-    let weighs = turn.only_weighs && turn.grant.plan.strategy.batch.is_none();
-    if turn.steps.is_empty() || !weighs {
-        let message = "revisions share requests by weight alone, and the plan asks for more";
+    if let Some(message) = refusal(turn) {
         start::refuse(turn, message.to_owned());
         return;
     }
     let Some(old) = stands(turn, TemplateVersion::Old) else {
+        replacing::offer(turn);
         return;
     };
     if !hooking::opens(turn, HookKind::ConfirmRollout, 0) {
@@ -53,6 +52,18 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
     start::say_started(turn, &message);
     turn.state.revisions = Some(Revisions { old, new: None });
     start::first_step(turn);
+}
+
+/// Says what would make a run unsafe; `None` = nothing.
+pub(super) fn refusal(turn: &Turn<'_>) -> Option<&'static str> {
+    let weighs = turn.only_weighs && turn.grant.plan.strategy.batch.is_none();
+    (turn.steps.is_empty() || !weighs)
+        .then_some("revisions share requests by weight alone, and the plan asks for more")
+}
+
+/// Its controller has seen the old template, and says that the revision of it is not ready.
+pub(super) fn is_broken(turn: &Turn<'_>) -> bool {
+    written(turn, TemplateVersion::Old).is_ok_and(|view| !view.created.is_empty() && !view.is_ready)
 }
 
 /// Remembers which revision is the new template's.
@@ -148,7 +159,7 @@ fn written<'a>(turn: &Turn<'a>, template: TemplateVersion) -> Result<&'a Revisio
 }
 
 /// The revision of the workload's template is ready and has every request: its name.
-fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<String> {
+pub(super) fn stands(turn: &mut Turn<'_>, template: TemplateVersion) -> Option<String> {
     let missing = match written(turn, template) {
         Ok(view) if view.created.is_empty() => ("NoRevision", "it has no revision yet".to_owned()),
         Ok(view) if !view.is_ready => ("RevisionNotReady", not_ready(view)),

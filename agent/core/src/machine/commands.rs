@@ -12,7 +12,7 @@ use bellwether_api::{
 
 use super::{
     approvals::{self, Given},
-    hooking,
+    hooking, replacing,
     stage::{Failure, Stage, StepPart},
     state::{Answered, MAX_EXECUTED},
     steps,
@@ -194,6 +194,10 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
         );
         return Answer::Stale(message);
     }
+    if queued.verb == Verb::Promote && replacing::may_begin(turn) {
+        replacing::begin(turn, &said(&queued.by, &queued.reason));
+        return Answer::Executed;
+    }
     let stale = |why: &str| Answer::Stale(why.to_owned());
     let (index, part) = match &turn.state.stage {
         Stage::Initializing if queued.verb == Verb::Approve => {
@@ -201,6 +205,7 @@ fn answer(turn: &mut Turn<'_>, queued: &QueuedCommand, anonymous: bool) -> Answe
         }
         // Promotion skips steps, not the preparations that keep traffic safe.
         Stage::Initializing | Stage::Pausing | Stage::Pinning => {
+            turn.promote_pending |= queued.verb == Verb::Promote;
             return match queued.verb {
                 Verb::Promote | Verb::SetWeight => Answer::Pending,
                 Verb::Approve | Verb::Skip | Verb::Resume => stale("no step is under way yet"),

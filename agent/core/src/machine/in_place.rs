@@ -16,6 +16,7 @@ use super::{
     hooking,
     observations::InPlaceView,
     overlay::{InPlaceWant, Overlay},
+    replacing,
     stage::{PromotionPart, RollbackPart, Stage, StepPart},
     start,
     state::{InPlace, RunState},
@@ -42,6 +43,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
     }
     let running = start::not_paused(turn) & split::may_begin(turn);
     let Some((old, total)) = stands(turn, TemplateVersion::Old) else {
+        replacing::offer(turn);
         return;
     };
     let on = turn.grant.workload.to_string();

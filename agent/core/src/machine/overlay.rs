@@ -199,10 +199,12 @@ impl RunState {
             }
             Stage::Promoting { part } => matches!(
                 part,
-                Forth::Shifting {
-                    shift: Shift::Dwelling { .. },
-                    ..
-                } | Forth::Draining { .. }
+                Forth::Replacing { .. }
+                    | Forth::Shifting {
+                        shift: Shift::Dwelling { .. },
+                        ..
+                    }
+                    | Forth::Draining { .. }
                     | Forth::Shrinking { .. }
                     | Forth::Removing { .. }
                     | Forth::Releasing
@@ -210,7 +212,8 @@ impl RunState {
             ),
             Stage::RollingBack { part, .. } => matches!(
                 part,
-                Back::Draining { .. }
+                Back::Replacing
+                    | Back::Draining { .. }
                     | Back::Shrinking
                     | Back::Removing
                     | Back::Releasing
@@ -230,6 +233,8 @@ fn promoting<'a>(
 ) -> Wanted<'a> {
     use PromotionPart as Part;
     match part {
+        Part::Replacing { begun } if *begun => (false, None, TemplateVersion::New, None),
+        Part::Replacing { .. } => (false, None, TemplateVersion::Old, None),
         Part::Gathering { .. } => (true, stable, TemplateVersion::Old, size),
         Part::Unpinning => (true, None, TemplateVersion::Old, size),
         Part::Updating => (false, None, TemplateVersion::New, size),
@@ -251,6 +256,7 @@ fn rolling_back<'a>(
 ) -> Wanted<'a> {
     use RollbackPart as Part;
     match part {
+        Part::Replacing => (false, None, TemplateVersion::Old, None),
         Part::Unpinning => (true, None, TemplateVersion::New, size),
         Part::Retemplating => (false, None, TemplateVersion::Old, size),
         Part::Freezing { .. } => (true, None, TemplateVersion::Old, size),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     observations::Observations,
+    replacing,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
     state::RunState,
     steps,
@@ -28,7 +29,7 @@ pub(super) fn account(turn: &mut Turn<'_>) -> bool {
         }
         return false;
     }
-    if matches!(turn.state.stage, Stage::RollingBack { .. }) {
+    if matches!(turn.state.stage, Stage::RollingBack { .. }) || replacing::keeps(turn) {
         return false;
     }
     let waits: Vec<_> = turn
@@ -86,7 +87,10 @@ fn is_bounded(stage: &Stage) -> bool {
                 | PromotionPart::Unpausing
         ),
         Stage::RollingBack { part, .. } => {
-            matches!(part, RollbackPart::Retemplating | RollbackPart::Unloading)
+            matches!(
+                part,
+                RollbackPart::Replacing | RollbackPart::Retemplating | RollbackPart::Unloading
+            )
         }
         _ => true,
     }
@@ -121,8 +125,12 @@ fn point(state: &RunState, seen: &Observations) -> u64 {
 
 fn promoting(part: &PromotionPart, state: &RunState, seen: &Observations) -> (u64, u64, u32) {
     let (minor, pods) = match part {
-        PromotionPart::Gathering { .. } | PromotionPart::Unpinning => (0, 0),
-        PromotionPart::Updating => (1, pods_of(seen, |hash| !is_stable(state, hash))),
+        PromotionPart::Gathering { .. }
+        | PromotionPart::Unpinning
+        | PromotionPart::Replacing { begun: false } => (0, 0),
+        PromotionPart::Updating | PromotionPart::Replacing { begun: true } => {
+            (1, pods_of(seen, |hash| !is_stable(state, hash)))
+        }
         PromotionPart::Freezing { .. } => (2, 0),
         PromotionPart::Repinning { .. } => (3, 0),
         PromotionPart::Shifting { shift, .. } => {
@@ -144,7 +152,7 @@ fn promoting(part: &PromotionPart, state: &RunState, seen: &Observations) -> (u6
 
 fn rolling_back(part: &RollbackPart, state: &RunState, seen: &Observations) -> (u64, u64, u32) {
     let (minor, pods) = match part {
-        RollbackPart::Unpinning => (0, 0),
+        RollbackPart::Unpinning | RollbackPart::Replacing => (0, 0),
         RollbackPart::Retemplating => (1, pods_of(seen, |hash| is_stable(state, hash))),
         RollbackPart::Freezing { .. } => (2, 0),
         RollbackPart::Repinning { .. } => (3, 0),
@@ -157,6 +165,11 @@ fn rolling_back(part: &RollbackPart, state: &RunState, seen: &Observations) -> (
         RollbackPart::Unpausing => (205, 0),
     };
     (5, minor, pods)
+}
+
+/// Ready pods of other versions than the old one.
+pub(super) fn new_pods(turn: &Turn<'_>) -> u32 {
+    pods_of(turn.seen, |hash| !is_stable(&turn.state, hash))
 }
 
 fn canary_pods(state: &RunState, seen: &Observations) -> u32 {

@@ -3,7 +3,7 @@
 use bellwether_api::{number::Weight, status::Severity};
 
 use super::{
-    awaits, by_revision, gathering, in_place, per_node,
+    awaits, by_revision, gathering, in_place, per_node, replacing,
     stage::{PromotionPart as Part, Shift, Stage},
     turn::Turn,
 };
@@ -13,6 +13,10 @@ use crate::{
 };
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
+    if let Part::Replacing { begun } = part {
+        replacing::promoting(turn, begun);
+        return;
+    }
     // A copy has waited for it with its checks going on.
     let without_copy = turn.is_in_place() || turn.is_by_revision();
     if without_copy && matches!(part, Part::Updating) && !awaits::taken(turn) {
@@ -37,6 +41,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         return;
     }
     match part {
+        Part::Replacing { .. } => {}
         Part::Gathering { judged } => gathering::gathering(turn, judged),
         Part::Unpinning => {
             if awaits::pins(turn, None) && per_node::joined(turn) {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{
     awaits, by_revision, commands, in_place, progress,
     promotion::{canary_is_gone, canary_pods_are_gone},
+    replacing,
     stage::{Failure, PromotionPart, RollbackPart as Part, Stage},
     turn::Turn,
 };
@@ -23,10 +24,16 @@ use crate::{
 pub(super) fn begin(turn: &mut Turn<'_>, failure: Failure) {
     let part = match &turn.state.stage {
         Stage::RollingBack { .. } | Stage::Succeeded | Stage::Failed { .. } => return,
-        Stage::Initializing => {
+        Stage::Initializing
+        | Stage::Promoting {
+            part: PromotionPart::Replacing { begun: false },
+        } => {
             fail(turn, failure);
             return;
         }
+        Stage::Promoting {
+            part: PromotionPart::Replacing { .. },
+        } => Part::Replacing,
         _ if turn.is_in_place() => in_place::way_back(turn),
         _ if turn.is_by_revision() => by_revision::way_back(turn),
         Stage::Promoting { part } if carries_new(turn, part) => Part::Unpinning,
@@ -74,6 +81,10 @@ pub(super) fn fail(turn: &mut Turn<'_>, failure: Failure) {
 }
 
 pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
+    if part == Part::Replacing {
+        replacing::rolling_back(turn, failure);
+        return;
+    }
     if turn.is_in_place() {
         in_place::rolling_back(turn, failure, part);
         return;
@@ -83,6 +94,7 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure, part: Part) {
         return;
     }
     let next = match part {
+        Part::Replacing => None,
         Part::Unpinning => awaits::pins(turn, None).then_some(Part::Retemplating),
         Part::Retemplating => retemplating(turn),
         Part::Freezing { old } => freezing(turn, old),

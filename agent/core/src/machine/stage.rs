@@ -122,6 +122,12 @@ pub struct Judged {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all_fields = "camelCase")]
 pub enum PromotionPart {
+    /// The old version was not available when the run was to begin, and a human, or a plan that skips its
+    /// steps, takes the new one all the same: by the workload's own rolling update, with nothing beside it.
+    Replacing {
+        /// Whether nobody tests configuration any more that both use, so that the template is the new one.
+        begun: bool,
+    },
     /// Other rollouts of the release that change the same configuration come this far too: whoever
     /// takes the new content first would give it to the others' old pods.
     Gathering {
@@ -195,6 +201,8 @@ pub enum Shift {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all_fields = "camelCase")]
 pub enum RollbackPart {
+    /// The workload has its old template again, whose pods were not available when the run began.
+    Replacing,
     /// Services select every pod, so that the rolling update back never empties them.
     Unpinning,
     /// The user's workload rolls back to the old template.

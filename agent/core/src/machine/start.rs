@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, by_revision, hooking, in_place, per_node, rollback, scaling,
+    awaits, by_revision, hooking, in_place, per_node, replacing, rollback, scaling,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -16,6 +16,10 @@ use crate::settled::TemplateVersion;
 
 /// Refuses what cannot be driven, waits for what is not there yet.
 pub(super) fn initializing(turn: &mut Turn<'_>) {
+    if turn.grant.plan.analysis.skip && replacing::may_begin(turn) {
+        replacing::begin(turn, "analysis.skip");
+        return;
+    }
     if turn.is_in_place() {
         in_place::initializing(turn);
         return;
@@ -30,6 +34,7 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
     }
     let ready = apex_exists(turn) & routes_untouched(turn) & not_paused(turn);
     let Some(settled) = awaits::stands(turn, TemplateVersion::Old) else {
+        replacing::offer(turn);
         return;
     };
     if settled.replicas == 0 {
@@ -72,8 +77,8 @@ pub(super) fn pausing(turn: &mut Turn<'_>) {
     if !awaits::paused(turn, true) {
         return;
     }
-    if awaits::rolls(turn) {
-        // Somebody restarted it before it was paused: it has to finish first.
+    if awaits::rolls(turn) || replacing::is_broken(turn) {
+        // Somebody restarted it before it was paused, or its pods broke: it has to finish first.
         turn.enter(Stage::Initializing);
         return;
     }
@@ -132,7 +137,7 @@ pub(super) fn pins_hold(turn: &mut Turn<'_>) -> bool {
 }
 
 /// Lists what would make a run unsafe, by name.
-fn refusal(turn: &Turn<'_>) -> Option<String> {
+pub(super) fn refusal(turn: &Turn<'_>) -> Option<String> {
     let seen = turn.seen;
     let plan = &turn.grant.plan;
     if turn.steps.is_empty() {

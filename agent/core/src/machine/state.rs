@@ -29,8 +29,8 @@ use crate::{
 
 /// The layout that this program writes. It reads older ones too: layout 1 knows weights alone, layout
 /// 2 no run in place, layout 3 none that splits traffic, layout 4 no workload that keeps revisions, layout
-/// 5 no canary that is announced.
-pub const STATE_VERSION: u32 = 6;
+/// 5 no canary that is announced, layout 6 none that replaces what was not available.
+pub const STATE_VERSION: u32 = 7;
 const OLDEST_READABLE: u32 = 1;
 /// Answers to one-shot commands that are kept.
 pub const MAX_EXECUTED: usize = 32;

@@ -25,6 +25,7 @@ mod paths;
 mod per_node;
 mod promises;
 mod refusals;
+mod replacing;
 mod resume;
 mod rhythm;
 mod rules;

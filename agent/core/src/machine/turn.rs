@@ -58,6 +58,8 @@ pub(super) struct Turn<'a> {
     pub(super) stands_still: bool,
     /// A human approved, and the checks are still missing.
     pub(super) approve_pending: bool,
+    /// A human promoted, and the steps have not begun.
+    pub(super) promote_pending: bool,
 }
 
 /// Tells whether a route of the plan names the canary before and after it has a share, whoever serves it.
@@ -97,6 +99,7 @@ impl<'a> Turn<'a> {
             holds_edit: false,
             stands_still: false,
             approve_pending: false,
+            promote_pending: false,
         };
         if let Some(manual) = turn.state.by_hand {
             turn.set_by_hand(manual);
@@ -122,6 +125,7 @@ impl<'a> Turn<'a> {
         self.closed = None;
         self.stands_still = false;
         self.approve_pending = false;
+        self.promote_pending = false;
     }
 
     /// Tells whether routes name the canary before and after it has a share: it is decided before the

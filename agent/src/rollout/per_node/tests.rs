@@ -34,6 +34,21 @@ fn versions(revisions: &[Value], pods: &[Value]) -> Vec<ReplicaSetView> {
 }
 
 #[test]
+fn a_daemon_set_says_how_many_nodes_its_update_empties_at_once() {
+    for (rolling, takes) in [
+        (json!({}), 1),
+        (json!({"maxUnavailable": "50%"}), 2),
+        (json!({"maxUnavailable": 9}), 3),
+        (json!({"maxUnavailable": 0, "maxSurge": 1}), 0),
+    ] {
+        let mut live = daemon_set(3);
+        live["spec"]["updateStrategy"]["rollingUpdate"] = rolling;
+        let view = workload(&live, &[], TemplateVersion::Old);
+        assert_eq!(view.update_takes, takes, "{live}");
+    }
+}
+
+#[test]
 fn a_daemon_set_stands_still_once_all_its_pods_are_of_the_newest_revision() {
     let revisions = [
         revision_of("u1", "old", 1),

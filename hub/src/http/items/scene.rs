@@ -1,6 +1,9 @@
 //! Clusters and fleets as they are at one moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 use bellwether_api::{
     API_VERSION,
@@ -11,6 +14,7 @@ use bellwether_api::{
 };
 use bellwether_hub_core::{
     clones::way_out,
+    flapping,
     metrics_sources::is_unreachable,
     placement::{ClusterFacts, Standing, is_lost, is_member},
 };
@@ -35,6 +39,14 @@ use crate::{
 /// A connected cluster that was not heard from for longer is silent.
 const FRESH_FOR: SignedDuration = SignedDuration::from_secs(45);
 
+/// Tells whether a cluster in this condition is heard.
+const fn speaks(condition: ClusterCondition) -> bool {
+    matches!(
+        condition,
+        ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew
+    )
+}
+
 /// Clusters and fleets as they are at one moment, for whatever is shown with them.
 pub struct Scene {
     /// The moment.
@@ -43,6 +55,8 @@ pub struct Scene {
     pub clusters: Vec<Cluster>,
     /// When each was last heard from, by the freshest source.
     heard: BTreeMap<Uuid, Timestamp>,
+    /// Those that come and go, and are shown as not heard: how often they came back.
+    flapping: BTreeMap<Uuid, usize>,
     /// What hooks of fleets were not told.
     untold: Vec<HookCall>,
 }
@@ -62,30 +76,65 @@ impl Scene {
         for (id, liveness) in app.sessions.all() {
             heard.insert(id, liveness.last_beat);
         }
-        Ok(Self {
+        let mut scene = Self {
             now: app.clock.now(),
             clusters,
             heard,
+            flapping: BTreeMap::new(),
             untold: fleet_hooks::unsettled(&app.store).await?,
-        })
+        };
+        scene.flapping = {
+            let flapping = app.flapping.lock();
+            let mut flapping = flapping.unwrap_or_else(PoisonError::into_inner);
+            flapping.look(scene.now, scene.all_heard())
+        };
+        Ok(scene)
     }
 
-    /// Returns how a cluster is now, and why.
+    fn all_heard(&self) -> impl Iterator<Item = (Uuid, bool)> {
+        let enrolled = self.clusters.iter();
+        enrolled
+            .filter(|cluster| self.heard.contains_key(&cluster.id))
+            .map(|cluster| (cluster.id, self.is_heard(cluster)))
+    }
+
+    fn is_heard(&self, cluster: &Cluster) -> bool {
+        let heard = self.heard.get(&cluster.id);
+        let lately = heard.is_some_and(|at| self.now.duration_since(*at) <= FRESH_FOR);
+        lately && cluster.connection.is_open(self.now)
+    }
+
+    /// Returns how a cluster is shown now, and why. One that comes and goes is shown as not heard until it
+    /// stays.
     pub fn condition(&self, cluster: &Cluster) -> (ClusterCondition, String) {
+        let (condition, message) = self.as_heard(cluster);
+        match self.flapping.get(&cluster.id) {
+            Some(returns) if speaks(condition) => {
+                (ClusterCondition::Unknown, flapping::sentence(*returns))
+            }
+            _ => (condition, message),
+        }
+    }
+
+    /// Tells whether a cluster can be spoken to now, however often it comes and goes.
+    pub fn is_reachable(&self, cluster: &Cluster) -> bool {
+        speaks(self.as_heard(cluster).0)
+    }
+
+    fn as_heard(&self, cluster: &Cluster) -> (ClusterCondition, String) {
         let enrolled = cluster.state == ClusterState::Active;
         if let Some(cloned) = cluster.cloned.as_ref().filter(|_| enrolled) {
             let message = format!("{}; {}", cloned.message, way_out(&cluster.name));
             return (ClusterCondition::Cloned, message);
         }
         let heard = self.heard.get(&cluster.id);
-        let silent = |at: &Timestamp| self.now.duration_since(*at) > FRESH_FOR;
         match (cluster.state, heard) {
             (ClusterState::Revoked, _) => (ClusterCondition::Revoked, revoked(cluster)),
             (_, None) => (
                 ClusterCondition::Pending,
                 "its agent has never connected".to_owned(),
             ),
-            (_, Some(at)) if silent(at) || !cluster.connection.is_open(self.now) => (
+            (_, Some(at)) if !self.is_heard(cluster) => (
                 ClusterCondition::Unknown,
                 format!("not heard from since {at}"),
             ),
@@ -107,17 +156,14 @@ impl Scene {
     /// Returns whether a cluster's metrics answer; of a cluster that is not heard nothing is known.
     pub fn metrics(&self, cluster: &Cluster) -> Option<Condition> {
         let known = cluster.metrics.clone()?;
-        let (condition, _) = self.condition(cluster);
-        Some(match condition {
-            ClusterCondition::Ready | ClusterCondition::Degraded | ClusterCondition::ClockSkew => {
-                known
-            }
-            _ => Condition {
-                status: "Unknown".to_owned(),
-                reason: "NotHeard".to_owned(),
-                message: "the cluster is not heard".to_owned(),
-                ..known
-            },
+        if self.is_reachable(cluster) {
+            return Some(known);
+        }
+        Some(Condition {
+            status: "Unknown".to_owned(),
+            reason: "NotHeard".to_owned(),
+            message: "the cluster is not heard".to_owned(),
+            ..known
         })
     }
 

@@ -104,6 +104,7 @@ impl Site {
                 .unwrap_or_default()
                 .to_owned(),
             template: TemplateVersion::Other,
+            update_takes: 0,
         }
     }
 }

@@ -113,6 +113,7 @@ impl Agent {
         self.volatile.decided_at = Some(self.durable.generation);
         counts.one(&format!("agent/{}", stage_name(&prepared.decision.next)));
         counts.split(&prepared.decision.next);
+        counts.replacing(&prepared.decision.next);
         if look.ordered.is_some() {
             counts.one(&format!("batch/{}", stage_name(&prepared.decision.next)));
         }

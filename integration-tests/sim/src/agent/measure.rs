@@ -87,6 +87,12 @@ pub(super) fn pretend(seen: &mut Observations, track: &Track, mutant: Mutant) {
                 canary.unwritten = false;
             }
         }
+        Mutant::ReplaceWhatRuns => {
+            let begins = track.state.stage == Stage::Initializing;
+            if let Some(workload) = seen.workload.as_mut().filter(|_| begins) {
+                workload.available = 0;
+            }
+        }
         Mutant::SkipReadiness => pretend_ready(seen),
         Mutant::PromoteOnUnknown => pretend_good(seen),
         Mutant::IgnoreRange => pretend_right(seen),

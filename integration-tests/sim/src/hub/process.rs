@@ -33,6 +33,8 @@ pub struct Hub {
     pub alive: bool,
     /// How far the wall clock of its machine is ahead of the time that really passes.
     pub wall: SignedDuration,
+    /// How fast its clocks run, in percent.
+    pub rate: u32,
     /// The point at which the process dies next; absent = it does not.
     pub fuse: Option<&'static str>,
     time: Time,
@@ -60,6 +62,7 @@ impl Hub {
             replica,
             alive: true,
             wall,
+            rate: 100,
             fuse: None,
             time: Time::Unknown,
             sessions: BTreeMap::new(),
@@ -100,7 +103,7 @@ impl Hub {
             Time::Watching(first, since) => (first, since),
             _ => (latest.clone(), truth),
         };
-        let watched = truth.duration_since(since).unsigned_abs();
+        let watched = self.passed(since, truth);
         match agree(&first, &latest, watched) {
             Some(time) => {
                 if watched > Duration::ZERO {
@@ -123,9 +126,14 @@ impl Hub {
     pub(super) fn time(&self, truth: Timestamp, mutant: Mutant) -> Option<Timestamp> {
         match self.time {
             Time::Agreed(..) if mutant == Mutant::TrustWallClock => Some(truth + self.wall),
-            Time::Agreed(time, began) => Some(time.at(truth.duration_since(began).unsigned_abs())),
+            Time::Agreed(time, began) => Some(time.at(self.passed(began, truth))),
             _ => None,
         }
+    }
+
+    /// What its monotonic clock says has passed.
+    fn passed(&self, since: Timestamp, truth: Timestamp) -> Duration {
+        truth.duration_since(since).unsigned_abs() * self.rate / 100
     }
 
     /// When it began, by its own time.

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
-    machine::{Decision, RunState, Stage},
+    machine::{Decision, PromotionPart, RunState, Stage},
     weights::planned_steps,
 };
-use bellwether_api::{hooks::HookKind, number::Weight, status::Verdict, track::RolloutTrackSpec};
+use bellwether_api::{
+    command::Verb, hooks::HookKind, number::Weight, status::Verdict, track::RolloutTrackSpec,
+};
 use uuid::Uuid;
 
 use super::broken::Broken;
@@ -38,6 +40,7 @@ impl Edge<'_> {
         self.ends_stay(image)?;
         self.steps_one_by_one()?;
         self.promotes_on_proof(image)?;
+        self.replaces_what_is_broken(image)?;
         self.asked_before_it_promotes(image)?;
         self.obeys()?;
         self.traffic_has_pods()?;
@@ -112,6 +115,27 @@ impl Edge<'_> {
             "I9-proof",
             format!("{image} left step {index} on {verdict:?}"),
         ))
+    }
+
+    /// A version comes in without its steps on a human's word alone, where not all pods of the old one are
+    /// ready.
+    fn replaces_what_is_broken(&self, image: &str) -> Result<(), Broken> {
+        let replaces = |state: &RunState| {
+            let part = PromotionPart::Replacing { begun: true };
+            state.stage == Stage::Promoting { part }
+        };
+        if !replaces(self.next()) || replaces(self.before) {
+            return Ok(());
+        }
+        let (old, wanted) = (&self.look.image, self.look.replicas);
+        let ready = self.look.pods_of(old).1;
+        let mut queue = self.spec.command.queue.iter();
+        if ready >= wanted || !queue.any(|queued| queued.verb == Verb::Promote) {
+            let detail =
+                format!("{image} replaced {old}, {ready} of {wanted} pods of which are ready");
+            return Err(Broken::new("I9-replaced", detail));
+        }
+        Ok(())
     }
 
     /// A hook that confirms the promotion has passed, unless a human went on without it.

@@ -111,6 +111,7 @@ impl Member {
                 .map(|set| set.revision.to_string())
                 .unwrap_or_default(),
             template,
+            update_takes: 0,
         }
     }
 
@@ -128,6 +129,7 @@ impl Member {
             paused: false,
             revision: hash_of(&self.seen_image),
             template,
+            update_takes: 0,
         }
     }
 

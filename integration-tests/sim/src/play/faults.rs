@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{Play, process};
-use crate::{agent, hub, hub::Hub, network::Weather};
+use crate::{agent, hub, hub::Hub, network::Weather, scenario::Theme};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -91,8 +91,22 @@ impl Play {
             self.counts.one("fault/hub-restart");
             let wall = self.hubs[index].wall;
             self.hubs[index] = Hub::new(index, process(self.processes), wall);
+            self.hubs[index].rate = self.rate();
             self.processes += 1;
         }
+    }
+
+    /// How fast the clocks of a hub's machine run, in percent.
+    pub(super) fn rate(&mut self) -> u32 {
+        if self.scenario.world.theme != Theme::Rates {
+            return 100;
+        }
+        let rate = self.rng.random_range(50..=200);
+        self.counts.one(match rate {
+            ..100 => "clock/hub-slow",
+            _ => "clock/hub-fast",
+        });
+        rate
     }
 
     fn restart_agent(&mut self, index: usize) {

@@ -6,7 +6,7 @@ use rand::{Rng, seq::IndexedRandom};
 use uuid::Uuid;
 
 use super::Play;
-use crate::database::ActionRow;
+use crate::{database::ActionRow, scenario::Theme};
 
 impl Play {
     fn say(&mut self, kind: ActionKind) {
@@ -49,7 +49,21 @@ impl Play {
         });
     }
 
+    /// Humans who do not wait for an old version that may never come back.
+    fn impatient_humans(&mut self) {
+        if self.scenario.world.theme != Theme::Broken || self.second % 5 != 0 {
+            return;
+        }
+        let statuses = self.database.statuses.values();
+        let mut tracks = statuses.flat_map(|row| &row.status.rollouts);
+        let waits = tracks.any(|track| track.phase == Phase::Initializing);
+        if waits && self.rng.random_bool(0.2) {
+            self.say(ActionKind::Promote);
+        }
+    }
+
     pub(super) fn hasty_humans(&mut self) {
+        self.impatient_humans();
         let kind = match self.rng.random_range(0..240) {
             0 => ActionKind::Suspend,
             1..=4 => ActionKind::Resume,

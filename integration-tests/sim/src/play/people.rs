@@ -8,8 +8,21 @@ use super::Play;
 use crate::{member::EditKind, scenario::Theme};
 
 impl Play {
+    /// Pods of what runs may break in every second.
+    fn break_versions(&mut self) {
+        if self.scenario.world.theme != Theme::Broken || !self.rng.random_bool(0.05) {
+            return;
+        }
+        let number = self.rng.random_range(0..self.agents.len());
+        let (left, seconds) = (self.rng.random_range(0..4), self.rng.random_range(30..200));
+        if self.agents[number].member.break_version(left, seconds) {
+            self.counts.one("fault/version-broke");
+        }
+    }
+
     /// Something may be changed by hand in every second.
     pub(super) fn change_clusters(&mut self) {
+        self.break_versions();
         let number = self.rng.random_range(0..self.agents.len());
         let (size, seconds) = (self.rng.random_range(2..8), self.rng.random_range(5..40));
         let weight = Weight::new(self.rng.random_range(0..=100)).unwrap_or_default();

@@ -17,6 +17,11 @@ pub enum Theme {
     Total,
     /// As the first, and what a release brings to a cluster takes the hub a while to render.
     Rendered,
+    /// As the first, of Deployments whose pods break while the old version of a run is waited for; people
+    /// promote what waits.
+    Broken,
+    /// As the first, with hubs whose clocks run at half to twice the speed of the time that passes.
+    Rates,
 }
 
 impl Theme {
@@ -28,6 +33,8 @@ impl Theme {
             Self::Requests => 1_000_000,
             Self::Total => 2_000_000,
             Self::Rendered => 3_000_000,
+            Self::Broken => 4_000_000,
+            Self::Rates => 5_000_000,
         }
     }
 
@@ -38,7 +45,9 @@ impl Theme {
             ..1_000_000 => Self::Any,
             1_000_000..2_000_000 => Self::Requests,
             2_000_000..3_000_000 => Self::Total,
-            _ => Self::Rendered,
+            3_000_000..4_000_000 => Self::Rendered,
+            4_000_000..5_000_000 => Self::Broken,
+            _ => Self::Rates,
         }
     }
 }
@@ -74,14 +83,16 @@ impl World {
     #[must_use]
     pub fn draw(rng: &mut StdRng, theme: Theme) -> Self {
         let wide = theme == Theme::Requests;
-        let is_any = matches!(theme, Theme::Any | Theme::Rendered);
+        let is_any = matches!(theme, Theme::Any | Theme::Rendered | Theme::Rates);
         let in_place = is_any && rng.random_bool(0.3);
-        let scaler = (!in_place && theme != Theme::Total && rng.random_bool(0.3)).then(|| Scaler {
-            min: rng.random_range(1..=2),
-            max: 8,
-            load: 4,
-            counts_canary: rng.random_bool(0.5),
-        });
+        let scaler =
+            (!in_place && !matches!(theme, Theme::Total | Theme::Broken) && rng.random_bool(0.3))
+                .then(|| Scaler {
+                    min: rng.random_range(1..=2),
+                    max: 8,
+                    load: 4,
+                    counts_canary: rng.random_bool(0.5),
+                });
         let shares =
             theme == Theme::Total || !wide && !in_place && scaler.is_none() && rng.random_bool(0.3);
         let hooks = if rng.random_bool(0.5) {

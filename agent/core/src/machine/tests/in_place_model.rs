@@ -425,6 +425,7 @@ impl Workload {
             paused: false,
             revision: Self::label(template),
             template,
+            update_takes: 0,
         };
         let overlay = Overlay::of(&self.state);
         let view = InPlaceView {

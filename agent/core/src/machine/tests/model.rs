@@ -105,6 +105,8 @@ pub(super) struct Cluster {
     pub(super) replicas: u32,
     /// Whether the workload is a DaemonSet, whose copy is on as many nodes.
     per_node: bool,
+    /// Pods that the workload's own update may stop before others are ready.
+    pub(super) update_takes: u32,
     /// Fields of the observation that a test sets by itself.
     pub(super) extra: Observations,
     pub(super) workload_exists: bool,
@@ -163,6 +165,7 @@ impl Cluster {
             fresh: true,
             replicas: 5,
             per_node: false,
+            update_takes: 0,
             extra: Observations::default(),
             workload_exists: true,
             route_exists: true,
@@ -616,6 +619,7 @@ impl Cluster {
             paused: self.paused,
             revision: hash.into(),
             template: self.template,
+            update_takes: self.update_takes,
         };
         let set = |(version, pods): (&&str, &Pods)| ReplicaSetView {
             name: format!("web-{version}"),

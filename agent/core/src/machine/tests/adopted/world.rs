@@ -328,6 +328,7 @@ impl World {
             paused: self.object["spec"]["paused"] == true,
             revision: revision.unwrap_or_default().to_owned(),
             template: TemplateVersion::Other,
+            update_takes: 0,
         };
         let sets = self.sets.iter().map(|set| ReplicaSetView {
             name: set.name(),

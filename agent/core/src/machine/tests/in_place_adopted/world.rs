@@ -380,6 +380,7 @@ impl World {
                 paused: false,
                 revision: revision.to_owned(),
                 template: version(&sight, held, wanted),
+                update_takes: 0,
             }),
             in_place: Some(InPlaceView {
                 written: is_as_wanted(&sight, held, wanted)

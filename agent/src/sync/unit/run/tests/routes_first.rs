@@ -4,6 +4,7 @@ use bellwether_agent_core::machine::{Failure, RollbackPart};
 use bellwether_api::status::FailureReason;
 
 use super::*;
+use crate::sync::lanes::{AT_ONCE, Lane};
 
 const SOURCE: &str = "http://127.0.0.1:9";
 
@@ -86,4 +87,32 @@ async fn a_run_that_goes_back_writes_its_routes_before_anything_else() {
         writes.first().map(String::as_str),
         Some("PATCH configmaps/settings")
     );
+}
+
+/// Passes of others fill their lanes and wait for an API server that tells them to come back later.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_goes_back_waits_for_no_pass_of_others() {
+    let failure = Failure {
+        reason: FailureReason::FailedChecks,
+        message: "no".to_owned(),
+    };
+    let stage = Stage::RollingBack {
+        failure,
+        part: RollbackPart::Unloading,
+    };
+    for (stage, waits) in [(stage, false), (Stage::Pinning, true)] {
+        let mut house = House::with_route(stage).await;
+        let shell = std::sync::Arc::clone(&house.unit.shell);
+        assert_eq!(house.unit.lane(), Lane::Plain, "it has no run yet");
+        house.writes().await;
+        let mut others = Vec::new();
+        for lane in [Lane::Plain, Lane::Run] {
+            for _ in 0..AT_ONCE {
+                others.push(shell.lanes.enter(lane).await.expect("lanes stay open"));
+            }
+        }
+        let entered = shell.lanes.enter(house.unit.lane());
+        let entered = tokio::time::timeout(LATER, entered).await;
+        assert_eq!(entered.is_err(), waits, "{:?}", house.unit.lane());
+    }
 }

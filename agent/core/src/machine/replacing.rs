@@ -1,0 +1,187 @@
+//! A new version over an old one that is not available. There is nothing to compare with and nothing to
+//! go back to, so that it comes in as a plain update would: no copy, no pin and no route is written, and
+//! the workload's own rolling update replaces the pods.
+
+use bellwether_api::{
+    hooks::HookKind,
+    status::{Severity, Verdict},
+};
+
+use super::{
+    awaits, by_revision, commands, hooking, progress, rollback,
+    stage::{Failure, PromotionPart, Stage, StepVerdict},
+    start,
+    turn::Turn,
+};
+use crate::settled::{TemplateVersion, current, is_whole};
+
+/// Tells whether the old version could not be compared with: its controller has seen its template, and
+/// not all of its pods are available. What is not known for certain counts as available.
+pub(super) fn is_due(turn: &Turn<'_>) -> bool {
+    if turn.is_in_place() || turn.seen.delivered_by_others {
+        return false;
+    }
+    if turn.is_by_revision() {
+        return by_revision::is_broken(turn);
+    }
+    let workload = turn.seen.workload.as_ref();
+    is_broken(turn) && workload.is_some_and(|workload| !workload.paused)
+}
+
+/// Tells whether the workload's controller has seen the old template, and not all of its pods are available.
+pub(super) fn is_broken(turn: &Turn<'_>) -> bool {
+    turn.seen.workload.as_ref().is_some_and(|workload| {
+        workload.template == TemplateVersion::Old
+            && workload.observed_generation >= workload.generation
+            && !is_whole(workload)
+    })
+}
+
+/// Tells whether the new version may come in plainly now: everything holds that a run needs before it
+/// changes anything, but for the old version's pods.
+pub(super) fn may_begin(turn: &mut Turn<'_>) -> bool {
+    if turn.state.stage != Stage::Initializing || !is_due(turn) {
+        return false;
+    }
+    let before = turn.waits.len();
+    let prepared = if turn.is_by_revision() {
+        by_revision::refusal(turn).is_none()
+    } else {
+        start::refusal(turn).is_none() && start::apex_exists(turn) && start::routes_untouched(turn)
+    };
+    if !prepared {
+        // What is missing is said where the run would begin.
+        turn.waits.truncate(before);
+    }
+    prepared && hooking::opens(turn, HookKind::ConfirmRollout, 0)
+}
+
+/// Takes the new version in, and says on whose word.
+pub(super) fn begin(turn: &mut Turn<'_>, by: &str) {
+    let on = turn.grant.workload.to_string();
+    let message = format!(
+        "the old version of {on} is not available: it takes the new version at once, untested, by {by}"
+    );
+    turn.say(Severity::Warn, "ReplacedUntested", message);
+    let steps = u32::try_from(turn.steps.len()).unwrap_or(u32::MAX);
+    let at = turn.now;
+    turn.state
+        .verdicts
+        .extend((0..steps).map(|step| StepVerdict {
+            step,
+            verdict: Verdict::Overridden,
+            by: by.to_owned(),
+            at,
+        }));
+    // Its pods of the old version are known by their hash, should there be any.
+    if let Some(workload) = &turn.seen.workload {
+        turn.state.stable = current(workload, &turn.seen.replica_sets);
+    }
+    enter(turn, false);
+}
+
+fn enter(turn: &mut Turn<'_>, begun: bool) {
+    turn.enter(Stage::Promoting {
+        part: PromotionPart::Replacing { begun },
+    });
+}
+
+/// Waits for whoever tests configuration that both use, then for the new version.
+pub(super) fn promoting(turn: &mut Turn<'_>, begun: bool) {
+    if !begun {
+        let others = turn.seen.config_held_by.join(", ");
+        if others.is_empty() {
+            enter(turn, true);
+            return;
+        }
+        let message = format!("configuration that both use is still tested by {others}");
+        turn.wait_on("ConfigShared", message, &others);
+        // The others have deadlines of their own.
+        turn.stands_still = true;
+        return;
+    }
+    let stands = if turn.is_by_revision() {
+        by_revision::stands(turn, TemplateVersion::New).is_some()
+    } else {
+        awaits::stands(turn, TemplateVersion::New).is_some()
+    };
+    if stands {
+        let message = format!("{} runs the new version", turn.grant.workload);
+        turn.say(Severity::Info, "Succeeded", message);
+        turn.enter(Stage::Succeeded);
+    }
+}
+
+/// Tells whether a run whose deadline has passed stays where it is, and says so: going back could take ready
+/// pods of the new version away for an old one that was not available.
+pub(super) fn keeps(turn: &mut Turn<'_>) -> bool {
+    let keeps = keeps_pods(turn);
+    if keeps {
+        let on = turn.grant.workload.to_string();
+        let message = format!(
+            "no progress for {}; the run does not go back by itself, since that could take ready pods \
+             of the new version from {on} for an old one that was not available: abort it, or apply a \
+             version that works",
+            turn.grant.plan.progress_deadline
+        );
+        turn.wait_on("KeepsReadyPods", message, &on);
+    }
+    keeps
+}
+
+/// The new version has ready pods, and the workload's own rolling update may stop more than are missing
+/// already. One that spares them goes on serving with them.
+fn keeps_pods(turn: &Turn<'_>) -> bool {
+    let replaces = matches!(
+        turn.state.stage,
+        Stage::Promoting {
+            part: PromotionPart::Replacing { begun: true }
+        }
+    );
+    let Some(workload) = turn.seen.workload.as_ref().filter(|_| replaces) else {
+        return false;
+    };
+    let spared = workload.replicas.saturating_sub(workload.update_takes);
+    progress::new_pods(turn) > 0 && workload.ready > spared
+}
+
+/// Gives the workload its old template back. Whether its pods become available is not waited for: they
+/// were not before, and the next release has to come in all the same.
+pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure) {
+    let on = turn.grant.workload.to_string();
+    let back = match &turn.seen.workload {
+        Some(workload) => {
+            workload.template == TemplateVersion::Old
+                && workload.observed_generation >= workload.generation
+        }
+        None => progress::is_overdue(turn) || commands::is_deleted(turn),
+    };
+    if back {
+        rollback::fail(turn, failure);
+    } else {
+        let message = format!("{on} does not carry the old template yet");
+        turn.wait_on("TemplateNotWritten", message, &on);
+    }
+}
+
+/// Says, where the old version is waited for, how to go on without it, or why nobody can.
+pub(super) fn offer(turn: &mut Turn<'_>) {
+    let name = &turn.grant.application.name;
+    let way = if is_due(turn) {
+        format!(
+            "; should it stay so, `bellwether rollout promote {name}` takes the new version in without \
+             it, untested"
+        )
+    } else if !turn.promote_pending {
+        return;
+    } else if turn.is_in_place() {
+        "; promote waits for it too, since it is updated in place".to_owned()
+    } else if turn.seen.delivered_by_others {
+        "; promote waits for it too, since somebody else delivers the workload".to_owned()
+    } else {
+        return;
+    };
+    if let Some(wait) = turn.waits.last_mut() {
+        wait.message.push_str(&way);
+    }
+}
