@@ -62,6 +62,8 @@ mod scene;
 mod strategies;
 #[path = "fleet/sync.rs"]
 mod sync;
+#[path = "fleet/two_hubs.rs"]
+mod two_hubs;
 #[path = "fleet/webhook.rs"]
 mod webhook;
 
@@ -77,12 +79,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         adopted::CASES,
-        foreign_sets::CASES,
-        webhook::CASES,
         canary::CASES,
         charts::CASES,
         failures::CASES,
-        deletion::CASES,
         control::CASES,
         strategies::CASES,
         batches::CASES,
@@ -90,16 +89,21 @@ fn main() -> ExitCode {
         ownership::CASES,
         rollback::CASES,
         live_state::CASES,
-        lacking::CASES,
         hooks::CASES,
         command_tests::CASES,
         configuration::CASES,
         autoscaling::CASES,
-        promotion::CASES,
     ]
     .concat();
     let under_traffic = [
         adopted::UNDER_TRAFFIC,
+        foreign_sets::UNDER_TRAFFIC,
+        webhook::UNDER_TRAFFIC,
+        failures::UNDER_TRAFFIC,
+        deletion::UNDER_TRAFFIC,
+        control::UNDER_TRAFFIC,
+        autoscaling::UNDER_TRAFFIC,
+        lacking::UNDER_TRAFFIC,
         not_found::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
@@ -116,6 +120,8 @@ fn main() -> ExitCode {
         canary::UNDER_TRAFFIC,
         quickstart::UNDER_TRAFFIC,
         rollback::UNDER_TRAFFIC,
+        failures::ALONE,
+        two_hubs::ALONE,
         metrics_address::ALONE,
         outages::CASES,
         webhook::ALONE,

@@ -12,10 +12,11 @@ use bellwether_integration_tests::{
     wait::until,
     weights::{RunWatch, now_ms, weights_in_order},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Case,
+    rollback::are_told_in_order,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -87,7 +88,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         .object(&member, "HTTPRoute", "stable-app")?
         .context("the route that Flagger would make")?;
 
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let values = include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2");
     repository.publish("app", "0.1.2", &[("values.yaml", &values)])?;
     let published_ms = now_ms();
@@ -100,7 +101,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     )?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     judged(scene)?;
-    scene.ended(3, RunPhase::Succeeded)?;
+    let run = scene.ended(3, RunPhase::Succeeded)?.run;
     std::thread::sleep(Duration::from_secs(1));
     let seconds = traffic.stop()?;
     let weights = weights_in_order(&watch.stop(), "c1");
@@ -110,6 +111,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         "weights: {weights:?}"
     );
 
+    told_in_order(scene, &run.to_string())?;
     let acceptance = double.calls("/acceptance");
     ensure!(acceptance.len() == 1, "{} calls", acceptance.len());
     let said = acceptance[0].json()?;
@@ -134,6 +136,23 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     let after = after.context("the route stays")?;
     ensure!(after["spec"] == route["spec"], "{}", after["spec"]);
     Ok(())
+}
+
+/// New revision, starting analysis, each weight, waiting for the promotion, completed: as Flagger tells it.
+fn told_in_order(scene: &Scene, run: &str) -> Result<()> {
+    let rollout = format!("rollout/{}", scene.name);
+    let told = scene.cli.json(&["events", &rollout])?;
+    let items = told["items"].as_array().context("events")?;
+    let own: Vec<&Value> = items.iter().filter(|one| one["run"] == run).collect();
+    let weights = WEIGHTS.map(|weight| format!("{weight} %"));
+    let mut expected = vec![("ClusterGranted", "c1"), ("Started", "")];
+    expected.extend(
+        weights
+            .iter()
+            .map(|weight| ("WeightInForce", weight.as_str())),
+    );
+    expected.extend([("Promoting", ""), ("Succeeded", "")]);
+    are_told_in_order(&own, &expected)
 }
 
 /// Waits until every metric of the Canary passed a check, the chart's own query among them.

@@ -12,7 +12,7 @@ use bellwether_integration_tests::{
     fixture::{Fixture, cluster_view},
     manifests::Shop,
     suite::Stage,
-    traffic::Traffic,
+    traffic::{Traffic, full_rate},
     wait::until,
 };
 use serde_json::Value;
@@ -143,8 +143,9 @@ impl Scene {
         )
     }
 
-    /// Starts traffic to the test's application.
-    pub fn traffic(&self, clusters: &[&str], rate: u32) -> Result<Traffic> {
+    /// Starts traffic to the test's application, as much as clusters of a test get.
+    pub fn traffic(&self, clusters: &[&str]) -> Result<Traffic> {
+        let rate = full_rate(clusters.len());
         let file = self.directory.join(format!("traffic-{}.jsonl", self.name));
         Traffic::start(&self.lab, clusters, &self.shop().host(), rate, &file)
     }
