@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bellwether_api::{status::Verdict, view::RunPhase};
+use bellwether_api::{
+    status::Verdict,
+    view::{RunPhase, RunView},
+};
 use bellwether_integration_tests::{
     chart_repository::ChartRepository,
     fixture::cluster_view,
@@ -12,7 +15,7 @@ use bellwether_integration_tests::{
     wait::until,
     weights::{RunWatch, now_ms, weights_in_order},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     Case,
@@ -101,7 +104,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     )?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     judged(scene)?;
-    let run = scene.ended(3, RunPhase::Succeeded)?.run;
+    let run = scene.ended(3, RunPhase::Succeeded)?;
     std::thread::sleep(Duration::from_secs(1));
     let seconds = traffic.stop()?;
     let weights = weights_in_order(&watch.stop(), "c1");
@@ -111,7 +114,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         "weights: {weights:?}"
     );
 
-    told_in_order(scene, &run.to_string())?;
+    told_in_order(scene, &run)?;
     let acceptance = double.calls("/acceptance");
     ensure!(acceptance.len() == 1, "{} calls", acceptance.len());
     let said = acceptance[0].json()?;
@@ -139,11 +142,8 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
 }
 
 /// New revision, starting analysis, each weight, waiting for the promotion, completed: as Flagger tells it.
-fn told_in_order(scene: &Scene, run: &str) -> Result<()> {
-    let rollout = format!("rollout/{}", scene.name);
-    let told = scene.cli.json(&["events", &rollout])?;
-    let items = told["items"].as_array().context("events")?;
-    let own: Vec<&Value> = items.iter().filter(|one| one["run"] == run).collect();
+fn told_in_order(scene: &Scene, run: &RunView) -> Result<()> {
+    let events = scene.events_of(run)?;
     let weights = WEIGHTS.map(|weight| format!("{weight} %"));
     let mut expected = vec![("ClusterGranted", "c1"), ("Started", "")];
     expected.extend(
@@ -152,7 +152,7 @@ fn told_in_order(scene: &Scene, run: &str) -> Result<()> {
             .map(|weight| ("WeightInForce", weight.as_str())),
     );
     expected.extend([("Promoting", ""), ("Succeeded", "")]);
-    are_told_in_order(&own, &expected)
+    are_told_in_order(&events, &expected)
 }
 
 /// Waits until every metric of the Canary passed a check, the chart's own query among them.

@@ -189,9 +189,12 @@ fn hub_killed(scene: &Scene) -> Result<()> {
     traffic.none_lost("v2")?;
     everything_once(scene, &run)?;
     measured_without_the_hub(scene)?;
-    let events = scene
-        .cli
-        .json(&["events", &format!("rollout/{}", scene.name)])?;
+    let events = scene.cli.json(&[
+        "events",
+        &format!("rollout/{}", scene.name),
+        "--limit",
+        "500",
+    ])?;
     let mut numbers: Vec<(String, u64)> = events
         .as_array()
         .or_else(|| events["items"].as_array())

@@ -178,16 +178,9 @@ fn events_in_order(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    let run = scene.ended(2, RunPhase::Succeeded)?.run;
+    let run = scene.ended(2, RunPhase::Succeeded)?;
     scene.cluster_state(2, ClusterPhase::Succeeded)?;
-    let told = scene
-        .cli
-        .json(&["events", &format!("rollout/{}", scene.name)])?;
-    let items = told["items"].as_array().context("events")?;
-    let own: Vec<&serde_json::Value> = items
-        .iter()
-        .filter(|one| one["run"] == run.to_string())
-        .collect();
+    let own = scene.events_of(&run)?;
     let numbers: BTreeSet<String> = own
         .iter()
         .map(|one| format!("{} {}", one["cluster"], one["sequence"]))

@@ -115,7 +115,7 @@ fn released(scene: &Scene, pair: &mut Pair<'_>, shop: &Shop) -> Result<()> {
     let run = scene.ended(2, RunPhase::Succeeded)?;
     traffic.none_lost("v2")?;
     everything_once(scene, &run)?;
-    let events = events_of(scene, &run)?;
+    let events = scene.events_of(&run)?;
     for cluster in CLUSTERS {
         let approved = count(&events, cluster, "Approved");
         ensure!(
@@ -127,15 +127,6 @@ fn released(scene: &Scene, pair: &mut Pair<'_>, shop: &Shop) -> Result<()> {
         scene.assert_restored(&scene.member(index)?, &shop.version("v2"))?;
     }
     Ok(())
-}
-
-fn events_of(scene: &Scene, run: &RunView) -> Result<Vec<Value>> {
-    let told = scene
-        .cli
-        .json(&["events", &format!("rollout/{}", scene.name)])?;
-    let items = told["items"].as_array().context("events")?;
-    let own = items.iter().filter(|one| one["run"] == run.run.to_string());
-    Ok(own.cloned().collect())
 }
 
 /// How often a cluster told of something, or the hub of the cluster: its messages begin with the name.
@@ -154,7 +145,7 @@ fn count(events: &[Value], cluster: &str, reason: &str) -> usize {
 /// Fails unless each cluster was granted the run once, began it once, had each weight of 20, 40 and 60 once, and
 /// promoted once.
 pub fn everything_once(scene: &Scene, run: &RunView) -> Result<()> {
-    let events = events_of(scene, run)?;
+    let events = scene.events_of(run)?;
     for cluster in CLUSTERS {
         let weights = scene.weights_told(run, cluster)?;
         ensure!(weights == [20, 40, 60], "{cluster} had weights {weights:?}");
