@@ -209,7 +209,7 @@ fn events_in_order(scene: &Scene) -> Result<()> {
 
 /// Fails unless there are events of these reasons, whose messages have these parts, in this order; others may lie
 /// between them.
-pub fn are_told_in_order(events: &[&serde_json::Value], expected: &[(&str, &str)]) -> Result<()> {
+pub fn are_told_in_order(events: &[serde_json::Value], expected: &[(&str, &str)]) -> Result<()> {
     let mut rest = events.iter();
     for (reason, part) in expected {
         let found = rest.find(|one| {
