@@ -86,6 +86,62 @@ impl Hub {
         self.wait_ready()
     }
 
+    /// Starts another hub on the database and with the authority of this one, which has to run as long. Agents
+    /// reach it at the same address as this one: whoever listens there leads them to one of both.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn second(&self, data_directory: &Path) -> Result<Self> {
+        std::fs::create_dir_all(data_directory)?;
+        let pki = self.data_directory.join("pki");
+        let pki = pki.to_str().context("paths are UTF-8")?.to_owned();
+        let flags = [
+            "--database-url".to_owned(),
+            self.database_url()?,
+            "--pki-dir".to_owned(),
+            pki,
+        ];
+        let mut hub = Self {
+            data_directory: data_directory.to_owned(),
+            api_port: free_port()?,
+            agent_port: free_port()?,
+            agent_address: self.agent_address.clone(),
+            extra_arguments: self.extra_arguments.clone(),
+            more_arguments: flags.to_vec(),
+            process: None,
+        };
+        hub.restart()?;
+        Ok(hub)
+    }
+
+    /// Where its own Postgres listens, by the file that it writes of itself.
+    fn database_url(&self) -> Result<String> {
+        let file = self.data_directory.join("postgres/postmaster.pid");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("failed to read {}", file.display()))?;
+        // After its id, its folder, when it started and its port comes the folder of its sockets.
+        let sockets = text.lines().nth(4).context("the folder of its sockets")?;
+        let escaped = sockets.replace('/', "%2F");
+        Ok(format!(
+            "postgres://bellwether@localhost/bellwether?host={escaped}"
+        ))
+    }
+
+    /// Starts the process again with agents at another port of this machine, from now on. What agents dial stays.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub fn restart_at(&mut self, agent_port: u16) -> Result<()> {
+        self.agent_port = agent_port;
+        self.restart()
+    }
+
+    /// Returns the port of this machine at which it listens for agents.
+    #[must_use]
+    pub const fn agent_port(&self) -> u16 {
+        self.agent_port
+    }
+
     /// Starts the process again with further flags, from now on.
     ///
     /// # Errors

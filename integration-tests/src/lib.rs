@@ -20,6 +20,7 @@ pub mod manifests;
 pub mod oci_registry;
 pub mod process;
 pub mod prometheus;
+pub mod relay;
 pub mod request;
 pub mod suite;
 pub mod tester;

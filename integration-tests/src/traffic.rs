@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
@@ -16,10 +16,27 @@ use crate::{
     process::OwnedProcess,
     request::answering_version,
     wait::until,
+    weights::now_ms,
 };
 
 /// How long a data plane may take to serve what was installed.
 const SERVED_LIMIT: Duration = Duration::from_secs(60);
+
+/// How many requests a second go to each of a test's clusters, half of them on kept connections and half on
+/// one of their own each. No test that counts lost requests sends fewer: a pod is gone for a moment only, and a
+/// trickle misses that moment.
+///
+/// In one cluster it is 200 of each kind; in more of them it is 110 of each in each of them. Two cores have to carry
+/// generator, gateways and pods beside the clusters themselves: two tests with 400 a second at a time take six tenths
+/// of one core for them (gateway 0.27, generator 0.18, pods 0.12), 660 a second in three clusters seven (0.38, 0.19
+/// and 0.10).
+#[must_use]
+pub const fn full_rate(clusters: usize) -> u32 {
+    if clusters <= 1 { 400 } else { 220 }
+}
+
+/// How long requests go on after what a test is about.
+const TAIL: Duration = Duration::from_secs(3);
 
 /// Running traffic.
 #[derive(Debug)]
@@ -191,6 +208,27 @@ impl Traffic {
         read(&self.out)
     }
 
+    /// Goes on for a moment, so that it is counted who answers once everything is over, and stops. Returns
+    /// everything that was counted.
+    ///
+    /// # Errors
+    /// When a request was lost, or when another version than `version` answered in that moment.
+    pub fn none_lost(self, version: &str) -> Result<Vec<Second>> {
+        let ended_ms = now_ms();
+        std::thread::sleep(TAIL);
+        let seconds = self.stop()?;
+        let all = tally(&seconds, None, 0, i64::MAX);
+        println!("{} requests, {} failed", all.total, all.failed);
+        ensure!(
+            all.total > 0 && all.failed == 0,
+            "requests failed: {:?} of {}",
+            all.failures,
+            all.total
+        );
+        answered_by(&seconds, ended_ms, version)?;
+        Ok(seconds)
+    }
+
     /// Returns everything that was counted so far.
     ///
     /// # Errors
@@ -208,6 +246,19 @@ fn read(path: &Path) -> Result<Vec<Second>> {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect())
+}
+
+/// Fails unless `version` alone answered in the whole seconds that begin at or after `from_ms`.
+///
+/// # Errors
+/// When another one answered, or none.
+pub fn answered_by(seconds: &[Second], from_ms: i64, version: &str) -> Result<()> {
+    let after = tally(seconds, None, from_ms, i64::MAX);
+    ensure!(
+        after.total > 0 && after.share_percent(version) >= 100.0,
+        "{version} does not answer alone in the end: {after:?}"
+    );
+    Ok(())
 }
 
 /// Adds up the whole seconds that begin at or after `from_ms` and end at or before `to_ms`.

@@ -68,6 +68,8 @@ mod strategies;
 mod sync;
 #[path = "fleet/taken_over.rs"]
 mod taken_over;
+#[path = "fleet/two_hubs.rs"]
+mod two_hubs;
 #[path = "fleet/webhook.rs"]
 mod webhook;
 
@@ -83,12 +85,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let together = [
         adopted::CASES,
-        foreign_sets::CASES,
-        webhook::CASES,
         canary::CASES,
         charts::CASES,
         failures::CASES,
-        deletion::CASES,
         control::CASES,
         strategies::CASES,
         batches::CASES,
@@ -98,17 +97,22 @@ fn main() -> ExitCode {
         replaced::CASES,
         rollback::CASES,
         live_state::CASES,
-        lacking::CASES,
         hooks::CASES,
         loads::CASES,
         command_tests::CASES,
         configuration::CASES,
         autoscaling::CASES,
-        promotion::CASES,
     ]
     .concat();
     let under_traffic = [
         adopted::UNDER_TRAFFIC,
+        foreign_sets::UNDER_TRAFFIC,
+        webhook::UNDER_TRAFFIC,
+        failures::UNDER_TRAFFIC,
+        deletion::UNDER_TRAFFIC,
+        control::UNDER_TRAFFIC,
+        autoscaling::UNDER_TRAFFIC,
+        lacking::UNDER_TRAFFIC,
         not_found::UNDER_TRAFFIC,
         configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
@@ -125,6 +129,8 @@ fn main() -> ExitCode {
         canary::UNDER_TRAFFIC,
         quickstart::UNDER_TRAFFIC,
         rollback::UNDER_TRAFFIC,
+        failures::ALONE,
+        two_hubs::ALONE,
         metrics_address::ALONE,
         outages::CASES,
         webhook::ALONE,

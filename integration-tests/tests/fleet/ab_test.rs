@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bellwether_api::{status::Phase, view::RunPhase};
+use bellwether_api::{
+    status::{Phase, Verdict},
+    view::RunPhase,
+};
 use bellwether_integration_tests::{
     fixture::cluster_view,
-    manifests::Shop,
-    traffic::{Requests, Traffic, tally},
+    hook_double::HookDouble,
+    manifests::{METRICS, Shop},
+    traffic::{Requests, Traffic, full_rate, tally},
     wait::until,
     weights::now_ms,
 };
+use serde_json::json;
 
 use crate::{
     Case,
+    hooks::hooks,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -24,8 +30,8 @@ pub const UNDER_TRAFFIC: &[Case] = &[(
     by_path_query_and_method,
 )];
 
-/// Requests a second of each kind; together more than 200.
-const RATE: u32 = 60;
+/// Requests a second of each kind; together as many as one cluster gets.
+const RATE: u32 = full_rate(1) / 5;
 /// Requests of each kind that are counted while the test is under way.
 const COUNTED: u64 = 200;
 
@@ -61,9 +67,15 @@ fn streams(scene: &Scene, host: &str) -> Result<Vec<Stream>> {
 }
 
 fn by_path_query_and_method(scene: &Scene) -> Result<()> {
+    let double = HookDouble::start(&scene.lab.bridge_address)?;
+    double.answers("/promote", 403);
     let shop = Shop {
         pre_stop_seconds: 3,
-        strategy: "{abTest: {iterations: 9, match: [\
+        analysis: METRICS.into(),
+        extra_rollout: hooks(&[json!({
+            "type": "ConfirmPromotion", "name": "promote", "url": double.url("/promote"),
+        })]),
+        strategy: "{abTest: {iterations: 6, match: [\
             {path: {prefix: /beta}}, \
             {queryParams: [{name: debug, exact: \"1\"}]}, \
             {path: {exact: /orders}, method: POST}]}}"
@@ -74,6 +86,9 @@ fn by_path_query_and_method(scene: &Scene) -> Result<()> {
     let streams = streams(scene, &shop.host())?;
     scene.cli.apply(&shop.version("v2").documents())?;
     while_tested(scene, &streams)?;
+    side_by_side(scene)?;
+    while_closed(scene, &streams)?;
+    double.answers("/promote", 200);
     scene.ended(2, RunPhase::Succeeded)?;
     let ended_ms = now_ms();
     std::thread::sleep(Duration::from_secs(3));
@@ -99,6 +114,52 @@ fn while_tested(scene: &Scene, streams: &[Stream]) -> Result<()> {
             tracks.any(|track| track.current.matched && track.current.iteration >= 1)
         })
     })?;
+    each_answers_its_own(streams)?;
+    let view = scene.run(&scene.name)?;
+    let tracks = &cluster_view(&view, "c1")?.tracks;
+    ensure!(
+        tracks.iter().any(|track| track.phase == Phase::Progressing),
+        "it was counted while the test was under way: {tracks:?}"
+    );
+    Ok(())
+}
+
+/// Each metric is shown of both groups, and judged by the new version's.
+fn side_by_side(scene: &Scene) -> Result<()> {
+    let what = "both metrics of both groups";
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, what, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            let checks = cluster.tracks.iter().flat_map(|track| &track.checks);
+            let of_both = checks.filter(|check| {
+                check.verdict == Verdict::Pass && check.value.is_some() && check.stable.is_some()
+            });
+            let names: Vec<&str> = of_both.map(|check| check.metric.as_str()).collect();
+            names == ["request-success-rate", "request-duration"]
+        })
+    })?;
+    Ok(())
+}
+
+/// While nobody lets it be promoted, matches stay as they are.
+fn while_closed(scene: &Scene, streams: &[Stream]) -> Result<()> {
+    scene.in_phase(2, Phase::WaitingPromotion)?;
+    each_answers_its_own(streams)?;
+    let view = scene.run(&scene.name)?;
+    let tracks = &cluster_view(&view, "c1")?.tracks;
+    ensure!(
+        tracks.iter().any(|track| {
+            let mut waits = track.waiting_on.iter();
+            track.phase == Phase::WaitingPromotion
+                && track.current.matched
+                && waits.any(|wait| wait.on.as_deref() == Some("hook/promote"))
+        }),
+        "the gate holds it: {tracks:?}"
+    );
+    Ok(())
+}
+
+/// Counts each kind of requests from now on: its version alone answers it.
+fn each_answers_its_own(streams: &[Stream]) -> Result<()> {
     let from_ms = now_ms();
     for stream in streams {
         let counted = until(Duration::from_secs(30), "enough requests", || {
@@ -113,11 +174,5 @@ fn while_tested(scene: &Scene, streams: &[Stream]) -> Result<()> {
             stream.version
         );
     }
-    let view = scene.run(&scene.name)?;
-    let tracks = &cluster_view(&view, "c1")?.tracks;
-    ensure!(
-        tracks.iter().any(|track| track.phase == Phase::Progressing),
-        "it was counted while the test was under way: {tracks:?}"
-    );
     Ok(())
 }

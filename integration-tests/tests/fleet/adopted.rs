@@ -23,15 +23,22 @@ use serde_json::Value;
 
 use crate::{
     Case,
-    foreign::{APPLIER, Foreign, HELD, image_of},
+    foreign::{APPLIER, Foreign, HELD, by_hand, image_of},
     scene::{RUN_LIMIT, Scene},
 };
 
-pub const UNDER_TRAFFIC: &[Case] = &[(
-    "sc_di9_foreign_applier_changes_nothing_in_its_rollout",
-    "foreigndi",
-    foreign_applier,
-)];
+pub const UNDER_TRAFFIC: &[Case] = &[
+    (
+        "sc_di9_foreign_applier_changes_nothing_in_its_rollout",
+        "foreigndi",
+        foreign_applier,
+    ),
+    (
+        "foreign_rollout_deleted_mid_run_lets_the_workload_go",
+        "foreigngone",
+        deleted,
+    ),
+];
 
 pub const CASES: &[Case] = &[
     (
@@ -53,11 +60,6 @@ pub const CASES: &[Case] = &[
         "foreign_update_is_caught_before_a_pod_of_it_serves",
         "foreigncatch",
         caught,
-    ),
-    (
-        "foreign_rollout_deleted_mid_run_lets_the_workload_go",
-        "foreigngone",
-        deleted,
     ),
     (
         "foreign_rollout_and_workload_deleted_mid_run_leave_nothing",
@@ -127,7 +129,7 @@ fn foreign_applier(scene: &Scene) -> Result<()> {
     let foreign = Foreign::adopt(scene, shop.clone(), 0)?;
     let applier = Applier::start(scene.member(0)?, &shop);
     let before = foreign.own_pods("v1")?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     applier.set(&shop.version("v2"));
     // At rest there is no run to watch: the watch would end at once.
     foreign.wait_for("the change to be taken over", |view| {
@@ -314,7 +316,14 @@ fn aborted(scene: &Scene) -> Result<()> {
 }
 
 fn deleted(scene: &Scene) -> Result<()> {
-    let foreign = Foreign::changed(scene, 0)?;
+    let shop = Shop {
+        pre_stop_seconds: 3,
+        ..by_hand(scene)
+    };
+    let foreign = Foreign::adopt(scene, shop, 0)?;
+    let traffic = scene.traffic(&["c1"])?;
+    foreign.apply("v2")?;
+    foreign.waits_for_a_human()?;
     foreign.release()?;
     // What was held off stays off, and nothing of ours is left.
     foreign.stands("v1", 3)?;
@@ -327,6 +336,7 @@ fn deleted(scene: &Scene) -> Result<()> {
         Ok((free && !ours.contains("bellwether")).then_some(()))
     })?;
     foreign.assert_restored("v1")?;
+    traffic.none_lost("v1")?;
     // Without a Rollout Kubernetes rolls as ever.
     foreign.apply("v2")?;
     foreign.stands("v2", 3)?;

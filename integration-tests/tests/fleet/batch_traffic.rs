@@ -11,7 +11,7 @@ use bellwether_integration_tests::{
     cluster::Member,
     fixture::cluster_view,
     manifests::Shop,
-    traffic::{Tally, Traffic, tally},
+    traffic::{Traffic, tally},
     wait::until,
     weights::now_ms,
 };
@@ -88,18 +88,19 @@ fn is_as_written(scene: &Scene, member: &Member, shop: &Shop) -> Result<()> {
     Ok(())
 }
 
-/// Counts what is answered during some seconds from now on.
-fn answers(traffic: &Traffic, seconds: u64) -> Result<Tally> {
-    let from_ms = now_ms();
-    std::thread::sleep(Duration::from_secs(seconds));
-    Ok(tally(&traffic.so_far()?, Some("c1"), from_ms, now_ms()))
-}
+/// Requests that are counted at least to measure a share.
+const COUNTED: u64 = 1_000;
 
-fn has_share(traffic: &Traffic, percent: f64, tolerance: f64) -> Result<()> {
-    let counted = answers(traffic, 8)?;
+/// Counts what c1 answers from now on, and fails unless v2 has `percent` of it, give or take `tolerance` points.
+pub fn has_share(traffic: &Traffic, percent: f64, tolerance: f64) -> Result<()> {
+    let from_ms = now_ms();
+    let counted = until(Duration::from_secs(60), "enough requests", || {
+        let counted = tally(&traffic.so_far()?, Some("c1"), from_ms, now_ms());
+        Ok((counted.total >= COUNTED).then_some(counted))
+    })?;
     let share = counted.share_percent("v2");
     ensure!(
-        counted.total >= 1_000 && (share - percent).abs() <= tolerance,
+        (share - percent).abs() <= tolerance,
         "v2 has {share:.1} % of {} requests, not {percent} %",
         counted.total
     );
@@ -136,7 +137,7 @@ fn employees_first(scene: &Scene) -> Result<()> {
     scene.ended(1, RunPhase::Succeeded)?;
     let member = scene.member(0)?;
     let before = pods(scene, &member)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let started_ms = now_ms();
 
     scene.cli.apply(&documents(&next))?;
@@ -189,7 +190,7 @@ fn five_percent(scene: &Scene) -> Result<()> {
     scene.cli.apply(&documents(&shop))?;
     scene.ended(1, RunPhase::Succeeded)?;
     let member = scene.member(0)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let started_ms = now_ms();
     scene.cli.apply(&documents(&shop.version("v2")))?;
     carries(scene, 0, 1, 5, 5)?;
@@ -222,7 +223,7 @@ fn by_metrics(scene: &Scene) -> Result<()> {
     scene.cli.apply(&documents(&shop))?;
     scene.ended(1, RunPhase::Succeeded)?;
     let member = scene.member(0)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
 
     // A fifth of what v3 answers are errors.
     let before = pods(scene, &member)?;

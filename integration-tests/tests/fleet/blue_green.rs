@@ -36,7 +36,7 @@ fn failing_green(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     fails(scene, &shop, &traffic)?;
     let again_ms = now_ms();
     scene.cli.apply(&shop.version("v2").documents())?;

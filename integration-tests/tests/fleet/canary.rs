@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     Case,
     scene::{RUN_LIMIT, Scene},
+    strategies::all_answer,
 };
 
 /// One by one: each carries 660 requests a second.
@@ -40,6 +41,11 @@ pub const UNDER_TRAFFIC: &[Case] = &[
 pub const CASES: &[Case] = &[
     ("sc_k2_last_step_is_clamped", "clamp", clamp),
     ("first_install_runs_no_canary", "first", first_install),
+    (
+        "sc_a1_edit_of_a_first_install_comes_in_without_a_canary",
+        "firstedit",
+        edited_first_install,
+    ),
     (
         "no_metrics_passes_on_readiness_with_a_warning",
         "nothing",
@@ -104,7 +110,7 @@ fn release_under_traffic(scene: &Scene, shop: &Shop) -> Result<Vec<Failure>> {
                 .pod_uids(&scene.name, "bellwether.local/demo:v1")
         })
         .collect::<Result<_>>()?;
-    let traffic = scene.traffic(&CLUSTERS, 220)?;
+    let traffic = scene.traffic(&CLUSTERS)?;
     let started_ms = now_ms();
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
@@ -226,31 +232,88 @@ fn stable_pods_stay_until_promotion(scene: &Scene, before: &[BTreeSet<String>]) 
 fn clamp(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {stepWeight: 10, maxWeight: 55}}".into(),
+        analysis: probed("99"),
         ..scene.small_shop()
     };
     scene.install(&shop)?;
+    is_promoted(scene, "Initialized")?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let run = scene.ended(2, RunPhase::Succeeded)?;
+    is_promoted(scene, "Succeeded")?;
     let weights = scene.weights_told(&run, "c1")?;
     ensure!(weights == [10, 20, 30, 40, 50, 55], "weights: {weights:?}");
+    let found = scene.cli.json(&["checks", &scene.name, "--limit", "240"])?;
+    let passed: BTreeSet<u64> = found["items"]
+        .as_array()
+        .context("a list of measurements")?
+        .iter()
+        .filter(|one| one["run"] == run.run.to_string() && one["verdict"] == "Pass")
+        .filter_map(|one| one["weight"].as_u64())
+        .collect();
+    ensure!(
+        passed.into_iter().eq([10, 20, 30, 40, 50, 55]),
+        "each weight is judged, the last one too: {found}"
+    );
     Ok(())
+}
+
+/// Waits until the Rollout says that its newest release is the one that serves, and why.
+fn is_promoted(scene: &Scene, reason: &str) -> Result<()> {
+    until(Duration::from_secs(30), "condition Promoted", || {
+        let listed = scene.cli.json(&["get", "rollouts"])?;
+        let name = format!("{}-web", scene.name);
+        let items = listed["items"].as_array().context("a list of Rollouts")?;
+        let rollout = items.iter().find(|one| one["metadata"]["name"] == name);
+        let rollout = rollout.with_context(|| listed.to_string())?;
+        let conditions = rollout["status"]["conditions"].as_array();
+        let promoted = conditions.into_iter().flatten().any(|one| {
+            one["type"] == "Promoted" && one["status"] == "True" && one["reason"] == reason
+        });
+        Ok(promoted.then_some(()))
+    })
 }
 
 fn first_install(scene: &Scene) -> Result<()> {
     let shop = scene.small_shop();
     let member = scene.member(0)?;
     scene.cli.apply(&shop.documents())?;
+    installed_plainly(scene, &member, 1)?;
+    scene.assert_restored(&member, &shop)
+}
+
+/// Waits until a revision is installed; there is no canary all the while.
+fn installed_plainly(scene: &Scene, member: &Member, revision: u64) -> Result<()> {
     until(RUN_LIMIT, "the first install", || {
         ensure!(
-            scene.object(&member, "Deployment", "web-canary")?.is_none(),
+            scene.object(member, "Deployment", "web-canary")?.is_none(),
             "a first install makes no canary"
         );
-        Ok(scene
-            .run(&scene.name)
-            .ok()
-            .filter(|view| view.state == RunPhase::Succeeded))
+        let run = scene.run(&scene.name).ok();
+        let installed =
+            run.filter(|view| (view.revision, view.state) == (revision, RunPhase::Succeeded));
+        Ok(installed.map(|_| ()))
+    })
+}
+
+/// The first version is not there yet when the next one comes: nothing serves that it could be compared with.
+fn edited_first_install(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        environment: vec![("DEMO_READY_AFTER_MS".into(), "6000".into())],
+        ..scene.small_shop()
+    };
+    let member = scene.member(0)?;
+    scene.cli.apply(&shop.documents())?;
+    until(RUN_LIMIT, "the first pods", || {
+        let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
+        Ok((!pods.is_empty()).then_some(()))
     })?;
-    scene.assert_restored(&member, &shop)
+    let next = shop.version("v2");
+    scene.cli.apply(&next.documents())?;
+    installed_plainly(scene, &member, 2)?;
+    let history = scene.cli.run(&["rollout", "history", &scene.name])?;
+    ensure!(history.contains("Superseded"), "{history}");
+    all_answer(scene, &[], "v2")?;
+    scene.assert_restored(&member, &next)
 }
 
 fn nothing_configured(scene: &Scene) -> Result<()> {
@@ -273,17 +336,19 @@ fn nothing_configured(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// The success rate that the agent measures itself. Of ten requests one of the canary's two pods gets five, and so
+/// one that fails.
+fn probed(minimum: &str) -> String {
+    format!(
+        "{{interval: 1s, failureThreshold: 2, metrics: [{{name: request-success-rate, \
+         range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 10, source: {{type: Probe}}}}]}}"
+    )
+}
+
 fn probe(scene: &Scene) -> Result<()> {
-    // Of ten requests one of the canary's two pods gets five, and so one that fails.
-    let analysis = |minimum: &str| {
-        format!(
-            "{{interval: 1s, failureThreshold: 2, metrics: [{{name: request-success-rate, \
-             range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 10, source: {{type: Probe}}}}]}}"
-        )
-    };
     let shop = Shop {
         strategy: "{canary: {weights: [50]}}".into(),
-        analysis: analysis("99"),
+        analysis: probed("99"),
         ..scene.small_shop()
     };
     scene.install(&shop)?;

@@ -88,7 +88,7 @@ fn config_only_change(scene: &Scene) -> Result<()> {
     scene.install(&one)?;
     let member = scene.member(0)?;
     let before = uids(&member, &scene.name)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let started_ms = now_ms();
     scene.cli.apply(&two.documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;

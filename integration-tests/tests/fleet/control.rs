@@ -7,13 +7,26 @@ use bellwether_api::{
     status::Phase,
     view::{ClusterPhase, RunPhase},
 };
-use bellwether_integration_tests::{fixture::cluster_view, manifests::Shop, wait::until};
+use bellwether_integration_tests::{
+    fixture::cluster_view,
+    manifests::Shop,
+    traffic::{answered_by, tally},
+    wait::until,
+    weights::now_ms,
+};
 use serde_json::json;
 
 use crate::{
     Case,
     scene::{RUN_LIMIT, Scene, api_version},
 };
+
+/// It is judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[(
+    "sc_r3_paused_after_a_failure_is_resumed_or_aborted",
+    "pauses",
+    paused_after_failure,
+)];
 
 pub const CASES: &[Case] = &[
     (
@@ -32,11 +45,6 @@ pub const CASES: &[Case] = &[
         "abort_goes_back_and_retry_makes_a_new_attempt",
         "retry",
         abort_and_retry,
-    ),
-    (
-        "sc_r3_paused_after_a_failure_is_resumed_or_aborted",
-        "pauses",
-        paused_after_failure,
     ),
     ("approval_gate_between_waves", "gate", approval_gate),
     (
@@ -170,10 +178,11 @@ fn paused_after_failure(scene: &Scene) -> Result<()> {
     let checked = scene.shop().analysis;
     let shop = Shop {
         analysis: checked.replacen('{', "{onFailure: Pause, ", 1),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 100)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v3").documents())?;
     let paused = |checks: u32| {
         let what = format!("c1 to pause after {checks} failed checks");
@@ -217,7 +226,18 @@ fn paused_after_failure(scene: &Scene) -> Result<()> {
         .cli
         .run(&["rollout", "abort", &scene.name, "--reason", "it is broken"])?;
     scene.ended(2, RunPhase::Aborted)?;
-    traffic.stop()?;
+    let ended_ms = now_ms();
+    std::thread::sleep(Duration::from_secs(3));
+    let seconds = traffic.stop()?;
+    answered_by(&seconds, ended_ms, "v1")?;
+    // What failed must have failed inside v3 alone, which had a fifth of the requests at most.
+    let all = tally(&seconds, None, 0, i64::MAX);
+    ensure!(
+        all.failed > 0
+            && all.failures.keys().all(|key| key.contains(" v3 500 "))
+            && all.share_percent("v3") <= 25.0,
+        "{all:?}"
+    );
     scene.assert_restored(&scene.member(0)?, &shop)
 }
 

@@ -9,11 +9,11 @@ use bellwether_integration_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::{Case, scene::Scene};
+use crate::{Case, batch_traffic::has_share, scene::Scene};
 
 /// It is judged by requests that were lost.
 pub const UNDER_TRAFFIC: &[Case] = &[(
-    "sc_r4_a_copy_of_a_daemon_set_takes_its_share_and_loses_no_request",
+    "copy_of_a_daemon_set_takes_its_share_and_loses_no_request",
     "daemons",
     copy_beside_it,
 )];
@@ -81,7 +81,7 @@ fn copy_beside_it(scene: &Scene) -> Result<()> {
         .context("it is there")?;
     let nodes = old["status"]["desiredNumberScheduled"].clone();
 
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let started_ms = now_ms();
     let next = shop.version("v2");
     for end in [RunPhase::Aborted, RunPhase::Succeeded] {
@@ -96,11 +96,7 @@ fn copy_beside_it(scene: &Scene) -> Result<()> {
             .object(&member, "DaemonSet", "web-canary")?
             .context("the copy")?;
         ensure!(copy["status"]["numberReady"] == nodes, "{}", copy["status"]);
-        let from_ms = now_ms();
-        until(Duration::from_secs(60), "the copy to answer", || {
-            let so_far = tally(&traffic.so_far()?, Some("c1"), from_ms, now_ms());
-            Ok((so_far.share_percent("v2") > 10.0).then_some(()))
-        })?;
+        has_share(&traffic, 40.0, 5.0)?;
         if end == RunPhase::Aborted {
             let abort = ["rollout", "abort", &scene.name, "--reason", "enough"];
             scene.cli.run(&abort)?;

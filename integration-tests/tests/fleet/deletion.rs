@@ -9,7 +9,8 @@ use bellwether_integration_tests::{
 
 use crate::{Case, scene::Scene};
 
-pub const CASES: &[Case] = &[(
+/// It is judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[(
     "deleting_a_rollout_that_completes_finishes_its_run_first",
     "completes",
     completes,
@@ -18,11 +19,13 @@ pub const CASES: &[Case] = &[(
 fn completes(scene: &Scene) -> Result<()> {
     let shop = Shop {
         on_deletion: "Complete".into(),
+        pre_stop_seconds: 3,
         strategy: "{canary: {steps: [{weight: 20}, {weight: 60}]}}".into(),
         ..scene.small_shop()
     };
     scene.install(&shop)?;
     let member = scene.member(0)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 20)?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
@@ -31,6 +34,7 @@ fn completes(scene: &Scene) -> Result<()> {
         .run(&["delete", "rollout", &format!("{}-web", scene.name), "-y"])?;
     // The run ends, and so does the release without a Rollout that follows it.
     scene.ended(3, RunPhase::Succeeded)?;
+    traffic.none_lost("v2")?;
     ensure!(
         weights_in_order(&watch.stop(), "c1").contains(&60),
         "the plan's steps must all be taken"

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bellwether_api::{status::Verdict, view::RunPhase};
+use bellwether_api::{
+    status::Verdict,
+    view::{RunPhase, RunView},
+};
 use bellwether_integration_tests::{
     chart_repository::ChartRepository,
     fixture::cluster_view,
@@ -16,6 +19,7 @@ use serde_json::json;
 
 use crate::{
     Case,
+    rollback::are_told_in_order,
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -87,7 +91,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         .object(&member, "HTTPRoute", "stable-app")?
         .context("the route that Flagger would make")?;
 
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let values = include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2");
     repository.publish("app", "0.1.2", &[("values.yaml", &values)])?;
     let published_ms = now_ms();
@@ -100,7 +104,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     )?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     judged(scene)?;
-    scene.ended(3, RunPhase::Succeeded)?;
+    let run = scene.ended(3, RunPhase::Succeeded)?;
     std::thread::sleep(Duration::from_secs(1));
     let seconds = traffic.stop()?;
     let weights = weights_in_order(&watch.stop(), "c1");
@@ -110,6 +114,7 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
         "weights: {weights:?}"
     );
 
+    told_in_order(scene, &run)?;
     let acceptance = double.calls("/acceptance");
     ensure!(acceptance.len() == 1, "{} calls", acceptance.len());
     let said = acceptance[0].json()?;
@@ -134,6 +139,20 @@ fn chart_for_flagger(scene: &Scene) -> Result<()> {
     let after = after.context("the route stays")?;
     ensure!(after["spec"] == route["spec"], "{}", after["spec"]);
     Ok(())
+}
+
+/// New revision, starting analysis, each weight, waiting for the promotion, completed: as Flagger tells it.
+fn told_in_order(scene: &Scene, run: &RunView) -> Result<()> {
+    let events = scene.events_of(run)?;
+    let weights = WEIGHTS.map(|weight| format!("{weight} %"));
+    let mut expected = vec![("ClusterGranted", "c1"), ("Started", "")];
+    expected.extend(
+        weights
+            .iter()
+            .map(|weight| ("WeightInForce", weight.as_str())),
+    );
+    expected.extend([("Promoting", ""), ("Succeeded", "")]);
+    are_told_in_order(&events, &expected)
 }
 
 /// Waits until every metric of the Canary passed a check, the chart's own query among them.

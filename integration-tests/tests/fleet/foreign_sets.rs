@@ -8,17 +8,21 @@ use bellwether_api::{
     status::{FailureReason, Phase, ReadyCount},
     view::{RunPhase, RunView},
 };
-use bellwether_integration_tests::{cluster::Member, fixture::cluster_view, wait::until};
+use bellwether_integration_tests::{
+    cluster::Member, fixture::cluster_view, traffic::Traffic, wait::until,
+};
 use serde_json::{Value, json};
 
 use crate::{
     Case,
+    batch_traffic::has_share,
     batches::{only_from, pods},
     foreign::{APPLIER, HELD, image, image_of},
     scene::{RUN_LIMIT, Scene},
 };
 
-pub const CASES: &[Case] = &[(
+/// It is judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[(
     "foreign_stateful_set_is_held_and_updated_in_batches",
     "foreignset",
     held_and_updated,
@@ -47,11 +51,13 @@ impl ForeignSet<'_> {
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+                    "spec": {"terminationGracePeriodSeconds": 10, "containers": [{
                         "name": "web",
                         "image": image_of(version),
                         "imagePullPolicy": "Never",
                         "ports": [{"name": "http", "containerPort": 8080}],
+                        // A pod that goes answers until the gateway has forgotten it.
+                        "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
                         "readinessProbe":
                             {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
                     }]},
@@ -175,6 +181,7 @@ fn held_and_updated(scene: &Scene) -> Result<()> {
     set.govern()?;
     set.is_asked()?;
     let first = pods(scene, &set.member)?;
+    let traffic = scene.traffic(&["c1"])?;
     set.apply("v2")?;
     // In the same write: nobody had the time to hold it afterwards.
     let live = set.live()?;
@@ -198,6 +205,7 @@ fn held_and_updated(scene: &Scene) -> Result<()> {
         set.laid()? == [true, true],
         "both versions have requests of their own"
     );
+    has_share(&traffic, 50.0, 5.0)?;
     // Whoever applies the same again changes nothing, whatever it says of the field.
     set.apply("v2")?;
     let live = set.live()?;
@@ -208,11 +216,11 @@ fn held_and_updated(scene: &Scene) -> Result<()> {
     })?;
     only_from(&pods(scene, &set.member)?, &first, 0, "v2")?;
     set.is_as_written("v2")?;
-    goes_back(&set)
+    goes_back(&set, traffic)
 }
 
 /// A version that does not run: its pods go, and it stays held beside those of the version before.
-fn goes_back(set: &ForeignSet<'_>) -> Result<()> {
+fn goes_back(set: &ForeignSet<'_>, traffic: Traffic) -> Result<()> {
     let scene = set.scene;
     let second = pods(scene, &set.member)?;
     set.apply("does-not-exist")?;
@@ -246,6 +254,7 @@ fn goes_back(set: &ForeignSet<'_>) -> Result<()> {
     let rollout = set.rollout();
     scene.cli.run(&["delete", "rollout", &rollout, "-y"])?;
     set.is_as_written("v2")?;
+    traffic.none_lost("v2")?;
     for (kind, api_version) in [
         ("HTTPRoute", "gateway.networking.k8s.io/v1"),
         ("Service", "v1"),

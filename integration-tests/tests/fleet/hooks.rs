@@ -107,7 +107,7 @@ fn failing_acceptance(scene: &Scene) -> Result<()> {
         double.calls("/acceptance").is_empty(),
         "a first install has no run"
     );
-    let traffic = scene.traffic(&["c1"], 200)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     let view = scene.ended(2, RunPhase::Failed)?;
@@ -156,7 +156,7 @@ fn failing_from_40(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 200)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     let view = scene.ended(2, RunPhase::Failed)?;
@@ -280,17 +280,27 @@ fn gates(scene: &Scene) -> Result<()> {
     rolled_back(scene, &double, &shop)
 }
 
-/// A pass of the rollback hook ends a run that waits before its first step, and one that waits
-/// before its promotion.
+/// A pass of the rollback hook ends a run that waits before its first step, one that is checked under its
+/// weight, and one that waits before its promotion.
 fn rolled_back(scene: &Scene, double: &HookDouble, shop: &Shop) -> Result<()> {
-    for (revision, version, confirm, phase) in [
-        (3, "v1", 403, Phase::Waiting),
-        (4, "v3", 200, Phase::WaitingPromotion),
+    let patient = Shop {
+        // Its check fails for as long as the test may take.
+        analysis: "{interval: 1s, failureThreshold: 1000}".into(),
+        ..shop.clone()
+    };
+    for (revision, version, confirm, test, phase) in [
+        (3, "v1", 403, 200, Phase::Waiting),
+        (4, "v3", 200, 200, Phase::WaitingPromotion),
+        (5, "v4", 200, 500, Phase::Progressing),
     ] {
         double.answers("/confirm", confirm);
+        double.answers("/test", test);
         double.answers("/promote", 403);
         double.answers("/rollback", 403);
-        scene.cli.apply(&shop.version(version).documents())?;
+        scene.cli.apply(&patient.version(version).documents())?;
+        if phase == Phase::Progressing {
+            scene.at_weight(revision, 50)?;
+        }
         scene.in_phase(revision, phase)?;
         double.answers("/rollback", 200);
         let view = scene.ended(revision, RunPhase::Failed)?;
@@ -300,7 +310,7 @@ fn rolled_back(scene: &Scene, double: &HookDouble, shop: &Shop) -> Result<()> {
         );
         scene.assert_restored(&scene.member(0)?, &shop.version("v2"))?;
     }
-    called(double, "/done", 3)
+    called(double, "/done", 4)
 }
 
 /// An approval, a Job and a load: none of them needs a server.

@@ -10,7 +10,8 @@ use bellwether_integration_tests::{
 
 use crate::{Case, scene::Scene};
 
-pub const CASES: &[Case] = &[(
+/// It is judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[(
     "what_a_gateway_lacks_is_refused_by_name_and_no_request_fails",
     "lacking",
     lacking,
@@ -28,7 +29,7 @@ fn lacking(scene: &Scene) -> Result<()> {
         generation.context("a generation")
     };
     let written = generation()?;
-    let traffic = scene.traffic(&["c1"], 200)?;
+    let traffic = scene.traffic(&["c1"])?;
     until(Duration::from_secs(30), "requests to be answered", || {
         // Until the first second is over there is no file to read.
         let begun = traffic.so_far().is_ok_and(|seconds| !seconds.is_empty());

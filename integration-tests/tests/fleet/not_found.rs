@@ -35,7 +35,7 @@ fn not_found(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let healthy = shop.version("v2");
     scene.cli.apply(&healthy.documents())?;
     let (value, verdict) = measured(scene, 2, Verdict::Pass)?;

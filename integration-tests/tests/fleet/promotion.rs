@@ -15,17 +15,18 @@ use bellwether_integration_tests::{
 use crate::{Case, scene::Scene};
 
 /// One by one: lost requests are counted.
-pub const UNDER_TRAFFIC: &[Case] = &[(
-    "sc_k3_staged_promotion_returns_in_steps",
-    "staged",
-    staged_promotion,
-)];
-
-pub const CASES: &[Case] = &[(
-    "sc_f4_deadline_of_pods_that_never_become_ready_rolls_back",
-    "unready",
-    never_ready,
-)];
+pub const UNDER_TRAFFIC: &[Case] = &[
+    (
+        "sc_k3_staged_promotion_returns_in_steps",
+        "staged",
+        staged_promotion,
+    ),
+    (
+        "sc_f4_deadline_of_pods_that_never_become_ready_rolls_back",
+        "unready",
+        never_ready,
+    ),
+];
 
 fn staged_promotion(scene: &Scene) -> Result<()> {
     let shop = Shop {
@@ -35,7 +36,7 @@ fn staged_promotion(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     scene.ended(2, RunPhase::Succeeded)?;
@@ -76,7 +77,7 @@ fn never_ready(scene: &Scene) -> Result<()> {
         ..scene.small_shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let unready = Shop {
         environment: vec![("DEMO_READY_AFTER_MS".into(), "600000".into())],
         ..shop.version("v2")

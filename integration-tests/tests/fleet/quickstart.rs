@@ -74,7 +74,7 @@ fn whole_life(scene: &Scene) -> Result<()> {
         "a first install has no run"
     );
     let before = pods(scene, "v1")?;
-    let traffic = scene.traffic(&CLUSTERS, 220)?;
+    let traffic = scene.traffic(&CLUSTERS)?;
     let started_ms = now_ms();
     superseded(scene, &first.version("v2"), &before)?;
     let last = shop(scene, &double, "/third").version("v4");

@@ -71,7 +71,7 @@ fn suspend_then_rollback(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let before = stable_pods(scene)?;
     ensure!(before.values().all(|pods| pods.len() == 5), "{before:?}");
-    let traffic = scene.traffic(&CLUSTERS, 100)?;
+    let traffic = scene.traffic(&CLUSTERS)?;
     let started_ms = now_ms();
 
     // v2 is aborted, the third release is under way.
@@ -178,16 +178,9 @@ fn events_in_order(scene: &Scene) -> Result<()> {
     };
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    let run = scene.ended(2, RunPhase::Succeeded)?.run;
+    let run = scene.ended(2, RunPhase::Succeeded)?;
     scene.cluster_state(2, ClusterPhase::Succeeded)?;
-    let told = scene
-        .cli
-        .json(&["events", &format!("rollout/{}", scene.name)])?;
-    let items = told["items"].as_array().context("events")?;
-    let own: Vec<&serde_json::Value> = items
-        .iter()
-        .filter(|one| one["run"] == run.to_string())
-        .collect();
+    let own = scene.events_of(&run)?;
     let numbers: BTreeSet<String> = own
         .iter()
         .map(|one| format!("{} {}", one["cluster"], one["sequence"]))
@@ -197,8 +190,7 @@ fn events_in_order(scene: &Scene) -> Result<()> {
         "an event is told twice: {own:#?}"
     );
     // New revision, each weight, promotion, completed.
-    let mut rest = own.iter();
-    for (reason, part) in [
+    let expected = [
         ("WaveStarted", ""),
         ("ClusterGranted", "c1"),
         ("Started", ""),
@@ -208,19 +200,28 @@ fn events_in_order(scene: &Scene) -> Result<()> {
         ("Succeeded", ""),
         ("ClusterSucceeded", "c1"),
         ("Succeeded", "every wave"),
-    ] {
+    ];
+    are_told_in_order(&own, &expected)?;
+    let about_objects = own.iter().any(|one| one["object"].is_string());
+    ensure!(about_objects, "no event names its object: {own:#?}");
+    Ok(())
+}
+
+/// Fails unless there are events of these reasons, whose messages have these parts, in this order; others may lie
+/// between them.
+pub fn are_told_in_order(events: &[serde_json::Value], expected: &[(&str, &str)]) -> Result<()> {
+    let mut rest = events.iter();
+    for (reason, part) in expected {
         let found = rest.find(|one| {
-            one["reason"] == reason
+            one["reason"] == *reason
                 && one["message"]
                     .as_str()
                     .is_some_and(|text| text.contains(part))
         });
         ensure!(
             found.is_some(),
-            "no {reason} {part:?} in its place: {own:#?}"
+            "no {reason} {part:?} in its place: {events:#?}"
         );
     }
-    let about_objects = own.iter().any(|one| one["object"].is_string());
-    ensure!(about_objects, "no event names its object: {own:#?}");
     Ok(())
 }

@@ -12,7 +12,7 @@ use bellwether_integration_tests::{
     fixture::{Fixture, cluster_view},
     manifests::Shop,
     suite::Stage,
-    traffic::Traffic,
+    traffic::{Traffic, full_rate},
     wait::until,
 };
 use serde_json::Value;
@@ -143,8 +143,9 @@ impl Scene {
         )
     }
 
-    /// Starts traffic to the test's application.
-    pub fn traffic(&self, clusters: &[&str], rate: u32) -> Result<Traffic> {
+    /// Starts traffic to the test's application, as much as clusters of a test get.
+    pub fn traffic(&self, clusters: &[&str]) -> Result<Traffic> {
+        let rate = full_rate(clusters.len());
         let file = self.directory.join(format!("traffic-{}.jsonl", self.name));
         Traffic::start(&self.lab, clusters, &self.shop().host(), rate, &file)
     }
@@ -170,18 +171,22 @@ impl Scene {
         })
     }
 
+    /// What was told of a run, oldest first.
+    pub fn events_of(&self, run: &RunView) -> Result<Vec<Value>> {
+        let rollout = format!("rollout/{}", self.name);
+        let told = self.cli.json(&["events", &rollout, "--limit", "500"])?;
+        let items = told["items"].as_array().context("events")?;
+        let own = items.iter().filter(|one| one["run"] == run.run.to_string());
+        Ok(own.cloned().collect())
+    }
+
     /// The weights that came in force in a cluster during a run, in order. Of a view only the newest is kept,
     /// and a weight may pass between two; no event is lost.
     pub fn weights_told(&self, run: &RunView, cluster: &str) -> Result<Vec<u8>> {
-        let told = self
-            .cli
-            .json(&["events", &format!("rollout/{}", self.name)])?;
-        let items = told["items"].as_array().context("events")?.iter();
-        let in_force = items.filter(|one| {
-            one["run"] == run.run.to_string()
-                && one["cluster"] == cluster
-                && one["reason"] == "WeightInForce"
-        });
+        let events = self.events_of(run)?;
+        let in_force = events
+            .iter()
+            .filter(|one| one["cluster"] == cluster && one["reason"] == "WeightInForce");
         in_force
             .map(|one| {
                 let message = one["message"].as_str().context("a message")?;

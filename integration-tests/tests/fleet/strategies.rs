@@ -1,26 +1,38 @@
 //! Strategies beside the canary by weights.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
+    cluster::Member,
     fixture::cluster_view,
     manifests::Shop,
     request::answering_version,
-    traffic::tally,
+    traffic::{Traffic, tally},
     wait::until,
     weights::{RunWatch, now_ms, weights_in_order},
 };
 
-use crate::{Case, scene::Scene};
+use crate::{
+    Case,
+    batch_traffic::has_share,
+    scene::{RUN_LIMIT, Scene},
+};
 
-/// One by one: each is judged by requests that were lost.
-pub const UNDER_TRAFFIC: &[Case] = &[(
-    "sc_k5_blue_green_by_iterations_loses_no_request",
-    "green",
-    blue_green,
-)];
+/// Judged by requests that were lost.
+pub const UNDER_TRAFFIC: &[Case] = &[
+    (
+        "sc_k5_blue_green_by_iterations_loses_no_request",
+        "green",
+        blue_green,
+    ),
+    (
+        "sc_a4_manual_weight_by_hand",
+        "byhand",
+        manual_weight_by_hand,
+    ),
+];
 
 pub const CASES: &[Case] = &[
     ("sc_k4_ab_by_header_or_cookie", "abtest", ab_test),
@@ -33,11 +45,6 @@ pub const CASES: &[Case] = &[
         "sc_a1_fixed_total_takes_pods_from_the_workload",
         "fixed",
         fixed_total,
-    ),
-    (
-        "sc_a4_manual_weight_by_hand",
-        "byhand",
-        manual_weight_by_hand,
     ),
 ];
 
@@ -79,7 +86,7 @@ fn ab_test(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let matched = "c1 to route what matches";
-    scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, matched, |view| {
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, matched, |view| {
         cluster_view(view, "c1").is_ok_and(|cluster| {
             cluster
                 .tracks
@@ -121,29 +128,21 @@ fn blue_green(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let member = scene.member(0)?;
     let before = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
-    let traffic = scene.traffic(&["c1"], 220)?;
+    let traffic = scene.traffic(&["c1"])?;
     let started_ms = now_ms();
     scene.cli.apply(&shop.version("v2").documents())?;
-    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
-    let standby = "the old version to stand by";
-    let view = scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, standby, |view| {
-        cluster_view(view, "c1").is_ok_and(|cluster| {
-            cluster
-                .tracks
-                .iter()
-                .any(|track| track.current.standby_until.is_some())
-        })
-    })?;
-    let track = &cluster_view(&view, "c1")?.tracks[0];
-    ensure!(
-        (track.observed_weight.percent(), track.canary.ready) == (100, shop.replicas),
-        "green has everything at full size: {track:?}"
-    );
+    stands_by(scene, &shop, &member, &before)?;
+    switched_back(scene, &traffic)?;
     ensure!(
         member.pod_uids(&scene.name, "bellwether.local/demo:v1")? == before,
-        "blue stands by untouched"
+        "blue's pods were touched"
     );
-    all_answer(scene, &[], "v2")?;
+    scene.cli.run(&["rollout", "retry", &scene.name])?;
+    scene.wait_run(&scene.name, 2, RUN_LIMIT, "another try", |view| {
+        !view.state.is_terminal()
+    })?;
+    let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
+    stands_by(scene, &shop, &member, &before)?;
     scene.ended(2, RunPhase::Succeeded)?;
     std::thread::sleep(Duration::from_secs(2));
     let seconds = traffic.stop()?;
@@ -163,6 +162,56 @@ fn blue_green(scene: &Scene) -> Result<()> {
     scene.assert_restored(&member, &shop.version("v2"))
 }
 
+/// From the word to the last answer of green: the way through hub and agent, and the gateway's own throttle
+/// of 2 s.
+const SWITCHED_MS: i64 = 6_000;
+
+/// While blue stands by, one word gives it everything back.
+fn switched_back(scene: &Scene, traffic: &Traffic) -> Result<()> {
+    let said_ms = now_ms();
+    scene.cli.run(&[
+        "rollout",
+        "abort",
+        &scene.name,
+        "--reason",
+        "blue was better",
+    ])?;
+    scene.ended(2, RunPhase::Aborted)?;
+    let after_ms = now_ms().max(said_ms + SWITCHED_MS);
+    let after = until(Duration::from_secs(30), "requests after the switch", || {
+        let after = tally(&traffic.so_far()?, None, said_ms + SWITCHED_MS, i64::MAX);
+        Ok((now_ms() > after_ms + 3_000 && after.total > 0).then_some(after))
+    })?;
+    ensure!(
+        after.share_percent("v1") >= 100.0,
+        "blue has not everything: {after:?}"
+    );
+    Ok(())
+}
+
+/// Waits until green has everything and blue stands by, whose pods are those of `before`.
+fn stands_by(scene: &Scene, shop: &Shop, member: &Member, before: &BTreeSet<String>) -> Result<()> {
+    let standby = "the old version to stand by";
+    let view = scene.wait_run(&scene.name, 2, RUN_LIMIT, standby, |view| {
+        cluster_view(view, "c1").is_ok_and(|cluster| {
+            cluster
+                .tracks
+                .iter()
+                .any(|track| track.current.standby_until.is_some())
+        })
+    })?;
+    let track = &cluster_view(&view, "c1")?.tracks[0];
+    ensure!(
+        (track.observed_weight.percent(), track.canary.ready) == (100, shop.replicas),
+        "green has everything at full size: {track:?}"
+    );
+    ensure!(
+        member.pod_uids(&scene.name, "bellwether.local/demo:v1")? == *before,
+        "blue stands by untouched"
+    );
+    all_answer(scene, &[], "v2")
+}
+
 fn weight_and_pods_apart(scene: &Scene) -> Result<()> {
     let shop = Shop {
         replicas: 5,
@@ -175,7 +224,7 @@ fn weight_and_pods_apart(scene: &Scene) -> Result<()> {
     scene.cli.apply(&shop.version("v2").documents())?;
     for (step, weight, pods) in [(0, 5, 1), (1, 5, 3), (2, 60, 2)] {
         let what = format!("step {step} to wait at {weight} % with {pods} pods");
-        scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, &what, |view| {
+        scene.wait_run(&scene.name, 2, RUN_LIMIT, &what, |view| {
             cluster_view(view, "c1").is_ok_and(|cluster| {
                 cluster.tracks.iter().any(|track| {
                     track.step == Some(step)
@@ -192,29 +241,10 @@ fn weight_and_pods_apart(scene: &Scene) -> Result<()> {
     scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
 }
 
-/// Requests whose versions are counted to measure a share.
-const ASKED: u32 = 200;
-/// Percentage points by which a share of [`ASKED`] requests may differ from the weight.
-const SHARE_TOLERANCE: u32 = 8;
-
-/// Measures by requests that the gateway of `c1` gives `version` its share.
-fn has_share(scene: &Scene, version: &str, percent: u32) -> Result<()> {
-    let mut answered = 0;
-    for _ in 0..ASKED {
-        answered += u32::from(ask(scene, &[])? == version);
-    }
-    let measured = answered * 100 / ASKED;
-    ensure!(
-        measured.abs_diff(percent) <= SHARE_TOLERANCE,
-        "{version} answered {answered} of {ASKED} requests, not {percent} %"
-    );
-    Ok(())
-}
-
 /// Waits until the canary in `c1` has what was set by hand and waits for the next word.
-fn stays_at(scene: &Scene, weight: u8, pods: u32) -> Result<()> {
+fn stays_at(scene: &Scene, revision: u64, weight: u8, pods: u32) -> Result<()> {
     let what = format!("c1 to stay at {weight} % with {pods} pods");
-    scene.wait_run(&scene.name, 2, crate::scene::RUN_LIMIT, &what, |view| {
+    scene.wait_run(&scene.name, revision, RUN_LIMIT, &what, |view| {
         cluster_view(view, "c1").is_ok_and(|cluster| {
             cluster.tracks.iter().any(|track| {
                 track.phase == Phase::WaitingPromotion
@@ -230,11 +260,13 @@ fn stays_at(scene: &Scene, weight: u8, pods: u32) -> Result<()> {
 fn manual_weight_by_hand(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {manual: {weight: 0, replicas: 1}}}".into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
-    stays_at(scene, 0, 1)?;
+    stays_at(scene, 2, 0, 1)?;
     all_answer(scene, &[], "v1")?;
     let set_weight = |words: &[&str]| {
         let verb = ["rollout", "set-weight", &scene.name];
@@ -247,8 +279,8 @@ fn manual_weight_by_hand(scene: &Scene) -> Result<()> {
     for (words, weight, pods) in steps {
         let answer = set_weight(words)?;
         ensure!(answer.code == 0, "{words:?}: {}", answer.stderr);
-        stays_at(scene, weight, pods)?;
-        has_share(scene, "v2", weight.into())?;
+        stays_at(scene, 2, weight, pods)?;
+        has_share(&traffic, weight.into(), 5.0)?;
     }
     let stale = set_weight(&["90", "--revision", "1"])?;
     ensure!(
@@ -256,7 +288,7 @@ fn manual_weight_by_hand(scene: &Scene) -> Result<()> {
         "another revision conflicts: {}",
         stale.code
     );
-    stays_at(scene, 60, 2)?;
+    stays_at(scene, 2, 60, 2)?;
     let events = scene
         .cli
         .run(&["events", &format!("rollout/{}", scene.name)])?;
@@ -271,6 +303,22 @@ fn manual_weight_by_hand(scene: &Scene) -> Result<()> {
     for said in ["set-weight 30 %, 2 pods", "set-weight 60 %", "a third"] {
         ensure!(history.contains(said), "no {said:?} in {history}");
     }
+    // The next one goes back by a word.
+    scene.cli.apply(&shop.version("v4").documents())?;
+    stays_at(scene, 3, 0, 1)?;
+    let answer = set_weight(&["30", "--replicas", "2"])?;
+    ensure!(answer.code == 0, "{}", answer.stderr);
+    stays_at(scene, 3, 30, 2)?;
+    let back = [
+        "rollout",
+        "rollback",
+        &scene.name,
+        "--reason",
+        "not that one",
+    ];
+    scene.cli.run(&back)?;
+    scene.ended(4, RunPhase::Succeeded)?;
+    traffic.none_lost("v2")?;
     scene.assert_restored(&scene.member(0)?, &shop.version("v2"))
 }
 
@@ -286,7 +334,7 @@ fn fixed_total(scene: &Scene) -> Result<()> {
     scene.cli.apply(&shop.version("v2").documents())?;
     for (weight, canary, stable) in [(20, 1, 3), (100, 4, 0)] {
         let what = format!("{canary} and {stable} pods at {weight} %");
-        until(crate::scene::RUN_LIMIT, &what, || {
+        until(RUN_LIMIT, &what, || {
             let view = scene.run(&scene.name)?;
             let there = cluster_view(&view, "c1").is_ok_and(|cluster| {
                 cluster.tracks.iter().any(|track| {
@@ -306,7 +354,7 @@ fn fixed_total(scene: &Scene) -> Result<()> {
         .cli
         .run(&["rollout", "abort", &scene.name, "--reason", "enough"])?;
     scene.ended(2, RunPhase::Aborted)?;
-    until(crate::scene::RUN_LIMIT, "the old pods to be back", || {
+    until(RUN_LIMIT, "the old pods to be back", || {
         let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
         Ok((pods.len() == 4).then_some(()))
     })?;

@@ -104,6 +104,23 @@ fn is_a_draft(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// The hub shows the second version as what is wanted, whatever the workload has still.
+fn wants_the_second(scene: &Scene) -> Result<()> {
+    let run = scene.run(&scene.name)?;
+    ensure!(
+        (run.version.as_str(), run.from_version.as_str()) == ("v2", "v1"),
+        "{run:?}"
+    );
+    let shown = scene.cli.json(&["get", "application", &scene.name])?;
+    let spec = &shown["spec"];
+    let chart = &spec["components"][0]["helm"]["version"];
+    ensure!(
+        *chart == "2.0.0" && spec["publishVersion"] == "v2",
+        "{shown}"
+    );
+    Ok(())
+}
+
 fn manual_gates(scene: &Scene) -> Result<()> {
     let member = registered(scene)?;
     let registry = OciRegistry::start()?;
@@ -139,6 +156,7 @@ fn manual_gates(scene: &Scene) -> Result<()> {
         );
         let held = image(&member, scene)?;
         ensure!(held.ends_with(":v1"), "the workload waits: {held}");
+        wants_the_second(scene)?;
         for (kind, name) in [
             ("Deployment", "app-canary"),
             ("Service", "demo-app-canary"),

@@ -10,7 +10,7 @@ use bellwether_integration_tests::{
     manifests::{FLEET, Shop},
     request::answering_version,
     suite::Case,
-    traffic::{Second, Traffic, tally},
+    traffic::{Second, Traffic, full_rate, tally},
     wait::until,
     weights::now_ms,
 };
@@ -45,8 +45,10 @@ pub const CASES: &[Case<Scene>] = &[
     ),
 ];
 
-/// Requests a second to each host.
-pub const RATE: u32 = 220;
+/// Requests a second to the only host of a test.
+pub const RATE: u32 = full_rate(1);
+/// Requests a second to each of two hosts, or of connections of one kind.
+const EACH_RATE: u32 = 220;
 /// Requests that are counted at least to measure a share.
 const COUNTED: u64 = 1_000;
 /// Percentage points by which a share of so many may differ from the weight.
@@ -239,7 +241,7 @@ fn traefik(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let start = |host: &str, name: &str| {
         let file = scene.directory.join(format!("traffic-{name}.jsonl"));
-        Traffic::start(&scene.lab, &["c1"], host, RATE, &file)
+        Traffic::start(&scene.lab, &["c1"], host, EACH_RATE, &file)
     };
     let first = start(&shop.host(), "traefik-route")?;
     let second = start(&second_host, "traefik-service")?;
@@ -359,7 +361,7 @@ fn connections(scene: &Scene) -> Result<()> {
     let single = |second: &Second| second.mode == "close";
     scene.install(&shop)?;
     let file = scene.directory.join("traffic-tcp.jsonl");
-    let traffic = Traffic::start(&scene.lab, &["c1"], &shop.host(), 2 * RATE, &file)?;
+    let traffic = Traffic::start(&scene.lab, &["c1"], &shop.host(), 2 * EACH_RATE, &file)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     for weight in [30, 60] {
         waits_at(scene, weight)?;

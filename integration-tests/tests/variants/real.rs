@@ -114,7 +114,7 @@ fn default_throttle(scene: &Scene) -> Result<()> {
         ..scene.shop()
     };
     scene.install(&shop)?;
-    let traffic = scene.traffic(&["c1"], 250)?;
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let watch = RunWatch::start(&scene.cli, "default", &scene.name)?;
     scene.ended(2, RunPhase::Succeeded)?;
