@@ -58,7 +58,8 @@ fn without_a_router_the_old_version_stays_whole() {
 #[test]
 fn progress_limits_are_those_of_the_workloads_own_rolling_update() {
     // (pods, weight, surge and unavailable there, old and new pods there, the least old ones here)
-    let rows: [(u32, u32, &str, (u32, u32), u32); 16] = [
+    type Row<'a> = (u32, u32, &'a str, (u32, u32), u32);
+    let rows: [Row<'_>; 16] = [
         (10, 20, "2, 0 of 10/10 and 0/0", (10, 2), 8),
         (10, 20, "20 %, 0 of 10/10 and 2/2", (8, 2), 8),
         (10, 30, "2, 0", (10, 2), 7),

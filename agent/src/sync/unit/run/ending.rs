@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bellwether_agent_core::config_stamp::AsFound;
 use bellwether_api::{
     bundle::Bundle,
     reference::ObjectRef,
@@ -44,6 +45,8 @@ impl Unit {
         let versions = Versions {
             new: self.bundle(digest).await?,
             old: self.bundle(previous).await?,
+            // Nothing is written any more.
+            found: AsFound::default(),
         };
         let why = "the namespace is being deleted".to_owned();
         let failure = Some((FailureReason::TargetGone, why));

@@ -1,3 +1,5 @@
+use std::slice;
+
 use bellwether_api::application::ApplicationSpec;
 use serde_json::json;
 
@@ -51,10 +53,10 @@ fn sent(release: &ReleaseContent, rendered: &[RolloutRecord]) -> Result<Vec<u32>
 fn a_cluster_gets_the_rollout_that_is_rendered_for_it_and_no_other() {
     let (dev, prod) = (rendered("web", 50), rendered("web", 20));
     let both = release("sha256:1", &[dev.clone(), prod.clone()]);
-    assert_eq!(sent(&both, &[dev.clone()]), Ok(vec![50]));
-    assert_eq!(sent(&both, &[prod.clone()]), Ok(vec![20]));
+    assert_eq!(sent(&both, slice::from_ref(&dev)), Ok(vec![50]));
+    assert_eq!(sent(&both, slice::from_ref(&prod)), Ok(vec![20]));
     assert_eq!(sent(&both, &[]), Ok(vec![]), "its chart says canary: false");
-    let one = release("sha256:1", &[prod.clone()]);
+    let one = release("sha256:1", slice::from_ref(&prod));
     assert_eq!(sent(&one, &[]), Ok(vec![]));
     assert_eq!(sent(&one, &[prod]), Ok(vec![20]));
 }
@@ -88,7 +90,7 @@ fn what_is_rendered_the_same_everywhere_is_the_release_that_it_was() {
 #[test]
 fn a_variant_that_comes_makes_a_release_and_one_that_leaves_does_not() {
     let (dev, prod) = (rendered("web", 50), rendered("web", 20));
-    let one = release("sha256:1", &[prod.clone()]);
+    let one = release("sha256:1", slice::from_ref(&prod));
     let both = release("sha256:1", &[dev.clone(), prod.clone()]);
     assert_eq!(one.change_to(&both), Change::Content);
     assert_eq!(both.change_to(&one), Change::None);
