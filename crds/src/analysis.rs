@@ -59,8 +59,7 @@ pub struct Analysis {
     /// What a metric without data means; Hold unless set.
     #[serde(default)]
     pub on_no_data: OnNoData,
-    /// Requests that a window needs before it counts; 0 unless set. A Prometheus or a probe counts
-    /// them: a metric of another source sets `minRequests: 0`.
+    /// Requests that a window needs before it counts; 0 unless set.
     #[serde(default)]
     pub min_requests: u32,
     /// The metrics, all of which must pass; empty = readiness alone decides, with a warning.
