@@ -92,7 +92,7 @@ pub enum Measure {
     P7,
     /// Cold start of hub and agent
     P9,
-    /// Failing sample → route patched
+    /// Sample → verdict, and failing verdict → route patched
     P10,
     /// Choosing clusters and planning waves of a large fleet
     P11,

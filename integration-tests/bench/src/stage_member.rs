@@ -1,6 +1,7 @@
 //! One hub with a lab of clusters and the real agent: P3, P7, P9's agent, many rollouts, P10.
 
 mod apply;
+mod checks;
 mod rollback;
 mod rollouts;
 mod start;

@@ -1,4 +1,4 @@
-//! P10: how long it takes from a sample that fails to the route that carries no canary any more.
+//! P10: how long it takes from a verdict that fails to the route that carries no canary any more.
 
 use std::{path::Path, time::Duration};
 
@@ -10,49 +10,55 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-use super::Stage;
+use super::{Stage, checks};
 use crate::{latency::spread, member::administrator, observe::Watch, report::Report};
 
 const IMAGE: &str = "bellwether.local/agent:bench";
 const REQUESTS_PER_SECOND: u32 = 100;
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const RUN_LIMIT: Duration = Duration::from_secs(120);
+/// Runs at least: one figure says nothing of the next.
+const MIN_RUNS: usize = 5;
 /// One failed check is enough, so that the clock starts at it.
 const ANALYSIS: &str = "{interval: 1s, failureThreshold: 1, metrics: [\
     {name: request-success-rate, range: {min: \"99\"}, window: 10s, minRequests: 20}]}";
 
-/// Releases a version that fails a fifth of its requests, once per run.
+/// Holds a good version while its checks are timed, then releases one that fails a fifth of its requests,
+/// once per run.
 ///
 /// # Errors
-/// When the canary is not rolled back.
+/// When a check or a way back does not come.
 pub async fn measure(stage: &Stage<'_>, report: &mut Report) -> Result<()> {
     let cluster = stage.lab.cluster("c1")?;
-    let names: Vec<String> = (0..stage.plan.runs)
-        .map(|run| format!("bench-{run}"))
+    let runs = stage.plan.runs.max(MIN_RUNS);
+    let names: Vec<String> = (0..runs).map(|run| format!("bench-{run}")).collect();
+    let namespaces: Vec<String> = names
+        .iter()
+        .cloned()
+        .chain([checks::HELD.to_owned()])
         .collect();
-    block_in_place(|| register(stage, cluster, &names))?;
+    block_in_place(|| register(stage, cluster, &namespaces))?;
     let client = administrator(cluster).await?;
-    let (mut samples, mut records) = (Vec::new(), Vec::new());
+    checks::measure(stage, &client, report).await?;
+    let (mut patches, mut samples) = (Vec::new(), Vec::new());
     for name in &names {
         let watches = Watches {
             tracks: Watch::start(&client, "bellwether.dev/v1alpha1", "RolloutTrack", name),
             routes: Watch::start(&client, "gateway.networking.k8s.io/v1", "HTTPRoute", name),
         };
         let seen = one_run(stage, name, watches).await?;
+        patches.push(millis(seen.verdict, seen.route));
         samples.push(millis(seen.sample, seen.route));
-        records.push(millis(seen.sample, seen.verdict));
     }
     report.add(
-        "P10 failing sample → route patched",
-        &format!("{} ms", spread(&samples, 0)),
-        "≤ 350 ms (verdict 100 + patch 250)",
+        "P10 failing verdict → route patched",
+        &format!("{} ms", spread(&patches, 0)),
+        "≤ 250 ms",
         &format!(
-            "from the moment at which the failing check began to ask Prometheus (its `at` in the \
-             RolloutTrack) to a watch on the member's API server that saw the HTTPRoute with no \
-             weight on the canary; the agent is the pod that `register cluster` installed, with a \
-             real gateway and {REQUESTS_PER_SECOND} requests/s; the failing check was in the \
-             RolloutTrack after {} ms; {} runs",
-            spread(&records, 0),
-            samples.len()
+            "from a watch on the member's API server that saw the failing check in the RolloutTrack to \
+             one that saw the HTTPRoute with no weight on the canary; from the moment at which that \
+             check began to ask Prometheus: {} ms; the agent is the pod that `register cluster` \
+             installed, with a real gateway and {REQUESTS_PER_SECOND} requests/s; {runs} runs",
+            spread(&samples, 0)
         ),
     );
     Ok(())
@@ -98,15 +104,20 @@ fn millis(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64() * 1_000.0
 }
 
-async fn one_run(stage: &Stage<'_>, name: &str, watches: Watches) -> Result<Rollback> {
-    let shop = Shop {
+/// A small application in the one cluster, judged every second.
+pub(super) fn shop(name: &str) -> Shop {
+    Shop {
         replicas: 2,
         strategy: "{canary: {weights: [50]}}".to_owned(),
         analysis: ANALYSIS.to_owned(),
         waves: String::new(),
         destination: "{clusters: [c1]}".to_owned(),
         ..Shop::new(name)
-    };
+    }
+}
+
+async fn one_run(stage: &Stage<'_>, name: &str, watches: Watches) -> Result<Rollback> {
+    let shop = shop(name);
     let traffic = block_in_place(|| {
         stage.cli.apply(&shop.documents())?;
         wait_run(stage, name, 1, "Succeeded")?;
@@ -127,11 +138,11 @@ async fn one_run(stage: &Stage<'_>, name: &str, watches: Watches) -> Result<Roll
     Ok(rollback)
 }
 
-fn start_traffic(stage: &Stage<'_>, shop: &Shop, out: &Path) -> Result<Traffic> {
+pub(super) fn start_traffic(stage: &Stage<'_>, shop: &Shop, out: &Path) -> Result<Traffic> {
     Traffic::start(stage.lab, &["c1"], &shop.host(), REQUESTS_PER_SECOND, out)
 }
 
-fn wait_run(stage: &Stage<'_>, name: &str, revision: u64, state: &str) -> Result<()> {
+pub(super) fn wait_run(stage: &Stage<'_>, name: &str, revision: u64, state: &str) -> Result<()> {
     until(RUN_LIMIT, &format!("{name} to be {state}"), || {
         let view = stage.cli.json(&["get", "rollout", name]).ok();
         Ok(view
