@@ -34,7 +34,7 @@ mod traffic;
 mod waves;
 
 pub use adopted::{default_traffic_of_others, governs_same};
-pub use analysis::resolved;
+pub use analysis::{resolved, uncounted};
 pub use application::{ValidatedApplication, application, rendered};
 pub use documents::documents;
 pub use finding::{Finding, Findings, Validated};

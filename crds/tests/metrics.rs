@@ -224,6 +224,42 @@ fn sources_say_what_they_lack() {
     );
 }
 
+/// Where nobody counts requests, a number of them would hold every check for ever.
+#[test]
+fn requests_are_asked_for_where_somebody_counts_them() {
+    const DOG: &str = "name: q, query: 'avg:x{*}', range: {max: \"1\"}, source: {type: Datadog, address: \
+                       'http://d', secretRef: {name: d}}";
+    const WHY: &str = "nobody counts requests for a metric of Datadog: with minRequests 20 every check of \
+                       it would be Unknown; set minRequests: 0 on this metric";
+    let at = format!(".minRequests: {WHY}");
+    metric(&format!("{{{DOG}, minRequests: 20}}"), &[at.as_str()]);
+    metric(&format!("{{{DOG}, minRequests: 0}}"), &[]);
+    let counted = ROLLOUT.replace("  analysis:\n", "  analysis:\n    minRequests: 20\n");
+    let inherited = said(&counted, &format!("    - {{{DOG}}}"));
+    assert_eq!(inherited, [format!("spec.analysis.metrics[0]{at}")]);
+    for right in [
+        format!("{{{DOG}, minRequests: 0}}"),
+        "{name: request-success-rate, range: {min: \"99\"}}".to_owned(),
+        "{name: request-success-rate, range: {min: \"99\"}, source: {type: Probe}}".to_owned(),
+        "{name: q, query: up, range: {max: \"1\"}}".to_owned(),
+        "{name: q, template: {name: errors}, range: {max: \"1\"}}".to_owned(),
+    ] {
+        assert_eq!(
+            said(&counted, &format!("    - {right}")),
+            [""; 0],
+            "{right}"
+        );
+    }
+    let page =
+        "name: q, query: '/a#/b', range: {max: \"1\"}, source: {type: Http, address: 'http://h'}";
+    let http = said(&counted, &format!("    - {{{page}}}"));
+    assert!(http[0].contains("a metric of Http"), "{http:?}");
+    let watch = "name: q, query: '[{\"Id\": \"a\"}]', range: {max: \"1\"}, source: {type: CloudWatch, \
+                 address: 'https://c', secretRef: {name: c}}";
+    let watch = said(&counted, &format!("    - {{{watch}}}"));
+    assert!(watch[0].contains("a metric of CloudWatch"), "{watch:?}");
+}
+
 #[test]
 fn a_metric_may_ask_for_a_human() {
     metric(

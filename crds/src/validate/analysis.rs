@@ -46,6 +46,9 @@ pub(super) fn check(findings: &mut Findings, path: &FieldPath, rollout: &Rollout
     for (index, metric) in analysis.metrics.iter().enumerate() {
         let at = at.index(index);
         one_metric(findings, &at, metric);
+        if let Some(why) = uncounted(metric, analysis.min_requests) {
+            findings.error(&at.key("minRequests"), why);
+        }
         if full && metric.relative.is_some() {
             findings.warn(
                 &at.key("relative"),
@@ -376,6 +379,22 @@ pub(super) fn secret_ref(
 
 const fn is_key_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// Tells why a metric whose query and source are known would never have the requests that it asks for:
+/// only a Prometheus and a probe can count them. `inherited` is the analysis' own `minRequests`; `None` =
+/// it has what it needs.
+#[must_use]
+pub fn uncounted(metric: &Metric, inherited: u32) -> Option<String> {
+    let kind = kind_of(metric);
+    let counts = matches!(kind, MetricSourceKind::Prometheus | MetricSourceKind::Probe);
+    let wanted = metric.min_requests.unwrap_or(inherited);
+    (!counts && wanted > 0).then(|| {
+        format!(
+            "nobody counts requests for a metric of {kind:?}: with minRequests {wanted} every check \
+             of it would be Unknown; set minRequests: 0 on this metric"
+        )
+    })
 }
 
 /// Checks a metric together with the template that it names: what the metric sets wins. Returns the

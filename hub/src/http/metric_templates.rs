@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    analysis::Metric,
+    analysis::Analysis,
     application::ApplicationSpec,
     call::ProblemItem,
     document::{Document, FieldPath, Source},
@@ -28,13 +28,13 @@ use super::{
 };
 use crate::app::App;
 
-/// Metrics of one rollout, with where they stand.
+/// How one rollout is judged, with where that stands.
 struct Judged<'a> {
     /// `Kind/name`, for people.
     who: String,
     namespace: &'a str,
     path: FieldPath,
-    metrics: &'a [Metric],
+    analysis: &'a Analysis,
 }
 
 impl Judged<'_> {
@@ -165,7 +165,7 @@ fn of_rollout<'a>(name: &str, namespace: &'a str, spec: &'a RolloutSpec) -> Judg
         who: format!("rollout/{name}"),
         namespace,
         path: FieldPath::spec(),
-        metrics: &spec.analysis.metrics,
+        analysis: &spec.analysis,
     }
 }
 
@@ -183,7 +183,7 @@ fn of_application<'a>(
                 who: format!("application/{name}"),
                 namespace,
                 path: path.key("rollout"),
-                metrics: &rollout.analysis.metrics,
+                analysis: &rollout.analysis,
             })
         })
         .collect()
@@ -196,9 +196,10 @@ fn errors_of(
 ) -> impl Iterator<Item = ProblemItem> {
     let metrics = judged.path.key("analysis").key("metrics");
     let mut errors = Vec::new();
-    for (index, metric) in judged.metrics.iter().enumerate() {
-        if let Err(error) = fill(metric, judged.namespace, templates) {
-            let path = metrics.index(index).key("template");
+    let min_requests = judged.analysis.min_requests;
+    for (index, metric) in judged.analysis.metrics.iter().enumerate() {
+        if let Err(error) = fill(metric, min_requests, judged.namespace, templates) {
+            let path = metrics.index(index).key(error.field());
             errors.push(problem(path, error.to_string(), error.meant()));
         }
     }
@@ -229,7 +230,7 @@ pub(super) async fn refuse_used(app: &App, caller: &Caller, key: &RecordKey) -> 
     let rollouts = specs::<RolloutSpec>(&mut tx, RecordKind::Rollout, None).await?;
     let applications = specs::<ApplicationSpec>(&mut tx, RecordKind::Application, None).await?;
     let uses = |judged: &Judged<'_>| {
-        judged.metrics.iter().any(|metric| {
+        judged.analysis.metrics.iter().any(|metric| {
             let found = metric
                 .template
                 .as_ref()

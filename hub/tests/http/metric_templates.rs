@@ -117,6 +117,49 @@ async fn a_missing_template_is_refused_by_name() {
         .await;
 }
 
+/// Which source a template of everybody means is known to the hub alone.
+#[tokio::test]
+async fn requests_that_nobody_counts_are_refused_by_their_field() {
+    let hub = Hub::start().await;
+    let admin = hub.admin();
+    let page = "apiVersion: bellwether.dev/v1alpha1
+kind: MetricTemplate
+metadata: {name: orders, namespace: default}
+spec: {type: Http, address: 'http://stats', query: '/orders#/mean'}
+";
+    admin.applied(page).await;
+    let counted = |own: &str| {
+        shop(&format!(
+            "{}  analysis: {{minRequests: 20, metrics: [{{name: mine, template: {{name: orders}}, \
+             range: {{max: \"1\"}}{own}}}]}}\n",
+            rollout("shop", "web-plan", "web")
+        ))
+    };
+    let refused = admin.apply(&counted("")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let error = &refused.body["errors"][0];
+    assert_eq!(error["path"], "spec.analysis.metrics[0].minRequests");
+    let why = error["detail"].as_str().unwrap();
+    assert!(why.ends_with("set minRequests: 0 on this metric"), "{why}");
+    admin.applied(&counted(", minRequests: 0")).await;
+    // A template that stops counting does not fit those that count on it.
+    admin
+        .applied(&template("shop", "errors", "sum(errors)"))
+        .await;
+    let counts = counted("").replace("name: orders", "name: errors");
+    admin.applied(&counts).await;
+    let turned = page
+        .replace("name: orders", "name: errors")
+        .replace("namespace: default", "namespace: shop");
+    let unfit = admin.apply(&turned).await;
+    assert_eq!(unfit.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let why = unfit.body["errors"][0]["detail"].as_str().unwrap();
+    assert!(
+        why.contains("rollout/web-plan would no longer fit"),
+        "{why}"
+    );
+}
+
 #[tokio::test]
 async fn a_template_in_use_neither_goes_nor_stops_fitting() {
     let hub = Hub::start().await;

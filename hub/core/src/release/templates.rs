@@ -8,7 +8,7 @@ use bellwether_api::{
     metric_template::{MetricSourceKind, MetricTemplateSpec},
     query_template::QueryError,
     reference::NamespacedName,
-    validate::{DEFAULT_NAMESPACE, resolved},
+    validate::{DEFAULT_NAMESPACE, resolved, uncounted},
 };
 
 use super::{ReleaseContent, ReleaseError};
@@ -51,6 +51,14 @@ pub enum TemplateError {
         /// What was probably meant; absent = nothing is near.
         meant: Option<String>,
     },
+    /// Nobody counts the requests that the metric asks for.
+    #[error("metric template {template} does not fit: {why}")]
+    Uncounted {
+        /// The template.
+        template: NamespacedName,
+        /// Why, and what to set.
+        why: String,
+    },
     /// What is built in does not fit the metric.
     #[error("the built-in metric template {name:?} does not fit: {why}")]
     BuiltIn {
@@ -67,7 +75,16 @@ impl TemplateError {
     pub fn meant(&self) -> Option<&str> {
         match self {
             Self::Missing { meant, .. } | Self::Unfit { meant, .. } => meant.as_deref(),
-            Self::OutOfReach { .. } | Self::BuiltIn { .. } => None,
+            Self::OutOfReach { .. } | Self::Uncounted { .. } | Self::BuiltIn { .. } => None,
+        }
+    }
+
+    /// The field of the metric that is to be changed.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Uncounted { .. } => "minRequests",
+            _ => "template",
         }
     }
 }
@@ -117,12 +134,13 @@ pub fn find<'a>(
 }
 
 /// Returns a metric with the query and source of the template that it names; one without, and one
-/// whose template is built in, stays as it is.
+/// whose template is built in, stays as it is. `min_requests` are what its analysis asks for.
 ///
 /// # Errors
 /// There is no such template, or it does not fit.
 pub fn fill(
     metric: &Metric,
+    min_requests: u32,
     namespace: &str,
     templates: &Templates,
 ) -> Result<Metric, TemplateError> {
@@ -138,14 +156,21 @@ pub fn fill(
             }),
         };
     };
-    resolved(metric, template).map_err(|error| TemplateError::Unfit {
+    let filled = resolved(metric, template).map_err(|error| TemplateError::Unfit {
         template: name.clone(),
         why: error.to_string(),
         meant: match error {
             QueryError::Unknown { meant, .. } => meant,
             _ => None,
         },
-    })
+    })?;
+    match uncounted(&filled, min_requests) {
+        None => Ok(filled),
+        Some(why) => Err(TemplateError::Uncounted {
+            template: name.clone(),
+            why,
+        }),
+    }
 }
 
 /// Why a metric cannot use a template that is built in; absent = it can.
@@ -171,13 +196,13 @@ impl ReleaseContent {
         templates: &Templates,
     ) -> Result<Self, ReleaseError> {
         for rollout in &mut self.rollouts {
-            for metric in &mut rollout.spec.analysis.metrics {
-                *metric = fill(metric, namespace, templates).map_err(|source| {
-                    ReleaseError::Template {
-                        rollout: rollout.name.clone(),
-                        metric: metric.name.clone(),
-                        source: Box::new(source),
-                    }
+            let analysis = &mut rollout.spec.analysis;
+            for metric in &mut analysis.metrics {
+                let filled = fill(metric, analysis.min_requests, namespace, templates);
+                *metric = filled.map_err(|source| ReleaseError::Template {
+                    rollout: rollout.name.clone(),
+                    metric: metric.name.clone(),
+                    source: Box::new(source),
                 })?;
             }
         }
@@ -234,7 +259,7 @@ mod tests {
             ("default", "cpu-usage", "overridden"),
         ]);
         let query = |name, at, namespace| {
-            fill(&metric(name, at), namespace, &held).map(|metric| metric.query)
+            fill(&metric(name, at), 0, namespace, &held).map(|metric| metric.query)
         };
         assert_eq!(query("errors", None, "shop"), Ok(Some("own".to_owned())));
         assert_eq!(
@@ -254,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_built_in_takes_no_other_source_and_no_variables() {
-        let why = |metric: &Metric| match fill(metric, "shop", &Templates::new()) {
+        let why = |metric: &Metric| match fill(metric, 0, "shop", &Templates::new()) {
             Err(error) => error.to_string(),
             Ok(_) => String::new(),
         };
@@ -274,20 +299,40 @@ mod tests {
         // One of the hub's own is taken instead.
         let own = templates(&[("shop", "cpu-usage", "x{t=\"{{ variables.team }}\"}")]);
         metric.source = None;
-        assert!(fill(&metric, "shop", &own).is_ok());
+        assert!(fill(&metric, 0, "shop", &own).is_ok());
+    }
+
+    /// What a template says of the source decides who counts requests, also where the hub finds it.
+    #[test]
+    fn requests_are_not_asked_for_of_a_source_that_counts_none() {
+        let mut held = templates(&[("default", "orders", "/orders#/mean")]);
+        for template in held.values_mut() {
+            template.kind = MetricSourceKind::Http;
+        }
+        let mut metric = metric("orders", None);
+        let error = fill(&metric, 20, "shop", &held).expect_err("nobody counts");
+        assert_eq!(error.field(), "minRequests");
+        assert_eq!(
+            error.to_string(),
+            "metric template default/orders does not fit: nobody counts requests for a metric of Http: \
+             with minRequests 20 every check of it would be Unknown; set minRequests: 0 on this metric"
+        );
+        assert!(fill(&metric, 0, "shop", &held).is_ok());
+        metric.min_requests = Some(0);
+        assert!(fill(&metric, 20, "shop", &held).is_ok());
     }
 
     #[test]
     fn a_missing_one_is_named_with_where_it_was_looked_for() {
         let held = templates(&[("default", "errors", "x")]);
-        let error = fill(&metric("erors", None), "shop", &held).expect_err("missing");
+        let error = fill(&metric("erors", None), 0, "shop", &held).expect_err("missing");
         assert_eq!(
             error.to_string(),
             "there is no metric template \"erors\" in namespace \"shop\" or namespace \"default\", \
              and none is built in by that name"
         );
         assert_eq!(error.meant(), Some("errors"));
-        let away = fill(&metric("errors", Some("bank")), "shop", &held).expect_err("a tenant's");
+        let away = fill(&metric("errors", Some("bank")), 0, "shop", &held).expect_err("a tenant's");
         assert!(matches!(away, TemplateError::OutOfReach { .. }));
     }
 
@@ -295,13 +340,13 @@ mod tests {
     fn what_the_metric_says_wins_and_an_address_brings_its_own_secret() {
         let held = templates(&[("shop", "errors", "x{t=\"{{ variables.team }}\"}")]);
         let mut metric = metric("errors", None);
-        let error = fill(&metric, "shop", &held).expect_err("a variable is missing");
+        let error = fill(&metric, 0, "shop", &held).expect_err("a variable is missing");
         assert!(
             error.to_string().contains("variables.team is not set"),
             "{error}"
         );
         metric.variables.insert("team".into(), "blue".into());
-        let filled = fill(&metric, "shop", &held).expect("it fits");
+        let filled = fill(&metric, 0, "shop", &held).expect("it fits");
         let source = filled.source.expect("the template's");
         assert_eq!(source.address.as_deref(), Some("http://prometheus"));
         assert!(source.secret_ref.is_some());
@@ -310,7 +355,7 @@ mod tests {
             address: Some("http://other".into()),
             secret_ref: None,
         });
-        let source = fill(&metric, "shop", &held).expect("it fits").source;
+        let source = fill(&metric, 0, "shop", &held).expect("it fits").source;
         let source = source.expect("the metric's");
         assert_eq!(source.address.as_deref(), Some("http://other"));
         assert_eq!(
@@ -318,7 +363,7 @@ mod tests {
             "the template's Secret is not for it"
         );
         metric.variables.insert("tem".into(), "x".into());
-        let error = fill(&metric, "shop", &held).expect_err("a variable too many");
+        let error = fill(&metric, 0, "shop", &held).expect_err("a variable too many");
         assert_eq!(error.meant(), Some("variables.team"));
     }
 }

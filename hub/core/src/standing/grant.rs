@@ -36,8 +36,9 @@ pub fn grant(input: GrantInput<'_>) -> Result<StandingGrant, TemplateError> {
     spec.destination = None;
     let defaults = defaults_in(input.cluster, input.fleet);
     defaults.fill(&mut spec);
+    let (namespace, templates) = (&input.rollout.namespace, input.templates);
     for metric in &mut spec.analysis.metrics {
-        *metric = fill(metric, &input.rollout.namespace, input.templates)?;
+        *metric = fill(metric, spec.analysis.min_requests, namespace, templates)?;
     }
     Ok(StandingGrant {
         rollout: input.rollout.clone(),
