@@ -168,8 +168,10 @@ async fn serve_hub(
     let asking = metrics.clone();
     let meter = shell.meter.clone();
     let stopping = shutdown.clone();
+    let own_sources = shell.own_sources.clone();
     tokio::spawn(async move {
-        stopping.run_until_cancelled(asking.run(meter)).await;
+        let asking = async { tokio::join!(asking.run(meter.clone()), own_sources.run(meter)) };
+        stopping.run_until_cancelled(asking).await;
     });
     let hub = link::Hub {
         addresses: config.hub_address.clone(),

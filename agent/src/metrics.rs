@@ -6,13 +6,15 @@ mod datadog;
 mod exchange;
 mod http_json;
 mod measure;
+mod own;
 mod probe;
 mod prometheus;
 mod reachable;
 mod source;
 
 pub use credentials::{Credentials, KubeSecrets, SecretError, SecretReader};
-pub use measure::{Measurement, Meter, Subject};
+pub use measure::{Measurement, Meter, OwnSource, Subject};
+pub use own::OwnSources;
 pub use probe::{Probe, Window};
 pub use reachable::Reachable;
 pub use source::{MetricProvider, QueryError, Question, Reading};

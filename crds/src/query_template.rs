@@ -1,10 +1,14 @@
 //! Filling the placeholders of a metric's query.
 
+mod selectors;
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 use crate::{document::closest, metric_template::MetricSourceKind};
+
+pub use selectors::{Selector, selectors};
 
 /// Steps that filling in one query may take; an ordinary one takes a few dozen.
 const FUEL: u64 = 10_000;

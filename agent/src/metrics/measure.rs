@@ -6,7 +6,10 @@ mod subject;
 use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
-    analysis::{MetricQueries, MetricQueryError, QueryTarget, Sample, Side, filled, queries},
+    analysis::{
+        Freshness, MetricQueries, MetricQueryError, PART, QueryTarget, Read, Sample, Side, filled,
+        queries,
+    },
     machine::{MetricSample, Samples},
 };
 use bellwether_api::{
@@ -18,6 +21,7 @@ use bellwether_api::{
 
 use futures::future::Either;
 
+pub use reach::OwnSource;
 pub use subject::{Measurement, Subject};
 
 use subject::{Asked, Remote, SecretAt, Source, source_of};
@@ -228,9 +232,10 @@ impl Meter {
             read_optional(&made.requests),
             read_optional(&made.scrapes),
             read_optional(&made.age),
+            self.series(made.freshness.as_ref(), asked, remote, credentials),
         );
         match answers {
-            Ok((value, requests, scrapes, age)) => Sample {
+            Ok((value, requests, scrapes, age, series)) => Sample {
                 value: value.value,
                 requests: requests.and_then(|requests| requests.value),
                 scrapes: scrapes.map(|scrapes| scrapes.value.map_or(0, whole)),
@@ -240,11 +245,33 @@ impl Meter {
                     .map(milliseconds)
                     .or(value.age_ms),
                 skew_ms: value.skew_ms,
+                read: series,
                 stable: None,
                 error: String::new(),
             },
             Err(error) => unknown(asked, &credentials.hide(&crate::desired::chain(&error))),
         }
+    }
+
+    /// Finds out how fresh the series are that a query of one's own reads.
+    async fn series(
+        &self,
+        freshness: Option<&Freshness>,
+        asked: &Asked,
+        remote: &Remote,
+        credentials: &Credentials,
+    ) -> Result<Vec<Read>, QueryError> {
+        let Some(freshness) = freshness else {
+            return Ok(Vec::new());
+        };
+        let question = Question {
+            address: &remote.address,
+            query: &freshness.query,
+            window: asked.window,
+            credentials,
+        };
+        let answer = self.prometheus.read_by(question, PART).await?;
+        Ok(freshness.read(&answer, asked.in_force))
     }
 }
 
@@ -266,6 +293,7 @@ fn asked_of(
         requests: None,
         scrapes: None,
         age: None,
+        freshness: None,
     })
 }
 

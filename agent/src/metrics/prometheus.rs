@@ -1,5 +1,7 @@
 //! Instant queries against a Prometheus.
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -34,28 +36,58 @@ enum Data {
 
 #[derive(Deserialize)]
 struct Series {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
     value: (f64, String),
 }
 
 impl MetricProvider for Prometheus {
     fn read<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Result<Reading, QueryError>> {
         Box::pin(async move {
-            let credentials = question.credentials;
-            let request = self
-                .0
-                .client(credentials)?
-                .post(url(question.address, "/api/v1/query")?)
-                .form(&[("query", question.query)]);
-            let answer = self.0.send(credentials.authorize(request)?).await?;
-            // Prometheus says what is wrong with a query in a body of its own form. Whatever else
-            // comes with such a status is no answer, though it may read like one.
-            let body = if answer.status >= 400 && refuses(&answer.body) {
-                answer.body
-            } else {
-                answer.body(credentials)?
-            };
-            read(&body, credentials, wall())
+            let body = self.ask(question).await?;
+            read(&body, question.credentials, wall())
         })
+    }
+}
+
+impl Prometheus {
+    /// Asks a query whose answer is several series, and returns their values by their label `label`;
+    /// a series without it is left out.
+    ///
+    /// # Errors
+    /// There is no answer, or none that can be read.
+    pub async fn read_by(
+        &self,
+        question: Question<'_>,
+        label: &str,
+    ) -> Result<BTreeMap<String, f64>, QueryError> {
+        let body = self.ask(question).await?;
+        match data(&body, question.credentials)? {
+            Some(Data::Vector(series)) => series
+                .into_iter()
+                .filter_map(|mut series| {
+                    let name = series.metric.remove(label)?;
+                    Some(number(&series.value.1).map(|value| (name, value)))
+                })
+                .collect(),
+            _ => Err(QueryError::Refused("the query gives no series".to_owned())),
+        }
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Result<Vec<u8>, QueryError> {
+        let credentials = question.credentials;
+        let request = self
+            .0
+            .client(credentials)?
+            .post(url(question.address, "/api/v1/query")?)
+            .form(&[("query", question.query)]);
+        let answer = self.0.send(credentials.authorize(request)?).await?;
+        // Prometheus says what is wrong with a query in a body of its own form. Whatever else comes
+        // with such a status is no answer, though it may read like one.
+        if answer.status >= 400 && refuses(&answer.body) {
+            return Ok(answer.body);
+        }
+        answer.body(credentials)
     }
 }
 
@@ -63,12 +95,21 @@ fn refuses(body: &[u8]) -> bool {
     serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status == "error")
 }
 
-fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Reading, QueryError> {
+fn data(body: &[u8], credentials: &Credentials) -> Result<Option<Data>, QueryError> {
     let answer: Answer = serde_json::from_slice(body).map_err(QueryError::Malformed)?;
     if answer.status != "success" {
         return Err(QueryError::Refused(short(&answer.error, credentials)));
     }
-    let (at, text) = match answer.data {
+    Ok(answer.data)
+}
+
+fn number(text: &str) -> Result<f64, QueryError> {
+    text.parse()
+        .map_err(|_| QueryError::Refused("the query's value is no number".to_owned()))
+}
+
+fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Reading, QueryError> {
+    let (at, text) = match data(body, credentials)? {
         Some(Data::Vector(mut series)) => match series.len() {
             0 => return Ok(Reading::default()),
             1 => series.remove(0).value,
@@ -81,11 +122,8 @@ fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Readin
             ));
         }
     };
-    let value = text
-        .parse()
-        .map_err(|_| QueryError::Refused("the query's value is no number".to_owned()))?;
     Ok(Reading {
-        value: Some(value),
+        value: Some(number(&text)?),
         age_ms: None,
         skew_ms: Some(milliseconds(at).saturating_sub(now.as_millisecond())),
     })

@@ -15,7 +15,7 @@ use crate::{
     desired::Desired,
     hooks::HookCaller,
     link::bulk::SampleOutbox,
-    metrics::{KubeSecrets, Meter},
+    metrics::{KubeSecrets, Meter, OwnSources},
     report::Reports,
     telemetry::Figures,
     webhook,
@@ -42,6 +42,8 @@ pub struct Shell {
     pub watches: Watches,
     /// What measures canaries.
     pub meter: Meter,
+    /// Whether the sources answer that plans name themselves.
+    pub own_sources: OwnSources,
     /// What calls hooks.
     pub hooks: HookCaller,
     /// The time by which runs are decided.
@@ -80,6 +82,7 @@ impl Shell {
             reports,
             access: Access::default(),
             meter,
+            own_sources: OwnSources::default(),
             hooks,
             clock,
             figures,

@@ -11,6 +11,7 @@ mod order;
 mod plain;
 mod removal;
 mod run;
+mod sources;
 mod status;
 mod stuck;
 mod wanted;
@@ -124,6 +125,8 @@ pub struct Unit {
     fights: Vec<String>,
     /// What was deleted, and is still there.
     leaving: Vec<String>,
+    /// What does not answer of the sources that its plans name, as it was told last.
+    silent_sources: Vec<String>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -160,6 +163,7 @@ impl Unit {
             protected: Vec::new(),
             fights: Vec::new(),
             leaving: Vec::new(),
+            silent_sources: Vec::new(),
             namespace_known: None,
             tracks_removed: false,
         }
@@ -217,7 +221,9 @@ impl Unit {
             self.full_pass_at = Instant::now() + FULL_PASS;
         }
         let everything = self.dirty.all;
-        let outcome = match self.pass().await {
+        let passed = self.pass().await;
+        self.name_sources();
+        let outcome = match passed {
             Ok(pass) => {
                 if everything {
                     self.shell.looked_at(&self.key);
@@ -252,6 +258,7 @@ impl Unit {
             self.tell(of, news, |_| {}).await?;
         }
         self.forget_bundles(&unit);
+        self.heed_sources(&unit).await?;
         if self.adopted.is_some() {
             // On the heap: every unit's passes would need the stack of the deepest one.
             return Box::pin(self.pass_adopted(&unit)).await;

@@ -10,7 +10,10 @@ use bellwether_api::{
     query_template::{self, Placeholders, QueryError, promql_literal, regex_literal},
 };
 
-use super::series::{QueryTarget, Series, series_of};
+use super::{
+    freshness::Freshness,
+    series::{QueryTarget, Series, series_of},
+};
 
 /// The queries of one metric against a Prometheus; each gives one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub struct MetricQueries {
     pub scrapes: Option<String>,
     /// Age in seconds of the newest scrape; absent = its series are not known.
     pub age: Option<String>,
+    /// What tells how fresh the series are that a query of one's own reads; absent = it reads none,
+    /// or the metric is built in.
+    pub freshness: Option<Freshness>,
 }
 
 /// Why a metric cannot be asked for.
@@ -87,11 +93,14 @@ pub fn queries(
         series.map(|series| requests_of(&series, &range))
     };
     let Some(name) = built_in(metric) else {
+        let value = filled(metric, MetricSourceKind::Prometheus, target, window)?;
+        let freshness = Freshness::of(&value, metric.window)?;
         return Ok(MetricQueries {
-            value: filled(metric, MetricSourceKind::Prometheus, target, window)?,
+            value,
             requests: requests(min_requests > 0),
             scrapes: None,
             age: None,
+            freshness,
         });
     };
     let pods = pods_of(target);
@@ -115,6 +124,7 @@ pub fn queries(
         requests: requests(min_requests > 0),
         scrapes: Some(format!("max(count_over_time({scraped}[{range}]))")),
         age: Some(age_of(&scraped)),
+        freshness: None,
     })
 }
 
@@ -147,6 +157,7 @@ fn of_requests(
         requests: Some(requests_of(&series, range)),
         scrapes: Some(format!("max(count_over_time({scraped}[{range}]))")),
         age: Some(age_of(&scraped)),
+        freshness: None,
     })
 }
 

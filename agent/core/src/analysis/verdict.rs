@@ -7,10 +7,14 @@ use bellwether_api::{
 };
 use jiff::Timestamp;
 
-use super::{query::counts_requests, relative};
+use super::{
+    freshness::{self, Read},
+    query::counts_requests,
+    relative,
+};
 
 /// Scrapes below which a window says nothing.
-const MIN_SCRAPES: u32 = 2;
+pub(super) const MIN_SCRAPES: u32 = 2;
 /// A declared window must span this many scrapes.
 const SCRAPES_PER_WINDOW: i64 = 4;
 /// How far a measurement may lie ahead of its source's clock, in milliseconds.
@@ -34,6 +38,8 @@ pub struct Sample {
     pub age_ms: Option<i64>,
     /// How far the source's clock is ahead of ours, in milliseconds; absent = it gave no time.
     pub skew_ms: Option<i64>,
+    /// What is known of the series that a query of one's own reads; empty = nothing.
+    pub read: Vec<Read>,
     /// What the old version showed over the same window; absent = it was not asked for.
     pub stable: Option<Box<Sample>>,
     /// Why the source could not answer; empty = it did.
@@ -114,6 +120,7 @@ fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Resul
         return Err(format!("SourceError: {}", sample.error));
     }
     is_timely(metric, sample)?;
+    freshness::judge(&sample.read)?;
     has_enough(metric, analysis, sample)?;
     let Some(value) = sample.value else {
         return Err(format!("NoData: no value in {}", sample.window));

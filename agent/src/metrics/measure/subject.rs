@@ -1,6 +1,6 @@
 //! What one check asks: of which pods, where each metric is read, and over which window.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bellwether_agent_core::{
     analysis::{QueryTarget, SeriesSet, Side, effective_window},
@@ -59,6 +59,8 @@ pub(super) struct Asked {
     pub(super) metric: Metric,
     pub(super) source: Source,
     pub(super) window: Dur,
+    /// For how long the weight has been in force.
+    pub(super) in_force: Dur,
     /// What the probe has seen in the window; absent = it does not run.
     pub(super) probed: Option<Window>,
 }
@@ -125,6 +127,8 @@ impl Measurement {
             per_node: subject.plan.copies_daemon_set(),
             revisions: subject.revisions.clone(),
         };
+        // As a window that is longer than any weight has been in force.
+        let in_force = effective_window(Dur::from(Duration::MAX), request.in_force_since, now);
         let asked = subject
             .plan
             .analysis
@@ -141,6 +145,7 @@ impl Measurement {
                     metric: metric.clone(),
                     source,
                     window,
+                    in_force,
                     probed,
                 }
             })
@@ -164,14 +169,8 @@ pub(super) fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
     if kind == MetricSourceKind::Probe {
         return Source::Probe;
     }
-    if let Some(source) = own
-        && let Some(address) = &source.address
-    {
-        return Source::Remote(Remote {
-            kind,
-            address: address.clone(),
-            secret: source.secret_ref.clone().map(SecretAt::Workload),
-        });
+    if let Some(remote) = own_remote(metric) {
+        return Source::Remote(remote);
     }
     match &bundle.metrics {
         Some(metrics) if kind == MetricSourceKind::Prometheus => Source::Remote(Remote {
@@ -185,6 +184,18 @@ pub(super) fn source_of(metric: &Metric, bundle: &Bundle) -> Source {
             "{kind:?} has no address: neither the metric nor the cluster nor the fleet gives one"
         )),
     }
+}
+
+/// The source that a metric names itself, or its template; `None` = it names none.
+pub(super) fn own_remote(metric: &Metric) -> Option<Remote> {
+    let source = metric.source.as_ref()?;
+    let address = source.address.as_ref();
+    let address = address.filter(|_| source.kind != MetricSourceKind::Probe)?;
+    Some(Remote {
+        kind: source.kind,
+        address: address.clone(),
+        secret: source.secret_ref.clone().map(SecretAt::Workload),
+    })
 }
 
 /// Whether a probe can tell the metric: what a query or a template asks for is not in its answers,

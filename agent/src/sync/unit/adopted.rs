@@ -45,7 +45,7 @@ const LATER: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
     /// The grant with its digest; absent = it was not read yet, or there is none.
-    grant: Option<(String, Arc<StandingGrant>)>,
+    pub(super) grant: Option<(String, Arc<StandingGrant>)>,
     /// The workload's health; absent = it was not looked at yet.
     workload: Option<ObjectStatus>,
     /// The change that is held was paused by the agent, after it had been written.
@@ -70,7 +70,8 @@ struct Looked {
     sight: Sight,
 }
 
-const NO_RUN: RunOf<'static> = RunOf {
+/// An event that belongs to no run.
+pub(super) const NO_RUN: RunOf<'static> = RunOf {
     run: Uuid::nil(),
     attempt: 0,
     alerts: &[],

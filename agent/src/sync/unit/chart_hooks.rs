@@ -4,7 +4,7 @@ mod coming_in;
 mod leftovers;
 mod removal;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use coming_in::has_hooks_after;
 

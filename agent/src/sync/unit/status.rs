@@ -129,7 +129,7 @@ impl Unit {
         self.surplus.iter().cloned().collect()
     }
 
-    fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
+    pub(super) fn all_warnings(&self, unit: &SyncUnit) -> Vec<String> {
         let drift = self
             .drifted
             .iter()
@@ -149,6 +149,7 @@ impl Unit {
             )
         });
         told.chain(drift)
+            .chain(self.source_warnings())
             .chain(self.fights.iter().cloned())
             .chain(protected)
             .chain(brought_back)

@@ -69,6 +69,154 @@ async fn a_source_of_the_cluster_that_does_not_answer_is_named_at_once() {
     assert_eq!(meter.unreachable(&bundle(None)).await, None);
 }
 
+/// What plans and templates name is asked there and with the Secret beside it, each once.
+#[tokio::test]
+async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
+    use MetricSourceKind::{CloudWatch, Datadog, Http, Prometheus};
+    let good = Double::new(|_| (200, vector("1"))).await;
+    let closed = Double::new(|request| (403, format!("not you: {request}"))).await;
+    let page = Double::new(|_| (200, "<html>welcome</html>".to_owned())).await;
+    let missing = Double::new(|_| (404, "no such path".to_owned())).await;
+    let aws = Double::new(|_| {
+        let refusal = json!({"__type": "UnrecognizedClientException", "message": "bad token"});
+        (400, refusal.to_string())
+    })
+    .await;
+    let meter = meter(
+        Secrets::default()
+            .with("shop/token", &[("token", TOKEN)])
+            .with(
+                "shop/aws",
+                &[
+                    ("access-key-id", "AKID"),
+                    ("secret-access-key", TOKEN),
+                    ("region", "eu-1"),
+                ],
+            )
+            .with(
+                "shop/dog",
+                &[("api-key", TOKEN), ("application-key", "k3y")],
+            )
+            .with("bellwether/agents", &[("token", TOKEN)]),
+    );
+    let tried = async |metric: Metric| {
+        let found = OwnSource::of_plan("web", &plan(metric), "shop");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let why = meter.silence(&found[0]).await;
+        if let Some(why) = &why {
+            assert!(!why.message.contains(TOKEN), "{why:?}");
+        }
+        why.map_or("", |why| why.reason)
+    };
+    for (kind, address, query, secret, reason) in [
+        (Prometheus, good.address.as_str(), "max(queue)", None, ""),
+        (
+            Prometheus,
+            good.address.as_str(),
+            "max(queue)",
+            Some("token"),
+            "",
+        ),
+        (
+            Prometheus,
+            "http://127.0.0.1:1",
+            "max(queue)",
+            None,
+            "Unreachable",
+        ),
+        (
+            Prometheus,
+            closed.address.as_str(),
+            "max(queue)",
+            Some("token"),
+            "Unauthorized",
+        ),
+        (
+            Prometheus,
+            page.address.as_str(),
+            "max(queue)",
+            None,
+            "NoPrometheus",
+        ),
+        (
+            Prometheus,
+            missing.address.as_str(),
+            "max(queue)",
+            None,
+            "NoPrometheus",
+        ),
+        // The Secrets of the agent's namespace are not a plan's.
+        (
+            Prometheus,
+            good.address.as_str(),
+            "max(queue)",
+            Some("agents"),
+            "NoSecret",
+        ),
+        (Http, "http://127.0.0.1:1", "/a#/b", None, "Unreachable"),
+        (
+            Http,
+            closed.address.as_str(),
+            "/a#/b",
+            Some("token"),
+            "Unauthorized",
+        ),
+        (Http, page.address.as_str(), "/a#/b", None, "NoJson"),
+        // Of a version that is not there yet many have nothing.
+        (Http, missing.address.as_str(), "/a#/b", None, ""),
+        (Http, good.address.as_str(), "/a#/b", None, ""),
+        (
+            Datadog,
+            closed.address.as_str(),
+            "avg:x{*}",
+            Some("dog"),
+            "Unauthorized",
+        ),
+        (
+            Datadog,
+            good.address.as_str(),
+            "avg:x{*}",
+            Some("token"),
+            "Unauthorized",
+        ),
+        (
+            CloudWatch,
+            "http://127.0.0.1:1",
+            "[{\"Id\": \"a\"}]",
+            None,
+            "Unauthorized",
+        ),
+        (
+            CloudWatch,
+            aws.address.as_str(),
+            "[{\"Id\": \"a\"}]",
+            Some("aws"),
+            "Unauthorized",
+        ),
+    ] {
+        let found = tried(asks(kind, address, query, secret)).await;
+        assert_eq!(found, reason, "{kind:?} {address} {query} {secret:?}");
+    }
+    let asked = good.asked().join("\n");
+    assert!(
+        asked.contains("query=vector%281%29") && !asked.contains("queue"),
+        "a Prometheus is asked for nothing of the metric's: {asked}"
+    );
+
+    // Several metrics that read at one place ask it once; those of the cluster are not a plan's.
+    let mut several = plan(asks(Prometheus, good.address.as_str(), "a", Some("token")));
+    let others = [
+        asks(Prometheus, good.address.as_str(), "b", Some("token")),
+        asks(Prometheus, good.address.as_str(), "c", None),
+        Metric {
+            name: REQUEST_SUCCESS_RATE.into(),
+            ..Metric::default()
+        },
+    ];
+    several.analysis.metrics.extend(others);
+    assert_eq!(OwnSource::of_plan("web", &several, "shop").len(), 2);
+}
+
 fn source(address: &str, secret: &str) -> MetricsSource {
     MetricsSource {
         address: address.to_owned(),

@@ -43,7 +43,13 @@ impl Unit {
             health,
             objects: adopted.workload.iter().cloned().collect(),
             object_count: u32::from(adopted.workload.is_some()),
-            warnings: self.warnings.iter().cloned().chain(webhook).collect(),
+            warnings: self
+                .warnings
+                .iter()
+                .cloned()
+                .chain(webhook)
+                .chain(self.source_warnings())
+                .collect(),
             ..self.common_status(unit, running, outcome, rollouts)
         }
     }

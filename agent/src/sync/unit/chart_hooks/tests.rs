@@ -1,8 +1,8 @@
 //! An agent with the hooks of a chart, against an API server that keeps what it writes.
 
 mod apply_and_prune;
-mod house;
-mod server;
+pub(in crate::sync::unit) mod house;
+pub(in crate::sync::unit) mod server;
 
 use bellwether_api::status::UnitOutcome;
 use serde_json::json;

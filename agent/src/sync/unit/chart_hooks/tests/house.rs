@@ -15,27 +15,27 @@ use crate::{
     telemetry::Figures,
 };
 
-pub(super) const KEY: &str = "application/default/shop";
-pub(super) const COMMAND: &str = "command/default/shop";
+pub(in crate::sync::unit) const KEY: &str = "application/default/shop";
+pub(in crate::sync::unit) const COMMAND: &str = "command/default/shop";
 
 /// A hook of these moments.
-pub(super) fn job(name: &str, moments: &[&str], delete: &[&str]) -> Value {
+pub(in crate::sync::unit) fn job(name: &str, moments: &[&str], delete: &[&str]) -> Value {
     json!({"object": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}},
         "moments": moments, "delete": delete})
 }
 
-pub(super) fn config_map(name: &str, data: &str) -> Value {
+pub(in crate::sync::unit) fn config_map(name: &str, data: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"},
         "data": {"of": data}})
 }
 
 /// A bundle of one ConfigMap whose content is its revision.
-pub(super) fn bundle(revision: u64, attempt: u32, hooks: &[Value]) -> Vec<u8> {
+pub(in crate::sync::unit) fn bundle(revision: u64, attempt: u32, hooks: &[Value]) -> Vec<u8> {
     let objects = [config_map("web", &revision.to_string())];
     bundle_of(revision, attempt, hooks, &objects)
 }
 
-pub(super) fn bundle_of(
+pub(in crate::sync::unit) fn bundle_of(
     revision: u64,
     attempt: u32,
     hooks: &[Value],
@@ -52,24 +52,24 @@ pub(super) fn bundle_of(
     serde_json::to_vec(&bundle).expect("JSON")
 }
 
-pub(super) fn migration() -> Value {
+pub(in crate::sync::unit) fn migration() -> Value {
     job("migrate", &["pre-install", "pre-upgrade"], &[])
 }
 
 /// An agent that was just started.
-pub(super) struct House {
-    pub(super) unit: Unit,
+pub(in crate::sync::unit) struct House {
+    pub(in crate::sync::unit) unit: Unit,
     server: Server,
     generation: u64,
 }
 
 impl House {
-    pub(super) async fn on(server: &Server) -> Self {
+    pub(in crate::sync::unit) async fn on(server: &Server) -> Self {
         Self::try_on(server).await.expect("the server answers")
     }
 
     /// Fails where the server dies.
-    pub(super) async fn try_on(server: &Server) -> Option<Self> {
+    pub(in crate::sync::unit) async fn try_on(server: &Server) -> Option<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (client, clock) = (server.client(), Clock::begin(None));
         let desired = Desired::load(client.clone(), "bellwether-system")
@@ -98,7 +98,7 @@ impl House {
     }
 
     /// The hub grants these contents, and nothing else.
-    pub(super) async fn grant(&mut self, live: &[(&str, &[u8])], gone: &[&str]) {
+    pub(in crate::sync::unit) async fn grant(&mut self, live: &[(&str, &[u8])], gone: &[&str]) {
         self.generation += 1;
         let generation = self.generation;
         let change = |key: &str, digest| Change {
@@ -141,16 +141,16 @@ impl House {
         assert_eq!(done.nacks, []);
     }
 
-    pub(super) async fn install(&mut self, content: &[u8]) {
+    pub(in crate::sync::unit) async fn install(&mut self, content: &[u8]) {
         self.grant(&[(KEY, content)], &[]).await;
     }
 
-    pub(super) async fn remove(&mut self) {
+    pub(in crate::sync::unit) async fn remove(&mut self) {
         self.grant(&[], &[KEY]).await;
     }
 
     /// Passes until nothing is to be done at once; gives what is waited for, or that the server died.
-    pub(super) async fn work(&mut self) -> Result<Vec<String>, ()> {
+    pub(in crate::sync::unit) async fn work(&mut self) -> Result<Vec<String>, ()> {
         for _ in 0..60 {
             let pass = self.unit.pass().await.map_err(|_| ())?;
             if !pass.again {
@@ -164,27 +164,27 @@ impl House {
         panic!("it is never done: {:#?}", self.record());
     }
 
-    pub(super) fn record(&self) -> SyncUnit {
+    pub(in crate::sync::unit) fn record(&self) -> SyncUnit {
         self.unit.shell.desired.unit(KEY).expect("a unit")
     }
 
-    pub(super) fn outcome(&self) -> (Option<UnitOutcome>, String) {
+    pub(in crate::sync::unit) fn outcome(&self) -> (Option<UnitOutcome>, String) {
         let record = self.record();
         (record.outcome, record.reason)
     }
 
-    pub(super) fn events(&self, reason: &str) -> Vec<String> {
+    pub(in crate::sync::unit) fn events(&self, reason: &str) -> Vec<String> {
         let events = self.record().events.into_iter();
         let of = events.filter(|event| event.reason == reason);
         of.map(|event| event.message).collect()
     }
 
-    pub(super) fn data(&self) -> Option<Value> {
+    pub(in crate::sync::unit) fn data(&self) -> Option<Value> {
         let map = self.server.get("shop/configmaps/web")?;
         Some(map["data"]["of"].clone())
     }
 
-    pub(super) fn made(&self) -> Vec<String> {
+    pub(in crate::sync::unit) fn made(&self) -> Vec<String> {
         let kept = self.server.lock();
         kept.made.iter().map(|(_, mark)| mark.clone()).collect()
     }

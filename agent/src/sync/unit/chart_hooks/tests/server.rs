@@ -12,7 +12,7 @@ use crate::sync::cluster::double::{Answer, Asked, client, refusal};
 
 /// When the server stops to answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Death {
+pub(in crate::sync::unit) enum Death {
     /// That many writes were made, and the answer to the last is lost.
     After(usize),
     /// That many writes were answered; the next is not made.
@@ -20,41 +20,41 @@ pub(super) enum Death {
 }
 
 #[derive(Default)]
-pub(super) struct Kept {
+pub(in crate::sync::unit) struct Kept {
     /// By path from the namespace on, such as `shop/jobs/migrate`.
-    pub(super) objects: BTreeMap<String, Value>,
+    pub(in crate::sync::unit) objects: BTreeMap<String, Value>,
     /// The condition that ends each Job; a Job that is not named goes on.
-    pub(super) ends: BTreeMap<String, &'static str>,
+    pub(in crate::sync::unit) ends: BTreeMap<String, &'static str>,
     /// Jobs that were made: name and mark.
-    pub(super) made: Vec<(String, String)>,
+    pub(in crate::sync::unit) made: Vec<(String, String)>,
     /// Resources that nobody may touch.
-    pub(super) forbidden: BTreeSet<String>,
-    pub(super) death: Option<Death>,
+    pub(in crate::sync::unit) forbidden: BTreeSet<String>,
+    pub(in crate::sync::unit) death: Option<Death>,
     writes: usize,
     version: u64,
 }
 
 /// The server; clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Server(Arc<Mutex<Kept>>);
+pub(in crate::sync::unit) struct Server(Arc<Mutex<Kept>>);
 
 impl Server {
-    pub(super) fn client(&self) -> kube::Client {
+    pub(in crate::sync::unit) fn client(&self) -> kube::Client {
         let server = self.clone();
         client(move |asked| server.lock().answer(asked)).0
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Kept> {
+    pub(in crate::sync::unit) fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0
             .lock()
             .expect("no test panics while it holds the lock")
     }
 
-    pub(super) fn get(&self, at: &str) -> Option<Value> {
+    pub(in crate::sync::unit) fn get(&self, at: &str) -> Option<Value> {
         self.lock().objects.get(at).cloned()
     }
 
-    pub(super) fn end(&self, job: &str, condition: &'static str) {
+    pub(in crate::sync::unit) fn end(&self, job: &str, condition: &'static str) {
         let mut kept = self.lock();
         kept.ends.insert(job.to_owned(), condition);
         if let Some(live) = kept.objects.get_mut(&format!("shop/jobs/{job}")) {
@@ -63,12 +63,12 @@ impl Server {
     }
 
     /// How many writes were asked for since it was last told when to die.
-    pub(super) fn writes(&self) -> usize {
+    pub(in crate::sync::unit) fn writes(&self) -> usize {
         self.lock().writes
     }
 
     /// Dies at a later write; gives back whether it died at the last one.
-    pub(super) fn dies(&self, death: Option<Death>) -> bool {
+    pub(in crate::sync::unit) fn dies(&self, death: Option<Death>) -> bool {
         let mut kept = self.lock();
         let died = match kept.death {
             Some(Death::After(writes)) => kept.writes >= writes,
