@@ -200,7 +200,7 @@ impl Crowd {
 fn copies(scene: &Scene) -> Result<()> {
     let member = registered(scene)?;
     let shop = Shop {
-        strategy: "{canary: {steps: [{mirror: 100}, {weight: 50}]}}".into(),
+        strategy: "{canary: {steps: [{weight: 0, mirror: 100}, {weight: 50}]}}".into(),
         ..behind_contour(scene)
     };
     scene.install(&shop)?;
