@@ -84,9 +84,14 @@ fn enter(turn: &mut Turn<'_>, part: Part) {
 }
 
 fn updating(turn: &mut Turn<'_>) {
-    let Some(new) = awaits::stands(turn, TemplateVersion::New) else {
-        return;
-    };
+    if let Some(new) = updated(turn) {
+        enter(turn, Part::Freezing { new });
+    }
+}
+
+/// The workload stands on the new template, and on another version than before.
+pub(super) fn updated(turn: &mut Turn<'_>) -> Option<Settled> {
+    let new = awaits::stands(turn, TemplateVersion::New)?;
     // The old ReplicaSet standing still means that the controller has not begun.
     if turn
         .state
@@ -100,9 +105,9 @@ fn updating(turn: &mut Turn<'_>) {
             format!("{on} has no pods of the new template yet"),
             &on,
         );
-        return;
+        return None;
     }
-    enter(turn, Part::Freezing { new });
+    Some(new)
 }
 
 fn freezing(turn: &mut Turn<'_>, new: Settled) {

@@ -8,7 +8,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, by_revision, commands, hooking, progress, rollback,
+    by_revision, commands, hooking, progress, promotion, rollback,
     stage::{Failure, PromotionPart, Stage, StepVerdict},
     start,
     turn::Turn,
@@ -16,7 +16,8 @@ use super::{
 use crate::settled::{TemplateVersion, current, is_whole};
 
 /// Tells whether the old version could not be compared with: its controller has seen its template, and
-/// not all of its pods are available. What is not known for certain counts as available.
+/// not all of its pods are available. What is not known for certain counts as available, and its version has
+/// to be known, so that another one can be told from it.
 pub(super) fn is_due(turn: &Turn<'_>) -> bool {
     if turn.is_in_place() || turn.seen.delivered_by_others {
         return false;
@@ -25,7 +26,8 @@ pub(super) fn is_due(turn: &Turn<'_>) -> bool {
         return by_revision::is_broken(turn);
     }
     let workload = turn.seen.workload.as_ref();
-    is_broken(turn) && workload.is_some_and(|workload| !workload.paused)
+    let is_known = |workload| current(workload, &turn.seen.replica_sets).is_some();
+    is_broken(turn) && workload.is_some_and(|workload| !workload.paused && is_known(workload))
 }
 
 /// Tells whether the workload's controller has seen the old template, and not all of its pods are available.
@@ -73,7 +75,6 @@ pub(super) fn begin(turn: &mut Turn<'_>, by: &str) {
             by: by.to_owned(),
             at,
         }));
-    // Its pods of the old version are known by their hash, should there be any.
     if let Some(workload) = &turn.seen.workload {
         turn.state.stable = current(workload, &turn.seen.replica_sets);
     }
@@ -103,7 +104,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, begun: bool) {
     let stands = if turn.is_by_revision() {
         by_revision::stands(turn, TemplateVersion::New).is_some()
     } else {
-        awaits::stands(turn, TemplateVersion::New).is_some()
+        promotion::updated(turn).is_some()
     };
     if stands {
         let message = format!("{} runs the new version", turn.grant.workload);

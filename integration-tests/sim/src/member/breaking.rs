@@ -21,7 +21,8 @@ impl Member {
 
     /// Whatever was missing comes back in its time.
     pub(super) fn heal(&mut self) {
-        self.broken.take_if(|(_, until)| *until <= self.clock);
+        let broken = self.broken.take();
+        self.broken = broken.filter(|(_, until)| *until > self.clock);
     }
 
     /// Tells whether pods of an image become ready now.

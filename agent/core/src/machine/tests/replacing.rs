@@ -231,6 +231,21 @@ fn going_back_by_itself_takes_no_ready_pod_of_the_new_version() {
     assert_eq!(cluster.finish(), &Stage::Succeeded, "or it heals");
 }
 
+/// The new template was refused, and the old version is back meanwhile.
+#[test]
+fn the_old_version_counts_for_no_new_one() {
+    let mut cluster = broken(0);
+    cluster.queue(1, Verb::Promote, None);
+    cluster.tick(5);
+    let mut healed = Cluster::new(plan(linear())).observe();
+    if let Some(workload) = &mut healed.workload {
+        workload.template = TemplateVersion::New;
+    }
+    let decision = super::super::decide(cluster.now, &cluster.grant, &cluster.state, &healed);
+    assert!(replaces(&decision.next), "{:?}", decision.next.stage);
+    assert_eq!(decision.waiting_on[0].reason, "NotUpdated");
+}
+
 #[test]
 fn a_workload_that_is_deleted_meanwhile_ends_the_run() {
     let mut cluster = broken(0);
