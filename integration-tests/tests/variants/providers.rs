@@ -386,9 +386,10 @@ fn connections(scene: &Scene) -> Result<()> {
 /// Kept connections serve all the time, each for as long as its pod, and the new version in the end.
 fn kept_connections(kept: &[Second], ended_ms: i64) -> Result<()> {
     let all = tally(kept, None, 0, i64::MAX);
-    let other: Vec<&Second> = kept
+    let answered: Vec<Second> = kept.iter().filter(|one| !is_cut(one)).cloned().collect();
+    let other: Vec<&Second> = answered
         .iter()
-        .filter(|second| !(200..300).contains(&second.status) && !is_cut(second))
+        .filter(|second| !(200..300).contains(&second.status))
         .collect();
     println!(
         "{} requests on kept connections, {} lost with their pod",
@@ -398,7 +399,7 @@ fn kept_connections(kept: &[Second], ended_ms: i64) -> Result<()> {
         other.is_empty() && all.total > 5_000 && all.failed * 100 <= all.total,
         "lost by more than the end of their pod: {other:?} of {all:?}"
     );
-    let last = tally(kept, None, ended_ms - 2_000, i64::MAX);
+    let last = tally(&answered, None, ended_ms - 2_000, i64::MAX);
     ensure!(
         last.total > 0 && last.by_version.keys().eq(["v2"]),
         "in the end: {last:?}"
