@@ -105,13 +105,12 @@ fn without_backtrace(text: &str) -> String {
 /// # Errors
 /// When something of it cannot be taken away.
 pub fn clear(lab: &str, directory: &Path) -> Result<()> {
-    // A hub goes before the Postgres that it works on.
-    teardown::stop_recorded(&directory.join("hub/hub.pid"), "bellwether-hub")?;
-    teardown::stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         teardown::stop_recorded(&entry.path().join("hub.pid"), "bellwether-hub")?;
         teardown::stop_recorded(&entry.path().join("agent.pid"), "bellwether-agent")?;
     }
+    // After the hubs that work on it.
+    teardown::stop_recorded(&directory.join("hub/postgres/postmaster.pid"), "postgres")?;
     Lab::down(lab)?;
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
