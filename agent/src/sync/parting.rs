@@ -75,9 +75,7 @@ pub async fn part_with(
         Parting::LeaveAlone => Ok(Fate::LeftAlone),
         Parting::LetGo => let_go(cluster, &object, live, original).await,
         Parting::Delete if crate::rollout::is_deleting(&live) => Ok(Fate::Going),
-        Parting::Delete if terms.keep(held) => {
-            stay(cluster, &object, live, Fate::Orphaned).await
-        }
+        Parting::Delete if terms.keep(held) => stay(cluster, &object, live, Fate::Orphaned).await,
         Parting::Delete if is_protected(&live) => {
             if terms.next.is_none() {
                 stay(cluster, &object, live, Fate::Protected).await

@@ -50,9 +50,8 @@ fn arriving(scene: &Scene) -> Result<()> {
         ]),
         ..scene.small_shop()
     };
-    let documents = |defaults: &str, version: &str| {
-        fleet(scene, defaults) + &shop.version(version).documents()
-    };
+    let documents =
+        |defaults: &str, version: &str| fleet(scene, defaults) + &shop.version(version).documents();
     let member = scene.member(0)?;
     scene.cli.apply(&documents("{}", "v1"))?;
     scene.ended(1, RunPhase::Succeeded)?;

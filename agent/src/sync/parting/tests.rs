@@ -415,7 +415,13 @@ async fn a_component_says_what_stays_when_it_goes_or_its_application() {
         (None, "db", Orphan, None, Fate::Orphaned),
         // The component is in the release no more.
         (Some(Orphan), "db", Delete, Some(&*NEXT), Fate::Orphaned),
-        (Some(SelectivelyOrphan), "db", Delete, Some(&*NEXT), Fate::Gone),
+        (
+            Some(SelectivelyOrphan),
+            "db",
+            Delete,
+            Some(&*NEXT),
+            Fate::Gone,
+        ),
         (None, "db", Orphan, Some(&*NEXT), Fate::Gone),
         // It is, and leaves the object out.
         (Some(Orphan), "web", Orphan, Some(&*NEXT), Fate::Gone),

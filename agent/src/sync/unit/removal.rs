@@ -214,7 +214,9 @@ impl Unit {
             ..Parted::default()
         };
         for held in ordered {
-            let before = self.original(held, terms.revision(), &mut originals).await?;
+            let before = self
+                .original(held, terms.revision(), &mut originals)
+                .await?;
             let fate = part_with(&self.shell.cluster, held, terms, before.as_ref()).await?;
             parted.fates.push((held.object(), fate));
         }

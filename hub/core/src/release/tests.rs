@@ -248,7 +248,9 @@ fn what_other_clusters_render_makes_no_other_release() {
     assert_eq!(before.change_to(&newer_chart), Change::Content);
 
     let objects = BTreeMap::from([("web".to_owned(), vec![map("c")])]);
-    let sent = newer_cluster.for_cluster(&objects, &[]).expect("no rollout");
+    let sent = newer_cluster
+        .for_cluster(&objects, &[])
+        .expect("no rollout");
     assert_eq!(sent.components[0].objects, vec![map("c")]);
     assert_eq!(sent.digest(), before.digest());
 }

@@ -167,7 +167,9 @@ fn a_cluster_gets_the_route_beside_what_is_rendered_for_it() {
     let rendered =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
     let objects = [("web".to_owned(), vec![rendered.clone()])].into();
-    let there = made.for_cluster(&objects, &[]).expect("no rendered rollout");
+    let there = made
+        .for_cluster(&objects, &[])
+        .expect("no rendered rollout");
     assert_eq!(there.components[0].objects.len(), 2);
     assert_eq!(there.components[0].objects[0], rendered);
     assert_eq!(there.components[0].objects[1]["kind"], "HTTPRoute");

@@ -43,7 +43,9 @@ fn sent(release: &ReleaseContent, rendered: &[RolloutRecord]) -> Result<Vec<u32>
     let content = release.for_cluster(&objects, rendered)?;
     let weights = content.rollouts.iter().map(|rollout| {
         let strategy = serde_json::to_value(&rollout.spec.strategy).expect("a strategy");
-        let weight = strategy.pointer("/canary/maxWeight").and_then(Value::as_u64);
+        let weight = strategy
+            .pointer("/canary/maxWeight")
+            .and_then(Value::as_u64);
         u32::try_from(weight.expect("a weight")).expect("a small one")
     });
     Ok(weights.collect())
@@ -95,7 +97,10 @@ fn a_variant_that_comes_makes_a_release_and_one_that_leaves_does_not() {
     assert_eq!(one.change_to(&both), Change::Content);
     assert_eq!(both.change_to(&one), Change::None);
     assert_eq!(both.change_to(&release("sha256:1", &[])), Change::None);
-    assert_eq!(both.change_to(&release("sha256:2", &[prod])), Change::Content);
+    assert_eq!(
+        both.change_to(&release("sha256:2", &[prod])),
+        Change::Content
+    );
     // One that somebody wrote is taken away by somebody.
     let written = RolloutRecord {
         rendered_as: None,
