@@ -248,6 +248,7 @@ impl Workload {
                         age_ms: Some(0),
                         skew_ms: None,
                         stable: None,
+                        read: Vec::new(),
                         error: String::new(),
                     },
                 }],
