@@ -521,16 +521,21 @@ fn sets_by_service_need_one() {
 #[test]
 fn a_metric_with_its_own_query_asks_that() {
     let own = Metric {
-        query: Some("sum(up{ns=\"{{ namespace }}\",pod=~\"{{ target }}-.*\",svc=\"{{ service }}\"}[{{ interval }}])".into()),
+        query: Some("sum(rate(up{ns=\"{{ namespace }}\",pod=~\"{{ target }}-.*\",svc=\"{{ service }}\"}[{{ interval }}]))".into()),
         ..metric("mine")
     };
     let canary = target(SeriesSet::Istio, Side::Canary);
     let made = queries(&own, &canary, WINDOW, 0).expect("filled in");
     assert_eq!(
         made.value,
-        "sum(up{ns=\"shop\",pod=~\"web-canary-.*\",svc=\"web-svc-canary\"}[30s])"
+        "sum(rate(up{ns=\"shop\",pod=~\"web-canary-.*\",svc=\"web-svc-canary\"}[30s]))"
     );
     assert_eq!((made.requests, made.scrapes, made.age), (None, None, None));
+    assert!(
+        made.freshness
+            .is_some_and(|asked| asked.query.contains("web-canary-.*")),
+        "how fresh its series are is asked beside it"
+    );
     let made = queries(&own, &canary, WINDOW, 10).expect("filled in");
     assert!(
         made.requests
@@ -541,7 +546,7 @@ fn a_metric_with_its_own_query_asks_that() {
     let odd = Dur::from_millis(1_500);
     assert_eq!(
         filled(&own, MetricSourceKind::Prometheus, &stable, odd).as_deref(),
-        Ok("sum(up{ns=\"shop\",pod=~\"web-.*\",svc=\"web-svc\"}[1500ms])")
+        Ok("sum(rate(up{ns=\"shop\",pod=~\"web-.*\",svc=\"web-svc\"}[1500ms]))")
     );
 }
 
