@@ -41,8 +41,7 @@ impl Relay {
         let stops = Arc::<AtomicBool>::default();
         let (hubs, list, ends) = (hubs.to_vec(), Arc::clone(&led), Arc::clone(&stops));
         let thread = std::thread::spawn(move || {
-            let mut next = 0;
-            for from in listener.incoming() {
+            for (next, from) in listener.incoming().enumerate() {
                 if ends.load(Ordering::Relaxed) {
                     return;
                 }
@@ -53,7 +52,6 @@ impl Relay {
                 {
                     lock(&list).push(one);
                 }
-                next += 1;
             }
         });
         Ok(Self {
