@@ -248,7 +248,8 @@ mod tests {
             ),
             (
                 "rate((x + y @ 7)[5m:1m])",
-                &["+{__name__=\"x\"} [5m]", "+{__name__=\"y\"} @7.000"],
+                // One moment has one sample, however often it is looked at.
+                &["+{__name__=\"x\"} [5m]", "{__name__=\"y\"} @7.000"],
             ),
             ("max_over_time(abs(x)[5m:1m])", &["{__name__=\"x\"} [5m]"]),
             // Who asks for absence or age wants to know it.

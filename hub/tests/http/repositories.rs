@@ -329,7 +329,7 @@ async fn what_is_gone_there_stays_unless_somebody_said_so() {
 
     // The word was used: the same one allows nothing that goes later.
     let last = scene.commit(&[("d.yaml", None), ("e.yaml", None)]);
-    scene.admin.applied(&text.replace("10m", "1s")).await;
+    scene.admin.applied(&text.replace("10m", "11m")).await;
     let status = scene.stands("RemovalBraked", Some(&last)).await;
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert!(

@@ -86,7 +86,7 @@ async fn a_cluster_that_joins_with_another_rollout_makes_a_release_and_one_that_
 
 #[tokio::test]
 async fn where_releases_are_held_back_a_workload_does_not_come_in_without_its_plan() {
-    let plans = json!({"prod": "20, 50", "late": "5"});
+    let plans = json!({"prod": "20, 50", "canary": "90", "late": "5"});
     let mut stage = staged(plans.clone()).await;
     stage.settle().await.expect("released");
     stage.fleet.succeed_all().await;
