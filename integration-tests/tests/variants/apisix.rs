@@ -1,5 +1,6 @@
-//! A chart that was written for Flagger and APISIX, whose route's weights are read from an API server.
-//! The cluster has the definition and no controller: the test plays it.
+//! A chart that was written for Flagger and APISIX, over two environments: continuous integration commits the
+//! next tag, the first cluster takes it plainly, and in the second the weights of the chart's route are read
+//! from the API server. There is the definition and no controller of APISIX: the test plays it.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -9,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::view::RunPhase;
 use bellwether_integration_tests::{
-    chart_repository::ChartRepository, cluster::Member, hook_double::HookDouble, suite::Case,
+    chart_repository::ChartRepository, cluster::Member, fixture::cluster_view,
+    git_server::GitServer, hook_double::HookDouble, suite::Case,
 };
 use serde_json::{Value, json};
 
@@ -25,9 +27,11 @@ const API_VERSION: &str = "apisix.apache.org/v2";
 /// The name of route and Service.
 const NAME: &str = "stable-app";
 
-/// The application: whatever version of the chart is newest, looked for every ten seconds.
-fn documents(members: &Members, url: &str, double: &HookDouble) -> String {
+/// The release file that continuous integration writes: the chart, and which image of it.
+fn release(members: &Members, url: &str, double: &HookDouble, tag: &str) -> String {
+    let (dev, prod) = (members.names()[1], members.names()[0]);
     let values = json!({
+        "image": {"tag": tag},
         "apisixRoute": {"enabled": true, "host": "app.example"},
         "canary": {
             "enabled": true,
@@ -46,27 +50,46 @@ fn documents(members: &Members, url: &str, double: &HookDouble) -> String {
         "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
         "metadata": {"name": members.name, "namespace": "default"},
         "spec": {
-            "destination": {"clusters": [members.names()[0]]},
+            "destination": {"clusters": [dev, prod]},
             "targetNamespace": members.name,
-            "sync": {"interval": "10s"},
             "components": [{"name": "app", "helm": {
-                "repository": url, "chart": "app", "version": "~0.1", "releaseName": "stable",
+                "repository": url, "chart": "app", "version": "0.1.1", "releaseName": "stable",
                 "values": values,
             }}],
+            "overrides": [{"name": "dev", "clusters": [dev], "components": ["app"],
+                "values": {"canary": {"enabled": false}, "apisixRoute": {"enabled": false}}}],
+            "waves": [{"name": "dev", "clusters": [dev]}, {"name": "prod", "clusters": [prod]}],
         },
     });
     application.to_string()
 }
 
+/// The hub looks at the release files every ten seconds.
+fn repository(members: &Members, git: &GitServer) -> String {
+    let repository = json!({
+        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Repository",
+        "metadata": {"name": members.name, "namespace": "default"},
+        "spec": {"git": {"url": git.url(), "branch": "main", "path": "releases"}, "interval": "10s"},
+    });
+    repository.to_string()
+}
+
 fn chart_for_apisix(members: &Members) -> Result<()> {
     let double = HookDouble::start("127.0.0.1")?;
-    let mut repository = ChartRepository::start()?;
-    repository.publish("app", "0.1.1", &[])?;
-    let cluster = members.names()[0];
-    let member = members.cluster(cluster)?;
-    members
-        .cli
-        .apply(&documents(members, &repository.url(), &double))?;
+    let mut charts = ChartRepository::start()?;
+    charts.publish("app", "0.1.1", &[])?;
+    let git = GitServer::start()?;
+    let commit = |tag: &str| {
+        git.write(
+            "releases/app.yaml",
+            &release(members, &charts.url(), &double, tag),
+        )?;
+        git.commit(tag)
+    };
+    let prod = members.names()[0];
+    let member = members.cluster(prod)?;
+    commit("v1")?;
+    members.cli.apply(&repository(members, &git))?;
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
     let route = |what: &str| {
         let found = member.get(API_VERSION, "ApisixRoute", &members.name, NAME)?;
@@ -77,7 +100,7 @@ fn chart_for_apisix(members: &Members) -> Result<()> {
     let over = AtomicBool::new(false);
     let shares = std::thread::scope(|scope| {
         let controller = scope.spawn(|| play(member, &members.name, &over));
-        let outcome = second_version(members, &mut repository);
+        let outcome = commit("v2").and_then(|commit| second_version(members, &commit));
         over.store(true, Ordering::Relaxed);
         let played = controller.join().expect("the controller does not panic");
         outcome.and(played)
@@ -97,15 +120,28 @@ fn chart_for_apisix(members: &Members) -> Result<()> {
         "one acceptance test"
     );
     ensure!(!double.calls("/load").is_empty(), "no load was made");
-    promoted(members, cluster)
+    promoted(members, prod)
 }
 
-/// Publishes the next version and waits until it is promoted.
-fn second_version(members: &Members, repository: &mut ChartRepository) -> Result<()> {
-    let values = include_str!("../../charts/app/values.yaml").replace("tag: v1", "tag: v2");
-    repository.publish("app", "0.1.2", &[("values.yaml", &values)])?;
+/// Waits until a commit is promoted: the environment without canaries first, then by its Canary.
+fn second_version(members: &Members, commit: &str) -> Result<()> {
+    let (dev, prod) = (members.names()[1], members.names()[0]);
     members.wait_run(&members.name, 2, LIMIT, "the new tag to be seen", |_| true)?;
-    members.wait_ended(&members.name, 2, RunPhase::Succeeded, LIMIT)?;
+    let run = members.wait_ended(&members.name, 2, RunPhase::Succeeded, LIMIT)?;
+    ensure!(run.by == format!("repository:{}", members.name), "{run:?}");
+    ensure!(
+        cluster_view(&run, dev)?.tracks.is_empty(),
+        "a plain release: {run:?}"
+    );
+    ensure!(
+        cluster_view(&run, prod)?.tracks.len() == 1,
+        "its Canary: {run:?}"
+    );
+    let arguments = ["get", "repository", members.name.as_str()];
+    let shown = members.cli.json(&arguments)?;
+    ensure!(shown["status"]["revision"] == commit, "{shown}");
+    let live = members.read(dev, "Deployment", "app")?.context("app")?;
+    ensure!(live.to_string().contains("demo:v2"), "{dev}: {live}");
     Ok(())
 }
 
