@@ -327,7 +327,7 @@ fn percent_encoded(value: &str) -> String {
 fn parse(kind: MetricSourceKind, query: &str) -> Result<(), QueryError> {
     let fail = |message: String| Err(QueryError::Syntax(message));
     match kind {
-        MetricSourceKind::Prometheus => match promql_parser::parser::parse(query) {
+        MetricSourceKind::Prometheus => match read(query) {
             Ok(expression) => one_instant_value(&expression),
             Err(message) => fail(message),
         },
@@ -337,6 +337,12 @@ fn parse(kind: MetricSourceKind, query: &str) -> Result<(), QueryError> {
         MetricSourceKind::CloudWatch => cloud_watch(query),
         MetricSourceKind::Http => http(query),
     }
+}
+
+/// Reads PromQL. Of some numbers, such as a range of `1e20`, the parser panics.
+fn read(query: &str) -> Result<promql_parser::parser::Expr, String> {
+    std::panic::catch_unwind(|| promql_parser::parser::parse(query))
+        .unwrap_or_else(|_| Err("it has a number that is no time".to_owned()))
 }
 
 /// A range vector or a text is no value to compare with a limit.

@@ -86,7 +86,14 @@ pub fn misfits_of_release<'a>(
         let mut there = present(content, cluster, fleets).into_iter();
         name.is_none_or(|name| there.any(|one| one.name == name))
     };
-    let asking = content.rollouts.iter().flat_map(|rollout| {
+    // Where a component renders another Rollout for other clusters, it is not known here who has which: there
+    // the agent refuses what cannot be.
+    let is_everywhere = |rollout: &&ReleaseRollout| {
+        let mut others = content.rollouts.iter();
+        !others.any(|other| other.is_variant_of(rollout))
+    };
+    let everywhere = content.rollouts.iter().filter(is_everywhere);
+    let asking = everywhere.flat_map(|rollout| {
         let own = clusters.iter().filter(|one| !one.traffic.is_empty());
         let there = own.filter(|cluster| runs(rollout, cluster));
         let mut spec = rollout.spec.clone();

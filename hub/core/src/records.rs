@@ -8,7 +8,7 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
-use crate::release::{RolloutRecord, rendered_as};
+use crate::release::{RenderedAs, RolloutRecord, is_workload};
 
 /// What one rendering holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,11 +67,13 @@ const STEERING: &[(&str, &str)] = &[
     ("argoproj.io", "Experiment"),
 ];
 
-/// Takes the records out of the rendered objects of an application.
+/// Takes the records out of the objects that a component of an application renders. Rollouts that name no
+/// component are that one's.
 ///
 /// # Errors
 /// The first record that cannot be used.
-pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> {
+pub fn take(application: &str, component: &str, objects: &[Value]) -> Result<Found, RecordError> {
+    let rollout = |name: &str, object: &Value| rollout(application, component, name, object);
     let mut found = Found::default();
     for object in objects {
         let text = |pointer: &str| {
@@ -83,7 +85,7 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
         match (group, kind) {
             ("bellwether.dev", "Rollout") => {
                 let name = text("/metadata/name");
-                found.rollouts.push(rollout(application, name, object)?);
+                found.rollouts.push(rollout(name, object)?);
             }
             ("bellwether.dev", _) => {
                 return Err(foreign(object, "apply it to the hub itself"));
@@ -107,10 +109,18 @@ pub fn take(application: &str, objects: &[Value]) -> Result<Found, RecordError> 
     let translated = import::translate(objects)?;
     for document in &translated.rollouts {
         let name = document["metadata"]["name"].as_str().unwrap_or_default();
-        found.rollouts.push(rollout(application, name, document)?);
+        found.rollouts.push(rollout(name, document)?);
     }
     found.objects.extend(translated.services);
     refuse_twice(&found.rollouts)?;
+    for record in &mut found.rollouts {
+        let mut objects = found.objects.iter();
+        if record.spec.component.is_none()
+            && objects.any(|object| is_workload(object, &record.spec.workload))
+        {
+            record.spec.component = Some(component.to_owned());
+        }
+    }
     Ok(found)
 }
 
@@ -141,11 +151,17 @@ fn foreign(object: &Value, instead: &'static str) -> RecordError {
     }
 }
 
-fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecord, RecordError> {
+fn rollout(
+    application: &str,
+    component: &str,
+    name: &str,
+    object: &Value,
+) -> Result<RolloutRecord, RecordError> {
     let invalid = |why: String| RecordError::Invalid {
         name: name.to_owned(),
         why,
     };
+    let rendered_as = RenderedAs::of(component, &object["spec"]);
     let mut object = object.clone();
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
         && !spec.contains_key("destination")
@@ -171,7 +187,7 @@ fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecor
     }
     Ok(RolloutRecord {
         name: name.to_owned(),
-        rendered_as: Some(rendered_as(&spec)),
+        rendered_as: Some(rendered_as),
         spec,
     })
 }
@@ -179,18 +195,21 @@ fn rollout(application: &str, name: &str, object: &Value) -> Result<RolloutRecor
 /// Refuses two Rollouts of one name, or of one workload, in one rendering: they are meant for one cluster.
 fn refuse_twice(rollouts: &[RolloutRecord]) -> Result<(), RecordError> {
     for (index, one) in rollouts.iter().enumerate() {
-        let mut before = rollouts[..index].iter();
-        let same = |other: &&RolloutRecord| {
-            other.name == one.name || other.spec.workload == one.spec.workload
-        };
-        if let Some(other) = before.find(same) {
-            let workload = &one.spec.workload;
+        for other in &rollouts[..index] {
+            let why = if other.name == one.name {
+                "metadata.name: another Rollout has it".to_owned()
+            } else if other.spec.workload == one.spec.workload {
+                let (workload, other) = (&one.spec.workload, &other.name);
+                format!(
+                    "spec.workload: {} {} is governed by Rollout {other} already",
+                    workload.kind, workload.name
+                )
+            } else {
+                continue;
+            };
             return Err(RecordError::Invalid {
                 name: one.name.clone(),
-                why: format!(
-                    "{} {} is governed by Rollout {} already",
-                    workload.kind, workload.name, other.name
-                ),
+                why,
             });
         }
     }

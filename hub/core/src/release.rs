@@ -32,7 +32,7 @@ pub use error::ReleaseError;
 pub use publish::{Published, is_draft};
 pub use written::Written;
 
-pub use variants::{OtherVariant, rendered_as};
+pub use variants::{OtherVariant, RenderedAs};
 
 pub use templates::{TemplateError, Templates, fill, find};
 
@@ -119,10 +119,10 @@ pub struct ReleaseRollout {
     /// How it changes. What only steers a run (`suspend`, `historyLimit`) is cleared, so that
     /// touching it makes no release.
     pub spec: RolloutSpec,
-    /// What a component rendered it as (hex SHA-256): it holds where that component renders it so. Absent =
-    /// wherever the component is.
+    /// What a component rendered it as: it holds where that component renders it so. Absent = wherever the
+    /// component is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rendered_as: Option<String>,
+    pub rendered_as: Option<RenderedAs>,
 }
 
 /// A Rollout record that names the application.
@@ -133,7 +133,7 @@ pub struct RolloutRecord {
     /// Its spec.
     pub spec: RolloutSpec,
     /// What a component rendered it as; absent = somebody wrote it.
-    pub rendered_as: Option<String>,
+    pub rendered_as: Option<RenderedAs>,
 }
 
 /// What changed between the newest release and what the records say now.
@@ -143,6 +143,8 @@ pub enum Change {
     None,
     /// Only rollouts were taken away, every object is as it was. A run under way goes back first.
     RolloutsRemoved,
+    /// Only clusters came for which a component renders a Rollout that it renders for no other.
+    VariantsAdded,
     /// A new release.
     Content,
 }
@@ -282,7 +284,7 @@ fn no_workload(rollout: &str, workload: &WorkloadRef) -> ReleaseError {
     }
 }
 
-fn is_workload(object: &Value, workload: &WorkloadRef) -> bool {
+pub(crate) fn is_workload(object: &Value, workload: &WorkloadRef) -> bool {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     text("/apiVersion") == Some(workload.api_version.as_str())
         && text("/kind") == Some(workload.kind.as_str())
@@ -358,9 +360,11 @@ impl ReleaseContent {
     /// (`onDeletion: Complete`); empty = a run under way goes back.
     #[must_use]
     pub fn completes_without(&self, next: &Self) -> Vec<String> {
+        // What is rendered follows from the clusters: nobody took it away.
         let removed = || {
             self.rollouts
                 .iter()
+                .filter(|rollout| rollout.rendered_as.is_none())
                 .filter(|rollout| !next.rollouts.iter().any(|one| one.says(rollout)))
         };
         if removed().all(|rollout| rollout.spec.on_deletion == OnDeletion::Complete) {
@@ -376,6 +380,7 @@ impl ReleaseContent {
         if self.has_every_variant_of(next) {
             return Change::None;
         }
+        let next_content = next;
         let (asked, next) = (self.as_asked(), &next.as_asked());
         if asked == *next {
             return Change::None;
@@ -392,6 +397,8 @@ impl ReleaseContent {
             && without_rollouts(&asked) == without_rollouts(next);
         if only_removed {
             Change::RolloutsRemoved
+        } else if next_content.only_adds_variants_to(self) {
+            Change::VariantsAdded
         } else {
             Change::Content
         }

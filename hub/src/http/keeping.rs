@@ -136,13 +136,18 @@ impl Policies {
             || own.any(|policy| *policy != DeletionPolicy::Delete)
     }
 
-    /// Tells whether at least as much stays as `wanted` says. A component that is not here has nothing to keep.
+    /// Tells whether at least as much stays as `wanted` says. What a component that is wanted no more made
+    /// may be another's by now, and stays as the one of those that keeps most says.
     fn keep_all_of(&self, wanted: &Self) -> bool {
+        let new = wanted.components.keys();
+        let new = new.filter(|name| self.of(name).is_none());
+        let most_of_new = new.filter_map(|name| wanted.of(name)).map(keeps).max();
         let enough = |name: &String| {
-            let (known, wanted) = (self.of(name), wanted.of(name));
-            known.is_none_or(|known| wanted.is_none_or(|wanted| keeps(known) >= keeps(wanted)))
+            let known = self.of(name).map_or(0, keeps);
+            let wanted = wanted.of(name).map(keeps).or(most_of_new);
+            known >= wanted.unwrap_or_default()
         };
-        keeps(self.application) >= keeps(wanted.application) && wanted.components.keys().all(enough)
+        keeps(self.application) >= keeps(wanted.application) && self.components.keys().all(enough)
     }
 }
 

@@ -114,7 +114,11 @@ pub(super) async fn compare(
                     });
                 }
             },
-            Change::Content => {}
+            // Whoever joins gets what was proven: what failed, or is under way, does not begin anew for them.
+            Change::VariantsAdded if latest.run.status != RunPhase::Succeeded => {
+                return Ok(Next::Nothing);
+            }
+            Change::Content | Change::VariantsAdded => {}
         }
         // Who gets how many follows from the clusters: nobody has to publish that.
         let redivided = content.is_redivided(&old);

@@ -106,3 +106,18 @@ async fn where_releases_are_held_back_a_workload_does_not_come_in_without_its_pl
         "{view}"
     );
 }
+
+#[tokio::test]
+async fn a_cluster_that_joins_with_another_rollout_begins_no_failed_release_anew() {
+    let mut stage = staged(json!({"prod": "20, 50", "late": "5"})).await;
+    stage.settle().await.expect("released");
+    for cluster in ["prod-1", "canary-1"] {
+        stage.fleet.report(cluster, UnitOutcome::Failed).await;
+    }
+    stage.settle().await.expect("failed");
+    stage.fleet.join("late-1", "late").await;
+    let serves = ["apps/v1", "v1"];
+    stage.fleet.connect_as("late-1", "v1.33", &serves).await;
+    stage.settle().await.expect("nothing new");
+    assert_eq!(stage.fleet.view().await.revision, 1);
+}

@@ -20,7 +20,7 @@ fn rollout(strategy: Value) -> Value {
 #[test]
 fn a_rollout_among_the_objects_becomes_a_plan() {
     let plan = rollout(json!({"canary": {"weights": [20, 50]}}));
-    let found = take("shop", &[map(), plan]).expect("found");
+    let found = take("shop", "web", &[map(), plan]).expect("found");
     assert_eq!(found.objects, vec![map()]);
     assert_eq!(found.rollouts.len(), 1);
     assert_eq!(found.rollouts[0].name, "shop-web");
@@ -30,7 +30,7 @@ fn a_rollout_among_the_objects_becomes_a_plan() {
 #[test]
 fn a_wrong_rollout_names_its_field() {
     let error =
-        take("shop", &[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
+        take("shop", "web", &[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
     let text = error.to_string();
     assert!(
         text.contains("shop-web") && text.contains("weights"),
@@ -49,7 +49,7 @@ fn records_of_others_are_refused_by_name() {
         let record = json!({
             "apiVersion": api_version, "kind": kind, "metadata": {"name": "web"},
         });
-        let text = take("shop", &[map(), record])
+        let text = take("shop", "web", &[map(), record])
             .expect_err("refused")
             .to_string();
         assert!(text.contains(kind) && text.contains("web"), "{text}");
@@ -58,7 +58,7 @@ fn records_of_others_are_refused_by_name() {
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
     });
     assert_eq!(
-        take("shop", std::slice::from_ref(&other))
+        take("shop", "web", std::slice::from_ref(&other))
             .expect("kept")
             .objects,
         vec![other]
@@ -71,7 +71,7 @@ fn what_bellwether_itself_consists_of_is_refused_by_name() {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "fleets.bellwether.dev"},
     });
-    let text = take("shop", &[map(), definition])
+    let text = take("shop", "web", &[map(), definition])
         .expect_err("refused")
         .to_string();
     assert!(
@@ -96,7 +96,7 @@ fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}},
     });
-    let found = take("shop", &[canary.clone(), deployment.clone()]).expect("found");
+    let found = take("shop", "web", &[canary.clone(), deployment.clone()]).expect("found");
     assert_eq!(found.objects[0], deployment);
     assert_eq!(
         found.objects[1]["kind"], "Service",
@@ -112,7 +112,7 @@ fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
 
     let mut unknown = canary.clone();
     unknown["spec"]["analysis"]["alerts"] = json!([{"name": "on-call"}]);
-    let text = take("shop", &[unknown, deployment.clone()])
+    let text = take("shop", "web", &[unknown, deployment.clone()])
         .expect_err("refused")
         .to_string();
     assert!(
@@ -122,7 +122,7 @@ fn a_canary_of_flagger_becomes_a_plan_and_is_not_applied() {
     // What a Rollout cannot say is said of the Rollout.
     let mut beyond = canary;
     beyond["spec"]["analysis"]["interval"] = json!("0s");
-    let text = take("shop", &[beyond, deployment])
+    let text = take("shop", "web", &[beyond, deployment])
         .expect_err("refused")
         .to_string();
     assert!(
@@ -141,7 +141,7 @@ fn a_rollout_of_kruise_becomes_a_plan_and_is_not_applied() {
             "strategy": {"canary": {"steps": [{"replicas": 1}, {"replicas": "100%"}]}},
         },
     });
-    let found = take("shop", &[map(), rollout.clone()]).expect("found");
+    let found = take("shop", "web", &[map(), rollout.clone()]).expect("found");
     assert_eq!(found.objects, [map()]);
     let [plan] = found.rollouts.as_slice() else {
         panic!("one plan: {:?}", found.rollouts);
@@ -152,7 +152,7 @@ fn a_rollout_of_kruise_becomes_a_plan_and_is_not_applied() {
 
     let mut unknown = rollout;
     unknown["spec"]["strategy"]["canary"]["trafficRoutingRef"] = json!("demo");
-    let text = take("shop", &[map(), unknown])
+    let text = take("shop", "web", &[map(), unknown])
         .expect_err("refused")
         .to_string();
     assert!(

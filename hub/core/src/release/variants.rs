@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::{legacy::normalised, rollout::RolloutSpec};
+use bellwether_api::legacy::normalised;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -19,10 +20,26 @@ pub struct OtherVariant {
     pub name: String,
 }
 
-/// Names a Rollout as a component rendered it: hex SHA-256 over its canonical JSON.
-#[must_use]
-pub fn rendered_as(spec: &RolloutSpec) -> String {
-    hex::encode(Sha256::digest(canonical_json(spec)))
+/// What a component rendered a Rollout as.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenderedAs {
+    /// The component.
+    pub component: String,
+    /// Hex SHA-256 over the canonical JSON of the `spec` as it came out: however a hub of another version reads
+    /// it, it is the same.
+    pub digest: String,
+}
+
+impl RenderedAs {
+    /// Names the `spec` of a Rollout that a component rendered.
+    #[must_use]
+    pub fn of(component: &str, spec: &Value) -> Self {
+        Self {
+            component: component.to_owned(),
+            digest: hex::encode(Sha256::digest(canonical_json(spec))),
+        }
+    }
 }
 
 impl ReleaseRollout {
@@ -31,12 +48,11 @@ impl ReleaseRollout {
         (&self.name, &self.spec) == (&other.name, &other.spec)
     }
 
-    /// Tells whether both come from one component, which renders one for some clusters and the other for
-    /// others.
-    pub(super) fn is_variant_of(&self, other: &Self) -> bool {
-        self.rendered_as.is_some()
-            && other.rendered_as.is_some()
-            && self.spec.component == other.spec.component
+    /// Tells whether one component renders the one for some clusters and the other for others.
+    pub fn is_variant_of(&self, other: &Self) -> bool {
+        let (one, other) = (self.rendered_as.as_ref(), other.rendered_as.as_ref());
+        one.zip(other)
+            .is_some_and(|(one, other)| one.component == other.component && one != other)
     }
 }
 
@@ -91,14 +107,33 @@ impl ReleaseContent {
         }
     }
 
-    /// Tells whether a rendered Rollout is that one of the release. Where the release has one of its name
-    /// alone it is that one, however a hub of another version writes it.
+    /// Tells whether a rendered Rollout is that one of the release. Where the release has one of its name and
+    /// workload alone it is that one.
     fn is_meant(&self, record: &RolloutRecord, rollout: &ReleaseRollout) -> bool {
-        let is_alone = || {
-            let named = self.rollouts.iter().filter(|one| one.name == record.name);
-            named.count() == 1
+        let is_like = |rollout: &ReleaseRollout| {
+            rollout.name == record.name && rollout.spec.workload == record.spec.workload
         };
-        rollout.name == record.name && (rollout.rendered_as == record.rendered_as || is_alone())
+        let is_alone = || self.rollouts.iter().filter(|one| is_like(one)).count() == 1;
+        rollout.name == record.name
+            && (rollout.rendered_as == record.rendered_as || is_like(rollout) && is_alone())
+    }
+
+    /// Tells whether this says what `before` says, and has more rollouts that are rendered for some clusters.
+    pub(super) fn only_adds_variants_to(&self, before: &Self) -> bool {
+        let rest = |content: &Self| Self {
+            rollouts: Vec::new(),
+            ..content.as_asked()
+        };
+        let was_there = |one: &ReleaseRollout| before.rollouts.iter().any(|own| own.says(one));
+        rest(self) == rest(before)
+            && before
+                .rollouts
+                .iter()
+                .all(|own| own.rendered_as.is_some() || self.rollouts.iter().any(|one| one.says(own)))
+            && self
+                .rollouts
+                .iter()
+                .all(|one| one.rendered_as.is_some() || was_there(one))
     }
 
     /// Tells whether `next` says the same, but for rollouts that are rendered for no cluster any more: what

@@ -66,7 +66,7 @@ pub async fn unrendered(
     let mut known: Option<Vec<Recipe>> = None;
     let mut all_facts = Facts::new(version, cluster_values(&recipes));
     let destinations = destinations(&recipes);
-    let mut unsettled: BTreeMap<Uuid, Vec<Digest>> = BTreeMap::new();
+    let mut unsettled: BTreeMap<Uuid, Vec<(String, Digest)>> = BTreeMap::new();
     for seen in clusters {
         let served = sight
             .world
@@ -97,7 +97,8 @@ pub async fn unrendered(
             };
             match rendered.get(&(one.recipe, facts)) {
                 Some(Rendered::Content(content)) if is_new => {
-                    unsettled.entry(seen.id).or_default().push(*content);
+                    let rendering = (one.component.clone(), *content);
+                    unsettled.entry(seen.id).or_default().push(rendering);
                 }
                 Some(Rendered::Content(_)) => {}
                 Some(Rendered::Failed(message)) => {
@@ -250,7 +251,7 @@ pub async fn sent(
                     let key = (*digest, *own);
                     if let Some(Rendered::Content(content)) = rendered.get(&key) {
                         let rendering = renderings.read(*content).await?;
-                        let taken = take(&sight.application.name, &rendering.objects)
+                        let taken = take(&sight.application.name, component, &rendering.objects)
                             .map_err(|error| waits(error.to_string()))?;
                         rollouts.extend(taken.rollouts);
                         objects.insert((*component).to_owned(), taken.objects);

@@ -1,6 +1,6 @@
 use std::slice;
 
-use bellwether_api::application::ApplicationSpec;
+use bellwether_api::{application::ApplicationSpec, rollout::RolloutSpec};
 use serde_json::json;
 
 use super::*;
@@ -16,7 +16,7 @@ fn rendered(name: &str, max_weight: u32) -> RolloutRecord {
     .expect("a rollout");
     RolloutRecord {
         name: name.to_owned(),
-        rendered_as: Some(rendered_as(&spec)),
+        rendered_as: Some(RenderedAs::of("web", &json!(max_weight))),
         spec,
     }
 }
@@ -94,7 +94,7 @@ fn a_variant_that_comes_makes_a_release_and_one_that_leaves_does_not() {
     let (dev, prod) = (rendered("web", 50), rendered("web", 20));
     let one = release("sha256:1", slice::from_ref(&prod));
     let both = release("sha256:1", &[dev.clone(), prod.clone()]);
-    assert_eq!(one.change_to(&both), Change::Content);
+    assert_eq!(one.change_to(&both), Change::VariantsAdded);
     assert_eq!(both.change_to(&one), Change::None);
     assert_eq!(both.change_to(&release("sha256:1", &[])), Change::None);
     assert_eq!(
@@ -124,4 +124,39 @@ fn one_that_is_written_and_one_that_is_rendered_contradict_each_other() {
     .expect("an application");
     let refused = content("shop", &spec, &[written, rendered("web", 20)]).expect_err("two plans");
     assert!(refused.to_string().contains("mine"), "{refused}");
+}
+
+#[test]
+fn another_component_renders_no_variant_but_a_second_rollout() {
+    let mut other = rendered("web", 20);
+    other.rendered_as = Some(RenderedAs::of("api", &json!(20)));
+    let spec: ApplicationSpec = serde_json::from_value(json!({
+        "destination": {"fleet": "all"},
+        "components": [{"name": "web", "manifests": [deployment("web:1")]}],
+    }))
+    .expect("an application");
+    let refused = content("shop", &spec, &[rendered("web", 50), other]).expect_err("one name");
+    assert!(refused.to_string().contains("web"), "{refused}");
+}
+
+#[test]
+fn a_rollout_of_another_workload_is_not_meant() {
+    let one = release("sha256:1", &[rendered("web", 20)]);
+    let mut other = rendered("web", 30);
+    other.spec.workload.name = "web-us".to_owned();
+    assert!(sent(&one, &[other]).is_err());
+}
+
+#[test]
+fn what_is_rendered_for_nobody_any_more_was_taken_away_by_nobody() {
+    let written = RolloutRecord {
+        rendered_as: None,
+        ..rendered("db", 10)
+    };
+    let mut written = release("sha256:1", &[written]);
+    written.rollouts[0].spec.on_deletion = bellwether_api::rollout::OnDeletion::Complete;
+    let rendered = release("sha256:1", &[rendered("web", 20)]);
+    written.rollouts.extend(rendered.rollouts.clone());
+    let next = release("sha256:1", &[]);
+    assert_eq!(written.completes_without(&next), ["db"]);
 }
