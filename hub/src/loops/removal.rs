@@ -112,9 +112,14 @@ pub(super) async fn refuse_emptying(
         world, application, ..
     } = look;
     let allowance = wanted.removal_allowance();
-    let is_allowed = allowance
-        .count()
-        .is_some_and(|count| clusters.len() <= count);
+    if !clusters.is_empty()
+        && allowance
+            .count()
+            .is_some_and(|count| clusters.len() <= count)
+    {
+        // It is not counted among those that leave a cluster: that is what its word is used for.
+        return Ok(allowance.spend(left(clusters.len())));
+    }
     for cluster in clusters.iter().copied() {
         let found = world
             .emptying()
@@ -125,10 +130,6 @@ pub(super) async fn refuse_emptying(
             leaving: 1 + others.count(),
             holding: found.holding,
         };
-        if loss.is_braked(None) && is_allowed {
-            // It is not counted among those that leave a cluster: that is what its word is used for.
-            return Ok(allowance.spend(left(clusters.len())));
-        }
         if loss.is_braked(None) {
             return Err(LoopError::ClusterEmptied {
                 application: application.clone(),
