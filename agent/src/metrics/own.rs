@@ -28,7 +28,7 @@ const MAX_AT_ONCE: usize = 8;
 /// What plans name and what came of asking; clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct OwnSources {
-    /// By unit.
+    /// By unit; a unit that names nothing is not there.
     named: watch::Sender<BTreeMap<String, Named>>,
     /// By unit, what does not answer; a unit without any is not there.
     silent: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
@@ -78,6 +78,9 @@ impl OwnSources {
     /// them changes.
     pub fn name(&self, unit: &str, sources: Vec<OwnSource>, wake: Arc<dyn Fn() + Send + Sync>) {
         self.named.send_if_modified(|named| {
+            if sources.is_empty() {
+                return named.remove(unit).is_some();
+            }
             let before = named.get(unit).map_or(&[][..], |one| &one.sources);
             if before == sources {
                 return false;
@@ -98,10 +101,12 @@ impl OwnSources {
     pub async fn run(&self, meter: Meter) {
         let mut changes = self.named.subscribe();
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        let mut before = BTreeMap::new();
         loop {
             let named = changes.borrow_and_update().clone();
             ask(&meter, &named, &mut known).await;
-            self.tell(&named, &known);
+            self.tell(&before, &named, &known);
+            before = named;
             let next = known.values().filter_map(|one| one.due).min();
             tokio::select! {
                 () = at(next) => {}
@@ -111,7 +116,14 @@ impl OwnSources {
         }
     }
 
-    fn tell(&self, named: &BTreeMap<String, Named>, known: &BTreeMap<String, Known>) {
+    /// Says what does not answer, and wakes whom it concerns: also who named something `before`, when it was
+    /// said last, and names nothing now.
+    fn tell(
+        &self,
+        before: &BTreeMap<String, Named>,
+        named: &BTreeMap<String, Named>,
+        known: &BTreeMap<String, Known>,
+    ) {
         let mut silent = BTreeMap::new();
         for (unit, one) in named {
             let lines: Vec<String> = one
@@ -126,9 +138,10 @@ impl OwnSources {
                 silent.insert(unit.clone(), lines);
             }
         }
-        let before = std::mem::replace(&mut *self.lock(), silent.clone());
-        for (unit, one) in named {
-            if before.get(unit) != silent.get(unit) {
+        let told = std::mem::replace(&mut *self.lock(), silent.clone());
+        let gone = before.iter().filter(|(unit, _)| !named.contains_key(*unit));
+        for (unit, one) in gone.chain(named) {
+            if told.get(unit) != silent.get(unit) {
                 (one.wake)();
             }
         }
@@ -226,6 +239,24 @@ mod tests {
             reason,
             message: message.to_owned(),
         })
+    }
+
+    #[test]
+    fn a_unit_that_names_nothing_any_more_is_forgotten() {
+        let plan = serde_json::json!({
+            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "strategy": {"canary": {"weights": [50]}},
+            "analysis": {"metrics": [{"name": "queue", "query": "max(queue)", "range": {"max": "1"},
+                "source": {"type": "Prometheus", "address": "http://127.0.0.1:1"}}]},
+        });
+        let plan = serde_json::from_value(plan).expect("a plan");
+        let sources = OwnSources::default();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
+        let found = OwnSource::of_plan("web", &plan, "shop");
+        sources.name("unit", found, Arc::clone(&wake));
+        assert_eq!(sources.named.borrow().len(), 1);
+        sources.name("unit", Vec::new(), wake);
+        assert_eq!(sources.named.borrow().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ pub use wanted::{Care, OWN, Part, Wanted};
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long until an object that the API server cannot convert is tried again.
-const CONVERSION_PAUSE: Duration = Duration::from_secs(5);
+pub const CONVERSION_PAUSE: Duration = Duration::from_secs(5);
 
 /// The reason of an object that the API server cannot convert.
 const NOT_CONVERTED: &str = "NotConverted";
@@ -106,6 +106,8 @@ pub struct Keeper {
     seen: BTreeMap<ObjectRef, Seen>,
     written: BTreeMap<ObjectRef, Value>,
     contentions: BTreeMap<ObjectRef, Contention>,
+    /// The runs go back: nothing is promoted without what they do not look after themselves.
+    goes_back: bool,
     since: Instant,
 }
 
@@ -118,8 +120,14 @@ impl Keeper {
             seen: BTreeMap::new(),
             written: BTreeMap::new(),
             contentions: BTreeMap::new(),
+            goes_back: false,
             since: Instant::now(),
         }
+    }
+
+    /// Says whether the runs go back, so that nothing waits for what they do not look after themselves.
+    pub const fn set_goes_back(&mut self, goes_back: bool) {
+        self.goes_back = goes_back;
     }
 
     fn now_ms(&self) -> u64 {
@@ -133,7 +141,7 @@ impl Keeper {
     /// The first object that the API server did not take; what stands before it is applied. While a
     /// run looks after any of them the others are tried all the same, since a route that must fall
     /// to weight 0 cannot wait for a ConfigMap that is refused. One that the API server cannot convert
-    /// is no error, unless a run brings it in: it is waited for by name.
+    /// is no error, unless a run brings it in or looks after it: it is waited for by name.
     pub async fn keep(
         &mut self,
         cluster: &Cluster,
@@ -212,7 +220,8 @@ impl Keeper {
     /// Tells whether what kept an object from being written or read is no error: the API server cannot
     /// convert it, and no run waits for it to be taken.
     fn is_passed_by(&self, want: &Wanted, in_run: bool, error: &ClusterError) -> bool {
-        let is_awaited = in_run && !(want.care == Care::Policy && self.holds(want));
+        let is_left = want.care == Care::Policy && (self.goes_back || self.holds(want));
+        let is_awaited = in_run && !is_left;
         error.is_conversion() && !is_awaited
     }
 

@@ -61,6 +61,19 @@ pub(super) fn taken(turn: &mut Turn<'_>) -> bool {
     false
 }
 
+/// No other rollout tests configuration any more that both use.
+pub(super) fn config_is_free(turn: &mut Turn<'_>) -> bool {
+    let others = turn.seen.config_held_by.join(", ");
+    if others.is_empty() {
+        return true;
+    }
+    let message = format!("configuration that both use is still tested by {others}");
+    turn.wait_on("ConfigShared", message, &others);
+    // The others have deadlines of their own.
+    turn.stands_still = true;
+    false
+}
+
 /// Every route of the plan carries what the run wants now, and its gateway says so.
 pub(super) fn routes(turn: &mut Turn<'_>) -> bool {
     let split = turn.state.split();

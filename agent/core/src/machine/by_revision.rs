@@ -13,7 +13,7 @@ use super::{
     observations::RevisionsView,
     overlay::{Overlay, RevisionsWant},
     replacing, rollback,
-    stage::{Failure, RollbackPart as Back, Stage},
+    stage::{Failure, PromotionPart, RollbackPart as Back, Stage},
     start,
     state::RunState,
     steps,
@@ -249,7 +249,11 @@ fn is_back(turn: &mut Turn<'_>) -> bool {
 /// Tells what a state wants of the cluster.
 pub(super) fn overlay(state: &RunState, run: &Revisions) -> Overlay {
     let (template, is_held) = match &state.stage {
-        Stage::Step { .. } => (TemplateVersion::New, true),
+        // What comes in comes in as a whole: until all of it is there the shares stay.
+        Stage::Step { .. }
+        | Stage::Promoting {
+            part: PromotionPart::Gathering { .. },
+        } => (TemplateVersion::New, true),
         Stage::Promoting { .. } | Stage::Succeeded => (TemplateVersion::New, false),
         Stage::RollingBack { part, .. } => match part {
             Back::Unloading | Back::Settling { .. } | Back::Draining { .. } => {

@@ -36,10 +36,15 @@ pub(super) const fn judged(part: &StepPart, verdict: Verdict) -> Option<Judged> 
 
 /// Waits for the others; checks go on meanwhile, and act as they do at a gate.
 pub(super) fn gathering(turn: &mut Turn<'_>, judged: Option<Judged>) {
-    let others = turn.seen.config_held_by.join(", ");
+    // By revision both versions have the new configuration since the first step.
+    let is_free = turn.is_by_revision() || turn.seen.config_held_by.is_empty();
     let passes = |judged: Option<Judged>| judged.is_none_or(|at| lets_pass(at.verdict));
-    if others.is_empty() && turn.seen.untaken.is_empty() && passes(judged) {
-        let part = PromotionPart::Unpinning;
+    if is_free && turn.seen.untaken.is_empty() && passes(judged) {
+        let part = if turn.is_by_revision() {
+            PromotionPart::Updating
+        } else {
+            PromotionPart::Unpinning
+        };
         turn.enter(Stage::Promoting { part });
         return;
     }
@@ -61,11 +66,8 @@ pub(super) fn gathering(turn: &mut Turn<'_>, judged: Option<Judged>) {
         turn.wait("ChecksNotPassed", message);
     }
     awaits::taken(turn);
-    if !others.is_empty() {
-        let message = format!("configuration that both use is still tested by {others}");
-        turn.wait_on("ConfigShared", message, &others);
-        // The others have deadlines of their own.
-        turn.stands_still = true;
+    if !is_free {
+        awaits::config_is_free(turn);
     }
 }
 

@@ -17,7 +17,11 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         replacing::promoting(turn, begun);
         return;
     }
-    // A copy has waited for it with its checks going on.
+    if let Part::Gathering { judged } = part {
+        gathering::gathering(turn, judged);
+        return;
+    }
+    // Whoever gathers has waited for it with its checks going on.
     let without_copy = turn.is_in_place() || turn.is_by_revision();
     if without_copy && matches!(part, Part::Updating) && !awaits::taken(turn) {
         return;
@@ -41,8 +45,7 @@ pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
         return;
     }
     match part {
-        Part::Replacing { .. } => {}
-        Part::Gathering { judged } => gathering::gathering(turn, judged),
+        Part::Replacing { .. } | Part::Gathering { .. } => {}
         Part::Unpinning => {
             if awaits::pins(turn, None) && per_node::joined(turn) {
                 enter(turn, Part::Updating);

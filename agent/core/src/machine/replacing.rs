@@ -8,7 +8,7 @@ use bellwether_api::{
 };
 
 use super::{
-    by_revision, commands, hooking, progress, promotion, rollback,
+    awaits, by_revision, commands, hooking, progress, promotion, rollback,
     stage::{Failure, PromotionPart, Stage, StepVerdict},
     start,
     turn::Turn,
@@ -87,18 +87,14 @@ fn enter(turn: &mut Turn<'_>, begun: bool) {
     });
 }
 
-/// Waits for whoever tests configuration that both use, then for the new version.
+/// Waits for whoever tests configuration that both use and for every object of the release, then for the
+/// new version.
 pub(super) fn promoting(turn: &mut Turn<'_>, begun: bool) {
     if !begun {
-        let others = turn.seen.config_held_by.join(", ");
-        if others.is_empty() {
+        // No short circuit: people see everything that is missing.
+        if awaits::config_is_free(turn) & awaits::taken(turn) {
             enter(turn, true);
-            return;
         }
-        let message = format!("configuration that both use is still tested by {others}");
-        turn.wait_on("ConfigShared", message, &others);
-        // The others have deadlines of their own.
-        turn.stands_still = true;
         return;
     }
     let stands = if turn.is_by_revision() {

@@ -125,11 +125,13 @@ pub enum PromotionPart {
     /// The old version was not available when the run was to begin, and a human, or a plan that skips its
     /// steps, takes the new one all the same: by the workload's own rolling update, with nothing beside it.
     Replacing {
-        /// Whether nobody tests configuration any more that both use, so that the template is the new one.
+        /// Whether nobody tests configuration any more that both use, and every object of the release is
+        /// there, so that the template is the new one.
         begun: bool,
     },
     /// Other rollouts of the release that change the same configuration come this far too: whoever
-    /// takes the new content first would give it to the others' old pods.
+    /// takes the new content first would give it to the others' old pods. And the API server takes every
+    /// object of the release.
     Gathering {
         /// How the version is judged meanwhile; absent = it is not: a human took it without checks.
         #[serde(default, skip_serializing_if = "Option::is_none")]

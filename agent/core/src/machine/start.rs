@@ -53,11 +53,14 @@ pub(super) fn initializing(turn: &mut Turn<'_>) {
     let mut pinned: Vec<_> = selected.map(|service| service.name.clone()).collect();
     pinned.sort();
     pinned.dedup();
-    let message = format!(
-        "{} has {} pods of {}",
-        turn.grant.workload, settled.replicas, settled.hash
-    );
-    say_started(turn, &message);
+    // A workload that had to finish rolling out comes here again.
+    if turn.state.stable.is_none() {
+        let message = format!(
+            "{} has {} pods of {}",
+            turn.grant.workload, settled.replicas, settled.hash
+        );
+        say_started(turn, &message);
+    }
     turn.state.stable = Some(settled);
     turn.state.pinned = pinned;
     turn.enter(Stage::Pausing);

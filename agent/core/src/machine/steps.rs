@@ -300,7 +300,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, verdict: Verdict, by: &str) {
         turn.state.mirror = Weight::ZERO;
         let message = "every step passed; the workload takes the new template";
         turn.say(Severity::Info, "Promoting", message.to_owned());
-        let part = if turn.is_in_place() || turn.is_by_revision() {
+        let part = if turn.is_in_place() {
             PromotionPart::Updating
         } else {
             PromotionPart::Gathering { judged }

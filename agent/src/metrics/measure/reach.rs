@@ -68,9 +68,10 @@ impl OwnSource {
         found
     }
 
-    /// What tells it from other sources, whoever reads there.
+    /// What tells it from other sources, whoever reads there: its Secret is that of a namespace.
     pub(in crate::metrics) fn key(&self) -> String {
-        format!("{:?} {:?} {:?}", self.remote, self.namespace, self.query)
+        let secret_in = self.remote.secret.as_ref().map(|_| &self.namespace);
+        format!("{:?} {secret_in:?} {:?}", self.remote, self.query)
     }
 
     pub(in crate::metrics) const fn kind(&self) -> MetricSourceKind {

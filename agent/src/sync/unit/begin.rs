@@ -79,7 +79,7 @@ impl Unit {
         if !refusals.is_empty() {
             let why = refusals.join("; ");
             self.tell(of, News::error("Refused", why.clone()), |unit| {
-                memory::note_deletion(unit, digest, bundle.sync.deletion);
+                memory::note_deletion(unit, digest, &bundle);
                 memory::end(unit, digest, UnitOutcome::Refused, &why);
             })
             .await?;
@@ -173,7 +173,7 @@ impl Unit {
             Beginning::Plain => {
                 let news = News::info("Applying", format!("applying revision {}", bundle.revision));
                 self.tell(of, news, |unit| {
-                    memory::note_deletion(unit, digest, bundle.sync.deletion);
+                    memory::note_deletion(unit, digest, bundle);
                     if memory::begin(unit, digest, objects, false) {
                         pruning::note(unit, bundle, &components);
                     }
@@ -187,7 +187,7 @@ impl Unit {
                 );
                 let retried = |failed: &String| changes.iter().any(|one| one.digest == *failed);
                 self.tell(of, news, |unit| {
-                    memory::note_deletion(unit, digest, bundle.sync.deletion);
+                    memory::note_deletion(unit, digest, bundle);
                     if memory::begin(unit, digest, objects, true) {
                         pruning::note(unit, bundle, &components);
                         unit.failed_templates.retain(|failed| !retried(failed));
@@ -201,7 +201,7 @@ impl Unit {
                     rollouts.join(", ")
                 );
                 self.tell(of, News::error("FailedRevisionHeld", why.clone()), |unit| {
-                    memory::note_deletion(unit, digest, bundle.sync.deletion);
+                    memory::note_deletion(unit, digest, bundle);
                     memory::end(unit, digest, UnitOutcome::Failed, &why);
                 })
                 .await?;

@@ -211,10 +211,19 @@ pub(super) fn live_state_of<'a>(
         .find(|kept| kept.bundle == digest || goes_back && kept.release == bundle.release)
 }
 
-/// What becomes of the objects when the application goes, as the granted bundle says.
-pub(super) fn note_deletion(unit: &mut SyncUnit, digest: &str, deletion: DeletionPolicy) {
-    if is_granted(unit, digest) {
-        unit.deletion = deletion;
+/// What becomes of the objects when the application or their component goes, as the granted bundle says,
+/// also where it does not come in. What it does not have keeps the word of the last one that had it.
+pub(super) fn note_deletion(unit: &mut SyncUnit, digest: &str, bundle: &Bundle) {
+    if !is_granted(unit, digest) {
+        return;
+    }
+    unit.deletion = bundle.sync.deletion;
+    for held in &mut unit.objects {
+        let mut components = bundle.components.iter();
+        let own = components.find(|one| held.component.as_ref() == Some(&one.name));
+        if let Some(component) = own {
+            held.deletion = component.sync.as_ref().and_then(|sync| sync.deletion);
+        }
     }
 }
 

@@ -195,12 +195,10 @@ impl Unit {
         self.runs
             .values()
             .filter_map(Run::wake_at)
+            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
+            .chain(self.laid.as_ref().and_then(Laid::look_in))
             .min()
             // Never at once: a decision that is due has been made.
-            .map(|at| {
-                Duration::try_from(at.duration_since(now))
-                    .unwrap_or_default()
-                    .max(SHORTEST)
-            })
+            .map(|wait| wait.max(SHORTEST))
     }
 }

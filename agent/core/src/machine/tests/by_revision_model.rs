@@ -51,6 +51,8 @@ pub(super) struct Workload {
     observed: i64,
     asked: Option<SampleRequest>,
     samples: Option<Samples>,
+    /// What the API server has not taken of the release; empty = nothing.
+    pub(super) untaken: String,
     /// The process dies before the workload is written.
     pub(super) crash: bool,
 }
@@ -98,6 +100,7 @@ impl Workload {
             observed: 1,
             asked: None,
             samples: None,
+            untaken: String::new(),
             crash: false,
         }
     }
@@ -171,6 +174,7 @@ impl Workload {
             revisions: self.exists.then_some(view),
             routes: route.into_iter().collect(),
             samples: self.samples.clone(),
+            untaken: self.untaken.clone(),
             deleted: self.deleted,
             route_settle: Dur::from_secs(2),
             ..Observations::default()

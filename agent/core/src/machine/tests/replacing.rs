@@ -346,3 +346,20 @@ fn in_place_a_promotion_waits_for_the_old_version_and_says_so() {
     assert!(message.contains("it is updated in place"), "{message}");
     assert_eq!(workload.state.stage, Stage::Initializing);
 }
+
+/// A pod that is not ready for a while sends a run back to where it began.
+#[test]
+fn what_a_run_begins_with_is_said_once() {
+    let mut cluster = Cluster::new(plan(linear()));
+    for _ in 0..3 {
+        cluster.until(|state| state.stage == Stage::Pausing);
+        cluster.old_works = false;
+        cluster.kill_stable(4);
+        cluster.until(|state| state.stage == Stage::Initializing);
+        cluster.old_works = true;
+    }
+    assert_eq!(cluster.finish(), &Stage::Succeeded);
+    let events = cluster.decisions.iter().flat_map(|one| &one.events);
+    let started = events.filter(|event| event.reason == "Started");
+    assert_eq!(started.count(), 1);
+}

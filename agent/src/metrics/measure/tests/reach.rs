@@ -215,6 +215,14 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
     ];
     several.analysis.metrics.extend(others);
     assert_eq!(OwnSource::of_plan("web", &several, "shop").len(), 2);
+
+    // Nor do plans of other namespaces, unless a Secret of theirs is shown.
+    let key = |secret, namespace| {
+        let plan = plan(asks(Prometheus, good.address.as_str(), "a", secret));
+        OwnSource::of_plan("web", &plan, namespace)[0].key()
+    };
+    assert_eq!(key(None, "shop"), key(None, "other"));
+    assert_ne!(key(Some("token"), "shop"), key(Some("token"), "other"));
 }
 
 fn source(address: &str, secret: &str) -> MetricsSource {

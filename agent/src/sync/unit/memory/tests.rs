@@ -333,3 +333,32 @@ fn what_others_changed_comes_back_with_the_release_and_with_no_other() {
     removed(&mut unit);
     assert_eq!(unit.live_states, []);
 }
+
+#[test]
+fn what_a_granted_bundle_says_of_the_end_counts_also_where_it_does_not_come_in() {
+    let mut unit = adopting();
+    unit.objects[0].component = Some("db".to_owned());
+    unit.objects[1].component = Some("web".to_owned());
+    unit.objects.push(HeldObject::from(object("whose")));
+    let says = |application: DeletionPolicy, db: Option<DeletionPolicy>| {
+        let mut bundle = bundle("r", BundleMode::Rollout);
+        bundle.sync.deletion = application;
+        let component = json!({"name": "db", "objects": [], "sync": {"deletion": db}});
+        bundle.components = vec![serde_json::from_value(component).expect("a component")];
+        bundle
+    };
+    let said = |unit: &SyncUnit| -> (DeletionPolicy, Vec<Option<DeletionPolicy>>) {
+        let of = unit.objects.iter().map(|held| held.deletion);
+        (unit.deletion, of.collect())
+    };
+    let (goes, stays) = (DeletionPolicy::Delete, DeletionPolicy::Orphan);
+    unit.objects[1].deletion = Some(stays);
+    note_deletion(&mut unit, "new", &says(stays, Some(goes)));
+    end(&mut unit, "new", UnitOutcome::Refused, "why");
+    let kept = vec![Some(goes), Some(stays), None];
+    assert_eq!(said(&unit), (stays, kept.clone()));
+    note_deletion(&mut unit, "mid", &says(goes, None));
+    assert_eq!(said(&unit), (stays, kept), "another one is granted by now");
+    note_deletion(&mut unit, "new", &says(goes, None));
+    assert_eq!(said(&unit), (goes, vec![None, Some(stays), None]));
+}

@@ -4,16 +4,18 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bellwether_api::{application::DriftPolicy, bundle::Bundle, reference::ObjectRef};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     desired::chain,
     rollout::{self, Reading, Run, Versions},
     sync::{
-        keep::{Care, FirstLook, Kept, Wanted},
+        keep::{CONVERSION_PAUSE, Care, FirstLook, Kept, Wanted},
         unit::{PassError, Unit, interests, targets},
         watch::Dirty,
     },
@@ -34,6 +36,8 @@ pub(in crate::sync::unit) struct Laid {
     pub(super) held: bool,
     /// Those that the cluster has not taken, and what it says; empty = none.
     pub(super) untaken: String,
+    /// When it is held anew although nothing says that it changed; absent = never.
+    look_at: Option<Instant>,
     /// Whatever a Service may select besides is listened to.
     neighbours: bool,
 }
@@ -47,6 +51,12 @@ impl Laid {
     /// The objects.
     pub fn wanted(&self) -> &[Wanted] {
         &self.wanted
+    }
+
+    /// How long until it is held anew although nothing says that it changed; absent = never.
+    pub(super) fn look_in(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.look_at.map(|at| at.saturating_duration_since(now))
     }
 }
 
@@ -105,19 +115,20 @@ impl Unit {
         }
         let applied = wanted.iter().filter(|want| self.keeper.holds(want));
         let applied: BTreeSet<ObjectRef> = applied.map(|want| want.target.clone()).collect();
+        let look_in = held.as_ref().ok().copied().flatten();
         self.laid = Some(Laid {
             of,
             targets: targets(&wanted),
-            untaken: held.as_ref().map_or_else(
-                |error| untaken(&wanted, &applied, error),
-                |()| String::new(),
-            ),
+            untaken: held
+                .as_ref()
+                .map_or_else(|error| untaken(&wanted, &applied, error), |_| String::new()),
+            look_at: look_in.map(|wait| Instant::now() + wait),
             applied,
             wanted,
             held: held.is_ok(),
             neighbours: self.runs.values().any(Run::waits_on_neighbours),
         });
-        Ok(held)
+        Ok(held.map(|_| ()))
     }
 
     fn is_held(&self) -> bool {
@@ -127,7 +138,8 @@ impl Unit {
         let concerns = |object: &ObjectRef| {
             laid.targets.contains(object) || self.runs.values().any(|run| run.is_named(object))
         };
-        !self.dirty.all && !self.dirty.objects.iter().any(concerns)
+        let is_due = laid.look_in().is_some_and(|wait| wait.is_zero());
+        !is_due && !self.dirty.all && !self.dirty.objects.iter().any(concerns)
     }
 
     /// Listens to whatever a Service may select besides, as long as a run waits for it to go.
@@ -193,12 +205,13 @@ impl Unit {
         }
     }
 
-    /// Applies what the runs want the cluster to look like, canaries included.
+    /// Applies what the runs want the cluster to look like, canaries included. Gives when to look again
+    /// although nothing says that anything changed; absent = never.
     pub(super) async fn hold_run_objects(
         &mut self,
         versions: &Versions,
         wanted: &[Wanted],
-    ) -> Result<(), PassError> {
+    ) -> Result<Option<Duration>, PassError> {
         let drift = versions.new.sync.drift;
         let policy = if drift == DriftPolicy::Correct {
             drift
@@ -221,10 +234,18 @@ impl Unit {
         }
         let wanted = but_frozen(wanted, &held_back);
         let wanted = routes_first(wanted, self.runs.values());
+        self.keeper.set_goes_back(self.runs_go_back());
         let kept = match self.keep(&bundle, &wanted, policy, FirstLook::Apply).await {
-            // Nothing is promoted without it any more. It is held as the others once it can be read.
-            Err(PassError::Cluster(error)) if error.is_conversion() && self.runs_go_back() => {
-                Kept::default()
+            // What was to be adopted, or is as it was applied last: it is looked at once it can be read.
+            Err(PassError::Cluster(error))
+                if error.is_conversion()
+                    && self.runs_go_back()
+                    && self.holds_cared_for(&wanted) =>
+            {
+                Kept {
+                    look_in: Some(CONVERSION_PAUSE),
+                    ..Kept::default()
+                }
             }
             kept => kept?,
         };
@@ -235,7 +256,13 @@ impl Unit {
             run.hold_canary(&self.shell.cluster, versions, &dirty)
                 .await?;
         }
-        refused.map_or(Ok(()), |error| Err(error.into()))
+        refused.map_or(Ok(kept.look_in), |error| Err(error.into()))
+    }
+
+    /// Tells whether the cluster took what runs look after, workloads and routes, as it is wanted.
+    fn holds_cared_for(&self, wanted: &[Wanted]) -> bool {
+        let mut cared_for = wanted.iter().filter(|want| want.care == Care::Run);
+        cared_for.all(|want| self.keeper.holds(want))
     }
 
     /// By rollout, those that test configuration which it changes too and do not promote yet.

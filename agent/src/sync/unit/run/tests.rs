@@ -2,6 +2,7 @@
 
 mod adopted;
 mod adopted_in_place;
+mod conversion;
 mod namespace_goes;
 mod order;
 mod own_policy;

@@ -30,7 +30,7 @@ fn with_route(image: &str) -> Bundle {
 
 impl House {
     /// The first of the runs splits requests by a route; `stage` is where it stands.
-    async fn with_route(stage: Stage) -> Self {
+    pub(super) async fn with_route(stage: Stage) -> Self {
         let mut house = Self::new(SOURCE, LATER).await;
         for (digest, image) in [("new", "v2"), ("old", "v1")] {
             let bundle = std::sync::Arc::new(with_route(image));

@@ -22,6 +22,7 @@ struct Kept {
     loses_answer: bool,
     namespace_goes: bool,
     forbids: bool,
+    unconverted: Option<String>,
 }
 
 /// The server; clones are the same. Watches fail: who is woken by what is up to the test.
@@ -73,6 +74,11 @@ impl Server {
         self.lock().forbids = true;
     }
 
+    /// Cannot convert what is written of one object, as plural and name; absent = it can again.
+    pub(super) fn cannot_convert(&self, object: Option<&str>) {
+        self.lock().unconverted = object.map(str::to_owned);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0
             .lock()
@@ -114,6 +120,10 @@ impl Kept {
             && key == at;
         if self.forbids && !everywhere {
             return refusal(StatusCode::FORBIDDEN, "no rights in namespace shop");
+        }
+        if asked.method == Method::PATCH && self.unconverted.as_deref() == Some(key) {
+            let said = "conversion webhook for v1 failed: service \"conversion\" not found";
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, said);
         }
         match (&asked.method, key.contains('/')) {
             (&Method::GET, false) => list(self.listed(key, &labels)),
