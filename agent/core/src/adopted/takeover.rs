@@ -21,8 +21,8 @@ pub enum Look {
     },
     /// The pause is not seen by the Deployment's controller yet, or pods still end.
     Settling,
-    /// Pods of the new template, or of one between it and the one that stood, serve already: the update
-    /// goes on as Kubernetes does it.
+    /// Pods of the new template, or of one between it and the one that stood, serve already, or it is the
+    /// one that was complete before: the update goes on as Kubernetes does it.
     Bypassed,
     /// Its owner's template is noted on it, and that of the version before stands there, or has to for a
     /// moment, so that pods which come are of that version: then its owner's is written again, held.

@@ -214,6 +214,13 @@ impl InPlaceSight {
         })
     }
 
+    /// Whether pods of its template are there that would come again of it, were they taken back while it
+    /// is held: its controller counted that one as complete last.
+    pub(super) fn comes_again(&self) -> bool {
+        let pods = self.current.as_ref().zip(self.held_revision());
+        pods.is_some_and(|(version, held)| is_of(&version.label, held))
+    }
+
     /// The revision that its controller gives to pods which the field keeps from the template; absent =
     /// its kind keeps none that come later, or does not say.
     fn held_revision(&self) -> Option<&str> {

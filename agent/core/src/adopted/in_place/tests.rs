@@ -174,6 +174,25 @@ fn an_update_waits_until_pods_that_come_are_of_the_version_before_too() {
 }
 
 #[test]
+fn pods_that_would_come_again_of_the_template_are_not_taken_back() {
+    let looks = |object: &Value| look_in_place(&sight(object, &stateful_set(), "2-11"), true);
+    let unseen = json!({"metadata": {"generation": 3}});
+    let undo = Look::Undo {
+        replica_set: "db-v2".to_owned(),
+    };
+    for (hold, while_unseen, of_the_version_before) in [
+        (held_by(&json!(ALL)), Look::Settling, undo),
+        (json!({}), Look::Catch, Look::Catch),
+    ] {
+        let object = set("v2", &hold);
+        let complete = making(&object, "db-v2");
+        assert_eq!(looks(&complete), Look::Bypassed, "{hold}");
+        assert_eq!(looks(&merged(&complete, &unseen)), while_unseen, "{hold}");
+        assert_eq!(looks(&object), of_the_version_before, "{hold}");
+    }
+}
+
+#[test]
 fn where_each_node_has_a_pod_none_of_the_new_ones_is_taken_back() {
     let note = json!({"users": "RollingUpdate", "ours": "OnDelete"}).to_string();
     let held = json!({

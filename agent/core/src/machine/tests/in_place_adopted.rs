@@ -97,7 +97,7 @@ fn write(world: &mut World, change: Change, by: Writer, asks: bool) {
     }
 }
 
-fn live(world: &mut World, history: &[Event]) {
+fn live_on(world: &mut World, history: &[Event]) {
     for event in history {
         match event {
             Event::Tick => world.tick(true, Controller::Works),
@@ -109,6 +109,10 @@ fn live(world: &mut World, history: &[Event]) {
             Event::Abort => world.abort(AbortCause::Manual),
         }
     }
+}
+
+fn live(world: &mut World, history: &[Event]) {
+    live_on(world, history);
     world.ends();
     world.check_end();
 }
@@ -162,6 +166,29 @@ fn an_owner_who_applies_what_stands_there_gets_that() {
         live(&mut world, &[Event::Write(Change::LivePartition, by, true)]);
         assert_eq!(world.wrote.partition, expected, "{by:?}");
         assert_eq!(world.object["spec"], world.written());
+    }
+}
+
+#[test]
+fn an_owner_who_goes_back_to_what_pods_come_of_anyway_is_let_go() {
+    let unseen = |change| Event::Write(change, Writer::Updates, false);
+    let (all, back) = (unseen(Change::Partition(0)), unseen(Change::Image(NEW)));
+    // Caught before a pod of what they tried serves, then written back; or written back at once.
+    for writes in [vec![all.clone(), back.clone()], vec![back, all]] {
+        let mut world = brought_in();
+        live(&mut world, &[]);
+        let tries = [Change::Partition(1), Change::Image(OLD)].map(unseen);
+        live(&mut world, &tries);
+        world.new_works = false;
+        // The first comes again of the version that was last complete, and is not ready.
+        let lost = (0..3).map(Event::Lose).chain([Event::Tick]);
+        live_on(&mut world, &lost.collect::<Vec<_>>());
+        assert_eq!(world.pods[&0].image, NEW);
+        live(&mut world, &writes);
+        assert_eq!(world.object["spec"], world.written(), "{writes:?}");
+        world.new_works = true;
+        live(&mut world, &[]);
+        assert!(world.pods.values().all(|pod| pod.image == NEW));
     }
 }
 

@@ -71,8 +71,9 @@ impl Unit {
             Look::Bypassed => {
                 self.free_in_place(&seen).await?;
                 let why = format!(
-                    "Bypassed: pods of {target} run the new version already, or nobody has recorded \
-                     the one before; the update goes on without its Rollout"
+                    "Bypassed: pods of {target} run the new version already, or it is the one that was \
+                     complete before, or nobody has recorded the one before; the update goes on without \
+                     its Rollout"
                 );
                 self.leave_alone(unit, &why, "Bypassed", Severity::Warn)
                     .await
