@@ -5,6 +5,9 @@ use bellwether_proto::wire::MetricsSource;
 
 use super::*;
 
+/// Nobody listens there.
+const NOBODY: &str = "http://127.0.0.1:1";
+
 /// A wrong address or Secret of the cluster's metrics shows before a check needs them.
 #[tokio::test]
 async fn a_source_of_the_cluster_that_does_not_answer_is_named_at_once() {
@@ -108,91 +111,28 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         }
         why.map_or("", |why| why.reason)
     };
+    let all = [&good, &closed, &page, &missing, &aws];
+    let [good_at, closed_at, page_at, missing_at, aws_at] = all.map(|one| one.address.as_str());
+    let (queue, ids) = ("max(queue)", "[{\"Id\": \"a\"}]");
     for (kind, address, query, secret, reason) in [
-        (Prometheus, good.address.as_str(), "max(queue)", None, ""),
-        (
-            Prometheus,
-            good.address.as_str(),
-            "max(queue)",
-            Some("token"),
-            "",
-        ),
-        (
-            Prometheus,
-            "http://127.0.0.1:1",
-            "max(queue)",
-            None,
-            "Unreachable",
-        ),
-        (
-            Prometheus,
-            closed.address.as_str(),
-            "max(queue)",
-            Some("token"),
-            "Unauthorized",
-        ),
-        (
-            Prometheus,
-            page.address.as_str(),
-            "max(queue)",
-            None,
-            "NoPrometheus",
-        ),
-        (
-            Prometheus,
-            missing.address.as_str(),
-            "max(queue)",
-            None,
-            "NoPrometheus",
-        ),
+        (Prometheus, good_at, queue, None, ""),
+        (Prometheus, good_at, queue, Some("token"), ""),
+        (Prometheus, NOBODY, queue, None, "Unreachable"),
+        (Prometheus, closed_at, queue, Some("token"), "Unauthorized"),
+        (Prometheus, page_at, queue, None, "NoPrometheus"),
+        (Prometheus, missing_at, queue, None, "NoPrometheus"),
         // The Secrets of the agent's namespace are not a plan's.
-        (
-            Prometheus,
-            good.address.as_str(),
-            "max(queue)",
-            Some("agents"),
-            "NoSecret",
-        ),
-        (Http, "http://127.0.0.1:1", "/a#/b", None, "Unreachable"),
-        (
-            Http,
-            closed.address.as_str(),
-            "/a#/b",
-            Some("token"),
-            "Unauthorized",
-        ),
-        (Http, page.address.as_str(), "/a#/b", None, "NoJson"),
+        (Prometheus, good_at, queue, Some("agents"), "NoSecret"),
+        (Http, NOBODY, "/a#/b", None, "Unreachable"),
+        (Http, closed_at, "/a#/b", Some("token"), "Unauthorized"),
+        (Http, page_at, "/a#/b", None, "NoJson"),
         // Of a version that is not there yet many have nothing.
-        (Http, missing.address.as_str(), "/a#/b", None, ""),
-        (Http, good.address.as_str(), "/a#/b", None, ""),
-        (
-            Datadog,
-            closed.address.as_str(),
-            "avg:x{*}",
-            Some("dog"),
-            "Unauthorized",
-        ),
-        (
-            Datadog,
-            good.address.as_str(),
-            "avg:x{*}",
-            Some("token"),
-            "Unauthorized",
-        ),
-        (
-            CloudWatch,
-            "http://127.0.0.1:1",
-            "[{\"Id\": \"a\"}]",
-            None,
-            "Unauthorized",
-        ),
-        (
-            CloudWatch,
-            aws.address.as_str(),
-            "[{\"Id\": \"a\"}]",
-            Some("aws"),
-            "Unauthorized",
-        ),
+        (Http, missing_at, "/a#/b", None, ""),
+        (Http, good_at, "/a#/b", None, ""),
+        (Datadog, closed_at, "avg:x{*}", Some("dog"), "Unauthorized"),
+        (Datadog, good_at, "avg:x{*}", Some("token"), "Unauthorized"),
+        (CloudWatch, NOBODY, ids, None, "Unauthorized"),
+        (CloudWatch, aws_at, ids, Some("aws"), "Unauthorized"),
     ] {
         let found = tried(asks(kind, address, query, secret)).await;
         assert_eq!(found, reason, "{kind:?} {address} {query} {secret:?}");
@@ -202,12 +142,16 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
         asked.contains("query=vector%281%29") && !asked.contains("queue"),
         "a Prometheus is asked for nothing of the metric's: {asked}"
     );
+}
 
-    // Several metrics that read at one place ask it once; those of the cluster are not a plan's.
-    let mut several = plan(asks(Prometheus, good.address.as_str(), "a", Some("token")));
+/// Several metrics that read at one place ask it once; those of the cluster are not a plan's.
+#[test]
+fn whatever_reads_at_one_place_asks_it_once() {
+    use MetricSourceKind::Prometheus;
+    let mut several = plan(asks(Prometheus, NOBODY, "a", Some("token")));
     let others = [
-        asks(Prometheus, good.address.as_str(), "b", Some("token")),
-        asks(Prometheus, good.address.as_str(), "c", None),
+        asks(Prometheus, NOBODY, "b", Some("token")),
+        asks(Prometheus, NOBODY, "c", None),
         Metric {
             name: REQUEST_SUCCESS_RATE.into(),
             ..Metric::default()
@@ -218,7 +162,7 @@ async fn sources_that_a_plan_names_are_tried_with_their_own_secrets() {
 
     // Nor do plans of other namespaces, unless a Secret of theirs is shown.
     let key = |secret, namespace| {
-        let plan = plan(asks(Prometheus, good.address.as_str(), "a", secret));
+        let plan = plan(asks(Prometheus, NOBODY, "a", secret));
         OwnSource::of_plan("web", &plan, namespace)[0].key()
     };
     assert_eq!(key(None, "shop"), key(None, "other"));
