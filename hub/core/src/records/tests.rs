@@ -29,8 +29,12 @@ fn a_rollout_among_the_objects_becomes_a_plan() {
 
 #[test]
 fn a_wrong_rollout_names_its_field() {
-    let error =
-        take("shop", "web", &[rollout(json!({"canary": {"weihgts": [20]}}))]).expect_err("refused");
+    let error = take(
+        "shop",
+        "web",
+        &[rollout(json!({"canary": {"weihgts": [20]}}))],
+    )
+    .expect_err("refused");
     let text = error.to_string();
     assert!(
         text.contains("shop-web") && text.contains("weights"),

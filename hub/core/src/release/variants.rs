@@ -126,10 +126,9 @@ impl ReleaseContent {
         };
         let was_there = |one: &ReleaseRollout| before.rollouts.iter().any(|own| own.says(one));
         rest(self) == rest(before)
-            && before
-                .rollouts
-                .iter()
-                .all(|own| own.rendered_as.is_some() || self.rollouts.iter().any(|one| one.says(own)))
+            && before.rollouts.iter().all(|own| {
+                own.rendered_as.is_some() || self.rollouts.iter().any(|one| one.says(own))
+            })
             && self
                 .rollouts
                 .iter()

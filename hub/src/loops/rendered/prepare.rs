@@ -287,7 +287,8 @@ fn found_in(
     source: &Source<'_>,
     rendering: &Rendering,
 ) -> Result<Found, String> {
-    let mut found = take(application, &source.component.name, &rendering.objects).map_err(|error| error.to_string())?;
+    let mut found = take(application, &source.component.name, &rendering.objects)
+        .map_err(|error| error.to_string())?;
     if source.from.recipe.hooks {
         let run = runnable(&rendering.hooks).map_err(|error| error.to_string())?;
         found.hooks = run.into_iter().map(|hook| hook.object).collect();
