@@ -178,7 +178,7 @@ fn is_cut(second: &Second) -> bool {
 
 /// As [`none_lost`], through the stand-in for the NGINX controller: it has nginx reload, which ends kept
 /// connections, and what is on its way on one of them is lost. Each reload ends those that there are once.
-fn none_lost_but_by_reloads(traffic: Traffic) -> Result<()> {
+pub fn none_lost_but_by_reloads(traffic: Traffic) -> Result<()> {
     const MOST: u64 = 10;
     let (cut, answered): (Vec<Second>, Vec<Second>) = traffic.stop()?.into_iter().partition(is_cut);
     let all = tally(&answered, None, 0, i64::MAX);
