@@ -68,7 +68,7 @@ fn release(members: &Members, url: &str, double: &HookDouble, tag: &str) -> Stri
 fn repository(members: &Members, git: &GitServer) -> String {
     let repository = json!({
         "apiVersion": "bellwether.dev/v1alpha1", "kind": "Repository",
-        "metadata": {"name": members.name, "namespace": "default"},
+        "metadata": {"name": members.name},
         "spec": {"git": {"url": git.url(), "branch": "main", "path": "releases"}, "interval": "10s"},
     });
     repository.to_string()

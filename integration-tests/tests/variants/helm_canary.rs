@@ -16,7 +16,7 @@ use bellwether_integration_tests::{
 use serde_json::json;
 
 use crate::{
-    providers::{RATE, has_share, none_lost, registered, waits_at},
+    providers::{EACH_RATE, has_share, none_lost, registered, waits_at},
     scene::Scene,
 };
 
@@ -140,7 +140,7 @@ fn manual_gates(scene: &Scene) -> Result<()> {
     ensure!(first.len() == 5, "plainly installed: {first:?}");
     let file = scene.directory.join("traffic-helmcanary.jsonl");
     let host = scene.shop().host();
-    let traffic = Traffic::start_through("nginx", &scene.lab, &["c1"], &host, RATE, &file)?;
+    let traffic = Traffic::start_through("nginx", &scene.lab, &["c1"], &host, EACH_RATE, &file)?;
 
     // Another chart under the same published version is a draft.
     scene.cli.apply(&documents(scene, &url, "v1", "2.0.0"))?;

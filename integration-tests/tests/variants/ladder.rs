@@ -14,7 +14,7 @@ use bellwether_integration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    providers::{RATE, all_answer, none_lost_but_by_reloads, registered, shop},
+    providers::{EACH_RATE, all_answer, none_lost, registered, shop},
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -53,7 +53,8 @@ fn ladder(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let url = scene.lab.cluster("c1")?.nginx_url.clone();
     let file = scene.directory.join("traffic-ladder.jsonl");
-    let traffic = Traffic::start_through("nginx", &scene.lab, &["c1"], &shop.host(), RATE, &file)?;
+    let traffic =
+        Traffic::start_through("nginx", &scene.lab, &["c1"], &shop.host(), EACH_RATE, &file)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     let seen = watch(scene, &member)?;
     ensure!(
@@ -75,7 +76,7 @@ fn ladder(scene: &Scene) -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     let told = double.calls("/robot");
     ensure!(told.len() == 1 && told[0].body == TOLD, "{told:?}");
-    none_lost_but_by_reloads(traffic)?;
+    none_lost(traffic)?;
     let left = scene.object(&member, "Ingress", "web-canary")?;
     ensure!(left.is_none(), "the canary Ingress is left: {left:?}");
     all_answer(&url, &shop, ("X-User", "anybody"), "v2")?;

@@ -47,8 +47,9 @@ pub const CASES: &[Case<Scene>] = &[
 
 /// Requests a second to the only host of a test.
 pub const RATE: u32 = full_rate(1);
-/// Requests a second to each of two hosts, or of connections of one kind.
-const EACH_RATE: u32 = 220;
+/// Requests a second to each of two hosts, of connections of one kind, or through the stand-in for nginx, whose
+/// every change starts its workers anew.
+pub const EACH_RATE: u32 = 220;
 /// Requests that are counted at least to measure a share.
 const COUNTED: u64 = 1_000;
 /// Percentage points by which a share of so many may differ from the weight.
@@ -176,24 +177,6 @@ fn is_cut(second: &Second) -> bool {
         && ended.iter().any(|words| second.error.contains(words))
 }
 
-/// As [`none_lost`], through the stand-in for the NGINX controller: it has nginx reload, which ends kept
-/// connections, and what is on its way on one of them is lost. Each reload ends those that there are once.
-pub fn none_lost_but_by_reloads(traffic: Traffic) -> Result<()> {
-    const MOST: u64 = 10;
-    let (cut, answered): (Vec<Second>, Vec<Second>) = traffic.stop()?.into_iter().partition(is_cut);
-    let all = tally(&answered, None, 0, i64::MAX);
-    let cut = tally(&cut, None, 0, i64::MAX);
-    println!(
-        "{} requests, {} failed, {} on connections that a reload ended",
-        all.total, all.failed, cut.total
-    );
-    ensure!(
-        all.total > 5_000 && all.failed == 0 && cut.total <= MOST,
-        "requests failed: {all:?}, {cut:?}"
-    );
-    Ok(())
-}
-
 /// Asks ten times: each answer is of `version`.
 pub fn all_answer(url: &str, shop: &Shop, header: (&str, &str), version: &str) -> Result<()> {
     for _ in 0..10 {
@@ -291,7 +274,8 @@ fn nginx(scene: &Scene) -> Result<()> {
     scene.install(&shop)?;
     let url = scene.lab.cluster("c1")?.nginx_url.clone();
     let file = scene.directory.join("traffic-nginx.jsonl");
-    let traffic = Traffic::start_through("nginx", &scene.lab, &["c1"], &shop.host(), RATE, &file)?;
+    let traffic =
+        Traffic::start_through("nginx", &scene.lab, &["c1"], &shop.host(), EACH_RATE, &file)?;
     scene.cli.apply(&shop.version("v2").documents())?;
     for (weight, header) in [
         (30, ("X-User", "insider")),
@@ -304,7 +288,7 @@ fn nginx(scene: &Scene) -> Result<()> {
     }
     scene.ended(2, RunPhase::Succeeded)?;
     std::thread::sleep(Duration::from_secs(1));
-    none_lost_but_by_reloads(traffic)?;
+    none_lost(traffic)?;
     let left = member.get("networking.k8s.io/v1", "Ingress", &scene.name, "web-canary")?;
     ensure!(left.is_none(), "the canary Ingress is left: {left:?}");
     scene.assert_restored(&member, &shop.version("v2"))

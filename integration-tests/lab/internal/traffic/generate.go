@@ -138,20 +138,11 @@ func (g *generator) send(ctx, requests context.Context) {
 	}
 }
 
-// noContent is the body of a request without one. A transport sends requests without a body anew when the connection
-// that it had kept ends before an answer, so that such a loss would not be seen; one with a body it cannot.
-type noContent struct{}
-
-func (noContent) Read([]byte) (int, error) { return 0, io.EOF }
-func (noContent) Close() error             { return nil }
-
-// one sends one request, once; an answer that breaks off counts as none.
+// one sends one request; an answer that breaks off counts as none.
 func (g *generator) one(requests context.Context, mode string) (version string, status int, err error) {
 	ctx, cancel := context.WithTimeout(requests, g.stream.Timeout)
 	defer cancel()
-	request := g.request.WithContext(ctx)
-	request.Body = noContent{}
-	response, err := g.transports[mode].RoundTrip(request)
+	response, err := g.transports[mode].RoundTrip(g.request.WithContext(ctx))
 	if err == nil {
 		_, err = io.Copy(io.Discard, response.Body)
 		response.Body.Close()

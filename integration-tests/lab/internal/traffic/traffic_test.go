@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -130,41 +129,5 @@ func TestRequestsWithoutAnAnswerAreCountedWhenTheStreamStops(t *testing.T) {
 	}
 	if total != 4 {
 		t.Errorf("%d requests are accounted for, of 4", total)
-	}
-}
-
-// A server that takes a request on a kept connection and hangs up: it must be counted, and not come again.
-func TestARequestWhoseKeptConnectionEndsIsLostAndNotSentAgain(t *testing.T) {
-	for _, method := range []string{"", http.MethodGet, http.MethodHead, http.MethodPost} {
-		var arrived atomic.Int64
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if len(r.TransferEncoding) > 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-				t.Errorf("%s has a body: %v", r.Method, r.TransferEncoding)
-			}
-			// Of each pair of requests, the second ends its connection.
-			if arrived.Add(1)%2 == 0 {
-				connection, _, err := w.(http.Hijacker).Hijack()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				connection.Close()
-			}
-		}))
-		stream := Stream{Cluster: "c1", URL: server.URL, Method: method, Rate: 40, Modes: []string{keepalive}, Timeout: time.Second}
-		ctx, cancel := context.WithTimeout(context.Background(), 490*time.Millisecond)
-		var output bytes.Buffer
-		if err := stream.Run(ctx, &output); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
-		server.Close()
-		counts := map[int]int{}
-		for _, line := range lines(t, output.String()) {
-			counts[line.Status] += line.Count
-		}
-		if counts[200] != 10 || counts[0] != 10 || arrived.Load() != 20 {
-			t.Errorf("%q: %v, and %d arrived, want 10 answered and 10 lost of 20", method, counts, arrived.Load())
-		}
 	}
 }
