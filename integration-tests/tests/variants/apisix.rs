@@ -111,7 +111,7 @@ fn chart_for_apisix(members: &Members) -> Result<()> {
     ensure!(shares == wanted, "the route's shares: {shares:?}");
     let after = route("stays")?;
     ensure!(
-        after["spec"].to_string() == before["spec"].to_string(),
+        after["spec"] == before["spec"],
         "not what the chart says: {}",
         after["spec"]
     );

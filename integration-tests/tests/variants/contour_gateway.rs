@@ -88,7 +88,7 @@ fn users(scene: &Scene) -> Result<()> {
     let traffic = traffic(scene, &shop)?;
     let mut crowd = Crowd::at(url, shop.host());
     crowd.ask(AGAIN)?;
-    ensure!((crowd.new(), crowd.drawn) == (0, 0), "nobody is drawn yet");
+    ensure!((crowd.on_new(), crowd.drawn) == (0, 0), "nobody is drawn yet");
     scene.cli.apply(&shop.version("v2").documents())?;
     let mut before = vec!["v1".to_owned(); VISITORS];
     // Of 100 who are drawn, as many as their weight by four and a half standard deviations.
@@ -112,7 +112,7 @@ fn users(scene: &Scene) -> Result<()> {
     scene.ended(2, RunPhase::Succeeded)?;
     std::thread::sleep(TOLD_WITHIN);
     crowd.ask(AGAIN)?;
-    ensure!((crowd.new(), crowd.drawn) == (VISITORS, 0), "v1 is gone");
+    ensure!((crowd.on_new(), crowd.drawn) == (VISITORS, 0), "v1 is gone");
     none_lost(traffic)?;
     scene.assert_restored(&member, &shop.version("v2"))
 }
@@ -168,14 +168,14 @@ impl Crowd {
     }
 
     /// How many users v2 answered.
-    fn new(&self) -> usize {
+    fn on_new(&self) -> usize {
         let new = self.versions.iter().filter(|version| *version == "v2");
         new.count()
     }
 
     /// Fails unless the users of v2 are in `band` and each user has one cookie, which says its version.
     fn is_drawn(&self, weight: u8, band: &RangeInclusive<usize>) -> Result<()> {
-        let new = self.new();
+        let new = self.on_new();
         println!("{new} of {VISITORS} users are on v2 at {weight} %");
         ensure!(
             band.contains(&new),
