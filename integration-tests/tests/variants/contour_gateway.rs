@@ -88,7 +88,10 @@ fn users(scene: &Scene) -> Result<()> {
     let traffic = traffic(scene, &shop)?;
     let mut crowd = Crowd::at(url, shop.host());
     crowd.ask(AGAIN)?;
-    ensure!((crowd.on_new(), crowd.drawn) == (0, 0), "nobody is drawn yet");
+    ensure!(
+        (crowd.on_new(), crowd.drawn) == (0, 0),
+        "nobody is drawn yet"
+    );
     scene.cli.apply(&shop.version("v2").documents())?;
     let mut before = vec!["v1".to_owned(); VISITORS];
     // Of 100 who are drawn, as many as their weight by four and a half standard deviations.
