@@ -1,8 +1,11 @@
 //! Applications near what an agent takes, and beyond.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use anyhow::{Result, ensure};
 use bellwether_api::view::RunPhase;
-use bellwether_integration_tests::suite::Case;
+use bellwether_integration_tests::{git_server::GitServer, suite::Case, wait::until};
+use serde_json::{Value, json};
 
 use crate::{
     parcel::Parcel,
@@ -16,7 +19,7 @@ pub const CASES: &[Case<Members>] = &[
         too_large,
     ),
     (
-        "objects_beyond_a_thousand_are_remembered_and_go_with_their_application",
+        "control_plane_ten_thousand_objects_come_one_changes_alone_and_all_go",
         "many",
         many,
     ),
@@ -54,22 +57,92 @@ fn too_large(members: &Members) -> Result<()> {
     members.assert_items(&names, &large.name, large.items)
 }
 
-fn many(members: &Members) -> Result<()> {
-    let names = members.names();
-    let parcel = Parcel {
-        items: 1_100,
-        destination: format!("{{clusters: [{}]}}", names[2]),
-        ..Parcel::new(&members.name, &members.name)
+/// Objects of the release that is as large as one may be.
+const MANY: usize = 10_000;
+
+/// How long so many objects may take to come, and to go: each is a write of its own.
+const MANY_LIMIT: Duration = Duration::from_secs(300);
+
+/// ConfigMaps of one line each; one document for each, as a file in Git.
+fn configuration(name: &str, changed: Option<usize>) -> String {
+    let document = |number: usize| {
+        let version = if changed == Some(number) { "v2" } else { "v1" };
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\n\
+             metadata: {{name: {name}-{number}, labels: {{parcel: {name}}}}}\n\
+             data: {{version: {version}}}\n"
+        )
     };
-    members.cli.apply(&parcel.documents())?;
-    members.wait_ended(&parcel.name, 1, RunPhase::Succeeded, LIMIT)?;
-    members.assert_items(&names[2..3], &parcel.name, parcel.items)?;
-    let records = members.cluster(names[2])?.list(
+    (0..MANY).map(document).collect()
+}
+
+/// The resource version of each ConfigMap.
+fn versions(members: &Members, cluster: &str) -> Result<BTreeMap<String, String>> {
+    let listed = members
+        .cluster(cluster)?
+        .list("v1", "ConfigMap", &members.name)?;
+    let version = |object: &Value| {
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().map(str::to_owned);
+        (metadata["labels"]["parcel"] == members.name.as_str())
+            .then(|| text("name").zip(text("resourceVersion")))
+            .flatten()
+    };
+    Ok(listed.iter().filter_map(version).collect())
+}
+
+fn many(members: &Members) -> Result<()> {
+    let name = members.name.as_str();
+    let cluster = members.names()[2];
+    let git = GitServer::start()?;
+    git.write("many/all.yaml", &configuration(name, None))?;
+    git.commit("v1")?;
+    let application = json!({
+        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "destination": {"clusters": [cluster]}, "targetNamespace": name,
+            "components": [{"name": "many", "sync": {"interval": "10s"},
+                "git": {"url": git.url(), "branch": "main", "path": "many"}}],
+        },
+    });
+    members.cli.apply(&application.to_string())?;
+    members.wait_ended(name, 1, RunPhase::Succeeded, MANY_LIMIT)?;
+    let first = versions(members, cluster)?;
+    ensure!(first.len() == MANY, "{} of {MANY} came", first.len());
+    remembered(members, cluster)?;
+
+    git.write("many/all.yaml", &configuration(name, Some(MANY / 2)))?;
+    git.commit("v2")?;
+    members.wait_ended(name, 2, RunPhase::Succeeded, MANY_LIMIT)?;
+    let second = versions(members, cluster)?;
+    let written: Vec<&String> = second
+        .iter()
+        .filter(|(object, version)| first.get(*object) != Some(version))
+        .map(|(object, _)| object)
+        .collect();
+    ensure!(
+        second.len() == MANY && written == [&format!("{name}-{}", MANY / 2)],
+        "{} are there, and written were {written:?}",
+        second.len()
+    );
+
+    members
+        .cli
+        .run(&["delete", "application", name, "--clusters", "1"])?;
+    until(MANY_LIMIT, "all of them to go", || {
+        Ok(versions(members, cluster)?.is_empty().then_some(()))
+    })
+}
+
+/// Fails unless the cluster remembers the objects packed: by name they would not fit into one record.
+fn remembered(members: &Members, cluster: &str) -> Result<()> {
+    let records = members.cluster(cluster)?.list(
         "bellwether.dev/v1alpha1",
         "SyncRecord",
         "bellwether-system",
     )?;
-    let key = format!("application/default/{}", parcel.name);
+    let key = format!("application/default/{}", members.name);
     let units = records
         .iter()
         .filter_map(|record| record["spec"]["units"].as_array());
@@ -78,12 +151,5 @@ fn many(members: &Members) -> Result<()> {
         unit.is_some_and(|unit| unit["packedObjects"].is_string()),
         "{unit:?}"
     );
-    members.cli.run(&[
-        "delete",
-        "application",
-        parcel.name.as_str(),
-        "--clusters",
-        "1",
-    ])?;
-    members.wait_items(names[2], &parcel.name, 0)
+    Ok(())
 }
