@@ -48,6 +48,10 @@ pub struct ApplicationSpec {
     /// Creates the target namespace where it is missing.
     #[serde(default = "default_true")]
     pub create_namespace: bool,
+    /// A ServiceAccount of the target namespace: the agent applies the objects, and makes what its charts' hooks
+    /// run, in its name, so that nothing comes in that it may not do. Absent = in the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// The parts, each from one source.
     pub components: Vec<Component>,
     /// What differs from cluster to cluster, applied in this order: later wins.
@@ -112,6 +116,10 @@ pub struct Component {
     /// Namespace for objects that name none; absent = the application's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_namespace: Option<String>,
+    /// A ServiceAccount of the component's target namespace, in the place of the application's; absent = the
+    /// application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// Objects, inline. `bellwether apply` fills them from a directory when it is given one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "objects_schema")]

@@ -87,6 +87,9 @@ pub struct BundleComponent {
     /// How its objects are kept, where that differs from the bundle's `sync`; absent = nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<ComponentSync>,
+    /// The ServiceAccount in whose name its objects are applied; absent = in the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<NamespacedName>,
 }
 
 impl Bundle {
@@ -105,6 +108,15 @@ impl Bundle {
             .as_ref()
             .and_then(|sync| sync.ignore.as_ref());
         own.unwrap_or(&self.sync.ignore)
+    }
+
+    /// Returns the ServiceAccount in whose name the component of that name is applied; absent = in the agent's
+    /// own.
+    #[must_use]
+    pub fn account_of(&self, component: &str) -> Option<&NamespacedName> {
+        let mut components = self.components.iter();
+        let component = components.find(|one| one.name == component)?;
+        component.service_account.as_ref()
     }
 
     /// Tells whether objects of the component of that name are made anew where a field of them cannot be

@@ -42,7 +42,7 @@ pub use fleet::{ValidatedCluster, ValidatedFleet, cluster, fleet, metrics_addres
 pub use governed::governed;
 pub use manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of};
 pub use metric_template::{ValidatedMetricTemplate, metric_template};
-pub use names::is_dns_label;
+pub use names::{is_dns_domain, is_dns_label};
 pub use rollout::{ValidatedRollout, rollout};
 pub use traffic::default_traffic;
 pub use waves::{is_own, means_the_hub};

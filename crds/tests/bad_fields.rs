@@ -77,7 +77,7 @@ spec:
             "in.yaml:4:1 extra: unknown field",
             "in.yaml:6:17 spec.destination.flet: unknown field; did you mean \"fleet\"?",
             "in.yaml:7:3 spec.targetNamspace: unknown field; did you mean \"targetNamespace\"?",
-            "in.yaml:10:5 spec.components[0].serviceAccount: not supported by this version of Bellwether",
+            "in.yaml:10:21 spec.components[0].serviceAccount: expected a string, found an object",
             "in.yaml:13:5 spec.waves[0].maxConcurent: unknown field; did you mean \
              \"maxConcurrent\"?",
             "in.yaml:14:14 spec.waves[0].after[0].sok: unknown field; did you mean \"soak\"?",

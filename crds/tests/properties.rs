@@ -204,6 +204,7 @@ fn component() -> impl Strategy<Value = Component> {
         .prop_map(|(name, target_namespace, manifests, rollout)| Component {
             name,
             target_namespace,
+            service_account: None,
             manifests,
             helm: None,
             git: None,
@@ -316,6 +317,7 @@ fn application() -> impl Strategy<Value = ApplicationSpec> {
                 destination: head.0,
                 target_namespace: head.1,
                 create_namespace: head.2,
+                service_account: None,
                 components,
                 overrides: Vec::new(),
                 sync,

@@ -54,6 +54,8 @@ pub struct AuditedRequest {
     pub user: String,
     /// The groups of that user.
     pub groups: Vec<String>,
+    /// In whose name it was made; absent = in the user's own.
+    pub in_name_of: Option<String>,
     /// What was done, such as `get` or `patch`.
     pub verb: String,
     /// Path and query.
@@ -83,6 +85,8 @@ struct AuditLine {
     #[serde(default)]
     user_agent: String,
     user: AuditUser,
+    #[serde(default)]
+    impersonated_user: Option<AuditUser>,
     verb: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
@@ -209,6 +213,7 @@ impl Lab {
                 user_agent: line.user_agent,
                 user: line.user.username,
                 groups: line.user.groups,
+                in_name_of: line.impersonated_user.map(|user| user.username),
                 verb: line.verb,
                 uri: line.request_uri,
                 resource: line.object_ref.resource,

@@ -2,6 +2,8 @@
 //! the token of the ServiceAccount that `register cluster` made, and one real cluster whose gateway
 //! keeps Traefik's default throttle, and that has further data planes.
 
+#[path = "variants/accounts.rs"]
+mod accounts;
 #[path = "variants/adapters.rs"]
 mod adapters;
 #[path = "variants/at_rest.rs"]
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let together = [
         members::TOGETHER,
+        accounts::TOGETHER,
         adapters::CASES,
         brakes::CASES,
         clone_set::CASES,

@@ -10,7 +10,7 @@ mod outcome;
 mod record;
 mod step;
 
-pub use order::{due, moment, moments, occasion};
+pub use order::{account_of, due, moment, moments, occasion};
 pub use outcome::{HookOutcome, is_awaited, outcome_of};
 pub use record::{abandon, begin, failed, forget, made, over, passed, start};
 pub use step::{HookSight, HookStep, is_marked, mark_of, marked, step};

@@ -62,6 +62,7 @@ mod tests {
             hooks: Vec::new(),
             depends_on: names(after).into_iter().collect(),
             sync: None,
+            service_account: None,
         }
     }
 

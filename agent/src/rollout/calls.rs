@@ -1,6 +1,6 @@
 //! Calls of hooks that a run's decisions ask for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bellwether_agent_core::{
     hooks::{HookEvent, HookOutcome, HookScene},
@@ -99,12 +99,14 @@ impl Run {
             application: seen.bundle.application.to_string(),
             revision: seen.bundle.revision,
         };
+        let component = self.rollout.spec.component.as_deref();
+        let account = component.and_then(|name| seen.bundle.account_of(name));
         let named = |name: &str| hooks.iter().find(|hook| hook.name == name).cloned();
         self.calls.ask(&decision.hooks, |request| {
             let (hook, scene) = (named(&request.hook)?, scene.clone());
             let caller = seen.hooks.clone();
             let job = TestJob::of(&hook, request, &self.scene, &self.track);
-            let cluster = Arc::clone(seen.cluster);
+            let cluster = seen.cluster.acting_as(account);
             Some(Asking::start(seen.poke, async move {
                 match job {
                     Some(job) => job.run(&cluster).await,
@@ -139,7 +141,10 @@ fn of_kind(hooks: &[Hook], kind: HookKind) -> Vec<Hook> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
     use crate::sync::watch::Poke;

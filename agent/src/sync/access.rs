@@ -134,22 +134,7 @@ impl Access {
             verb: Some(question.verb.to_owned()),
             ..ResourceAttributes::default()
         };
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(attributes),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
-        let name = object.to_string();
-        let answer = within(
-            "review access to",
-            &name,
-            api.create(&PostParams::default(), &review),
-        )
-        .await?;
-        let allowed = answer.status.is_some_and(|status| status.allowed);
+        let allowed = may(cluster, attributes, &object.to_string()).await?;
         self.answers().insert(question, (allowed, Instant::now()));
         Ok(allowed)
     }
@@ -157,4 +142,27 @@ impl Access {
     fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Question, (bool, Instant)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks the API server whether whoever objects are applied as may do something to an object.
+///
+/// # Errors
+/// The API server does not answer, or does not say.
+pub async fn may(
+    cluster: &Cluster,
+    attributes: ResourceAttributes,
+    object: &str,
+) -> Result<bool, ClusterError> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.acting_client().clone());
+    let params = PostParams::default();
+    let request = api.create(&params, &review);
+    let answer = within("review access to", object, request).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }

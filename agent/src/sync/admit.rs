@@ -1,5 +1,6 @@
 //! Whether a bundle may come in at all, decided before anything is changed.
 
+mod accounts;
 mod hooks;
 mod namespaces;
 
@@ -56,6 +57,9 @@ pub struct Admission<'a> {
 pub struct Admitted {
     /// Why it is refused, one sentence each; empty = it may come in.
     pub refusals: Vec<String>,
+    /// What the ServiceAccounts lack in whose names it is applied, one sentence each: somebody may give it to
+    /// them, and it may come in then. Empty = nothing, or it is refused anyway.
+    pub lacks: Vec<String>,
     /// Live objects that are not ours and that the bundle takes over.
     pub adopts: Vec<Value>,
     /// ConfigMaps and Secrets that hold already what the bundle brings.
@@ -72,6 +76,8 @@ enum Tried {
         unchanged: bool,
     },
     Refused(String),
+    /// The ServiceAccount has no right to it.
+    Lacks(String),
 }
 
 impl Tried {
@@ -101,7 +107,6 @@ impl Admission<'_> {
         for want in wanted {
             self.cluster.ask_again(&want.target);
         }
-        let (mut adopts, mut unchanged) = (Vec::new(), BTreeSet::new());
         let mut refusals = repeated(wanted);
         for want in wanted {
             if let Some(owner) = self.taken.get(&want.target) {
@@ -113,31 +118,49 @@ impl Admission<'_> {
         let targets = wanted.iter().map(|want| &want.target);
         let targets: Vec<ObjectRef> = targets.chain(hooks).cloned().collect();
         refusals.extend(self.access.missing(self.cluster, &targets).await?);
-        if refusals.is_empty() {
-            let tries: Vec<_> = wanted
-                .iter()
-                .map(|want| self.try_out(bundle, wanted, want))
-                .collect();
-            let tried: Vec<Tried> = stream::iter(tries)
-                .buffered(TRIED_AT_ONCE)
-                .try_collect()
-                .await?;
-            for (want, tried) in wanted.iter().zip(tried) {
-                if tried.is_unchanged() {
-                    unchanged.insert(want.target.clone());
-                }
-                match tried {
-                    Tried::Fine | Tried::Unchanged => {}
-                    Tried::Adopts { live, .. } => adopts.push(live),
-                    Tried::Refused(why) => refusals.push(why),
-                }
+        let mut admitted = Admitted {
+            refusals,
+            ..Admitted::default()
+        };
+        if admitted.refusals.is_empty() {
+            admitted.lacks = self.lacking_accounts(bundle).await?;
+        }
+        if admitted.refusals.is_empty() && admitted.lacks.is_empty() {
+            admitted.lacks = self.lacking_for_hooks().await?;
+            self.try_all(bundle, wanted, &mut admitted).await?;
+        }
+        admitted.refusals = shortened(admitted.refusals);
+        admitted.lacks = shortened(admitted.lacks);
+        Ok(admitted)
+    }
+
+    /// Tries every object out, and adds what is found.
+    async fn try_all(
+        &self,
+        bundle: &Bundle,
+        wanted: &[Wanted],
+        admitted: &mut Admitted,
+    ) -> Result<(), ClusterError> {
+        let tries: Vec<_> = wanted
+            .iter()
+            .map(|want| self.try_out(bundle, wanted, want))
+            .collect();
+        let tried: Vec<Tried> = stream::iter(tries)
+            .buffered(TRIED_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (want, tried) in wanted.iter().zip(tried) {
+            if tried.is_unchanged() {
+                admitted.unchanged.insert(want.target.clone());
+            }
+            match tried {
+                Tried::Fine | Tried::Unchanged => {}
+                Tried::Adopts { live, .. } => admitted.adopts.push(live),
+                Tried::Refused(why) => admitted.refusals.push(why),
+                Tried::Lacks(what) => admitted.lacks.push(what),
             }
         }
-        Ok(Admitted {
-            refusals: shortened(refusals),
-            adopts,
-            unchanged,
-        })
+        Ok(())
     }
 
     /// Asks the API server what applying one object would do.
@@ -162,11 +185,15 @@ impl Admission<'_> {
             Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
             _ => Cow::Borrowed(&want.object),
         };
-        let planned = match self
-            .cluster
-            .apply(SYNC_MANAGER, &object, ApplyMode::DryRun)
-            .await
+        let acting = self.cluster.acting_as(want.part.account.as_ref());
+        let planned = acting.apply(SYNC_MANAGER, &object, ApplyMode::DryRun);
+        let planned = planned.await;
+        if let Err(error) = &planned
+            && let Some(what) = self.lacking(want, live.is_some(), error).await?
         {
+            return Ok(Tried::Lacks(what));
+        }
+        let planned = match planned {
             Ok(planned) => Some(planned),
             Err(error) if error.is_final() => match rejected(bundle, want, live.as_ref(), &error) {
                 Some(why) => return Ok(Tried::Refused(why)),

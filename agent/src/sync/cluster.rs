@@ -1,5 +1,6 @@
 //! The member cluster's API server, for objects of any kind.
 
+mod acting;
 #[cfg(test)]
 pub(crate) mod double;
 mod error;
@@ -12,16 +13,16 @@ mod size;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bellwether_api::reference::ObjectRef;
+use bellwether_api::reference::{NamespacedName, ObjectRef};
 use kube::{
     Api, Client,
     api::{
         ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
-        PostParams, Preconditions, PropagationPolicy,
+        Preconditions, PropagationPolicy,
     },
     core::PartialObjectMeta,
     discovery::{Scope, pinned_kind},
@@ -53,6 +54,18 @@ pub struct ServedKind {
     pub namespaced: bool,
 }
 
+impl ServedKind {
+    /// The API for the kind in one namespace; cluster-scoped kinds ignore the namespace.
+    fn api(&self, client: Client, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            Some(namespace) if self.namespaced => {
+                Api::namespaced_with(client, namespace, &self.resource)
+            }
+            _ => Api::all_with(client, &self.resource),
+        }
+    }
+}
+
 /// How an object is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyMode {
@@ -62,11 +75,16 @@ pub enum ApplyMode {
     DryRun,
 }
 
-/// The API server of the member cluster.
+/// The API server of the member cluster; clones share what is known of it.
+#[derive(Clone)]
 pub struct Cluster {
     client: Client,
     fence: Fence,
-    served: Mutex<BTreeMap<(String, String), Answer>>,
+    served: Arc<Mutex<BTreeMap<(String, String), Answer>>>,
+    /// Clients that speak in the names of ServiceAccounts.
+    accounts: Arc<Mutex<BTreeMap<NamespacedName, Client>>>,
+    /// In whose name objects are applied and made; absent = in the agent's own.
+    acting: Option<acting::Acting>,
 }
 
 /// What discovery said of a kind.
@@ -90,7 +108,9 @@ impl Cluster {
         Self {
             client,
             fence,
-            served: Mutex::default(),
+            served: Arc::default(),
+            accounts: Arc::default(),
+            acting: None,
         }
     }
 
@@ -174,12 +194,13 @@ impl Cluster {
         namespace: Option<&str>,
     ) -> Result<Api<DynamicObject>, ClusterError> {
         let served = self.kind(api_version, kind).await?;
-        Ok(match namespace {
-            Some(namespace) if served.namespaced => {
-                Api::namespaced_with(self.client.clone(), namespace, &served.resource)
-            }
-            _ => Api::all_with(self.client.clone(), &served.resource),
-        })
+        Ok(served.api(self.client.clone(), namespace))
+    }
+
+    /// As [`Self::api`], in the name of whoever objects are applied as.
+    async fn acting_api(&self, target: &ObjectRef) -> Result<Api<DynamicObject>, ClusterError> {
+        let served = self.kind(&target.api_version, &target.kind).await?;
+        Ok(served.api(self.acting_client().clone(), target.namespace.as_deref()))
     }
 
     /// The same for names, labels and annotations alone.
@@ -279,19 +300,13 @@ impl Cluster {
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
         let target = reference(object).ok_or(ClusterError::Unnamed)?;
-        let api = self
-            .api(
-                &target.api_version,
-                &target.kind,
-                target.namespace.as_deref(),
-            )
-            .await?;
+        let api = self.acting_api(&target).await?;
         let mut params = PatchParams::apply(manager).force();
         if mode == ApplyMode::DryRun {
             params = params.dry_run();
         }
         let patch = Patch::Apply(object);
-        let name = target.to_string();
+        let name = self.written(&target);
         let request = api.patch(&target.name, &params, &patch);
         let applied = match mode {
             ApplyMode::Force => self.writing("apply", &name, request).await,
@@ -303,32 +318,6 @@ impl Cluster {
                 .retain(|_, answer| matches!(answer, Answer::Served(_)));
         }
         to_value(applied, &target)
-    }
-
-    /// Creates a namespace where it is missing.
-    ///
-    /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
-        let target = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: None,
-            name: name.to_owned(),
-        };
-        if self.get(&target).await?.is_some() {
-            return Ok(());
-        }
-        let api = self.api("v1", "Namespace", None).await?;
-        let served = self.kind("v1", "Namespace").await?;
-        let namespace = DynamicObject::new(name, &served.resource);
-        let params = PostParams::default();
-        let request = api.create(&params, &namespace);
-        match self.writing("create", &target.to_string(), request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some(409) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Deletes an object and what it owns; one that is gone already is no error. With `uid` only

@@ -106,7 +106,8 @@ pub struct Keeper {
     seen: BTreeMap<ObjectRef, Seen>,
     written: BTreeMap<ObjectRef, Value>,
     contentions: BTreeMap<ObjectRef, Contention>,
-    /// The runs go back: nothing is promoted without what they do not look after themselves.
+    /// What ran before comes back: nothing is promoted without what runs do not look after themselves, and nobody
+    /// else's rights are asked for.
     goes_back: bool,
     since: Instant,
 }
@@ -125,7 +126,8 @@ impl Keeper {
         }
     }
 
-    /// Says whether the runs go back, so that nothing waits for what they do not look after themselves.
+    /// Says whether what ran before comes back, so that nothing waits for what runs do not look after themselves,
+    /// or for rights that a ServiceAccount has lost since.
     pub const fn set_goes_back(&mut self, goes_back: bool) {
         self.goes_back = goes_back;
     }

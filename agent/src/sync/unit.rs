@@ -138,6 +138,10 @@ pub struct Unit {
     leaving: Vec<String>,
     /// What does not answer of the sources that its plans name, as it was told last.
     silent_sources: Vec<String>,
+    /// What the API server did not allow in the last pass; absent = nothing.
+    forbidden: Option<String>,
+    /// The bundle that waits for rights of its ServiceAccounts; absent = none.
+    awaiting: Option<begin::Awaiting>,
     namespace_known: Option<String>,
     tracks_removed: bool,
 }
@@ -175,6 +179,8 @@ impl Unit {
             fights: Vec::new(),
             leaving: Vec::new(),
             silent_sources: Vec::new(),
+            forbidden: None,
+            awaiting: None,
             namespace_known: None,
             tracks_removed: false,
         }
@@ -262,6 +268,7 @@ impl Unit {
                     self.shell.looked_at(&self.key);
                 }
                 self.waiting_on.clone_from(&pass.waiting_on);
+                self.forbidden = None;
                 Ok(pass)
             }
             Err(error) => {
@@ -272,6 +279,7 @@ impl Unit {
                     error = message,
                     "pass failed and is tried again"
                 );
+                self.forbidden = error.is_forbidden().then(|| message.clone());
                 self.waiting_on = vec![wait("ClusterTrouble", message)];
                 Err(())
             }

@@ -2,7 +2,8 @@
 //!
 //! An agent that knows no hooks must refuse a component that has some: skipping a migration is worse
 //! than waiting for a newer agent. So the objects of such a component stand under another name than the
-//! one that every agent asks for.
+//! one that every agent asks for. The same holds for a component that is applied in the name of a
+//! ServiceAccount: an agent that knows none would apply it with all rights that it has.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::{Map, Value, from_value, to_value};
@@ -15,12 +16,16 @@ const OBJECTS: &str = "objects";
 const HOOKED_OBJECTS: &str = "hookedObjects";
 /// Where hooks stand.
 const HOOKS: &str = "hooks";
+/// Where the objects of a component with a ServiceAccount stand, whether it has hooks or not.
+const RESTRICTED_OBJECTS: &str = "restrictedObjects";
+/// Where the ServiceAccount stands.
+const SERVICE_ACCOUNT: &str = "serviceAccount";
 
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Written<'a> {
     Plain(&'a BundleComponent),
-    Hooked(Value),
+    Renamed(Value),
 }
 
 pub(super) fn serialize<S: Serializer>(
@@ -30,12 +35,14 @@ pub(super) fn serialize<S: Serializer>(
     let written: Vec<Written<'_>> = components
         .iter()
         .map(|component| {
-            if component.hooks.is_empty() {
-                return Ok(Written::Plain(component));
-            }
+            let place = match (&component.service_account, component.hooks.as_slice()) {
+                (Some(_), _) => RESTRICTED_OBJECTS,
+                (None, [_, ..]) => HOOKED_OBJECTS,
+                (None, []) => return Ok(Written::Plain(component)),
+            };
             let mut value = to_value(component)?;
-            rename(value.as_object_mut(), OBJECTS, HOOKED_OBJECTS);
-            Ok(Written::Hooked(value))
+            rename(value.as_object_mut(), OBJECTS, place);
+            Ok(Written::Renamed(value))
         })
         .collect::<Result<_, serde_json::Error>>()
         .map_err(S::Error::custom)?;
@@ -48,10 +55,17 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     Vec::<Map<String, Value>>::deserialize(deserializer)?
         .into_iter()
         .map(|mut fields| {
-            if fields.contains_key(HOOKS) {
-                // Hooks beside plain objects would be passed over by agents that know none.
+            let place = if fields.contains_key(SERVICE_ACCOUNT) {
+                Some(RESTRICTED_OBJECTS)
+            } else if fields.contains_key(HOOKS) {
+                Some(HOOKED_OBJECTS)
+            } else {
+                None
+            };
+            if let Some(place) = place {
+                // Beside plain objects they would be passed over by agents that know none.
                 fields.remove(OBJECTS);
-                rename(Some(&mut fields), HOOKED_OBJECTS, OBJECTS);
+                rename(Some(&mut fields), place, OBJECTS);
             }
             from_value(Value::Object(fields)).map_err(D::Error::custom)
         })
@@ -127,5 +141,46 @@ mod tests {
         );
         let beside = text.replace(HOOKED_OBJECTS, OBJECTS);
         assert!(serde_json::from_str::<Holder>(&beside).is_err(), "{beside}");
+    }
+
+    /// As agents read components before there were ServiceAccounts: hooks they know.
+    #[derive(Deserialize)]
+    struct HolderOfHooks {
+        components: Vec<Map<String, Value>>,
+    }
+
+    impl HolderOfHooks {
+        /// Whether such an agent finds the objects of the first component.
+        fn has_objects(&self) -> bool {
+            let fields = &self.components[0];
+            match fields.contains_key(HOOKS) {
+                true => fields.contains_key(HOOKED_OBJECTS),
+                false => fields.contains_key(OBJECTS),
+            }
+        }
+    }
+
+    #[test]
+    fn who_knows_no_service_accounts_cannot_read_a_component_with_one() {
+        let hook = json!([{"object": {"kind": "Job"}, "moments": ["pre-upgrade"], "weight": 0}]);
+        for hooks in [json!([]), hook] {
+            let mut restricted = holder(hooks.clone());
+            let older = |holder: &Holder| -> HolderOfHooks {
+                serde_json::from_value(json!(holder)).expect("components")
+            };
+            assert!(older(&restricted).has_objects(), "{hooks}");
+            restricted.components[0].service_account = Some(crate::reference::NamespacedName {
+                namespace: "shop".to_owned(),
+                name: "deployer".to_owned(),
+            });
+            let text = serde_json::to_string(&restricted).expect("JSON");
+            assert_eq!(
+                serde_json::from_str::<Holder>(&text).expect("it"),
+                restricted
+            );
+            assert!(!older(&restricted).has_objects(), "{text}");
+            let beside = text.replace(RESTRICTED_OBJECTS, OBJECTS);
+            assert!(serde_json::from_str::<Holder>(&beside).is_err(), "{beside}");
+        }
     }
 }

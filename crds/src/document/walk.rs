@@ -17,9 +17,6 @@ const UNIONS: [&str; 4] = ["strategy", "traffic", "before", "after"];
 /// Fields of unions that stand beside the one that is chosen.
 const BESIDE_UNIONS: [&str; 4] = ["create", "namespace", "rules", "type"];
 
-/// Fields that Bellwether's design has and this version does not.
-const LATER: &[&str] = &["serviceAccount"];
-
 /// Checks one document against one schema.
 pub(super) struct Walk<'a> {
     file: &'a str,
@@ -146,11 +143,6 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown_field(&mut self, entry: &Entry, properties: &Map<String, Value>) {
-        if LATER.contains(&entry.key.as_str()) {
-            let message = "not supported by this version of Bellwether".to_owned();
-            self.error(entry.at, ErrorCode::UnknownField, message, None);
-            return;
-        }
         if let Some(why) = suggest::elsewhere(self.path.parent_key(), &entry.key) {
             self.error(entry.at, ErrorCode::UnknownField, why.to_owned(), None);
             return;

@@ -70,6 +70,9 @@ fn check_spec(
     if let Some(namespace) = &spec.target_namespace {
         names::name(findings, &path.key("targetNamespace"), namespace);
     }
+    if let Some(account) = &spec.service_account {
+        names::service_account(findings, &path.key("serviceAccount"), account);
+    }
     if spec.history_limit == 0 {
         findings.error(&path.key("historyLimit"), "use at least 1");
     }
@@ -127,6 +130,9 @@ fn components(findings: &mut Findings, path: &FieldPath, spec: &ApplicationSpec)
 fn one_component(findings: &mut Findings, path: &FieldPath, component: &Component) {
     if let Some(namespace) = &component.target_namespace {
         names::name(findings, &path.key("targetNamespace"), namespace);
+    }
+    if let Some(account) = &component.service_account {
+        names::service_account(findings, &path.key("serviceAccount"), account);
     }
     if let Some(here) = &component.destination {
         destination(findings, &path.key("destination"), here);

@@ -23,7 +23,10 @@ pub fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-fn is_dns_domain(name: &str) -> bool {
+/// Tells whether `name` is a DNS-1123 subdomain, as names of ServiceAccounts are: labels with dots between
+/// them, at most 253 characters.
+#[must_use]
+pub fn is_dns_domain(name: &str) -> bool {
     name.len() <= MAX_DOMAIN_BYTES && name.split('.').all(is_dns_label)
 }
 
@@ -49,6 +52,34 @@ pub(super) fn name(findings: &mut Findings, path: &FieldPath, name: &str) {
         format!("{name:?} is no name; use a-z, 0-9 and -, with a letter or digit at both ends")
     };
     findings.error_with(path, message, meant);
+}
+
+/// Checks the name of a ServiceAccount. A whole user name and `namespace/name` are told from a typing error: the
+/// namespace is none to choose.
+pub(super) fn service_account(findings: &mut Findings, path: &FieldPath, account: &str) {
+    if is_dns_domain(account) {
+        return;
+    }
+    let name = account.rsplit(['/', ':']).next().unwrap_or(account);
+    let meant = name.to_lowercase().replace(['_', ' '], "-");
+    let message = if account.is_empty() {
+        "a name is empty; leave it out to apply with the agent's own rights".to_owned()
+    } else if account.len() > MAX_DOMAIN_BYTES {
+        format!(
+            "a name has {} characters; at most {MAX_DOMAIN_BYTES} are allowed",
+            account.len()
+        )
+    } else if name != account {
+        format!(
+            "{account:?} is no name: the ServiceAccount lies in the target namespace; write its name alone"
+        )
+    } else {
+        format!(
+            "{account:?} is no name of a ServiceAccount; use a-z, 0-9, - and ., with a letter or digit at \
+             both ends of each part"
+        )
+    };
+    findings.error_with(path, message, is_dns_domain(&meant).then_some(meant));
 }
 
 /// Checks a list of cluster names: each a name, none twice.

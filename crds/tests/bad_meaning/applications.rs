@@ -349,3 +349,52 @@ fn an_application_names_each_alert_provider_once() {
         &["7:50 spec.alerts[1].provider.name: \"team\" is named twice"],
     );
 }
+
+#[test]
+fn names_of_service_accounts_are_subdomains_without_their_namespace() {
+    let long = format!("{}.", "a".repeat(63)).repeat(4);
+    for (written, expected) in [
+        ("web.deployer-2", ""),
+        (
+            "Web_Deployer",
+            "\"Web_Deployer\" is no name of a ServiceAccount; use a-z, 0-9, - and ., with a letter or digit \
+             at both ends of each part; did you mean \"web-deployer\"?",
+        ),
+        (
+            "shop/deployer",
+            "\"shop/deployer\" is no name: the ServiceAccount lies in the target namespace; write its name \
+             alone; did you mean \"deployer\"?",
+        ),
+        (
+            "'system:serviceaccount:shop:deployer'",
+            "\"system:serviceaccount:shop:deployer\" is no name: the ServiceAccount lies in the target \
+             namespace; write its name alone; did you mean \"deployer\"?",
+        ),
+        (
+            "'*'",
+            "\"*\" is no name of a ServiceAccount; use a-z, 0-9, - and ., with a letter or digit at both ends \
+             of each part",
+        ),
+        (
+            "''",
+            "a name is empty; leave it out to apply with the agent's own rights",
+        ),
+        (&long, "a name has 256 characters; at most 253 are allowed"),
+    ] {
+        let said = |place: &str| match expected {
+            "" => Vec::new(),
+            why => vec![format!("{place}serviceAccount: {why}")],
+        };
+        let field = format!("serviceAccount: {written}\n");
+        let of_application = ("  waves: []\n", format!("  {field}  waves: []\n"));
+        let of_component = ("    rollout:\n", format!("    {field}    rollout:\n"));
+        for ((from, to), at) in [
+            (of_application, "6:3 spec."),
+            (of_component, "9:5 spec.components[0]."),
+        ] {
+            let said = said(at);
+            let said: Vec<&str> = said.iter().map(String::as_str).collect();
+            check(&[(from, &to)], &said);
+        }
+    }
+}

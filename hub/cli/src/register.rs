@@ -19,6 +19,7 @@ use crate::{
     output::{note, print, yaml},
 };
 
+mod impersonation;
 pub mod install;
 mod manifests;
 pub mod member;
@@ -41,6 +42,7 @@ const WEBHOOK_SERVICE: &str = "bellwether-agent-webhook";
 /// # Errors
 /// What the cluster or the hub refused, with the way out.
 pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> anyhow::Result<Code> {
+    impersonation::check(&args.impersonate, &args.namespaces)?;
     if args.print {
         let agent = agent(args, &placeholder(args), rights::known(&args.kinds)?);
         for object in objects(&agent) {
@@ -71,11 +73,26 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
         // What is left of an earlier registration would ask an agent that does not answer any more.
         remove::webhook(&kube).await?;
     }
+    let without = |namespace: &&String| {
+        let mut accounts = agent.impersonate.iter();
+        !accounts.any(|account| account.namespace == **namespace)
+    };
+    for namespace in agent.namespaces.iter().filter(without) {
+        // What an earlier registration gave is not given any more.
+        impersonation::take_away(&kube, namespace).await?;
+    }
     install::install(&kube, &objects(&agent)).await?;
     print(&format!(
         "✔ agent       in ns {NAMESPACE}, pull mode (the hub stores no kubeconfig), namespaced RBAC: {}\n",
         args.namespaces.join(", ")
     ))?;
+    if !args.impersonate.is_empty() {
+        let accounts: Vec<String> = args.impersonate.iter().map(ToString::to_string).collect();
+        print(&format!(
+            "✔ accounts    it may apply in the names of ServiceAccounts {}\n",
+            accounts.join(", ")
+        ))?;
+    }
     if let Some(policy) = webhook {
         print(&format!(
             "✔ webhook     the API server asks the agent about updates of governed workloads of others \
@@ -143,6 +160,7 @@ fn agent(args: &RegisterArgs, join: &JoinMaterial, kinds: Vec<rights::Resource>)
         token: join.token.clone(),
         namespaces: args.namespaces.clone(),
         kinds,
+        impersonate: args.impersonate.clone(),
         policy_reports: args.policy_reports,
         webhook: args.admission_webhook.failure_policy().map(str::to_owned),
         count_pods: args.count_pods,

@@ -123,9 +123,11 @@ mod tests {
         ReleaseContent {
             target_namespace: home.to_owned(),
             create_namespace: true,
+            service_account: None,
             components: vec![ReleaseComponent {
                 name: "web".to_owned(),
                 target_namespace: None,
+                service_account: None,
                 objects: names.map(object).collect(),
                 rendered: None,
                 health: Vec::new(),

@@ -165,6 +165,21 @@ fn namespace_of<'a>(component: &'a ReleaseComponent, content: &'a ReleaseContent
         .unwrap_or(&content.target_namespace)
 }
 
+/// The ServiceAccount in whose name a component is applied: it lies where whoever names it puts objects.
+fn account_of(component: &ReleaseComponent, content: &ReleaseContent) -> Option<NamespacedName> {
+    let (namespace, name) = match &component.service_account {
+        Some(own) => (namespace_of(component, content), own),
+        None => (
+            content.target_namespace.as_str(),
+            content.service_account.as_ref()?,
+        ),
+    };
+    Some(NamespacedName {
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+    })
+}
+
 fn filled(
     component: &ReleaseComponent,
     content: &ReleaseContent,
@@ -219,6 +234,7 @@ fn filled(
         hooks,
         depends_on: Vec::new(),
         sync: component.sync.clone(),
+        service_account: account_of(component, content),
     })
 }
 

@@ -61,6 +61,9 @@ pub struct ReleaseContent {
     pub target_namespace: String,
     /// Whether agents create it.
     pub create_namespace: bool,
+    /// The ServiceAccount there in whose name agents apply the objects; absent = in their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// The parts, in the order of the application.
     pub components: Vec<ReleaseComponent>,
     /// The governed workloads, sorted by name; empty = everything changes at once.
@@ -86,6 +89,9 @@ pub struct ReleaseComponent {
     pub name: String,
     /// Namespace for objects that name none; absent = the release's.
     pub target_namespace: Option<String>,
+    /// A ServiceAccount of its namespace, in the place of the release's; absent = the release's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// The objects, as written. Of a rendered component, every object that some cluster gets: what
     /// each gets is rendered for it.
     pub objects: Vec<Value>,
@@ -168,6 +174,7 @@ pub fn content(
         .map(|component| ReleaseComponent {
             name: component.name.clone(),
             target_namespace: component.target_namespace.clone(),
+            service_account: component.service_account.clone(),
             objects: component
                 .manifests
                 .iter()
@@ -208,6 +215,7 @@ pub fn content(
     Ok(ReleaseContent {
         target_namespace,
         create_namespace: spec.create_namespace,
+        service_account: spec.service_account.clone(),
         components,
         rollouts,
         sync: SyncPolicy {

@@ -3,6 +3,7 @@
 use bellwether_api::{
     bundle::{Bundle, BundleMode},
     chart_hook::{ChartHook, HookMoment, HookOccasion, HookSide},
+    reference::NamespacedName,
 };
 use serde_json::Value;
 
@@ -64,6 +65,15 @@ pub fn due(bundle: &Bundle, moment: HookMoment) -> Vec<&ChartHook> {
         (hook.weight, apply_stage(kind), kind, name)
     });
     hooks
+}
+
+/// The ServiceAccount in whose name a hook of a bundle is made; absent = in the agent's own. Of a hook that stands
+/// in several components it is one that any of them names.
+#[must_use]
+pub fn account_of<'a>(bundle: &'a Bundle, hook: &ChartHook) -> Option<&'a NamespacedName> {
+    let components = bundle.components.iter();
+    let mut its = components.filter(|component| component.hooks.contains(hook));
+    its.find_map(|component| component.service_account.as_ref())
 }
 
 #[cfg(test)]
@@ -157,6 +167,27 @@ mod tests {
         );
         assert_eq!(names(HookMoment::PostInstall), ["a"]);
         assert!(names(HookMoment::PreUpgrade).is_empty());
+    }
+
+    #[test]
+    fn a_hook_is_made_in_the_name_of_its_own_component() {
+        let mut all = bundle(&[("Job", "a", 0, &["pre-install"])]);
+        let other = bundle(&[("Job", "b", 0, &["pre-install"])]);
+        all.components.extend(other.components);
+        let account = NamespacedName {
+            namespace: "shop".to_owned(),
+            name: "deployer".to_owned(),
+        };
+        all.components[1].service_account = Some(account.clone());
+        let [a, b] = due(&all, HookMoment::PreInstall)[..] else {
+            panic!("two hooks");
+        };
+        assert_eq!(account_of(&all, a), None);
+        assert_eq!(account_of(&all, b), Some(&account));
+        // The same hook in two components: never in the agent's own name.
+        let mut twice = all.clone();
+        twice.components[0].hooks = twice.components[1].hooks.clone();
+        assert_eq!(account_of(&twice, b), Some(&account));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What the hooks of a bundle's charts need before anything of it begins.
 
 use bellwether_agent_core::definitions::{brought_kind, brought_kinds};
-use bellwether_api::{bundle::Bundle, reference::ObjectRef};
+use bellwether_api::{
+    bundle::Bundle,
+    reference::{NamespacedName, ObjectRef},
+};
 
 use super::Admission;
 use crate::sync::{cluster::ClusterError, keep::Wanted};
@@ -13,6 +16,8 @@ pub struct HookTarget {
     pub target: ObjectRef,
     /// Whether the hook runs when the bundle comes in.
     pub due: bool,
+    /// The ServiceAccount in whose name it is made; absent = in the agent's own.
+    pub account: Option<NamespacedName>,
 }
 
 impl Admission<'_> {

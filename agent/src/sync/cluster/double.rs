@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 /// Status and body of an answer.
 pub(crate) type Answer = (StatusCode, Value);
 
-/// What was asked: method, path with query, body.
+/// What was asked: method, path with query, body, and in whose name.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) body: Value,
+    /// The user in whose name it was asked; absent = in the agent's own.
+    pub(crate) user: Option<String>,
 }
 
 /// Every request but those about kinds, oldest first.
@@ -31,7 +33,9 @@ pub(crate) fn client(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) 
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect_bytes().await?;
+            let user = parts.headers.get("impersonate-user");
             let asked = Asked {
+                user: user.map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned()),
                 method: parts.method,
                 path: parts.uri.to_string(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),

@@ -7,25 +7,45 @@ use serde_json::Value;
 use super::{Cluster, ClusterError, SYNC_MANAGER, reference, to_value};
 
 impl Cluster {
+    /// Creates a namespace where it is missing.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
+        let target = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: None,
+            name: name.to_owned(),
+        };
+        if self.get(&target).await?.is_some() {
+            return Ok(());
+        }
+        let api = self.api("v1", "Namespace", None).await?;
+        let served = self.kind("v1", "Namespace").await?;
+        let namespace = DynamicObject::new(name, &served.resource);
+        let params = PostParams::default();
+        let request = api.create(&params, &namespace);
+        match self.writing("create", &target.to_string(), request).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes an object and gives what came out; absent = there is one of its name already.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn create(&self, object: &Value) -> Result<Option<Value>, ClusterError> {
         let target = reference(object).ok_or(ClusterError::Unnamed)?;
-        let name = target.to_string();
+        let name = self.written(&target);
         let json = |source| ClusterError::Json {
             object: name.clone(),
             source,
         };
         let new: DynamicObject = serde_json::from_value(object.clone()).map_err(json)?;
-        let api = self
-            .api(
-                &target.api_version,
-                &target.kind,
-                target.namespace.as_deref(),
-            )
-            .await?;
+        let api = self.acting_api(&target).await?;
         let params = PostParams {
             field_manager: Some(SYNC_MANAGER.to_owned()),
             ..PostParams::default()

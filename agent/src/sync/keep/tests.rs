@@ -5,6 +5,7 @@ mod sizes;
 
 use std::sync::{Arc, Mutex};
 
+use bellwether_api::reference::NamespacedName;
 use http::{Method, StatusCode};
 
 use super::*;
@@ -123,4 +124,37 @@ async fn an_object_that_is_denied_keeps_no_other_of_a_run_back() {
         assert!(said.contains("no such settings"), "{said}");
         assert_eq!(writes(&log), 1 + written, "{care:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_applied_in_an_accounts_name_goes_back_in_the_agents_own_and_is_read_in_it() {
+    let (cluster, log, _) = server();
+    let mut keeper = Keeper::new(SYNC_MANAGER);
+    let account = NamespacedName {
+        namespace: "shop".to_owned(),
+        name: "deployer".to_owned(),
+    };
+    let part = Part {
+        account: Some(account),
+        ..Part::default()
+    };
+    let wanted = [Wanted {
+        part: Arc::new(part),
+        ..wanted()
+    }];
+    for goes_back in [false, true, false] {
+        keeper.set_goes_back(goes_back);
+        keeper.forget();
+        let look = FirstLook::Correct;
+        let drift = DriftPolicy::Correct;
+        let kept = keeper.keep(&cluster, &wanted, &everything(), drift, look);
+        kept.await.expect("the server answers");
+    }
+    let asked = std::mem::take(&mut *log.lock().expect("no test panics here"));
+    let (writes, reads): (Vec<_>, Vec<_>) =
+        asked.iter().partition(|one| one.method == Method::PATCH);
+    let users: Vec<Option<&str>> = writes.iter().map(|one| one.user.as_deref()).collect();
+    let account = Some("system:serviceaccount:shop:deployer");
+    assert_eq!(users, [account, None, account]);
+    assert!(!reads.is_empty() && reads.iter().all(|one| one.user.is_none()));
 }

@@ -6,7 +6,7 @@ use bellwether_agent_core::{health::CustomHealth, ignored::Ignored};
 use bellwether_api::{
     application::{AdoptPolicy, DriftPolicy},
     bundle::BundleComponent,
-    reference::ObjectRef,
+    reference::{NamespacedName, ObjectRef},
 };
 use serde_json::Value;
 
@@ -55,6 +55,8 @@ pub struct Part {
     pub adopt: Option<AdoptPolicy>,
     /// Whether what cannot be changed is made anew; absent = as the bundle says.
     pub force: Option<bool>,
+    /// The ServiceAccount in whose name it is applied; absent = in the agent's own.
+    pub account: Option<NamespacedName>,
 }
 
 impl Part {
@@ -67,6 +69,7 @@ impl Part {
             drift: sync.and_then(|sync| sync.drift),
             adopt: sync.and_then(|sync| sync.adopt),
             force: sync.and_then(|sync| sync.force),
+            account: component.service_account.clone(),
         }
     }
 }

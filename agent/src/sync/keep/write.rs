@@ -23,6 +23,7 @@ impl Keeper {
         want: &Wanted,
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
+        let cluster = &self.acting(cluster, want);
         let mut object = Cow::Borrowed(&want.object);
         let over = want.size_over.filter(|_| mode == ApplyMode::Force);
         if self.manager == SYNC_MANAGER
@@ -97,10 +98,18 @@ impl Keeper {
                 return Ok(None);
             }
         }
-        cluster
+        self.acting(cluster, want)
             .apply_but_size(self.manager, &want.object, &want.target, ApplyMode::Force)
             .await
             .map(Some)
+    }
+
+    /// The cluster, spoken to in the name of the ServiceAccount as which an object is applied. What goes back was
+    /// let in before, and is the agent's own to write: traffic and pods do not depend on rights that somebody
+    /// took away since.
+    fn acting(&self, cluster: &Cluster, want: &Wanted) -> Cluster {
+        let account = want.part.account.as_ref();
+        cluster.acting_as(account.filter(|_| !self.goes_back))
     }
 
     /// Tells whether an object has to wait until its kind is there, and notes that it does.

@@ -1,5 +1,7 @@
 //! Bundles that are looked at for the first time.
 
+mod rights;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_agent_core::pruning;
@@ -20,6 +22,8 @@ use crate::{
         goal::{Beginning, TemplateChange, beginning},
     },
 };
+
+pub(super) use rights::Awaiting;
 
 /// How long until a unit that goes is looked at again.
 const HOLDER_PAUSE: Duration = Duration::from_secs(1);
@@ -51,11 +55,18 @@ impl Unit {
         };
         let Admitted {
             mut refusals,
+            lacks,
             adopts,
             unchanged,
         } = self
             .review(unit, &bundle, &wanted, &taken, previous.as_deref())
             .await?;
+        if refusals.is_empty()
+            && let Some(pass) = self.await_rights(unit, digest, &bundle, &lacks).await
+        {
+            return Ok(pass);
+        }
+        refusals.extend(lacks);
         let changes =
             rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
         let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);

@@ -18,7 +18,7 @@ use bellwether_api::{
     bundle::Bundle,
     chart_hook::{ChartHook, ChartHookRun, HookOccasion, HookUnderWay},
     command::Command,
-    reference::ObjectRef,
+    reference::{NamespacedName, ObjectRef},
     status::WaitReason,
     sync_record::SyncUnit,
 };
@@ -66,6 +66,8 @@ struct Current<'a> {
     hook: &'a ChartHook,
     object: Value,
     target: ObjectRef,
+    /// The ServiceAccount in whose name it is made; absent = in the agent's own.
+    account: Option<&'a NamespacedName>,
     mark: String,
     /// For people: its moment and its object.
     name: String,
@@ -82,11 +84,18 @@ impl Unit {
         let moments = occasion.map(chart_hooks::moments);
         let kinds = brought_kinds(bundle.components.iter().flat_map(|one| &one.objects));
         let mut targets = Vec::new();
-        for hook in bundle.components.iter().flat_map(|one| &one.hooks) {
-            let mut object = hook.object.clone();
-            self.name_namespace(bundle, &kinds, &mut object).await?;
-            let due = moments.is_some_and(|due| hook.moments.iter().any(|one| due.contains(one)));
-            targets.extend(reference(&object).map(|target| HookTarget { target, due }));
+        for component in &bundle.components {
+            for hook in &component.hooks {
+                let mut object = hook.object.clone();
+                self.name_namespace(bundle, &kinds, &mut object).await?;
+                let mut of = hook.moments.iter();
+                let due = moments.is_some_and(|due| of.any(|one| due.contains(one)));
+                targets.extend(reference(&object).map(|target| HookTarget {
+                    target,
+                    due,
+                    account: component.service_account.clone(),
+                }));
+            }
         }
         Ok(targets)
     }
@@ -110,6 +119,7 @@ impl Unit {
         let target = reference(&object).ok_or(ClusterError::Unnamed)?;
         let current = Current {
             hook,
+            account: chart_hooks::account_of(bundle, hook),
             name: format!("{} hook {target}", moment.as_str()),
             object,
             target,
@@ -200,7 +210,8 @@ impl Unit {
     }
 
     async fn make_hook(&self, current: &Current<'_>) -> Result<Driven, PassError> {
-        match self.shell.cluster.create(&current.object).await {
+        let cluster = self.shell.cluster.acting_as(current.account);
+        match cluster.create(&current.object).await {
             Ok(made) => {
                 if let Some(uid) = made
                     .as_ref()

@@ -30,6 +30,7 @@ impl Unit {
         let since = *self.plain_since.get_or_insert_with(Instant::now);
         self.opened.of(digest, &bundle, unit);
         let in_turn = self.in_turn(&wanted);
+        self.keeper.set_goes_back(false);
         let kept = match self
             .keep(&bundle, &in_turn, DriftPolicy::Correct, FirstLook::Apply)
             .await
@@ -119,6 +120,7 @@ impl Unit {
         self.read_granted(unit).await;
         let wanted = self.wanted(&bundle).await?;
         let deadline = *self.plain_since.get_or_insert_with(Instant::now) + PLAIN_DEADLINE;
+        self.keeper.set_goes_back(true);
         let kept = self
             .keep(&bundle, &wanted, DriftPolicy::Correct, FirstLook::Apply)
             .await?;
@@ -152,6 +154,7 @@ impl Unit {
         self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
+        self.keeper.set_goes_back(false);
         let kept = self
             .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)
             .await?;

@@ -149,6 +149,7 @@ impl Unit {
             )
         });
         told.chain(drift)
+            .chain(self.forbidden.clone())
             .chain(self.source_warnings())
             .chain(self.fights.iter().cloned())
             .chain(protected)

@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bellwether_api::{
+    reference::NamespacedName,
+    validate::{is_dns_domain, is_dns_label},
+};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{parse_duration, parse_label};
@@ -38,6 +42,10 @@ pub struct RegisterArgs {
     /// Kinds that the agent may manage there, as kind or resource.group
     #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
     pub kinds: Vec<String>,
+    /// ServiceAccounts in whose names the agent may apply, as NAMESPACE/NAME; `spec.serviceAccount` of
+    /// applications names them
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACE/NAME", value_parser = parse_account)]
+    pub impersonate: Vec<NamespacedName>,
     /// Base URL of the cluster's Prometheus, as its pods reach it
     #[arg(long, value_name = "URL")]
     pub metrics_address: Option<String>,
@@ -157,4 +165,52 @@ pub enum RevokeCommand {
         #[arg(short = 'y', long)]
         yes: bool,
     },
+}
+
+/// Namespaces whose ServiceAccounts are those of the cluster itself and of the agent.
+const NEVER_IMPERSONATED: [&str; 2] = ["kube-system", crate::register::NAMESPACE];
+
+fn parse_account(text: &str) -> Result<NamespacedName, String> {
+    let (namespace, name) = text
+        .split_once('/')
+        .filter(|(namespace, name)| is_dns_label(namespace) && is_dns_domain(name))
+        .ok_or_else(|| format!("{text:?} is no ServiceAccount; write it as NAMESPACE/NAME"))?;
+    if NEVER_IMPERSONATED.contains(&namespace) {
+        return Err(format!(
+            "ServiceAccounts of {namespace} have rights on the cluster itself; no application is applied in \
+             their names"
+        ));
+    }
+    Ok(NamespacedName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_account;
+
+    #[test]
+    fn accounts_are_named_with_their_namespace_and_none_of_the_clusters_own_is() {
+        let read = |text: &str| parse_account(text).map(|account| account.to_string());
+        assert_eq!(
+            read("shop/web.deployer"),
+            Ok("shop/web.deployer".to_owned())
+        );
+        for (text, said) in [
+            ("deployer", "write it as NAMESPACE/NAME"),
+            ("shop/", "write it as NAMESPACE/NAME"),
+            ("shop/*", "write it as NAMESPACE/NAME"),
+            ("shop/a/b", "write it as NAMESPACE/NAME"),
+            ("kube-system/default", "rights on the cluster itself"),
+            (
+                "bellwether-system/bellwether-agent",
+                "rights on the cluster itself",
+            ),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! The fixed part lies in helm/bellwether-agent; what depends on the cluster is filled in here.
 
+use bellwether_api::reference::NamespacedName;
 use serde_json::{Value, json};
 
-use super::{AGENT, NAMESPACE, rights, rights::Resource};
+use super::{AGENT, NAMESPACE, impersonation, rights, rights::Resource};
 
 const FIXED: [&str; 4] = [
     include_str!("../../../../helm/bellwether-agent/manifests/namespace.yaml"),
@@ -35,6 +36,8 @@ pub struct Agent {
     pub namespaces: Vec<String>,
     /// Kinds that it may manage there.
     pub kinds: Vec<Resource>,
+    /// ServiceAccounts in whose names it may apply.
+    pub impersonate: Vec<NamespacedName>,
     /// Whether it may list what policy engines report.
     pub policy_reports: bool,
     /// What becomes of updates of workloads of others while the agent does not answer; absent = the
@@ -54,6 +57,7 @@ pub fn objects(agent: &Agent) -> Vec<Value> {
     objects.extend(cluster_reader(agent));
     for namespace in &agent.namespaces {
         objects.extend(namespace_role(namespace, &agent.kinds));
+        objects.extend(impersonation::role(namespace, &agent.impersonate));
     }
     objects.push(join_secret(agent));
     if agent.webhook.is_some() {
@@ -75,7 +79,7 @@ fn definitions() -> Vec<Value> {
         .collect()
 }
 
-fn labels() -> Value {
+pub(super) fn labels() -> Value {
     json!({"app.kubernetes.io/name": "bellwether"})
 }
 
@@ -174,11 +178,11 @@ fn namespace_role(namespace: &str, kinds: &[Resource]) -> Vec<Value> {
     ]
 }
 
-fn role_ref(kind: &str) -> Value {
+pub(super) fn role_ref(kind: &str) -> Value {
     json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": AGENT})
 }
 
-fn subjects() -> Value {
+pub(super) fn subjects() -> Value {
     json!([{"kind": "ServiceAccount", "name": AGENT, "namespace": NAMESPACE}])
 }
 
@@ -247,6 +251,7 @@ mod tests {
             token: "secret-token".into(),
             namespaces: vec!["payments".into(), "web".into()],
             kinds: rights::known(&[]).expect("the defaults are known"),
+            impersonate: Vec::new(),
             policy_reports: false,
             webhook: Some("Ignore".into()),
             count_pods: false,

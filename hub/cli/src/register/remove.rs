@@ -112,7 +112,11 @@ pub async fn namespace_gone(client: &Client) -> anyhow::Result<()> {
     }
 }
 
-fn gone(result: Result<(), kube::Error>) -> anyhow::Result<()> {
+/// Takes what is gone already for removed.
+///
+/// # Errors
+/// When the cluster refused.
+pub(super) fn gone(result: Result<(), kube::Error>) -> anyhow::Result<()> {
     match result {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.context("the cluster refused to remove a part of the agent"),

@@ -1,5 +1,5 @@
 use bellwether_api::{
-    bundle::BundleMode,
+    bundle::{Bundle, BundleMode},
     chart_hook::{ChartHook, HookMoment},
     fleet::{FleetDefaults, MetricsDefaults},
     reference::NamespacedName,
@@ -202,4 +202,50 @@ fn hooks_are_what_a_cluster_gets_of_them() {
     let image = "/spec/template/spec/containers/0/image";
     assert_eq!(hooks[0].object.pointer(image), Some(&json!("shop:2")));
     assert_eq!(hooks[0].moments, [HookMoment::PreUpgrade]);
+}
+
+#[test]
+fn service_accounts_travel_with_the_namespace_in_which_they_lie() {
+    let accounts = |own: Option<&str>, of_component: Option<&str>| -> Vec<Option<String>> {
+        let mut release = release();
+        release.content.service_account = own.map(str::to_owned);
+        release.content.components[1].service_account = of_component.map(str::to_owned);
+        let encoded = encode_release(&release, None, 1);
+        let read: Bundle = serde_json::from_slice(&encoded.bytes).expect("it can be read");
+        assert_eq!(read, encoded.bundle);
+        let components = read.components.into_iter();
+        components
+            .map(|one| one.service_account.map(|account| account.to_string()))
+            .collect()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    for (own, of_component, expected) in [
+        (None, None, [None, None]),
+        (
+            Some("deployer"),
+            None,
+            [some("shop/deployer"), some("shop/deployer")],
+        ),
+        // Of a component it lies where the component's objects do.
+        (None, Some("dba"), [None, some("data/dba")]),
+        (
+            Some("deployer"),
+            Some("dba"),
+            [some("shop/deployer"), some("data/dba")],
+        ),
+    ] {
+        assert_eq!(accounts(own, of_component), expected);
+    }
+}
+
+#[test]
+fn without_a_service_account_releases_and_bundles_are_what_they_were() {
+    let release = release();
+    let content = serde_json::to_string(&release.content).expect("JSON");
+    assert!(!content.contains("serviceAccount"), "{content}");
+    let bundle = String::from_utf8(encode(None, 1).bytes).expect("JSON");
+    assert!(!bundle.contains("serviceAccount"), "{bundle}");
+    let mut with = release.clone();
+    with.content.service_account = Some("deployer".to_owned());
+    assert_ne!(with.content.digest(), release.content.digest());
 }

@@ -55,6 +55,9 @@ pub(super) fn side(
         "createNamespace": content.create_namespace,
         "sync": content.sync,
     });
+    if let Some(account) = &content.service_account {
+        kept["serviceAccount"] = Value::from(account.as_str());
+    }
     if let Some(version) = &content.publish_version {
         kept["publishVersion"] = Value::from(version.as_str());
     }
@@ -72,6 +75,13 @@ pub(super) fn side(
         .collect();
     if !own.is_empty() {
         kept["componentSync"] = json!(own);
+    }
+    let components = content.components.iter();
+    let accounts: BTreeMap<&str, &str> = components
+        .filter_map(|one| Some((one.name.as_str(), one.service_account.as_deref()?)))
+        .collect();
+    if !accounts.is_empty() {
+        kept["componentServiceAccounts"] = json!(accounts);
     }
     let title = "Release".to_owned();
     side.insert(own_key(3, ""), Document { title, value: kept });

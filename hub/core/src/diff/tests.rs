@@ -310,6 +310,30 @@ fn what_is_no_object_counts_too() {
 }
 
 #[test]
+fn another_service_account_is_a_difference() {
+    let clusters = fleet();
+    for (pointer, said) in [
+        ("/serviceAccount", "+serviceAccount: deployer\n"),
+        (
+            "/components/0/serviceAccount",
+            "+componentServiceAccounts:\n+  web: deployer\n",
+        ),
+    ] {
+        let (old, new) = (
+            shop("web:1", |_| {}),
+            shop("web:1", |spec| match pointer {
+                "/serviceAccount" => spec["serviceAccount"] = json!("deployer"),
+                _ => spec["components"][0]["serviceAccount"] = json!("deployer"),
+            }),
+        );
+        let found = compare(&both(&clusters, &old, &new), READING);
+        let object = &found.groups[0].objects[0];
+        assert_eq!(object.object, "Release");
+        assert!(object.text.contains(said), "{}", object.text);
+    }
+}
+
+#[test]
 fn a_cluster_that_an_override_does_not_fit_is_not_compared() {
     let clusters = fleet();
     let old = shop("web:1", |_| {});

@@ -12,6 +12,8 @@ use super::is_secret;
 pub struct Written {
     target_namespace: Option<String>,
     create_namespace: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service_account: Option<String>,
     components: Vec<Component>,
     sync: SyncPolicy,
     /// What the sources of components were fetched as, by component: one that moved says something
@@ -34,6 +36,7 @@ impl Written {
         Self {
             target_namespace: spec.target_namespace.clone(),
             create_namespace: spec.create_namespace,
+            service_account: spec.service_account.clone(),
             components: components.collect(),
             // Whoever takes back what was released and holds the next one back has said nothing new.
             sync: SyncPolicy {
@@ -115,6 +118,10 @@ mod tests {
         assert_ne!(
             before,
             written(|spec| spec["targetNamespace"] = json!("shop"))
+        );
+        assert_ne!(
+            before,
+            written(|spec| spec["serviceAccount"] = json!("deployer"))
         );
         assert_ne!(
             before,

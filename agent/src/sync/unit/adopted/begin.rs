@@ -245,6 +245,7 @@ pub(super) fn put(bundle: &mut Bundle, objects: Vec<Value>) {
         hooks: Vec::new(),
         depends_on: Vec::new(),
         sync: None,
+        service_account: None,
     }];
 }
 

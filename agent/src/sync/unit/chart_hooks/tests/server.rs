@@ -29,6 +29,10 @@ pub(in crate::sync::unit) struct Kept {
     pub(in crate::sync::unit) made: Vec<(String, String)>,
     /// Resources that nobody may touch.
     pub(in crate::sync::unit) forbidden: BTreeSet<String>,
+    /// Resources that others than the agent may write, by the user.
+    pub(in crate::sync::unit) rights: BTreeMap<String, BTreeSet<&'static str>>,
+    /// What was done in the names of others than the agent: method, path, user.
+    pub(in crate::sync::unit) acted: Vec<(Method, String, String)>,
     pub(in crate::sync::unit) death: Option<Death>,
     writes: usize,
     version: u64,
@@ -92,7 +96,11 @@ impl Kept {
         }
         if path.ends_with("/selfsubjectaccessreviews") {
             let of = &asked.body["spec"]["resourceAttributes"]["resource"];
-            let allowed = !self.forbidden.contains(of.as_str().unwrap_or_default());
+            let of = of.as_str().unwrap_or_default();
+            let allowed = match &asked.user {
+                None => !self.forbidden.contains(of),
+                Some(user) => self.may(user, of),
+            };
             let mut review = asked.body.clone();
             review["status"] = json!({"allowed": allowed});
             return (StatusCode::CREATED, review);
@@ -116,7 +124,23 @@ impl Kept {
         }
     }
 
+    fn may(&self, user: &str, resource: &str) -> bool {
+        let rights = self.rights.get(user);
+        rights.is_some_and(|rights| rights.contains(resource))
+    }
+
     fn work(&mut self, asked: &Asked, at: &str, query: &str) -> Answer {
+        if let Some(user) = &asked.user {
+            let resource = at.split('/').nth(1).unwrap_or_default();
+            if !self.may(user, resource) {
+                let said = format!("{resource} is forbidden: User \"{user}\" cannot write it");
+                return refusal(StatusCode::FORBIDDEN, &said);
+            }
+            if !query.contains("dryRun=") {
+                let done = (asked.method.clone(), at.to_owned(), user.clone());
+                self.acted.push(done);
+            }
+        }
         let found = self.objects.get(at).cloned();
         match asked.method {
             Method::GET if at == "shop" => {

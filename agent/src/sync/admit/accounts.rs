@@ -1,0 +1,149 @@
+//! ServiceAccounts in whose names a bundle is applied, and what they may not.
+
+use std::collections::BTreeSet;
+
+use bellwether_api::{
+    bundle::Bundle,
+    reference::{NamespacedName, ObjectRef},
+};
+use k8s_openapi::api::{authorization::v1::ResourceAttributes, core::v1::ServiceAccount};
+use kube::Api;
+
+use super::Admission;
+use crate::sync::{
+    access::may,
+    cluster::{Cluster, ClusterError, ServedKind, within},
+    keep::Wanted,
+};
+
+impl Admission<'_> {
+    /// Finds out what keeps the agent from acting in the names of a bundle's ServiceAccounts, one sentence
+    /// each.
+    pub(super) async fn lacking_accounts(
+        &self,
+        bundle: &Bundle,
+    ) -> Result<Vec<String>, ClusterError> {
+        let components = bundle.components.iter();
+        let accounts: BTreeSet<&NamespacedName> = components
+            .filter_map(|component| component.service_account.as_ref())
+            .collect();
+        let mut lacking = Vec::new();
+        for account in accounts {
+            let impersonation = ResourceAttributes {
+                resource: Some("serviceaccounts".to_owned()),
+                namespace: Some(account.namespace.clone()),
+                name: Some(account.name.clone()),
+                verb: Some("impersonate".to_owned()),
+                ..ResourceAttributes::default()
+            };
+            let name = format!("ServiceAccount {account}");
+            if !may(self.cluster, impersonation, &name).await? {
+                lacking.push(format!(
+                    "the agent may not act in the name of {name}: run `bellwether register cluster` once \
+                     more, with --impersonate {account} beside the flags that it was registered with"
+                ));
+            } else if is_missing(self.cluster, account).await? {
+                lacking.push(format!(
+                    "{name} does not exist: make it in the cluster, with rights on what the application \
+                     brings"
+                ));
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// What the ServiceAccount of an object lacks where the API server did not let it apply the object; absent =
+    /// its rights are not what is wrong.
+    pub(super) async fn lacking(
+        &self,
+        want: &Wanted,
+        is_there: bool,
+        refusal: &ClusterError,
+    ) -> Result<Option<String>, ClusterError> {
+        let Some(account) = want.part.account.as_ref() else {
+            return Ok(None);
+        };
+        if refusal.code() != Some(403) {
+            return Ok(None);
+        }
+        let verbs: &[&str] = if is_there {
+            &["patch"]
+        } else {
+            &["create", "patch"]
+        };
+        let lacks = self.without_rights(account, &want.target, verbs).await?;
+        Ok(lacks.map(|what| format!("{} cannot be applied: {what}", want.target)))
+    }
+
+    /// Finds out which hooks that are due could not be made in the names of their ServiceAccounts, one sentence
+    /// each.
+    pub(super) async fn lacking_for_hooks(&self) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = Vec::new();
+        for hook in self.hooks {
+            let Some(account) = hook.account.as_ref().filter(|_| hook.due) else {
+                continue;
+            };
+            let lacks = self.without_rights(account, &hook.target, &["create"]);
+            let lacks = lacks.await?;
+            lacking.extend(lacks.map(|what| format!("hook {} cannot run: {what}", hook.target)));
+        }
+        Ok(lacking)
+    }
+
+    /// Which of `verbs` a ServiceAccount has no right to, in a sentence; absent = it has all.
+    async fn without_rights(
+        &self,
+        account: &NamespacedName,
+        target: &ObjectRef,
+        verbs: &[&str],
+    ) -> Result<Option<String>, ClusterError> {
+        let served = match self.cluster.kind(&target.api_version, &target.kind).await {
+            Ok(served) => served,
+            // It comes with the bundle, and what the API server serves then is met where it is written.
+            Err(ClusterError::NotServed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let acting = self.cluster.acting_as(Some(account));
+        let mut lacking = Vec::new();
+        for verb in verbs {
+            let attributes = attributes(&served, target, verb);
+            if !may(&acting, attributes, &target.to_string()).await? {
+                lacking.push(*verb);
+            }
+        }
+        let place = match &target.namespace {
+            Some(namespace) if served.namespaced => format!("in namespace {namespace}"),
+            _ => "in the whole cluster".to_owned(),
+        };
+        Ok((!lacking.is_empty()).then(|| {
+            let (verbs, resource) = (lacking.join(", "), served.resource.plural);
+            format!("ServiceAccount {account} may not {verbs} {resource} {place}")
+        }))
+    }
+}
+
+fn attributes(served: &ServedKind, target: &ObjectRef, verb: &str) -> ResourceAttributes {
+    let namespace = target.namespace.clone().filter(|_| served.namespaced);
+    ResourceAttributes {
+        group: Some(served.resource.group.clone()),
+        resource: Some(served.resource.plural.clone()),
+        namespace,
+        name: Some(target.name.clone()),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    }
+}
+
+/// Tells whether there is no such ServiceAccount; `false` also where the agent may not look.
+async fn is_missing(cluster: &Cluster, account: &NamespacedName) -> Result<bool, ClusterError> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), &account.namespace);
+    let name = format!("ServiceAccount {account}");
+    match within("get", &name, accounts.get_metadata_opt(&account.name)).await {
+        Ok(found) => Ok(found.is_none()),
+        Err(error) if error.code() == Some(403) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
