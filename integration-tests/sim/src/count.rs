@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use bellwether_agent_core::machine::{PromotionPart, RollbackPart, RunState, Stage};
-use bellwether_api::number::Weight;
+use bellwether_api::{number::Weight, status::WaitReason};
 
 use crate::{agent, hub};
 
@@ -121,6 +121,16 @@ pub const SPLITS: &[&str] = &["split/all", "split/matches", "split/mirror"];
 /// What every batch of seeds must meet in which pods of old versions break.
 pub const REPLACING: &[&str] = &["fault/version-broke", "replacing/forth", "replacing/back"];
 
+/// What every batch of seeds must meet in which clusters are particular.
+pub const PARTICULAR: &[&str] = &[
+    "api/conversion-lost",
+    "api/unconverted",
+    "fault/replacing-stalled",
+    "split/announced",
+    "wait/KeepsReadyPods",
+    "wait/ObjectNotTaken",
+];
+
 impl Counts {
     /// Counts one.
     pub fn one(&mut self, name: &str) {
@@ -151,9 +161,21 @@ impl Counts {
             ("split/all", split.weight == Weight::FULL),
             ("split/matches", !split.matches.is_empty()),
             ("split/mirror", split.mirror > Weight::ZERO),
+            ("split/announced", split.announced),
         ];
         for (name, _) in met.iter().filter(|(_, is_met)| *is_met) {
             self.one(name);
+        }
+    }
+
+    /// Counts what a run waits for that few runs wait for.
+    pub fn waits(&mut self, waits: &[WaitReason]) {
+        for wait in waits {
+            match &*wait.reason {
+                "KeepsReadyPods" => self.one("wait/KeepsReadyPods"),
+                "ObjectNotTaken" => self.one("wait/ObjectNotTaken"),
+                _ => {}
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod breaking;
 mod ordered;
+mod particular;
 mod people;
 mod scaler;
 mod view;
@@ -14,11 +15,12 @@ use bellwether_agent_core::provider::Split;
 use rand::{Rng, rngs::StdRng};
 
 pub use ordered::Ordered;
+use particular::names;
 pub use people::{Edit, EditKind};
 pub use scaler::Scaler;
 pub use write::{Fingerprint, Part, Wanted};
 
-use crate::scenario::{Quality, World};
+use crate::scenario::{Particulars, Quality, World};
 
 /// Pods that the user wants at first.
 pub const REPLICAS: u32 = 4;
@@ -34,6 +36,8 @@ pub struct Member {
     pub image: String,
     /// The image of the release whose configuration is there; empty = none.
     pub config: String,
+    /// The image of the release whose shard is there, where releases bring one; empty = none.
+    pub shard: String,
     /// `spec.paused`.
     pub paused: bool,
     /// `spec.replicas`.
@@ -57,6 +61,14 @@ pub struct Member {
     pub others: BTreeSet<String>,
     /// What scales the workload; absent = nothing does.
     pub scaler: Option<Scaler>,
+    /// What is particular about the cluster.
+    pub particulars: Particulars,
+    /// Until when shards cannot be converted.
+    unconverted_until: i64,
+    /// Whether the gateway was given a share for a Service that it did not know.
+    gave_unknown: bool,
+    /// Until when what the gateway carries may be what people wrote.
+    route_excused_until: i64,
     /// What somebody changed by hand and has not taken back.
     pub edit: Option<Edit>,
     /// Whether somebody deleted the workload by hand and it is not there again.
@@ -115,6 +127,7 @@ impl Member {
             clock: 0,
             image: String::new(),
             config: String::new(),
+            shard: String::new(),
             paused: false,
             replicas: REPLICAS,
             generation: 0,
@@ -128,6 +141,10 @@ impl Member {
             carried: Split::default(),
             others: BTreeSet::new(),
             scaler: world.scaler.clone(),
+            particulars: world.particulars,
+            unconverted_until: 0,
+            gave_unknown: false,
+            route_excused_until: 0,
             edit: None,
             deleted_by_hand: false,
             shared_from: None,
@@ -145,6 +162,7 @@ impl Member {
     pub fn remove(&mut self) {
         self.image.clear();
         self.config.clear();
+        self.shard.clear();
         self.sets.clear();
         self.edit = None;
         self.stood = false;
@@ -199,6 +217,7 @@ impl Member {
         self.stood |= self.stands();
         self.lag = self.lag.saturating_sub(1);
         if self.lag == 0 {
+            self.learn();
             self.carried.clone_from(&self.split);
         }
     }
@@ -245,6 +264,7 @@ impl Member {
             return;
         }
         let missing = self.replicas - self.sets[current].ready.min(self.replicas);
+        let missing = missing.saturating_sub(self.particulars.update_takes);
         for (index, set) in self.sets.iter_mut().enumerate() {
             if index != current {
                 set.replicas = set.replicas.min(missing);
@@ -314,8 +334,8 @@ impl Member {
             && !partitioned
             && self.canary.is_none()
             && self.pin.is_none()
-            && self.split.is_none()
-            && self.carried.is_none()
+            && !names(&self.split)
+            && !names(&self.carried)
     }
 
     /// Ready pods of the canary.
@@ -333,6 +353,12 @@ impl Member {
                 (all + set.replicas, ready + set.ready)
             }),
         }
+    }
+
+    /// Tells whether the workload runs this image, and every pod of it is ready.
+    #[must_use]
+    pub fn is_whole(&self, image: &str) -> bool {
+        self.image == image && self.pods_of(image).1 >= self.replicas
     }
 
     /// Pods that both versions have together when nothing is missing.

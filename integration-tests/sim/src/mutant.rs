@@ -44,6 +44,14 @@ pub enum Mutant {
     IgnoreRange,
     /// The agent takes a version in without its steps over whatever runs, if a human promotes.
     ReplaceWhatRuns,
+    /// The agent does not wait whether a version that is not available stays so.
+    ReplaceAtOnce,
+    /// The agent takes every version that replaces another back at its deadline.
+    TakeReadyPods,
+    /// The agent promotes whatever the API server has not taken.
+    PromoteUntaken,
+    /// The agent takes every gateway for one that need not know a Service before it gives it anything.
+    ShareUnannounced,
     /// The agent asks no hook.
     SkipHooks,
     /// The agent does not hear what is commanded.

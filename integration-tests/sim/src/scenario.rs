@@ -14,7 +14,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub use world::{Theme, World};
+pub use world::{Particulars, Theme, World};
 
 /// Seconds in which faults happen; after them everything must come to rest.
 pub const FAULTS_UNTIL: i64 = 420;

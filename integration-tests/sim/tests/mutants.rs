@@ -124,6 +124,42 @@ fn replacing_what_runs_is_noticed() {
 }
 
 #[test]
+fn replacing_what_lacks_pods_for_a_moment_is_noticed() {
+    is_noticed_from(
+        Theme::Broken.first_seed(),
+        Mutant::ReplaceAtOnce,
+        "I9-replaced",
+    );
+}
+
+#[test]
+fn taking_ready_pods_of_what_replaces_is_noticed() {
+    is_noticed_from(
+        Theme::Particular.first_seed(),
+        Mutant::TakeReadyPods,
+        "I1-kept",
+    );
+}
+
+#[test]
+fn giving_a_share_to_a_service_that_no_gateway_knows_is_noticed() {
+    is_noticed_from(
+        Theme::Particular.first_seed(),
+        Mutant::ShareUnannounced,
+        "I2-unknown",
+    );
+}
+
+#[test]
+fn promoting_beside_what_was_not_taken_is_noticed() {
+    is_noticed_from(
+        Theme::Particular.first_seed(),
+        Mutant::PromoteUntaken,
+        "I19-untaken",
+    );
+}
+
+#[test]
 fn promoting_on_bad_measurements_is_noticed() {
     is_noticed(Mutant::IgnoreRange, "I9-proof");
 }

@@ -13,7 +13,7 @@ use std::{
 
 use bellwether_sim::{
     Mutant, Outcome,
-    count::{Counts, REPLACING, SPLITS},
+    count::{Counts, PARTICULAR, REPLACING, SPLITS},
     scenario::Theme,
     simulate,
 };
@@ -191,6 +191,11 @@ fn no_rule_is_broken_where_old_versions_break() {
 #[test]
 fn no_rule_is_broken_where_clocks_of_hubs_run_apart() {
     hold_of(Theme::Rates, &["clock/hub-slow", "clock/hub-fast"]);
+}
+
+#[test]
+fn no_rule_is_broken_where_clusters_are_particular() {
+    hold_of(Theme::Particular, PARTICULAR);
 }
 
 #[test]

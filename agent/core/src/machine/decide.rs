@@ -12,7 +12,7 @@ use super::{
     decision::Decision,
     hooking, in_place, notify,
     observations::Observations,
-    progress, promotion, rollback,
+    progress, promotion, replacing, rollback,
     stage::{Failure, PromotionPart, RollbackPart, Shift, Stage, StepPart},
     start,
     state::RunState,
@@ -47,6 +47,7 @@ pub fn decide(
     }
     in_place::follow_size(&mut turn);
     end(&mut turn);
+    replacing::watch(&mut turn);
     drop_weight_of_lost_canary(&mut turn);
     for _ in 0..MAX_ROUNDS {
         let before = (turn.state.stage.clone(), turn.executed.len());
@@ -61,6 +62,7 @@ pub fn decide(
             break;
         }
     }
+    replacing::watch_no_longer(&mut turn);
     notify::of_step(&mut turn);
     turn.decision()
 }

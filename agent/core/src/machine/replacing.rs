@@ -3,31 +3,70 @@
 //! the workload's own rolling update replaces the pods.
 
 use bellwether_api::{
+    duration::Dur,
     hooks::HookKind,
     status::{Severity, Verdict},
 };
+use jiff::Timestamp;
 
 use super::{
     awaits, by_revision, commands, hooking, progress, promotion, rollback,
     stage::{Failure, PromotionPart, Stage, StepVerdict},
     start,
-    turn::Turn,
+    turn::{Turn, later},
 };
 use crate::settled::{TemplateVersion, current, is_whole};
 
-/// Tells whether the old version could not be compared with: its controller has seen its template, and
-/// not all of its pods are available. What is not known for certain counts as available, and its version has
-/// to be known, so that another one can be told from it.
-pub(super) fn is_due(turn: &Turn<'_>) -> bool {
-    if turn.is_in_place() || turn.seen.delivered_by_others {
-        return false;
+/// The part of the progress deadline, as one in so many, for which the old version has to be without some of
+/// its pods: those of a node that is drained are elsewhere before it is over, and the rest of the deadline is
+/// left to whoever promotes.
+const LASTS_FOR: u64 = 4;
+
+/// Remembers since when the old version is not available, for as long as nothing was changed and another one
+/// may replace it.
+pub(super) fn watch(turn: &mut Turn<'_>) {
+    let broken = if turn.is_in_place() || turn.seen.delivered_by_others {
+        false
+    } else if turn.is_by_revision() {
+        by_revision::is_broken(turn)
+    } else {
+        is_broken(turn)
+    };
+    let since = turn.state.broken_since.unwrap_or(turn.now);
+    turn.state.broken_since = broken.then_some(since);
+    watch_no_longer(turn);
+}
+
+/// Forgets since when the old version is not available, once something is about to be changed.
+pub(super) const fn watch_no_longer(turn: &mut Turn<'_>) {
+    let prepares = matches!(
+        turn.state.stage,
+        Stage::Initializing | Stage::Pausing | Stage::Pinning
+    );
+    if !prepares {
+        turn.state.broken_since = None;
     }
+}
+
+/// Tells from when on the old version could not be compared with: its controller has seen its template, and
+/// not all of its pods have been available for a part of the progress deadline then. What is not known for
+/// certain counts as available, and its version has to be known, so that another one can be told from it;
+/// `None` = it is available.
+fn due_at(turn: &Turn<'_>) -> Option<Timestamp> {
+    let deadline = turn.grant.plan.progress_deadline.as_millis().unsigned_abs();
+    let since = turn.state.broken_since?;
+    let from = later(since, Dur::from_millis(deadline / LASTS_FOR));
     if turn.is_by_revision() {
-        return by_revision::is_broken(turn);
+        return by_revision::is_broken(turn).then_some(from);
     }
-    let workload = turn.seen.workload.as_ref();
-    let is_known = |workload| current(workload, &turn.seen.replica_sets).is_some();
-    is_broken(turn) && workload.is_some_and(|workload| !workload.paused && is_known(workload))
+    let workload = turn.seen.workload.as_ref()?;
+    let is_known = current(workload, &turn.seen.replica_sets).is_some();
+    (is_broken(turn) && !workload.paused && is_known).then_some(from)
+}
+
+/// Tells whether the old version cannot be compared with, and has not been for long enough.
+fn is_due(turn: &Turn<'_>) -> bool {
+    due_at(turn).is_some_and(|from| from <= turn.now)
 }
 
 /// Tells whether the workload's controller has seen the old template, and not all of its pods are available.
@@ -164,10 +203,15 @@ pub(super) fn rolling_back(turn: &mut Turn<'_>, failure: Failure) {
 /// Says, where the old version is waited for, how to go on without it, or why nobody can.
 pub(super) fn offer(turn: &mut Turn<'_>) {
     let name = &turn.grant.application.name;
-    let way = if is_due(turn) {
+    let way = if let Some(from) = due_at(turn) {
+        let mut lasts = String::new();
+        if from > turn.now {
+            lasts = format!(" until {from}");
+            turn.wake(from);
+        }
         format!(
-            "; should it stay so, `bellwether rollout promote {name}` takes the new version in without \
-             it, untested"
+            "; should it stay so{lasts}, `bellwether rollout promote {name}` takes the new version in \
+             without it, untested"
         )
     } else if !turn.promote_pending {
         return;

@@ -12,7 +12,8 @@ const LEFT_AT_LEAST: i64 = 4;
 impl RunState {
     /// Takes the state up at `now`, in a process that did not make it. How long nobody looked is
     /// not known, so that the time without progress counts on, but never so far that the deadline
-    /// ends the run before this process has seen whether anything moved.
+    /// ends the run before this process has seen whether anything moved. That the old version was not
+    /// available all the time is not known either: it counts from now on.
     #[must_use]
     pub fn taken_up(mut self, progress_deadline: Dur, now: Timestamp) -> Self {
         let deadline = progress_deadline.as_millis();
@@ -23,6 +24,7 @@ impl RunState {
                 running_since: self.clock.running_since.map(|_| now),
             };
         }
+        self.broken_since = None;
         self
     }
 
@@ -35,6 +37,7 @@ impl RunState {
         checks
             .chain(verdicts)
             .chain(self.clock.running_since)
+            .chain(self.broken_since)
             .chain([self.started_at])
             .fold(self.entered_at, Timestamp::max)
     }

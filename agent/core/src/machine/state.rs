@@ -53,6 +53,10 @@ pub struct RunState {
     pub entered_at: Timestamp,
     /// How long it has gone without progress.
     pub clock: Clock,
+    /// Since when the old version is seen without all of its pods, before anything was changed; absent = it
+    /// has them, or nobody looks any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_since: Option<Timestamp>,
     /// The furthest point reached; only a new one is progress.
     #[serde(default)]
     pub furthest: u64,
@@ -161,6 +165,7 @@ impl RunState {
                 spent: SignedDuration::ZERO,
                 running_since: Some(now),
             },
+            broken_since: None,
             furthest: 0,
             stable: None,
             pinned: Vec::new(),

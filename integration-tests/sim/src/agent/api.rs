@@ -31,6 +31,8 @@ pub(super) enum Written {
     Done,
     /// It may be there or not.
     Unknown,
+    /// The API server cannot convert it.
+    Unconverted,
     /// The process died.
     Died,
 }
@@ -88,13 +90,19 @@ impl Agent {
                     self.api.busy_until = Some(truth + SignedDuration::from_secs(seconds));
                 }
                 2 => counts.one("api/500"),
-                _ if !self.member.refuses(part, want) => {
+                _ if !self.member.refuses(part, want)
+                    && (part != Part::Shard || self.member.converts()) =>
+                {
                     counts.one("api/lost-reply");
                     self.put(part, want);
                 }
                 _ => {}
             }
             return Written::Unknown;
+        }
+        if part == Part::Shard && !self.member.converts() {
+            counts.one("api/unconverted");
+            return Written::Unconverted;
         }
         if self.member.refuses(part, want) {
             counts.one("api/scaled-meanwhile");
@@ -144,7 +152,8 @@ impl Agent {
             }
             self.volatile.holds.retain(|(other, _)| *other != part);
             match self.write(part, want, truth, counts) {
-                Written::Unknown if !trusted => all = Written::Unknown,
+                Written::Unconverted if want.passes_by => {}
+                Written::Unknown | Written::Unconverted if !trusted => all = Written::Unknown,
                 Written::Died => return Written::Died,
                 _ => self.volatile.holds.push(held),
             }
@@ -159,8 +168,10 @@ impl Agent {
         corrects: bool,
         overlay: &Overlay,
     ) -> Vec<Part> {
+        let mut all = Part::ALL.to_vec();
+        all.extend(self.member.particulars.shards.then_some(Part::Shard));
         let Some(edit) = self.member.edit.as_ref().filter(|_| !overrules) else {
-            return Part::ALL.to_vec();
+            return all;
         };
         let held = match edit.kind {
             EditKind::Release => Part::Workload,
@@ -172,6 +183,16 @@ impl Agent {
             Part::Route if takes_away => true,
             part => corrects && *part != held,
         };
-        Part::ALL.into_iter().filter(may).collect()
+        all.retain(may);
+        all
+    }
+
+    /// What the API server has not taken of what is held, as a run is told; empty = nothing.
+    pub(super) fn untaken(&self) -> String {
+        let mut held = self.volatile.holds.iter();
+        if self.member.particulars.shards && !held.any(|(part, _)| *part == Part::Shard) {
+            return "the API server has not taken Shard/shop/web".to_owned();
+        }
+        String::new()
     }
 }

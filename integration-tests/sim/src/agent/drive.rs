@@ -114,6 +114,7 @@ impl Agent {
         counts.one(&format!("agent/{}", stage_name(&prepared.decision.next)));
         counts.split(&prepared.decision.next);
         counts.replacing(&prepared.decision.next);
+        counts.waits(&prepared.decision.waiting_on);
         if look.ordered.is_some() {
             counts.one(&format!("batch/{}", stage_name(&prepared.decision.next)));
         }
@@ -148,6 +149,7 @@ impl Agent {
             old: &track.old,
             new: &track.new,
             config: if goes_back { &track.old } else { &track.new },
+            passes_by: goes_back,
             leaves_canary: mutant == Mutant::LeaveCanary,
         };
         let held = self.put_all(&parts, &want, truth, mutant, counts);
@@ -176,11 +178,13 @@ impl Agent {
             .filter(|_| held == Written::Done);
         let mut seen = look.observe(&track.old, &track.new, written);
         seen.fresh = fresh;
+        seen.untaken = self.untaken();
         seen.samples = self.volatile.samples.take();
         seen.hooks = self.answers((spec.run, spec.attempt), truth);
         pretend(&mut seen, track, mutant);
-        let heard = mutilated(&spec, mutant);
-        let mut decision = decide(now, heard.as_ref().unwrap_or(&spec), &track.state, &seen);
+        let heard = unguarded::grant(&spec, mutant);
+        let state = unguarded::state(&track.state, mutant);
+        let mut decision = decide(now, heard.as_ref().unwrap_or(&spec), &state, &seen);
         if mutant == Mutant::ForgetBatch
             && let Some(run) = &mut decision.next.in_place
         {
@@ -193,6 +197,7 @@ impl Agent {
             measured: &self.measured,
             passed: &self.passed,
             look,
+            broken_for: truth.duration_since(self.whole_at.max(self.began())),
         };
         edge.check(&track.new)?;
         let quiet = truth.duration_since(self.progress.1.max(self.began()));
@@ -201,6 +206,7 @@ impl Agent {
             version: track.version,
             spec,
             live: look.replicas,
+            whole: fresh && look.is_whole(&track.old),
             decision,
         })
     }
@@ -218,6 +224,7 @@ impl Agent {
             version,
             spec,
             live,
+            whole,
             decision,
         } = prepared;
         if self.dies("crash/agent/save-before", counts) {
@@ -243,6 +250,9 @@ impl Agent {
         track.summary = Some(decision.summary.clone());
         track.corrects = decision.correct_drift;
         let saved = track.clone();
+        if whole {
+            self.whole_at = truth;
+        }
         self.sharing.decided(live, decision.overlay.replicas);
         if decision.next.furthest > self.progress.0 {
             self.progress = (decision.next.furthest, truth);
@@ -328,39 +338,6 @@ impl Agent {
         }
         command
     }
-}
-
-/// The grant as an agent hears it whose guard was removed; absent = as it is.
-fn mutilated(spec: &RolloutTrackSpec, mutant: Mutant) -> Option<RolloutTrackSpec> {
-    let mut heard = spec.clone();
-    match mutant {
-        Mutant::IgnoreCommands => {
-            heard.command.abort = None;
-            heard.command.suspend = false;
-        }
-        Mutant::NoDeadline => {
-            heard.plan.progress_deadline = bellwether_api::duration::Dur::from_secs(86_400);
-        }
-        Mutant::SkipHooks => heard.plan.hooks.clear(),
-        Mutant::WidenMatch => heard
-            .plan
-            .strategy
-            .ab_test
-            .as_mut()?
-            .matches
-            .iter_mut()
-            .for_each(|item| item.headers.clear()),
-        Mutant::SkipStep => {
-            let canary = heard.plan.strategy.canary.as_mut()?;
-            if canary.weights.len() > 1 {
-                canary.weights.remove(0);
-            } else if canary.steps.len() > 1 {
-                canary.steps.remove(0);
-            }
-        }
-        _ => return None,
-    }
-    Some(heard)
 }
 
 /// Tells whether a failure is the template's own fault, so that it is not tried again by itself.

@@ -93,6 +93,17 @@ pub(super) fn pretend(seen: &mut Observations, track: &Track, mutant: Mutant) {
                 workload.available = 0;
             }
         }
+        Mutant::PromoteUntaken => seen.untaken.clear(),
+        Mutant::ShareUnannounced => {
+            for route in &mut seen.routes {
+                route.announces = false;
+            }
+        }
+        Mutant::TakeReadyPods => {
+            if let Some(workload) = &mut seen.workload {
+                workload.update_takes = 0;
+            }
+        }
         Mutant::SkipReadiness => pretend_ready(seen),
         Mutant::PromoteOnUnknown => pretend_good(seen),
         Mutant::IgnoreRange => pretend_right(seen),

@@ -72,6 +72,8 @@ pub struct Agent {
     pub(super) measured: BTreeSet<(Uuid, u32, u32)>,
     /// The furthest point of the run under way, and when it was reached in truth.
     pub(super) progress: (u64, Timestamp),
+    /// When it was last saved, in truth, that the old version of the run under way has all of its pods.
+    pub(super) whole_at: Timestamp,
     /// Whether nothing goes wrong any more.
     pub calm: bool,
     /// What its play is about.
@@ -155,6 +157,8 @@ pub(super) struct Prepared {
     pub spec: RolloutTrackSpec,
     /// The workload's count that it was made on.
     pub live: u32,
+    /// Whether the old version was seen with all of its pods.
+    pub whole: bool,
     pub decision: Decision,
 }
 
@@ -209,6 +213,7 @@ impl Agent {
             damaged: false,
             measured: BTreeSet::new(),
             progress: (0, truth),
+            whole_at: truth,
             calm: false,
             theme: world.theme,
             api: Api::default(),

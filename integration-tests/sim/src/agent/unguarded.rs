@@ -1,11 +1,14 @@
-//! What an agent makes of its cluster whose guard was removed.
+//! What an agent makes of its cluster, and hears, whose guard was removed.
+
+use std::borrow::Cow;
 
 use bellwether_agent_core::{
-    machine::{CanaryWant, Overlay, Stage, StepPart},
+    machine::{CanaryWant, Overlay, RunState, Stage, StepPart},
     provider::Split,
     weights::planned_steps,
 };
-use bellwether_api::strategy::InstancesMode;
+use bellwether_api::{strategy::InstancesMode, track::RolloutTrackSpec};
+use jiff::Timestamp;
 
 use super::durable::Track;
 use crate::Mutant;
@@ -49,4 +52,48 @@ pub(super) fn overlay(track: &Track, mutant: Mutant) -> Overlay {
         _ => {}
     }
     overlay
+}
+
+/// What it remembers of the run.
+pub(super) fn state(state: &RunState, mutant: Mutant) -> Cow<'_, RunState> {
+    if mutant != Mutant::ReplaceAtOnce || state.broken_since.is_none() {
+        return Cow::Borrowed(state);
+    }
+    Cow::Owned(RunState {
+        broken_since: Some(Timestamp::UNIX_EPOCH),
+        ..state.clone()
+    })
+}
+
+/// The grant as it hears it; absent = as it is.
+pub(super) fn grant(spec: &RolloutTrackSpec, mutant: Mutant) -> Option<RolloutTrackSpec> {
+    let mut heard = spec.clone();
+    match mutant {
+        Mutant::IgnoreCommands => {
+            heard.command.abort = None;
+            heard.command.suspend = false;
+        }
+        Mutant::NoDeadline => {
+            heard.plan.progress_deadline = bellwether_api::duration::Dur::from_secs(86_400);
+        }
+        Mutant::SkipHooks => heard.plan.hooks.clear(),
+        Mutant::WidenMatch => heard
+            .plan
+            .strategy
+            .ab_test
+            .as_mut()?
+            .matches
+            .iter_mut()
+            .for_each(|item| item.headers.clear()),
+        Mutant::SkipStep => {
+            let canary = heard.plan.strategy.canary.as_mut()?;
+            if canary.weights.len() > 1 {
+                canary.weights.remove(0);
+            } else if canary.steps.len() > 1 {
+                canary.steps.remove(0);
+            }
+        }
+        _ => return None,
+    }
+    Some(heard)
 }

@@ -74,6 +74,7 @@ impl Agent {
             Some((_, None)) => self.remove(now, mutant, counts),
             Some((generation, Some(digest))) if self.durable.decided != Some(digest) => {
                 self.progress = (0, truth);
+                self.whole_at = truth;
                 self.sharing = Sharing::default();
                 self.begin((generation, digest), now, mutant, counts);
             }
@@ -156,9 +157,11 @@ impl Agent {
             old: image,
             new: image,
             config: image,
+            passes_by: false,
             leaves_canary: false,
         };
-        let parts = [Part::Workload, Part::Config];
+        let mut parts = vec![Part::Workload, Part::Config];
+        parts.extend(self.member.particulars.shards.then_some(Part::Shard));
         self.put_all(&parts, &want, truth, mutant, counts) == Written::Done
     }
 
@@ -255,7 +258,9 @@ impl Agent {
             _ => {
                 // What somebody deleted or changed is made again.
                 let is = (&self.member.image, &self.member.config);
-                let drifted = is != (&applied, &applied) || !self.member.is_clean();
+                let drifted = is != (&applied, &applied)
+                    || self.member.lacks(&applied)
+                    || !self.member.is_clean();
                 if !applied.is_empty() && drifted {
                     counts.one("drift/corrected");
                     self.put_plain(&applied, truth, mutant, counts);

@@ -11,6 +11,13 @@ use crate::{agent::Agent, member::Member};
 pub fn capacity(agent: &Agent) -> Result<(), Broken> {
     agent.shared_what_it_saw()?;
     let member = &agent.member;
+    if member.gave_unknown() {
+        let detail = format!(
+            "the gateway does not know whom it gives {:?}",
+            member.carried
+        );
+        return Err(Broken::new("I2-unknown", detail));
+    }
     if member.is_excused() || member.image.is_empty() {
         return Ok(());
     }
@@ -23,7 +30,7 @@ pub fn capacity(agent: &Agent) -> Result<(), Broken> {
 fn enough_pods(member: &Member) -> Result<(), Broken> {
     let whole = member.whole();
     let (all, ready) = member.pods();
-    let spared = u32::from(member.ordered.is_some());
+    let spared = u32::from(member.ordered.is_some()).max(member.particulars.update_takes);
     let available = ready + member.canary_ready();
     if available + spared < whole {
         let detail = format!("{available} of {whole} pods are available: {member:?}");
@@ -40,6 +47,10 @@ fn enough_pods(member: &Member) -> Result<(), Broken> {
 /// I2, I4: what the gateway carries, there are pods for, and they are not taken away before it does
 /// not carry it any more.
 fn carried_by_pods(member: &Member) -> Result<(), Broken> {
+    if member.names_nobody() {
+        let detail = format!("{:?} names a Service that is gone", member.carried);
+        return Err(Broken::new("I4-route", detail));
+    }
     // A canary that gives its traffic back is not resized any more.
     let canary = member.canary.as_ref();
     let size = canary.map_or(member.whole(), |canary| canary.least);

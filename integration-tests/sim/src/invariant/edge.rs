@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 
 use bellwether_agent_core::{
-    machine::{Decision, PromotionPart, RunState, Stage},
+    machine::{Decision, Overlay, PromotionPart, RunState, Stage},
+    settled::TemplateVersion,
     weights::planned_steps,
 };
 use bellwether_api::{
-    command::Verb, hooks::HookKind, number::Weight, status::Verdict, track::RolloutTrackSpec,
+    command::Verb,
+    hooks::HookKind,
+    number::Weight,
+    status::{FailureReason, Verdict},
+    track::RolloutTrackSpec,
 };
+use jiff::SignedDuration;
 use uuid::Uuid;
 
-use super::broken::Broken;
+use super::{broken::Broken, time::SLACK};
 use crate::{member::Member, scenario::Quality};
 
 /// One decision of one agent, against what is true in its cluster.
@@ -29,6 +35,8 @@ pub struct Edge<'a> {
     pub passed: &'a BTreeSet<(Uuid, u32, String)>,
     /// What was there when the agent looked.
     pub look: &'a Member,
+    /// For how long it has not been known in this process that the old version has all of its pods.
+    pub broken_for: SignedDuration,
 }
 
 impl Edge<'_> {
@@ -41,6 +49,8 @@ impl Edge<'_> {
         self.steps_one_by_one()?;
         self.promotes_on_proof(image)?;
         self.replaces_what_is_broken(image)?;
+        self.keeps_what_replaces(image)?;
+        self.comes_in_whole(image)?;
         self.asked_before_it_promotes(image)?;
         self.obeys()?;
         self.traffic_has_pods()?;
@@ -129,11 +139,49 @@ impl Edge<'_> {
         }
         let (old, wanted) = (&self.look.image, self.look.replicas);
         let ready = self.look.pods_of(old).1;
+        let lasts = self.spec.plan.progress_deadline.as_signed() / 4;
+        if self.broken_for + SLACK < lasts {
+            let lacked = self.broken_for;
+            let detail = format!("{image} replaced {old}, which lacked pods for {lacked:?} only");
+            return Err(Broken::new("I9-replaced", detail));
+        }
         let mut queue = self.spec.command.queue.iter();
         if ready >= wanted || !queue.any(|queued| queued.verb == Verb::Promote) {
             let detail =
                 format!("{image} replaced {old}, {ready} of {wanted} pods of which are ready");
             return Err(Broken::new("I9-replaced", detail));
+        }
+        Ok(())
+    }
+
+    /// I1: no deadline takes ready pods of a version away that replaces one that was not available.
+    fn keeps_what_replaces(&self, image: &str) -> Result<(), Broken> {
+        let part = PromotionPart::Replacing { begun: true };
+        let goes_back = matches!(
+            &self.next().stage,
+            Stage::RollingBack { failure, .. } if failure.reason == FailureReason::DeadlineExceeded
+        );
+        if self.before.stage != (Stage::Promoting { part }) || !goes_back {
+            return Ok(());
+        }
+        let takes = self.look.particulars.update_takes;
+        let (new, all) = (self.look.pods_of(image).1, self.look.pods().1);
+        if new > 0 && all > self.look.replicas.saturating_sub(takes) {
+            let detail = format!("{image} goes, {new} of {all} ready pods are its own");
+            return Err(Broken::new("I1-kept", detail));
+        }
+        Ok(())
+    }
+
+    /// I19: no version gets traffic or comes in before the API server has taken all that its release brings.
+    fn comes_in_whole(&self, image: &str) -> Result<(), Broken> {
+        let comes = Overlay::of(self.before).template != TemplateVersion::New
+            && self.decision.overlay.template == TemplateVersion::New;
+        let rises = self.next().weight > self.before.weight;
+        if (comes || rises) && self.look.lacks(image) {
+            let shard = &self.look.shard;
+            let detail = format!("{image} comes in beside the shard of {shard:?}");
+            return Err(Broken::new("I19-untaken", detail));
         }
         Ok(())
     }

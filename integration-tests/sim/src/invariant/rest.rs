@@ -39,11 +39,13 @@ pub fn at_rest(database: &Database, agents: &[Agent]) -> Result<(), Broken> {
         } else {
             runs
         };
-        let mixed = !agent.member.image.is_empty() && agent.member.config != agent.member.image;
+        let member = &agent.member;
+        let mixed = !member.image.is_empty()
+            && (member.config != member.image || member.lacks(&member.image));
         if mixed && !applied.is_empty() {
             let detail = format!(
-                "{}: pods of {} beside configuration of {}",
-                agent.cluster, agent.member.image, agent.member.config
+                "{}: pods of {} beside configuration of {} and the shard of {:?}",
+                agent.cluster, member.image, member.config, member.shard
             );
             return Err(Broken::new("I19-mix", detail));
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::broken::Broken;
 
 /// What may lie between two hubs that agreed on the time, and between two looks of one agent.
-const SLACK: SignedDuration = SignedDuration::from_secs(4);
+pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(4);
 
 /// Watches how long clusters really ran a release before their wave passed.
 #[derive(Clone, Debug, Default)]

@@ -49,6 +49,9 @@ impl Member {
             EditKind::Route => self.ordered.is_none() && self.route(Split::by_weight(weight)),
         };
         if changes {
+            if kind == EditKind::Route {
+                self.excuse_route();
+            }
             self.edit = Some(edit);
             self.excuse();
         }
@@ -80,6 +83,7 @@ impl Member {
             EditKind::Selector => self.pin = edit.pin,
             EditKind::Route => {
                 self.route(edit.split);
+                self.excuse_route();
             }
         }
         self.excuse();
@@ -133,9 +137,9 @@ impl Member {
         if self.image.is_empty() {
             return false;
         }
-        let config = self.config.clone();
+        let (config, shard) = (self.config.clone(), self.shard.clone());
         self.remove();
-        self.config = config;
+        (self.config, self.shard) = (config, shard);
         self.deleted_by_hand = true;
         true
     }

@@ -64,7 +64,7 @@ impl Member {
             weight: self.split.matches.is_empty().then_some(self.split.weight),
             split: Some(self.split.clone()),
             lacking: None,
-            announces: false,
+            announces: self.particulars.learns,
             observation: if self.carried == self.split {
                 RouteObservation::Programmed
             } else {
@@ -111,7 +111,7 @@ impl Member {
                 .map(|set| set.revision.to_string())
                 .unwrap_or_default(),
             template,
-            update_takes: 0,
+            update_takes: self.particulars.update_takes,
         }
     }
 

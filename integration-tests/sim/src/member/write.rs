@@ -13,6 +13,8 @@ pub enum Part {
     Workload,
     /// Its configuration.
     Config,
+    /// Its shard, in clusters where releases bring one.
+    Shard,
     /// Its Service.
     Service,
     /// Its route.
@@ -22,7 +24,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Every part.
+    /// Every part that each cluster has.
     pub const ALL: [Self; 5] = [
         Self::Workload,
         Self::Config,
@@ -43,6 +45,8 @@ pub struct Wanted<'a> {
     pub new: &'a str,
     /// The image of the release whose other objects are held.
     pub config: &'a str,
+    /// Whether nobody waits for what cannot be converted: the run goes back.
+    pub passes_by: bool,
     /// Whether a canary that somebody changed is let be: a guard that a mutant removes.
     pub leaves_canary: bool,
 }
@@ -71,7 +75,7 @@ impl Wanted<'_> {
                 ];
                 (image.to_owned(), counts)
             }
-            Part::Config => (self.config.to_owned(), [0; 4]),
+            Part::Config | Part::Shard => (self.config.to_owned(), [0; 4]),
             Part::Service => {
                 let pin = overlay.pins.iter().find(|pin| pin.service == SERVICE);
                 (pin.map(|pin| pin.hash.clone()).unwrap_or_default(), [0; 4])
@@ -108,6 +112,11 @@ impl Member {
             Part::Config => {
                 let changes = self.config != want.config;
                 want.config.clone_into(&mut self.config);
+                changes
+            }
+            Part::Shard => {
+                let changes = self.shard != want.config;
+                want.config.clone_into(&mut self.shard);
                 changes
             }
             Part::Service => {

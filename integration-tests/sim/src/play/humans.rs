@@ -6,7 +6,7 @@ use rand::{Rng, seq::IndexedRandom};
 use uuid::Uuid;
 
 use super::Play;
-use crate::{database::ActionRow, scenario::Theme};
+use crate::database::ActionRow;
 
 impl Play {
     fn say(&mut self, kind: ActionKind) {
@@ -51,7 +51,7 @@ impl Play {
 
     /// Humans who do not wait for an old version that may never come back.
     fn impatient_humans(&mut self) {
-        if self.scenario.world.theme != Theme::Broken || self.second % 5 != 0 {
+        if !self.scenario.world.theme.breaks_versions() || self.second % 5 != 0 {
             return;
         }
         let statuses = self.database.statuses.values();

@@ -1,6 +1,6 @@
 //! People and autoscalers in the member clusters, beside the agents.
 
-use bellwether_agent_core::machine::Stage;
+use bellwether_agent_core::machine::{PromotionPart, Stage};
 use bellwether_api::number::Weight;
 use rand::{Rng, seq::IndexedRandom};
 
@@ -10,7 +10,7 @@ use crate::{member::EditKind, scenario::Theme};
 impl Play {
     /// Pods of what runs may break in every second.
     fn break_versions(&mut self) {
-        if self.scenario.world.theme != Theme::Broken || !self.rng.random_bool(0.05) {
+        if !self.scenario.world.theme.breaks_versions() || !self.rng.random_bool(0.05) {
             return;
         }
         let number = self.rng.random_range(0..self.agents.len());
@@ -20,9 +20,36 @@ impl Play {
         }
     }
 
+    /// A conversion webhook may go away in every second, and what replaces a version that broke may get no
+    /// further.
+    fn be_particular(&mut self) {
+        if self.scenario.world.theme != Theme::Particular {
+            return;
+        }
+        let number = self.rng.random_range(0..self.agents.len());
+        let (without, stalled) = (
+            self.rng.random_range(20..150),
+            self.rng.random_range(120..200),
+        );
+        let chance = self.rng.random_range(0..100);
+        let agent = &mut self.agents[number];
+        if chance < 3 && agent.member.lose_conversion(without) {
+            self.counts.one("api/conversion-lost");
+        }
+        let track = agent.durable.track.as_ref();
+        let replaces = track.is_some_and(|track| {
+            let part = PromotionPart::Replacing { begun: true };
+            track.state.stage == Stage::Promoting { part }
+        });
+        if replaces && chance >= 50 && agent.member.stall(stalled) {
+            self.counts.one("fault/replacing-stalled");
+        }
+    }
+
     /// Something may be changed by hand in every second.
     pub(super) fn change_clusters(&mut self) {
         self.break_versions();
+        self.be_particular();
         let number = self.rng.random_range(0..self.agents.len());
         let (size, seconds) = (self.rng.random_range(2..8), self.rng.random_range(5..40));
         let weight = Weight::new(self.rng.random_range(0..=100)).unwrap_or_default();

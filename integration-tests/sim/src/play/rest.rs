@@ -77,7 +77,8 @@ impl Play {
             && agent.durable.generation == row.generation
             && reported
             && !agent.durable.is_busy()
-            && (agent.durable.applied_image.is_empty() || agent.member.runs(image))
+            && (agent.durable.applied_image.is_empty()
+                || agent.member.runs(image) && !agent.member.lacks(image))
     }
 
     pub(super) fn unrest(&self) -> String {

@@ -1,10 +1,10 @@
 //! What kind of workload is rolled out, and by which plan.
 
 use bellwether_hub_core::release::RolloutRecord;
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
-use crate::member::Scaler;
+use crate::member::{REPLICAS, Scaler};
 
 /// What a seed is about. Those of the first million play what they always played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub enum Theme {
     Broken,
     /// As the first, with hubs whose clocks run at half to twice the speed of the time that passes.
     Rates,
+    /// As the fifth, in clusters whose API server does not take every object, whose gateways have to know a
+    /// Service before they give it anything, and whose workloads' own updates stop ready pods.
+    Particular,
 }
 
 impl Theme {
@@ -35,6 +38,7 @@ impl Theme {
             Self::Rendered => 3_000_000,
             Self::Broken => 4_000_000,
             Self::Rates => 5_000_000,
+            Self::Particular => 6_000_000,
         }
     }
 
@@ -47,8 +51,15 @@ impl Theme {
             2_000_000..3_000_000 => Self::Total,
             3_000_000..4_000_000 => Self::Rendered,
             4_000_000..5_000_000 => Self::Broken,
-            _ => Self::Rates,
+            5_000_000..6_000_000 => Self::Rates,
+            _ => Self::Particular,
         }
+    }
+
+    /// Tells whether pods of what runs break.
+    #[must_use]
+    pub const fn breaks_versions(self) -> bool {
+        matches!(self, Self::Broken | Self::Particular)
     }
 }
 
@@ -63,8 +74,34 @@ pub struct World {
     pub shares: bool,
     /// What it is about.
     pub theme: Theme,
+    /// What is particular about its clusters.
+    pub particulars: Particulars,
     strategy: Value,
     hooks: Vec<Value>,
+}
+
+/// What is particular about the clusters of a play; of most nothing is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Particulars {
+    /// Whether releases bring an object that the API server may not be able to convert.
+    pub shards: bool,
+    /// Whether gateways have to know a Service before they give it anything.
+    pub learns: bool,
+    /// Whether the plan itself says so, by the kind of the route.
+    pub by_plan: bool,
+    /// Ready pods that the workload's own update may stop before others are ready.
+    pub update_takes: u32,
+}
+
+impl Particulars {
+    fn draw(rng: &mut StdRng) -> Self {
+        Self {
+            shards: rng.random_bool(0.7),
+            learns: rng.random_bool(0.6),
+            by_plan: rng.random_bool(0.4),
+            update_takes: [0, 1, REPLICAS].choose(rng).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// Types of hooks that are asked by URL.
@@ -85,14 +122,16 @@ impl World {
         let wide = theme == Theme::Requests;
         let is_any = matches!(theme, Theme::Any | Theme::Rendered | Theme::Rates);
         let in_place = is_any && rng.random_bool(0.3);
-        let scaler =
-            (!in_place && !matches!(theme, Theme::Total | Theme::Broken) && rng.random_bool(0.3))
-                .then(|| Scaler {
-                    min: rng.random_range(1..=2),
-                    max: 8,
-                    load: 4,
-                    counts_canary: rng.random_bool(0.5),
-                });
+        let scaler = (!in_place
+            && theme != Theme::Total
+            && !theme.breaks_versions()
+            && rng.random_bool(0.3))
+        .then(|| Scaler {
+            min: rng.random_range(1..=2),
+            max: 8,
+            load: 4,
+            counts_canary: rng.random_bool(0.5),
+        });
         let shares =
             theme == Theme::Total || !wide && !in_place && scaler.is_none() && rng.random_bool(0.3);
         let hooks = if rng.random_bool(0.5) {
@@ -109,6 +148,11 @@ impl World {
             scaler,
             shares,
             theme,
+            particulars: if theme == Theme::Particular {
+                Particulars::draw(rng)
+            } else {
+                Particulars::default()
+            },
             strategy: if wide {
                 by_requests(rng)
             } else {
@@ -148,7 +192,11 @@ impl World {
         });
         if !self.in_place {
             spec["service"] = json!({"name": "web", "port": 80});
-            spec["traffic"] = json!([{"gatewayApi": {"httpRoutes": ["web"]}}]);
+            spec["traffic"] = if self.particulars.learns && self.particulars.by_plan {
+                json!([{"contour": {"httpProxy": "web"}}])
+            } else {
+                json!([{"gatewayApi": {"httpRoutes": ["web"]}}])
+            };
         }
         if self.shares {
             spec["instances"] = json!({"mode": "FixedTotal"});

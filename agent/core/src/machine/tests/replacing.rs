@@ -7,6 +7,7 @@ use bellwether_api::{
     status::{FailureReason, Phase, Verdict},
     strategy::SessionAffinity,
 };
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::{
@@ -17,12 +18,19 @@ use super::{
 };
 use crate::{provider::Split, settled::TemplateVersion};
 
-/// A cluster whose old version has `ready` of five pods left and gets no more.
+/// A cluster whose old version has had `ready` of five pods left for long enough, and gets no more.
 fn broken(ready: u32) -> Cluster {
     let mut cluster = Cluster::new(plan(linear()));
     cluster.old_works = false;
     cluster.kill_stable(ready);
+    for _ in 0..16 {
+        cluster.tick(5);
+    }
     cluster
+}
+
+fn never_replaced(cluster: &Cluster) -> bool {
+    cluster.decisions.iter().all(|one| !replaces(&one.next))
 }
 
 fn replaces(state: &RunState) -> bool {
@@ -92,13 +100,70 @@ fn nobody_is_promoted_over_an_old_version_that_is_there() {
     cluster.queue(1, Verb::Promote, None);
     cluster.finish();
     assert_eq!(cluster.state.stage, Stage::Succeeded);
-    let mut decisions = cluster.decisions.iter();
-    assert!(decisions.all(|one| !replaces(&one.next)));
+    assert!(never_replaced(&cluster));
     let mut pinned = cluster.decisions.iter();
     assert!(
         pinned.any(|one| !one.overlay.pins.is_empty()),
         "the preparations that keep traffic safe are made"
     );
+}
+
+/// A node is drained, and soon another one: each time its pods are elsewhere after a minute.
+#[test]
+fn pods_that_are_away_for_a_minute_are_no_broken_version() {
+    for skips in [false, true] {
+        let mut plan = plan(linear());
+        plan.analysis.skip = skips;
+        let mut cluster = Cluster::new(plan);
+        if !skips {
+            cluster.queue(1, Verb::Promote, None);
+        }
+        for _ in 0..2 {
+            cluster.old_works = false;
+            cluster.kill_stable(3);
+            for _ in 0..12 {
+                cluster.tick(5);
+                assert_eq!(cluster.state.stage, Stage::Initializing);
+            }
+            cluster.old_works = true;
+            cluster.until(|state| state.stage == Stage::Pausing);
+        }
+        assert_eq!(cluster.finish(), &Stage::Succeeded);
+        assert!(never_replaced(&cluster));
+        cluster.assert_clean("new");
+    }
+}
+
+#[test]
+fn how_long_it_has_to_last_is_said_and_looked_at_then() {
+    let mut cluster = Cluster::new(plan(linear()));
+    cluster.old_works = false;
+    cluster.kill_stable(3);
+    let from = cluster.now + SignedDuration::from_secs(75);
+    cluster.tick(5);
+    let message = &cluster.last().waiting_on[0].message;
+    assert!(
+        message.contains(&format!("should it stay so until {from}")),
+        "{message}"
+    );
+    assert_eq!(cluster.last().wake_at, Some(from));
+    cluster.queue(1, Verb::Promote, None);
+    cluster.until(replaces);
+    let began = cluster.state.entered_at.duration_since(from).as_secs();
+    assert!((0..5).contains(&began), "{began} s");
+}
+
+/// Nobody has looked meanwhile: it may have been there.
+#[test]
+fn another_process_counts_anew_how_long_it_lasts() {
+    let mut cluster = broken(3);
+    let deadline = cluster.grant.plan.progress_deadline;
+    cluster.state = cluster.state.clone().taken_up(deadline, cluster.now);
+    cluster.queue(1, Verb::Promote, None);
+    let again = cluster.now;
+    cluster.until(replaces);
+    let took = cluster.state.entered_at.duration_since(again).as_secs();
+    assert!((75..90).contains(&took), "{took} s");
 }
 
 #[test]
