@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         charts::CASES,
         failures::CASES,
         control::CASES,
+        deletion::CASES,
         strategies::CASES,
         batches::CASES,
         sync::CASES,

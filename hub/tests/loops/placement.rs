@@ -140,6 +140,27 @@ async fn a_drained_cluster_keeps_it_until_another_runs_it() {
     );
 }
 
+/// The one that takes its place fills the group as soon as it is granted the application, long before it runs it.
+#[tokio::test]
+async fn a_drained_cluster_keeps_it_until_another_of_its_full_group_runs_it() {
+    let mut fleet = Fleet::new(2).await;
+    let spread = json!([{"by": "tier", "max": 1}]);
+    apply(&fleet, json!({"pick": "N", "count": 2, "spread": spread})).await;
+    assert_eq!(fleet.holders("shop").await, ["canary-1", "prod-1"]);
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("planned");
+    cordon(&fleet, "prod-1", true).await;
+    let all = ["canary-1", "prod-1", "prod-2"];
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.holders("shop").await, all, "nobody runs it instead");
+    fleet.report("prod-2", UnitOutcome::Progressing).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.holders("shop").await, all);
+    fleet.report("prod-2", UnitOutcome::Succeeded).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.holders("shop").await, ["canary-1", "prod-2"]);
+}
+
 #[tokio::test]
 async fn only_a_policy_moves_it_from_a_silent_cluster_and_not_before_its_time() {
     let mut fleet = Fleet::new(2).await;

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     Case,
-    foreign::{APPLIER, Foreign, HELD, by_hand, image_of},
+    foreign::{APPLIER, Foreign, by_hand, image_of},
     scene::{RUN_LIMIT, Scene},
 };
 
@@ -327,14 +327,7 @@ fn deleted(scene: &Scene) -> Result<()> {
     foreign.release()?;
     // What was held off stays off, and nothing of ours is left.
     foreign.stands("v1", 3)?;
-    until(RUN_LIMIT, "the workload to be its owner's", || {
-        let live = foreign.deployment()?;
-        let free =
-            live["spec"]["paused"].is_null() && live["metadata"]["annotations"][HELD].is_null();
-        // Its fields are handed back once they are as they were.
-        let ours = live["metadata"]["managedFields"].to_string();
-        Ok((free && !ours.contains("bellwether")).then_some(()))
-    })?;
+    foreign.is_let_go()?;
     foreign.assert_restored("v1")?;
     traffic.none_lost("v1")?;
     // Without a Rollout Kubernetes rolls as ever.

@@ -4,10 +4,21 @@ use anyhow::{Context, Result, ensure};
 use bellwether_api::view::RunPhase;
 use bellwether_integration_tests::{
     manifests::Shop,
+    wait::until,
     weights::{RunWatch, weights_in_order},
 };
 
-use crate::{Case, scene::Scene};
+use crate::{
+    Case,
+    foreign::{Foreign, by_hand},
+    scene::{RUN_LIMIT, Scene},
+};
+
+pub const CASES: &[Case] = &[(
+    "foreign_rollout_that_completes_finishes_its_run_first",
+    "foreignends",
+    foreign_completes,
+)];
 
 /// It is judged by requests that were lost.
 pub const UNDER_TRAFFIC: &[Case] = &[(
@@ -49,4 +60,38 @@ fn completes(scene: &Scene) -> Result<()> {
     ensure!(tracks.is_empty(), "{tracks:?}");
     ensure!(scene.object(&member, "Deployment", "web-canary")?.is_none());
     scene.assert_restored(&member, &shop.version("v2"))
+}
+
+/// A human is asked at half of the traffic, until nobody is there who could be.
+fn foreign_completes(scene: &Scene) -> Result<()> {
+    let shop = Shop {
+        on_deletion: "Complete".into(),
+        ..by_hand(scene)
+    };
+    let foreign = Foreign::adopt(scene, shop, 0)?;
+    foreign.apply("v2")?;
+    let run = foreign.waits_for_a_human()?.run.to_string();
+    foreign.release()?;
+    for reason in ["Promoting", "Succeeded"] {
+        told(scene, &run, reason)?;
+    }
+    foreign.stands("v2", 3)?;
+    foreign.is_let_go()?;
+    foreign.assert_restored("v2")?;
+    // Nothing begins after it: Kubernetes rolls as ever.
+    foreign.apply("v3")?;
+    foreign.stands("v3", 3)?;
+    foreign.assert_restored("v3")?;
+    foreign.uninstall()
+}
+
+/// Waits until the hub was told this of a run, whose Rollout has no record any more.
+fn told(scene: &Scene, run: &str, reason: &str) -> Result<()> {
+    until(RUN_LIMIT, &format!("{reason} to be told"), || {
+        let arguments = ["events", "--cluster", "c1", "--limit", "500"];
+        let events = scene.cli.json(&arguments)?;
+        let mut events = events["items"].as_array().context("events")?.iter();
+        let found = events.any(|one| one["run"] == run && one["reason"] == reason);
+        Ok(found.then_some(()))
+    })
 }

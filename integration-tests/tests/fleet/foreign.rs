@@ -202,6 +202,18 @@ impl<'a> Foreign<'a> {
         Ok(())
     }
 
+    /// Waits until nothing of the Deployment is held any more.
+    pub fn is_let_go(&self) -> Result<()> {
+        until(RUN_LIMIT, "the workload to be its owner's", || {
+            let live = self.deployment()?;
+            let free =
+                live["spec"]["paused"].is_null() && live["metadata"]["annotations"][HELD].is_null();
+            // Its fields are handed back once they are as they were.
+            let ours = live["metadata"]["managedFields"].to_string();
+            Ok((free && !ours.contains("bellwether")).then_some(()))
+        })
+    }
+
     /// Fails unless every object is as its owner wrote it in `version`.
     pub fn assert_restored(&self, version: &str) -> Result<()> {
         self.scene

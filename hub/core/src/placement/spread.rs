@@ -7,7 +7,6 @@ use bellwether_api::placement::Spread;
 use super::{PlacementCondition, fit::Candidate};
 
 /// How many clusters of every group are chosen.
-#[derive(Clone)]
 struct Groups<'a> {
     spread: &'a [Spread],
     /// Of every spread: its groups with their place in `counts`.
@@ -146,7 +145,6 @@ pub(super) fn select<'a>(
         let left_out = keep(&mut groups, &candidate);
         done.push((candidate, left_out));
     }
-    let mut without_new = groups.clone();
     let mut buckets = Buckets::new(&groups, new);
     while let Some(candidate) = buckets.take(&groups) {
         let left_out = keep(&mut groups, &candidate);
@@ -161,12 +159,9 @@ pub(super) fn select<'a>(
         done.push((candidate, Some(why)));
     }
     for candidate in leaving {
-        let places = groups.places(&candidate);
-        let was_full = without_new.full(&places);
-        without_new.add(&places);
-        // A group that only who came anew fills has no place too few: they take its place.
-        let why = was_full.map_or(LeftOut::Moved, LeftOut::Full);
-        let left_out = keep(&mut groups, &candidate).map(|_| why);
+        // Whatever it is left out for: whoever takes its place may fill its group before they run the
+        // application, and it keeps what it has until they do.
+        let left_out = keep(&mut groups, &candidate).map(|_| LeftOut::Moved);
         done.push((candidate, left_out));
     }
     Selected {
