@@ -7,10 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bellwether_api::{
-    status::{Phase, TrackSummary},
-    view::RunPhase,
-};
+use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
     fixture::cluster_view, process::repository, prometheus::Prometheus, suite::Case,
 };
@@ -28,69 +25,93 @@ pub const TOGETHER: &[Case<Members>] = &[(
     examples,
 )];
 
-/// A complete example of a page, and what is seen of it.
+/// A complete example of a page, and what is told of its run.
 struct Page {
     name: &'static str,
     /// Which of the page's complete examples, from 0.
     place: usize,
-    /// Tells that a run does what the example says first.
-    begun: fn(&TrackSummary) -> bool,
-    /// Whether the run is aborted then, and tried again.
-    goes_back: bool,
-    /// The steps at which a human approves.
+    /// The steps at which a human approves. Where there are any, the run is aborted first, and tried again.
     approved: &'static [u32],
-    /// The weights that came in force, in their order.
-    weights: &'static [u8],
+    /// What its events say of shares, pods and checks, in their order.
+    told: &'static [&'static str],
 }
+
+/// Of these events messages are compared.
+const COMPARED: [&str; 4] = [
+    "BatchReady",
+    "IterationPassed",
+    "WeightInForce",
+    "WeightReturns",
+];
 
 const PAGES: [Page; 6] = [
     Page {
         name: "canary",
         place: 0,
-        begun: |track| track.observed_weight.percent() >= 10 && track.current.matched,
-        goes_back: false,
         approved: &[],
-        weights: &[10, 20, 30, 40, 50, 55],
+        told: &[
+            "the canary has 10 % of the traffic and every request that matches",
+            "the canary has 20 % of the traffic and every request that matches",
+            "the canary has 30 % of the traffic and every request that matches",
+            "the canary has 40 % of the traffic and every request that matches",
+            "the canary has 50 % of the traffic and every request that matches",
+            "the canary has 55 % of the traffic and every request that matches",
+            "the canary still has 35 % of the traffic",
+            "the canary still has 15 % of the traffic",
+        ],
     },
     Page {
         name: "canary",
         place: 1,
-        begun: |track| track.current.matched && track.canary.ready == 1,
-        goes_back: true,
         approved: &[0, 1],
-        weights: &[0, 5, 50, 90],
+        told: &[
+            "the canary has every request that matches",
+            "the canary has every request that matches",
+            "the canary has 5 % of the traffic",
+            "the canary has 50 % of the traffic and a mirror of 10 % of the requests",
+            "the canary has 90 % of the traffic",
+        ],
     },
     Page {
         name: "ab-test",
         place: 0,
-        begun: |track| track.current.matched && track.canary.ready == 4,
-        goes_back: false,
         approved: &[],
-        weights: &[0],
+        told: &[
+            "the canary has every request that matches",
+            "check 1 of 3 passed",
+            "check 2 of 3 passed",
+        ],
     },
     Page {
         name: "blue-green",
         place: 0,
-        begun: |track| track.observed_weight.percent() == 100 && track.canary.ready == 4,
-        goes_back: false,
         approved: &[],
-        weights: &[100],
+        told: &[
+            "the canary has 100 % of the traffic",
+            "check 1 of 3 passed",
+            "check 2 of 3 passed",
+        ],
     },
     Page {
         name: "session-affinity",
         place: 0,
-        begun: |track| track.observed_weight.percent() >= 10,
-        goes_back: false,
         approved: &[],
-        weights: &[10, 30, 60],
+        told: &[
+            "the canary has 10 % of the traffic",
+            "the canary has 30 % of the traffic",
+            "the canary has 60 % of the traffic",
+        ],
     },
     Page {
         name: "batch",
         place: 0,
-        begun: |track| track.canary.ready == 10,
-        goes_back: true,
         approved: &[0],
-        weights: &[],
+        told: &[
+            "10 of 30 pods run the new version and are ready",
+            "10 of 30 pods run the new version and are ready",
+            "15 of 30 pods run the new version and are ready",
+            "30 of 30 pods run the new version and are ready",
+        ],
     },
 ];
 
@@ -216,54 +237,71 @@ fn examples(members: &Members) -> Result<()> {
             }
             anyhow::Ok(())
         });
-        let runs: Vec<_> = examples
-            .iter()
-            .map(|example| scope.spawn(|| succeeds(members, example)))
-            .collect();
-        let outcomes: Vec<Result<()>> = runs
-            .into_iter()
-            .map(|run| run.join().expect("an example does not panic"))
-            .collect();
+        let outcome = succeed(members, &examples);
         over.store(true, Ordering::Relaxed);
         let played = gateway.join().expect("the gateway does not panic");
-        outcomes.into_iter().fold(played, Result::and)
+        played.and(outcome)
     })
 }
 
-/// Releases the version before, then the page's, which comes to its end.
-fn succeeds(members: &Members, example: &Example) -> Result<()> {
-    let (name, page) = (&example.application, &example.page);
-    members.cli.apply(&example.before())?;
-    members.wait_ended(name, 1, RunPhase::Succeeded, LIMIT)?;
-    let before = manifests(members, name)?;
-    members.cli.apply(&example.documents)?;
-    wait_track(members, example, "to begin", page.begun)?;
-    if page.goes_back {
-        let abort = ["rollout", "abort", name, "--reason", "seen"];
+/// Releases the versions before, then the pages', which come to their end.
+fn succeed(members: &Members, examples: &[Example]) -> Result<()> {
+    let apply = |documents: Vec<String>| members.cli.apply(&documents.join("\n---\n"));
+    apply(examples.iter().map(Example::before).collect())?;
+    for example in examples {
+        members.wait_ended(&example.application, 1, RunPhase::Succeeded, LIMIT)?;
+    }
+    let by_humans = || examples.iter().filter(|one| !one.page.approved.is_empty());
+    let mut before = Vec::new();
+    for example in by_humans() {
+        before.push(manifests(members, example)?);
+    }
+    apply(examples.iter().map(|one| one.documents.clone()).collect())?;
+    for example in by_humans() {
+        wait_human(members, example, 0)?;
+        let abort = ["rollout", "abort", &example.application, "--reason", "seen"];
         members.cli.run(&abort)?;
+    }
+    for (example, before) in by_humans().zip(&before) {
+        let name = &example.application;
         members.wait_ended(name, 2, RunPhase::Aborted, LIMIT)?;
-        is_as_written(members, example, &before)?;
+        is_as_written(members, example, before)?;
         members.cli.run(&["rollout", "retry", name])?;
     }
-    for step in page.approved {
-        let what = format!("to wait for a human at step {step}");
-        wait_track(members, example, &what, |track| {
-            track.step == Some(*step) && track.phase == Phase::Paused
-        })?;
-        members.cli.run(&["rollout", "approve", name])?;
+    for example in by_humans() {
+        for step in example.page.approved {
+            wait_human(members, example, *step)?;
+            let approve = ["rollout", "approve", &example.application];
+            members.cli.run(&approve)?;
+        }
     }
+    examples
+        .iter()
+        .try_for_each(|example| succeeded(members, example))
+}
+
+/// The run of the page's version has told what the page says, and leaves what it wrote.
+fn succeeded(members: &Members, example: &Example) -> Result<()> {
+    let (name, page) = (&example.application, &example.page);
     let run = members.wait_ended(name, 2, RunPhase::Succeeded, LIMIT)?;
-    let weights = members.weights_told(&run, &example.cluster)?;
-    println!("{name} ({}): {weights:?}", page.name);
-    ensure!(weights == page.weights, "{name}: {weights:?}");
-    is_as_written(members, example, &manifests(members, name)?)?;
+    let events = members.events_of(&run)?;
+    let compared = events.iter().filter(|event| {
+        let reason = event["reason"].as_str();
+        reason.is_some_and(|reason| COMPARED.contains(&reason))
+    });
+    let told: Vec<&str> = compared
+        .filter_map(|event| event["message"].as_str())
+        .collect();
+    ensure!(told == page.told, "{} {}: {told:#?}", page.name, page.place);
+    is_as_written(members, example, &manifests(members, example)?)?;
     members.cli.run(&["delete", "application", name, "-y"])?;
     Ok(())
 }
 
 /// What the application's document says now.
-fn manifests(members: &Members, application: &str) -> Result<Vec<Value>> {
-    let shown = members.cli.json(&["get", "application", application])?;
+fn manifests(members: &Members, example: &Example) -> Result<Vec<Value>> {
+    let get = ["get", "application", &example.application];
+    let shown = members.cli.json(&get)?;
     let manifests = shown["spec"]["components"][0]["manifests"].as_array();
     manifests.cloned().context("manifests")
 }
@@ -278,15 +316,14 @@ fn is_as_written(members: &Members, example: &Example, manifests: &[Value]) -> R
     members.assert_as_written(&example.cluster, manifests)
 }
 
-fn wait_track(
-    members: &Members,
-    example: &Example,
-    what: &str,
-    holds: impl Fn(&TrackSummary) -> bool,
-) -> Result<()> {
-    let what = format!("{} {what}", example.application);
+/// Waits until a step of the page's version has passed its checks and waits for a human.
+fn wait_human(members: &Members, example: &Example, step: u32) -> Result<()> {
+    let what = format!("step {step} of {} to wait", example.application);
     members.wait_run(&example.application, 2, LIMIT, &what, |view| {
-        cluster_view(view, &example.cluster).is_ok_and(|cluster| cluster.tracks.iter().any(&holds))
+        cluster_view(view, &example.cluster).is_ok_and(|cluster| {
+            let mut tracks = cluster.tracks.iter();
+            tracks.any(|track| track.step == Some(step) && track.phase == Phase::Paused)
+        })
     })?;
     Ok(())
 }
