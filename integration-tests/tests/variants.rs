@@ -26,6 +26,8 @@ mod custom_resources;
 mod daemon_set;
 #[path = "variants/divided.rs"]
 mod divided;
+#[path = "variants/every_provider.rs"]
+mod every_provider;
 #[path = "variants/every_source.rs"]
 mod every_source;
 #[path = "variants/exact_overrides.rs"]
@@ -70,6 +72,12 @@ mod placed;
 mod placed_by_page;
 #[path = "variants/policies.rs"]
 mod policies;
+#[path = "variants/provider_controllers.rs"]
+mod provider_controllers;
+#[path = "variants/provider_objects.rs"]
+mod provider_objects;
+#[path = "variants/provider_shares.rs"]
+mod provider_shares;
 #[path = "variants/providers.rs"]
 mod providers;
 #[path = "variants/provisioned.rs"]
@@ -130,6 +138,7 @@ fn main() -> ExitCode {
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,
+        every_provider::TOGETHER,
         every_source::TOGETHER,
         exact_overrides::TOGETHER,
         gates::TOGETHER,

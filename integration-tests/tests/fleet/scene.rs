@@ -173,7 +173,7 @@ impl Scene {
 
     /// What was told of a run, oldest first.
     pub fn events_of(&self, run: &RunView) -> Result<Vec<Value>> {
-        let rollout = format!("rollout/{}", self.name);
+        let rollout = format!("rollout/{}", run.application.name);
         let told = self.cli.json(&["events", &rollout, "--limit", "500"])?;
         let items = told["items"].as_array().context("events")?;
         let own = items.iter().filter(|one| one["run"] == run.run.to_string());
@@ -238,26 +238,27 @@ impl Scene {
         member.create_namespace(&fresh_namespace)?;
         let mut copy = written.clone();
         copy["metadata"]["namespace"] = fresh_namespace.clone().into();
-        let kind = written["kind"].as_str().context("kind")?;
-        let name = written["metadata"]["name"].as_str().context("name")?;
+        let text = |pointer: &str| {
+            let found = written.pointer(pointer).and_then(Value::as_str);
+            found.with_context(|| format!("no {pointer}: {written}"))
+        };
+        let (api_version, kind) = (text("/apiVersion")?, text("/kind")?);
+        let name = text("/metadata/name")?;
         let runs_pods = matches!(kind, "Deployment" | "StatefulSet");
         if runs_pods {
             // The comparison is of what is written down; no pods are needed for it.
             copy["spec"]["replicas"] = 0.into();
         }
-        let routes = matches!(
-            kind,
-            "HTTPRoute" | "Ingress" | "HTTPProxy" | "IngressRoute" | "IngressRouteTCP"
-        );
-        let fresh = if routes {
-            // A second route of the host, to a Service that is not there, would take its requests.
+        // A second route of the host, to a Service that is not there, would take its requests. Kinds of
+        // routes have groups of their own, workloads and Services have none.
+        let fresh = if api_version.contains('.') {
             member.apply_dry(&copy)?
         } else {
             member.create(&copy)?;
             let fresh = member
-                .get(api_version(kind), kind, &fresh_namespace, name)?
+                .get(api_version, kind, &fresh_namespace, name)?
                 .context("it was just created")?;
-            member.delete(api_version(kind), kind, &fresh_namespace, name)?;
+            member.delete(api_version, kind, &fresh_namespace, name)?;
             fresh
         };
         let (mut fresh, live_plain) = (plain(&fresh), plain(live));

@@ -12,8 +12,8 @@ use bellwether_integration_tests::{
 };
 
 use crate::{
+    provider_controllers::programs,
     stage::{LIMIT, Members},
-    strategy_pages::programs,
 };
 
 /// One of them leaves a cluster without one of its agent's namespaces.

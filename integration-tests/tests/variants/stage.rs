@@ -1,6 +1,7 @@
 //! Control-plane clusters with their agents.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -8,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bellwether_integration_tests::{
-    agent_process::AgentProcess, cluster::Member, suite::Stage, wait::until,
+    agent_process::{AGENT, AgentProcess, SYSTEM},
+    cluster::Member,
+    suite::Stage,
+    wait::until,
 };
 use serde_json::{Value, json};
 
@@ -234,10 +238,84 @@ impl Members {
         Ok(())
     }
 
+    /// Lets the agent of a cluster manage resources, by group and plural, in the test's namespace, as `--kinds` of
+    /// `register cluster` would.
+    pub fn allow(&self, member: &Member, resources: &[(String, String)]) -> Result<()> {
+        let rules: Vec<Value> = resources
+            .iter()
+            .map(|(group, plural)| {
+                json!({"apiGroups": [group], "resources": [plural], "verbs":
+                    ["get", "list", "watch", "create", "update", "patch", "delete"]})
+            })
+            .collect();
+        let meta = json!({"name": "more-kinds", "namespace": self.name});
+        let group = "rbac.authorization.k8s.io";
+        let api_version = format!("{group}/v1");
+        member.create(&json!({
+            "apiVersion": api_version, "kind": "Role", "metadata": meta, "rules": rules,
+        }))?;
+        member.create(&json!({
+            "apiVersion": api_version, "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "more-kinds"},
+            "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": SYSTEM}],
+        }))
+    }
+
+    /// Fails unless these objects of the test's namespace are in a cluster as they were written.
+    pub fn assert_as_written(&self, cluster: &str, manifests: &[Value]) -> Result<()> {
+        let member = self.cluster(cluster)?;
+        for written in manifests {
+            let [api_version, kind, name] = identity(written)?;
+            let live = member.get(api_version, kind, &self.name, name)?;
+            let live = live.with_context(|| format!("{kind} {name} in {cluster}"))?;
+            self.assert_equals_fresh(member, written, &live)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a cluster has no objects of these kinds, by group and version, in the test's namespace but those
+    /// that were written.
+    pub fn wait_nothing_else(
+        &self,
+        cluster: &str,
+        kinds: &BTreeSet<(String, String)>,
+        manifests: &[Value],
+    ) -> Result<()> {
+        let member = self.cluster(cluster)?;
+        let written: Vec<[&str; 3]> = manifests.iter().map(identity).collect::<Result<_>>()?;
+        let mut left = Vec::new();
+        until(LIMIT, "what a run made to be gone", || {
+            left.clear();
+            for (api_version, kind) in kinds {
+                for object in member.list(api_version, kind, &self.name)? {
+                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                    if !written.contains(&[api_version.as_str(), kind.as_str(), name]) {
+                        left.push(format!("{kind} {name}"));
+                    }
+                }
+            }
+            Ok(left.is_empty().then_some(()))
+        })
+        .with_context(|| format!("{cluster} has {left:?}"))
+    }
+
     /// Reads an object of the test's namespace in a cluster.
     pub fn read(&self, cluster: &str, kind: &str, name: &str) -> Result<Option<Value>> {
         self.scene.object(self.cluster(cluster)?, kind, name)
     }
+}
+
+/// Group and version, kind and name of a manifest.
+fn identity(manifest: &Value) -> Result<[&str; 3]> {
+    let text = |pointer: &str| {
+        let found = manifest.pointer(pointer).and_then(Value::as_str);
+        found.with_context(|| format!("no {pointer}: {manifest}"))
+    };
+    Ok([
+        text("/apiVersion")?,
+        text("/kind")?,
+        text("/metadata/name")?,
+    ])
 }
 
 /// Does something when a test ends, however it ends: what it changed of clusters, other tests would meet.
