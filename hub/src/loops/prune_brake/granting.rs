@@ -100,7 +100,7 @@ fn holding(turn: &Turn<'_>, is_meant: impl Fn(&ClusterSeen) -> bool) -> BTreeMap
 fn waiting(turn: &Turn<'_>) -> BTreeMap<Uuid, Digest> {
     holding(turn, |seen| {
         let known = turn.loaded.state.clusters.get(&seen.id);
-        let waits = known.is_none_or(|one| {
+        let waits = known.is_some_and(|one| {
             matches!(
                 one.phase,
                 ClusterPhase::Waiting | ClusterPhase::Parked { .. }
