@@ -31,8 +31,8 @@ pub struct ClusterRun {
     /// Set while a human wants it tried again and it still goes back: it is, once it is back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Stop>,
-    /// Why it is not granted: what it would lose takes somebody's word. Absent = it was granted since, or nobody looked
-    /// yet, as long as no turn came.
+    /// Why it is not granted: what it would lose takes somebody's word. Absent = it takes none, or its turn has not
+    /// come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
     /// Ends the current attempt.
