@@ -51,8 +51,8 @@ pub struct ClusterStatus {
     /// nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_seconds: Option<i64>,
-    /// What else a human should know: `MetricsReachable`, `RightsComplete`, `HooksDelivered`,
-    /// `Cloned`; empty = nothing, or
+    /// What else a human should know: `MetricsReachable`, `DriftSeen`, `RightsComplete`,
+    /// `HooksDelivered`, `Cloned`; empty = nothing, or
     /// nothing was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -139,6 +139,9 @@ pub struct Cordon {
 
 /// Type of the [`Condition`] that says whether the cluster's metrics answer.
 pub const METRICS_REACHABLE: &str = "MetricsReachable";
+
+/// Type of the [`Condition`] that says that the agent has not looked at what it holds for too long, and since when.
+pub const DRIFT_SEEN: &str = "DriftSeen";
 
 /// Type of the [`Condition`] that says that the agent lacks rights that registering the cluster today would
 /// give it.

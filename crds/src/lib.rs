@@ -37,6 +37,7 @@ pub mod placement;
 pub mod pod_requests;
 pub mod publish_version;
 pub mod quantity;
+pub mod query_freshness;
 pub mod query_template;
 pub mod reference;
 pub mod regex;

@@ -1,9 +1,13 @@
 //! What an agent leaves alone, and what stays when it lets go.
 
+mod deletion;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::overrides::Target;
+
+pub use deletion::{DeletionPolicies, deletion_of};
 
 /// Annotation of a live object: with the value `true` the object is never deleted, whatever a release
 /// or the deletion of its application says.

@@ -9,6 +9,7 @@
 pub(crate) mod clock;
 mod clones;
 mod compliance;
+pub(crate) mod drift;
 pub mod enrol;
 mod fetch;
 mod identity;

@@ -6,19 +6,29 @@ use std::collections::BTreeMap;
 use bellwether_api::{
     bundle::{Bundle, BundleComponent},
     reference::ObjectRef,
-    sync_policy::DeletionPolicy,
+    sync_policy::{self, DeletionPolicies, DeletionPolicy},
     sync_record::{HeldObject, SyncUnit},
 };
 
+/// Notes what becomes of the objects of a unit when its application or their component goes, as is said now:
+/// by a bundle, or by the tombstone that takes the application away.
+pub fn hear_deletion(unit: &mut SyncUnit, said: &DeletionPolicies) {
+    unit.deletion = said.application;
+    for held in &mut unit.objects {
+        held.deletion = said.heard(held.component.as_deref(), held.deletion);
+    }
+}
+
 /// Notes whose every object is that a bundle brings; `components` are their names, by object.
 pub fn note(unit: &mut SyncUnit, bundle: &Bundle, components: &BTreeMap<ObjectRef, String>) {
+    let said = DeletionPolicies::of_bundle(bundle);
     for held in &mut unit.objects {
         let Some(name) = components.get(&held.object()) else {
             continue;
         };
         let component = bundle.components.iter().find(|one| one.name == *name);
         held.kept = component.is_some_and(|one| !prunes(one, bundle));
-        held.deletion = component.and_then(|one| one.sync.as_ref()?.deletion);
+        held.deletion = said.heard(Some(name), None);
         held.component = Some(name.clone());
     }
 }
@@ -48,7 +58,7 @@ pub fn deletion_of(
     next: Option<&Bundle>,
 ) -> Option<DeletionPolicy> {
     let Some(bundle) = next else {
-        return Some(held.deletion.unwrap_or(application));
+        return Some(sync_policy::deletion_of(held.deletion, application));
     };
     let name = held.component.as_ref()?;
     let is_there = bundle.components.iter().any(|one| one.name == *name);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bellwether_agent_core::pruning::hear_deletion;
 use bellwether_api::{
     bundle::{Bundle, TooLarge, UnitKey},
     chart_hook::ChartHookRecord,
@@ -10,7 +11,7 @@ use bellwether_api::{
     root::Root,
     standing_grant::StandingGrant,
     status::UnitOutcome,
-    sync_policy::DeletionPolicy,
+    sync_policy::{DeletionPolicies, DeletionPolicy},
     sync_record::SyncUnit,
 };
 
@@ -26,7 +27,7 @@ pub struct Change {
     /// Digest of the new content; absent = tombstone.
     pub digest: Option<[u8; 32]>,
     /// What becomes of the objects of a tombstone; absent = as the content that was taken up last says.
-    pub deletion: Option<DeletionPolicy>,
+    pub deletion: Option<DeletionPolicies>,
 }
 
 /// A content as it travels.
@@ -246,8 +247,8 @@ fn take(
         unit.outcome = refusal.as_ref().map(|_| UnitOutcome::Refused);
         unit.reason = refusal.clone().unwrap_or_default();
     }
-    if let (None, Some(deletion)) = (change.digest, change.deletion) {
-        unit.deletion = deletion;
+    if let (None, Some(said)) = (change.digest, &change.deletion) {
+        hear_deletion(&mut unit, said);
     }
     planned.records.put(unit);
     if let Some(error) = refusal {

@@ -1,8 +1,8 @@
 //! Puts together what the hub sends: parts of a snapshot, pieces of blobs. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use bellwether_api::sync_policy::DeletionPolicy;
+use bellwether_api::sync_policy::{DeletionPolicies, DeletionPolicy};
 use bellwether_proto::{
     limits::{MAX_BLOB_BYTES, MAX_CHANGES},
     wire::{Blob, BlobRange, Deletion, Delta, Snapshot, UnitChange},
@@ -79,14 +79,26 @@ impl Batch {
                 key: unit.key,
                 generation: unit.generation,
                 digest,
-                deletion: deletion(unit.deletion),
+                deletion: said(unit.deletion, unit.components),
             });
         }
         Ok(())
     }
 }
 
-/// What becomes of the objects of a tombstone. A policy that this agent does not know deletes nothing.
+/// What becomes of the objects of a tombstone, by component; absent = nothing is said.
+fn said(application: i32, components: HashMap<String, i32>) -> Option<DeletionPolicies> {
+    let application = deletion(application)?;
+    let components = components.into_iter();
+    Some(DeletionPolicies {
+        application,
+        components: components
+            .map(|(name, own)| (name, deletion(own)))
+            .collect(),
+    })
+}
+
+/// What becomes of objects; absent = nothing is said. A policy that this agent does not know deletes nothing.
 fn deletion(policy: i32) -> Option<DeletionPolicy> {
     match Deletion::try_from(policy) {
         Ok(Deletion::Unspecified) => None,
@@ -252,6 +264,7 @@ mod tests {
             digest: Bytes::from(vec![digest; 32]),
             inline_blob: Bytes::from_static(inline),
             deletion: Deletion::Unspecified.into(),
+            components: HashMap::new(),
         }
     }
 
@@ -313,6 +326,10 @@ mod tests {
         let tombstone = |deletion| UnitChange {
             digest: Bytes::new(),
             deletion,
+            components: HashMap::from([
+                ("db".to_owned(), deletion),
+                ("web".to_owned(), Deletion::Unspecified.into()),
+            ]),
             ..unit("a", 1, b"")
         };
         for (said, expected) in [
@@ -338,6 +355,13 @@ mod tests {
                 panic!("no commit")
             };
             assert_eq!(commit.changes[0].digest, None);
+            let expected = expected.map(|policy| DeletionPolicies {
+                application: policy,
+                components: BTreeMap::from([
+                    ("db".to_owned(), Some(policy)),
+                    ("web".to_owned(), None),
+                ]),
+            });
             assert_eq!(commit.changes[0].deletion, expected, "{said}");
         }
     }

@@ -6,16 +6,14 @@ mod subject;
 use std::{sync::Arc, time::Duration};
 
 use bellwether_agent_core::{
-    analysis::{
-        Freshness, MetricQueries, MetricQueryError, PART, QueryTarget, Read, Sample, Side, filled,
-        queries,
-    },
+    analysis::{MetricQueries, MetricQueryError, QueryTarget, Sample, Side, filled, queries},
     machine::{MetricSample, Samples},
 };
 use bellwether_api::{
     analysis::{Aggregation, REQUEST_DURATION, REQUEST_SUCCESS_RATE},
     bundle::Bundle,
     metric_template::MetricSourceKind,
+    query_freshness::{Freshness, PART, Read},
     rollout::RolloutSpec,
 };
 
@@ -271,7 +269,7 @@ impl Meter {
             credentials,
         };
         let answer = self.prometheus.read_by(question, PART).await?;
-        Ok(freshness.read(&answer, asked.in_force))
+        Ok(freshness.read(&answer, Some(asked.in_force)))
     }
 }
 

@@ -136,6 +136,8 @@ pub struct Unit {
     fights: Vec<String>,
     /// What was deleted, and is still there.
     leaving: Vec<String>,
+    /// The bundle that runs here and whose predecessor's objects were parted with; absent = not since the agent began.
+    parted_with: Option<String>,
     /// What does not answer of the sources that its plans name, as it was told last.
     silent_sources: Vec<String>,
     /// What the API server did not allow in the last pass; absent = nothing.
@@ -178,6 +180,7 @@ impl Unit {
             protected: Vec::new(),
             fights: Vec::new(),
             leaving: Vec::new(),
+            parted_with: None,
             silent_sources: Vec::new(),
             forbidden: None,
             awaiting: None,

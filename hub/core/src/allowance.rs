@@ -66,6 +66,31 @@ impl Allowance {
         }
     }
 
+    /// How many may go at once for `used_for`, which the word may have been used for before.
+    #[must_use]
+    pub fn count_for(&self, used_for: &str) -> Option<usize> {
+        match self.is_used_for(used_for) {
+            true => Some(self.said()),
+            false => self.count(),
+        }
+    }
+
+    /// How many it says, whether it was used or not; 0 = it says none.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        match &self.word {
+            Word::Absent => 0,
+            Word::Open { count, .. } => *count,
+            Word::Spent(spent) => number(&spent.value).unwrap_or(0),
+        }
+    }
+
+    /// Tells whether it was used for `used_for`, and by nothing since.
+    #[must_use]
+    pub fn is_used_for(&self, used_for: &str) -> bool {
+        self.spent().is_some_and(|spent| spent.used_for == used_for)
+    }
+
     /// The word as it is used up for `used_for`; absent = there is none that counts.
     #[must_use]
     pub fn spend(&self, used_for: String) -> Option<Spent> {
@@ -175,6 +200,18 @@ mod tests {
                 count.map(|_| (said.unwrap_or_default().to_owned(), "release 8".to_owned()))
             );
         }
+    }
+
+    #[test]
+    fn what_used_a_word_has_it_still() {
+        let used = [spent(NAME, "6")];
+        let count = |said, spent: &[Spent], used_for| {
+            Allowance::read(NAME, Some(said), spent).count_for(used_for)
+        };
+        assert_eq!(count("6", &[], "release 7"), Some(6));
+        assert_eq!(count("6", &used, "release 7"), Some(6));
+        assert_eq!(count("6", &used, "release 8"), None);
+        assert_eq!(count("9", &used, "release 8"), Some(9));
     }
 
     #[test]

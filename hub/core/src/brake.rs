@@ -7,10 +7,10 @@ mod in_cluster;
 
 use std::collections::BTreeSet;
 
-use bellwether_api::application::ComponentSync;
+use bellwether_api::{application::ComponentSync, bundle::MAX_BUNDLE_OBJECTS};
 use serde_json::Value;
 
-pub use in_cluster::{Known, is_uneven, lost_objects};
+pub use in_cluster::{Known, is_uneven, loses_nothing_more, loss_in_cluster, lost_objects};
 
 use crate::release::{ReleaseComponent, ReleaseContent};
 
@@ -27,6 +27,12 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// Of whom nobody can tell what they hold: as much as an agent may hold of one application.
+    pub const UNKNOWN: Self = Self {
+        leaving: MAX_BUNDLE_OBJECTS,
+        holding: MAX_BUNDLE_OBJECTS,
+    };
+
     /// Tells whether it takes a word: more than max(5, 20 %) would go, and `allowance`, where there
     /// is one, does not cover all of it.
     #[must_use]

@@ -50,6 +50,10 @@ pub struct Plan {
     /// Clusters of the destination that no wave takes, sorted by name; they get nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<PlannedCluster>,
+    /// How many objects one cluster may lose by the release: what somebody's word allowed when it was made, 0 = what
+    /// takes none. Absent = any number: a rollback is such a word itself. So it is in plans of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_lose: Option<usize>,
 }
 
 /// A Rollout whose weight a human sets.
@@ -157,6 +161,8 @@ pub struct PlanInput<'a> {
     pub governed: bool,
     /// Rollouts of the release whose weight a human sets.
     pub by_hand: &'a [DrivenByHand],
+    /// How many objects somebody allowed one cluster to lose by it; 0 = what takes no word.
+    pub may_lose: usize,
 }
 
 /// Freezes membership, order and limits.
@@ -185,6 +191,7 @@ pub fn freeze(input: PlanInput<'_>) -> Result<Plan, PlanError> {
         governed: input.governed,
         by_hand: input.by_hand.to_vec(),
         left_out,
+        may_lose: Some(input.may_lose),
     })
 }
 
@@ -314,12 +321,16 @@ fn single(input: PlanInput<'_>) -> Plan {
         governed: input.governed,
         by_hand: input.by_hand.to_vec(),
         left_out: Vec::new(),
+        may_lose: Some(input.may_lose),
     }
 }
 
 /// Nothing runs yet, so there is nothing to protect by waves.
 fn install(input: PlanInput<'_>) -> Plan {
-    at_once(INSTALL_WAVE, input.clusters, input.governed)
+    Plan {
+        may_lose: Some(input.may_lose),
+        ..at_once(INSTALL_WAVE, input.clusters, input.governed)
+    }
 }
 
 /// Plans the way back to a release that ran before. No wave holds it up: whatever it replaces is
@@ -356,6 +367,7 @@ fn at_once(name: &str, clusters: &[ClusterFacts], governed: bool) -> Plan {
         // There is no canary on such a way.
         by_hand: Vec::new(),
         left_out: Vec::new(),
+        may_lose: None,
     }
 }
 

@@ -32,6 +32,8 @@ pub use error::ReleaseError;
 pub use publish::{Published, is_draft};
 pub use written::Written;
 
+use variants::RolloutsChanged;
+
 pub use variants::{OtherVariant, RenderedAs};
 
 pub use templates::{TemplateError, Templates, fill, find};
@@ -385,31 +387,54 @@ impl ReleaseContent {
     /// Compares with what the records say now.
     #[must_use]
     pub fn change_to(&self, next: &Self) -> Change {
-        if self.has_every_variant_of(next) {
-            return Change::None;
+        if !self.says_the_rest_of(next) {
+            return Change::Content;
         }
-        let next_content = next;
-        let (asked, next) = (self.as_asked(), &next.as_asked());
-        if asked == *next {
-            return Change::None;
-        }
-        let without_rollouts = |content: &Self| Self {
-            rollouts: Vec::new(),
-            ..content.clone()
-        };
-        let only_removed = next.rollouts.len() < self.rollouts.len()
-            && next
-                .rollouts
-                .iter()
-                .all(|rollout| asked.rollouts.contains(rollout))
-            && without_rollouts(&asked) == without_rollouts(next);
-        if only_removed {
-            Change::RolloutsRemoved
-        } else if next_content.only_adds_variants_to(self) {
-            Change::VariantsAdded
-        } else {
-            Change::Content
-        }
+        RolloutsChanged::between(&self.rollouts, &next.rollouts).change()
+    }
+
+    /// Tells whether both say the same but for their rollouts, and for what follows from the rest of them.
+    fn says_the_rest_of(&self, next: &Self) -> bool {
+        // Whoever adds a field says whether it counts.
+        let Self {
+            target_namespace,
+            create_namespace,
+            components,
+            rollouts: _,
+            sync,
+            overrides,
+            publish_version,
+            division,
+        } = self;
+        let mut pairs = components.iter().zip(&next.components);
+        (target_namespace, create_namespace) == (&next.target_namespace, &next.create_namespace)
+            && (sync, overrides) == (&next.sync, &next.overrides)
+            && (publish_version, division) == (&next.publish_version, &next.division)
+            && components.len() == next.components.len()
+            && pairs.all(|(own, next)| own.says(next))
+    }
+}
+
+impl ReleaseComponent {
+    /// Tells whether both are the same component as it was asked for: what it is rendered as follows from that.
+    fn says(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            target_namespace,
+            objects,
+            rendered,
+            health,
+            hooks,
+            destination,
+            sync,
+            depends_on,
+        } = self;
+        (name, target_namespace) == (&other.name, &other.target_namespace)
+            && rendered == &other.rendered
+            && (rendered.is_some() || objects == &other.objects)
+            && (health, hooks) == (&other.health, &other.hooks)
+            && (destination, sync, depends_on)
+                == (&other.destination, &other.sync, &other.depends_on)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bellwether_api::sync_policy::DeletionPolicy;
+use bellwether_api::sync_policy::{DeletionPolicies, DeletionPolicy};
 use bellwether_proto::{
     limits::{INLINE_BLOB_BYTES, INLINE_BUDGET_BYTES, MAX_CHANGES},
     wire::{Deletion, Delta, UnitChange},
@@ -195,6 +195,8 @@ fn unit_changes(units: Vec<UnitVersion>, mut inline: HashMap<Digest, Bytes>) -> 
     units
         .into_iter()
         .map(|unit| UnitChange {
+            deletion: deletion(unit.deletion.as_ref().map(|said| said.application)).into(),
+            components: of_components(unit.deletion.as_ref()),
             key: unit.key,
             generation: unit.generation,
             digest: unit
@@ -205,8 +207,14 @@ fn unit_changes(units: Vec<UnitVersion>, mut inline: HashMap<Digest, Bytes>) -> 
                 .digest
                 .and_then(|digest| inline.remove(&digest))
                 .unwrap_or_default(),
-            deletion: deletion(unit.deletion).into(),
         })
+        .collect()
+}
+
+fn of_components(said: Option<&DeletionPolicies>) -> HashMap<String, i32> {
+    let components = said.into_iter().flat_map(|said| &said.components);
+    components
+        .map(|(name, own)| (name.clone(), deletion(*own).into()))
         .collect()
 }
 

@@ -25,14 +25,16 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     clock::Clock,
-    clones, enrol,
+    clones,
+    drift::Drift,
+    enrol,
     fetch::{Fetcher, Opened},
     identity::status_of,
     ingest::Ingest,
     metrics::MetricsLink,
     peer, properties,
     session::{SessionStream, Start},
-    slot::Slot,
+    slot::{Recorded, Slot},
 };
 use crate::{app::App, clock::wall, pki::ClusterIdentity};
 
@@ -97,7 +99,10 @@ impl LinkService {
             connection,
             opened.session.cluster_name.clone(),
             opened.session.epoch,
-            clock,
+            Recorded {
+                clock,
+                drift: Drift::new(cluster.drift_unseen_since),
+            },
             MetricsLink::new(cluster.metrics),
             self.app.clock.now(),
         );

@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{clock::Clock, metrics::MetricsLink, sessions::Liveness};
+use super::{clock::Clock, drift::Drift, metrics::MetricsLink, sessions::Liveness};
 use crate::pki::ClusterIdentity;
 
 /// Why a session ends, in the words that the agent gets.
@@ -44,9 +44,16 @@ pub(super) struct Slot {
     pub(super) waiting_statuses: AtomicU32,
     confirmed: Mutex<Vec<wire::StatusAcked>>,
     ending: OnceLock<Ending>,
-    pub(super) clock: Clock,
+    pub(super) recorded: Recorded,
     pub(super) metrics: MetricsLink,
     pub(super) waker: AtomicWaker,
+}
+
+/// What beats say that people see at the cluster.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) clock: Clock,
+    pub(super) drift: Drift,
 }
 
 impl Slot {
@@ -55,7 +62,7 @@ impl Slot {
         connection: u64,
         cluster_name: String,
         epoch: u64,
-        clock: Clock,
+        recorded: Recorded,
         metrics: MetricsLink,
         now: Timestamp,
     ) -> Self {
@@ -72,7 +79,7 @@ impl Slot {
             waiting_statuses: AtomicU32::new(0),
             confirmed: Mutex::default(),
             ending: OnceLock::new(),
-            clock,
+            recorded,
             metrics,
             waker: AtomicWaker::new(),
         }

@@ -24,6 +24,7 @@ use super::{
     lease::Fence,
     loaded::Loaded,
     progress::{self, Contents, Turn},
+    prune_brake::check_grants,
     readings::Readings,
     removal,
     rendered::{self, Preparation, RenderedRelease, Says, Sources},
@@ -235,16 +236,16 @@ async fn advance(
             start::make(look, known, making, turn.as_ref()).await
         }
         Ok(Next::GoBack) => {
-            progress_run(look, turn, Some(Supersession::RolloutDeleted), said).await
+            progress_run(look, known, turn, Some(Supersession::RolloutDeleted), said).await
         }
         Ok(Next::Complete(completes)) => {
             let turn = turn.map(|turn| Turn { completes, ..turn });
-            progress_run(look, turn, None, said).await
+            progress_run(look, known, turn, None, said).await
         }
-        Ok(Next::Nothing) => progress_run(look, turn, None, said).await,
+        Ok(Next::Nothing) => progress_run(look, known, turn, None, said).await,
         Err(error) => {
             // What is wrong with the new records must not stop what the old ones started.
-            let outcome = progress_run(look, turn, None, said).await?;
+            let outcome = progress_run(look, known, turn, None, said).await?;
             Ok(Outcome {
                 held: Some(error),
                 ..outcome
@@ -287,6 +288,7 @@ pub(super) fn turn<'a>(look: Look<'a>, known: &Known, loaded: Loaded) -> Turn<'a
 /// Decides on the run and saves what came of it.
 async fn progress_run(
     look: Look<'_>,
+    known: &Known,
     turn: Option<Turn<'_>>,
     supersession: Option<Supersession>,
     said: Vec<Action>,
@@ -303,8 +305,10 @@ async fn progress_run(
     let mut held = None;
     let (decision, changed) = loop {
         let decision = turn.decide(supersession, &pending);
-        match save(look, &turn, &decision).await {
-            Ok(changed) => break (decision, changed),
+        match save(look, &known.wanted, &turn, &decision).await {
+            Ok(Saved::Done { changed }) => break (decision, changed),
+            // Nor must one that would lose too much: it waits, and they go on.
+            Ok(Saved::Braked(losing)) => held = turn.hold(losing).or(held),
             // A cluster that joins and does not fit must not stop the others.
             Err(error) if turn.leaves_out(&error) => held = Some(error),
             Err(error) => return Err(error),
@@ -317,18 +321,38 @@ async fn progress_run(
     })
 }
 
-/// Saves a decision; tells whether there was anything to save.
-async fn save(look: Look<'_>, turn: &Turn<'_>, decision: &Decision) -> Result<bool, LoopError> {
+/// What became of a decision.
+enum Saved {
+    /// It is saved; whether there was anything to save.
+    Done { changed: bool },
+    /// It is not: these clusters would lose much that nobody allowed.
+    Braked(BTreeMap<Uuid, LoopError>),
+}
+
+/// Saves a decision, unless a cluster that it grants would lose much by it.
+async fn save(
+    look: Look<'_>,
+    wanted: &Wanted,
+    turn: &Turn<'_>,
+    decision: &Decision,
+) -> Result<Saved, LoopError> {
     if !decision.is_change(&turn.loaded.state) {
         progress::keep_phase(look, turn, decision).await?;
-        return Ok(false);
+        return Ok(Saved::Done { changed: false });
     }
     let contents = Contents::read(look.store, turn, decision).await?;
+    let braked = check_grants(look, wanted, turn, decision, &contents).await?;
+    if !braked.held.is_empty() {
+        return Ok(Saved::Braked(braked.held));
+    }
     let now = look.fence.now();
     let mut tx = look.fence.begin(look.store, now).await?;
+    if let Some(word) = &braked.word {
+        removal::spend(&mut tx, &wanted.record.key, word, now).await?;
+    }
     progress::save(&mut tx, turn, &contents, decision, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Saved::Done { changed: true })
 }
 
 async fn delete(

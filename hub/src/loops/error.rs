@@ -218,6 +218,19 @@ pub enum LoopError {
         /// What allows it.
         ask: Box<Ask>,
     },
+    /// Nobody can tell what a release would take away from a cluster.
+    #[error(
+        "failed to release {application}: what cluster {cluster} holds of it cannot be read, and nobody can tell \
+         what would be deleted there; to release it all the same, set its annotation {ask}"
+    )]
+    HoldingUnknown {
+        /// The application.
+        application: NamespacedName,
+        /// The cluster's name.
+        cluster: String,
+        /// What allows it.
+        ask: Box<Ask>,
+    },
 }
 
 impl LoopError {

@@ -80,6 +80,18 @@ impl Turn<'_> {
         self.joiners.len() < before || self.holds_back(error)
     }
 
+    /// Takes clusters of the run as ones that wait for somebody's word; gives what the first waits for.
+    pub fn hold(&mut self, losing: BTreeMap<Uuid, LoopError>) -> Option<LoopError> {
+        let mut clusters = self.clusters.to_vec();
+        for seen in &mut clusters {
+            if let Some(error) = losing.get(&seen.id) {
+                seen.unrendered = Some(Unrendered::Held(error.chain()));
+            }
+        }
+        self.clusters = clusters.into();
+        losing.into_values().next()
+    }
+
     /// Takes a cluster of the run that would get too much as one that the release cannot be rendered for.
     fn holds_back(&mut self, error: &LoopError) -> bool {
         let LoopError::TooLarge { cluster, .. } = error else {

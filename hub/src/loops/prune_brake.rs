@@ -1,17 +1,19 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+//! Much of an application's objects goes only by somebody's word: when a release is made, and when a cluster is granted.
 
-use bellwether_api::bundle::{Bundle, BundleComponent};
+mod granting;
+mod losses;
+
+use std::collections::BTreeMap;
+
+use bellwether_api::view::RunPhase;
 use bellwether_hub_core::{
     allowance::Allowance,
-    brake::{self, Loss, dropped_objects, is_uneven, lost_objects},
-    bundle::{Likeness, components, likeness},
+    brake::{self, Loss, dropped_objects, is_uneven},
+    bundle::components,
     placement::ClusterFacts,
-    release::ReleaseContent,
+    release::{Release, ReleaseContent},
 };
-use bellwether_store::{Digest, blobs, releases};
+use bellwether_store::releases;
 use uuid::Uuid;
 
 use super::{
@@ -21,162 +23,170 @@ use super::{
     loaded::{Loaded, with_content},
     rendered::{self, Preparation, RenderedRelease, Sent},
 };
+use losses::{Getting, Group, alike, losses};
 
-/// Bundles that are read at once.
-const READ_AT_ONCE: usize = 100;
+pub(super) use granting::check_grants;
 
-/// What clusters may hold: the content of the newest release, and of the last that succeeded.
+/// What clusters may hold: the newest release, and the last that succeeded.
 pub(super) async fn may_be_held(
     look: Look<'_>,
     latest: &Loaded,
     last_succeeded: Option<Uuid>,
-) -> Result<Vec<ReleaseContent>, LoopError> {
+) -> Result<Vec<Release>, LoopError> {
     let store = look.store;
-    let mut before = vec![with_content(store, &latest.release).await?.content];
+    let mut before = vec![with_content(store, &latest.release).await?];
     if let Some(id) = last_succeeded.filter(|id| *id != latest.release.id)
         && let Some(stored) = releases::get(store, id).await?
     {
-        before.push(with_content(store, &stored).await?.content);
+        before.push(with_content(store, &stored).await?);
     }
     Ok(before)
 }
+
+/// The release that the next one mends: the newest one, where it was made by the word that stands there and did not
+/// succeed. What that word allowed is allowed to the next one too, which must not lose anything else by it.
+pub(super) fn fixes<'a>(
+    latest: &Loaded,
+    before: &'a [Release],
+    allowance: &Allowance,
+) -> Option<&'a Release> {
+    let used_for = format!("release {}", latest.release.revision);
+    let failed = latest.run.status != RunPhase::Succeeded;
+    let newest = before.iter().find(|one| one.id == latest.release.id);
+    newest.filter(|_| failed && allowance.is_used_for(&used_for))
+}
+
+/// What clusters may hold, and the release that the next one mends.
+type Before<'a> = (&'a [Release], Option<&'a Release>);
 
 /// Refuses a release that would delete many of the application's objects at once. Gives by whose word it does;
 /// absent = it takes none.
 pub(super) fn refuse_mass_prune(
     look: Look<'_>,
     wanted: &Wanted,
-    before: &[ReleaseContent],
+    (before, fixes): Before<'_>,
     next: &ReleaseContent,
 ) -> Result<Option<Allowance>, LoopError> {
-    let loss = dropped_objects(&before.iter().collect::<Vec<_>>(), next);
+    let contents: Vec<&ReleaseContent> = before.iter().map(|one| &one.content).collect();
+    let loss = dropped_objects(&contents, next);
+    let nothing_more =
+        fixes.is_some_and(|fixed| dropped_objects(&[&fixed.content], next).leaving == 0);
     let allowance = wanted.prune_allowance();
-    if loss.is_braked(allowance.count()) {
-        return Err(LoopError::PruneHeld {
-            application: look.application.clone(),
-            dropped: loss.leaving,
-            held: loss.holding,
-            place: String::new(),
-            ask: Box::new(allowance.ask(loss.leaving)),
-        });
+    if nothing_more {
+        return Ok(loss.is_braked(None).then_some(allowance));
     }
-    Ok(loss.is_braked(None).then_some(allowance))
+    allowed(look, loss, None, allowance)
 }
 
 /// Refuses a release that would take many objects away from one cluster at once, whoever else keeps them:
 /// because its values, its overrides or the destinations of components say so, by the labels and the Kubernetes
-/// that it has now. Gives by whose word it does; absent = it takes none.
+/// that it has now, or because nobody can read what it holds. Gives by whose word it does; absent = it takes none.
 ///
 /// What clusters that are alike would get is made once, and what they hold is read once a bundle.
 pub(super) async fn refuse_mass_leaving(
     look: Look<'_>,
     known: &Known,
-    before: &[ReleaseContent],
+    (before, fixes): Before<'_>,
     next: &ReleaseContent,
 ) -> Result<Option<Allowance>, LoopError> {
-    if !is_uneven(next) && !before.iter().any(is_uneven) {
+    if !is_uneven(next) && !before.iter().any(|one| is_uneven(&one.content)) {
         return Ok(None);
     }
-    let groups = alike(look, known, next).await?;
-    let before = brake::Known::of(before);
-    let most = most_lost(look, &before, next, &groups).await?;
-    let allowance = known.wanted.prune_allowance();
-    let Some((loss, cluster)) = most else {
-        return Ok(None);
-    };
-    if loss.is_braked(allowance.count()) {
-        return Err(LoopError::PruneHeld {
-            application: look.application.clone(),
-            dropped: loss.leaving,
-            held: loss.holding,
-            place: format!(" in cluster {}", cluster.name),
-            ask: Box::new(allowance.ask(loss.leaving)),
-        });
-    }
-    Ok(Some(allowance))
-}
-
-/// Clusters that hold the same and would get the same; `one` stands for all of them.
-struct Group<'a> {
-    one: &'a ClusterFacts,
-    held: Digest,
-    /// What the cluster would get; shared by all groups that would get the same.
-    gets: Arc<Vec<BundleComponent>>,
-}
-
-/// Groups the clusters that have the application and get the release. Those that cannot get it lose nothing.
-async fn alike<'a>(
-    look: Look<'a>,
-    known: &'a Known,
-    next: &ReleaseContent,
-) -> Result<Vec<Group<'a>>, LoopError> {
     let rendered = match &known.sources.preparation {
         Preparation::Ready(prepared) => prepared.release.clone(),
         Preparation::Inline | Preparation::Held(_) => RenderedRelease::default(),
     };
     let sent = rendered::to_send(look, known, next, &rendered).await?;
     let holders = holders(look.store, look.application).await?;
+    // Of those that cannot get it yet it is seen when they are granted.
+    let placed = known.placement.clusters.iter();
+    let getting = placed
+        .filter(|cluster| !rendered.unrendered.contains_key(&cluster.id))
+        .filter_map(|cluster| {
+            let own = sent.get(&cluster.id);
+            Some(Getting {
+                cluster,
+                held: *holders.get(&cluster.id)?,
+                content: own.map_or(next, |sent| &*sent.content),
+            })
+        });
     let fleets = look.world.fleets();
-    let mut kinds: BTreeMap<(usize, Likeness), Option<Arc<Vec<BundleComponent>>>> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut groups = Vec::new();
-    for cluster in &known.placement.clusters {
-        let Some(held) = holders.get(&cluster.id).copied() else {
-            continue;
+    let groups = alike(getting, fleets);
+    let sent_of_fixed = match fixes {
+        Some(fixed) => sent_of(look, fixed, &groups).await?,
+        None => BTreeMap::new(),
+    };
+    let mends = |cluster: &ClusterFacts| {
+        let fixed = fixes?;
+        let own = sent_of_fixed.get(&cluster.id);
+        let content = match own {
+            Some(sent) => &sent.content,
+            None if fixed.content.is_rendered() => return None,
+            None => &fixed.content,
         };
-        if rendered.unrendered.contains_key(&cluster.id) {
-            continue;
-        }
-        let own: Option<&Sent> = sent.get(&cluster.id);
-        let content = own.map_or(next, |sent| &*sent.content);
-        let kind = (
-            std::ptr::from_ref(content).addr(),
-            likeness(content, cluster, fleets),
-        );
-        if !seen.insert((held, kind.clone())) {
-            continue;
-        }
-        // An override that does not fit is told when the cluster is granted: it keeps what it has.
-        let gets = kinds
-            .entry(kind)
-            .or_insert_with(|| components(content, cluster, fleets).ok().map(Arc::new));
-        if let Some(gets) = gets {
-            groups.push(Group {
-                one: cluster,
-                held,
-                gets: Arc::clone(gets),
-            });
-        }
-    }
-    Ok(groups)
+        components(content, cluster, fleets).ok()
+    };
+    let before = brake::Known::of(before);
+    let losses = losses(look.store, &before, next, &groups, mends).await?;
+    let allowance = known.wanted.prune_allowance();
+    let is_mended = losses.iter().any(|lost| lost.nothing_more);
+    let losses = losses.into_iter().filter(|lost| !lost.nothing_more);
+    let Some(most) = losses.max_by_key(|lost| lost.loss.leaving) else {
+        return Ok(is_mended.then_some(allowance));
+    };
+    let cluster = most.group.clusters.first().copied();
+    let word = allowed(look, most.loss, cluster, allowance.clone())?;
+    Ok(word.or(is_mended.then_some(allowance)))
 }
 
-/// The loss that takes the most of a word, and where; absent = none takes one.
-async fn most_lost<'a>(
+/// What the clusters of groups would be sent of a release; empty = the same, or it is not rendered for all of them.
+async fn sent_of(
     look: Look<'_>,
-    before: &brake::Known<'_>,
-    next: &ReleaseContent,
-    groups: &[Group<'a>],
-) -> Result<Option<(Loss, &'a ClusterFacts)>, LoopError> {
-    let mut by_digest: BTreeMap<Digest, Vec<&Group<'a>>> = BTreeMap::new();
-    for group in groups {
-        by_digest.entry(group.held).or_default().push(group);
+    release: &Release,
+    groups: &[Group<'_>],
+) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
+    let clusters = groups.iter().flat_map(|group| &group.clusters);
+    let clusters: Vec<Uuid> = clusters.map(|cluster| cluster.id).collect();
+    match rendered::sent(look.sight(), release, &clusters, &BTreeMap::new()).await {
+        Err(LoopError::Rendering { .. }) => Ok(BTreeMap::new()),
+        sent => sent,
     }
-    let digests: Vec<Digest> = by_digest.keys().copied().collect();
-    let mut most: Option<(Loss, &ClusterFacts)> = None;
-    for some in digests.chunks(READ_AT_ONCE) {
-        for (digest, bytes) in blobs::get_many(look.store, some).await? {
-            let Ok(held) = serde_json::from_slice::<Bundle>(&bytes) else {
-                continue;
-            };
-            for group in by_digest.get(&digest).into_iter().flatten() {
-                let loss = lost_objects(&held, before, next, &group.gets);
-                let is_more = most.is_none_or(|(most, _)| loss.leaving > most.leaving);
-                if loss.is_braked(None) && is_more {
-                    most = Some((loss, group.one));
-                }
-            }
-        }
+}
+
+/// Gives by whose word a loss is allowed; absent = it takes none.
+fn allowed(
+    look: Look<'_>,
+    loss: Loss,
+    cluster: Option<&ClusterFacts>,
+    allowance: Allowance,
+) -> Result<Option<Allowance>, LoopError> {
+    if loss.is_braked(allowance.count()) {
+        return Err(held_back(look, loss, cluster, &allowance));
     }
-    Ok(most)
+    Ok(loss.is_braked(None).then_some(allowance))
+}
+
+/// Says what a loss waits for; without a cluster it is over all of them.
+fn held_back(
+    look: Look<'_>,
+    loss: Loss,
+    cluster: Option<&ClusterFacts>,
+    allowance: &Allowance,
+) -> LoopError {
+    let application = look.application.clone();
+    let ask = Box::new(allowance.ask(loss.leaving));
+    match cluster {
+        Some(cluster) if loss == Loss::UNKNOWN => LoopError::HoldingUnknown {
+            application,
+            cluster: cluster.name.clone(),
+            ask,
+        },
+        _ => LoopError::PruneHeld {
+            application,
+            dropped: loss.leaving,
+            held: loss.holding,
+            place: cluster.map_or_else(String::new, |one| format!(" in cluster {}", one.name)),
+            ask,
+        },
+    }
 }

@@ -1,3 +1,5 @@
+mod prometheus;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -7,6 +9,7 @@ use std::{
 
 use bellwether_api::{
     application::{ExternalGate, Gate, MetricGate},
+    query_freshness::{Freshness, PART, judge},
     secret::HubSecretKeyRef,
     validate::is_own,
 };
@@ -19,9 +22,10 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
-use serde::Deserialize;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
+
+use prometheus::Answer;
 
 use crate::{clock::Clock, secrets};
 
@@ -190,10 +194,32 @@ impl Readings {
         }
     }
 
+    /// The number that a gate's query gives, where the series that it reads are fresh: Prometheus answers for
+    /// minutes with the last sample of a target that is gone.
     async fn value(&self, namespace: &str, gate: &MetricGate) -> Result<f64, String> {
+        let query = gate.query.as_deref().unwrap_or_default();
+        let freshness = Freshness::of(query, gate.window).map_err(|error| error.to_string())?;
+        let value = async { self.query(namespace, gate, query).await?.value() };
+        let read = async {
+            let Some(freshness) = &freshness else {
+                return Ok(Vec::new());
+            };
+            let answer = self.query(namespace, gate, &freshness.query).await?;
+            Ok::<_, String>(freshness.read(&answer.values_by(PART)?, None))
+        };
+        let (value, read) = tokio::try_join!(value, read)?;
+        judge(&read)?;
+        Ok(value)
+    }
+
+    async fn query(
+        &self,
+        namespace: &str,
+        gate: &MetricGate,
+        query: &str,
+    ) -> Result<Answer, String> {
         let address = gate.address.as_deref().unwrap_or_default();
         let url = format!("{}/api/v1/query", address.trim_end_matches('/'));
-        let query = gate.query.as_deref().unwrap_or_default();
         let request = self
             .client
             .post(url)
@@ -210,9 +236,8 @@ impl Readings {
             }
             body.extend_from_slice(&part);
         }
-        let parsed: Answer = serde_json::from_slice(&body)
-            .map_err(|_| format!("it answered {status} and no result of a query"))?;
-        parsed.value()
+        serde_json::from_slice(&body)
+            .map_err(|_| format!("it answered {status} and no result of a query"))
     }
 }
 
@@ -239,48 +264,6 @@ pub(super) fn unreachable(error: &reqwest::Error) -> String {
         "it cannot be reached".to_owned()
     } else {
         "its answer breaks off".to_owned()
-    }
-}
-
-/// What Prometheus answers to an instant query.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    error: String,
-    data: Option<Data>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Vector(Vec<Series>),
-    Scalar((f64, String)),
-    Matrix(serde::de::IgnoredAny),
-    String(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct Series {
-    value: (f64, String),
-}
-
-impl Answer {
-    fn value(self) -> Result<f64, String> {
-        let text = match self.data {
-            Some(Data::Scalar((_, text))) => text,
-            Some(Data::Vector(mut series)) if series.len() == 1 => series.remove(0).value.1,
-            Some(Data::Vector(series)) if series.is_empty() => {
-                return Err("the query gives no value".to_owned());
-            }
-            Some(Data::Vector(series)) => {
-                return Err(format!("the query gives {} values, not one", series.len()));
-            }
-            Some(Data::Matrix(_) | Data::String(_)) => {
-                return Err("the query gives no instant value".to_owned());
-            }
-            None => return Err(format!("the query is refused: {}", self.error)),
-        };
-        text.parse().map_err(|_| format!("{text:?} is no number"))
     }
 }
 

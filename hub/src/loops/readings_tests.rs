@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION},
     routing::any,
 };
-use bellwether_api::reference::NamespacedName;
+use bellwether_api::{query_freshness::PART, reference::NamespacedName};
 use bellwether_hub_core::run::{AskedGate, Reading, ReadingOutcome};
 use bellwether_store::{
     Store,
@@ -19,8 +19,23 @@ use crate::clock::{Clock, wall};
 
 /// A server that answers this to everything; gives its address.
 async fn server(status: u16, body: &'static str) -> String {
+    prometheus(status, body, NOTHING).await
+}
+
+/// What is answered where no series matches.
+const NOTHING: &str = r#"{"status": "success", "data": {"resultType": "vector", "result": []}}"#;
+
+/// A server that answers `body` to everything but to the question how fresh the series behind a query are; gives its
+/// address.
+async fn prometheus(status: u16, body: &'static str, freshness: &'static str) -> String {
     let status = StatusCode::from_u16(status).expect("a status");
-    let router = Router::new().fallback(any(move || async move { (status, body) }));
+    let answer = move |asked: String| async move {
+        match asked.contains(PART) {
+            true => (StatusCode::OK, freshness),
+            false => (status, body),
+        }
+    };
+    let router = Router::new().fallback(any(answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -132,7 +147,8 @@ async fn a_token_of_the_hub_is_sent_and_a_missing_one_opens_nothing() {
         .expect("a secret");
     tx.commit().await.expect("a commit");
 
-    let body = r#"{"status": "success", "data": {"resultType": "scalar", "result": [1, "99"]}}"#;
+    let body = r#"{"status": "success", "data": {"resultType": "vector", "result": [
+        {"metric": {}, "value": [1, "99"]}]}}"#;
     let url = private_server(body).await;
     let external =
         |secret: serde_json::Value| json!({"external": {"url": url, "secretRef": secret}});
@@ -202,6 +218,48 @@ async fn only_one_number_within_the_limits_opens() {
         assert!(
             format!("{outcome:?}").starts_with(expected),
             "{body}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_old_value_is_none() {
+    let parts = |parts: &[(&str, f64)]| -> &'static str {
+        let series: Vec<_> = parts
+            .iter()
+            .map(|(part, value)| json!({"metric": {PART: part}, "value": [1, value.to_string()]}))
+            .collect();
+        json!({"status": "success", "data": {"resultType": "vector", "result": series}})
+            .to_string()
+            .leak()
+    };
+    let value = r#"{"status": "success", "data": {"resultType": "scalar", "result": [1, "99"]}}"#;
+    for (query, freshness, expected, said) in [
+        ("orders", parts(&[("age-0", 5.0)]), "Passed", ""),
+        (
+            "orders",
+            parts(&[("age-0", 290.0)]),
+            "Unknown",
+            "StaleSample: the newest measurement of orders is 4m50s old",
+        ),
+        (
+            "rate(orders[1m])",
+            parts(&[("age-0", 5.0), ("scrapes-0", 1.0)]),
+            "Unknown",
+            "TooFewScrapes",
+        ),
+        // What matches nothing is not old, and what reads no series is not asked about.
+        ("orders or vector(99)", NOTHING, "Passed", ""),
+        ("vector(99)", "<html>", "Passed", ""),
+        // Whether it is fresh is not known.
+        ("orders", "<html>", "Unknown", "no result of a query"),
+    ] {
+        let address = prometheus(200, value, freshness).await;
+        let gate = json!({"metric": {"address": address, "query": query, "range": {"min": "99"}}});
+        let outcome = format!("{:?}", answered(gate).await);
+        assert!(
+            outcome.starts_with(expected) && outcome.contains(said),
+            "{query}: {outcome}"
         );
     }
 }

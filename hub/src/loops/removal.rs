@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_api::{bundle::UnitKey, custom_resource::ALLOW_REMOVAL, reference::NamespacedName};
+use bellwether_api::{
+    bundle::UnitKey, custom_resource::ALLOW_REMOVAL, reference::NamespacedName,
+    sync_policy::DeletionPolicies,
+};
 use bellwether_hub_core::{
     allowance::{Allowance, Spent},
     brake::Loss,
@@ -79,6 +82,28 @@ pub(super) async fn spend(
     now: Timestamp,
 ) -> Result<(), LoopError> {
     match allowances::spend(tx, key, spent, now).await? {
+        true => Ok(()),
+        false => Err(LoopError::Conflict),
+    }
+}
+
+/// Notes by whose word a release takes much away: it is used up, or passed on by a release that failed and loses no less.
+///
+/// # Errors
+/// As [`spend`].
+pub(super) async fn spend_for(
+    tx: &mut Tx,
+    key: &RecordKey,
+    word: &Allowance,
+    used_for: String,
+    now: Timestamp,
+) -> Result<(), LoopError> {
+    let done = match (word.spent(), word.spend(used_for.clone())) {
+        (Some(spent), _) => allowances::pass_on(tx, key, spent, &used_for).await?,
+        (None, Some(spent)) => allowances::spend(tx, key, &spent, now).await?,
+        (None, None) => true,
+    };
+    match done {
         true => Ok(()),
         false => Err(LoopError::Conflict),
     }
@@ -199,8 +224,8 @@ fn left(clusters: usize) -> String {
     }
 }
 
-/// Writes the tombstones of clusters that left. What they hold goes by what the application says now: a
-/// cluster that leaves gets no release any more that would tell it. `word` is what allows it; absent = it takes
+/// Writes the tombstones of clusters that left. What they hold goes by what the application and its components say
+/// now: a cluster that leaves gets no release any more that would tell it. `word` is what allows it; absent = it takes
 /// none.
 pub(super) async fn take_away(
     look: Look<'_>,
@@ -216,7 +241,8 @@ pub(super) async fn take_away(
     }
     tombstones(&mut tx, application, clusters, Deletions::Braked).await?;
     let key = format!("application/{application}");
-    desired::say_deletion(&mut tx, clusters, &key, wanted.spec.sync.deletion).await?;
+    let said = DeletionPolicies::of_application(&wanted.spec);
+    desired::say_deletion(&mut tx, clusters, &key, &said).await?;
     tx.commit().await?;
     tracing::info!(
         application = %application,

@@ -25,9 +25,9 @@ use super::{
     division,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
-    prune_brake::{may_be_held, refuse_mass_leaving, refuse_mass_prune},
+    prune_brake::{fixes, may_be_held, refuse_mass_leaving, refuse_mass_prune},
     published::waits_as_draft,
-    removal::spend,
+    removal::spend_for,
     rendered::{self, Preparation, RenderedRelease},
     rollback::{self, Restored},
     size::refuse_too_large,
@@ -141,11 +141,13 @@ pub(super) async fn compare(
     let mut word = None;
     if let Some(latest) = latest {
         let before = may_be_held(look, latest, past.last_succeeded).await?;
-        word = refuse_mass_prune(look, wanted, &before, &content)?;
-        let leaving = refuse_mass_leaving(look, known, &before, &content).await?;
+        let fixes = fixes(latest, &before, &wanted.prune_allowance());
+        word = refuse_mass_prune(look, wanted, (&before, fixes), &content)?;
+        let leaving = refuse_mass_leaving(look, known, (&before, fixes), &content).await?;
         word = word.or(leaving);
     }
-    let plan = planned(look, known, &content, !past.ever_ran)?;
+    let may_lose = word.as_ref().map_or(0, Allowance::said);
+    let plan = planned(look, known, &content, (!past.ever_ran, may_lose))?;
     Ok(Next::Release {
         content: Box::new(content),
         plan: Box::new(plan),
@@ -154,12 +156,13 @@ pub(super) async fn compare(
     })
 }
 
-/// Freezes the plan by which a release goes through the fleet.
+/// Freezes the plan by which a release goes through the fleet: whether it is the first, and how many objects somebody
+/// allowed one cluster to lose by it.
 fn planned(
     look: Look<'_>,
     known: &Known,
     content: &ReleaseContent,
-    install: bool,
+    (install, may_lose): (bool, usize),
 ) -> Result<Plan, LoopError> {
     let Look {
         world, application, ..
@@ -186,6 +189,7 @@ fn planned(
         install,
         governed: !content.rollouts.is_empty(),
         by_hand: &driven_by_hand(content),
+        may_lose,
     })
     .map_err(|source| LoopError::Plan {
         application: application.clone(),
@@ -270,8 +274,8 @@ pub(super) async fn make(
     let mut tx = look.fence.begin(look.store, now).await?;
     let release = create_release(&mut tx, look, known, &making, now).await?;
     let used_for = format!("release {}", release.revision);
-    if let Some(word) = making.word.as_ref().and_then(|word| word.spend(used_for)) {
-        spend(&mut tx, &known.wanted.record.key, &word, now).await?;
+    if let Some(word) = &making.word {
+        spend_for(&mut tx, &known.wanted.record.key, word, used_for, now).await?;
     }
     // Commands for the clusters of the run that ends come first: what follows from them is seen at
     // the next look.

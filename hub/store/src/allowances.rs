@@ -84,6 +84,33 @@ pub async fn spend(
     Ok(done.rows_affected() == 1)
 }
 
+/// Notes that a word which was used is used for something else now, which loses no more by it. False = it is used for
+/// something else already, or was written anew: whatever it was to allow must not be written.
+///
+/// # Errors
+/// The database fails.
+pub async fn pass_on(
+    tx: &mut Tx,
+    key: &RecordKey,
+    spent: &Spent,
+    used_for: &str,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE spent_allowance SET used_for = $6
+         WHERE kind = $1 AND namespace = $2 AND name = $3 AND annotation = $4 AND used_for = $5",
+    )
+    .bind(name_of("record.kind", &key.kind)?)
+    .bind(&key.namespace)
+    .bind(&key.name)
+    .bind(&spent.annotation)
+    .bind(&spent.used_for)
+    .bind(used_for)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("note what an allowance is used for now")?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Keeps of what may still go by a word that was used only `covers`.
 ///
 /// # Errors

@@ -25,7 +25,8 @@ pub use compliance::{compliance, record_compliance};
 pub use properties::{ReportedProperties, record_properties, set_cordon};
 pub use read::{by_id, get, get_in, list, list_in, named, named_in, refused_among};
 pub use write::{
-    activate, create, delete, note_revocation, record_clock, record_metrics, revoke, update,
+    activate, create, delete, note_revocation, record_clock, record_drift, record_metrics, revoke,
+    update,
 };
 
 /// Whether a cluster may speak.
@@ -75,6 +76,9 @@ pub struct Cluster {
     /// Milliseconds that its agent's clock is ahead of the hub's, negative = behind; absent =
     /// never far enough to be recorded.
     pub clock_ahead_ms: Option<i64>,
+    /// Since when its agent has not looked at everything that it holds; absent = not for longer than it may, or it
+    /// does not say.
+    pub drift_unseen_since: Option<Timestamp>,
     /// Whether its metrics answered its agent when it last asked; absent = there is nothing to ask,
     /// or it never did.
     pub metrics: Option<Condition>,

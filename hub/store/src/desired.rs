@@ -7,7 +7,10 @@
 mod read;
 mod write;
 
-use bellwether_api::{root::Root, sync_policy::DeletionPolicy};
+use bellwether_api::{
+    root::Root,
+    sync_policy::{DeletionPolicies, DeletionPolicy},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -105,7 +108,7 @@ pub struct UnitVersion {
     /// Digest of its blob; absent = tombstone.
     pub digest: Option<Digest>,
     /// What becomes of the objects of a tombstone; absent = as the cluster took it up last.
-    pub deletion: Option<DeletionPolicy>,
+    pub deletion: Option<DeletionPolicies>,
 }
 
 /// Everything that changed after a generation; versions in between are collapsed.

@@ -2,6 +2,7 @@
 
 use bellwether_api::{reference::NamespacedName, status::UnitOutcome};
 use bellwether_hub::loops::LoopError;
+use bellwether_store::records::RecordKind;
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
@@ -49,6 +50,66 @@ async fn a_word_for_one_release_does_not_allow_the_next() {
     assert_eq!(fleet.view().await.revision, 5, "no release is made");
     release(&mut fleet, 4, "6 again").await.expect("allowed");
     assert_eq!(fleet.view().await.revision, 6);
+}
+
+/// Applies so many objects that say `version`, with that word.
+async fn apply(fleet: &Fleet, objects: usize, version: &str, word: &str) {
+    let object = |number: usize| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("item-{number}")},
+            "data": {"version": version}})
+    };
+    let spec = json!({
+        "destination": everywhere(),
+        "components": [{"name": "items", "manifests": (0..objects).map(object).collect::<Vec<Value>>()}],
+        "waves": [{"name": "all", "maxConcurrent": "100%"}],
+    });
+    let kind = RecordKind::Application;
+    fleet
+        .record(kind, "default", "shop", spec, &[(PRUNE, word)])
+        .await;
+}
+
+async fn fail_all(fleet: &mut Fleet) {
+    for cluster in ["canary-1", "prod-1"] {
+        fleet.report(cluster, UnitOutcome::Failed).await;
+    }
+    fleet.plan().await.expect("it is known");
+}
+
+#[tokio::test]
+async fn a_word_holds_for_the_release_that_mends_the_one_that_it_was_said_for() {
+    let mut fleet = Fleet::new(1).await;
+    apply(&fleet, 10, "1", "6").await;
+    fleet.plan().await.expect("released");
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("done");
+    apply(&fleet, 4, "broken", "6").await;
+    fleet.plan().await.expect("allowed");
+    fail_all(&mut fleet).await;
+    apply(&fleet, 4, "broken still", "6").await;
+    fleet.plan().await.expect("it loses nothing more");
+    fail_all(&mut fleet).await;
+    // One object more is another loss.
+    apply(&fleet, 3, "mended", "6").await;
+    let error = fleet.plan().await.expect_err("nobody allowed it");
+    let told = error.to_string();
+    assert!(
+        told.contains("7 of its 10 objects") && told.contains("was used by release 3"),
+        "{told}"
+    );
+    assert_eq!(fleet.view().await.revision, 3);
+    apply(&fleet, 4, "mended", "6").await;
+    fleet.plan().await.expect("it loses nothing more");
+    fleet.succeed_all().await;
+    fleet.plan().await.expect("done");
+    assert_eq!(fleet.view().await.revision, 4);
+    // It succeeded, and the word is used.
+    apply(&fleet, 10, "mended", "6").await;
+    fleet.plan().await.expect("released");
+    fail_all(&mut fleet).await;
+    apply(&fleet, 4, "mended", "6").await;
+    let error = fleet.plan().await.expect_err("it was used").to_string();
+    assert!(error.contains("was used by release 4"), "{error}");
 }
 
 #[tokio::test]

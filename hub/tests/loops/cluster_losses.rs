@@ -1,6 +1,13 @@
 //! What one cluster would lose of what others keep: the brake looks at each.
 
-use bellwether_store::clusters::{self, ClusterPatch};
+use bellwether_api::view::RunPhase;
+use bellwether_store::{
+    allowances,
+    blobs::{self, Secrecy},
+    clusters::{self, ClusterPatch},
+    desired::{self, ClusterChange, Deletions, UnitChange},
+    records::RecordKey,
+};
 
 use super::*;
 
@@ -132,4 +139,168 @@ async fn a_cluster_whose_new_label_means_removal_keeps_what_it_has() {
     braked(&stage, "prod-1").await;
     assert_eq!(extras(&stage, "prod-1").await, 8);
     assert_eq!(extras(&stage, "canary-1").await, 8);
+}
+
+/// What a cluster waits for before the release is sent to it.
+async fn waits(stage: &Stage, cluster: &str) -> Vec<(String, String)> {
+    let view = stage.fleet.view_with(&stage.renderings).await;
+    let clusters = view.waves.into_iter().flat_map(|wave| wave.clusters);
+    let mut found = clusters.filter(|one| one.name == cluster);
+    let waits = found.next().expect("it is in the run").waiting_on;
+    let words = waits.into_iter().map(|one| (one.reason, one.message));
+    words.collect()
+}
+
+const HAS_KIND: &str = ".Capabilities.APIVersions.Has \"extras.example/v1\"";
+const WITH_KIND: [&str; 3] = ["apps/v1", "v1", "extras.example/v1"];
+const WITHOUT_KIND: [&str; 2] = ["apps/v1", "v1"];
+
+fn replicas(count: u32) -> Value {
+    chart(|helm| helm["values"] = json!({"replicaCount": count}))
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_rendered_for_after_the_release_was_made_is_held_and_nobody_else() {
+    let mut stage = Stage::new(&with_extras(HAS_KIND)).await;
+    for cluster in ["prod-1", "canary-1"] {
+        stage.fleet.connect_as(cluster, "v1.33", &WITH_KIND).await;
+    }
+    stage.apply(replicas(2)).await;
+    released(&mut stage).await;
+    stage.fleet.lose("prod-1").await;
+    stage.apply(replicas(5)).await;
+    stage.settle().await.expect("released");
+    assert_eq!(stage.fleet.granted(2).await, ["canary-1"]);
+    // What it gets now was not there when the release was made.
+    stage
+        .fleet
+        .connect_as("prod-1", "v1.33", &WITHOUT_KIND)
+        .await;
+    let told = braked(&stage, "prod-1").await;
+    stage.fleet.report("canary-1", UnitOutcome::Succeeded).await;
+    braked(&stage, "prod-1").await;
+    assert_eq!(extras(&stage, "prod-1").await, 8);
+    assert_eq!(stage.fleet.granted(2).await, ["canary-1"]);
+    assert_eq!(
+        waits(&stage, "prod-1").await,
+        [("PruneHeld".to_owned(), told)]
+    );
+    let view = stage.fleet.view_with(&stage.renderings).await;
+    assert_eq!(view.state, RunPhase::Progressing, "it is not done");
+    let word = [("bellwether.dev/allow-prune", "8")];
+    stage
+        .apply_annotated(json!([replicas(5)]), json!([]), &word)
+        .await;
+    stage.settle().await.expect("allowed");
+    assert_eq!(stage.fleet.granted(2).await, ["canary-1", "prod-1"]);
+    assert_eq!(extras(&stage, "prod-1").await, 0);
+    let key = RecordKey {
+        kind: RecordKind::Application,
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+    };
+    let spent = allowances::spent(&stage.fleet.store, &key).await;
+    assert_eq!(spent.expect("an answer")[0].used_for, "release 2");
+}
+
+#[tokio::test]
+async fn a_word_that_a_release_was_made_by_holds_for_clusters_that_are_granted_later() {
+    let mut stage = Stage::new(&with_extras(".Values.extras")).await;
+    for cluster in ["prod-1", "canary-1"] {
+        stage
+            .fleet
+            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
+            .await;
+    }
+    let apply = async |stage: &Stage, overrides: Value, word: &[(&str, &str)]| {
+        let component = chart(|helm| helm["values"] = json!({"extras": true}));
+        stage
+            .apply_annotated(json!([component]), overrides, word)
+            .await;
+    };
+    apply(&stage, json!([]), &[]).await;
+    released(&mut stage).await;
+    stage.fleet.lose("prod-1").await;
+    let off = json!([{"name": "off", "clusters": ["prod-1"], "values": {"extras": false}}]);
+    let word = [("bellwether.dev/allow-prune", "8")];
+    apply(&stage, off.clone(), &word).await;
+    stage.settle().await.expect("allowed");
+    // The annotation may go once the release is made.
+    apply(&stage, off, &[]).await;
+    stage
+        .fleet
+        .connect_as("prod-1", "v1.33", &WITHOUT_KIND)
+        .await;
+    stage.settle().await.expect("it was allowed");
+    assert_eq!(stage.fleet.granted(2).await, ["canary-1", "prod-1"]);
+    assert_eq!(extras(&stage, "prod-1").await, 0);
+}
+
+#[tokio::test]
+async fn what_a_cluster_got_that_came_after_the_release_was_made_counts_too() {
+    let mut stage = Stage::new(&with_extras(HAS_KIND)).await;
+    for cluster in ["prod-1", "canary-1"] {
+        stage
+            .fleet
+            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
+            .await;
+    }
+    stage.apply(replicas(2)).await;
+    released(&mut stage).await;
+    stage.fleet.join("late", "prod").await;
+    stage.fleet.connect_as("late", "v1.33", &WITH_KIND).await;
+    released(&mut stage).await;
+    assert_eq!(stage.fleet.granted(1).await, ["canary-1", "late", "prod-1"]);
+    assert_eq!(extras(&stage, "late").await, 8);
+    stage.fleet.connect_as("late", "v1.33", &WITHOUT_KIND).await;
+    stage.apply(replicas(5)).await;
+    braked(&stage, "late").await;
+    assert_eq!(extras(&stage, "late").await, 8);
+    assert_eq!(stage.fleet.view_with(&stage.renderings).await.revision, 1);
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_not_taken_away() {
+    let mut stage = Stage::new(&Shelf::with_chart()).await;
+    for cluster in ["prod-1", "canary-1"] {
+        stage
+            .fleet
+            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
+            .await;
+    }
+    stage.apply(replicas(2)).await;
+    released(&mut stage).await;
+    let mut tx = stage.fleet.store.begin().await.expect("a transaction");
+    let written = b"{\"of\": \"a hub of another version\"}";
+    let digest = blobs::put(&mut tx, written, Secrecy::Plain, stage.fleet.now())
+        .await
+        .expect("a blob");
+    let change = ClusterChange {
+        cluster: stage.fleet.clusters["prod-1"].id,
+        changes: vec![UnitChange {
+            key: "application/default/shop".to_owned(),
+            digest: Some(digest),
+            origin: "test".to_owned(),
+        }],
+    };
+    desired::write(&mut tx, &[change], Deletions::Braked)
+        .await
+        .expect("written");
+    tx.commit().await.expect("a commit");
+    stage.apply(replicas(5)).await;
+    let error = stage.settle().await.expect_err("nobody can tell");
+    let told = error.to_string();
+    assert!(
+        matches!(error, LoopError::HoldingUnknown { .. })
+            && told.contains("what cluster prod-1 holds of it cannot be read")
+            && told.ends_with("bellwether.dev/allow-prune: \"10000\""),
+        "{told}"
+    );
+    assert_eq!(stage.fleet.view_with(&stage.renderings).await.revision, 1);
+    let word = [("bellwether.dev/allow-prune", "10000")];
+    stage
+        .apply_annotated(json!([replicas(5)]), json!([]), &word)
+        .await;
+    stage.settle().await.expect("allowed");
+    assert_eq!(stage.fleet.granted(2).await, ["canary-1", "prod-1"]);
 }

@@ -1,5 +1,10 @@
+use std::collections::BTreeMap;
+
 use bellwether_api::{
-    command::AbortCause, status::UnitOutcome, sync_policy::DeletionPolicy, view::RunPhase,
+    command::AbortCause,
+    status::UnitOutcome,
+    sync_policy::{DeletionPolicies, DeletionPolicy},
+    view::RunPhase,
 };
 use bellwether_hub::loops::{LoopError, run_summaries};
 use bellwether_store::{
@@ -8,7 +13,7 @@ use bellwether_store::{
     records::RecordKind,
     releases, runs,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, shop};
 
@@ -93,6 +98,11 @@ async fn apply_keeping(fleet: &Fleet, clusters: &[&str], deletion: &str) {
 
 /// What a cluster is told of the application: whether it is a tombstone, and what becomes of the objects.
 async fn told(fleet: &Fleet, cluster: &str) -> (bool, Option<DeletionPolicy>) {
+    let (is_gone, said) = told_by_component(fleet, cluster).await;
+    (is_gone, said.map(|said| said.application))
+}
+
+async fn told_by_component(fleet: &Fleet, cluster: &str) -> (bool, Option<DeletionPolicies>) {
     let cluster = fleet.clusters[cluster].id;
     let snapshot = desired::snapshot(&fleet.store, cluster).await;
     let snapshot = snapshot.expect("an answer").expect("a cluster");
@@ -130,6 +140,38 @@ async fn a_cluster_that_leaves_in_the_change_that_says_orphan_leaves_its_objects
     fleet.plan().await.expect("planned");
     let deletes = Some(DeletionPolicy::Delete);
     assert_eq!(told(&fleet, "prod-2").await, (true, deletes));
+}
+
+#[tokio::test]
+async fn a_cluster_that_leaves_goes_by_the_word_of_a_component_that_it_never_heard() {
+    let mut fleet = Fleet::new(2).await;
+    let apply = async |fleet: &Fleet, clusters: &[&str], own: Value| {
+        let component = |name: &str, sync: Value| {
+            let manifest =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+            json!({"name": name, "sync": sync, "manifests": [manifest]})
+        };
+        let spec = json!({
+            "destination": {"clusters": clusters},
+            "components": [component("db", own), component("web", json!({}))],
+            "waves": [{"name": "all", "maxConcurrent": "100%"}],
+        });
+        let kind = RecordKind::Application;
+        fleet.record(kind, "default", "shop", spec, &[]).await;
+    };
+    let (all, some) = (["canary-1", "prod-1", "prod-2"], ["canary-1", "prod-1"]);
+    apply(&fleet, &all, json!({})).await;
+    fleet.plan().await.expect("planned");
+    fleet.succeed_all().await;
+    apply(&fleet, &some, json!({"deletion": "Orphan"})).await;
+    fleet.plan().await.expect("planned");
+    let (is_gone, said) = told_by_component(&fleet, "prod-2").await;
+    let said = said.expect("a word");
+    assert!(is_gone);
+    assert_eq!(said.application, DeletionPolicy::Delete);
+    let orphan = Some(DeletionPolicy::Orphan);
+    let expected = [("db".to_owned(), orphan), ("web".to_owned(), None)];
+    assert_eq!(said.components, BTreeMap::from(expected));
 }
 
 #[tokio::test]

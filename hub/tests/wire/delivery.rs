@@ -1,6 +1,8 @@
 //! Desired state on its way down.
 
-use bellwether_api::sync_policy::DeletionPolicy;
+use std::collections::BTreeMap;
+
+use bellwether_api::sync_policy::{DeletionPolicies, DeletionPolicy};
 use bellwether_proto::wire::{
     Deletion, Nack, agent_message::Message as Up, hub_message::Message as Down,
 };
@@ -87,8 +89,14 @@ async fn a_tombstone_says_what_becomes_of_the_objects_also_in_a_snapshot() {
     drop(session);
     hub.write(cluster, &[(SHOP, None)]).await;
     let mut tx = hub.app().store.begin().await.unwrap();
-    let policy = DeletionPolicy::SelectivelyOrphan;
-    desired::say_deletion(&mut tx, &[cluster], SHOP, policy)
+    let said = DeletionPolicies {
+        application: DeletionPolicy::SelectivelyOrphan,
+        components: BTreeMap::from([
+            ("db".to_owned(), Some(DeletionPolicy::Orphan)),
+            ("web".to_owned(), None),
+        ]),
+    };
+    desired::say_deletion(&mut tx, &[cluster], SHOP, &said)
         .await
         .unwrap();
     tx.commit().await.unwrap();
@@ -105,6 +113,16 @@ async fn a_tombstone_says_what_becomes_of_the_objects_also_in_a_snapshot() {
             .map(|unit| (unit.key.as_str(), unit.digest.is_empty(), unit.deletion()))
             .collect();
         assert_eq!(said, [(SHOP, true, Deletion::SelectivelyOrphan)]);
+        let own: BTreeMap<&str, i32> = units[0]
+            .components
+            .iter()
+            .map(|(name, own)| (name.as_str(), *own))
+            .collect();
+        let expected = [
+            ("db", Deletion::Orphan.into()),
+            ("web", Deletion::Unspecified.into()),
+        ];
+        assert_eq!(own, BTreeMap::from(expected));
     }
     hub.stop().await;
 }

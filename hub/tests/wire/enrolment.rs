@@ -5,6 +5,8 @@ use std::time::Duration;
 use bellwether_hub::pki::ClusterIdentity;
 use bellwether_store::clusters::{self, ClusterState};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, SanType};
+use reqwest::Method;
+use serde_json::{Value, json};
 use tonic::Code;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -301,6 +303,57 @@ async fn a_clock_that_is_wrong_is_seen_at_the_cluster_until_it_is_right() {
         .await;
     eventually("a clock that is right", async || {
         recorded().await.filter(|ahead_ms| ahead_ms.abs() < 60_000)
+    })
+    .await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_in_which_drift_is_not_looked_for_is_shown_so_until_it_is() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    let credentials = joined(&hub, "uat-1").await;
+    let channel = connect(&hub, Some(&credentials)).await.unwrap();
+    let held = Held::default();
+    let session = Session::open(channel, &held).await.unwrap();
+    let beat = async |age_minutes: u64| {
+        let beat = bellwether_proto::wire::Beat {
+            root: bytes::Bytes::copy_from_slice(held.root().as_bytes()),
+            drift_age_ms: age_minutes * 60_000,
+            ..bellwether_proto::wire::Beat::default()
+        };
+        let message = bellwether_proto::wire::agent_message::Message::Beat(beat);
+        session.say(message).await;
+    };
+    let shown = async || {
+        let (_, cluster) = hub.call(Method::GET, "clusters/uat-1", Value::Null).await;
+        cluster["status"].clone()
+    };
+    let condition = |status: &Value| {
+        let all = status["conditions"].as_array().into_iter().flatten();
+        let mut drift = all.filter(|one| one["type"] == "DriftSeen");
+        drift.next().cloned()
+    };
+    beat(40).await;
+    let status = eventually("that nobody looks", async || {
+        let status = shown().await;
+        (status["condition"] == "Degraded").then_some(status)
+    })
+    .await;
+    let told = condition(&status).unwrap();
+    assert_eq!(
+        (&told["status"], &told["reason"]),
+        (&json!("False"), &json!("NotLooked"))
+    );
+    let message = status["message"].as_str().unwrap();
+    assert!(
+        message.contains("has not looked at everything that it holds since 2"),
+        "{message}"
+    );
+    beat(1).await;
+    eventually("that it is looked at", async || {
+        let status = shown().await;
+        (status["condition"] == "Ready" && condition(&status).is_none()).then_some(())
     })
     .await;
     hub.stop().await;

@@ -96,6 +96,7 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         install: false,
         governed: true,
         by_hand: &[],
+        may_lose: 0,
     };
     let took = median(plan.runs, || freeze(input).map(|plan| plan.waves.len()))?;
     add(

@@ -7,13 +7,11 @@ use bellwether_api::{
     },
     duration::Dur,
     metric_template::MetricSourceKind,
+    query_freshness::Freshness,
     query_template::{self, Placeholders, QueryError, promql_literal, regex_literal},
 };
 
-use super::{
-    freshness::Freshness,
-    series::{QueryTarget, Series, series_of},
-};
+use super::series::{QueryTarget, Series, series_of};
 
 /// The queries of one metric against a Prometheus; each gives one number.
 #[derive(Clone, Debug, PartialEq, Eq)]

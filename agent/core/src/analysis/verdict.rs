@@ -3,18 +3,13 @@
 use bellwether_api::{
     analysis::{Analysis, AnalysisFailure, Metric, OnNoData, Range},
     duration::Dur,
+    query_freshness::{self, MIN_SCRAPES, Read},
     status::{CheckResult, Verdict},
 };
 use jiff::Timestamp;
 
-use super::{
-    freshness::{self, Read},
-    query::counts_requests,
-    relative,
-};
+use super::{query::counts_requests, relative};
 
-/// Scrapes below which a window says nothing.
-pub(super) const MIN_SCRAPES: u32 = 2;
 /// A declared window must span this many scrapes.
 const SCRAPES_PER_WINDOW: i64 = 4;
 /// How far a measurement may lie ahead of its source's clock, in milliseconds.
@@ -120,7 +115,7 @@ fn judge(metric: &Metric, analysis: &Analysis, sample: Option<&Sample>) -> Resul
         return Err(format!("SourceError: {}", sample.error));
     }
     is_timely(metric, sample)?;
-    freshness::judge(&sample.read)?;
+    query_freshness::judge(&sample.read)?;
     has_enough(metric, analysis, sample)?;
     let Some(value) = sample.value else {
         return Err(format!("NoData: no value in {}", sample.window));

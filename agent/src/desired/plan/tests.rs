@@ -1,3 +1,4 @@
+use bellwether_api::{reference::ObjectRef, sync_record::HeldObject};
 use serde_json::json;
 
 use super::*;
@@ -218,6 +219,13 @@ fn tombstone_takes_the_unit_out_of_the_root_and_keeps_its_memory() {
     assert_eq!(after.root(), Root::EMPTY);
 }
 
+fn of_application(application: DeletionPolicy) -> DeletionPolicies {
+    DeletionPolicies {
+        application,
+        ..DeletionPolicies::default()
+    }
+}
+
 #[test]
 fn a_tombstone_says_what_becomes_of_the_objects_over_what_was_taken_up() {
     let one = bundle("one");
@@ -231,17 +239,46 @@ fn a_tombstone_says_what_becomes_of_the_objects_over_what_was_taken_up() {
         (Some(DeletionPolicy::Delete), DeletionPolicy::Delete),
     ] {
         let mut gone = wire(2, &[(KEY, 2, None)], &[]);
-        gone.commit.changes[0].deletion = said;
+        gone.commit.changes[0].deletion = said.map(of_application);
         let after = run(&held, &gone).unwrap().records;
         assert_eq!(after.unit(KEY).unwrap().deletion, kept, "{said:?}");
     }
     // A grant says nothing of it: what it brings is noted when it is taken up.
     let two = bundle("two");
     let mut again = wire(2, &[(KEY, 2, Some(&two))], &[(KEY, &two)]);
-    again.commit.changes[0].deletion = Some(DeletionPolicy::Delete);
+    again.commit.changes[0].deletion = Some(of_application(DeletionPolicy::Delete));
     let after = run(&held, &again).unwrap().records;
     let unit = after.unit(KEY).unwrap();
     assert_eq!(unit.deletion, DeletionPolicy::SelectivelyOrphan);
+}
+
+#[test]
+fn a_tombstone_brings_the_word_of_a_component_that_no_content_brought() {
+    let one = bundle("one");
+    let first = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let mut held = run(&Records::empty(), &first).unwrap().records;
+    let made_by = |component: &str| HeldObject {
+        component: Some(component.to_owned()),
+        ..HeldObject::from(ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: None,
+            name: component.to_owned(),
+        })
+    };
+    held.unit_mut(KEY).unwrap().objects = ["db", "gone", "web"].map(made_by).into();
+    let mut tombstone = wire(2, &[(KEY, 2, None)], &[]);
+    tombstone.commit.changes[0].deletion = Some(DeletionPolicies {
+        application: DeletionPolicy::Delete,
+        components: BTreeMap::from([
+            ("db".to_owned(), Some(DeletionPolicy::Orphan)),
+            ("web".to_owned(), None),
+        ]),
+    });
+    let after = run(&held, &tombstone).unwrap().records;
+    let objects = &after.unit(KEY).unwrap().objects;
+    let kept: Vec<_> = objects.iter().map(|held| held.deletion).collect();
+    assert_eq!(kept, [Some(DeletionPolicy::Orphan), None, None]);
 }
 
 #[test]

@@ -5,13 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_agent_core::ownership::{self, ReleaseRef, Written};
+use bellwether_agent_core::{
+    ownership::{self, ReleaseRef, Written},
+    pruning::hear_deletion,
+};
 use bellwether_api::{
     bundle::{Bundle, BundleMode},
     chart_hook::ChartHookRecord,
     reference::ObjectRef,
     status::{TrackSummary, UnitOutcome},
-    sync_policy::DeletionPolicy,
+    sync_policy::{DeletionPolicies, DeletionPolicy},
     sync_record::{HeldObject, KeptLiveState, MAX_LIVE_STATES, SyncUnit},
 };
 use serde_json::Value;
@@ -217,14 +220,7 @@ pub(super) fn note_deletion(unit: &mut SyncUnit, digest: &str, bundle: &Bundle) 
     if !is_granted(unit, digest) {
         return;
     }
-    unit.deletion = bundle.sync.deletion;
-    for held in &mut unit.objects {
-        let mut components = bundle.components.iter();
-        let own = components.find(|one| held.component.as_ref() == Some(&one.name));
-        if let Some(component) = own {
-            held.deletion = component.sync.as_ref().and_then(|sync| sync.deletion);
-        }
-    }
+    hear_deletion(unit, &DeletionPolicies::of_bundle(bundle));
 }
 
 /// The objects of a unit whose tombstone has come are being deleted.

@@ -26,11 +26,14 @@ impl Unit {
         self.shell.reports.publish(&self.key, &status);
     }
 
-    fn status(&self, unit: &SyncUnit) -> UnitStatus {
+    pub(super) fn status(&self, unit: &SyncUnit) -> UnitStatus {
         let granted = self.read(unit.digest.as_ref());
         let applied = self.read(unit.applied_digest.as_ref());
         let rollouts = self.rollouts(unit);
-        let outcome = outcome(unit, &rollouts);
+        let outcome = match outcome(unit, &rollouts) {
+            UnitOutcome::Succeeded if self.is_pruning(unit) => UnitOutcome::Progressing,
+            outcome => outcome,
+        };
         let mut objects = self.keeper.statuses();
         let object_count = u32::try_from(objects.len()).unwrap_or(u32::MAX);
         objects.sort_by_key(|object| (object.health == Health::Healthy, object.object.clone()));
@@ -73,7 +76,7 @@ impl Unit {
             health: Health::Unknown,
             objects: Vec::new(),
             object_count: 0,
-            waiting_on: self.waits(outcome, &rollouts),
+            waiting_on: self.waits(unit, outcome, &rollouts),
             rollouts,
             events: unit
                 .events
@@ -158,7 +161,19 @@ impl Unit {
             .collect()
     }
 
-    fn waits(&self, outcome: UnitOutcome, rollouts: &[TrackSummary]) -> Vec<WaitReason> {
+    /// Tells whether the release runs, and what it leaves out was not parted with yet: it is remembered as the one
+    /// that runs before anything of the one before goes.
+    fn is_pruning(&self, unit: &SyncUnit) -> bool {
+        let runs = unit.digest.is_some() && unit.digest == unit.applied_digest;
+        self.adopted.is_none() && runs && self.parted_with != unit.digest
+    }
+
+    fn waits(
+        &self,
+        unit: &SyncUnit,
+        outcome: UnitOutcome,
+        rollouts: &[TrackSummary],
+    ) -> Vec<WaitReason> {
         let mut waits = self.waiting_on.clone();
         waits.extend(
             rollouts
@@ -171,6 +186,11 @@ impl Unit {
         );
         if !unfinished {
             waits.clear();
+        } else if waits.is_empty() && self.is_pruning(unit) {
+            waits.push(wait(
+                "Pruning",
+                "what the release leaves out is being deleted",
+            ));
         } else if waits.is_empty() {
             waits.push(wait("Working", "the agent is at work"));
         }

@@ -52,6 +52,7 @@ fn input<'a>(waves: &'a [Wave], clusters: &'a [ClusterFacts]) -> PlanInput<'a> {
         install: false,
         governed: true,
         by_hand: &[],
+        may_lose: 0,
     }
 }
 

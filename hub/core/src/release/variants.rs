@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::legacy::normalised;
+use bellwether_api::{legacy::normalised, rollout::RolloutSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{ReleaseContent, ReleaseRollout, RolloutRecord, canonical_json, created};
+use super::{Change, ReleaseContent, ReleaseRollout, RolloutRecord, canonical_json, created};
 
 /// A cluster's rendering has a Rollout that is in no rendering which the release was made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,9 +79,10 @@ impl ReleaseContent {
                     .collect();
             }
         }
+        let likes = Likes::of(&self.rollouts);
         content.rollouts.retain(|rollout| {
             rollout.rendered_as.is_none()
-                || rendered.iter().any(|record| self.is_meant(record, rollout))
+                || rendered.iter().any(|record| likes.mean(record, rollout))
         });
         for rollout in &content.rollouts {
             let component = rollout.spec.component.as_deref().unwrap_or_default();
@@ -95,9 +96,10 @@ impl ReleaseContent {
     /// # Errors
     /// There is one.
     pub fn refuse_other(&self, rendered: &[RolloutRecord]) -> Result<(), OtherVariant> {
+        let likes = Likes::of(&self.rollouts);
         let is_there = |record: &RolloutRecord| {
             let mut rollouts = self.rollouts.iter();
-            rollouts.any(|rollout| self.is_meant(record, rollout))
+            rollouts.any(|rollout| likes.mean(record, rollout))
         };
         match rendered.iter().find(|record| !is_there(record)) {
             Some(record) => Err(OtherVariant {
@@ -106,50 +108,89 @@ impl ReleaseContent {
             None => Ok(()),
         }
     }
+}
+
+/// How many rollouts a release has of each name and workload.
+struct Likes(BTreeMap<(String, String), usize>);
+
+impl Likes {
+    fn of(rollouts: &[ReleaseRollout]) -> Self {
+        let mut counts = BTreeMap::new();
+        for rollout in rollouts {
+            *counts
+                .entry(like(&rollout.name, &rollout.spec))
+                .or_default() += 1;
+        }
+        Self(counts)
+    }
 
     /// Tells whether a rendered Rollout is that one of the release. Where the release has one of its name and
     /// workload alone it is that one.
-    fn is_meant(&self, record: &RolloutRecord, rollout: &ReleaseRollout) -> bool {
-        let is_like = |rollout: &ReleaseRollout| {
-            rollout.name == record.name && rollout.spec.workload == record.spec.workload
-        };
-        let is_alone = || self.rollouts.iter().filter(|one| is_like(one)).count() == 1;
+    fn mean(&self, record: &RolloutRecord, rollout: &ReleaseRollout) -> bool {
+        let is_alone = || self.0.get(&like(&record.name, &record.spec)) == Some(&1);
         rollout.name == record.name
-            && (rollout.rendered_as == record.rendered_as || is_like(rollout) && is_alone())
+            && (rollout.rendered_as == record.rendered_as
+                || rollout.spec.workload == record.spec.workload && is_alone())
+    }
+}
+
+fn like(name: &str, spec: &RolloutSpec) -> (String, String) {
+    let workload = serde_json::to_string(&spec.workload);
+    let workload = workload.expect("types of the API always serialise");
+    (name.to_owned(), workload)
+}
+
+/// By which rollouts what the records say now differs from a release.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RolloutsChanged {
+    /// Some are there that the release lacks.
+    added: bool,
+    /// One of these somebody wrote.
+    added_written: bool,
+    /// One that somebody wrote is gone. Of those that are rendered for no cluster any more nobody took anything away:
+    /// what follows from the clusters that are gone is no other release.
+    gone_written: bool,
+    /// There are fewer.
+    fewer: bool,
+}
+
+impl RolloutsChanged {
+    /// Compares the rollouts of a release with those of `next`.
+    pub(super) fn between(before: &[ReleaseRollout], next: &[ReleaseRollout]) -> Self {
+        let lacks = |list: &[ReleaseRollout], one: &ReleaseRollout| {
+            !list.iter().any(|other| other.says(one))
+        };
+        let added = || next.iter().filter(|one| lacks(before, one));
+        let mut gone = before.iter().filter(|own| lacks(next, own));
+        Self {
+            added: added().next().is_some(),
+            added_written: added().any(|one| one.rendered_as.is_none()),
+            gone_written: gone.any(|own| own.rendered_as.is_none()),
+            fewer: next.len() < before.len(),
+        }
     }
 
-    /// Tells whether this says what `before` says, and has more rollouts that are rendered for some clusters.
-    pub(super) fn only_adds_variants_to(&self, before: &Self) -> bool {
-        let rest = |content: &Self| Self {
-            rollouts: Vec::new(),
-            ..content.as_asked()
-        };
-        let was_there = |one: &ReleaseRollout| before.rollouts.iter().any(|own| own.says(one));
-        rest(self) == rest(before)
-            && before.rollouts.iter().all(|own| {
-                own.rendered_as.is_some() || self.rollouts.iter().any(|one| one.says(own))
-            })
-            && self
-                .rollouts
-                .iter()
-                .all(|one| one.rendered_as.is_some() || was_there(one))
-    }
-
-    /// Tells whether `next` says the same, but for rollouts that are rendered for no cluster any more: what
-    /// follows from the clusters that are gone is no other release.
-    pub(super) fn has_every_variant_of(&self, next: &Self) -> bool {
-        let (asked, wanted) = (self.as_asked(), next.as_asked());
-        let rest = |content: &Self| Self {
-            rollouts: Vec::new(),
-            ..content.clone()
-        };
-        let is_here = |one: &ReleaseRollout| self.rollouts.iter().any(|own| own.says(one));
-        let stays = |own: &ReleaseRollout| {
-            own.rendered_as.is_some() || next.rollouts.iter().any(|one| one.says(own))
-        };
-        rest(&asked) == rest(&wanted)
-            && next.rollouts.iter().all(is_here)
-            && self.rollouts.iter().all(stays)
+    /// What that means where nothing else differs.
+    pub(super) const fn change(self) -> Change {
+        match self {
+            Self {
+                added: false,
+                gone_written: false,
+                ..
+            } => Change::None,
+            Self {
+                added: false,
+                fewer: true,
+                ..
+            } => Change::RolloutsRemoved,
+            Self {
+                added: true,
+                added_written: false,
+                gone_written: false,
+                ..
+            } => Change::VariantsAdded,
+            _ => Change::Content,
+        }
     }
 }
 

@@ -31,6 +31,10 @@ pub struct ClusterRun {
     /// Set while a human wants it tried again and it still goes back: it is, once it is back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Stop>,
+    /// Why it is not granted: what it would lose takes somebody's word. Absent = it takes none, or its turn has not
+    /// come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// Ends the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
@@ -57,6 +61,7 @@ impl ClusterRun {
             take_back_to: None,
             retry: None,
             abort: None,
+            held: None,
             queue: Vec::new(),
             written: None,
         }

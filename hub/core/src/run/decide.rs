@@ -30,6 +30,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
     if !matches!(turn.next.status, RunStatus::Superseded { .. }) {
         observe::membership(&mut turn);
         observe::statuses(&mut turn);
+        observe::held(&mut turn);
         act::retry::once_back(&mut turn);
         gate::keep_readings(&mut turn);
         supersede(&mut turn);

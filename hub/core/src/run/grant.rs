@@ -111,6 +111,7 @@ fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease)
     cluster.abort = None;
     cluster.take_back = None;
     cluster.take_back_to = None;
+    cluster.held = None;
     cluster.queue.clear();
     let attempt = cluster.attempt;
     let (phase, word) = match &release {

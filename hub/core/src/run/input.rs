@@ -103,7 +103,7 @@ pub struct ClusterSeen {
     pub awaits: Vec<Awaited>,
 }
 
-/// Why a release has no objects for a cluster.
+/// Why a release is not sent to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unrendered {
     /// They are being rendered.
@@ -111,6 +111,9 @@ pub enum Unrendered {
     /// They cannot be rendered for this cluster, for this reason: it counts as one that cannot be
     /// reached.
     Failed(String),
+    /// They are there, and what the cluster would lose by them takes somebody's word, for this reason: its wave waits
+    /// for it.
+    Held(String),
 }
 
 /// Whether a cluster can be spoken to.

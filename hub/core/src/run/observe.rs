@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     cluster::{ClusterPhase, ClusterRun},
     decide::Turn,
-    input::Reach,
+    input::{Reach, Unrendered},
     state::RunStatus,
 };
 
@@ -59,6 +59,22 @@ pub(super) fn membership(turn: &mut Turn<'_>) {
                 );
             }
         }
+    }
+}
+
+/// Remembers who is not granted because of what it would lose, and tells it once.
+pub(super) fn held(turn: &mut Turn<'_>) {
+    for seen in turn.input.clusters {
+        let (Some(Unrendered::Held(why)), Some(cluster)) =
+            (&seen.unrendered, turn.next.clusters.get_mut(&seen.id))
+        else {
+            continue;
+        };
+        if cluster.held.as_ref() == Some(why) {
+            continue;
+        }
+        cluster.held = Some(why.clone());
+        turn.event(Some(seen.id), Severity::Warn, "PruneHeld", why.clone());
     }
 }
 

@@ -3,6 +3,7 @@ mod by_place;
 mod completing;
 mod dependencies;
 mod gates;
+mod held;
 pub mod model;
 mod parts;
 mod random;

@@ -327,8 +327,11 @@ impl Waits<'_, '_> {
                     format!("{name}: its objects are being rendered"),
                 ),
                 Unrendered::Failed(why) => ("RenderFailed", format!("{name}: {why}")),
+                Unrendered::Held(why) => ("PruneHeld", format!("{name}: {why}")),
             };
             self.push(reason, message, on, None);
+        } else if let Some(why) = &cluster.held {
+            self.push("PruneHeld", format!("{name}: {why}"), on, None);
         } else if let Some(awaited) = self.awaited(id).first() {
             let message = format!(
                 "{name} waits for application {}: {}",

@@ -176,8 +176,12 @@ fn waiting_on(
         Shown::Queued if seen.is_some_and(|seen| seen.unrendered.is_some()) => {
             match seen.and_then(|seen| seen.unrendered.as_ref()) {
                 Some(Unrendered::Failed(why)) => wait("RenderFailed", why.clone()),
+                Some(Unrendered::Held(why)) => wait("PruneHeld", why.clone()),
                 _ => wait("Rendering", "its objects are being rendered".to_owned()),
             }
+        }
+        Shown::Queued if open && cluster.held.is_some() => {
+            wait("PruneHeld", cluster.held.clone().unwrap_or_default())
         }
         Shown::Queued if open && seen.is_some_and(|seen| !seen.awaits.is_empty()) => {
             let awaits = seen.map_or(&[][..], |seen| &seen.awaits);

@@ -66,9 +66,13 @@ impl SessionStream {
 
     fn hear_beat(&mut self, beat: &wire::Beat) {
         let (store, cluster) = (&self.app.store, self.slot.cluster);
-        self.slot
+        let recorded = &self.slot.recorded;
+        recorded
             .clock
             .hear(store, cluster, beat.agent_time_ms, wall());
+        recorded
+            .drift
+            .hear(store, cluster, beat.drift_age_ms, wall());
         if let Some(root) = Root::from_slice(&beat.root) {
             self.compare(beat.generation, root);
         }

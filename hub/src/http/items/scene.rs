@@ -9,7 +9,7 @@ use bellwether_api::{
     API_VERSION,
     application::ApplicationSpec,
     call::{ADDONS_HEALTHY, Condition, FleetAddon, FleetMember, FleetStatus, Item, ItemMeta},
-    cluster::{ClusterCondition, ClusterStatus, RIGHTS_COMPLETE},
+    cluster::{ClusterCondition, ClusterStatus, DRIFT_SEEN, RIGHTS_COMPLETE},
     fleet::FleetSpec,
 };
 use bellwether_hub_core::{
@@ -31,7 +31,7 @@ use uuid::Uuid;
 use super::read_spec;
 use crate::{
     app::App,
-    grpc::clock,
+    grpc::{clock, drift},
     http::hook_conditions,
     scheduling::{Kinds, facts_of},
 };
@@ -142,11 +142,8 @@ impl Scene {
                 Some(ahead_ms) if clock::is_wrong(ahead_ms) => {
                     (ClusterCondition::ClockSkew, clock::sentence(ahead_ms))
                 }
-                _ => match cluster.metrics.as_ref().filter(|one| is_unreachable(one)) {
-                    Some(metrics) => (
-                        ClusterCondition::Degraded,
-                        format!("its metrics do not answer: {}", metrics.message),
-                    ),
+                _ => match fault(cluster) {
+                    Some(message) => (ClusterCondition::Degraded, message),
                     None => (ClusterCondition::Ready, String::new()),
                 },
             },
@@ -167,6 +164,21 @@ impl Scene {
         })
     }
 
+    /// Returns since when a cluster's objects were not looked at; of one that is not heard nothing is known.
+    fn drift(&self, cluster: &Cluster) -> Option<Condition> {
+        let since = cluster.drift_unseen_since?;
+        let (status, reason, message) = match self.is_reachable(cluster) {
+            true => ("False", "NotLooked", drift::sentence(since)),
+            false => ("Unknown", "NotHeard", "the cluster is not heard".to_owned()),
+        };
+        Some(Condition {
+            kind: DRIFT_SEEN.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+        })
+    }
+
     /// Returns what else a human should know of a cluster.
     fn conditions(&self, cluster: &Cluster) -> Vec<Condition> {
         let untold = hook_conditions::of_cluster(&self.untold, cluster.id);
@@ -174,6 +186,7 @@ impl Scene {
         known
             .chain(cluster.cloned.clone())
             .chain(rights(cluster))
+            .chain(self.drift(cluster))
             .collect()
     }
 
@@ -313,6 +326,13 @@ pub(super) fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
 }
 
 /// Says which rights the agent of a cluster lacks, and how it gets them; absent = it lacks none.
+/// What does not work in a cluster that is heard; absent = nothing is known to.
+fn fault(cluster: &Cluster) -> Option<String> {
+    let metrics = cluster.metrics.as_ref().filter(|one| is_unreachable(one));
+    let metrics = metrics.map(|one| format!("its metrics do not answer: {}", one.message));
+    metrics.or_else(|| cluster.drift_unseen_since.map(drift::sentence))
+}
+
 fn rights(cluster: &Cluster) -> Option<Condition> {
     let missing = &cluster.missing_rights;
     (!missing.is_empty()).then(|| Condition {

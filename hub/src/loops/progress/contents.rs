@@ -23,7 +23,7 @@ pub(in crate::loops) struct Contents {
     releases: Vec<(GrantRelease, Release)>,
     /// What each granted cluster is sent instead of the release's own content, where that is
     /// rendered.
-    pub(super) sent: BTreeMap<Uuid, Sent>,
+    pub sent: BTreeMap<Uuid, Sent>,
 }
 
 impl Contents {

@@ -64,7 +64,7 @@ async fn named_release(
     let unrendered = rendered::unrendered(look.sight(), release.id, &meant).await?;
     let failed = unrendered.values().find_map(|one| match one {
         Unrendered::Failed(why) => Some(why),
-        Unrendered::Pending => None,
+        Unrendered::Pending | Unrendered::Held(_) => None,
     });
     if let Some(why) = failed {
         return missing(format!(

@@ -145,6 +145,24 @@ pub async fn record_clock(store: &Store, id: Uuid, ahead_ms: i64) -> Result<(), 
     Ok(())
 }
 
+/// Records since when a cluster's agent has not looked at everything that it holds; absent = it does.
+///
+/// # Errors
+/// The database fails.
+pub async fn record_drift(
+    store: &Store,
+    id: Uuid,
+    unseen_since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE cluster SET drift_unseen_since_ms = $2 WHERE id = $1")
+        .bind(id)
+        .bind(unseen_since.map(ms))
+        .execute(&store.pool)
+        .await
+        .doing("record that drift is not looked for")?;
+    Ok(())
+}
+
 /// Records whether the metrics of a cluster answered its agent; `None` = there is nothing to ask.
 ///
 /// # Errors

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::sync_policy::DeletionPolicy;
+use bellwether_api::sync_policy::{DeletionPolicies, DeletionPolicy};
+use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{Delta, Snapshot, Target, UnitVersion, target};
 use crate::{
     Digest, Store, StoreError, Tx,
-    column::{digest, unsigned},
+    column::{digest, from_json, unsigned},
     error::Doing,
 };
 
@@ -21,6 +22,40 @@ struct CutRow {
     digest: Option<Vec<u8>>,
     generation: Option<i64>,
     deletion: Option<String>,
+    component_deletion: Option<Value>,
+}
+
+impl CutRow {
+    /// The unit of the row; `None` = the cluster has none.
+    fn unit(self) -> Option<Result<UnitVersion, StoreError>> {
+        let (key, generation) = (self.key?, self.generation?);
+        let held = self.digest.map(|held| digest("desired.digest", &held));
+        let said = said(self.deletion.as_deref(), self.component_deletion);
+        let unit = || {
+            Ok(UnitVersion {
+                key,
+                generation: unsigned("desired.gen", generation)?,
+                digest: held.transpose()?,
+                deletion: said?,
+            })
+        };
+        Some(unit())
+    }
+}
+
+/// What was said of a tombstone; a row of before there were words of components has none.
+fn said(
+    application: Option<&str>,
+    components: Option<Value>,
+) -> Result<Option<DeletionPolicies>, StoreError> {
+    let Some(application) = application.and_then(policy) else {
+        return Ok(None);
+    };
+    let components = components.map(|said| from_json("desired.component_deletion", said));
+    Ok(Some(DeletionPolicies {
+        application,
+        components: components.transpose()?.unwrap_or_default(),
+    }))
 }
 
 /// What changed in a cluster after generation `since`; absent when the cluster is not registered.
@@ -63,7 +98,8 @@ async fn cut(
     since: u64,
 ) -> Result<Option<(Target, Vec<UnitVersion>)>, StoreError> {
     let rows: Vec<CutRow> = sqlx::query_as(
-        "SELECT s.target_gen, s.target_root, d.key, d.digest, d.gen AS generation, d.deletion
+        "SELECT s.target_gen, s.target_root, d.key, d.digest, d.gen AS generation, d.deletion,
+            d.component_deletion
          FROM cluster_sync s LEFT JOIN desired d ON d.cluster = s.cluster AND d.gen > $2
          WHERE s.cluster = $1 ORDER BY d.key",
     )
@@ -78,17 +114,7 @@ async fn cut(
     let target = target(Ok(first.target_gen), Ok(first.target_root.clone()))?;
     let units = rows
         .into_iter()
-        .filter_map(|row| Some((row.key?, row.generation?, row.digest, row.deletion)))
-        .map(|(key, generation, held, deletion)| {
-            Ok(UnitVersion {
-                key,
-                generation: unsigned("desired.gen", generation)?,
-                digest: held
-                    .map(|held| digest("desired.digest", &held))
-                    .transpose()?,
-                deletion: deletion.as_deref().and_then(policy),
-            })
-        })
+        .filter_map(CutRow::unit)
         .collect::<Result<_, StoreError>>()?;
     Ok(Some((target, units)))
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::sync_policy::DeletionPolicy;
-use sqlx::Row as _;
+use bellwether_api::sync_policy::DeletionPolicies;
+use sqlx::{Row as _, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -234,7 +234,7 @@ async fn save(tx: &mut Tx, effective: &Wanted<'_>, written: &[Written]) -> Resul
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])
          ON CONFLICT (cluster, key) DO UPDATE
          SET digest = excluded.digest, gen = excluded.gen, origin = excluded.origin,
-            deletion = NULL",
+            deletion = NULL, component_deletion = NULL",
     )
     .bind(columns.clusters)
     .bind(columns.keys)
@@ -269,14 +269,16 @@ pub async fn say_deletion(
     tx: &mut Tx,
     clusters: &[Uuid],
     key: &str,
-    policy: DeletionPolicy,
+    said: &DeletionPolicies,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE desired SET deletion = $3 WHERE cluster = ANY($1) AND key = $2 AND digest IS NULL",
+        "UPDATE desired SET deletion = $3, component_deletion = $4
+         WHERE cluster = ANY($1) AND key = $2 AND digest IS NULL",
     )
     .bind(clusters)
     .bind(key)
-    .bind(super::word(policy))
+    .bind(super::word(said.application))
+    .bind(Json(&said.components))
     .execute(&mut *tx.inner)
     .await
     .doing("say what becomes of a unit's objects")?;

@@ -101,3 +101,29 @@ async fn a_word_that_is_written_anew_was_not_used() {
     apply(&store, &both).await;
     assert_eq!(spent(&store).await, []);
 }
+
+#[tokio::test]
+async fn a_word_is_passed_on_by_what_it_was_used_for_and_by_nothing_else() {
+    let store = testing::store().await;
+    apply(&store, &[(PRUNE, "6")]).await;
+    let first = word(PRUNE, "6");
+    assert!(spend(&store, &first).await);
+    let pass_on = async |by: &Spent, to: &str| {
+        let mut tx = store.begin().await.unwrap();
+        let done = allowances::pass_on(&mut tx, &shop(&[]).key, by, to).await;
+        tx.commit().await.unwrap();
+        done.unwrap()
+    };
+    assert!(pass_on(&first, "release 3").await);
+    assert_eq!(spent(&store).await[0].used_for, "release 3");
+    assert!(
+        !pass_on(&first, "release 4").await,
+        "it is used for another"
+    );
+    apply(&store, &[(PRUNE, "7")]).await;
+    let third = Spent {
+        used_for: "release 3".to_owned(),
+        ..first
+    };
+    assert!(!pass_on(&third, "release 4").await, "it was written anew");
+}

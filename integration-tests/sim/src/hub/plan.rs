@@ -324,6 +324,7 @@ fn release(
         install,
         governed: !wanted.rollouts.is_empty(),
         by_hand: &[],
+        may_lose: 0,
     });
     let plan = plan.expect("the waves are ours");
     Some(Making {

@@ -17,7 +17,7 @@ use crate::{
     plan::{DrivenByHand, Plan, PlannedCluster, PlannedWave},
     run::{
         ActionKind, ActionOutcome, ClusterPhase, ClusterSeen, Decision, Grant, GrantRelease, Input,
-        PendingAction, Reading, RunFacts, RunState, Supersession, decide,
+        PendingAction, Reading, RunFacts, RunState, Supersession, Unrendered, decide,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Member {
     pub status: Option<UnitStatus>,
     pub applied: Option<String>,
     pub awaits: Vec<Awaited>,
+    /// Why what it would lose takes a word; absent = it takes none.
+    pub held: Option<String>,
 }
 
 pub struct Fleet {
@@ -92,6 +94,7 @@ pub fn plan(waves: Vec<PlannedWave>) -> Plan {
         governed: true,
         by_hand: Vec::new(),
         left_out: Vec::new(),
+        may_lose: Some(0),
     }
 }
 
@@ -157,7 +160,7 @@ impl Fleet {
                     .map(digest)
                     .or_else(|| member.status.as_ref().map(|status| status.digest.clone())),
                 status: member.status.clone(),
-                unrendered: None,
+                unrendered: member.held.clone().map(Unrendered::Held),
                 awaits: member.awaits.clone(),
             })
             .collect()
@@ -357,6 +360,7 @@ impl Member {
             )),
             applied: Some("old".to_owned()),
             awaits: Vec::new(),
+            held: None,
         }
     }
 

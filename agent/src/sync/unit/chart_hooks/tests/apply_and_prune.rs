@@ -1,5 +1,6 @@
 //! An agent that dies between any two writes of a release, or of a removal.
 
+use bellwether_api::status::UnitOutcome;
 use serde_json::json;
 
 use super::{
@@ -84,4 +85,32 @@ async fn an_agent_killed_at_any_write_finishes_what_it_applies_and_prunes() {
 async fn an_agent_killed_at_any_write_finishes_what_it_takes_away() {
     let writes = at_every_write(&["bystander"], async |house| house.remove().await).await;
     assert!(writes > 6, "it dies at every write: {writes}");
+}
+
+#[tokio::test]
+async fn a_release_has_succeeded_once_what_it_leaves_out_is_gone() {
+    let server = Server::default();
+    let mut house = installed(&server).await;
+    let objects = ["new", "web"].map(|name| config_map(name, "2"));
+    house.install(&bundle_of(2, 1, &[], &objects)).await;
+    let mut waited_for = Vec::new();
+    for _ in 0..60 {
+        let pass = house.unit.pass().await;
+        assert!(pass.is_ok(), "the server answers");
+        let status = house.unit.status(&house.record());
+        if status.outcome == UnitOutcome::Succeeded {
+            break;
+        }
+        waited_for.extend(status.waiting_on.into_iter().map(|wait| wait.reason));
+    }
+    assert_eq!(names(&server), ["bystander", "new", "web"]);
+    assert!(
+        waited_for.iter().any(|reason| reason == "Pruning"),
+        "{waited_for:?}"
+    );
+    // An agent that starts anew looks once before it says so.
+    let mut house = House::on(&server).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let status = house.unit.status(&house.record());
+    assert_eq!(status.outcome, UnitOutcome::Succeeded);
 }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_api::{
+use crate::{
     duration::Dur,
     query_template::{QueryError, Selector, selectors},
 };
 
-use super::verdict::MIN_SCRAPES;
+/// Samples below which a change over a range says nothing.
+pub const MIN_SCRAPES: u32 = 2;
 
 /// The label that tells the parts of an answer to [`Freshness::query`] apart.
 pub const PART: &str = "bellwether_part";
@@ -39,7 +40,7 @@ pub struct Read {
     /// The oldest that it may be.
     pub oldest: Dur,
     /// For how long the weight has been in force, of which the sample is to tell; absent = the query
-    /// looks at another moment, and means to.
+    /// looks at another moment, and means to, or there is no weight.
     pub in_force: Option<Dur>,
     /// Samples in the range of the series that has most; absent = the query takes the newest alone, or
     /// nothing matches.
@@ -71,9 +72,9 @@ impl Freshness {
     }
 
     /// Takes an answer in: values in seconds or samples by their [`PART`]. `in_force` says for how
-    /// long the weight has been in force.
+    /// long the weight has been in force; absent = the value is to tell of no weight.
     #[must_use]
-    pub fn read(&self, answer: &BTreeMap<String, f64>, in_force: Dur) -> Vec<Read> {
+    pub fn read(&self, answer: &BTreeMap<String, f64>, in_force: Option<Dur>) -> Vec<Read> {
         let value = |part: &str, number: usize| {
             let value = answer.get(&format!("{part}-{number}")).copied();
             value.filter(|value| value.is_finite())
@@ -86,7 +87,7 @@ impl Freshness {
                 name: selector.name.clone(),
                 age_ms: value("age", number).map(milliseconds),
                 oldest: oldest(selector, self.window),
-                in_force: looks_at_now(selector).then_some(in_force),
+                in_force: in_force.filter(|_| looks_at_now(selector)),
                 scrapes: value("scrapes", number).map(whole),
                 wanted: if selector.is_change { MIN_SCRAPES } else { 1 },
                 range: selector.range.unwrap_or_default(),
@@ -99,7 +100,7 @@ impl Freshness {
 ///
 /// # Errors
 /// Why the value tells nothing of now.
-pub(super) fn judge(read: &[Read]) -> Result<(), String> {
+pub fn judge(read: &[Read]) -> Result<(), String> {
     read.iter().try_for_each(one)
 }
 

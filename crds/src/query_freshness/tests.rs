@@ -1,13 +1,4 @@
-use bellwether_api::{
-    analysis::{Analysis, Metric, Range},
-    status::Verdict,
-};
-use jiff::Timestamp;
-
-use super::{
-    super::{Sample, evaluate},
-    *,
-};
+use super::*;
 
 const WINDOW: Dur = Dur::from_secs(60);
 const LONG: Dur = Dur::from_secs(3_600);
@@ -18,34 +9,21 @@ fn freshness(query: &str) -> Freshness {
         .unwrap_or_else(|| panic!("{query} reads something"))
 }
 
-/// The verdict of a value inside its limit whose series are known to be so.
-fn judged(query: &str, in_force: Dur, answer: &[(&str, f64)]) -> (Verdict, String) {
+/// What is said of a value whose series are known to be so.
+fn judged(query: &str, in_force: Dur, answer: &[(&str, f64)]) -> Result<(), String> {
     let answer = answer
         .iter()
         .map(|(part, value)| ((*part).to_owned(), *value))
         .collect();
-    let sample = Sample {
-        value: Some(0.0),
-        window: in_force.min(WINDOW),
-        read: freshness(query).read(&answer, in_force),
-        ..Sample::default()
-    };
-    let metric = Metric {
-        name: "mine".into(),
-        query: Some(query.to_owned()),
-        range: Some(Range {
-            min: None,
-            max: Some("5".parse().expect("a number")),
-        }),
-        ..Metric::default()
-    };
-    let result = evaluate(
-        &metric,
-        &Analysis::default(),
-        Some(&sample),
-        Timestamp::UNIX_EPOCH,
-    );
-    (result.verdict, result.reason)
+    judge(&freshness(query).read(&answer, Some(in_force)))
+}
+
+#[test]
+fn a_value_that_is_to_tell_of_no_weight_is_held_against_none() {
+    let answer = BTreeMap::from([("age-0".to_owned(), 90.0)]);
+    let read = |in_force| freshness("x").read(&answer, in_force);
+    assert!(judge(&read(Some(Dur::from_secs(10)))).is_err());
+    assert_eq!(judge(&read(None)), Ok(()));
 }
 
 #[test]
@@ -175,11 +153,11 @@ fn old_series_make_a_value_unknown() {
             "StaleSample: the newest measurement is 8m20s old",
         ),
     ] {
-        let (verdict, reason) = judged(query, in_force, answer);
+        let judged = judged(query, in_force, answer);
         if expected.is_empty() {
-            assert_eq!(verdict, Verdict::Pass, "{query} {answer:?}: {reason}");
+            assert_eq!(judged, Ok(()), "{query} {answer:?}");
         } else {
-            assert_eq!(verdict, Verdict::Unknown, "{query} {answer:?}");
+            let reason = judged.expect_err(query);
             assert!(reason.starts_with(expected), "{query} {answer:?}: {reason}");
         }
     }

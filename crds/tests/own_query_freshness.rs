@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use bellwether_agent_core::analysis::{Freshness, PART};
-use bellwether_api::duration::Dur;
+use bellwether_api::{
+    duration::Dur,
+    query_freshness::{Freshness, PART},
+};
 use serde_json::{Value, json};
 
 const WINDOW: Dur = Dur::from_secs(60);
