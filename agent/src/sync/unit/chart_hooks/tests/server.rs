@@ -29,6 +29,8 @@ pub(in crate::sync::unit) struct Kept {
     pub(in crate::sync::unit) made: Vec<(String, String)>,
     /// Resources that nobody may touch.
     pub(in crate::sync::unit) forbidden: BTreeSet<String>,
+    /// What is said instead of a write, by path.
+    pub(in crate::sync::unit) refused: BTreeMap<String, Answer>,
     pub(in crate::sync::unit) death: Option<Death>,
     writes: usize,
     version: u64,
@@ -109,7 +111,8 @@ impl Kept {
             Some(Death::After(writes)) if self.writes == writes && !is_write => return dead,
             _ => {}
         }
-        let answer = self.work(asked, at, query);
+        let refused = self.refused.get(at).filter(|_| is_write).cloned();
+        let answer = refused.unwrap_or_else(|| self.work(asked, at, query));
         match self.death {
             Some(Death::After(writes)) if self.writes == writes => dead,
             _ => answer,
