@@ -2,14 +2,14 @@
 //! that a wrong address or Secret shows before a check needs it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bellwether_api::metric_template::MetricSourceKind;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Meter, measure::OwnSource};
@@ -22,6 +22,8 @@ const EVERY_WHILE_SILENT: Duration = Duration::from_secs(15);
 const EVERY_WHILE_SILENT_COUNTED: Duration = Duration::from_secs(300);
 /// When a source that answered before is asked a second time before its silence is told.
 const DOUBT: Duration = Duration::from_secs(5);
+/// How long one source may take, the reading of its Secret included.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Sources that are asked at once.
 const MAX_AT_ONCE: usize = 8;
 
@@ -97,21 +99,26 @@ impl OwnSources {
         self.lock().get(unit).cloned().unwrap_or_default()
     }
 
-    /// Asks at once what is named anew, and again and again, until it is dropped.
+    /// Asks at once what is named anew, and again and again, until it is dropped. Nobody waits for what
+    /// others name: an answer counts when it comes.
     pub async fn run(&self, meter: Meter) {
         let mut changes = self.named.subscribe();
-        let mut known: BTreeMap<String, Known> = BTreeMap::new();
-        let mut before = BTreeMap::new();
+        changes.mark_changed();
+        let mut asking = Asking::default();
         loop {
-            let named = changes.borrow_and_update().clone();
-            ask(&meter, &named, &mut known).await;
-            self.tell(&before, &named, &known);
-            before = named;
-            let next = known.values().filter_map(|one| one.due).min();
+            let next = asking.ask(&meter);
             tokio::select! {
+                Some(answer) = asking.answers.next() => {
+                    if asking.hear(answer) {
+                        self.tell(&BTreeMap::new(), &asking.named, &asking.known);
+                    }
+                }
                 () = at(next) => {}
                 // The sender lives as long as this.
-                Ok(()) = changes.changed() => {}
+                Ok(()) = changes.changed() => {
+                    let before = asking.aim(changes.borrow_and_update().clone());
+                    self.tell(&before, &asking.named, &asking.known);
+                }
             }
         }
     }
@@ -124,21 +131,16 @@ impl OwnSources {
         named: &BTreeMap<String, Named>,
         known: &BTreeMap<String, Known>,
     ) {
+        let told = self.lock().clone();
         let mut silent = BTreeMap::new();
         for (unit, one) in named {
-            let lines: Vec<String> = one
-                .sources
-                .iter()
-                .filter_map(|source| match &known.get(&source.key())?.state {
-                    State::Silent(why) => Some(source.sentence(&why.message)),
-                    State::Answers | State::Doubted => None,
-                })
-                .collect();
-            if !lines.is_empty() {
+            // Of a place that was not asked yet nothing is said: what was said before stands until then.
+            let lines = lines(one, known).or_else(|| told.get(unit).cloned());
+            if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
                 silent.insert(unit.clone(), lines);
             }
         }
-        let told = std::mem::replace(&mut *self.lock(), silent.clone());
+        self.lock().clone_from(&silent);
         let gone = before.iter().filter(|(unit, _)| !named.contains_key(*unit));
         for (unit, one) in gone.chain(named) {
             if told.get(unit) != silent.get(unit) {
@@ -152,39 +154,97 @@ impl OwnSources {
     }
 }
 
-/// Asks every source that is due, each once whoever names it, and forgets those that nobody names.
-async fn ask(meter: &Meter, named: &BTreeMap<String, Named>, known: &mut BTreeMap<String, Known>) {
-    let all: BTreeMap<String, &OwnSource> = named
-        .values()
-        .flat_map(|one| &one.sources)
-        .map(|source| (source.key(), source))
-        .collect();
-    known.retain(|key, _| all.contains_key(key));
-    let now = Instant::now();
-    let is_due = |key: &String| {
-        let known = known.get(key);
-        known.is_none_or(|one| one.due.is_some_and(|due| due <= now))
-    };
-    let due: Vec<(String, OwnSource)> = all
-        .into_iter()
-        .filter(|(key, _)| is_due(key))
-        .map(|(key, source)| (key, source.clone()))
-        .collect();
-    let answers = due.into_iter().map(|(key, source)| {
-        let meter = meter.clone();
-        async move {
-            let silence = meter.silence(&source).await;
-            (key, source.kind(), silence)
+/// What does not answer of what a unit's plans name, a sentence each; `None` = not all of it was asked yet.
+fn lines(named: &Named, known: &BTreeMap<String, Known>) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    for source in &named.sources {
+        if let State::Silent(why) = &known.get(&source.key())?.state {
+            lines.push(source.sentence(&why.message));
         }
-    });
-    let answers: Vec<_> = futures::stream::iter(answers)
-        .buffer_unordered(MAX_AT_ONCE)
-        .collect()
-        .await;
-    for (key, kind, silence) in answers {
-        let next = Known::after(known.get(&key), silence, kind, Instant::now());
-        known.insert(key, next);
     }
+    Some(lines)
+}
+
+/// A source by its key, and why it does not answer; `None` = it does.
+type Answer = (String, Option<Silence>);
+
+/// What is asked of whom, and what is known.
+#[derive(Default)]
+struct Asking {
+    named: BTreeMap<String, Named>,
+    /// Every source that is named, by its key, each once whoever names it.
+    sources: BTreeMap<String, OwnSource>,
+    known: BTreeMap<String, Known>,
+    /// Keys of those that were asked and have not answered.
+    asked: BTreeSet<String>,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Asking {
+    /// Takes what is named now, and forgets what nobody names any more; gives what was named before.
+    fn aim(&mut self, named: BTreeMap<String, Named>) -> BTreeMap<String, Named> {
+        let all = named.values().flat_map(|one| &one.sources);
+        self.sources = all.map(|source| (source.key(), source.clone())).collect();
+        self.known.retain(|key, _| self.sources.contains_key(key));
+        std::mem::replace(&mut self.named, named)
+    }
+
+    /// Asks what is due, as far as there is room: first whoever was never asked, then whoever has waited
+    /// longest. Gives when the next one is due; absent = an answer or another name comes first.
+    fn ask(&mut self, meter: &Meter) -> Option<Instant> {
+        let now = Instant::now();
+        let due_at = |key: &String| match self.known.get(key) {
+            Some(known) => known.due,
+            None => Some(now),
+        };
+        let idle = self.sources.iter();
+        let idle = idle.filter(|(key, _)| !self.asked.contains(*key));
+        let mut waiting: Vec<_> = idle
+            .filter_map(|(key, source)| {
+                let rank = (self.known.contains_key(key), due_at(key)?);
+                Some((rank, key.clone(), source.clone()))
+            })
+            .collect();
+        waiting.sort_by_key(|(rank, _, _)| *rank);
+        for ((_, due), key, source) in waiting {
+            if self.asked.len() >= MAX_AT_ONCE {
+                return None;
+            }
+            if due > now {
+                return Some(due);
+            }
+            self.asked.insert(key.clone());
+            self.answers.push(question(meter.clone(), key, source));
+        }
+        None
+    }
+
+    /// Takes an answer; tells whether something else is known now.
+    fn hear(&mut self, (key, silence): Answer) -> bool {
+        self.asked.remove(&key);
+        let Some(source) = self.sources.get(&key) else {
+            return false;
+        };
+        let before = self.known.get(&key);
+        let next = Known::after(before, silence, source.kind(), Instant::now());
+        let is_news = before.is_none_or(|before| before.state != next.state);
+        self.known.insert(key, next);
+        is_news
+    }
+}
+
+fn question(meter: Meter, key: String, source: OwnSource) -> BoxFuture<'static, Answer> {
+    async move {
+        let asked = tokio::time::timeout(ANSWERS_WITHIN, meter.silence(&source));
+        let late = |_| {
+            Some(Silence {
+                reason: "Unreachable",
+                message: format!("failed to get an answer within {ANSWERS_WITHIN:?}"),
+            })
+        };
+        (key, asked.await.unwrap_or_else(late))
+    }
+    .boxed()
 }
 
 async fn at(due: Option<Instant>) {
@@ -231,68 +291,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn silence(reason: &'static str, message: &str) -> Option<Silence> {
-        Some(Silence {
-            reason,
-            message: message.to_owned(),
-        })
-    }
-
-    #[test]
-    fn a_unit_that_names_nothing_any_more_is_forgotten() {
-        let plan = serde_json::json!({
-            "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-            "strategy": {"canary": {"weights": [50]}},
-            "analysis": {"metrics": [{"name": "queue", "query": "max(queue)", "range": {"max": "1"},
-                "source": {"type": "Prometheus", "address": "http://127.0.0.1:1"}}]},
-        });
-        let plan = serde_json::from_value(plan).expect("a plan");
-        let sources = OwnSources::default();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let found = OwnSource::of_plan("web", &plan, "shop");
-        sources.name("unit", found, Arc::clone(&wake));
-        assert_eq!(sources.named.borrow().len(), 1);
-        sources.name("unit", Vec::new(), wake);
-        assert_eq!(sources.named.borrow().len(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_slow_answer_is_no_news_and_the_same_silence_is_told_once() {
-        use MetricSourceKind::{Datadog, Prometheus};
-        let now = Instant::now();
-        let good = Known::after(None, None, Prometheus, now);
-        assert_eq!(
-            (&good.state, good.due),
-            (&State::Answers, Some(now + EVERY))
-        );
-        let doubted = Known::after(Some(&good), silence("Unreachable", "a"), Prometheus, now);
-        assert_eq!(
-            (&doubted.state, doubted.due),
-            (&State::Doubted, Some(now + DOUBT))
-        );
-        let silent = Known::after(Some(&doubted), silence("Unreachable", "b"), Prometheus, now);
-        assert_eq!(silent.due, Some(now + EVERY_WHILE_SILENT));
-        let same = Known::after(Some(&silent), silence("Unreachable", "c"), Prometheus, now);
-        assert_eq!(same.state, silent.state, "other words of the same");
-        let other = Known::after(Some(&silent), silence("Unauthorized", "d"), Prometheus, now);
-        assert_ne!(other.state, silent.state);
-        assert_eq!(
-            Known::after(Some(&silent), None, Prometheus, now).state,
-            State::Answers
-        );
-        // Whoever was never heard is told of at once.
-        let first = Known::after(None, silence("Unreachable", "a"), Prometheus, now);
-        assert!(matches!(first.state, State::Silent(_)));
-
-        let counted = Known::after(None, None, Datadog, now);
-        assert_eq!(
-            counted.due, None,
-            "nobody is asked by the minute who counts"
-        );
-        let silent = Known::after(None, silence("Unauthorized", "a"), Datadog, now);
-        assert_eq!(silent.due, Some(now + EVERY_WHILE_SILENT_COUNTED));
-    }
-}
+mod tests;

@@ -87,7 +87,8 @@ impl Canary {
         let policy = DriftPolicy::Correct;
         self.keeper
             .keep(cluster, &wanted, dirty, policy, FirstLook::Apply)
-            .await?;
+            .await
+            .map_err(ClusterError::from)?;
         self.held = true;
         Ok(())
     }

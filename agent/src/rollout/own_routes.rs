@@ -123,7 +123,8 @@ impl OwnRoutes {
         let policy = DriftPolicy::Correct;
         self.keeper
             .keep(cluster, &ours, dirty, policy, FirstLook::Apply)
-            .await?;
+            .await
+            .map_err(ClusterError::from)?;
         self.held = ours.len() == self.wanted.len();
         Ok(())
     }

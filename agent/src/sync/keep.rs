@@ -93,6 +93,21 @@ pub struct Kept {
     pub look_in: Option<Duration>,
 }
 
+/// A pass over the objects that met an error.
+#[derive(Debug)]
+pub struct Unkept {
+    /// What it met.
+    pub error: ClusterError,
+    /// What it has done all the same.
+    pub kept: Kept,
+}
+
+impl From<Box<Unkept>> for ClusterError {
+    fn from(unkept: Box<Unkept>) -> Self {
+        unkept.error
+    }
+}
+
 impl Kept {
     fn look_in(&mut self, wait: Duration) {
         self.look_in = Some(self.look_in.map_or(wait, |known| known.min(wait)));
@@ -140,10 +155,11 @@ impl Keeper {
     /// `wanted`, or `dirty` cost a request.
     ///
     /// # Errors
-    /// The first object that the API server did not take; what stands before it is applied. While a
-    /// run looks after any of them the others are tried all the same, since a route that must fall
-    /// to weight 0 cannot wait for a ConfigMap that is refused. One that the API server cannot convert
-    /// is no error, unless a run brings it in or looks after it: it is waited for by name.
+    /// The first object that the API server did not take, with what was done all the same; what stands
+    /// before it is applied. While a run looks after any of them the others are tried all the same, since
+    /// a route that must fall to weight 0 cannot wait for a ConfigMap that is refused. One that the API
+    /// server cannot convert is no error, unless a run brings it in or looks after it: it is waited for
+    /// by name.
     pub async fn keep(
         &mut self,
         cluster: &Cluster,
@@ -151,7 +167,7 @@ impl Keeper {
         dirty: &Dirty,
         drift: DriftPolicy,
         look: FirstLook,
-    ) -> Result<Kept, ClusterError> {
+    ) -> Result<Kept, Box<Unkept>> {
         let targets: BTreeSet<&ObjectRef> = wanted.iter().map(|want| &want.target).collect();
         self.seen.retain(|target, _| targets.contains(target));
         self.contentions
@@ -164,59 +180,66 @@ impl Keeper {
             if !want.after.is_disjoint(&untaken) || self.waits_for_its_kind(want, &mut kept) {
                 continue;
             }
-            let digest = want.digest();
-            let drift = want.part.drift.unwrap_or(drift);
-            let look = match look {
-                FirstLook::ByPolicy if drift == DriftPolicy::Correct => FirstLook::Correct,
-                FirstLook::ByPolicy => FirstLook::Observe,
-                look => look,
-            };
-            let seen = self.seen.get(&want.target);
-            let done = match seen.filter(|seen| !seen.is_unread()) {
-                _ if want.care == Care::Frozen => Ok(()),
-                Some(seen) if seen.wanted == digest => {
-                    let changed = dirty.all || dirty.objects.contains(&want.target);
-                    if changed || self.is_due(want) {
-                        self.look_again(cluster, want, drift, &mut kept).await
-                    } else {
-                        Ok(())
-                    }
-                }
-                None if look == FirstLook::Observe => {
-                    self.look_first(cluster, want, digest, drift).await
-                }
-                None if look == FirstLook::Correct => {
-                    self.look_before_writing(cluster, want, digest, &mut kept)
-                        .await
-                }
-                _ => self.write(cluster, want, digest, &mut kept).await,
-            };
-            match done {
-                Err(error) if self.is_passed_by(want, in_run, &error) => {
-                    untaken.insert(want.target.clone());
-                    self.note_unconverted(want, &error, &mut kept);
-                }
-                Err(error) if in_run => {
-                    untaken.insert(want.target.clone());
-                    // What may be passed by is told only where it is all.
-                    if refused.as_ref().is_none_or(ClusterError::is_conversion) {
-                        refused = Some(error);
-                    }
-                }
-                done => done?,
+            let done = self.hold(cluster, want, dirty, drift, look, &mut kept);
+            let Err(error) = done.await else { continue };
+            untaken.insert(want.target.clone());
+            if self.is_passed_by(want, in_run, &error) {
+                self.note_unconverted(want, &error, &mut kept);
+                continue;
+            }
+            // What may be passed by is told only where it is all.
+            if refused.as_ref().is_none_or(ClusterError::is_conversion) {
+                refused = Some(error);
+            }
+            if !in_run {
+                break;
             }
         }
         if let Some(error) = refused {
-            return Err(error);
+            return Err(Box::new(Unkept { error, kept }));
         }
-        kept.drifted = self
-            .seen
-            .iter()
-            .filter(|(_, seen)| seen.drifted)
-            .map(|(at, _)| at.clone())
-            .collect();
+        let drifted = self.seen.iter().filter(|(_, seen)| seen.drifted);
+        kept.drifted = drifted.map(|(at, _)| at.clone()).collect();
         self.note_fights(&mut kept);
         Ok(kept)
+    }
+
+    /// Makes the cluster hold one object.
+    async fn hold(
+        &mut self,
+        cluster: &Cluster,
+        want: &Wanted,
+        dirty: &Dirty,
+        drift: DriftPolicy,
+        look: FirstLook,
+        kept: &mut Kept,
+    ) -> Result<(), ClusterError> {
+        let digest = want.digest();
+        let drift = want.part.drift.unwrap_or(drift);
+        let look = match look {
+            FirstLook::ByPolicy if drift == DriftPolicy::Correct => FirstLook::Correct,
+            FirstLook::ByPolicy => FirstLook::Observe,
+            look => look,
+        };
+        let seen = self.seen.get(&want.target);
+        match seen.filter(|seen| !seen.is_unread()) {
+            _ if want.care == Care::Frozen => Ok(()),
+            Some(seen) if seen.wanted == digest => {
+                let changed = dirty.all || dirty.objects.contains(&want.target);
+                if changed || self.is_due(want) {
+                    self.look_again(cluster, want, drift, kept).await
+                } else {
+                    Ok(())
+                }
+            }
+            None if look == FirstLook::Observe => {
+                self.look_first(cluster, want, digest, drift).await
+            }
+            None if look == FirstLook::Correct => {
+                self.look_before_writing(cluster, want, digest, kept).await
+            }
+            _ => self.write(cluster, want, digest, kept).await,
+        }
     }
 
     /// Tells whether what kept an object from being written or read is no error: the API server cannot

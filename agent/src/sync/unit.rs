@@ -5,6 +5,7 @@ mod adoption;
 mod begin;
 mod chart_hooks;
 mod kept;
+mod lane;
 mod live_state;
 mod memory;
 mod order;
@@ -25,7 +26,7 @@ use std::{
 use bellwether_api::{
     bundle::{Bundle, UnitKey},
     reference::{NamespacedName, ObjectRef},
-    status::{UnitOutcome, WaitReason},
+    status::WaitReason,
     sync_record::SyncUnit,
 };
 use tokio::time::Instant;
@@ -41,7 +42,6 @@ use super::{
     events::{self, News, RunOf},
     goal::{Goal, goal},
     keep::{Keeper, Wanted},
-    lanes::Lane,
     shell::{FULL_PASS, Shell},
     watch::{Dirty, Poke, Wants, WatchKey},
 };
@@ -200,7 +200,7 @@ impl Unit {
         loop {
             let permit = tokio::select! {
                 () = shutdown.cancelled() => return,
-                permit = shell.lanes.enter(self.lane()) => permit,
+                permit = self.room(&shell) => permit,
             };
             let outcome = self.pass_and_publish().await;
             drop(permit);
@@ -229,28 +229,6 @@ impl Unit {
                 Ok(()) = takeovers.changed() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
-        }
-    }
-
-    /// Where the next pass is made. Of runs that were not opened here yet it is not known how they stand.
-    fn lane(&self) -> Lane {
-        let stands = |unit: &SyncUnit| (unit.outcome, unit.running_digest.is_some());
-        let stands = self.shell.desired.look_at(&self.key, stands);
-        let (outcome, is_running) = stands.unwrap_or_default();
-        let mut under_way = self.runs.values().filter(|run| !run.is_over()).peekable();
-        let is_unknown = is_running && self.runs.is_empty();
-        let has_runs = is_running || under_way.peek().is_some();
-        let command = self.shell.desired.command(&self.application);
-        let aborted = command
-            .filter(|command| command.abort.is_some())
-            .map(|command| command.run);
-        let returns = under_way.any(|run| run.goes_back() || aborted == Some(run.of.run));
-        if returns || is_unknown || outcome == Some(UnitOutcome::RollingBack) {
-            Lane::Back
-        } else if has_runs {
-            Lane::Run
-        } else {
-            Lane::Plain
         }
     }
 

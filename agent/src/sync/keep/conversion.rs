@@ -16,12 +16,20 @@ const SAID: &str = "conversion webhook for apps/v1, Kind=StatefulSet failed: Pos
 
 /// StatefulSets cannot be converted unless it is said that they can.
 fn server() -> (Cluster, Log, Arc<AtomicBool>) {
+    server_without("")
+}
+
+/// The same, which also denies what is written under paths that contain `denied`, if that is not empty.
+fn server_without(denied: &'static str) -> (Cluster, Log, Arc<AtomicBool>) {
     let mended = Arc::new(AtomicBool::new(false));
     let converts = Arc::clone(&mended);
     let (client, log) = client(move |asked| {
         let concerned = asked.path.contains("/statefulsets/");
         if concerned && !converts.load(Ordering::SeqCst) {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, SAID);
+        }
+        if !denied.is_empty() && asked.path.contains(denied) {
+            return refusal(StatusCode::FORBIDDEN, "no such thing here");
         }
         if asked.method == Method::GET {
             let name = asked.path.rsplit('/').next().unwrap_or_default();
@@ -66,7 +74,7 @@ async fn keep(
     cluster: &Cluster,
     wanted: &[Wanted],
     look: FirstLook,
-) -> Result<Kept, ClusterError> {
+) -> Result<Kept, Box<Unkept>> {
     let drift = DriftPolicy::Correct;
     keeper
         .keep(cluster, wanted, &Dirty::default(), drift, look)
@@ -114,6 +122,21 @@ async fn an_object_that_cannot_be_converted_is_waited_for_by_name_and_keeps_no_o
     assert_ne!(status(&keeper).reason, NOT_CONVERTED);
 }
 
+#[tokio::test]
+async fn another_error_takes_nothing_from_what_is_told_of_an_object_that_cannot_be_converted() {
+    let (cluster, _, _) = server_without("/services/");
+    let mut keeper = Keeper::new(SYNC_MANAGER);
+    let all = wanted(Care::Policy);
+    let kept = keep(&mut keeper, &cluster, &all, FirstLook::Apply).await;
+    let unkept = kept.expect_err("the Service is denied");
+    let said = unkept.error.answer();
+    assert!(said.contains("no such thing here"), "{said}");
+    let [(object, _)] = unkept.kept.unconverted.as_slice() else {
+        panic!("it is told: {unkept:?}");
+    };
+    assert_eq!(*object, broken());
+}
+
 /// What a process before applied is not written where nobody wants its drift corrected, and is not
 /// taken for missing.
 #[tokio::test]
@@ -156,7 +179,7 @@ async fn a_run_waits_for_what_cannot_be_converted_unless_it_was_taken_before() {
     let mut keeper = Keeper::new(SYNC_MANAGER);
     let all = wanted(Care::Run);
     let kept = keep(&mut keeper, &cluster, &all, FirstLook::Apply).await;
-    let error = kept.expect_err("it is told");
+    let error = kept.expect_err("it is told").error;
     assert!(error.answer().contains("broken"), "{}", error.answer());
     assert_eq!(written(&log), ["before", "broken", "after"]);
 

@@ -120,7 +120,7 @@ async fn an_object_that_is_denied_keeps_no_other_of_a_run_back() {
         let kept = keeper
             .keep(&cluster, &all, &everything(), drift, FirstLook::Apply)
             .await;
-        let said = kept.expect_err("it is told").answer();
+        let said = kept.expect_err("it is told").error.answer();
         assert!(said.contains("no such settings"), "{said}");
         assert_eq!(writes(&log), 1 + written, "{care:?}");
     }

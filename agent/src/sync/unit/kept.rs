@@ -45,7 +45,17 @@ impl Unit {
             self.dirty.add(dirty);
         }
         self.record_written(bundle).await?;
-        let kept = kept?;
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(unkept) => {
+                // What was done all the same is not seen again.
+                self.tell_kept(bundle, &unkept.kept).await?;
+                if !unkept.kept.corrected.is_empty() {
+                    self.tell_drift(bundle, &unkept.kept.corrected).await?;
+                }
+                return Err(unkept.error.into());
+            }
+        };
         self.listen_with_runs(wanted.iter().map(|want| &want.target));
         self.drifted.clone_from(&kept.drifted);
         self.fights = kept
@@ -109,3 +119,6 @@ fn said(fight: &bellwether_agent_core::contention::Fight) -> String {
         change.field
     )
 }
+
+#[cfg(test)]
+mod tests;

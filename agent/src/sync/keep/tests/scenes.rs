@@ -242,7 +242,7 @@ async fn only_what_may_be_is_made_anew() {
         let look = FirstLook::Apply;
         let all = everything();
         let kept = keeper.keep(&scene.cluster, &changed, &all, drift, look);
-        let error = kept.await.expect_err("the field cannot be changed");
+        let error = kept.await.expect_err("the field cannot be changed").error;
         assert_eq!(error.immutable_field().as_deref(), Some("spec.selector"));
         assert!(scene.writes().iter().all(|one| !one.starts_with("DELETE")));
     }

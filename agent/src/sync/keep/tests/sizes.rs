@@ -41,9 +41,11 @@ async fn share(cluster: &Cluster, over: Option<u32>) -> Result<Kept, ClusterErro
     .expect("it names itself");
     (want.care, want.size_over) = (Care::Run, over);
     let drift = DriftPolicy::Correct;
-    Keeper::new(SYNC_MANAGER)
+    let mut keeper = Keeper::new(SYNC_MANAGER);
+    let kept = keeper
         .keep(cluster, &[want], &everything(), drift, FirstLook::Apply)
-        .await
+        .await?;
+    Ok(kept)
 }
 
 #[tokio::test]

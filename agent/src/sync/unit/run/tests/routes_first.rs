@@ -108,10 +108,13 @@ async fn a_run_that_goes_back_waits_for_no_pass_of_others() {
         let mut others = Vec::new();
         for lane in [Lane::Plain, Lane::Run] {
             for _ in 0..AT_ONCE {
-                others.push(shell.lanes.enter(lane).await.expect("lanes stay open"));
+                let entered = shell.lanes.enter(|| lane, std::future::pending).await;
+                others.push(entered.expect("lanes stay open"));
             }
         }
-        let entered = shell.lanes.enter(house.unit.lane());
+        let entered = shell
+            .lanes
+            .enter(|| house.unit.lane(), std::future::pending);
         let entered = tokio::time::timeout(LATER, entered).await;
         assert_eq!(entered.is_err(), waits, "{:?}", house.unit.lane());
     }
