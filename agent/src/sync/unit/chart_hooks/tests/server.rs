@@ -29,15 +29,12 @@ pub(in crate::sync::unit) struct Kept {
     pub(in crate::sync::unit) made: Vec<(String, String)>,
     /// Resources that nobody may touch.
     pub(in crate::sync::unit) forbidden: BTreeSet<String>,
-<<<<<<< HEAD
     /// Resources that others than the agent may write, by the user.
     pub(in crate::sync::unit) rights: BTreeMap<String, BTreeSet<&'static str>>,
     /// What was done in the names of others than the agent: method, path, user.
     pub(in crate::sync::unit) acted: Vec<(Method, String, String)>,
-=======
     /// What is said instead of a write, by path.
     pub(in crate::sync::unit) refused: BTreeMap<String, Answer>,
->>>>>>> leftovers
     pub(in crate::sync::unit) death: Option<Death>,
     writes: usize,
     version: u64,
