@@ -27,7 +27,7 @@ use super::{
     prune_brake::check_grants,
     readings::Readings,
     removal,
-    rendered::{self, Preparation, RenderedRelease, Says, Sources},
+    rendered::{self, Preparation, RenderedRelease, Says, Sources, WorkedOut},
     rollback,
     start::{self, Making, Next},
     world::World,
@@ -66,6 +66,8 @@ pub(super) struct Known {
     /// What is known of every cluster that has to do with it.
     pub clusters: Arc<[ClusterSeen]>,
     pub sources: Sources,
+    /// What clusters would be sent, as it was worked out last at this look.
+    pub worked_out: WorkedOut,
 }
 
 /// Looks at one application: releases what its records say, moves its run on, takes it away from
@@ -126,6 +128,7 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
         wanted,
         placement,
         clusters: clusters.into(),
+        worked_out: WorkedOut::default(),
     };
     let outcome = advance(look, &known, latest).await?;
     let complaint = || {

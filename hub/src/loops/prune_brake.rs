@@ -5,8 +5,9 @@ mod losses;
 
 use std::collections::BTreeMap;
 
-use bellwether_api::view::RunPhase;
+use bellwether_api::{bundle::BundleComponent, view::RunPhase};
 use bellwether_hub_core::{
+    addons::Fleets,
     allowance::Allowance,
     brake::{self, Loss, dropped_objects, is_uneven},
     bundle::components,
@@ -27,8 +28,23 @@ use losses::{Getting, Group, alike, losses};
 
 pub(super) use granting::check_grants;
 
+/// Refuses a release that would take many objects away at once, from all clusters or from one. Gives by whose word
+/// it does; absent = it takes none. It follows the newest release, and the one that succeeded last.
+pub(super) async fn refuse_mass_loss(
+    look: Look<'_>,
+    known: &Known,
+    (latest, last_succeeded): (&Loaded, Option<Uuid>),
+    next: &ReleaseContent,
+) -> Result<Option<Allowance>, LoopError> {
+    let before = may_be_held(look, latest, last_succeeded).await?;
+    let mends = mends(latest, &before, &known.wanted.prune_allowance());
+    let word = refuse_mass_prune(look, &known.wanted, (&before, mends), next)?;
+    let leaving = refuse_mass_leaving(look, known, (&before, mends), next).await?;
+    Ok(word.or(leaving))
+}
+
 /// What clusters may hold: the newest release, and the last that succeeded.
-pub(super) async fn may_be_held(
+async fn may_be_held(
     look: Look<'_>,
     latest: &Loaded,
     last_succeeded: Option<Uuid>,
@@ -45,11 +61,7 @@ pub(super) async fn may_be_held(
 
 /// The release that the next one mends: the newest one, where it was made by the word that stands there and did not
 /// succeed. What that word allowed is allowed to the next one too, which must not lose anything else by it.
-pub(super) fn fixes<'a>(
-    latest: &Loaded,
-    before: &'a [Release],
-    allowance: &Allowance,
-) -> Option<&'a Release> {
+fn mends<'a>(latest: &Loaded, before: &'a [Release], allowance: &Allowance) -> Option<&'a Release> {
     let used_for = format!("release {}", latest.release.revision);
     let failed = latest.run.status != RunPhase::Succeeded;
     let newest = before.iter().find(|one| one.id == latest.release.id);
@@ -61,16 +73,16 @@ type Before<'a> = (&'a [Release], Option<&'a Release>);
 
 /// Refuses a release that would delete many of the application's objects at once. Gives by whose word it does;
 /// absent = it takes none.
-pub(super) fn refuse_mass_prune(
+fn refuse_mass_prune(
     look: Look<'_>,
     wanted: &Wanted,
-    (before, fixes): Before<'_>,
+    (before, mends): Before<'_>,
     next: &ReleaseContent,
 ) -> Result<Option<Allowance>, LoopError> {
     let contents: Vec<&ReleaseContent> = before.iter().map(|one| &one.content).collect();
     let loss = dropped_objects(&contents, next);
     let nothing_more =
-        fixes.is_some_and(|fixed| dropped_objects(&[&fixed.content], next).leaving == 0);
+        mends.is_some_and(|mended| dropped_objects(&[&mended.content], next).leaving == 0);
     let allowance = wanted.prune_allowance();
     if nothing_more {
         return Ok(loss.is_braked(None).then_some(allowance));
@@ -83,10 +95,10 @@ pub(super) fn refuse_mass_prune(
 /// that it has now, or because nobody can read what it holds. Gives by whose word it does; absent = it takes none.
 ///
 /// What clusters that are alike would get is made once, and what they hold is read once a bundle.
-pub(super) async fn refuse_mass_leaving(
+async fn refuse_mass_leaving(
     look: Look<'_>,
     known: &Known,
-    (before, fixes): Before<'_>,
+    (before, mends): Before<'_>,
     next: &ReleaseContent,
 ) -> Result<Option<Allowance>, LoopError> {
     if !is_uneven(next) && !before.iter().any(|one| is_uneven(&one.content)) {
@@ -110,24 +122,10 @@ pub(super) async fn refuse_mass_leaving(
                 content: own.map_or(next, |sent| &*sent.content),
             })
         });
-    let fleets = look.world.fleets();
-    let groups = alike(getting, fleets);
-    let sent_of_fixed = match fixes {
-        Some(fixed) => sent_of(look, fixed, &groups).await?,
-        None => BTreeMap::new(),
-    };
-    let mends = |cluster: &ClusterFacts| {
-        let fixed = fixes?;
-        let own = sent_of_fixed.get(&cluster.id);
-        let content = match own {
-            Some(sent) => &sent.content,
-            None if fixed.content.is_rendered() => return None,
-            None => &fixed.content,
-        };
-        components(content, cluster, fleets).ok()
-    };
+    let groups = alike(getting, look.world.fleets());
+    let mended = Mended::of(look, mends, &groups).await?;
     let before = brake::Known::of(before);
-    let losses = losses(look.store, &before, next, &groups, mends).await?;
+    let losses = losses(look.store, &before, next, &groups, |one| mended.gets(one)).await?;
     let allowance = known.wanted.prune_allowance();
     let is_mended = losses.iter().any(|lost| lost.nothing_more);
     let losses = losses.into_iter().filter(|lost| !lost.nothing_more);
@@ -139,17 +137,49 @@ pub(super) async fn refuse_mass_leaving(
     Ok(word.or(is_mended.then_some(allowance)))
 }
 
-/// What the clusters of groups would be sent of a release; empty = the same, or it is not rendered for all of them.
-async fn sent_of(
-    look: Look<'_>,
-    release: &Release,
-    groups: &[Group<'_>],
-) -> Result<BTreeMap<Uuid, Sent>, LoopError> {
-    let clusters = groups.iter().flat_map(|group| &group.clusters);
-    let clusters: Vec<Uuid> = clusters.map(|cluster| cluster.id).collect();
-    match rendered::sent(look.sight(), release, &clusters, &BTreeMap::new()).await {
-        Err(LoopError::Rendering { .. }) => Ok(BTreeMap::new()),
-        sent => sent,
+/// The release that the next one mends, and what clusters would get of it.
+struct Mended<'a> {
+    /// Absent = there is none.
+    release: Option<&'a Release>,
+    sent: BTreeMap<Uuid, Sent>,
+    fleets: &'a Fleets,
+}
+
+impl<'a> Mended<'a> {
+    async fn of(
+        look: Look<'a>,
+        release: Option<&'a Release>,
+        groups: &[Group<'_>],
+    ) -> Result<Self, LoopError> {
+        let clusters = groups.iter().flat_map(|group| &group.clusters);
+        let clusters: Vec<Uuid> = clusters.map(|cluster| cluster.id).collect();
+        let sent = match release {
+            Some(release) => {
+                rendered::sent(look.sight(), release, &clusters, &BTreeMap::new()).await
+            }
+            None => Ok(BTreeMap::new()),
+        };
+        let sent = match sent {
+            // Nothing is known of it where it is not rendered.
+            Err(LoopError::Rendering { .. }) => BTreeMap::new(),
+            sent => sent?,
+        };
+        Ok(Self {
+            release,
+            sent,
+            fleets: look.world.fleets(),
+        })
+    }
+
+    /// What a cluster would get of it; absent = nothing is known.
+    fn gets(&self, cluster: &ClusterFacts) -> Option<Vec<BundleComponent>> {
+        let release = self.release?;
+        let content = match self.sent.get(&cluster.id) {
+            Some(sent) => &*sent.content,
+            None if release.content.is_rendered() => return None,
+            None => &release.content,
+        };
+        components(content, cluster, self.fleets).ok()
     }
 }
 

@@ -28,7 +28,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(super) use prepare::prepare;
-pub(super) use release::{refuse_rendered, to_send};
+pub(super) use release::{WorkedOut, refuse_rendered, to_send};
 pub(super) use sent::{Sent, sent, unrendered};
 
 use super::{LoopError, application::Look, loaded::Loaded, world::World};

@@ -25,7 +25,7 @@ use super::{
     division,
     loaded::{Loaded, past, with_content},
     progress::{self, Contents, Turn},
-    prune_brake::{fixes, may_be_held, refuse_mass_leaving, refuse_mass_prune},
+    prune_brake::refuse_mass_loss,
     published::waits_as_draft,
     removal::spend_for,
     rendered::{self, Preparation, RenderedRelease},
@@ -138,14 +138,12 @@ pub(super) async fn compare(
     refuse_traffic(look, spec, placement, &content)?;
     refuse_too_large(look, known, &content).await?;
     let past = past(store, application, latest).await?;
-    let mut word = None;
-    if let Some(latest) = latest {
-        let before = may_be_held(look, latest, past.last_succeeded).await?;
-        let fixes = fixes(latest, &before, &wanted.prune_allowance());
-        word = refuse_mass_prune(look, wanted, (&before, fixes), &content)?;
-        let leaving = refuse_mass_leaving(look, known, (&before, fixes), &content).await?;
-        word = word.or(leaving);
-    }
+    let word = match latest {
+        Some(latest) => {
+            refuse_mass_loss(look, known, (latest, past.last_succeeded), &content).await?
+        }
+        None => None,
+    };
     let may_lose = word.as_ref().map_or(0, Allowance::said);
     let plan = planned(look, known, &content, (!past.ever_ran, may_lose))?;
     Ok(Next::Release {
@@ -303,7 +301,7 @@ pub(super) async fn make(
             digest: release.digest.to_string(),
             content: making.content,
         };
-        let contents = Contents::own(own, sent);
+        let contents = Contents::own(own, sent.as_ref().clone());
         progress::save(&mut tx, &turn, &contents, &decision, now).await?;
         wake_at = decision.wake_at;
     }
