@@ -96,6 +96,8 @@ mod strategy_pages;
 mod sync;
 #[path = "variants/unconverted.rs"]
 mod unconverted;
+#[path = "variants/unseen.rs"]
+mod unseen;
 #[path = "variants/waves.rs"]
 mod waves;
 
@@ -171,6 +173,7 @@ fn main() -> ExitCode {
         fencing::ALONE,
         at_rest::ALONE,
         gone::ALONE,
+        unseen::ALONE,
     ]
     .concat();
     let cases = Cases {
