@@ -106,6 +106,8 @@ mod strategy_pages;
 mod sync;
 #[path = "variants/unconverted.rs"]
 mod unconverted;
+#[path = "variants/unseen.rs"]
+mod unseen;
 #[path = "variants/waves.rs"]
 mod waves;
 
@@ -183,6 +185,7 @@ fn main() -> ExitCode {
         fencing::ALONE,
         at_rest::ALONE,
         gone::ALONE,
+        unseen::ALONE,
     ]
     .concat();
     let cases = Cases {

@@ -127,12 +127,16 @@ impl Edge<'_> {
         ))
     }
 
-    /// A version comes in without its steps on a human's word alone, where not all pods of the old one are
-    /// ready.
+    /// A version leaves all of its steps at once on a human's word alone, where not all pods of the old one
+    /// are ready, and have not been for a while.
     fn replaces_what_is_broken(&self, image: &str) -> Result<(), Broken> {
         let replaces = |state: &RunState| {
-            let part = PromotionPart::Replacing { begun: true };
-            state.stage == Stage::Promoting { part }
+            matches!(
+                state.stage,
+                Stage::Promoting {
+                    part: PromotionPart::Replacing { .. }
+                }
+            )
         };
         if !replaces(self.next()) || replaces(self.before) {
             return Ok(());
