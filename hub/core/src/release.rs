@@ -399,6 +399,7 @@ impl ReleaseContent {
         let Self {
             target_namespace,
             create_namespace,
+            service_account,
             components,
             rollouts: _,
             sync,
@@ -408,6 +409,7 @@ impl ReleaseContent {
         } = self;
         let mut pairs = components.iter().zip(&next.components);
         (target_namespace, create_namespace) == (&next.target_namespace, &next.create_namespace)
+            && service_account == &next.service_account
             && (sync, overrides) == (&next.sync, &next.overrides)
             && (publish_version, division) == (&next.publish_version, &next.division)
             && components.len() == next.components.len()
@@ -421,6 +423,7 @@ impl ReleaseComponent {
         let Self {
             name,
             target_namespace,
+            service_account,
             objects,
             rendered,
             health,
@@ -430,6 +433,7 @@ impl ReleaseComponent {
             depends_on,
         } = self;
         (name, target_namespace) == (&other.name, &other.target_namespace)
+            && service_account == &other.service_account
             && rendered == &other.rendered
             && (rendered.is_some() || objects == &other.objects)
             && (health, hooks) == (&other.health, &other.hooks)
