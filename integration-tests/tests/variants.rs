@@ -4,6 +4,8 @@
 
 #[path = "variants/adapters.rs"]
 mod adapters;
+#[path = "variants/apisix.rs"]
+mod apisix;
 #[path = "variants/at_rest.rs"]
 mod at_rest;
 #[path = "variants/brakes.rs"]
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
     let together = [
         members::TOGETHER,
         adapters::CASES,
+        apisix::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,

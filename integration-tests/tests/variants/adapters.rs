@@ -97,18 +97,8 @@ impl Controller<'_> {
     fn introduce(&self) -> Result<()> {
         let name = &self.members.name;
         self.member.create_cluster_scoped(&definition())?;
-        let meta = json!({"name": "shards", "namespace": name});
-        self.member.create(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
-            "rules": [{"apiGroups": [GROUP], "resources": ["shards"], "verbs":
-                ["get", "list", "watch", "create", "update", "patch", "delete"]}],
-        }))?;
-        self.member.create(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shards"},
-            "subjects": [{"kind": "ServiceAccount", "name": "bellwether-agent",
-                "namespace": "bellwether-system"}],
-        }))?;
+        self.members
+            .let_agent_manage(self.member, GROUP, "shards")?;
         until(LIMIT, "Shards to be served", || {
             Ok(self.member.list(API_VERSION, "Shard", name).ok())
         })?;

@@ -133,6 +133,22 @@ impl Members {
             .with_context(|| format!("there is no cluster {name}"))
     }
 
+    /// Lets the agent of a cluster manage a kind in the test's namespace, as `--kinds` would.
+    pub fn let_agent_manage(&self, member: &Member, group: &str, plural: &str) -> Result<()> {
+        let meta = json!({"name": plural, "namespace": self.name});
+        member.create(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
+            "rules": [{"apiGroups": [group], "resources": [plural], "verbs":
+                ["get", "list", "watch", "create", "update", "patch", "delete"]}],
+        }))?;
+        member.create(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": plural},
+            "subjects": [{"kind": "ServiceAccount", "name": "bellwether-agent",
+                "namespace": "bellwether-system"}],
+        }))
+    }
+
     /// Waits until the hub counts the cluster as Ready.
     pub fn wait_ready(&self, cluster: &str) -> Result<()> {
         until(LIMIT, &format!("{cluster} to be Ready"), || {

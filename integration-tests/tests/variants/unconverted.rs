@@ -54,18 +54,7 @@ impl<'a> Coupons<'a> {
                 "versions": [version("v1", true), version("v1beta1", false)],
             },
         }))?;
-        let meta = json!({"name": "coupons", "namespace": members.name});
-        member.create(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
-            "rules": [{"apiGroups": [group], "resources": ["coupons"], "verbs":
-                ["get", "list", "watch", "create", "update", "patch", "delete"]}],
-        }))?;
-        member.create(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "coupons"},
-            "subjects": [{"kind": "ServiceAccount", "name": "bellwether-agent",
-                "namespace": "bellwether-system"}],
-        }))?;
+        members.let_agent_manage(member, &group, "coupons")?;
         let coupons = Self {
             members,
             cluster,
