@@ -6,6 +6,8 @@
 mod accounts;
 #[path = "variants/adapters.rs"]
 mod adapters;
+#[path = "variants/apisix.rs"]
+mod apisix;
 #[path = "variants/at_rest.rs"]
 mod at_rest;
 #[path = "variants/brakes.rs"]
@@ -137,6 +139,7 @@ fn main() -> ExitCode {
         members::TOGETHER,
         accounts::TOGETHER,
         adapters::CASES,
+        apisix::TOGETHER,
         brakes::CASES,
         clone_set::CASES,
         divided::TOGETHER,

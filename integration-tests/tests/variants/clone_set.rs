@@ -60,18 +60,7 @@ fn documents(members: &Members, version: &str) -> String {
 
 /// Lets the agent manage CloneSets, as `--kinds CloneSet` would.
 fn introduce(members: &Members, member: &Member) -> Result<()> {
-    let meta = json!({"name": "clonesets", "namespace": members.name});
-    member.create(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
-        "rules": [{"apiGroups": [GROUP], "resources": ["clonesets"], "verbs":
-            ["get", "list", "watch", "create", "update", "patch", "delete"]}],
-    }))?;
-    member.create(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "clonesets"},
-        "subjects": [{"kind": "ServiceAccount", "name": "bellwether-agent",
-            "namespace": "bellwether-system"}],
-    }))?;
+    members.allow(member, &[(GROUP.to_owned(), "clonesets".to_owned())])?;
     until(LIMIT, "CloneSets to be served", || {
         Ok(member.list(API_VERSION, "CloneSet", &members.name).ok())
     })?;
