@@ -58,6 +58,18 @@ pub struct UnitStatus {
     pub warnings: Vec<String>,
 }
 
+impl UnitStatus {
+    /// Tells whether the release runs as a whole and waits only for what it leaves out to be deleted: no workload is
+    /// between two versions then.
+    #[must_use]
+    pub fn is_pruning(&self) -> bool {
+        self.waiting_on.iter().any(|wait| wait.reason == PRUNING)
+    }
+}
+
+/// Why a release that runs as a whole has not succeeded yet: what it leaves out is not deleted.
+pub const PRUNING: &str = "Pruning";
+
 /// Objects that a status carries at most.
 pub const MAX_OBJECTS: usize = 200;
 

@@ -136,7 +136,8 @@ pub struct Unit {
     fights: Vec<String>,
     /// What was deleted, and is still there.
     leaving: Vec<String>,
-    /// The bundle that runs here and whose predecessor's objects were parted with; absent = not since the agent began.
+    /// The bundle that runs here and whose predecessor's objects were parted with. Of one that ran before the agent
+    /// began that is taken for granted until it is looked at. Absent = some are there.
     parted_with: Option<String>,
     /// What does not answer of the sources that its plans name, as it was told last.
     silent_sources: Vec<String>,
@@ -157,6 +158,10 @@ impl Unit {
         let (UnitKey::Application(application)
         | UnitKey::Command(application)
         | UnitKey::Rollout(application)) = key;
+        let parted_with = shell
+            .desired
+            .unit(&text)
+            .and_then(|unit| unit.applied_digest);
         Self {
             key: text,
             adopted,
@@ -180,7 +185,7 @@ impl Unit {
             protected: Vec::new(),
             fights: Vec::new(),
             leaving: Vec::new(),
-            parted_with: None,
+            parted_with,
             silent_sources: Vec::new(),
             forbidden: None,
             awaiting: None,

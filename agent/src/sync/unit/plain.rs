@@ -11,7 +11,11 @@ use bellwether_api::{
 };
 use tokio::time::Instant;
 
-use super::{Pass, PassError, Unit, memory, removal::TERMINATING_PAUSE, run_of, targets, wait};
+use super::{
+    Pass, PassError, Unit, memory,
+    removal::{TERMINATING_PAUSE, has_surplus},
+    run_of, targets, wait,
+};
 use crate::{
     clock::wall,
     desired::chain,
@@ -154,6 +158,9 @@ impl Unit {
         self.read_granted(unit).await;
         self.remove_left_tracks(&bundle).await?;
         let wanted = self.wanted(&bundle).await?;
+        if has_surplus(unit, &bundle, &targets(&wanted)) {
+            self.parted_with = None;
+        }
         self.keeper.set_goes_back(false);
         let kept = self
             .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)

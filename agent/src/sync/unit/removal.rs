@@ -184,7 +184,7 @@ impl Unit {
             .iter()
             .filter(|held| !wanted.contains(&held.object()))
             .cloned()
-            .partition(|held| is_pruned(held, bundle) || is_let_go(held, Some(bundle.revision)));
+            .partition(|held| goes(held, bundle));
         self.surplus = stays.iter().map(HeldObject::object).collect();
         let parted = self.part_with_all(&parts, terms).await?;
         self.protected = parted.names(|fate| fate == Fate::Protected);
@@ -282,6 +282,17 @@ impl Unit {
         .await?;
         Ok(())
     }
+}
+
+/// Tells whether a bundle parts with what it does not want.
+fn goes(held: &HeldObject, bundle: &Bundle) -> bool {
+    is_pruned(held, bundle) || is_let_go(held, Some(bundle.revision))
+}
+
+/// Tells whether there is something that a bundle parts with.
+pub(super) fn has_surplus(unit: &SyncUnit, bundle: &Bundle, wanted: &BTreeSet<ObjectRef>) -> bool {
+    let surplus = |held: &HeldObject| !wanted.contains(&held.object()) && goes(held, bundle);
+    unit.objects.iter().any(surplus)
 }
 
 fn removal_wait(going: &[String], granted: bool) -> WaitReason {

@@ -5,7 +5,8 @@ use bellwether_api::{
     command::ExecutedCommand,
     reference::ObjectRef,
     status::{
-        Health, MAX_OBJECTS, ObjectStatus, TrackSummary, UnitOutcome, UnitStatus, WaitReason,
+        Health, MAX_OBJECTS, ObjectStatus, PRUNING, TrackSummary, UnitOutcome, UnitStatus,
+        WaitReason,
     },
     sync_record::{HeldObject, SyncUnit},
 };
@@ -186,9 +187,10 @@ impl Unit {
         );
         if !unfinished {
             waits.clear();
-        } else if waits.is_empty() && self.is_pruning(unit) {
+        } else if self.is_pruning(unit) {
+            // Also where something else keeps it from being deleted.
             waits.push(wait(
-                "Pruning",
+                PRUNING,
                 "what the release leaves out is being deleted",
             ));
         } else if waits.is_empty() {

@@ -168,7 +168,8 @@ impl ClusterSeen {
     ///
     /// `governed` says whether the application has Rollouts. Then a cluster must first have
     /// answered for what it was granted last, and a release that is being taken back plainly must
-    /// end as well, or nobody could say what stable is. A first install that hangs gives way.
+    /// end as well, or nobody could say what stable is. A first install that hangs gives way, and a release that
+    /// runs as a whole: the next one may mend what it cannot delete.
     #[must_use]
     pub fn is_busy_elsewhere(&self, run: Uuid, governed: bool) -> bool {
         let Some(status) = &self.status else {
@@ -181,7 +182,7 @@ impl ClusterSeen {
         let unfinished = match status.outcome {
             UnitOutcome::RollingBack => true,
             UnitOutcome::Progressing => {
-                governed && status.applied_release.is_some()
+                governed && status.applied_release.is_some() && !status.is_pruning()
                     || status
                         .rollouts
                         .iter()

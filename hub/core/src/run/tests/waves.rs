@@ -1,10 +1,10 @@
 use bellwether_api::{
     application::{OnFailure, UnreachablePolicy},
     bundle::BundleMode,
-    status::{Health, Phase, UnitOutcome},
+    status::{Health, PRUNING, Phase, UnitOutcome},
 };
 
-use super::model::{Fleet, RUN, Will, approval, id, plan, planned, soak, status, wave};
+use super::model::{Fleet, RUN, Will, approval, id, plan, planned, soak, status, track, wave};
 use crate::run::{
     ActionKind, ActionOutcome, ClusterPhase, GrantRelease, RunStatus, Supersession, WavePhase,
     tests::model::Member,
@@ -465,6 +465,23 @@ fn a_first_install_that_hangs_gives_way_to_the_next_release() {
         [1],
         "no workload is between two versions there"
     );
+}
+
+#[test]
+fn a_release_that_cannot_delete_what_it_leaves_out_gives_way_to_the_next_one() {
+    let mut fleet = two_waves();
+    let mut other = status(id(77), 1, "other", UnitOutcome::Progressing, Some("new"));
+    fleet.member(1).status = Some(other.clone());
+    assert!(fleet.decide().grants.is_empty(), "it may be between two");
+    other.waiting_on[0].reason = PRUNING.to_owned();
+    fleet.member(1).status = Some(other.clone());
+    fleet.decide();
+    assert_eq!(fleet.granted(), [1]);
+    // A workload that is still on its way counts all the same.
+    let mut fleet = two_waves();
+    other.rollouts = vec![track("web", Phase::Progressing, "Checks")];
+    fleet.member(1).status = Some(other);
+    assert!(fleet.decide().grants.is_empty());
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! An agent that dies between any two writes of a release, or of a removal.
 
-use bellwether_api::status::UnitOutcome;
+use bellwether_api::status::{UnitOutcome, UnitStatus};
+use http::StatusCode;
 use serde_json::json;
 
 use super::{
     house::{House, bundle_of, config_map},
     server::{Death, Server},
 };
+use crate::sync::cluster::double::refusal;
 
 /// Names of the ConfigMaps that are there.
 fn names(server: &Server) -> Vec<String> {
@@ -112,5 +114,52 @@ async fn a_release_has_succeeded_once_what_it_leaves_out_is_gone() {
     let mut house = House::on(&server).await;
     assert_eq!(house.work().await, Ok(Vec::new()));
     let status = house.unit.status(&house.record());
+    assert_eq!(status.outcome, UnitOutcome::Succeeded);
+}
+
+/// What an agent that has just started says after its first look.
+async fn first_word(server: &Server) -> UnitStatus {
+    let mut house = House::on(server).await;
+    let looked = house.unit.pass().await;
+    assert!(looked.is_err(), "the server refuses");
+    house.unit.status(&house.record())
+}
+
+#[tokio::test]
+async fn a_release_that_may_not_delete_is_told_from_one_that_is_between_two_versions() {
+    let server = Server::default();
+    let mut house = installed(&server).await;
+    let held = "shop/configmaps/left-out".to_owned();
+    let policy = refusal(StatusCode::FORBIDDEN, "a policy keeps it");
+    server.lock().refused.insert(held.clone(), policy);
+    let objects = ["new", "web"].map(|name| config_map(name, "2"));
+    house.install(&bundle_of(2, 1, &[], &objects)).await;
+    while house.unit.pass().await.is_ok() {}
+    let status = house.unit.status(&house.record());
+    for status in [status, first_word(&server).await] {
+        assert_eq!(status.outcome, UnitOutcome::Progressing);
+        assert!(status.is_pruning(), "{:?}", status.waiting_on);
+    }
+    server.lock().refused.remove(&held);
+    let mut house = House::on(&server).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    let status = house.unit.status(&house.record());
+    assert_eq!(status.outcome, UnitOutcome::Succeeded);
+    assert_eq!(names(&server), ["bystander", "new", "web"]);
+}
+
+#[tokio::test]
+async fn a_release_that_succeeded_stays_so_while_its_drift_may_not_be_written_back() {
+    let server = Server::default();
+    installed(&server).await;
+    let drifted = "shop/configmaps/web".to_owned();
+    {
+        let mut kept = server.lock();
+        let live = kept.objects.get_mut(&drifted).expect("it is there");
+        live["data"] = json!({"of": "somebody"});
+        let policy = refusal(StatusCode::FORBIDDEN, "a policy keeps it");
+        kept.refused.insert(drifted, policy);
+    }
+    let status = first_word(&server).await;
     assert_eq!(status.outcome, UnitOutcome::Succeeded);
 }
