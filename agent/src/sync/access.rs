@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     admit::namespace_exists,
-    cluster::{Cluster, ClusterError, within},
+    cluster::{Cluster, ClusterError, ServedKind, within},
 };
 
 /// How long an answer holds.
@@ -141,6 +141,19 @@ impl Access {
 
     fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Question, (bool, Instant)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names what is done to an object of a kind.
+#[must_use]
+pub fn doing(verb: &str, target: &ObjectRef, served: &ServedKind) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some(served.resource.group.clone()),
+        resource: Some(served.resource.plural.clone()),
+        namespace: target.namespace.clone().filter(|_| served.namespaced),
+        name: Some(target.name.clone()),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
     }
 }
 

@@ -197,7 +197,10 @@ impl Admission<'_> {
             Ok(planned) => Some(planned),
             Err(error) if error.is_final() => match rejected(bundle, want, live.as_ref(), &error) {
                 Some(why) => return Ok(Tried::Refused(why)),
-                None => None,
+                None => match self.lacking_anew(want).await? {
+                    Some(what) => return Ok(Tried::Lacks(what)),
+                    None => None,
+                },
             },
             // Nobody else's is written over: it keeps no other object back, and is waited for where it
             // is written.

@@ -11,8 +11,8 @@ use kube::Api;
 
 use super::Admission;
 use crate::sync::{
-    access::may,
-    cluster::{Cluster, ClusterError, ServedKind, within},
+    access::{doing, may},
+    cluster::{Cluster, ClusterError, within},
     keep::Wanted,
 };
 
@@ -75,6 +75,17 @@ impl Admission<'_> {
         Ok(lacks.map(|what| format!("{} cannot be applied: {what}", want.target)))
     }
 
+    /// What the ServiceAccount of an object lacks to make it anew once it is deleted; absent = nothing. Trying the
+    /// object out asks for `patch` alone, for it is there.
+    pub(super) async fn lacking_anew(&self, want: &Wanted) -> Result<Option<String>, ClusterError> {
+        let Some(account) = want.part.account.as_ref() else {
+            return Ok(None);
+        };
+        let lacks = self.without_rights(account, &want.target, &["create", "patch"]);
+        let lacks = lacks.await?;
+        Ok(lacks.map(|what| format!("{} cannot be made anew: {what}", want.target)))
+    }
+
     /// Finds out which hooks that are due could not be made in the names of their ServiceAccounts, one sentence
     /// each.
     pub(super) async fn lacking_for_hooks(&self) -> Result<Vec<String>, ClusterError> {
@@ -106,8 +117,7 @@ impl Admission<'_> {
         let acting = self.cluster.acting_as(Some(account));
         let mut lacking = Vec::new();
         for verb in verbs {
-            let attributes = attributes(&served, target, verb);
-            if !may(&acting, attributes, &target.to_string()).await? {
+            if !may(&acting, doing(verb, target, &served), &target.to_string()).await? {
                 lacking.push(*verb);
             }
         }
@@ -119,18 +129,6 @@ impl Admission<'_> {
             let (verbs, resource) = (lacking.join(", "), served.resource.plural);
             format!("ServiceAccount {account} may not {verbs} {resource} {place}")
         }))
-    }
-}
-
-fn attributes(served: &ServedKind, target: &ObjectRef, verb: &str) -> ResourceAttributes {
-    let namespace = target.namespace.clone().filter(|_| served.namespaced);
-    ResourceAttributes {
-        group: Some(served.resource.group.clone()),
-        resource: Some(served.resource.plural.clone()),
-        namespace,
-        name: Some(target.name.clone()),
-        verb: Some(verb.to_owned()),
-        ..ResourceAttributes::default()
     }
 }
 
