@@ -177,6 +177,12 @@ impl ClusterError {
             || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
     }
 
+    /// Tells whether somebody may not do it: by their rights, or because a policy denies it.
+    #[must_use]
+    pub fn lacks_rights(&self) -> bool {
+        matches!(self, Self::NotMadeAnew { .. }) || self.code() == Some(403)
+    }
+
     /// Tells whether the API server could not turn an object into another version of its kind: the
     /// conversion webhook of the definition is not there, or fails. Objects of other kinds are not
     /// concerned.

@@ -26,7 +26,16 @@ impl Keeper {
         want: &Wanted,
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
-        let cluster = &self.acting(cluster, want);
+        self.apply_by(&self.acting(cluster, want), want, mode).await
+    }
+
+    /// As [`Self::apply`], in the name of whoever objects are applied as in `cluster`.
+    pub(super) async fn apply_by(
+        &self,
+        cluster: &Cluster,
+        want: &Wanted,
+        mode: ApplyMode,
+    ) -> Result<Value, ClusterError> {
         let mut object = Cow::Borrowed(&want.object);
         let over = want.size_over.filter(|_| mode == ApplyMode::Force);
         if self.manager == SYNC_MANAGER

@@ -157,12 +157,21 @@ impl Unit {
         self.keeper.set_goes_back(false);
         let kept = self
             .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)
-            .await?;
-        if !kept.corrected.is_empty() {
+            .await;
+        // Whatever rights somebody took away: what is deleted asks for none of them.
+        let kept = match kept {
+            Err(PassError::Cluster(error)) if !error.lacks_rights() => return Err(error.into()),
+            Err(error @ PassError::Cluster(_)) => Err(error),
+            kept => Ok(kept?),
+        };
+        if let Ok(kept) = &kept
+            && !kept.corrected.is_empty()
+        {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
         let wanted = targets(&wanted);
         self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
+        let kept = kept?;
         self.parted_with = Some(digest.to_owned());
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)

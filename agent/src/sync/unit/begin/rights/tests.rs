@@ -240,3 +240,38 @@ async fn drift_is_corrected_in_the_name_of_the_account_and_what_it_may_not_is_a_
     let record = house.unit.shell.desired.unit(KEY).expect("a unit");
     assert_eq!(house.unit.all_warnings(&record), [""; 0]);
 }
+
+#[tokio::test]
+async fn what_a_release_leaves_out_goes_although_its_account_may_nothing_any_more() {
+    let server = server(&["configmaps", "services"]);
+    let mut house = House::on(&server).await;
+    house.install(&bundle(1, &[], &[service()])).await;
+    house.work().await.expect("it comes in");
+    house.install(&bundle(2, &[], &[])).await;
+    for _ in 0..60 {
+        let record = house.record();
+        if record.applied_digest != record.digest {
+            house.unit.pass().await.expect("a pass");
+        }
+    }
+    assert!(
+        server.get("shop/services/web").is_some(),
+        "it goes after that"
+    );
+
+    give(&server, &[]);
+    let edited = json!({"of": "edited"});
+    server
+        .lock()
+        .objects
+        .get_mut("shop/configmaps/web")
+        .expect("it is there")["data"] = edited;
+    house.unit.dirty.all = true;
+    house
+        .unit
+        .pass()
+        .await
+        .expect_err("it may not write it back");
+    assert_eq!(house.data(), Some(json!("edited")));
+    assert_eq!(server.get("shop/services/web"), None);
+}
