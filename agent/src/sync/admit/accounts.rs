@@ -25,7 +25,7 @@ impl Admission<'_> {
     ) -> Result<Vec<String>, ClusterError> {
         let components = bundle.components.iter();
         let accounts: BTreeSet<&NamespacedName> = components
-            .filter_map(|component| component.service_account.as_ref())
+            .filter_map(|component| bundle.brought_in_by(component.service_account.as_ref()))
             .collect();
         let mut lacking = Vec::new();
         for account in accounts {
@@ -56,11 +56,11 @@ impl Admission<'_> {
     /// its rights are not what is wrong.
     pub(super) async fn lacking(
         &self,
-        want: &Wanted,
+        (want, account): (&Wanted, Option<&NamespacedName>),
         is_there: bool,
         refusal: &ClusterError,
     ) -> Result<Option<String>, ClusterError> {
-        let Some(account) = want.part.account.as_ref() else {
+        let Some(account) = account else {
             return Ok(None);
         };
         if refusal.code() != Some(403) {
@@ -77,8 +77,11 @@ impl Admission<'_> {
 
     /// What the ServiceAccount of an object lacks to make it anew once it is deleted; absent = nothing. Trying the
     /// object out asks for `patch` alone, for it is there.
-    pub(super) async fn lacking_anew(&self, want: &Wanted) -> Result<Option<String>, ClusterError> {
-        let Some(account) = want.part.account.as_ref() else {
+    pub(super) async fn lacking_anew(
+        &self,
+        (want, account): (&Wanted, Option<&NamespacedName>),
+    ) -> Result<Option<String>, ClusterError> {
+        let Some(account) = account else {
             return Ok(None);
         };
         let lacks = self.without_rights(account, &want.target, &["create", "patch"]);

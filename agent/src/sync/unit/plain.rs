@@ -30,7 +30,7 @@ impl Unit {
         let since = *self.plain_since.get_or_insert_with(Instant::now);
         self.opened.of(digest, &bundle, unit);
         let in_turn = self.in_turn(&wanted);
-        self.keeper.set_goes_back(false);
+        self.keeper.set_goes_back(bundle.returns);
         let kept = match self
             .keep(&bundle, &in_turn, DriftPolicy::Correct, FirstLook::Apply)
             .await

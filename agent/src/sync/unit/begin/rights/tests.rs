@@ -275,3 +275,40 @@ async fn what_a_release_leaves_out_goes_although_its_account_may_nothing_any_mor
     assert_eq!(house.data(), Some(json!("edited")));
     assert_eq!(server.get("shop/services/web"), None);
 }
+
+#[tokio::test]
+async fn what_the_hub_gives_back_asks_for_no_right_until_it_is_there() {
+    let server = server(&["configmaps"]);
+    let mut house = House::on(&server).await;
+    for revision in [1, 2] {
+        house.install(&bundle(revision, &[], &[])).await;
+        assert_eq!(house.work().await, Ok(Vec::new()));
+    }
+    acted(&server);
+    give(&server, &[]);
+    server.lock().forbidden.insert("serviceaccounts".to_owned());
+    server.end("undo", "Complete");
+    let hooks = [job("undo", &["pre-rollback"], &[])];
+    let mut back: Value = serde_json::from_slice(&bundle(1, &hooks, &[])).expect("a bundle");
+    back["run"] = json!(uuid::Uuid::from_u128(2));
+    back["attempt"] = json!(2);
+    back["mode"] = json!("Plain");
+    back["returns"] = json!(true);
+    house.install(back.to_string().as_bytes()).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    assert_eq!((house.data(), house.made().len()), (Some(json!("1")), 1));
+    assert_eq!(acted(&server), [""; 0]);
+
+    // From then on it is held as any other.
+    give(&server, &["configmaps"]);
+    server
+        .lock()
+        .objects
+        .get_mut("shop/configmaps/web")
+        .expect("it is there")["data"] = json!({"of": "edited"});
+    house.unit.dirty.all = true;
+    house.work().await.expect("it is corrected");
+    assert_eq!(house.data(), Some(json!("1")));
+    assert_eq!(acted(&server), ["shop/configmaps/web"]);
+}
