@@ -171,8 +171,8 @@ impl Unit {
         }
         let wanted = targets(&wanted);
         self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
-        let kept = kept?;
         self.parted_with = Some(digest.to_owned());
+        let kept = kept?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
             && !unit.chart_hooks.has_failed(digest)

@@ -274,6 +274,8 @@ async fn what_a_release_leaves_out_goes_although_its_account_may_nothing_any_mor
         .expect_err("it may not write it back");
     assert_eq!(house.data(), Some(json!("edited")));
     assert_eq!(server.get("shop/services/web"), None);
+    let status = house.unit.status(&house.record());
+    assert_eq!(status.outcome, UnitOutcome::Succeeded, "nothing is pruned");
 }
 
 #[tokio::test]
