@@ -138,7 +138,7 @@ impl Keeper {
     /// The cluster, spoken to in the name of the ServiceAccount as which an object is applied. What goes back was
     /// let in before, and is the agent's own to write: traffic and pods do not depend on rights that somebody
     /// took away since.
-    fn acting(&self, cluster: &Cluster, want: &Wanted) -> Cluster {
+    pub fn acting(&self, cluster: &Cluster, want: &Wanted) -> Cluster {
         cluster.acting_as(self.account(want))
     }
 
