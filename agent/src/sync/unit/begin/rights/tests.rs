@@ -314,3 +314,22 @@ async fn what_the_hub_gives_back_asks_for_no_right_until_it_is_there() {
     assert_eq!(house.data(), Some(json!("1")));
     assert_eq!(acted(&server), ["shop/configmaps/web"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_given_is_asked_about_less_and_less_often() {
+    let server = server(&[]);
+    let mut house = House::on(&server).await;
+    house.install(&bundle(1, &[], &[service()])).await;
+    let pause = async |house: &mut House| {
+        let pass = house.unit.pass().await.expect("it waits");
+        assert_eq!(pass.waiting_on[0].reason, "LacksRights");
+        pass.wake_in.expect("it looks again").as_secs()
+    };
+    for expected in [5, 10, 20, 30, 30] {
+        assert_eq!(pause(&mut house).await, expected);
+    }
+    give(&server, &["configmaps"]);
+    assert_eq!(pause(&mut house).await, 5, "something was given");
+    tokio::time::advance(Duration::from_secs(598)).await;
+    assert_eq!(pause(&mut house).await, 2, "it ends with its time");
+}
