@@ -74,7 +74,8 @@ impl Access {
             if !key.2.is_empty() && namespace_exists(cluster, &key.2).await? == Some(false) {
                 lacking.insert(format!(
                     "{object} needs namespace {}, which this cluster lacks: `bellwether register \
-                     cluster` with it among --namespaces makes it and lets the agent work in it",
+                     cluster` with it among --namespaces, and with every --impersonate of before, makes it and \
+                     lets the agent work in it",
                     key.2
                 ));
             } else {
