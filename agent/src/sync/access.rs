@@ -145,14 +145,14 @@ impl Access {
     }
 }
 
-/// Names what is done to an object of a kind.
+/// Names what is done to an object of a kind; one without a name stands for whichever.
 #[must_use]
 pub fn doing(verb: &str, target: &ObjectRef, served: &ServedKind) -> ResourceAttributes {
     ResourceAttributes {
         group: Some(served.resource.group.clone()),
         resource: Some(served.resource.plural.clone()),
         namespace: target.namespace.clone().filter(|_| served.namespaced),
-        name: Some(target.name.clone()),
+        name: Some(target.name.clone()).filter(|name| !name.is_empty()),
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
     }

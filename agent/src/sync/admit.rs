@@ -126,7 +126,7 @@ impl Admission<'_> {
             admitted.lacks = self.lacking_accounts(bundle).await?;
         }
         if admitted.refusals.is_empty() && admitted.lacks.is_empty() {
-            admitted.lacks = self.lacking_for_hooks().await?;
+            admitted.lacks = self.lacking_for_hooks(bundle).await?;
             self.try_all(bundle, wanted, &mut admitted).await?;
         }
         admitted.refusals = shortened(admitted.refusals);

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    bundle::Bundle,
+    bundle::{Bundle, BundleMode},
+    hooks::Hook,
     reference::{NamespacedName, ObjectRef},
 };
 use k8s_openapi::api::{authorization::v1::ResourceAttributes, core::v1::ServiceAccount};
@@ -40,7 +41,8 @@ impl Admission<'_> {
             if !may(self.cluster, impersonation, &name).await? {
                 lacking.push(format!(
                     "the agent may not act in the name of {name}: run `bellwether register cluster` once \
-                     more, with --impersonate {account} beside the flags that it was registered with"
+                     more, with --impersonate {account} beside the flags that it was registered with, every \
+                     other --impersonate among them"
                 ));
             } else if is_missing(self.cluster, account).await? {
                 lacking.push(format!(
@@ -91,8 +93,11 @@ impl Admission<'_> {
 
     /// Finds out which hooks that are due could not be made in the names of their ServiceAccounts, one sentence
     /// each.
-    pub(super) async fn lacking_for_hooks(&self) -> Result<Vec<String>, ClusterError> {
-        let mut lacking = Vec::new();
+    pub(super) async fn lacking_for_hooks(
+        &self,
+        bundle: &Bundle,
+    ) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = self.lacking_for_jobs(bundle).await?;
         for hook in self.hooks {
             let Some(account) = hook.account.as_ref().filter(|_| hook.due) else {
                 continue;
@@ -104,7 +109,40 @@ impl Admission<'_> {
         Ok(lacking)
     }
 
-    /// Which of `verbs` a ServiceAccount has no right to, in a sentence; absent = it has all.
+    /// The same for hooks of rollouts that run Jobs. What comes in at once has none of them run.
+    async fn lacking_for_jobs(&self, bundle: &Bundle) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = Vec::new();
+        if bundle.mode == BundleMode::Plain {
+            return Ok(lacking);
+        }
+        for rollout in &bundle.rollouts {
+            let (spec, name) = (&rollout.spec, &rollout.name);
+            let component = spec.component.as_deref();
+            let account = component.and_then(|component| bundle.account_of(component));
+            let hooks: Vec<&Hook> = spec.hooks.iter().filter(|one| one.job.is_some()).collect();
+            let Some(account) = account.filter(|_| !hooks.is_empty()) else {
+                continue;
+            };
+            let namespace = spec.workload.namespace.as_ref();
+            // Each call names its own.
+            let jobs = ObjectRef {
+                api_version: "batch/v1".to_owned(),
+                kind: "Job".to_owned(),
+                namespace: Some(namespace.unwrap_or(&bundle.target_namespace).clone()),
+                name: String::new(),
+            };
+            let lacks = self.without_rights(account, &jobs, &["create", "patch"]);
+            if let Some(what) = lacks.await? {
+                let cannot = |hook: &&Hook| {
+                    format!("hook {} of rollout {name} cannot run: {what}", hook.name)
+                };
+                lacking.extend(hooks.iter().map(cannot));
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Which of `verbs` a ServiceAccount has no right to, in a sentence; absent = it has all, or may not ask.
     async fn without_rights(
         &self,
         account: &NamespacedName,
@@ -120,8 +158,12 @@ impl Admission<'_> {
         let acting = self.cluster.acting_as(Some(account));
         let mut lacking = Vec::new();
         for verb in verbs {
-            if !may(&acting, doing(verb, target, &served), &target.to_string()).await? {
-                lacking.push(*verb);
+            match may(&acting, doing(verb, target, &served), &target.to_string()).await {
+                Ok(true) => {}
+                Ok(false) => lacking.push(*verb),
+                // It may not even ask: what the API server says of the object itself counts.
+                Err(error) if error.code() == Some(403) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
         let place = match &target.namespace {
