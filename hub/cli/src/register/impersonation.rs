@@ -198,8 +198,13 @@ mod tests {
         let both = ["shop".to_owned(), "web".to_owned()];
         for (looks, kept, withdrawn, gone) in [
             (true, &[][..], &[("web", "a"), ("web", "b")][..], 2),
-            (true, &[("web", "b"), ("shop", "c")], &[("web", "a")], 0),
-            (false, &[], &[], 0),
+            (
+                true,
+                &[("web", "b"), ("shop", "c")][..],
+                &[("web", "a")][..],
+                0,
+            ),
+            (false, &[][..], &[][..], 0),
         ] {
             let (client, deleted) = cluster(looks);
             let told = withdraw(&client, &both, &accounts(kept)).await;
