@@ -56,6 +56,10 @@ pub struct Bundle {
     /// Who is told of what the agent says of the release; its rollouts say themselves whom they tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
+    /// Whether the cluster gets back what it had before the run: that was let in then, and comes in the agent's own
+    /// name now. An agent that does not know it asks for the rights of ServiceAccounts as for any release.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returns: bool,
 }
 
 /// How a release replaces the one before.
@@ -110,13 +114,22 @@ impl Bundle {
         own.unwrap_or(&self.sync.ignore)
     }
 
-    /// Returns the ServiceAccount in whose name the component of that name is applied; absent = in the agent's
+    /// Returns the ServiceAccount in whose name the component of that name comes in; absent = in the agent's
     /// own.
     #[must_use]
     pub fn account_of(&self, component: &str) -> Option<&NamespacedName> {
         let mut components = self.components.iter();
         let component = components.find(|one| one.name == component)?;
-        component.service_account.as_ref()
+        self.brought_in_by(component.service_account.as_ref())
+    }
+
+    /// Returns in whose name comes in what is of a ServiceAccount; absent = in the agent's own.
+    #[must_use]
+    pub fn brought_in_by<'a>(
+        &self,
+        account: Option<&'a NamespacedName>,
+    ) -> Option<&'a NamespacedName> {
+        account.filter(|_| !self.returns)
     }
 
     /// Tells whether objects of the component of that name are made anew where a field of them cannot be

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     admit::namespace_exists,
-    cluster::{Cluster, ClusterError, within},
+    cluster::{Cluster, ClusterError, ServedKind, within},
 };
 
 /// How long an answer holds.
@@ -74,7 +74,8 @@ impl Access {
             if !key.2.is_empty() && namespace_exists(cluster, &key.2).await? == Some(false) {
                 lacking.insert(format!(
                     "{object} needs namespace {}, which this cluster lacks: `bellwether register \
-                     cluster` with it among --namespaces makes it and lets the agent work in it",
+                     cluster` with it among --namespaces, and with every --impersonate of before, makes it and \
+                     lets the agent work in it",
                     key.2
                 ));
             } else {
@@ -141,6 +142,19 @@ impl Access {
 
     fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Question, (bool, Instant)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names what is done to an object of a kind; one without a name stands for whichever.
+#[must_use]
+pub fn doing(verb: &str, target: &ObjectRef, served: &ServedKind) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some(served.resource.group.clone()),
+        resource: Some(served.resource.plural.clone()),
+        namespace: target.namespace.clone().filter(|_| served.namespaced),
+        name: Some(target.name.clone()).filter(|name| !name.is_empty()),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
     }
 }
 

@@ -126,7 +126,7 @@ impl Admission<'_> {
             admitted.lacks = self.lacking_accounts(bundle).await?;
         }
         if admitted.refusals.is_empty() && admitted.lacks.is_empty() {
-            admitted.lacks = self.lacking_for_hooks().await?;
+            admitted.lacks = self.lacking_for_hooks(bundle).await?;
             self.try_all(bundle, wanted, &mut admitted).await?;
         }
         admitted.refusals = shortened(admitted.refusals);
@@ -185,11 +185,12 @@ impl Admission<'_> {
             Some(live) if !want.ignored.is_empty() => Cow::Owned(want.over(live, OWN)),
             _ => Cow::Borrowed(&want.object),
         };
-        let acting = self.cluster.acting_as(want.part.account.as_ref());
+        let account = bundle.brought_in_by(want.part.account.as_ref());
+        let acting = self.cluster.acting_as(account);
         let planned = acting.apply(SYNC_MANAGER, &object, ApplyMode::DryRun);
         let planned = planned.await;
         if let Err(error) = &planned
-            && let Some(what) = self.lacking(want, live.is_some(), error).await?
+            && let Some(what) = self.lacking((want, account), live.is_some(), error).await?
         {
             return Ok(Tried::Lacks(what));
         }
@@ -197,7 +198,10 @@ impl Admission<'_> {
             Ok(planned) => Some(planned),
             Err(error) if error.is_final() => match rejected(bundle, want, live.as_ref(), &error) {
                 Some(why) => return Ok(Tried::Refused(why)),
-                None => None,
+                None => match self.lacking_anew((want, account)).await? {
+                    Some(what) => return Ok(Tried::Lacks(what)),
+                    None => None,
+                },
             },
             // Nobody else's is written over: it keeps no other object back, and is waited for where it
             // is written.

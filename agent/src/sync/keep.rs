@@ -51,9 +51,10 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether nothing is known of the object but that the API server cannot convert it.
+    /// Whether nothing is known of the object but that the API server cannot convert it, or what it is like: it
+    /// is looked at as if it was never seen.
     fn is_unread(&self) -> bool {
-        self.wanted == NOTHING && self.status.reason == NOT_CONVERTED
+        self.wanted == NOTHING && (self.clean.is_some() || self.status.reason == NOT_CONVERTED)
     }
 }
 
@@ -157,7 +158,8 @@ impl Keeper {
     /// # Errors
     /// The first object that the API server did not take, with what was done all the same; what stands
     /// before it is applied. While a run looks after any of them the others are tried all the same, since
-    /// a route that must fall to weight 0 cannot wait for a ConfigMap that is refused. One that the API
+    /// a route that must fall to weight 0 cannot wait for a ConfigMap that is refused; and so they are where what
+    /// was let in is held and a ServiceAccount has lost its rights since. One that the API
     /// server cannot convert is no error, unless a run brings it in or looks after it: it is waited for
     /// by name.
     pub async fn keep(
@@ -183,6 +185,8 @@ impl Keeper {
             let done = self.hold(cluster, want, dirty, drift, look, &mut kept);
             let Err(error) = done.await else { continue };
             untaken.insert(want.target.clone());
+            let is_held = look != FirstLook::Apply && want.part.account.is_some();
+            let goes_on = in_run || is_held && error.lacks_rights();
             if self.is_passed_by(want, in_run, &error) {
                 self.note_unconverted(want, &error, &mut kept);
                 continue;
@@ -191,7 +195,7 @@ impl Keeper {
             if refused.as_ref().is_none_or(ClusterError::is_conversion) {
                 refused = Some(error);
             }
-            if !in_run {
+            if !goes_on {
                 break;
             }
         }

@@ -81,7 +81,7 @@ impl PassError {
         let (Self::Cluster(error) | Self::Run(RunError::Cluster(error))) = self else {
             return false;
         };
-        error.code() == Some(403)
+        error.lacks_rights()
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use bellwether_api::call::{Item, JoinMaterial, JoinTokenRequest};
+use bellwether_api::{
+    call::{Item, JoinMaterial, JoinTokenRequest},
+    reference::NamespacedName,
+};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
@@ -73,26 +76,13 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
         // What is left of an earlier registration would ask an agent that does not answer any more.
         remove::webhook(&kube).await?;
     }
-    let without = |namespace: &&String| {
-        let mut accounts = agent.impersonate.iter();
-        !accounts.any(|account| account.namespace == **namespace)
-    };
-    for namespace in agent.namespaces.iter().filter(without) {
-        // What an earlier registration gave is not given any more.
-        impersonation::take_away(&kube, namespace).await?;
-    }
+    let withdrawn = impersonation::withdraw(&kube, &agent.namespaces, &agent.impersonate).await?;
     install::install(&kube, &objects(&agent)).await?;
     print(&format!(
         "✔ agent       in ns {NAMESPACE}, pull mode (the hub stores no kubeconfig), namespaced RBAC: {}\n",
         args.namespaces.join(", ")
     ))?;
-    if !args.impersonate.is_empty() {
-        let accounts: Vec<String> = args.impersonate.iter().map(ToString::to_string).collect();
-        print(&format!(
-            "✔ accounts    it may apply in the names of ServiceAccounts {}\n",
-            accounts.join(", ")
-        ))?;
-    }
+    tell_accounts(&args.impersonate, &withdrawn)?;
     if let Some(policy) = webhook {
         print(&format!(
             "✔ webhook     the API server asks the agent about updates of governed workloads of others \
@@ -121,6 +111,28 @@ pub async fn register(client: anyhow::Result<Client>, args: &RegisterArgs) -> an
             .unwrap_or_default()
     ))?;
     Ok(Code::Done)
+}
+
+/// Says in whose names the agent may apply, and in whose it may not any more.
+fn tell_accounts(given: &[NamespacedName], withdrawn: &[NamespacedName]) -> anyhow::Result<()> {
+    let listed = |accounts: &[NamespacedName]| {
+        let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+        accounts.join(", ")
+    };
+    if !given.is_empty() {
+        print(&format!(
+            "✔ accounts    it may apply in the names of ServiceAccounts {}\n",
+            listed(given)
+        ))?;
+    }
+    if !withdrawn.is_empty() {
+        note(&format!(
+            "warning: it may not apply in the names of ServiceAccounts {} any more, which it could before; \
+             register again with every --impersonate to give that back",
+            listed(withdrawn)
+        ));
+    }
+    Ok(())
 }
 
 /// What stands in for join material where nothing is asked of a hub.

@@ -40,6 +40,8 @@ pub struct BundleInput<'a> {
     pub attempt: u32,
     /// How it replaces the release before.
     pub mode: BundleMode,
+    /// Whether the cluster had the release before the run, and gets it back.
+    pub returns: bool,
     /// The cluster.
     pub cluster: &'a ClusterFacts,
     /// Defaults of the destination's fleet, with what the application says in their place; empty without
@@ -76,6 +78,8 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         component.is_none_or(|name| there.contains(name))
             && !runs_nowhere(rollout, content, &components)
     };
+    // Nothing is said where it changes nothing.
+    let has_account = components.iter().any(|one| one.service_account.is_some());
     let defaults = defaults_in(input.cluster, input.fleet);
     let rollouts = content
         .rollouts
@@ -97,6 +101,7 @@ pub fn build(input: BundleInput<'_>) -> Result<EncodedBundle, OverrideError> {
         sync: content.sync.clone(),
         metrics: defaults.metrics.clone(),
         alerts: input.fleet.alerts.clone(),
+        returns: input.returns && has_account,
     };
     let bytes = serde_json::to_vec(&bundle).expect("types of the API always serialise");
     let digest = Sha256::digest(&bytes).into();

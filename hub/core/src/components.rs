@@ -128,6 +128,7 @@ mod tests {
             run: Uuid::nil(),
             attempt: 1,
             mode: BundleMode::Plain,
+            returns: false,
             cluster,
             fleet: &FleetDefaults::default(),
             fleets,

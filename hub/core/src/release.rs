@@ -5,6 +5,7 @@ mod divided;
 mod error;
 mod publish;
 mod refused;
+mod stored;
 mod templates;
 mod variants;
 mod written;
@@ -57,7 +58,7 @@ pub struct Release {
 
 /// What a release runs; equal content is the same release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct ReleaseContent {
     /// Namespace for objects that name none.
     pub target_namespace: String,
@@ -67,6 +68,7 @@ pub struct ReleaseContent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
     /// The parts, in the order of the application.
+    #[serde(alias = "restrictedComponents")]
     pub components: Vec<ReleaseComponent>,
     /// The governed workloads, sorted by name; empty = everything changes at once.
     pub rollouts: Vec<ReleaseRollout>,

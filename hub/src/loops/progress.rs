@@ -278,6 +278,7 @@ async fn write_desired(
             run: turn.loaded.run.id,
             attempt: grant.attempt,
             mode: grant.mode,
+            returns: decision.is_return(grant),
             cluster,
             fleet: &turn.fleet,
             fleets: turn.world.fleets(),

@@ -53,6 +53,7 @@ pub(super) async fn refuse_too_large(
             run: Uuid::nil(),
             attempt: u32::MAX,
             mode: BundleMode::Rollout,
+            returns: false,
             cluster,
             fleet: &fleet,
             fleets,

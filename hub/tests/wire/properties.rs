@@ -103,6 +103,7 @@ async fn rights_that_an_agent_lacks_are_named_with_the_way_to_get_them() {
     for words in [
         "may not in namespace shop: delete pods",
         "register cluster eu-1",
+        "every --impersonate",
     ] {
         assert!(message.contains(words), "{words}: {message}");
     }

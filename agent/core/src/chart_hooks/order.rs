@@ -73,7 +73,7 @@ pub fn due(bundle: &Bundle, moment: HookMoment) -> Vec<&ChartHook> {
 pub fn account_of<'a>(bundle: &'a Bundle, hook: &ChartHook) -> Option<&'a NamespacedName> {
     let components = bundle.components.iter();
     let mut its = components.filter(|component| component.hooks.contains(hook));
-    its.find_map(|component| component.service_account.as_ref())
+    bundle.brought_in_by(its.find_map(|component| component.service_account.as_ref()))
 }
 
 #[cfg(test)]
@@ -188,6 +188,11 @@ mod tests {
         let mut twice = all.clone();
         twice.components[0].hooks = twice.components[1].hooks.clone();
         assert_eq!(account_of(&twice, b), Some(&account));
+        let back = Bundle {
+            returns: true,
+            ..twice.clone()
+        };
+        assert_eq!(account_of(&back, b), None, "it was let in before");
     }
 
     #[test]

@@ -165,6 +165,7 @@ fn bundle(metrics: Option<MetricsDefaults>) -> Bundle {
         sync: bellwether_api::application::SyncPolicy::default(),
         metrics,
         alerts: Vec::new(),
+        returns: false,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use bellwether_api::{
-    bundle::Bundle,
+    bundle::{Bundle, BundleMode},
+    hooks::Hook,
     reference::{NamespacedName, ObjectRef},
 };
 use k8s_openapi::api::{authorization::v1::ResourceAttributes, core::v1::ServiceAccount};
@@ -11,8 +12,8 @@ use kube::Api;
 
 use super::Admission;
 use crate::sync::{
-    access::may,
-    cluster::{Cluster, ClusterError, ServedKind, within},
+    access::{doing, may},
+    cluster::{Cluster, ClusterError, within},
     keep::Wanted,
 };
 
@@ -25,7 +26,7 @@ impl Admission<'_> {
     ) -> Result<Vec<String>, ClusterError> {
         let components = bundle.components.iter();
         let accounts: BTreeSet<&NamespacedName> = components
-            .filter_map(|component| component.service_account.as_ref())
+            .filter_map(|component| bundle.brought_in_by(component.service_account.as_ref()))
             .collect();
         let mut lacking = Vec::new();
         for account in accounts {
@@ -40,7 +41,8 @@ impl Admission<'_> {
             if !may(self.cluster, impersonation, &name).await? {
                 lacking.push(format!(
                     "the agent may not act in the name of {name}: run `bellwether register cluster` once \
-                     more, with --impersonate {account} beside the flags that it was registered with"
+                     more, with --impersonate {account} beside the flags that it was registered with, every \
+                     other --impersonate among them"
                 ));
             } else if is_missing(self.cluster, account).await? {
                 lacking.push(format!(
@@ -56,11 +58,11 @@ impl Admission<'_> {
     /// its rights are not what is wrong.
     pub(super) async fn lacking(
         &self,
-        want: &Wanted,
+        (want, account): (&Wanted, Option<&NamespacedName>),
         is_there: bool,
         refusal: &ClusterError,
     ) -> Result<Option<String>, ClusterError> {
-        let Some(account) = want.part.account.as_ref() else {
+        let Some(account) = account else {
             return Ok(None);
         };
         if refusal.code() != Some(403) {
@@ -75,10 +77,27 @@ impl Admission<'_> {
         Ok(lacks.map(|what| format!("{} cannot be applied: {what}", want.target)))
     }
 
+    /// What the ServiceAccount of an object lacks to make it anew once it is deleted; absent = nothing. Trying the
+    /// object out asks for `patch` alone, for it is there.
+    pub(super) async fn lacking_anew(
+        &self,
+        (want, account): (&Wanted, Option<&NamespacedName>),
+    ) -> Result<Option<String>, ClusterError> {
+        let Some(account) = account else {
+            return Ok(None);
+        };
+        let lacks = self.without_rights(account, &want.target, &["create", "patch"]);
+        let lacks = lacks.await?;
+        Ok(lacks.map(|what| format!("{} cannot be made anew: {what}", want.target)))
+    }
+
     /// Finds out which hooks that are due could not be made in the names of their ServiceAccounts, one sentence
     /// each.
-    pub(super) async fn lacking_for_hooks(&self) -> Result<Vec<String>, ClusterError> {
-        let mut lacking = Vec::new();
+    pub(super) async fn lacking_for_hooks(
+        &self,
+        bundle: &Bundle,
+    ) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = self.lacking_for_jobs(bundle).await?;
         for hook in self.hooks {
             let Some(account) = hook.account.as_ref().filter(|_| hook.due) else {
                 continue;
@@ -90,7 +109,40 @@ impl Admission<'_> {
         Ok(lacking)
     }
 
-    /// Which of `verbs` a ServiceAccount has no right to, in a sentence; absent = it has all.
+    /// The same for hooks of rollouts that run Jobs. What comes in at once has none of them run.
+    async fn lacking_for_jobs(&self, bundle: &Bundle) -> Result<Vec<String>, ClusterError> {
+        let mut lacking = Vec::new();
+        if bundle.mode == BundleMode::Plain {
+            return Ok(lacking);
+        }
+        for rollout in &bundle.rollouts {
+            let (spec, name) = (&rollout.spec, &rollout.name);
+            let component = spec.component.as_deref();
+            let account = component.and_then(|component| bundle.account_of(component));
+            let hooks: Vec<&Hook> = spec.hooks.iter().filter(|one| one.job.is_some()).collect();
+            let Some(account) = account.filter(|_| !hooks.is_empty()) else {
+                continue;
+            };
+            let namespace = spec.workload.namespace.as_ref();
+            // Each call names its own.
+            let jobs = ObjectRef {
+                api_version: "batch/v1".to_owned(),
+                kind: "Job".to_owned(),
+                namespace: Some(namespace.unwrap_or(&bundle.target_namespace).clone()),
+                name: String::new(),
+            };
+            let lacks = self.without_rights(account, &jobs, &["create", "patch"]);
+            if let Some(what) = lacks.await? {
+                let cannot = |hook: &&Hook| {
+                    format!("hook {} of rollout {name} cannot run: {what}", hook.name)
+                };
+                lacking.extend(hooks.iter().map(cannot));
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Which of `verbs` a ServiceAccount has no right to, in a sentence; absent = it has all, or may not ask.
     async fn without_rights(
         &self,
         account: &NamespacedName,
@@ -106,9 +158,12 @@ impl Admission<'_> {
         let acting = self.cluster.acting_as(Some(account));
         let mut lacking = Vec::new();
         for verb in verbs {
-            let attributes = attributes(&served, target, verb);
-            if !may(&acting, attributes, &target.to_string()).await? {
-                lacking.push(*verb);
+            match may(&acting, doing(verb, target, &served), &target.to_string()).await {
+                Ok(true) => {}
+                Ok(false) => lacking.push(*verb),
+                // It may not even ask: what the API server says of the object itself counts.
+                Err(error) if error.code() == Some(403) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
         let place = match &target.namespace {
@@ -119,18 +174,6 @@ impl Admission<'_> {
             let (verbs, resource) = (lacking.join(", "), served.resource.plural);
             format!("ServiceAccount {account} may not {verbs} {resource} {place}")
         }))
-    }
-}
-
-fn attributes(served: &ServedKind, target: &ObjectRef, verb: &str) -> ResourceAttributes {
-    let namespace = target.namespace.clone().filter(|_| served.namespaced);
-    ResourceAttributes {
-        group: Some(served.resource.group.clone()),
-        resource: Some(served.resource.plural.clone()),
-        namespace,
-        name: Some(target.name.clone()),
-        verb: Some(verb.to_owned()),
-        ..ResourceAttributes::default()
     }
 }
 

@@ -178,7 +178,8 @@ mod tests {
             said,
             [
                 "ConfigMap/shop/apart needs namespace shop, which this cluster lacks: `bellwether register \
-                 cluster` with it among --namespaces makes it and lets the agent work in it"
+                 cluster` with it among --namespaces, and with every --impersonate of before, makes it and \
+                 lets the agent work in it"
             ]
         );
         for namespace in [StatusCode::OK, StatusCode::FORBIDDEN] {

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bellwether_api::reference::NamespacedName;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -238,6 +239,59 @@ async fn a_field_that_cannot_be_changed_is_named_with_what_would_help() {
             None => assert_eq!(said, Vec::<String>::new()),
         }
     }
+}
+
+/// Deleting is the agent's, and making anew the account's: both rights are asked about before anything is deleted.
+#[tokio::test]
+async fn what_an_account_could_not_make_anew_is_waited_for() {
+    let (client, _) = client(|asked| {
+        if asked.path.contains("selfsubjectaccessreviews") {
+            let verb = &asked.body["spec"]["resourceAttributes"]["verb"];
+            let allowed = asked.user.is_none() || verb != "create";
+            let status = json!({"allowed": allowed});
+            return (StatusCode::OK, json!({"spec": {}, "status": status}));
+        }
+        if asked.method == Method::GET {
+            let live = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
+                {"name": "web", "namespace": "shop", "uid": "a"}, "spec": {"selector": "old"}});
+            return (StatusCode::OK, live);
+        }
+        let (code, mut said) = refusal(StatusCode::UNPROCESSABLE_ENTITY, "it is invalid");
+        said["details"] = json!({"causes": [{"field": "spec.selector",
+            "message": "Invalid value: field is immutable"}]});
+        (code, said)
+    });
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": "new"}});
+    let want = Wanted {
+        recreates: Some("a".to_owned()),
+        part: Arc::new(Part {
+            account: Some(NamespacedName {
+                namespace: "shop".to_owned(),
+                name: "deployer".to_owned(),
+            }),
+            ..Part::default()
+        }),
+        ..Wanted::new(web).unwrap()
+    };
+    let mut held = HeldObject::from(want.target.clone());
+    held.uid = Some("a".to_owned());
+    let admission = Admission {
+        cluster: &Cluster::new(client),
+        access: &Access::default(),
+        own: &[held],
+        taken: &BTreeMap::new(),
+        hooks: &[],
+        left: &[],
+    };
+    let bundle = bundle(&json!({"force": true}));
+    let found = admission.review(&bundle, &[want]).await.unwrap();
+    let lacks = "Deployment/shop/web cannot be made anew: ServiceAccount shop/deployer may not create \
+        deployments in namespace shop";
+    assert_eq!(
+        (found.refusals, found.lacks),
+        (Vec::new(), vec![lacks.to_owned()])
+    );
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ pub(super) struct Acting {
 }
 
 impl Cluster {
-    /// The same cluster, where objects are applied and made in the name of a ServiceAccount; absent = in the
-    /// agent's own. Whatever else is read, changed or deleted is the agent's own all the same.
+    /// The same cluster, where objects are applied, patched and made in the name of a ServiceAccount; absent = in
+    /// the agent's own. Whatever else is read, changed or deleted is the agent's own all the same.
     #[must_use]
     pub fn acting_as(&self, account: Option<&NamespacedName>) -> Self {
         let acting = account.map(|account| {

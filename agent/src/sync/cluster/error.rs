@@ -1,6 +1,7 @@
 //! What an API server can answer instead of doing it.
 
 use bellwether_agent_core::immutable::{Cause, immutable_field};
+use bellwether_api::reference::NamespacedName;
 use kube::core::response::{StatusCause, StatusDetails};
 
 /// Why the API server did not do what it was asked.
@@ -47,6 +48,14 @@ pub enum ClusterError {
         found: u64,
         /// What it had.
         over: u32,
+    },
+    /// An object was not deleted, since whoever it is applied as could not make it anew.
+    #[error("failed to make {object} anew: ServiceAccount {account} may not create it")]
+    NotMadeAnew {
+        /// The object.
+        object: String,
+        /// The ServiceAccount.
+        account: NamespacedName,
     },
     /// Another agent of this cluster has a newer session: this one writes nothing.
     #[error("failed to {verb} {object}: a newer agent of this cluster has taken over")]
@@ -164,7 +173,14 @@ impl ClusterError {
     /// Tells whether trying the same again cannot help.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Unnamed) || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
+        matches!(self, Self::Unnamed | Self::NotMadeAnew { .. })
+            || matches!(self.code(), Some(400 | 403 | 405 | 413 | 422))
+    }
+
+    /// Tells whether somebody may not do it: by their rights, or because a policy denies it.
+    #[must_use]
+    pub fn lacks_rights(&self) -> bool {
+        matches!(self, Self::NotMadeAnew { .. }) || self.code() == Some(403)
     }
 
     /// Tells whether the API server could not turn an object into another version of its kind: the

@@ -36,25 +36,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Merges a patch into an object as `manager` and gives what came out.
+    /// Merges a patch into an object as `manager`, in the name of whoever objects are applied as, and gives what
+    /// came out.
     pub(super) async fn patch(
         &self,
         manager: &str,
         object: &ObjectRef,
         patch: &Value,
     ) -> Result<Value, ClusterError> {
-        let api = self
-            .api(
-                &object.api_version,
-                &object.kind,
-                object.namespace.as_deref(),
-            )
-            .await?;
+        let api = self.acting_api(object).await?;
         let params = PatchParams {
             field_manager: Some(manager.to_owned()),
             ..PatchParams::default()
         };
-        let name = object.to_string();
+        let name = self.written(object);
         let patch = Patch::Merge(patch);
         let patched = self
             .writing("patch", &name, api.patch(&object.name, &params, &patch))

@@ -126,3 +126,35 @@ async fn a_kind_is_missing_only_by_the_api_servers_word() {
         assert_eq!(error.to_string() == named, missing, "{code}: {error}");
     }
 }
+
+/// Growing a workload and restoring its template write in the user's objects as applying them does.
+#[tokio::test]
+async fn what_is_patched_is_patched_in_the_name_of_whoever_it_is_applied_as() {
+    let (client, log) = client(|_| {
+        let metadata = json!({"name": "db", "namespace": "shop"});
+        (StatusCode::OK, json!({"metadata": metadata}))
+    });
+    let account = NamespacedName {
+        namespace: "shop".to_owned(),
+        name: "deployer".to_owned(),
+    };
+    let target = ObjectRef {
+        api_version: "apps/v1".to_owned(),
+        ..object("Deployment")
+    };
+    let (small, wanted) = (
+        json!({"spec": {"replicas": 1}}),
+        json!({"spec": {"template": {"a": 1}}}),
+    );
+    for account in [None, Some(&account)] {
+        let cluster = Cluster::new(client.clone()).acting_as(account);
+        let grown = cluster.grow(SYNC_MANAGER, &target, &small, 2).await;
+        assert!(grown.expect("it may"));
+        let restored = cluster.restore_template(&target, &json!({}), &wanted);
+        restored.await.expect("it may");
+        let user = account.map(|_| "system:serviceaccount:shop:deployer");
+        let asked = std::mem::take(&mut *log.lock().expect("no test panics here"));
+        let users: Vec<_> = asked.iter().map(|one| one.user.as_deref()).collect();
+        assert_eq!(users, [user, user]);
+    }
+}

@@ -4,7 +4,7 @@ use bellwether_agent_core::{contention, health};
 use bellwether_api::{application::DriftPolicy, reference::ObjectRef};
 use serde_json::Value;
 
-use super::{Care, Keeper, Kept, OWN, SYNC_MANAGER, Wanted, clean_digest};
+use super::{Care, Keeper, Kept, NOTHING, OWN, SYNC_MANAGER, Wanted, clean_digest};
 use crate::sync::cluster::{ApplyMode, Cluster, ClusterError};
 
 impl Keeper {
@@ -19,7 +19,7 @@ impl Keeper {
         let live = cluster.get(&want.target).await?;
         let mut drifted = false;
         if drift == DriftPolicy::Report {
-            let planned = self.apply(cluster, want, ApplyMode::DryRun).await?;
+            let planned = self.planned(cluster, want).await?;
             drifted = live.as_ref().map(clean_digest) != Some(clean_digest(&planned));
         }
         self.note(want, digest, live.as_ref(), drifted);
@@ -37,15 +37,33 @@ impl Keeper {
         let Some(live) = cluster.get(&want.target).await? else {
             return self.write(cluster, want, digest, kept).await;
         };
-        match self.apply(cluster, want, ApplyMode::DryRun).await {
+        match self.planned(cluster, want).await {
             Ok(planned) if clean_digest(&planned) == clean_digest(&live) => {
                 self.note_written(want, &live);
                 self.note(want, digest, Some(&live), false);
                 Ok(())
             }
             // Whatever is wrong is met where it is written.
-            _ => self.write(cluster, want, digest, kept).await,
+            _ => {
+                let written = self.write(cluster, want, digest, kept).await;
+                if written.as_ref().is_err_and(ClusterError::lacks_rights) {
+                    // It is there, and how it is is known.
+                    self.note(want, NOTHING, Some(&live), false);
+                }
+                written
+            }
         }
+    }
+
+    /// What applying an object would make of it. Where its ServiceAccount has lost its rights the agent asks in its
+    /// own name: what was let in is as it was or is not, and nothing comes in by asking.
+    async fn planned(&self, cluster: &Cluster, want: &Wanted) -> Result<Value, ClusterError> {
+        let refused = match self.apply(cluster, want, ApplyMode::DryRun).await {
+            Err(error) if want.part.account.is_some() && error.lacks_rights() => error,
+            planned => return planned,
+        };
+        let planned = self.apply_by(cluster, want, ApplyMode::DryRun).await;
+        planned.map_err(|_| refused)
     }
 
     /// Looks at an object that may have changed.
@@ -66,11 +84,11 @@ impl Keeper {
             self.note(want, seen.wanted, live.as_ref(), false);
             return Ok(());
         }
+        // Whatever comes of writing it back. What was applied stays the measure: see `is_edited`.
+        if let Some(seen) = self.seen.get_mut(&want.target) {
+            seen.status = health::of(&want.target, live.as_ref(), &want.custom);
+        }
         if want.care == Care::Run {
-            // What was applied stays the measure: see `is_edited`.
-            if let Some(seen) = self.seen.get_mut(&want.target) {
-                seen.status = health::of(&want.target, live.as_ref(), &want.custom);
-            }
             return Ok(());
         }
         let is_left = drift == DriftPolicy::Correct && self.is_left(&want.target);
@@ -89,7 +107,7 @@ impl Keeper {
                 self.note(want, seen.wanted, Some(&applied), false);
             }
             DriftPolicy::Correct | DriftPolicy::Report => {
-                let planned = self.apply(cluster, want, ApplyMode::DryRun).await?;
+                let planned = self.planned(cluster, want).await?;
                 let drifted = Some(clean_digest(&planned)) != clean;
                 self.note(want, seen.wanted, live.as_ref(), drifted);
                 if drifted && is_left {
@@ -148,7 +166,7 @@ impl Keeper {
         match known {
             Some(seen) if seen == Some(clean) => Ok(false),
             Some(_) => {
-                let planned = self.apply(cluster, want, ApplyMode::DryRun).await?;
+                let planned = self.planned(cluster, want).await?;
                 let edited = clean_digest(&planned) != clean;
                 if !edited && let Some(seen) = self.seen.get_mut(&want.target) {
                     seen.clean = Some(clean);

@@ -1,5 +1,6 @@
 //! Against an API server on which others write too.
 
+mod accounts;
 mod scenes;
 mod sizes;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bellwether_agent_core::{immutable::keeps_from_recreating, ownership::uid_of};
 use bellwether_api::{
-    reference::ObjectRef,
+    reference::{NamespacedName, ObjectRef},
     status::{Health, ObjectStatus},
 };
 use serde_json::Value;
@@ -13,7 +13,10 @@ use super::{
     CONVERSION_PAUSE, Care, Keeper, Kept, NOT_CONVERTED, NOTHING, OWN, SYNC_MANAGER, Seen,
     WAITING_PAUSE, Wanted,
 };
-use crate::sync::cluster::{ApplyMode, Cluster, ClusterError, write_over_size};
+use crate::sync::{
+    access::{doing, may},
+    cluster::{ApplyMode, Cluster, ClusterError, write_over_size},
+};
 
 impl Keeper {
     /// Applies an object, without what is left to others.
@@ -23,7 +26,16 @@ impl Keeper {
         want: &Wanted,
         mode: ApplyMode,
     ) -> Result<Value, ClusterError> {
-        let cluster = &self.acting(cluster, want);
+        self.apply_by(&self.acting(cluster, want), want, mode).await
+    }
+
+    /// As [`Self::apply`], in the name of whoever objects are applied as in `cluster`.
+    pub(super) async fn apply_by(
+        &self,
+        cluster: &Cluster,
+        want: &Wanted,
+        mode: ApplyMode,
+    ) -> Result<Value, ClusterError> {
         let mut object = Cow::Borrowed(&want.object);
         let over = want.size_over.filter(|_| mode == ApplyMode::Force);
         if self.manager == SYNC_MANAGER
@@ -92,6 +104,7 @@ impl Keeper {
             if crate::rollout::is_deleting(live) {
                 return Ok(None);
             }
+            self.can_make(cluster, want).await?;
             cluster.delete(&want.target, Some(uid)).await?;
             kept.recreated.push((want.target.clone(), field));
             if cluster.get(&want.target).await?.is_some() {
@@ -104,12 +117,34 @@ impl Keeper {
             .map(Some)
     }
 
+    /// Makes sure that an object which is deleted comes back: the agent deletes, and the ServiceAccount makes.
+    async fn can_make(&self, cluster: &Cluster, want: &Wanted) -> Result<(), ClusterError> {
+        let Some(account) = self.account(want) else {
+            return Ok(());
+        };
+        let target = &want.target;
+        let served = cluster.kind(&target.api_version, &target.kind).await?;
+        let acting = self.acting(cluster, want);
+        let name = target.to_string();
+        if may(&acting, doing("create", target, &served), &name).await? {
+            return Ok(());
+        }
+        Err(ClusterError::NotMadeAnew {
+            object: name,
+            account: account.clone(),
+        })
+    }
+
     /// The cluster, spoken to in the name of the ServiceAccount as which an object is applied. What goes back was
     /// let in before, and is the agent's own to write: traffic and pods do not depend on rights that somebody
     /// took away since.
-    fn acting(&self, cluster: &Cluster, want: &Wanted) -> Cluster {
+    pub fn acting(&self, cluster: &Cluster, want: &Wanted) -> Cluster {
+        cluster.acting_as(self.account(want))
+    }
+
+    fn account<'a>(&self, want: &'a Wanted) -> Option<&'a NamespacedName> {
         let account = want.part.account.as_ref();
-        cluster.acting_as(account.filter(|_| !self.goes_back))
+        account.filter(|_| !self.goes_back)
     }
 
     /// Tells whether an object has to wait until its kind is there, and notes that it does.

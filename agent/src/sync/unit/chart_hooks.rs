@@ -90,10 +90,14 @@ impl Unit {
                 self.name_namespace(bundle, &kinds, &mut object).await?;
                 let mut of = hook.moments.iter();
                 let due = moments.is_some_and(|due| of.any(|one| due.contains(one)));
-                targets.extend(reference(&object).map(|target| HookTarget {
-                    target,
-                    due,
-                    account: component.service_account.clone(),
+                targets.extend(reference(&object).map(|target| {
+                    HookTarget {
+                        target,
+                        due,
+                        account: bundle
+                            .brought_in_by(component.service_account.as_ref())
+                            .cloned(),
+                    }
                 }));
             }
         }

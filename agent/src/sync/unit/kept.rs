@@ -48,6 +48,10 @@ impl Unit {
         let kept = match kept {
             Ok(kept) => kept,
             Err(unkept) => {
+                if look != FirstLook::Apply && unkept.error.lacks_rights() {
+                    // The others are held, and are looked at as they change.
+                    self.listen_with_runs(wanted.iter().map(|want| &want.target));
+                }
                 // What was done all the same is not seen again.
                 self.tell_kept(bundle, &unkept.kept).await?;
                 if !unkept.kept.corrected.is_empty() {

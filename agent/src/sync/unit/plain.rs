@@ -34,7 +34,7 @@ impl Unit {
         let since = *self.plain_since.get_or_insert_with(Instant::now);
         self.opened.of(digest, &bundle, unit);
         let in_turn = self.in_turn(&wanted);
-        self.keeper.set_goes_back(false);
+        self.keeper.set_goes_back(bundle.returns);
         let kept = match self
             .keep(&bundle, &in_turn, DriftPolicy::Correct, FirstLook::Apply)
             .await
@@ -164,13 +164,22 @@ impl Unit {
         self.keeper.set_goes_back(false);
         let kept = self
             .keep(&bundle, &wanted, bundle.sync.drift, FirstLook::ByPolicy)
-            .await?;
-        if !kept.corrected.is_empty() {
+            .await;
+        // Whatever rights somebody took away: what is deleted asks for none of them.
+        let kept = match kept {
+            Err(PassError::Cluster(error)) if !error.lacks_rights() => return Err(error.into()),
+            Err(error @ PassError::Cluster(_)) => Err(error),
+            kept => Ok(kept?),
+        };
+        if let Ok(kept) = &kept
+            && !kept.corrected.is_empty()
+        {
             self.tell_drift(&bundle, &kept.corrected).await?;
         }
         let wanted = targets(&wanted);
         self.leaving = self.part_with_surplus(unit, &bundle, &wanted).await?;
         self.parted_with = Some(digest.to_owned());
+        let kept = kept?;
         let healed = unit.applied_digest.is_none()
             && unit.outcome == Some(UnitOutcome::Failed)
             && !unit.chart_hooks.has_failed(digest)

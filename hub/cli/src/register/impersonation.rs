@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use bellwether_api::reference::NamespacedName;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, Client, api::DeleteParams};
@@ -64,20 +64,70 @@ pub fn role(namespace: &str, accounts: &[NamespacedName]) -> Vec<Value> {
     ]
 }
 
-/// Takes away the right to act in the names of ServiceAccounts of a namespace, if there is any.
+/// Takes away what an earlier registration gave in these namespaces and `accounts` lacks: at once where none of them
+/// lies in the namespace, and otherwise as its Role is written anew. Gives the ServiceAccounts in whose names the agent
+/// may not act any more; empty = it loses nothing, or nobody let whoever registers look.
 ///
 /// # Errors
 /// When the cluster refuses.
-pub async fn take_away(client: &Client, namespace: &str) -> anyhow::Result<()> {
+pub async fn withdraw(
+    client: &Client,
+    namespaces: &[String],
+    accounts: &[NamespacedName],
+) -> anyhow::Result<Vec<NamespacedName>> {
     let delete = DeleteParams::background();
-    let bindings = Api::<RoleBinding>::namespaced(client.clone(), namespace);
-    gone(bindings.delete(ROLE, &delete).await.map(drop))?;
-    let roles = Api::<Role>::namespaced(client.clone(), namespace);
-    gone(roles.delete(ROLE, &delete).await.map(drop))
+    let mut withdrawn = Vec::new();
+    for namespace in namespaces {
+        let roles = Api::<Role>::namespaced(client.clone(), namespace);
+        let role = found(&roles).await?;
+        let before = role.iter().flat_map(|role| named(role, namespace));
+        withdrawn.extend(before.filter(|account| !accounts.contains(account)));
+        if accounts.iter().any(|one| one.namespace == *namespace) {
+            continue;
+        }
+        let bindings = Api::<RoleBinding>::namespaced(client.clone(), namespace);
+        if found(&bindings).await?.is_some() {
+            gone(bindings.delete(ROLE, &delete).await.map(drop))?;
+        }
+        if role.is_some() {
+            gone(roles.delete(ROLE, &delete).await.map(drop))?;
+        }
+    }
+    Ok(withdrawn)
+}
+
+async fn found<K>(api: &Api<K>) -> anyhow::Result<Option<K>>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    match api.get_opt(ROLE).await {
+        // Whoever may not even look has given none.
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        found => {
+            found.context("failed to look for the right to act in the names of ServiceAccounts")
+        }
+    }
+}
+
+/// The ServiceAccounts that a Role names.
+fn named(role: &Role, namespace: &str) -> Vec<NamespacedName> {
+    let rules = role.rules.iter().flatten();
+    let names = rules.flat_map(|rule| rule.resource_names.iter().flatten());
+    names
+        .map(|name| NamespacedName {
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response, StatusCode};
+    use kube::client::Body;
+
     use super::*;
 
     fn accounts(names: &[(&str, &str)]) -> Vec<NamespacedName> {
@@ -110,5 +160,57 @@ mod tests {
         let error = check(&accounts, &both[1..]).expect_err("shop is none of them");
         let said = "--impersonate shop/c: the agent does not work in namespace shop";
         assert!(error.to_string().starts_with(said), "{error}");
+    }
+
+    /// A cluster where namespace `web` has a Role for `a` and `b`, and namespace `shop` none; with what is deleted.
+    /// Whoever asks may delete nothing that is not there, and look only if `looks`.
+    fn cluster(looks: bool) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let deleted = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&deleted);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let is_there = path.contains("/namespaces/web/");
+            let found = super::role("web", &accounts(&[("web", "a"), ("web", "b")]));
+            let found = found[usize::from(path.contains("/rolebindings/"))].clone();
+            let refused = |code: u16| {
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+                    "message": "", "reason": ""})
+            };
+            let (code, answer) = match *request.method() {
+                Method::GET if !looks => (StatusCode::FORBIDDEN, refused(403)),
+                Method::GET if is_there => (StatusCode::OK, found),
+                Method::GET => (StatusCode::NOT_FOUND, refused(404)),
+                _ if is_there => {
+                    seen.lock().expect("no test panics here").push(path);
+                    (StatusCode::OK, found)
+                }
+                _ => (StatusCode::FORBIDDEN, refused(403)),
+            };
+            let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+            *response.status_mut() = code;
+            async move { Ok::<_, kube::Error>(response) }
+        });
+        (Client::new(service, "default"), deleted)
+    }
+
+    #[tokio::test]
+    async fn only_what_was_given_is_taken_away_and_told() {
+        let both = ["shop".to_owned(), "web".to_owned()];
+        for (looks, kept, withdrawn, gone) in [
+            (true, &[][..], &[("web", "a"), ("web", "b")][..], 2),
+            (
+                true,
+                &[("web", "b"), ("shop", "c")][..],
+                &[("web", "a")][..],
+                0,
+            ),
+            (false, &[][..], &[][..], 0),
+        ] {
+            let (client, deleted) = cluster(looks);
+            let told = withdraw(&client, &both, &accounts(kept)).await;
+            assert_eq!(told.expect("it may"), accounts(withdrawn), "{kept:?}");
+            let deleted = deleted.lock().expect("no test panics here");
+            assert_eq!(deleted.len(), gone, "{deleted:?}");
+        }
     }
 }

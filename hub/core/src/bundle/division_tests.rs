@@ -97,6 +97,7 @@ fn bundle(content: &ReleaseContent, number: u128) -> Bundle {
         run: Uuid::nil(),
         attempt: 1,
         mode: BundleMode::Rollout,
+        returns: false,
         cluster: &cluster(number),
         fleet: &FleetDefaults::default(),
         fleets: &Fleets::new(),

@@ -61,14 +61,14 @@ fn encode(metrics: Option<&str>, attempt: u32) -> EncodedBundle {
 }
 
 fn encode_release(release: &Release, metrics: Option<&str>, attempt: u32) -> EncodedBundle {
-    encode_in(release, metrics, Vec::new(), attempt)
+    encode_in(release, metrics, Vec::new(), (attempt, false))
 }
 
 fn encode_in(
     release: &Release,
     metrics: Option<&str>,
     traffic: Vec<Traffic>,
-    attempt: u32,
+    (attempt, returns): (u32, bool),
 ) -> EncodedBundle {
     let at = |address: &str| MetricsDefaults {
         address: address.to_owned(),
@@ -98,6 +98,7 @@ fn encode_in(
         run: Uuid::from_u128(9),
         attempt,
         mode: BundleMode::Rollout,
+        returns,
         cluster: &cluster,
         fleets: &crate::addons::Fleets::new(),
         fleet: &fleet,
@@ -150,7 +151,7 @@ fn without_traffic_a_rollout_gets_the_clusters_then_the_fleets() {
     let nginx: Vec<Traffic> =
         serde_json::from_value(json!([{"nginx": {"ingress": "web"}}])).expect("traffic");
     let sent = |release: &Release, traffic: &[Traffic]| {
-        let bundle = encode_in(release, None, traffic.to_vec(), 1).bundle;
+        let bundle = encode_in(release, None, traffic.to_vec(), (1, false)).bundle;
         bundle.rollouts[0].spec.traffic.clone()
     };
     let mut release = release();
@@ -248,4 +249,22 @@ fn without_a_service_account_releases_and_bundles_are_what_they_were() {
     let mut with = release.clone();
     with.content.service_account = Some("deployer".to_owned());
     assert_ne!(with.content.digest(), release.content.digest());
+}
+
+#[test]
+fn what_goes_back_says_so_where_service_accounts_would_be_asked() {
+    let bundle = |account: Option<&str>, returns: bool| {
+        let mut release = release();
+        release.content.service_account = account.map(str::to_owned);
+        encode_in(&release, None, Vec::new(), (1, returns))
+    };
+    let said = |encoded: &EncodedBundle| {
+        let read: Bundle = serde_json::from_slice(&encoded.bytes).expect("it can be read");
+        assert_eq!(read, encoded.bundle);
+        read.returns
+    };
+    assert!(said(&bundle(Some("deployer"), true)));
+    assert!(!said(&bundle(Some("deployer"), false)));
+    // Without an account it is what it was before.
+    assert_eq!(bundle(None, true).digest, bundle(None, false).digest);
 }

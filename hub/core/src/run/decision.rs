@@ -40,6 +40,19 @@ impl Decision {
     }
 }
 
+impl Decision {
+    /// Tells whether a grant gives a cluster back what it had before the run. A release that somebody names need not
+    /// have been there ever.
+    #[must_use]
+    pub fn is_return(&self, grant: &Grant) -> bool {
+        let GrantRelease::Digest(digest) = &grant.release else {
+            return false;
+        };
+        let cluster = self.next.clusters.get(&grant.cluster);
+        cluster.is_some_and(|cluster| cluster.previous.as_ref() == Some(digest))
+    }
+}
+
 /// The permission to one cluster to start one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {

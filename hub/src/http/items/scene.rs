@@ -325,7 +325,6 @@ pub(super) fn addons_healthy(addons: &[FleetAddon]) -> Option<Condition> {
     })
 }
 
-/// Says which rights the agent of a cluster lacks, and how it gets them; absent = it lacks none.
 /// What does not work in a cluster that is heard; absent = nothing is known to.
 fn fault(cluster: &Cluster) -> Option<String> {
     let metrics = cluster.metrics.as_ref().filter(|one| is_unreachable(one));
@@ -333,6 +332,7 @@ fn fault(cluster: &Cluster) -> Option<String> {
     metrics.or_else(|| cluster.drift_unseen_since.map(drift::sentence))
 }
 
+/// Says which rights the agent of a cluster lacks, and how it gets them; absent = it lacks none.
 fn rights(cluster: &Cluster) -> Option<Condition> {
     let missing = &cluster.missing_rights;
     (!missing.is_empty()).then(|| Condition {
@@ -341,7 +341,7 @@ fn rights(cluster: &Cluster) -> Option<Condition> {
         reason: "RightsMissing".to_owned(),
         message: format!(
             "its agent {}; run `bellwether register cluster {}` again, with the flags that it was \
-             registered with",
+             registered with, every --impersonate among them",
             missing.join(", and "),
             cluster.name
         ),

@@ -118,6 +118,8 @@ fn bundle(database: &mut Database, run: &RunRow, grant: &Grant) -> Result<Option
         run: run.id,
         attempt: grant.attempt,
         mode: grant.mode,
+        // No application here has a ServiceAccount.
+        returns: false,
         cluster,
         fleets: &bellwether_hub_core::addons::Fleets::new(),
         fleet: &FleetDefaults::default(),

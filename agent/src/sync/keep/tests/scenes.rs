@@ -12,9 +12,11 @@ use crate::sync::cluster::double::{Answer, Asked};
 
 /// An API server that keeps objects by path, as far as these tests need it.
 #[derive(Default)]
-struct Api {
+pub(super) struct Api {
     objects: BTreeMap<String, Value>,
     made: u32,
+    /// What others than the agent may do to any object.
+    pub(super) rights: BTreeSet<&'static str>,
     /// Whether it serves Widgets.
     serves_widgets: bool,
     /// Whether deleted objects stay until a finalizer lets them go.
@@ -26,6 +28,19 @@ impl Api {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         if path == "/apis/example.com/v1" {
             return self.widgets();
+        }
+        if path.ends_with("/selfsubjectaccessreviews") {
+            let verb = asked.body["spec"]["resourceAttributes"]["verb"].as_str();
+            let allowed = asked.user.is_none() || verb.is_some_and(|it| self.rights.contains(it));
+            let status = json!({"allowed": allowed});
+            return (StatusCode::CREATED, json!({"spec": {}, "status": status}));
+        }
+        let verb = match self.objects.contains_key(path) {
+            true => "patch",
+            false => "create",
+        };
+        if asked.user.is_some() && !self.rights.contains(verb) {
+            return refusal(StatusCode::FORBIDDEN, "it may not");
         }
         match asked.method {
             Method::GET if path.ends_with("autoscalers") => {
@@ -117,18 +132,18 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
-struct Scene {
-    cluster: Cluster,
+pub(super) struct Scene {
+    pub(super) cluster: Cluster,
     log: Log,
-    api: Arc<Mutex<Api>>,
+    pub(super) api: Arc<Mutex<Api>>,
 }
 
-const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+pub(super) const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com";
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let api = Arc::new(Mutex::new(Api::default()));
         let served = Arc::clone(&api);
         let (client, log) =
@@ -140,18 +155,18 @@ impl Scene {
         }
     }
 
-    fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+    pub(super) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut api = self.api.lock().expect("no test panics here");
         change(api.objects.get_mut(path).expect(path));
     }
 
-    fn live(&self, path: &str) -> Option<Value> {
+    pub(super) fn live(&self, path: &str) -> Option<Value> {
         let api = self.api.lock().expect("no test panics here");
         api.objects.get(path).cloned()
     }
 
     /// Requests since the last call that change something.
-    fn writes(&self) -> Vec<String> {
+    pub(super) fn writes(&self) -> Vec<String> {
         let mut log = self.log.lock().expect("no test panics here");
         std::mem::take(&mut *log)
             .into_iter()
@@ -222,7 +237,7 @@ async fn an_object_waits_until_its_kind_is_in_force_and_served() {
     assert_eq!(scene.writes().len(), 1, "now the object is written");
 }
 
-fn selecting(app: &str, uid: Option<&str>) -> Wanted {
+pub(super) fn selecting(app: &str, uid: Option<&str>) -> Wanted {
     let mut want = wanted();
     want.object["spec"]["selector"] = json!({"matchLabels": {"app": app}});
     want.recreates = uid.map(str::to_owned);

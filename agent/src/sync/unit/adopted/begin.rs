@@ -148,6 +148,7 @@ impl Unit {
             sync: SyncPolicy::default(),
             metrics: grant.metrics.clone(),
             alerts: Vec::new(),
+            returns: false,
         }
     }
 

@@ -10,14 +10,34 @@ use crate::{
     sync::unit::{Pass, Unit, wait},
 };
 
-/// How long until it is looked again whether what is lacking was given.
+/// How long until it is looked again whether what is lacking was given, and at most so long while nothing is.
 const PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Since when a bundle waits for rights.
 #[derive(Debug)]
 pub(in crate::sync::unit) struct Awaiting {
     digest: String,
     since: Instant,
+    lacks: Vec<String>,
+    pause: Duration,
+}
+
+impl Awaiting {
+    /// What is waited for now; `known` = what was before.
+    fn of(known: Option<Self>, digest: &str, lacks: &[String]) -> Self {
+        let known = known.filter(|awaiting| awaiting.digest == digest);
+        let since = known.as_ref().map_or_else(Instant::now, |it| it.since);
+        // Every look tries all objects out.
+        let same = known.filter(|it| it.lacks == lacks);
+        let pause = same.map_or(PAUSE, |it| (it.pause * 2).min(LONGEST_PAUSE));
+        Self {
+            digest: digest.to_owned(),
+            since,
+            lacks: lacks.to_vec(),
+            pause,
+        }
+    }
 }
 
 impl Unit {
@@ -34,14 +54,15 @@ impl Unit {
             self.awaiting = None;
             return None;
         }
-        let known = self.awaiting.as_ref();
-        let known = known.filter(|awaiting| awaiting.digest == digest);
-        let since = known.map_or_else(Instant::now, |awaiting| awaiting.since);
-        self.awaiting = Some(Awaiting {
-            digest: digest.to_owned(),
-            since,
-        });
-        if since.elapsed() >= bundle.sync.timeout().as_std() || self.is_aborted(bundle) {
+        let awaiting = Awaiting::of(self.awaiting.take(), digest, lacks);
+        let (since, pause) = (awaiting.since, awaiting.pause);
+        self.awaiting = Some(awaiting);
+        let left = bundle
+            .sync
+            .timeout()
+            .as_std()
+            .saturating_sub(since.elapsed());
+        if left.is_zero() || self.is_aborted(bundle) {
             return None;
         }
         let waits = lacks.iter().map(|what| wait("LacksRights", what));
@@ -54,7 +75,7 @@ impl Unit {
         }
         Some(Pass {
             waiting_on,
-            wake_in: Some(PAUSE),
+            wake_in: Some(pause.min(left)),
             ..Pass::default()
         })
     }

@@ -8,7 +8,7 @@ use super::{Laid, hand_on_checks};
 use crate::{
     rollout::{Live, Notes, Reading, Run, Seen, Tick, Versions},
     sync::{
-        cluster::SYNC_MANAGER,
+        cluster::{Cluster, SYNC_MANAGER},
         foreign,
         keep::{Care, Keeper},
         shell::Shell,
@@ -102,6 +102,7 @@ impl Round<'_> {
         }
         if let (Some(least), Some(workload)) = (run.overlay().least_replicas, &live.workload) {
             let target = &run.scene.workload;
+            let cluster = self.acting(run);
             cluster.grow(SYNC_MANAGER, target, workload, least).await?;
         }
         Ok(tick)
@@ -141,13 +142,23 @@ impl Round<'_> {
             if want.target == run.scene.workload
                 && let Some(object) = run.scene.live_of(live, &want.target)
             {
-                self.shell
-                    .cluster
+                self.acting(run)
                     .restore_template(&want.target, object, &want.object)
                     .await?;
             }
         }
         Ok(())
+    }
+
+    /// The cluster, spoken to in the name of whoever the workload of a run is applied as.
+    fn acting(&self, run: &Run) -> Cluster {
+        let mut wanted = self.laid.wanted.iter();
+        let workload = wanted.find(|want| want.target == run.scene.workload);
+        match workload {
+            // It may have turned back since objects were held.
+            Some(want) if !run.goes_back() => self.keeper.acting(&self.shell.cluster, want),
+            _ => self.shell.cluster.clone(),
+        }
     }
 
     fn seen<'b>(&'b self, edited: &'b BTreeSet<ObjectRef>, held_by: &'b [String]) -> Seen<'b> {

@@ -1,5 +1,6 @@
 //! What a pass over many runs asks of the API server.
 
+mod accounts;
 mod adopted;
 mod adopted_in_place;
 mod conversion;

@@ -106,6 +106,7 @@ fn a_cluster_is_taken_to_the_release_that_is_named_from_wherever_it_is() {
     let releases: Vec<_> = decision.grants.iter().map(|one| &one.release).collect();
     let older = GrantRelease::Digest("older".to_owned());
     assert_eq!(releases, [&older], "one at a time");
+    assert!(!decision.is_return(&decision.grants[0]), "it never had it");
     fleet.settle();
     for number in [1, 2] {
         assert!(matches!(fleet.phase(number), ClusterPhase::Reverted { .. }));

@@ -204,6 +204,8 @@ fn rollback_all_goes_newest_wave_first_within_the_limits() {
     for _ in 0..40 {
         let decision = fleet.decide();
         for grant in &decision.grants {
+            let goes_back = matches!(grant.release, GrantRelease::Digest(_));
+            assert_eq!(decision.is_return(grant), goes_back);
             if let GrantRelease::Digest(digest) = &grant.release {
                 assert_eq!((digest.as_str(), grant.mode), ("old", BundleMode::Plain));
                 order.push(grant.cluster.as_u128());

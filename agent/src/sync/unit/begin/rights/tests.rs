@@ -240,3 +240,97 @@ async fn drift_is_corrected_in_the_name_of_the_account_and_what_it_may_not_is_a_
     let record = house.unit.shell.desired.unit(KEY).expect("a unit");
     assert_eq!(house.unit.all_warnings(&record), [""; 0]);
 }
+
+#[tokio::test]
+async fn what_a_release_leaves_out_goes_although_its_account_may_nothing_any_more() {
+    let server = server(&["configmaps", "services"]);
+    let mut house = House::on(&server).await;
+    house.install(&bundle(1, &[], &[service()])).await;
+    house.work().await.expect("it comes in");
+    house.install(&bundle(2, &[], &[])).await;
+    for _ in 0..60 {
+        let record = house.record();
+        if record.applied_digest != record.digest {
+            house.unit.pass().await.expect("a pass");
+        }
+    }
+    assert!(
+        server.get("shop/services/web").is_some(),
+        "it goes after that"
+    );
+
+    give(&server, &[]);
+    let edited = json!({"of": "edited"});
+    server
+        .lock()
+        .objects
+        .get_mut("shop/configmaps/web")
+        .expect("it is there")["data"] = edited;
+    house.unit.dirty.all = true;
+    house
+        .unit
+        .pass()
+        .await
+        .expect_err("it may not write it back");
+    assert_eq!(house.data(), Some(json!("edited")));
+    assert_eq!(server.get("shop/services/web"), None);
+    let status = house.unit.status(&house.record());
+    assert_eq!(status.outcome, UnitOutcome::Succeeded, "nothing is pruned");
+}
+
+#[tokio::test]
+async fn what_the_hub_gives_back_asks_for_no_right_until_it_is_there() {
+    let server = server(&["configmaps"]);
+    let mut house = House::on(&server).await;
+    for revision in [1, 2] {
+        house.install(&bundle(revision, &[], &[])).await;
+        assert_eq!(house.work().await, Ok(Vec::new()));
+    }
+    acted(&server);
+    give(&server, &[]);
+    server.lock().forbidden.insert("serviceaccounts".to_owned());
+    server.end("undo", "Complete");
+    let hooks = [job("undo", &["pre-rollback"], &[])];
+    let mut back: Value = serde_json::from_slice(&bundle(1, &hooks, &[])).expect("a bundle");
+    back["run"] = json!(uuid::Uuid::from_u128(2));
+    back["attempt"] = json!(2);
+    back["mode"] = json!("Plain");
+    back["returns"] = json!(true);
+    house.install(back.to_string().as_bytes()).await;
+    assert_eq!(house.work().await, Ok(Vec::new()));
+    assert_eq!(house.outcome().0, Some(UnitOutcome::Succeeded));
+    assert_eq!((house.data(), house.made().len()), (Some(json!("1")), 1));
+    assert_eq!(acted(&server), [""; 0]);
+
+    // From then on it is held as any other.
+    give(&server, &["configmaps"]);
+    server
+        .lock()
+        .objects
+        .get_mut("shop/configmaps/web")
+        .expect("it is there")["data"] = json!({"of": "edited"});
+    house.unit.dirty.all = true;
+    house.work().await.expect("it is corrected");
+    assert_eq!(house.data(), Some(json!("1")));
+    assert_eq!(acted(&server), ["shop/configmaps/web"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_given_is_asked_about_less_and_less_often() {
+    let server = server(&[]);
+    let mut house = House::on(&server).await;
+    house.install(&bundle(1, &[], &[service()])).await;
+    let pause = async |house: &mut House| {
+        let pass = house.unit.pass().await.expect("it waits");
+        assert_eq!(pass.waiting_on[0].reason, "LacksRights");
+        pass.wake_in.expect("it looks again").as_secs()
+    };
+    house.work().await.expect("it waits");
+    for expected in [10, 20, 30, 30] {
+        assert_eq!(pause(&mut house).await, expected);
+    }
+    give(&server, &["configmaps"]);
+    assert_eq!(pause(&mut house).await, 5, "something was given");
+    tokio::time::advance(Duration::from_secs(598)).await;
+    assert_eq!(pause(&mut house).await, 2, "it ends with its time");
+}
