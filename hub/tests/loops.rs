@@ -37,5 +37,7 @@ mod ssh_server;
 mod too_large;
 #[path = "loops/two_hubs.rs"]
 mod two_hubs;
+#[path = "loops/uneven_losses.rs"]
+mod uneven_losses;
 #[path = "loops/waves.rs"]
 mod waves;

@@ -105,6 +105,18 @@ impl Allowance {
         })
     }
 
+    /// What is left of it once it is used as `spent` says; absent = it is not used.
+    #[must_use]
+    pub fn after(self, spent: Option<&Spent>) -> Self {
+        match spent {
+            Some(spent) => Self {
+                word: Word::Spent(spent.clone()),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// The word that was used before and still stands there; absent = none.
     #[must_use]
     pub const fn spent(&self) -> Option<&Spent> {
@@ -212,6 +224,15 @@ mod tests {
         assert_eq!(count("6", &used, "release 7"), Some(6));
         assert_eq!(count("6", &used, "release 8"), None);
         assert_eq!(count("9", &used, "release 8"), Some(9));
+    }
+
+    #[test]
+    fn what_uses_it_leaves_none_for_others() {
+        let open = Allowance::read(NAME, Some("6"), &[]);
+        assert_eq!(open.clone().after(None), open);
+        let left = open.after(Some(&spent(NAME, "6")));
+        assert_eq!(left.count_for("release 8"), None);
+        assert_eq!(left.count_for("release 7"), Some(6));
     }
 
     #[test]

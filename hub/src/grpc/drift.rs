@@ -1,6 +1,6 @@
 //! Whether agents look at what they hold: people see it at the cluster.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bellwether_store::{Store, clusters};
 use jiff::{SignedDuration, Timestamp};
@@ -13,46 +13,70 @@ const MAY_BE_UNSEEN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What was recorded last of one cluster.
 #[derive(Debug)]
-pub(super) struct Drift {
-    unseen_since: Mutex<Option<Timestamp>>,
+pub(super) struct Drift(Arc<Mutex<Recorded>>);
+
+#[derive(Debug)]
+struct Recorded {
+    unseen_since: Option<Timestamp>,
+    /// Set while it is being written: the next beat looks again.
+    is_written: bool,
+}
+
+impl Recorded {
+    /// Tells whether people would see this differently, and it is to be written.
+    const fn begin(&mut self, since: Option<Timestamp>) -> bool {
+        let is_new = since.is_some() != self.unseen_since.is_some() && !self.is_written;
+        self.is_written |= is_new;
+        is_new
+    }
+
+    /// Takes in how writing it ended; what could not be written is, by the next beat.
+    const fn end(&mut self, since: Option<Timestamp>, is_recorded: bool) {
+        self.is_written = false;
+        if is_recorded {
+            self.unseen_since = since;
+        }
+    }
 }
 
 impl Drift {
-    pub(super) const fn new(recorded: Option<Timestamp>) -> Self {
-        Self {
-            unseen_since: Mutex::new(recorded),
-        }
+    pub(super) fn new(recorded: Option<Timestamp>) -> Self {
+        Self(Arc::new(Mutex::new(Recorded {
+            unseen_since: recorded,
+            is_written: false,
+        })))
     }
 
     /// Takes in how long ago an agent says that it had looked at everything; writes what people would see
     /// differently.
     pub(super) fn hear(&self, store: &Store, cluster: Uuid, age_ms: u64, now: Timestamp) {
-        let mut recorded = self
-            .unseen_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         let since = unseen_since(age_ms, now);
-        if since.is_some() == recorded.is_some() {
+        if !locked(&self.0).begin(since) {
             return;
         }
-        *recorded = since;
-        match since {
-            Some(since) => {
-                tracing::warn!(cluster.id = %cluster, %since, "drift is not looked for");
-            }
-            None => tracing::info!(cluster.id = %cluster, "drift is looked for again"),
-        }
-        let store = store.clone();
+        let (store, recorded) = (store.clone(), Arc::clone(&self.0));
         tokio::spawn(async move {
-            if let Err(error) = clusters::record_drift(&store, cluster, since).await {
-                tracing::warn!(
+            let written = clusters::record_drift(&store, cluster, since).await;
+            locked(&recorded).end(since, written.is_ok());
+            match (written, since) {
+                (Ok(()), Some(since)) => {
+                    tracing::warn!(cluster.id = %cluster, %since, "drift is not looked for");
+                }
+                (Ok(()), None) => {
+                    tracing::info!(cluster.id = %cluster, "drift is looked for again");
+                }
+                (Err(error), _) => tracing::warn!(
                     cluster.id = %cluster,
                     error = %chain(&error),
-                    "that drift is not looked for could not be recorded"
-                );
+                    "whether drift is looked for could not be recorded"
+                ),
             }
         });
     }
+}
+
+fn locked(recorded: &Mutex<Recorded>) -> MutexGuard<'_, Recorded> {
+    recorded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Since when something was not looked at, if that is too long.
@@ -75,6 +99,22 @@ pub(crate) fn sentence(since: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_recorded_is_by_the_next_beat() {
+        let since = Some(Timestamp::UNIX_EPOCH);
+        let mut recorded = Recorded {
+            unseen_since: None,
+            is_written: false,
+        };
+        assert!(recorded.begin(since));
+        assert!(!recorded.begin(since), "it is being written");
+        recorded.end(since, false);
+        assert!(recorded.begin(since), "it was not written");
+        recorded.end(since, true);
+        assert!(!recorded.begin(since), "it is known");
+        assert!(recorded.begin(None), "it is over");
+    }
 
     #[test]
     fn objects_may_be_unseen_for_three_rounds() {

@@ -24,7 +24,7 @@ use super::{
     loaded::{Loaded, with_content},
     rendered::{self, Preparation, RenderedRelease, Sent},
 };
-use losses::{Getting, Group, alike, losses};
+use losses::{Getting, Group, Lost, alike, losses};
 
 pub(super) use granting::check_grants;
 
@@ -87,7 +87,10 @@ fn refuse_mass_prune(
     if nothing_more {
         return Ok(loss.is_braked(None).then_some(allowance));
     }
-    allowed(look, loss, None, allowance)
+    if loss.is_braked(allowance.count()) {
+        return Err(held_back(look, loss, None, &allowance));
+    }
+    Ok(loss.is_braked(None).then_some(allowance))
 }
 
 /// Refuses a release that would take many objects away from one cluster at once, whoever else keeps them:
@@ -126,15 +129,27 @@ async fn refuse_mass_leaving(
     let mended = Mended::of(look, mends, &groups).await?;
     let before = brake::Known::of(before);
     let losses = losses(look.store, &before, next, &groups, |one| mended.gets(one)).await?;
-    let allowance = known.wanted.prune_allowance();
-    let is_mended = losses.iter().any(|lost| lost.nothing_more);
-    let losses = losses.into_iter().filter(|lost| !lost.nothing_more);
-    let Some(most) = losses.max_by_key(|lost| lost.loss.leaving) else {
-        return Ok(is_mended.then_some(allowance));
-    };
-    let cluster = most.group.clusters.first().copied();
-    let word = allowed(look, most.loss, cluster, allowance.clone())?;
-    Ok(word.or(is_mended.then_some(allowance)))
+    word_for_all(look, &losses, known.wanted.prune_allowance())
+}
+
+/// Gives by whose word all that clusters lose goes; absent = it takes none. What one of many objects may lose without a
+/// word must not hide that another is emptied.
+fn word_for_all(
+    look: Look<'_>,
+    losses: &[Lost<'_, '_>],
+    allowance: Allowance,
+) -> Result<Option<Allowance>, LoopError> {
+    let takes_a_word = losses.iter().any(|lost| lost.loss.is_braked(None));
+    let unsaid = losses
+        .iter()
+        .filter(|lost| !lost.nothing_more && lost.loss.is_braked(allowance.count()));
+    match unsaid.max_by_key(|lost| lost.loss.leaving) {
+        Some(most) => {
+            let cluster = most.group.clusters.first().copied();
+            Err(held_back(look, most.loss, cluster, &allowance))
+        }
+        None => Ok(takes_a_word.then_some(allowance)),
+    }
 }
 
 /// The release that the next one mends, and what clusters would get of it.
@@ -181,19 +196,6 @@ impl<'a> Mended<'a> {
         };
         components(content, cluster, self.fleets).ok()
     }
-}
-
-/// Gives by whose word a loss is allowed; absent = it takes none.
-fn allowed(
-    look: Look<'_>,
-    loss: Loss,
-    cluster: Option<&ClusterFacts>,
-    allowance: Allowance,
-) -> Result<Option<Allowance>, LoopError> {
-    if loss.is_braked(allowance.count()) {
-        return Err(held_back(look, loss, cluster, &allowance));
-    }
-    Ok(loss.is_braked(None).then_some(allowance))
 }
 
 /// Says what a loss waits for; without a cluster it is over all of them.

@@ -25,6 +25,8 @@ mod hub_secrets;
 mod identity;
 #[path = "store/leases.rs"]
 mod leases;
+#[path = "store/older_hubs.rs"]
+mod older_hubs;
 #[path = "store/records.rs"]
 mod records;
 #[path = "store/runs.rs"]

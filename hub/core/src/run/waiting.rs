@@ -330,8 +330,6 @@ impl Waits<'_, '_> {
                 Unrendered::Held(why) => ("PruneHeld", format!("{name}: {why}")),
             };
             self.push(reason, message, on, None);
-        } else if let Some(why) = &cluster.held {
-            self.push("PruneHeld", format!("{name}: {why}"), on, None);
         } else if let Some(awaited) = self.awaited(id).first() {
             let message = format!(
                 "{name} waits for application {}: {}",
@@ -343,6 +341,9 @@ impl Waits<'_, '_> {
         }) {
             let message = format!("{name} returns to stable from another run first");
             self.push("ReturningToStable", message, on, None);
+        } else if let Some(why) = &cluster.held {
+            // So it was judged last: nobody is asked for a word that its turn may not take any more.
+            self.push("PruneHeld", format!("{name}: {why}"), on, None);
         } else {
             let message = format!("{name} waits for its turn");
             self.push("Queued", message, on, None);

@@ -14,6 +14,7 @@ pub(super) fn build(run: &Input<'_>, id: Uuid, cluster: &ClusterRun, open: bool)
     let state = state(run, cluster, reach, status);
     let (reason, message) = words(cluster, status);
     let fresh = reach != Reach::Unreachable;
+    let busy = seen.is_some_and(|seen| seen.is_busy_elsewhere(run.run.id, run.plan.governed));
     ClusterView {
         name: cluster.name.clone(),
         state,
@@ -31,7 +32,7 @@ pub(super) fn build(run: &Input<'_>, id: Uuid, cluster: &ClusterRun, open: bool)
         tracks: status
             .map(|status| status.rollouts.clone())
             .unwrap_or_default(),
-        waiting_on: waiting_on(state, cluster, seen, status, open),
+        waiting_on: waiting_on(state, cluster, seen, status, (open, busy)),
         since: cluster.phase.since().map(|at| at.to_string()),
     }
 }
@@ -151,7 +152,7 @@ fn waiting_on(
     cluster: &ClusterRun,
     seen: Option<&ClusterSeen>,
     status: Option<&UnitStatus>,
-    open: bool,
+    (open, busy): (bool, bool),
 ) -> Vec<WaitReason> {
     let wait = |reason: &str, message: String| {
         vec![WaitReason {
@@ -180,9 +181,6 @@ fn waiting_on(
                 _ => wait("Rendering", "its objects are being rendered".to_owned()),
             }
         }
-        Shown::Queued if open && cluster.held.is_some() => {
-            wait("PruneHeld", cluster.held.clone().unwrap_or_default())
-        }
         Shown::Queued if open && seen.is_some_and(|seen| !seen.awaits.is_empty()) => {
             let awaits = seen.map_or(&[][..], |seen| &seen.awaits);
             let message =
@@ -192,7 +190,10 @@ fn waiting_on(
                 .flat_map(|one| wait("DependsOn", message(one)))
                 .collect()
         }
-        Shown::Queued if open => wait("Queued", "waits for its turn".to_owned()),
+        Shown::Queued if open => match cluster.held.as_ref().filter(|_| !busy) {
+            Some(why) => wait("PruneHeld", why.clone()),
+            None => wait("Queued", "waits for its turn".to_owned()),
+        },
         Shown::Queued => wait("WaveNotOpen", "its wave has not started".to_owned()),
         Shown::Granted => wait(
             "AgentSilent",

@@ -208,3 +208,24 @@ fn everything_unfinished_says_what_it_waits_for() {
         );
     }
 }
+
+#[test]
+fn a_word_is_asked_for_in_a_cluster_that_waits_for_nothing_else() {
+    let mut fleet = Fleet::new(plan(vec![wave("all", 1..2)]));
+    fleet.member(1).held = Some("6 of its 6 objects would go".to_owned());
+    fleet.decide();
+    // Whoever only looks does not judge what it would lose.
+    fleet.member(1).held = None;
+    let shown = |fleet: &Fleet| {
+        view(fleet).waves[0].clusters[0].waiting_on[0]
+            .reason
+            .clone()
+    };
+    assert_eq!(shown(&fleet), "PruneHeld");
+    fleet.member(1).wait_for("db", true);
+    assert_eq!(shown(&fleet), "DependsOn");
+    fleet.member(1).wait_for("db", false);
+    let status = fleet.member(1).status.as_mut();
+    status.expect("a status").outcome = UnitOutcome::RollingBack;
+    assert_eq!(shown(&fleet), "Queued");
+}

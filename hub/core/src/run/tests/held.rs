@@ -1,5 +1,7 @@
 //! A cluster that would lose much by the release waits for somebody's word.
 
+use bellwether_api::status::UnitOutcome;
+
 use super::model::{Fleet, plan, wave};
 use crate::{
     plan::PlannedWave,
@@ -46,4 +48,24 @@ fn it_keeps_what_it_has_and_its_wave_and_stops_nobody_else() {
     assert_eq!(fleet.granted(), [1, 2, 3, 4]);
     assert!(matches!(fleet.state.status, RunStatus::Succeeded { .. }));
     assert_eq!(fleet.state.clusters[&super::model::id(1)].held, None);
+}
+
+#[test]
+fn nobody_is_asked_for_a_word_while_it_waits_for_something_else() {
+    let mut fleet = Fleet::new(plan(vec![wave("all", 1..2)]));
+    fleet.member(1).held = Some(WHY.to_owned());
+    fleet.decide();
+    // Whether it would lose as much still is found out once it would be granted.
+    fleet.member(1).held = None;
+    fleet.member(1).wait_for("db", true);
+    let asked = |decision: &Decision| waits(decision).iter().any(|(why, _)| *why == "PruneHeld");
+    let decision = fleet.decide();
+    assert!(!asked(&decision), "{:?}", waits(&decision));
+    fleet.member(1).wait_for("db", false);
+    let status = fleet.member(1).status.as_mut();
+    status.expect("a status").outcome = UnitOutcome::RollingBack;
+    let decision = fleet.decide();
+    let said = "c1 returns to stable from another run first";
+    assert_eq!(waits(&decision), [("ReturningToStable", said)]);
+    assert!(fleet.granted().is_empty());
 }
