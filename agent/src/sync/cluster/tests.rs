@@ -150,8 +150,8 @@ async fn what_is_patched_is_patched_in_the_name_of_whoever_it_is_applied_as() {
         let cluster = Cluster::new(client.clone()).acting_as(account);
         let grown = cluster.grow(SYNC_MANAGER, &target, &small, 2).await;
         assert!(grown.expect("it may"));
-        let restored = cluster.restore_template(&target, &json!({}), &wanted);
-        restored.await.expect("it may");
+        let restored = cluster.restore_template(&target, &small, &wanted).await;
+        restored.expect("it may");
         let user = account.map(|_| "system:serviceaccount:shop:deployer");
         let asked = std::mem::take(&mut *log.lock().expect("no test panics here"));
         let users: Vec<_> = asked.iter().map(|one| one.user.as_deref()).collect();

@@ -157,7 +157,7 @@ impl Round<'_> {
         match workload {
             // It may have turned back since objects were held.
             Some(want) if !run.goes_back() => self.keeper.acting(&self.shell.cluster, want),
-            _ => self.shell.cluster.clone(),
+            _ => self.shell.cluster.acting_as(None),
         }
     }
 
