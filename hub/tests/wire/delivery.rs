@@ -355,6 +355,7 @@ async fn refused_unit_becomes_a_status() {
         sync: SyncPolicy::default(),
         metrics: None,
         alerts: Vec::new(),
+        returns: false,
     };
     let content = serde_json::to_vec(&bundle).unwrap();
     let written = hub
