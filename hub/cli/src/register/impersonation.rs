@@ -172,19 +172,19 @@ mod tests {
             let is_there = path.contains("/namespaces/web/");
             let found = super::role("web", &accounts(&[("web", "a"), ("web", "b")]));
             let found = found[usize::from(path.contains("/rolebindings/"))].clone();
-            let refused = |code: u16| {
+            let refused = |code: u16, reason: &str| {
                 json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-                    "message": "", "reason": ""})
+                    "message": "no", "reason": reason})
             };
             let (code, answer) = match *request.method() {
-                Method::GET if !looks => (StatusCode::FORBIDDEN, refused(403)),
+                Method::GET if !looks => (StatusCode::FORBIDDEN, refused(403, "Forbidden")),
                 Method::GET if is_there => (StatusCode::OK, found),
-                Method::GET => (StatusCode::NOT_FOUND, refused(404)),
+                Method::GET => (StatusCode::NOT_FOUND, refused(404, "NotFound")),
                 _ if is_there => {
                     seen.lock().expect("no test panics here").push(path);
                     (StatusCode::OK, found)
                 }
-                _ => (StatusCode::FORBIDDEN, refused(403)),
+                _ => (StatusCode::FORBIDDEN, refused(403, "Forbidden")),
             };
             let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
             *response.status_mut() = code;

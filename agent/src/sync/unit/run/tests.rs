@@ -1,6 +1,5 @@
 //! What a pass over many runs asks of the API server.
 
-mod accounts;
 mod adopted;
 mod adopted_in_place;
 mod conversion;

@@ -19,7 +19,6 @@ struct Kept {
     version: u64,
     objects: BTreeMap<String, Value>,
     asked: Vec<String>,
-    merged: Vec<(String, Option<String>)>,
     loses_answer: bool,
     namespace_goes: bool,
     forbids: bool,
@@ -56,11 +55,6 @@ impl Server {
     /// What was asked since the last call, watches and kinds left out.
     pub(super) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().asked)
-    }
-
-    /// What was patched by merge since the last call, and in whose name.
-    pub(super) fn take_merged(&self) -> Vec<(String, Option<String>)> {
-        std::mem::take(&mut self.lock().merged)
     }
 
     /// Has the next status written, and its answer lost.
@@ -120,9 +114,6 @@ impl Kept {
             said = format!("{said}?{labels}");
         }
         self.asked.push(said);
-        if asked.method == Method::PATCH && !query.contains("force=") {
-            self.merged.push((at.to_owned(), asked.user.clone()));
-        }
         let key = at.strip_suffix("/status").unwrap_or(at);
         let everywhere = [Method::GET, Method::PATCH, Method::DELETE].contains(&asked.method)
             && at.starts_with("rollouttracks/")
