@@ -1,5 +1,5 @@
 //! Writes `crds/yaml/`, `docs/reference/fields.md` and the table of `docs/providers.md` from the types:
-//! `cargo run -p bellwether-api --example generate-crds`.
+//! `make generate`.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 

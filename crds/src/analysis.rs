@@ -239,6 +239,12 @@ impl Metric {
         }
     }
 
+    /// Returns what a check makes of it when the metric has no value.
+    #[must_use]
+    pub fn takes_no_data_for(&self, analysis: &Analysis) -> OnNoData {
+        self.on_no_data.unwrap_or(analysis.on_no_data)
+    }
+
     /// Tells whether the metric can pass or fail a check: it has a limit, and its failure means
     /// something.
     #[must_use]

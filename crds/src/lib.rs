@@ -35,6 +35,7 @@ pub mod number;
 pub mod overrides;
 pub mod placement;
 pub mod pod_requests;
+pub mod prometheus_answer;
 pub mod publish_version;
 pub mod quantity;
 pub mod query_freshness;

@@ -256,3 +256,24 @@ impl JsonSchema for Num {
         json_schema!({"type": "string", "pattern": NUM_PATTERN})
     }
 }
+
+/// Seconds in whole milliseconds, rounded; what is out of range becomes the nearest that is not, NaN zero.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, which a time that is no time may do"
+)]
+pub fn milliseconds_of(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
+}
+
+/// A count that came as a decimal number, rounded; what is out of range becomes the nearest that is not, NaN zero.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, which is what a count needs"
+)]
+pub fn count_of(number: f64) -> u32 {
+    number.round() as u32
+}

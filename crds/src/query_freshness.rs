@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     duration::Dur,
+    number::{count_of, milliseconds_of},
     query_template::{QueryError, Selector, selectors},
 };
 
@@ -85,10 +86,10 @@ impl Freshness {
             .enumerate()
             .map(|(number, selector)| Read {
                 name: selector.name.clone(),
-                age_ms: value("age", number).map(milliseconds),
+                age_ms: value("age", number).map(milliseconds_of),
                 oldest: oldest(selector, self.window),
                 in_force: in_force.filter(|_| looks_at_now(selector)),
-                scrapes: value("scrapes", number).map(whole),
+                scrapes: value("scrapes", number).map(count_of),
                 wanted: if selector.is_change { MIN_SCRAPES } else { 1 },
                 range: selector.range.unwrap_or_default(),
             })
@@ -203,23 +204,6 @@ fn seen_from(selector: &Selector) -> String {
         1 => format!("{at} - {distance}"),
         _ => format!("{at} + {distance}"),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which is what an age needs"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, which is what a count of samples needs"
-)]
-fn whole(count: f64) -> u32 {
-    count.round() as u32
 }
 
 #[cfg(test)]

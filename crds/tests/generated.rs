@@ -14,7 +14,7 @@ fn generated_files_are_fresh() {
         let found = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             found == text,
-            "{} is stale; run cargo run -p bellwether-api --example generate-crds",
+            "{} is stale; run make generate",
             path.display()
         );
     }

@@ -7,4 +7,4 @@ mod verdict;
 
 pub use query::{MetricQueries, MetricQueryError, counts_requests, filled, queries};
 pub use series::{QueryTarget, SeriesSet, Side};
-pub use verdict::{CheckOutcome, Sample, check, effective_window, evaluate};
+pub use verdict::{CheckOutcome, Sample, check, effective_window, evaluate, fails};

@@ -104,6 +104,8 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
                 set(&mut object, "/spec/updateStrategy/type", json!("OnDelete"));
             } else if run.overlay.paused {
                 object["spec"]["paused"] = json!(true);
+            } else if run.overlay.resumed && !is_per_node(run) {
+                object["spec"]["paused"] = json!(false);
             }
             if let Some(replicas) = run.overlay.replicas {
                 object["spec"]["replicas"] = json!(replicas);

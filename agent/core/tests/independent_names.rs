@@ -43,6 +43,7 @@ fn names_of_workload_service_and_route_are_independent() {
     let old = json!({"metadata": {"labels": {"app": "checkout"}}, "spec": {"image": "old"}});
     let overlay = Overlay {
         paused: true,
+        resumed: false,
         pins: vec![ServicePin {
             service: "basket".into(),
             hash: "h1".into(),

@@ -2,6 +2,7 @@
 
 mod signature;
 
+use bellwether_api::number::milliseconds_of;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -120,16 +121,8 @@ fn read(body: &[u8], now: Timestamp) -> Result<Reading, QueryError> {
         .zip(&series.values)
         .max_by(|a, b| a.0.total_cmp(b.0));
     Ok(newest.map_or_else(Reading::default, |(at, value)| {
-        Reading::of_moment(*value, milliseconds(*at), now)
+        Reading::of_moment(*value, milliseconds_of(*at), now)
     }))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which a time that is no time may do"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
 }
 
 #[cfg(test)]

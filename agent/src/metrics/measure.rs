@@ -13,6 +13,7 @@ use bellwether_api::{
     analysis::{Aggregation, REQUEST_DURATION, REQUEST_SUCCESS_RATE},
     bundle::Bundle,
     metric_template::MetricSourceKind,
+    number::{count_of, milliseconds_of},
     query_freshness::{Freshness, PART, Read},
     rollout::RolloutSpec,
 };
@@ -236,11 +237,11 @@ impl Meter {
             Ok((value, requests, scrapes, age, series)) => Sample {
                 value: value.value,
                 requests: requests.and_then(|requests| requests.value),
-                scrapes: scrapes.map(|scrapes| scrapes.value.map_or(0, whole)),
+                scrapes: scrapes.map(|scrapes| scrapes.value.map_or(0, count_of)),
                 window: asked.window,
                 age_ms: age
                     .and_then(|age| age.value)
-                    .map(milliseconds)
+                    .map(milliseconds_of)
                     .or(value.age_ms),
                 skew_ms: value.skew_ms,
                 read: series,
@@ -322,23 +323,6 @@ async fn beside(
         }
         Either::Right((stable, canary)) => (canary.await, Some(stable)),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, which is what a count of scrapes needs"
-)]
-fn whole(count: f64) -> u32 {
-    count.round() as u32
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which is what an age needs"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
 }
 
 fn unknown(asked: &Asked, why: &str) -> Sample {

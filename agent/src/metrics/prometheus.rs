@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bellwether_api::prometheus_answer::{Answer, AnswerError};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::{
     credentials::Credentials,
@@ -16,30 +16,6 @@ use crate::clock::wall;
 /// Asks Prometheus servers.
 #[derive(Clone, Debug)]
 pub(super) struct Prometheus(pub Exchange);
-
-#[derive(Deserialize)]
-struct Answer {
-    status: String,
-    #[serde(default)]
-    error: String,
-    data: Option<Data>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Vector(Vec<Series>),
-    Scalar((f64, String)),
-    Matrix(serde::de::IgnoredAny),
-    String(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct Series {
-    #[serde(default)]
-    metric: BTreeMap<String, String>,
-    value: (f64, String),
-}
 
 impl MetricProvider for Prometheus {
     fn read<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Result<Reading, QueryError>> {
@@ -62,16 +38,8 @@ impl Prometheus {
         label: &str,
     ) -> Result<BTreeMap<String, f64>, QueryError> {
         let body = self.ask(question).await?;
-        match data(&body, question.credentials)? {
-            Some(Data::Vector(series)) => series
-                .into_iter()
-                .filter_map(|mut series| {
-                    let name = series.metric.remove(label)?;
-                    Some(number(&series.value.1).map(|value| (name, value)))
-                })
-                .collect(),
-            _ => Err(QueryError::Refused("the query gives no series".to_owned())),
-        }
+        let values = parsed(&body)?.values_by(label);
+        values.map_err(|error| said(error, question.credentials))
     }
 
     async fn ask(&self, question: Question<'_>) -> Result<Vec<u8>, QueryError> {
@@ -91,50 +59,30 @@ impl Prometheus {
     }
 }
 
+fn parsed(body: &[u8]) -> Result<Answer, QueryError> {
+    serde_json::from_slice(body).map_err(QueryError::Malformed)
+}
+
 fn refuses(body: &[u8]) -> bool {
-    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status == "error")
+    parsed(body).is_ok_and(|answer| answer.is_refusal())
 }
 
-fn data(body: &[u8], credentials: &Credentials) -> Result<Option<Data>, QueryError> {
-    let answer: Answer = serde_json::from_slice(body).map_err(QueryError::Malformed)?;
-    if answer.status != "success" {
-        return Err(QueryError::Refused(short(&answer.error, credentials)));
+fn said(error: AnswerError, credentials: &Credentials) -> QueryError {
+    match error {
+        AnswerError::Refused(words) => QueryError::Refused(short(&words, credentials)),
+        AnswerError::Several(many) => QueryError::Ambiguous(many),
+        other => QueryError::Refused(other.to_string()),
     }
-    Ok(answer.data)
-}
-
-fn number(text: &str) -> Result<f64, QueryError> {
-    text.parse()
-        .map_err(|_| QueryError::Refused("the query's value is no number".to_owned()))
 }
 
 fn read(body: &[u8], credentials: &Credentials, now: Timestamp) -> Result<Reading, QueryError> {
-    let (at, text) = match data(body, credentials)? {
-        Some(Data::Vector(mut series)) => match series.len() {
-            0 => return Ok(Reading::default()),
-            1 => series.remove(0).value,
-            many => return Err(QueryError::Ambiguous(many)),
-        },
-        Some(Data::Scalar(value)) => value,
-        Some(Data::Matrix(_) | Data::String(_)) | None => {
-            return Err(QueryError::Refused(
-                "the query gives no instant value".to_owned(),
-            ));
-        }
-    };
-    Ok(Reading {
-        value: Some(number(&text)?),
+    let instant = parsed(body)?.instant();
+    let instant = instant.map_err(|error| said(error, credentials))?;
+    Ok(instant.map_or_else(Reading::default, |instant| Reading {
+        value: Some(instant.value),
         age_ms: None,
-        skew_ms: Some(milliseconds(at).saturating_sub(now.as_millisecond())),
-    })
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which a time that is no time may do"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
+        skew_ms: Some(instant.at_ms.saturating_sub(now.as_millisecond())),
+    }))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::{
 use bellwether_api::{
     call::{ActionFieldError, ActionRequest, ActionVerb, ActionView, ProblemItem},
     reference::NamespacedName,
-    view::{ClusterPhase, RunPhase, RunView},
+    view::{ClusterPhase, ClusterView, RunPhase, RunView},
 };
 use bellwether_hub_core::authorize::{Kind, Verb};
 use bellwether_store::{
@@ -224,7 +224,7 @@ async fn run_meant(
         (ActionVerb::Retry, RunPhase::Superseded) => true,
         (ActionVerb::Retry, RunPhase::Succeeded) => !was_taken_back(view),
         (ActionVerb::Retry, _) => false,
-        (_, state) => state.is_terminal(),
+        (_, state) => state.is_terminal() && !is_caught_up_with(view),
     };
     if over {
         return Err(ApiError::conflict(format!(
@@ -249,6 +249,22 @@ async fn run_meant(
         };
     }
     Ok(view.run)
+}
+
+/// Tells whether a cluster catches up with a run that has ended without it: what is said of its steps is for that one.
+fn is_caught_up_with(view: &RunView) -> bool {
+    let ended_by_itself = matches!(view.state, RunPhase::Succeeded | RunPhase::Failed);
+    let mut clusters = view.waves.iter().flat_map(|wave| &wave.clusters);
+    let is_under_way = |cluster: &ClusterView| match cluster.state {
+        ClusterPhase::Granted
+        | ClusterPhase::Progressing
+        | ClusterPhase::Suspended
+        | ClusterPhase::WaitingApproval => true,
+        // It is told once it is heard again.
+        ClusterPhase::Unreachable => cluster.attempt > 0,
+        _ => false,
+    };
+    ended_by_itself && clusters.any(is_under_way)
 }
 
 /// Tells whether a human took a cluster back, or is about to, after the run had succeeded.

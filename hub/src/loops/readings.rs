@@ -1,5 +1,3 @@
-mod prometheus;
-
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -9,6 +7,7 @@ use std::{
 
 use bellwether_api::{
     application::{ExternalGate, Gate, MetricGate},
+    prometheus_answer::Answer,
     query_freshness::{Freshness, PART, judge},
     secret::HubSecretKeyRef,
     validate::is_own,
@@ -24,8 +23,6 @@ use reqwest::{
 };
 use tokio::sync::Semaphore;
 use uuid::Uuid;
-
-use prometheus::Answer;
 
 use crate::{clock::Clock, secrets};
 
@@ -199,13 +196,19 @@ impl Readings {
     async fn value(&self, namespace: &str, gate: &MetricGate) -> Result<f64, String> {
         let query = gate.query.as_deref().unwrap_or_default();
         let freshness = Freshness::of(query, gate.window).map_err(|error| error.to_string())?;
-        let value = async { self.query(namespace, gate, query).await?.value() };
+        let value = async {
+            let answer = self.query(namespace, gate, query).await?;
+            let instant = answer.instant().map_err(|error| error.to_string())?;
+            let instant = instant.ok_or("the query gives no value")?;
+            Ok::<_, String>(instant.value)
+        };
         let read = async {
             let Some(freshness) = &freshness else {
                 return Ok(Vec::new());
             };
             let answer = self.query(namespace, gate, &freshness.query).await?;
-            Ok::<_, String>(freshness.read(&answer.values_by(PART)?, None))
+            let values = answer.values_by(PART).map_err(|error| error.to_string())?;
+            Ok::<_, String>(freshness.read(&values, None))
         };
         let (value, read) = tokio::try_join!(value, read)?;
         judge(&read)?;

@@ -18,7 +18,9 @@ use bellwether_store::{
     Digest, Store,
     actions::{self, ActionType, NewAction},
     blobs::{self, Secrecy},
-    clusters, desired, leases,
+    clusters,
+    desired::{self, ClusterChange, Deletions, UnitChange},
+    leases,
     records::{self, NewRecord, RecordKey, RecordKind},
     runs,
     sessions::{self, OpenSession},
@@ -504,5 +506,26 @@ impl Fleet {
             .await
             .expect("an answer")
             .expect("a view")
+    }
+
+    /// Has what a cluster holds of the shop be something that nobody can read.
+    pub async fn garble(&self, cluster: &str) {
+        let mut tx = self.store.begin().await.expect("a transaction");
+        let written = b"{\"of\": \"a hub of another version\"}";
+        let digest = blobs::put(&mut tx, written, Secrecy::Plain, self.now())
+            .await
+            .expect("a blob");
+        let change = ClusterChange {
+            cluster: self.clusters[cluster].id,
+            changes: vec![UnitChange {
+                key: "application/default/shop".to_owned(),
+                digest: Some(digest),
+                origin: "test".to_owned(),
+            }],
+        };
+        desired::write(&mut tx, &[change], Deletions::Braked)
+            .await
+            .expect("written");
+        tx.commit().await.expect("a commit");
     }
 }

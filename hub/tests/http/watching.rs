@@ -39,7 +39,8 @@ impl Stream {
         format!("{event} {name}")
     }
 
-    /// The next event's name and data; `None` when the stream has ended.
+    /// The next event's name and data, bookmarks passed over: they tell of no object, and come by a clock of their
+    /// own; `None` when the stream has ended.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
@@ -51,6 +52,9 @@ impl Stream {
                 };
                 if let (Some(event), Some(data)) = (field("event:"), field("data:")) {
                     field("id:").expect("an id").clone_into(&mut self.last);
+                    if event == "bookmark" {
+                        continue;
+                    }
                     return Some((event.to_owned(), serde_json::from_str(data).unwrap()));
                 }
                 continue;

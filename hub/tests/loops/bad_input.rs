@@ -2,10 +2,10 @@
 
 use super::*;
 
-const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ";
+pub(super) const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ";
 
 /// A chart of that one template.
-fn chart_of(template: &str) -> Shelf {
+pub(super) fn chart_of(template: &str) -> Shelf {
     let shelf = Shelf::default();
     shelf.put(
         "Chart.yaml",

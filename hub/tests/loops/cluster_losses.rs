@@ -3,9 +3,7 @@
 use bellwether_api::view::RunPhase;
 use bellwether_store::{
     allowances,
-    blobs::{self, Secrecy},
     clusters::{self, ClusterPatch},
-    desired::{self, ClusterChange, Deletions, UnitChange},
     records::RecordKey,
 };
 
@@ -155,6 +153,13 @@ const HAS_KIND: &str = ".Capabilities.APIVersions.Has \"extras.example/v1\"";
 const WITH_KIND: [&str; 3] = ["apps/v1", "v1", "extras.example/v1"];
 const WITHOUT_KIND: [&str; 2] = ["apps/v1", "v1"];
 
+/// Connects both clusters as ones that serve these versions.
+async fn connected(stage: &mut Stage, versions: &[&str]) {
+    for cluster in ["prod-1", "canary-1"] {
+        stage.fleet.connect_as(cluster, "v1.33", versions).await;
+    }
+}
+
 fn replicas(count: u32) -> Value {
     chart(|helm| helm["values"] = json!({"replicaCount": count}))
 }
@@ -162,9 +167,7 @@ fn replicas(count: u32) -> Value {
 #[tokio::test]
 async fn a_cluster_that_is_rendered_for_after_the_release_was_made_is_held_and_nobody_else() {
     let mut stage = Stage::new(&with_extras(HAS_KIND)).await;
-    for cluster in ["prod-1", "canary-1"] {
-        stage.fleet.connect_as(cluster, "v1.33", &WITH_KIND).await;
-    }
+    connected(&mut stage, &WITH_KIND).await;
     stage.apply(replicas(2)).await;
     released(&mut stage).await;
     stage.fleet.lose("prod-1").await;
@@ -206,12 +209,7 @@ async fn a_cluster_that_is_rendered_for_after_the_release_was_made_is_held_and_n
 #[tokio::test]
 async fn a_word_that_a_release_was_made_by_holds_for_clusters_that_are_granted_later() {
     let mut stage = Stage::new(&with_extras(".Values.extras")).await;
-    for cluster in ["prod-1", "canary-1"] {
-        stage
-            .fleet
-            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
-            .await;
-    }
+    connected(&mut stage, &WITHOUT_KIND).await;
     let apply = async |stage: &Stage, overrides: Value, word: &[(&str, &str)]| {
         let component = chart(|helm| helm["values"] = json!({"extras": true}));
         stage
@@ -239,12 +237,7 @@ async fn a_word_that_a_release_was_made_by_holds_for_clusters_that_are_granted_l
 #[tokio::test]
 async fn what_a_cluster_got_that_came_after_the_release_was_made_counts_too() {
     let mut stage = Stage::new(&with_extras(HAS_KIND)).await;
-    for cluster in ["prod-1", "canary-1"] {
-        stage
-            .fleet
-            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
-            .await;
-    }
+    connected(&mut stage, &WITHOUT_KIND).await;
     stage.apply(replicas(2)).await;
     released(&mut stage).await;
     stage.fleet.join("late", "prod").await;
@@ -262,31 +255,10 @@ async fn what_a_cluster_got_that_came_after_the_release_was_made_counts_too() {
 #[tokio::test]
 async fn what_nobody_can_read_is_not_taken_away() {
     let mut stage = Stage::new(&Shelf::with_chart()).await;
-    for cluster in ["prod-1", "canary-1"] {
-        stage
-            .fleet
-            .connect_as(cluster, "v1.33", &WITHOUT_KIND)
-            .await;
-    }
+    connected(&mut stage, &WITHOUT_KIND).await;
     stage.apply(replicas(2)).await;
     released(&mut stage).await;
-    let mut tx = stage.fleet.store.begin().await.expect("a transaction");
-    let written = b"{\"of\": \"a hub of another version\"}";
-    let digest = blobs::put(&mut tx, written, Secrecy::Plain, stage.fleet.now())
-        .await
-        .expect("a blob");
-    let change = ClusterChange {
-        cluster: stage.fleet.clusters["prod-1"].id,
-        changes: vec![UnitChange {
-            key: "application/default/shop".to_owned(),
-            digest: Some(digest),
-            origin: "test".to_owned(),
-        }],
-    };
-    desired::write(&mut tx, &[change], Deletions::Braked)
-        .await
-        .expect("written");
-    tx.commit().await.expect("a commit");
+    stage.fleet.garble("prod-1").await;
     stage.apply(replicas(5)).await;
     let error = stage.settle().await.expect_err("nobody can tell");
     let told = error.to_string();

@@ -31,7 +31,7 @@ fn example() -> PathBuf {
 }
 
 /// A program of the shell in a folder of the test.
-fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+pub(super) fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a file");
     let executable = std::fs::Permissions::from_mode(0o755);

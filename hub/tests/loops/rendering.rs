@@ -14,6 +14,8 @@ mod hook_overrides;
 mod placed_components;
 #[path = "plugins.rs"]
 mod plugins;
+#[path = "render_limits.rs"]
+mod render_limits;
 #[path = "rollouts_by_cluster.rs"]
 mod rollouts_by_cluster;
 
@@ -149,15 +151,17 @@ impl Stage {
     }
 
     pub async fn fetching(fetch: Box<dyn Fetch>) -> Self {
-        let fleet = Fleet::new(1).await;
-        let renderings = renderings(&fleet, renderer(), fetch);
-        Self { fleet, renderings }
+        Self::made_of(renderer(), fetch).await
     }
 
     /// Nothing is fetched.
     async fn rendering_with(renderer: Renderer) -> Self {
+        Self::made_of(renderer, Box::new(Shelf::default())).await
+    }
+
+    async fn made_of(renderer: Renderer, fetch: Box<dyn Fetch>) -> Self {
         let fleet = Fleet::new(1).await;
-        let renderings = renderings(&fleet, renderer, Box::new(Shelf::default()));
+        let renderings = renderings(&fleet, renderer, fetch);
         Self { fleet, renderings }
     }
 
@@ -171,6 +175,8 @@ impl Stage {
         let mut last = Ok(());
         for _ in 0..6 {
             let (fleet, renderings) = (&self.fleet, &self.renderings);
+            // Its lease lasts no longer than the longest rendering.
+            fleet.be_alive(fleet.hub).await;
             last = plan_once_with(&fleet.store, renderings, fleet.hub, fleet.now()).await;
             renderings.run_dry().await;
         }

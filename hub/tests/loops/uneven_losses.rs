@@ -6,9 +6,7 @@ use bellwether_api::status::UnitOutcome;
 use bellwether_hub::loops::LoopError;
 use bellwether_store::{
     allowances,
-    blobs::{self, Secrecy},
     clusters::{self, ClusterPatch},
-    desired::{self, ClusterChange, Deletions, UnitChange},
     records::{RecordKey, RecordKind},
 };
 use serde_json::{Value, json};
@@ -177,26 +175,6 @@ async fn label(fleet: &Fleet, cluster: &str, tier: &str) {
     tx.commit().await.expect("a commit");
 }
 
-/// Has what a cluster holds be something that nobody can read.
-async fn garble(fleet: &Fleet, cluster: &str) {
-    let mut tx = fleet.store.begin().await.expect("a transaction");
-    let digest = blobs::put(&mut tx, b"{}", Secrecy::Plain, fleet.now())
-        .await
-        .expect("a blob");
-    let change = ClusterChange {
-        cluster: fleet.clusters[cluster].id,
-        changes: vec![UnitChange {
-            key: "application/default/shop".to_owned(),
-            digest: Some(digest),
-            origin: "test".to_owned(),
-        }],
-    };
-    desired::write(&mut tx, &[change], Deletions::Braked)
-        .await
-        .expect("written");
-    tx.commit().await.expect("a commit");
-}
-
 /// What a cluster waits for.
 async fn waits(fleet: &Fleet, cluster: &str) -> Vec<String> {
     let view = fleet.view().await;
@@ -227,7 +205,7 @@ async fn while_one_is_held_others_are_looked_at_in_their_turn() {
     settle(&fleet).await.expect("the others go on");
     assert_eq!(fleet.granted(2).await, ["prod-1", "prod-4"]);
     assert_eq!(waits(&fleet, "canary-1").await, ["PruneHeld"]);
-    garble(&fleet, "prod-3").await;
+    fleet.garble("prod-3").await;
     fleet.report("prod-1", UnitOutcome::Succeeded).await;
     fleet.look().await.expect_err("the brake");
     assert_eq!(waits(&fleet, "canary-1").await, ["PruneHeld"]);

@@ -230,7 +230,7 @@ pub fn check<'a>(
             match result.verdict {
                 Verdict::Pass => passed = true,
                 Verdict::Fail => failed.push(action),
-                _ => match metric.on_no_data.unwrap_or(analysis.on_no_data) {
+                _ => match metric.takes_no_data_for(analysis) {
                     OnNoData::Hold => held = true,
                     OnNoData::Fail => failed.push(action),
                     OnNoData::Ignore => {}
@@ -253,6 +253,19 @@ pub fn check<'a>(
         verdict,
         on_failure,
         results,
+    }
+}
+
+/// Tells whether a result fails its check: what is Unknown does where its metric's `onNoData` says so.
+#[must_use]
+pub fn fails(analysis: &Analysis, result: &CheckResult) -> bool {
+    let fails_unknown = |metric: &Metric| {
+        metric.key() == result.metric && metric.takes_no_data_for(analysis) == OnNoData::Fail
+    };
+    match result.verdict {
+        Verdict::Fail => true,
+        Verdict::Unknown => analysis.metrics.iter().any(fails_unknown),
+        Verdict::Pass | Verdict::NothingConfigured | Verdict::Overridden => false,
     }
 }
 

@@ -64,6 +64,7 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
 fn a_run_touches_what_it_names_and_nothing_else() {
     let overlay = Overlay {
         paused: true,
+        resumed: false,
         pins: vec![ServicePin {
             service: "web".into(),
             hash: "h1".into(),
@@ -86,6 +87,17 @@ fn a_run_touches_what_it_names_and_nothing_else() {
     expected[4]["spec"]["rules"][0]["backendRefs"] = json!([
         {"name": "web", "port": 80, "weight": 70}, {"name": "web-canary", "port": 80, "weight": 30},
     ]);
+    assert_eq!(applied(&overlay), expected);
+}
+
+#[test]
+fn a_run_that_resumes_its_workload_says_so_to_whoever_paused_it_too() {
+    let overlay = Overlay {
+        resumed: true,
+        ..Overlay::none(TemplateVersion::New)
+    };
+    let mut expected = rendered();
+    expected[0]["spec"]["paused"] = json!(false);
     assert_eq!(applied(&overlay), expected);
 }
 

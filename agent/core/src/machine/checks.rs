@@ -103,7 +103,9 @@ pub(super) fn check(
     turn.state.checks = asked;
     turn.state.check += 1;
     if verdict == Verdict::Unknown && !(again && was_unknown) {
-        let message = described(&turn.state.checks, Verdict::Unknown);
+        let message = described(&turn.state.checks, |check| {
+            check.verdict == Verdict::Unknown
+        });
         turn.say(Severity::Warn, "CheckUnknown", message);
     }
     Some(Checked {
@@ -141,7 +143,8 @@ fn next_after(turn: &Turn<'_>, due: Timestamp) -> Timestamp {
 pub(super) fn failed(turn: &mut Turn<'_>, on_failure: AnalysisFailure) -> bool {
     turn.state.failed_checks = turn.state.failed_checks.saturating_add(1);
     let (count, threshold) = (turn.state.failed_checks, threshold(turn));
-    let why = described(&turn.state.checks, Verdict::Fail);
+    let analysis = &turn.grant.plan.analysis;
+    let why = described(&turn.state.checks, |check| analysis::fails(analysis, check));
     let message = format!("failed check {count} of {threshold}: {why}");
     turn.say(Severity::Warn, "CheckFailed", message.clone());
     if count < threshold {
@@ -167,16 +170,16 @@ pub(super) fn interval(turn: &Turn<'_>) -> Dur {
     turn.grant.plan.analysis.interval.max(MIN_INTERVAL)
 }
 
-fn described(checks: &[CheckResult], verdict: Verdict) -> String {
-    let of_verdict: Vec<_> = checks
+fn described(checks: &[CheckResult], matters: impl Fn(&CheckResult) -> bool) -> String {
+    let those: Vec<_> = checks
         .iter()
-        .filter(|check| check.verdict == verdict && !check.ignored)
+        .filter(|check| matters(check) && !check.ignored)
         .map(said_of)
         .collect();
-    if of_verdict.is_empty() {
+    if those.is_empty() {
         "no metric decided".to_owned()
     } else {
-        of_verdict.join("; ")
+        those.join("; ")
     }
 }
 

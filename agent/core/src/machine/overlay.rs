@@ -15,6 +15,9 @@ use crate::{provider::Split, settled::TemplateVersion};
 pub struct Overlay {
     /// `spec.paused` of the workload; `false` = as the user wrote it.
     pub paused: bool,
+    /// Whether `spec.paused` is taken back although somebody else has set it beside the run; `false` = what others
+    /// set stays.
+    pub resumed: bool,
     /// Services whose selector carries a `pod-template-hash`, sorted; the others are as written.
     pub pins: Vec<ServicePin>,
     /// Which pod template the workload carries.
@@ -80,6 +83,7 @@ impl Overlay {
     pub fn none(template: TemplateVersion) -> Self {
         Self {
             paused: false,
+            resumed: false,
             pins: Vec::new(),
             template,
             replicas: None,
@@ -138,6 +142,7 @@ impl Overlay {
         let pins = state.pinned.iter().filter_map(pin).collect();
         Self {
             paused,
+            resumed: resumes(&state.stage),
             pins,
             template,
             replicas: state.stable_pods.filter(|_| shares),
@@ -157,6 +162,19 @@ impl Overlay {
             revisions: RevisionsWant::default(),
         }
     }
+}
+
+/// The workload, which the run has paused, rolls out. Leaving the field out would not do where somebody paused it too.
+const fn resumes(stage: &Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Promoting {
+            part: PromotionPart::Updating | PromotionPart::Unpausing
+        } | Stage::RollingBack {
+            part: RollbackPart::Retemplating | RollbackPart::Unpausing,
+            ..
+        }
+    )
 }
 
 /// The workload is about to get all the traffic back, which its autoscaler does not know.

@@ -20,6 +20,7 @@ mod in_place_model;
 mod in_place_scaling;
 mod in_place_split;
 mod model;
+mod no_data;
 mod notify;
 mod paths;
 mod per_node;

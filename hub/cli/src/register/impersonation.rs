@@ -8,10 +8,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, Client, api::DeleteParams};
 use serde_json::{Value, json};
 
-use super::{
-    manifests::{labels, role_ref, subjects},
-    remove::gone,
-};
+use super::{manifests::bound_role, remove::gone};
 
 /// The Role of a namespace that gives it, and its binding.
 const ROLE: &str = "bellwether-agent-impersonate";
@@ -43,25 +40,9 @@ pub fn role(namespace: &str, accounts: &[NamespacedName]) -> Vec<Value> {
     if names.is_empty() {
         return Vec::new();
     }
-    let metadata = json!({"name": ROLE, "namespace": namespace, "labels": labels()});
-    let mut role_ref = role_ref("Role");
-    role_ref["name"] = json!(ROLE);
-    vec![
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": metadata,
-            "rules": [{"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": names,
-                "verbs": ["get", "impersonate"]}],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": role_ref,
-            "subjects": subjects(),
-        }),
-    ]
+    let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": names,
+        "verbs": ["get", "impersonate"]}]);
+    bound_role(ROLE, namespace, &rules).into()
 }
 
 /// Takes away what an earlier registration gave in these namespaces and `accounts` lacks: at once where none of them

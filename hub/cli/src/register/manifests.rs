@@ -158,15 +158,20 @@ fn namespace_role(namespace: &str, kinds: &[Resource]) -> Vec<Value> {
     } else {
         AGENT
     };
+    bound_role(name, namespace, &json!(rights::rules(kinds))).into()
+}
+
+/// A Role of the agent's in a namespace, and its binding.
+pub(super) fn bound_role(name: &str, namespace: &str, rules: &Value) -> [Value; 2] {
     let metadata = json!({"name": name, "namespace": namespace, "labels": labels()});
     let mut role_ref = role_ref("Role");
     role_ref["name"] = json!(name);
-    vec![
+    [
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": metadata,
-            "rules": rights::rules(kinds),
+            "rules": rules,
         }),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -189,3 +189,26 @@ fn failed_checks_are_counted_up_to_the_threshold_and_no_further() {
         }
     }
 }
+
+#[test]
+fn what_a_run_paused_it_resumes_over_whoever_paused_it_too() {
+    let mut promoted = Cluster::new(plan(linear()));
+    promoted.finish();
+    let mut aborted = Cluster::new(plan(linear()));
+    aborted.until(in_step(1));
+    abort(&mut aborted, AbortCause::Manual);
+    aborted.finish();
+    for cluster in [promoted, aborted] {
+        let under_way = cluster
+            .decisions
+            .iter()
+            .filter(|one| !one.next.is_terminal());
+        let overlays: Vec<_> = under_way.map(|one| &one.overlay).collect();
+        let begun = overlays.iter().position(|one| one.paused);
+        let (before, after) = overlays.split_at(begun.expect("it pauses"));
+        assert!(before.iter().all(|one| !one.resumed), "its user's pause");
+        assert!(after.iter().all(|one| one.paused != one.resumed));
+        assert!(after.iter().any(|one| one.resumed));
+        assert!(!cluster.last().overlay.resumed, "nothing of it stays");
+    }
+}

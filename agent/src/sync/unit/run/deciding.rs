@@ -116,8 +116,8 @@ impl Round<'_> {
             let Some(object) = run.scene.live_of(live, &want.target) else {
                 continue;
             };
-            let added_to =
-                want.target == run.scene.workload && foreign::edited_since(object, run.began_at());
+            let added_to = want.target == run.scene.workload
+                && foreign::edited_since(object, &want.object, run.began_at());
             if added_to
                 || self
                     .keeper
