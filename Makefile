@@ -92,4 +92,6 @@ lint:
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
 generate: ## Write the generated files anew (CRDs, fields, provider table)
-	@cargo run -q -p bellwether-api --example generate-crds
+	@# With the features of the whole workspace, so that what is built already is used.
+	@cargo build -q --workspace --locked --example generate-crds
+	@target/debug/examples/generate-crds

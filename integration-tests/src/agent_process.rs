@@ -197,6 +197,16 @@ impl AgentProcess {
             .map_or(Ok(()), |mut process| process.stop(STOP_LIMIT))
     }
 
+    /// Ends the agent at once, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process
+            .take()
+            .map_or(Ok(()), |mut process| process.kill())
+    }
+
     /// Tells whether the process runs.
     pub fn is_running(&mut self) -> bool {
         self.process

@@ -1,4 +1,4 @@
-//! A Helm repository over plain HTTP, of the charts that lie in `integration-tests/charts`.
+//! A Helm repository over plain HTTP, of the charts that lie in `integration-tests/charts`, and of charts of others.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +15,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+
+use crate::stock_chart::StockChart;
 
 /// What is served, by path.
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -58,18 +60,31 @@ impl ChartRepository {
         })
     }
 
-    /// Packs a chart of `integration-tests/charts` under a version, with these files in place of its
+    /// Serves a chart of `integration-tests/charts` under a version, [`packed`] with these files in place of its
     /// own.
     ///
     /// # Errors
     /// When there is no such chart, or it cannot be packed.
     pub fn publish(&mut self, chart: &str, version: &str, changed: &[(&str, &str)]) -> Result<()> {
         let archive = packed(chart, version, changed)?;
+        self.serve(chart, version, archive);
+        Ok(())
+    }
+
+    /// Serves a chart of somebody else as it is.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is not what was pinned.
+    pub fn publish_stock(&mut self, chart: &StockChart) -> Result<()> {
+        self.serve(chart.name, chart.version, chart.packed()?);
+        Ok(())
+    }
+
+    fn serve(&mut self, chart: &str, version: &str, archive: Vec<u8>) {
         self.versions.push((chart.to_owned(), version.to_owned()));
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.insert(format!("/{chart}-{version}.tgz"), archive);
         files.insert("/index.yaml".to_owned(), index(&self.versions).into_bytes());
-        Ok(())
     }
 
     /// Its address, as a component names it.
@@ -79,25 +94,36 @@ impl ChartRepository {
     }
 }
 
-/// Packs a chart of `integration-tests/charts` under a version, with these files in place of its own.
+/// Packs a chart of `integration-tests/charts` under a version, with these files in place of its own; an empty
+/// text leaves the file out.
 ///
 /// # Errors
 /// When there is no such chart, or it cannot be packed.
 pub fn packed(chart: &str, version: &str, changed: &[(&str, &str)]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     unpacked(chart, version, changed, folder.path())?;
+    packed_folder(&folder.path().join(chart))
+}
+
+/// Packs the folder of a chart, which has the chart's name.
+///
+/// # Errors
+/// When there is no such folder, or it cannot be packed.
+pub fn packed_folder(folder: &Path) -> Result<Vec<u8>> {
+    let parent = folder.parent().context("a folder within another")?;
     let packed = Command::new("tar")
-        .args(["--owner=0", "--group=0", "--mtime=@0", "--sort=name", "-cz"])
-        .arg("-C")
-        .arg(folder.path())
-        .arg(chart)
+        // What is read only in Go's module cache can be deleted where it is unpacked.
+        .args(["--mode=u+w", "--owner=0", "--group=0", "--mtime=@0"])
+        .args(["--sort=name", "-cz", "-C"])
+        .arg(parent)
+        .arg(folder.file_name().context("a folder with a name")?)
         .output()?;
     ensure!(packed.status.success(), "the chart cannot be packed");
     Ok(packed.stdout)
 }
 
 /// Copies a chart of `integration-tests/charts` into a folder of its name in `into`, under a version,
-/// with these files in place of its own.
+/// with these files in place of its own; an empty text leaves the file out.
 ///
 /// # Errors
 /// When there is no such chart, or it cannot be copied.
@@ -119,7 +145,12 @@ pub fn unpacked(chart: &str, version: &str, changed: &[(&str, &str)], into: &Pat
         text.replace("version: 1.0.0", &format!("version: {version}")),
     )?;
     for (path, text) in changed {
-        std::fs::write(root.join(path), text).with_context(|| (*path).to_owned())?;
+        let file = root.join(path);
+        let written = match *text {
+            "" => std::fs::remove_file(file),
+            text => std::fs::write(file, text),
+        };
+        written.with_context(|| (*path).to_owned())?;
     }
     Ok(())
 }

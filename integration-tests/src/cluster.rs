@@ -125,14 +125,32 @@ impl Member {
             .collect()
     }
 
+    /// Reads one cluster-scoped object; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn get_cluster(&self, api_version: &str, kind: &str, name: &str) -> Result<Option<Value>> {
+        let found = self
+            .runtime
+            .block_on(self.cluster_api(api_version, kind).get_opt(name))?;
+        found
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(Into::into)
+    }
+
+    fn cluster_api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::all_with(self.client.clone(), &resource)
+    }
+
     /// Lists cluster-scoped objects of one kind.
     ///
     /// # Errors
     /// When the API server cannot be asked.
     pub fn list_cluster(&self, api_version: &str, kind: &str) -> Result<Vec<Value>> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let api = self.cluster_api(api_version, kind);
         let found = self.runtime.block_on(api.list(&ListParams::default()))?;
         found
             .items
@@ -174,9 +192,7 @@ impl Member {
         name: &str,
         patch: &Value,
     ) -> Result<()> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let api = self.cluster_api(api_version, kind);
         self.runtime
             .block_on(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)))?;
         Ok(())
@@ -274,10 +290,7 @@ impl Member {
     pub fn create_cluster_scoped(&self, object: &Value) -> Result<()> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         let api_version = text("/apiVersion").context("apiVersion")?;
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let kind = GroupVersionKind::gvk(group, version, text("/kind").context("kind")?);
-        let api: Api<DynamicObject> =
-            Api::all_with(self.client.clone(), &ApiResource::from_gvk(&kind));
+        let api = self.cluster_api(api_version, text("/kind").context("kind")?);
         let object: DynamicObject = serde_json::from_value(object.clone())?;
         self.runtime
             .block_on(api.create(&PostParams::default(), &object))?;

@@ -42,7 +42,11 @@ struct Told {
     answers: BTreeMap<String, BTreeMap<usize, u16>>,
 }
 
-/// Answers on an address of the host until it is dropped. Paths without an answer get 200.
+/// Where a redirect leads.
+pub const ELSEWHERE: &str = "/elsewhere";
+
+/// Answers on an address of the host until it is dropped. Paths without an answer get 200; redirects lead
+/// [`ELSEWHERE`].
 #[derive(Debug)]
 pub struct HookDouble {
     address: SocketAddr,
@@ -153,7 +157,13 @@ fn answer(mut stream: TcpStream, told: &Mutex<Told>) -> Result<()> {
         let found = answers.and_then(|answers| answers.range(..=number).next_back());
         found.map_or(200, |(_, status)| *status)
     };
-    let head = format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let location = if (300..400).contains(&status) {
+        format!("location: {ELSEWHERE}\r\n")
+    } else {
+        String::new()
+    };
+    let head =
+        format!("HTTP/1.1 {status} -\r\n{location}content-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! The lab of real Kubernetes clusters (`integration-tests/lab`).
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -111,6 +116,22 @@ struct AuditUser {
     groups: Vec<String>,
 }
 
+impl From<AuditLine> for AuditedRequest {
+    fn from(line: AuditLine) -> Self {
+        Self {
+            user_agent: line.user_agent,
+            user: line.user.username,
+            groups: line.user.groups,
+            in_name_of: line.impersonated_user.map(|user| user.username),
+            verb: line.verb,
+            uri: line.request_uri,
+            resource: line.object_ref.resource,
+            namespace: line.object_ref.namespace,
+            object: line.object_ref.name,
+        }
+    }
+}
+
 /// Builds the command `lab.sh` with its arguments.
 #[must_use]
 pub fn lab_command(arguments: &[&str]) -> Command {
@@ -199,28 +220,41 @@ impl Lab {
     /// # Errors
     /// When it cannot be read.
     pub fn audit(&self, cluster: &str) -> Result<Vec<AuditedRequest>> {
+        self.audit_from(cluster, 0).map(|(requests, _)| requests)
+    }
+
+    /// Reads what a cluster's audit log has behind that many bytes, and gives how many bytes it has now: for
+    /// whoever looks again and again. A line that is not whole yet is left for the next time.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn audit_from(&self, cluster: &str, read_bytes: u64) -> Result<(Vec<AuditedRequest>, u64)> {
         let path = PathBuf::from("/var/lib/bellwether-lab")
             .join(&self.name)
             .join(cluster)
             .join("log/audit.log");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("failed to read {}", path.display()))?;
-        let requests = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<AuditLine>(line).ok());
-        Ok(requests
-            .map(|line| AuditedRequest {
-                user_agent: line.user_agent,
-                user: line.user.username,
-                groups: line.user.groups,
-                in_name_of: line.impersonated_user.map(|user| user.username),
-                verb: line.verb,
-                uri: line.request_uri,
-                resource: line.object_ref.resource,
-                namespace: line.object_ref.namespace,
-                object: line.object_ref.name,
-            })
-            .collect())
+        let read = || -> std::io::Result<(u64, Vec<u8>)> {
+            let mut file = File::open(&path)?;
+            // The API server begins a new file once one is large.
+            let from = if file.metadata()?.len() < read_bytes {
+                0
+            } else {
+                read_bytes
+            };
+            file.seek(SeekFrom::Start(from))?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok((from, text))
+        };
+        let (from, text) = read().with_context(|| format!("failed to read {}", path.display()))?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n');
+        let whole = whole.map_or(0, |end| end + 1);
+        let requests = text[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<AuditLine>(line).ok())
+            .map(AuditedRequest::from)
+            .collect();
+        Ok((requests, from + u64::try_from(whole)?))
     }
 
     /// Runs kubectl inside the cluster's own network, where it works while the link is cut.

@@ -72,6 +72,9 @@ pub struct Second {
     pub status: u16,
     /// How many answers.
     pub count: u64,
+    /// How many of them came to a request that had to be sent again, as its kept connection ended.
+    #[serde(default)]
+    pub resent: u64,
     /// The first error's text; empty without one.
     #[serde(default)]
     pub error: String,
@@ -86,6 +89,8 @@ pub struct Tally {
     pub total: u64,
     /// Answers that were no 2xx, or none at all.
     pub failed: u64,
+    /// Requests that were sent again, as their kept connection ended before an answer began.
+    pub resent: u64,
     /// The failures, by cluster, status and error.
     pub failures: BTreeMap<String, u64>,
 }
@@ -218,7 +223,10 @@ impl Traffic {
         std::thread::sleep(TAIL);
         let seconds = self.stop()?;
         let all = tally(&seconds, None, 0, i64::MAX);
-        println!("{} requests, {} failed", all.total, all.failed);
+        println!(
+            "{} requests, {} failed, {} sent again",
+            all.total, all.failed, all.resent
+        );
         ensure!(
             all.total > 0 && all.failed == 0,
             "requests failed: {:?} of {}",
@@ -271,6 +279,7 @@ pub fn tally(seconds: &[Second], cluster: Option<&str>, from_ms: i64, to_ms: i64
             continue;
         }
         tally.total += second.count;
+        tally.resent += second.resent;
         *tally.by_version.entry(second.version.clone()).or_default() += second.count;
         if !(200..300).contains(&second.status) {
             tally.failed += second.count;
@@ -296,6 +305,7 @@ mod tests {
             version: version.into(),
             status,
             count,
+            resent: count / 5,
             error: String::new(),
         }
     }
@@ -308,7 +318,7 @@ mod tests {
             second(2_000, "v2", 503, 1),
         ];
         let inside = tally(&seconds, Some("c1"), 500, 3_000);
-        assert_eq!((inside.total, inside.failed), (8, 1));
+        assert_eq!((inside.total, inside.failed, inside.resent), (8, 1, 1));
         assert_eq!(inside.by_version["v2"], 8);
         assert_eq!(tally(&seconds, Some("c2"), 0, 3_000).total, 0);
     }

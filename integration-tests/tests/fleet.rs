@@ -14,6 +14,8 @@ mod batch_traffic;
 mod batches;
 #[path = "fleet/blue_green.rs"]
 mod blue_green;
+#[path = "fleet/by_hand.rs"]
+mod by_hand;
 #[path = "fleet/canary.rs"]
 mod canary;
 #[path = "fleet/charts.rs"]
@@ -38,6 +40,8 @@ mod foreign;
 mod foreign_sets;
 #[path = "fleet/hooks.rs"]
 mod hooks;
+#[path = "fleet/hooks_away.rs"]
+mod hooks_away;
 #[path = "fleet/lacking.rs"]
 mod lacking;
 #[path = "fleet/live_state.rs"]
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         failures::CASES,
         control::CASES,
         deletion::CASES,
+        by_hand::CASES,
         strategies::CASES,
         batches::CASES,
         sync::CASES,
@@ -123,6 +128,7 @@ fn main() -> ExitCode {
         batch_traffic::UNDER_TRAFFIC,
         daemon_set::UNDER_TRAFFIC,
         hooks::UNDER_TRAFFIC,
+        hooks_away::UNDER_TRAFFIC,
         flagger::UNDER_TRAFFIC,
     ]
     .concat();
@@ -157,7 +163,7 @@ fn main() -> ExitCode {
     let scene = scene::Scene::new(fixture);
     let asked = arguments.test_threads;
     let mut passed = true;
-    for (threads, cases) in [(3, &together), (2, &under_traffic), (1, &alone)] {
+    for (threads, cases) in [(4, &together), (2, &under_traffic), (1, &alone)] {
         arguments.test_threads = Some(asked.map_or(threads, |asked| asked.min(threads)));
         passed &= suite::run(&arguments, cases, &scene);
     }

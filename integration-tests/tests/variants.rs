@@ -12,6 +12,8 @@ mod apisix;
 mod at_rest;
 #[path = "variants/brakes.rs"]
 mod brakes;
+#[path = "variants/chart_definitions.rs"]
+mod chart_definitions;
 #[path = "variants/clone_set.rs"]
 mod clone_set;
 #[path = "variants/comings_and_goings.rs"]
@@ -26,6 +28,8 @@ mod created;
 mod custom_resources;
 #[path = "variants/daemon_set.rs"]
 mod daemon_set;
+#[path = "variants/detached_mid_run.rs"]
+mod detached_mid_run;
 #[path = "variants/divided.rs"]
 mod divided;
 #[path = "variants/every_provider.rs"]
@@ -46,6 +50,8 @@ mod gone;
 mod helm_canary;
 #[path = "variants/hosting.rs"]
 mod hosting;
+#[path = "variants/killed.rs"]
+mod killed;
 #[path = "variants/ladder.rs"]
 mod ladder;
 #[path = "variants/large.rs"]
@@ -74,6 +80,8 @@ mod placed;
 mod placed_by_page;
 #[path = "variants/policies.rs"]
 mod policies;
+#[path = "variants/policy_bundle.rs"]
+mod policy_bundle;
 #[path = "variants/provider_controllers.rs"]
 mod provider_controllers;
 #[path = "variants/provider_objects.rs"]
@@ -106,8 +114,12 @@ mod stage;
 mod strategy_pages;
 #[path = "variants/sync.rs"]
 mod sync;
+#[path = "variants/third_party.rs"]
+mod third_party;
 #[path = "variants/unconverted.rs"]
 mod unconverted;
+#[path = "variants/undone.rs"]
+mod undone;
 #[path = "variants/unseen.rs"]
 mod unseen;
 #[path = "variants/waves.rs"]
@@ -126,12 +138,13 @@ use scene::Scene;
 use stage::Members;
 
 const LAB: &str = "test";
+const REAL_DIRECTORY: &str = "/var/lib/bellwether-test-variants-real";
 const DIRECTORY: &str = "/var/lib/bellwether-test-variants";
 /// Control-plane clusters: one for the first wave, seven for the second, in three regions.
 const CONTROL_PLANE: usize = stage::REGIONS.len();
 /// Definitions of the kinds that traffic providers write, in every cluster.
 const DEFINITIONS: &str = "apisix,app-mesh,contour,gateway-experimental,gloo,istio,knative,kruise,kuma,\
-                           linkerd,policy-reports,traefik";
+                           kyverno,linkerd,policy-reports,traefik";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -141,6 +154,7 @@ fn main() -> ExitCode {
         adapters::CASES,
         apisix::TOGETHER,
         brakes::CASES,
+        chart_definitions::TOGETHER,
         clone_set::CASES,
         divided::TOGETHER,
         every_provider::TOGETHER,
@@ -160,13 +174,15 @@ fn main() -> ExitCode {
         pruning::TOGETHER,
         strategy_pages::TOGETHER,
         sync::TOGETHER,
+        third_party::TOGETHER,
         unconverted::CASES,
+        undone::TOGETHER,
         waves::TOGETHER,
     ]
     .concat();
-    let real = [
-        real::CASES,
-        golden::CASES,
+    let real = [real::INSTALLATION, golden::CASES].concat();
+    let under_traffic = [
+        real::UNDER_TRAFFIC,
         contour::CASES,
         contour_gateway::CASES,
         created::CASES,
@@ -182,22 +198,27 @@ fn main() -> ExitCode {
         placed::ALONE,
         placed_by_page::ALONE,
         policies::ALONE,
+        policy_bundle::ALONE,
         comings_and_goings::ALONE,
+        detached_mid_run::ALONE,
         custom_resources::ALONE,
         hosting::ALONE,
         fencing::ALONE,
         at_rest::ALONE,
+        killed::ALONE,
         gone::ALONE,
         unseen::ALONE,
     ]
     .concat();
     let cases = Cases {
         real: &real,
+        under_traffic: &under_traffic,
         together: &together,
         alone: &alone,
     };
     if arguments.list {
         let mut trials = suite::trials(cases.real, None);
+        trials.extend(suite::trials(cases.under_traffic, None));
         trials.extend(suite::trials(cases.together, None));
         trials.extend(suite::trials(cases.alone, None));
         return libtest_mimic::run(&arguments, trials).exit_code();
@@ -220,49 +241,75 @@ fn main() -> ExitCode {
 }
 
 struct Cases<'a> {
-    /// On the real cluster, one by one.
+    /// On the real cluster, one by one, before it is registered for the others.
     real: &'a [Case<Scene>],
+    /// On the real cluster, two beside each other.
+    under_traffic: &'a [Case<Scene>],
     /// On the control-plane clusters, beside each other.
     together: &'a [Case<Members>],
     /// On the control-plane clusters, one by one: they stop agents, or change what all applications meet.
     alone: &'a [Case<Members>],
 }
 
+/// The real cluster and the control-plane ones are two labs, one after the other: eight API servers take a core of the
+/// two that the generator, the gateways and the pods need.
 fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
-    let members = [cases.together, cases.alone].concat();
-    let wants_real = suite::wants(arguments, cases.real);
-    let wants_members = suite::wants(arguments, &members);
-    if !wants_real && !wants_members {
-        return Ok(true);
+    for directory in [REAL_DIRECTORY, DIRECTORY] {
+        suite::clear(LAB, Path::new(directory))?;
     }
-    let directory = Path::new(DIRECTORY);
-    suite::clear(LAB, directory)?;
-    let lab = Lab::up_with(
-        LAB,
-        usize::from(wants_real),
-        if wants_members { CONTROL_PLANE } else { 0 },
-        &[
-            "--traefik-throttle",
-            "2s",
-            "--crds",
-            DEFINITIONS,
-            "--nginx",
-            "--contour",
-        ],
-    )?;
-    let mut flags = custom_resources::hub_flags(&lab, directory)?;
-    flags.extend(every_source::hub_flags()?);
-    let scene = Scene::new(Fixture::around_with(lab, directory, &flags)?);
-    let mut one_by_one = arguments.clone();
-    one_by_one.test_threads = Some(1);
-    let mut passed = suite::run(&one_by_one, cases.real, &scene);
-    if wants_members {
-        let mut side_by_side = arguments.clone();
-        side_by_side.test_threads = arguments.test_threads.or(Some(3));
-        let namespaces: Vec<&str> = members.iter().map(|case| case.1).collect();
-        let members = Members::register(&scene, &namespaces)?;
-        passed &= suite::run(&side_by_side, cases.together, &members);
-        passed &= suite::run(&one_by_one, cases.alone, &members);
+    let mut passed = Ok(true);
+    if suite::wants(arguments, &[cases.real, cases.under_traffic].concat()) {
+        passed = on_the_real_cluster(arguments, cases);
+    }
+    if suite::wants(arguments, &[cases.together, cases.alone].concat()) {
+        let others = on_control_planes(arguments, cases)?;
+        passed = passed.map(|passed| passed && others);
+    }
+    passed
+}
+
+fn on_the_real_cluster(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
+    let scene = scene(REAL_DIRECTORY, 1, 0)?;
+    let mut passed = suite::run(&at_once(arguments, 1), cases.real, &scene);
+    if suite::wants(arguments, cases.under_traffic) {
+        providers::registered(&scene)?;
+        passed &= suite::run(&at_once(arguments, 2), cases.under_traffic, &scene);
     }
     Ok(passed)
+}
+
+fn on_control_planes(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
+    let scene = scene(DIRECTORY, 0, CONTROL_PLANE)?;
+    let members = [cases.together, cases.alone].concat();
+    let namespaces: Vec<&str> = members.iter().map(|case| case.1).collect();
+    let members = Members::register(&scene, &namespaces)?;
+    let mut passed = suite::run(&at_once(arguments, 4), cases.together, &members);
+    passed &= suite::run(&at_once(arguments, 1), cases.alone, &members);
+    Ok(passed)
+}
+
+/// The arguments with so many tests beside each other, or fewer where fewer are asked for.
+fn at_once(arguments: &Arguments, threads: usize) -> Arguments {
+    let threads = arguments
+        .test_threads
+        .map_or(threads, |asked| asked.min(threads));
+    Arguments {
+        test_threads: Some(threads),
+        ..arguments.clone()
+    }
+}
+
+/// A lab of so many clusters, in place of any that there is, with a hub beside it.
+fn scene(directory: &str, real: usize, control_plane: usize) -> Result<Scene> {
+    let directory = Path::new(directory);
+    Lab::down(LAB)?;
+    let mut settings = vec!["--traefik-throttle", "2s", "--crds", DEFINITIONS];
+    if real > 0 {
+        settings.extend(["--nginx", "--contour"]);
+    }
+    let lab = Lab::up_with(LAB, real, control_plane, &settings)?;
+    let mut flags = custom_resources::hub_flags(&lab, directory)?;
+    flags.extend(every_source::hub_flags()?);
+    let fixture = Fixture::around_with(lab, directory, &flags)?;
+    Ok(Scene::new(fixture))
 }

@@ -12,12 +12,10 @@ use anyhow::{Context as _, Result, bail};
 use bellwether_integration_tests::{
     hub::{free_port, http_status},
     process::{OwnedProcess, workspace_binary},
-};
-
-use crate::{
-    api::Api,
     process_figures::{cpu, cpu_of_tree, postmaster},
 };
+
+use crate::api::Api;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How often readiness is asked while a start is measured.

@@ -15,7 +15,6 @@ mod latency;
 mod member;
 mod observe;
 mod plan;
-mod process_figures;
 mod report;
 mod simulated;
 mod stage_loopback;

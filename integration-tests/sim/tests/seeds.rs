@@ -69,6 +69,10 @@ const PINNED: &[(&str, &[u64])] = &[
         "a canary that somebody changed was not written back",
         &[2_000_185],
     ),
+    (
+        "how long the old version was broken was asked where it was replaced, not where the steps were left",
+        &[6_000_099, 6_000_164, 6_000_400, 6_000_439],
+    ),
 ];
 
 fn setting(name: &str) -> Option<u64> {

@@ -82,7 +82,8 @@ fn size(scene: &Scene, member: &Member, name: &str) -> Result<(u64, u64)> {
     Ok((count("/spec/replicas"), count("/status/readyReplicas")))
 }
 
-fn has_size(scene: &Scene, member: &Member, name: &str, pods: u64) -> Result<()> {
+/// Waits until a Deployment wants that many pods, and all are ready.
+pub fn has_size(scene: &Scene, member: &Member, name: &str, pods: u64) -> Result<()> {
     let what = format!("{name} to have {pods} pods");
     until(LIMIT, &what, || {
         Ok((size(scene, member, name)? == (pods, pods)).then_some(()))

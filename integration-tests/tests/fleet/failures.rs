@@ -1,4 +1,4 @@
-//! Releases that must not go through, and hands that interfere.
+//! Releases that must not go through, and what takes their place.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     Case,
-    scene::{RUN_LIMIT, Scene, api_version},
+    scene::{RUN_LIMIT, Scene},
     strategies::all_answer,
 };
 
@@ -59,11 +59,6 @@ pub const CASES: &[Case] = &[
         "killed_canary_pods_take_the_weight_to_zero",
         "killed",
         killed_canary_pods,
-    ),
-    (
-        "rollout_restart_and_a_human_edit_do_not_change_a_run",
-        "edited",
-        edited_mid_run,
     ),
     (
         "failed_revision_is_held_until_it_changes_or_is_retried",
@@ -276,42 +271,6 @@ fn killed_canary_pods(scene: &Scene) -> Result<()> {
     scene.cli.run(&["rollout", "approve", &scene.name])?;
     scene.ended(2, RunPhase::Succeeded)?;
     Ok(())
-}
-
-fn edited_mid_run(scene: &Scene) -> Result<()> {
-    let shop = manual(scene);
-    scene.install(&shop)?;
-    let member = scene.member(0)?;
-    let before = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
-    scene.cli.apply(&shop.version("v2").documents())?;
-    scene.at_weight(2, 20)?;
-    // What `kubectl rollout restart` does.
-    member.patch(
-        api_version("Deployment"),
-        "Deployment",
-        &scene.name,
-        "web",
-        &json!({"spec": {"template": {"metadata": {"annotations": {
-            "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}}}}),
-    )?;
-    let view = scene.wait_run(
-        &scene.name,
-        2,
-        Duration::from_secs(30),
-        "ForeignEdit",
-        |view| serde_json::to_string(view).is_ok_and(|text| text.contains("ForeignEdit")),
-    )?;
-    ensure!(!view.waiting_on.is_empty(), "an edit by hand is waited on");
-    let after = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
-    ensure!(
-        before == after,
-        "a restart must not replace stable pods during a run"
-    );
-    scene
-        .cli
-        .run(&["rollout", "abort", &scene.name, "--reason", "edited"])?;
-    scene.ended(2, RunPhase::Aborted)?;
-    scene.assert_restored(&member, &shop)
 }
 
 fn failed_revision_is_held(scene: &Scene) -> Result<()> {

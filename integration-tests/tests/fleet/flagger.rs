@@ -19,8 +19,7 @@ use serde_json::json;
 
 use crate::{
     Case,
-    rollback::are_told_in_order,
-    scene::{RUN_LIMIT, Scene},
+    scene::{RUN_LIMIT, Scene, are_told_in_order},
 };
 
 /// One by one: it is judged by requests that were lost.

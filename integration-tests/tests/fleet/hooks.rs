@@ -61,7 +61,8 @@ pub fn hooks(hooks: &[Value]) -> String {
     format!("  hooks: {}\n", json!(hooks))
 }
 
-fn failure(view: &RunView) -> Result<(Option<FailureReason>, u32)> {
+/// Why the run failed in `c1`, and how many checks failed there.
+pub fn failure(view: &RunView) -> Result<(Option<FailureReason>, u32)> {
     let track = cluster_view(view, "c1")?
         .tracks
         .first()

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bellwether_api::view::RunPhase;
+use bellwether_api::{status::FailureReason, view::RunPhase};
 use bellwether_integration_tests::{
     manifests::{METRICS, Shop},
     wait::until,
 };
 use serde_json::{Value, json};
 
-use crate::{Case, scene::Scene};
+use crate::{Case, hooks::failure, scene::Scene};
 
 /// One by one: other tests measure in the same cluster.
 pub const ALONE: &[Case] = &[(
@@ -23,8 +23,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn wrong_address(scene: &Scene) -> Result<()> {
     let shop = Shop {
-        strategy: "{canary: {weights: [50]}}".into(),
+        strategy: "{canary: {weights: [50, 80]}}".into(),
         analysis: METRICS.into(),
+        progress_deadline: "15s".into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;
@@ -72,6 +74,7 @@ fn shows(scene: &Scene, shop: &Shop) -> Result<()> {
             .any(|line| line.starts_with("c1 ") && line.contains("Degraded metrics Unreachable")),
         "{clusters}"
     );
+    let traffic = scene.traffic(&["c1"])?;
     scene.cli.apply(&shop.version("v2").documents())?;
     scene.at_weight(2, 50)?;
     let why = scene
@@ -81,9 +84,25 @@ fn shows(scene: &Scene, shop: &Shop) -> Result<()> {
         why.contains("MetricsUnreachable") && why.contains("its metrics do not answer"),
         "{why}"
     );
-    scene
-        .cli
-        .run(&["rollout", "abort", &scene.name, "--reason", "no metrics"])?;
-    scene.ended(2, RunPhase::Aborted)?;
-    Ok(())
+    // It goes nowhere without an answer, and the deadline takes it back.
+    let view = scene.ended(2, RunPhase::Failed)?;
+    let failure = failure(&view)?;
+    ensure!(
+        failure == (Some(FailureReason::DeadlineExceeded), 0),
+        "{failure:?}"
+    );
+    let weights = scene.weights_told(&view, "c1")?;
+    ensure!(weights == [50], "weights: {weights:?}");
+    let events = scene.events_of(&view)?;
+    for reason in ["CheckUnknown", "ClusterFailed"] {
+        let mut told = events.iter().filter(|one| one["reason"] == reason);
+        ensure!(
+            told.any(|one| one
+                .to_string()
+                .contains("failed to reach the metrics source")),
+            "{reason} does not say why: {events:#?}"
+        );
+    }
+    traffic.none_lost("v1")?;
+    scene.assert_restored(&scene.member(0)?, shop)
 }

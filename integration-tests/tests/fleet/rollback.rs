@@ -12,7 +12,10 @@ use bellwether_api::{
 };
 use bellwether_integration_tests::{manifests::Shop, traffic::tally, weights::now_ms};
 
-use crate::{Case, scene::Scene};
+use crate::{
+    Case,
+    scene::{Scene, are_told_in_order},
+};
 
 /// Under traffic.
 pub const UNDER_TRAFFIC: &[Case] = &[(
@@ -204,24 +207,5 @@ fn events_in_order(scene: &Scene) -> Result<()> {
     are_told_in_order(&own, &expected)?;
     let about_objects = own.iter().any(|one| one["object"].is_string());
     ensure!(about_objects, "no event names its object: {own:#?}");
-    Ok(())
-}
-
-/// Fails unless there are events of these reasons, whose messages have these parts, in this order; others may lie
-/// between them.
-pub fn are_told_in_order(events: &[serde_json::Value], expected: &[(&str, &str)]) -> Result<()> {
-    let mut rest = events.iter();
-    for (reason, part) in expected {
-        let found = rest.find(|one| {
-            one["reason"] == *reason
-                && one["message"]
-                    .as_str()
-                    .is_some_and(|text| text.contains(part))
-        });
-        ensure!(
-            found.is_some(),
-            "no {reason} {part:?} in its place: {events:#?}"
-        );
-    }
     Ok(())
 }

@@ -278,6 +278,25 @@ impl Scene {
     }
 }
 
+/// Fails unless there are events of these reasons, whose messages have these parts, in this order; others may lie
+/// between them.
+pub fn are_told_in_order(events: &[Value], expected: &[(&str, &str)]) -> Result<()> {
+    let mut rest = events.iter();
+    for (reason, part) in expected {
+        let found = rest.find(|one| {
+            one["reason"] == *reason
+                && one["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(part))
+        });
+        ensure!(
+            found.is_some(),
+            "no {reason} {part:?} in its place: {events:#?}"
+        );
+    }
+    Ok(())
+}
+
 /// Returns the group and version of the kinds that tests use.
 pub fn api_version(kind: &str) -> &'static str {
     match kind {

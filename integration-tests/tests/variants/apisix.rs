@@ -1,6 +1,7 @@
 //! A chart that was written for Flagger and APISIX, over two environments: continuous integration commits the
 //! next tag, the first cluster takes it plainly, and in the second the weights of the chart's route are read
-//! from the API server. There is the definition and no controller of APISIX: the test plays it.
+//! from the API server. There is the definition and no controller of APISIX: the test plays it, and what its
+//! data plane counts.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,11 +12,15 @@ use anyhow::{Context as _, Result, ensure};
 use bellwether_api::view::{RunPhase, RunView};
 use bellwether_integration_tests::{
     chart_repository::ChartRepository, cluster::Member, fixture::cluster_view,
-    git_server::GitServer, hook_double::HookDouble, suite::Case,
+    git_server::GitServer, hook_double::HookDouble, prometheus::Prometheus, suite::Case,
+    wait::until,
 };
 use serde_json::{Value, json};
 
-use crate::stage::{LIMIT, Members};
+use crate::{
+    scene::are_told_in_order,
+    stage::{LIMIT, Members},
+};
 
 pub const TOGETHER: &[Case<Members>] = &[(
     "sc_f1_chart_for_apisix_moves_the_weights_of_its_route_and_leaves_it_as_written",
@@ -33,8 +38,16 @@ const TAGS: [&str; 2] = [
     "9b8a7c6d5e4f30211203f4e5d6c7b8a9c0d1e2f3",
 ];
 
+/// Whom the release names beside the clusters.
+struct Servers {
+    charts: ChartRepository,
+    double: HookDouble,
+    prometheus: Prometheus,
+}
+
 /// The release file that continuous integration writes: the chart, and which image of it.
-fn release(members: &Members, url: &str, double: &HookDouble, tag: &str) -> String {
+fn release(members: &Members, servers: &Servers, tag: &str) -> String {
+    let double = &servers.double;
     let (dev, prod) = (members.names()[1], members.names()[0]);
     let values = json!({
         "image": {"tag": tag},
@@ -42,9 +55,8 @@ fn release(members: &Members, url: &str, double: &HookDouble, tag: &str) -> Stri
         "canary": {
             "enabled": true,
             "provider": "apisix",
-            "analysis": {"interval": "2s", "threshold": 10, "maxWeight": 50, "stepWeight": 10},
-            // Nothing measures requests where there are none.
-            "metrics": false,
+            "analysis": {"interval": "2s", "threshold": 60, "maxWeight": 50, "stepWeight": 10},
+            "metricsServer": servers.prometheus.url(),
             "acceptanceTest": {"enabled": true, "url": double.url("/acceptance")},
             "loadTest": {
                 "enabled": true,
@@ -59,7 +71,7 @@ fn release(members: &Members, url: &str, double: &HookDouble, tag: &str) -> Stri
             "destination": {"clusters": [dev, prod]},
             "targetNamespace": members.name,
             "components": [{"name": "app", "helm": {
-                "repository": url, "chart": "app", "version": "0.1.1", "releaseName": "stable",
+                "repository": servers.charts.url(), "chart": "app", "version": "0.1.1", "releaseName": "stable",
                 "values": values,
             }}],
             "overrides": [{"name": "dev", "clusters": [dev], "components": ["app"],
@@ -81,15 +93,16 @@ fn repository(members: &Members, git: &GitServer) -> String {
 }
 
 fn chart_for_apisix(members: &Members) -> Result<()> {
-    let double = HookDouble::start("127.0.0.1")?;
-    let mut charts = ChartRepository::start()?;
-    charts.publish("app", "0.1.1", &[])?;
+    let mut servers = Servers {
+        charts: ChartRepository::start()?,
+        double: HookDouble::start("127.0.0.1")?,
+        prometheus: Prometheus::start("127.0.0.1")?,
+    };
+    servers.charts.publish("app", "0.1.1", &[])?;
+    let (servers, double) = (&servers, &servers.double);
     let git = GitServer::start()?;
     let commit = |tag: &str| {
-        git.write(
-            "releases/app.yaml",
-            &release(members, &charts.url(), &double, tag),
-        )?;
+        git.write("releases/app.yaml", &release(members, servers, tag))?;
         git.commit(tag)
     };
     let prod = members.names()[0];
@@ -106,8 +119,11 @@ fn chart_for_apisix(members: &Members) -> Result<()> {
 
     let over = AtomicBool::new(false);
     let shares = std::thread::scope(|scope| {
-        let controller = scope.spawn(|| play(member, &members.name, &double, &over));
-        let outcome = commit(TAGS[1]).and_then(|commit| second_version(members, &commit));
+        let controller = scope.spawn(|| play(member, &members.name, double, &over));
+        let outcome = commit(TAGS[1]).and_then(|commit| {
+            first_window(members, &servers.prometheus)?;
+            second_version(members, &commit)
+        });
         over.store(true, Ordering::Relaxed);
         let played = controller.join().expect("the controller does not panic");
         outcome.and(played)
@@ -133,6 +149,46 @@ fn chart_for_apisix(members: &Members) -> Result<()> {
     members.cli.run(&gone).map(|_| ())
 }
 
+/// Nothing is counted yet in the window of the first weight: that fails the check, as with Flagger, and the
+/// requests of the canary are counted from then on.
+fn first_window(members: &Members, prometheus: &Prometheus) -> Result<()> {
+    let prod = members.names()[0];
+    let mut told = Vec::new();
+    until(LIMIT, "a check of the first weight to fail", || {
+        let run = members.run(&members.name)?;
+        told = members.events_of(&run)?;
+        let is_told = told.iter().any(|one| one["reason"] == "CheckFailed");
+        Ok((run.revision == 2 && is_told).then_some(()))
+    })
+    .with_context(|| format!("{told:#?}"))?;
+    let canary = members.wait_object(prod, "Service", &format!("{NAME}-canary"))?;
+    let node = canary["spec"]["clusterIP"].as_str().context("an address")?;
+    let labels = format!("route=\"{}_{NAME}_app\",node=\"{node}\"", members.name);
+    prometheus.raise(
+        &format!("apisix_http_status{{{labels},code=\"200\"}}"),
+        20.0,
+    );
+    for bound in ["100", "+Inf"] {
+        let bucket = format!("{labels},type=\"request\",le=\"{bound}\"");
+        prometheus.raise(&format!("apisix_http_latency_bucket{{{bucket}}}"), 20.0);
+    }
+    Ok(())
+}
+
+/// New revision, the first weight and its empty window, the other weights, the promotion: as Flagger tells it.
+fn told_in_order(members: &Members, run: &RunView) -> Result<()> {
+    let rest = [20, 30, 40, 50].map(|weight| format!("{weight} %"));
+    let mut expected = vec![
+        ("ClusterGranted", members.names()[0]),
+        ("Started", ""),
+        ("WeightInForce", "10 %"),
+        ("CheckFailed", "request-success-rate is no data"),
+    ];
+    expected.extend(rest.iter().map(|rest| ("WeightInForce", rest.as_str())));
+    expected.extend([("Promoting", ""), ("Succeeded", "")]);
+    are_told_in_order(&members.events_of(run)?, &expected)
+}
+
 /// Waits until a commit is promoted: the environment without canaries first, then by its Canary.
 fn second_version(members: &Members, commit: &str) -> Result<()> {
     let (dev, prod) = (members.names()[1], members.names()[0]);
@@ -146,6 +202,7 @@ fn second_version(members: &Members, commit: &str) -> Result<()> {
         cluster_view(&run, prod)?.tracks.len() == 1,
         "its Canary: {run:?}"
     );
+    told_in_order(members, &run)?;
     let arguments = ["get", "repository", members.name.as_str()];
     let shown = members.cli.json(&arguments)?;
     ensure!(shown["status"]["revision"] == commit, "{shown}");

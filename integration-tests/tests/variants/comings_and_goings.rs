@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bellwether_api::view::{ClusterPhase, RunPhase, WavePhase};
+use bellwether_api::view::{ClusterPhase, RunPhase, RunView, WavePhase};
 use bellwether_integration_tests::{agent_process::AgentProcess, suite::Case, wait::until};
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub const ALONE: &[Case<Members>] = &[
         detached,
     ),
     (
-        "control_plane_silent_region_holds_up_no_other_and_is_retried_alone",
+        "control_plane_silent_region_holds_up_no_other_and_is_retried_alone_or_catches_up",
         "silent",
         silent_region,
     ),
@@ -117,17 +117,31 @@ fn movable(members: &Members, name: &str, failover: &str) -> String {
     parcel.documents().replacen("spec:\n", &placement, 1)
 }
 
+/// The first of two waves takes clusters that are heard, and passes over those of it that are not.
+fn passing(members: &Members, version: &str) -> Parcel {
+    Parcel {
+        version: version.to_owned(),
+        waves: "[{name: west, maxConcurrent: 100%, unreachable: SkipAndCatchUp, \
+                selector: {matchExpressions: [{key: region, operator: In, values: [eu, us]}]}}, \
+                {name: east, maxConcurrent: 100%}]"
+            .to_owned(),
+        ..Parcel::new(&format!("{}-passing", members.name), &members.name)
+    }
+}
+
 fn silent_region(members: &Members) -> Result<()> {
     let (us, ap) = (members.region("us"), members.region("ap"));
     let (moves, stays) = (
         format!("{}-moves", members.name),
         format!("{}-stays", members.name),
     );
+    let passing_name = passing(members, "v1").name;
     let failover = ", failover: {after: 1m}";
     members.cli.apply(&movable(members, &moves, failover))?;
     members.cli.apply(&movable(members, &stays, ""))?;
     members.cli.apply(&by_region(members, "v1").documents())?;
-    for name in [&moves, &stays, &members.name] {
+    members.cli.apply(&passing(members, "v1").documents())?;
+    for name in [&moves, &stays, &members.name, &passing_name] {
         members.wait_ended(name, 1, RunPhase::Succeeded, LIMIT)?;
     }
     for name in [&moves, &stays] {
@@ -139,7 +153,9 @@ fn silent_region(members: &Members) -> Result<()> {
         agent.stop()?;
     }
     members.cli.apply(&by_region(members, "v2").documents())?;
+    members.cli.apply(&passing(members, "v2").documents())?;
     passed_by(members, &us)?;
+    let passed = passed_over(members, &passing_name, &us)?;
     // Longer than the policy says, and than a beat may take.
     let limit = Duration::from_secs(120);
     until(limit, "the one with a policy to move", || {
@@ -148,10 +164,9 @@ fn silent_region(members: &Members) -> Result<()> {
     })?;
     members.assert_items(&ap, &stays, 0)?;
     for cluster in &us {
-        ensure!(
-            version(members, &members.name, cluster)? == "v1",
-            "{cluster}"
-        );
+        for name in [&members.name, &passing_name] {
+            ensure!(version(members, name, cluster)? == "v1", "{cluster}");
+        }
     }
     for agent in agents.iter_mut().filter(is_silent) {
         agent.start()?;
@@ -163,7 +178,8 @@ fn silent_region(members: &Members) -> Result<()> {
     members.wait_items(us[0], &moves, 0)?;
     members.assert_items(&us[..1], &stays, 2)?;
     retried(members, &us)?;
-    for name in [&moves, &stays] {
+    caught_up(members, &passed, &us)?;
+    for name in [&moves, &stays, &passing_name] {
         members.cli.run(&["delete", "application", name, "-y"])?;
     }
     members.wait_items(us[0], &stays, 0)
@@ -188,6 +204,39 @@ fn passed_by(members: &Members, silent: &[&str]) -> Result<()> {
         let found = version(members, &members.name, &cluster.name)?;
         ensure!(found == expected, "{} has {found}", cluster.name);
     }
+    Ok(())
+}
+
+/// The run has succeeded without the silent ones, which have what they had; gives it.
+fn passed_over(members: &Members, name: &str, silent: &[&str]) -> Result<RunView> {
+    let run = members.wait_ended(name, 2, RunPhase::Succeeded, LIMIT)?;
+    for cluster in run.waves.iter().flat_map(|wave| &wave.clusters) {
+        let is_silent = silent.contains(&cluster.name.as_str());
+        let has_it = cluster.state == ClusterPhase::Succeeded;
+        let expected = if is_silent { "v1" } else { "v2" };
+        let found = version(members, name, &cluster.name)?;
+        ensure!(found == expected && has_it != is_silent, "{cluster:#?}");
+    }
+    Ok(run)
+}
+
+/// They get it by themselves, by the same run, and how that ended stays.
+fn caught_up(members: &Members, passed: &RunView, silent: &[&str]) -> Result<()> {
+    let name = passed.application.name.as_str();
+    for cluster in silent {
+        wait_version(members, name, cluster, "v2")?;
+    }
+    let what = "those that were passed over to succeed";
+    let run = members.wait_run(name, 2, LIMIT, what, |run| {
+        let mut clusters = run.waves.iter().flat_map(|wave| &wave.clusters);
+        clusters.all(|cluster| cluster.state == ClusterPhase::Succeeded)
+    })?;
+    ensure!(
+        run.run == passed.run
+            && run.state == RunPhase::Succeeded
+            && run.finished_at == passed.finished_at,
+        "{passed:#?}\n{run:#?}"
+    );
     Ok(())
 }
 

@@ -61,19 +61,12 @@ fn behind_contour(scene: &Scene) -> Shop {
     }
 }
 
-/// As many requests on kept connections as on new ones.
+/// Traffic through its Envoy.
 fn traffic(scene: &Scene, shop: &Shop) -> Result<Traffic> {
     let file = scene
         .directory
         .join(format!("traffic-contour-{}.jsonl", scene.name));
-    Traffic::start_through(
-        "contour",
-        &scene.lab,
-        &["c1"],
-        &shop.host(),
-        2 * RATE,
-        &file,
-    )
+    Traffic::start_through("contour", &scene.lab, &["c1"], &shop.host(), RATE, &file)
 }
 
 fn users(scene: &Scene) -> Result<()> {

@@ -1,10 +1,25 @@
 //! Applications near what an agent takes, and beyond.
+//!
+//! `BELLWETHER_MANY_OBJECTS=10000` has the case `many` bring that many objects in the place of 1,100. It says what
+//! they took.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
-use bellwether_api::view::RunPhase;
-use bellwether_integration_tests::{git_server::GitServer, suite::Case, wait::until};
+use anyhow::{Context as _, Result, ensure};
+use bellwether_api::{
+    bundle::MAX_BUNDLE_OBJECTS,
+    view::{RunPhase, RunView},
+};
+use bellwether_integration_tests::{
+    git_server::GitServer,
+    process_figures::{mib, peak_rss_kib},
+    suite::Case,
+    wait::until,
+};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,67 +74,138 @@ fn too_large(members: &Members) -> Result<()> {
 
 /// Objects of a release that are more than are remembered by name.
 const MANY: usize = 1_100;
+/// Another number of them, from that on to what an agent holds of one application.
+const MANY_OBJECTS: &str = "BELLWETHER_MANY_OBJECTS";
 
-/// ConfigMaps of one line each; one document for each, as a file in Git.
-fn configuration(name: &str, changed: Option<usize>) -> String {
-    let document = |number: usize| {
-        let version = if changed == Some(number) { "v2" } else { "v1" };
-        format!(
-            "---\napiVersion: v1\nkind: ConfigMap\n\
-             metadata: {{name: {name}-{number}, labels: {{parcel: {name}}}}}\n\
-             data: {{version: {version}}}\n"
-        )
-    };
-    (0..MANY).map(document).collect()
+/// One application of many ConfigMaps in one cluster.
+struct Many<'a> {
+    members: &'a Members,
+    cluster: &'a str,
+    git: GitServer,
+    objects: usize,
+    /// How long all of them may take.
+    limit: Duration,
 }
 
-/// The resource version of each ConfigMap.
-fn versions(members: &Members, cluster: &str) -> Result<BTreeMap<String, String>> {
-    let listed = members
-        .cluster(cluster)?
-        .list("v1", "ConfigMap", &members.name)?;
-    let version = |object: &Value| {
-        let metadata = &object["metadata"];
-        let text = |field: &str| metadata[field].as_str().map(str::to_owned);
-        (metadata["labels"]["parcel"] == members.name.as_str())
-            .then(|| text("name").zip(text("resourceVersion")))
-            .flatten()
-    };
-    Ok(listed.iter().filter_map(version).collect())
+impl<'a> Many<'a> {
+    fn new(members: &'a Members) -> Result<Self> {
+        let objects = match std::env::var(MANY_OBJECTS) {
+            Ok(text) => text
+                .parse()
+                .with_context(|| format!("{MANY_OBJECTS}={text}"))?,
+            Err(_) => MANY,
+        };
+        ensure!(
+            (MANY..=MAX_BUNDLE_OBJECTS).contains(&objects),
+            "{MANY_OBJECTS} is from {MANY} to {MAX_BUNDLE_OBJECTS}"
+        );
+        Ok(Self {
+            members,
+            cluster: members.names()[2],
+            git: GitServer::start()?,
+            objects,
+            limit: LIMIT * u32::try_from(objects.div_ceil(MANY))?,
+        })
+    }
+
+    /// ConfigMaps of one line each; one document for each, as a file in Git.
+    fn commit(&self, changed: Option<usize>) -> Result<()> {
+        let name = &self.members.name;
+        let document = |number: usize| {
+            let version = if changed == Some(number) { "v2" } else { "v1" };
+            format!(
+                "---\napiVersion: v1\nkind: ConfigMap\n\
+                 metadata: {{name: {name}-{number}, labels: {{parcel: {name}}}}}\n\
+                 data: {{version: {version}}}\n"
+            )
+        };
+        let text: String = (0..self.objects).map(document).collect();
+        self.git.write("many/all.yaml", &text)?;
+        self.git
+            .commit(if changed.is_some() { "v2" } else { "v1" })?;
+        Ok(())
+    }
+
+    fn apply(&self) -> Result<()> {
+        let name = &self.members.name;
+        let application = json!({
+            "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "destination": {"clusters": [self.cluster]}, "targetNamespace": name,
+                "components": [{"name": "many", "sync": {"interval": "10s"},
+                    "git": {"url": self.git.url(), "branch": "main", "path": "many"}}],
+            },
+        });
+        self.members.cli.apply(&application.to_string())?;
+        Ok(())
+    }
+
+    /// Waits until a revision came in; gives how long its run took.
+    fn came_in(&self, revision: u64) -> Result<Duration> {
+        let name = &self.members.name;
+        let wanted = RunPhase::Succeeded;
+        let run = self
+            .members
+            .wait_ended(name, revision, wanted, self.limit)?;
+        lasted(&run)
+    }
+
+    /// The resource version of each ConfigMap.
+    fn versions(&self) -> Result<BTreeMap<String, String>> {
+        let name = self.members.name.as_str();
+        let member = self.members.cluster(self.cluster)?;
+        let listed = member.list("v1", "ConfigMap", name)?;
+        let version = |object: &Value| {
+            let metadata = &object["metadata"];
+            let text = |field: &str| metadata[field].as_str().map(str::to_owned);
+            (metadata["labels"]["parcel"] == name)
+                .then(|| text("name").zip(text("resourceVersion")))
+                .flatten()
+        };
+        Ok(listed.iter().filter_map(version).collect())
+    }
+
+    /// The most memory that the cluster's agent ever had.
+    fn memory(&self) -> Result<String> {
+        let agents = self.members.agents.lock().expect("no panic while held");
+        let agent = agents.iter().find(|agent| agent.cluster == self.cluster);
+        Ok(mib(peak_rss_kib(agent.context("its agent")?.pid()?)?))
+    }
+}
+
+/// How long a run took that has ended.
+fn lasted(run: &RunView) -> Result<Duration> {
+    let finished: Timestamp = run
+        .finished_at
+        .as_deref()
+        .context("it has ended")?
+        .parse()?;
+    let created: Timestamp = run.created_at.parse()?;
+    Ok(finished.duration_since(created).unsigned_abs())
 }
 
 fn many(members: &Members) -> Result<()> {
     let name = members.name.as_str();
-    let cluster = members.names()[2];
-    let git = GitServer::start()?;
-    git.write("many/all.yaml", &configuration(name, None))?;
-    git.commit("v1")?;
-    let application = json!({
-        "apiVersion": "bellwether.dev/v1alpha1", "kind": "Application",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "destination": {"clusters": [cluster]}, "targetNamespace": name,
-            "components": [{"name": "many", "sync": {"interval": "10s"},
-                "git": {"url": git.url(), "branch": "main", "path": "many"}}],
-        },
-    });
-    members.cli.apply(&application.to_string())?;
-    members.wait_ended(name, 1, RunPhase::Succeeded, LIMIT)?;
-    let first = versions(members, cluster)?;
-    ensure!(first.len() == MANY, "{} of {MANY} came", first.len());
-    remembered(members, cluster)?;
+    let many = Many::new(members)?;
+    let objects = many.objects;
+    many.commit(None)?;
+    many.apply()?;
+    let came = many.came_in(1)?;
+    let first = many.versions()?;
+    ensure!(first.len() == objects, "{} of {objects} came", first.len());
+    remembered(members, many.cluster)?;
 
-    git.write("many/all.yaml", &configuration(name, Some(MANY / 2)))?;
-    git.commit("v2")?;
-    members.wait_ended(name, 2, RunPhase::Succeeded, LIMIT)?;
-    let second = versions(members, cluster)?;
+    many.commit(Some(objects / 2))?;
+    let changed = many.came_in(2)?;
+    let second = many.versions()?;
     let written: Vec<&String> = second
         .iter()
         .filter(|(object, version)| first.get(*object) != Some(version))
         .map(|(object, _)| object)
         .collect();
     ensure!(
-        second.len() == MANY && written == [&format!("{name}-{}", MANY / 2)],
+        second.len() == objects && written == [&format!("{name}-{}", objects / 2)],
         "{} are there, and written were {written:?}",
         second.len()
     );
@@ -127,9 +213,19 @@ fn many(members: &Members) -> Result<()> {
     members
         .cli
         .run(&["delete", "application", name, "--clusters", "1"])?;
-    until(LIMIT, "all of them to go", || {
-        Ok(versions(members, cluster)?.is_empty().then_some(()))
-    })
+    let began = Instant::now();
+    until(many.limit, "all of them to go", || {
+        Ok(many.versions()?.is_empty().then_some(()))
+    })?;
+    let gone = began.elapsed();
+    if std::env::var_os(MANY_OBJECTS).is_some() {
+        println!(
+            "{objects} objects: in within {came:.1?}, one changed within {changed:.1?}, all gone after \
+             {gone:.1?}; at most {} of the agent's memory",
+            many.memory()?
+        );
+    }
+    Ok(())
 }
 
 /// Fails unless the cluster remembers the objects packed: by name they would not fit into one record.

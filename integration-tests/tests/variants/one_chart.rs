@@ -17,12 +17,11 @@ pub const TOGETHER: &[Case<Members>] = &[(
     overrides,
 )];
 
-/// Environment, host, pods of the written objects and of the chart, and what a file says.
+/// Environment, host, pods of the written objects and of the chart's, and what a file of the written ones says.
 struct Environment {
     name: &'static str,
     host: &'static str,
     pods: u64,
-    pods_of_chart: u64,
     level: &'static str,
 }
 
@@ -31,29 +30,28 @@ const ENVIRONMENTS: [Environment; 3] = [
         name: "sit",
         host: "svc-sit.ink",
         pods: 1,
-        pods_of_chart: 2,
         level: "level: debug\n",
     },
     Environment {
         name: "uat",
         host: "svc-uat.ink",
         pods: 2,
-        pods_of_chart: 2,
         level: "level: debug\n",
     },
     Environment {
         name: "prod",
         host: "svc.ink",
         pods: 5,
-        pods_of_chart: 5,
         level: "level: warn\n",
     },
 ];
 
-/// What the page fixes in production.
+/// What the page fixes in production, for the written Service.
 const ADDRESS: &str = "10.96.100.7";
 /// The same, where no other test has it.
 const OWN_ADDRESS: &str = "10.96.100.8";
+/// What the page fixes in production for the Service of the chart.
+const ADDRESS_OF_CHART: &str = "10.96.100.9";
 /// What an Application of that page begins with.
 const METADATA: &str = "{name: svc, namespace: default}";
 
@@ -170,15 +168,27 @@ fn written_objects(
         "/data/application.yaml",
         &environment.level.into(),
     )?;
-    let mut service = plain(members, cluster, "Service", "svc")?;
+    let service = service(members, cluster, "svc", environment, OWN_ADDRESS)?;
+    Ok(vec![deployment, ingress, map, service])
+}
+
+/// Gives a Service without its address, and fails unless it is `fixed` in production, and there alone.
+fn service(
+    members: &Members,
+    cluster: &str,
+    name: &str,
+    environment: &Environment,
+    fixed: &str,
+) -> Result<Value> {
+    let mut service = plain(members, cluster, "Service", name)?;
     let address = service["spec"]["clusterIP"].take();
     service["spec"]["clusterIPs"].take();
     ensure!(
-        (address == OWN_ADDRESS) == (environment.name == "prod"),
-        "{}: {address}",
+        (address == fixed) == (environment.name == "prod"),
+        "{name} in {}: {address}",
         environment.name
     );
-    Ok(vec![deployment, ingress, map, service])
+    Ok(service)
 }
 
 /// Gives what the chart made without what may differ.
@@ -190,13 +200,10 @@ fn of_chart(
 ) -> Result<Vec<Value>> {
     let name = format!("{chart}-web");
     let mut deployment = plain(members, cluster, "Deployment", &name)?;
-    let pods = environment.pods_of_chart;
-    take(&mut deployment, "/spec/replicas", &pods.into())?;
+    take(&mut deployment, "/spec/replicas", &environment.pods.into())?;
     let mut ingress = plain(members, cluster, "Ingress", &name)?;
     take(&mut ingress, HOST, &environment.host.into())?;
-    let mut service = plain(members, cluster, "Service", &name)?;
-    service["spec"]["clusterIP"].take();
-    service["spec"]["clusterIPs"].take();
+    let service = service(members, cluster, &name, environment, ADDRESS_OF_CHART)?;
     let map = plain(members, cluster, "ConfigMap", &name)?;
     Ok(vec![deployment, ingress, service, map])
 }

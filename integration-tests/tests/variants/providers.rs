@@ -156,7 +156,10 @@ fn has_share_of(traffic: &Traffic, weight: u8, counts: fn(&Second) -> bool) -> R
 /// Stops the traffic once the gateway knows the end, and fails if any request was lost.
 pub fn none_lost(traffic: Traffic) -> Result<()> {
     let all = tally(&traffic.stop()?, None, 0, i64::MAX);
-    println!("{} requests, {} failed", all.total, all.failed);
+    println!(
+        "{} requests, {} failed, {} sent again",
+        all.total, all.failed, all.resent
+    );
     ensure!(
         all.total > 5_000 && all.failed == 0,
         "requests failed: {all:?}"

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 
 use crate::{providers, scene::Scene};
 
-pub const CASES: &[Case<Scene>] = &[
+/// They register the real cluster, or try to, in their own way.
+pub const INSTALLATION: &[Case<Scene>] = &[
     (
         "agent_image_that_is_missing_is_named_with_the_way_out",
         "image",
@@ -29,12 +30,13 @@ pub const CASES: &[Case<Scene>] = &[
         "wrongjoin",
         wrong_join,
     ),
-    (
-        "good_canary_behind_a_gateway_with_its_default_throttle",
-        "throttle",
-        default_throttle,
-    ),
 ];
+
+pub const UNDER_TRAFFIC: &[Case<Scene>] = &[(
+    "good_canary_behind_a_gateway_with_its_default_throttle",
+    "throttle",
+    default_throttle,
+)];
 
 fn missing_image(scene: &Scene) -> Result<()> {
     let cluster = scene.lab.cluster("c1")?;

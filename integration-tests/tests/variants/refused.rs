@@ -5,7 +5,7 @@ use bellwether_api::view::{ClusterPhase, ClusterView, RunPhase, RunView};
 use bellwether_integration_tests::{cluster::Member, suite::Case, wait::until};
 use serde_json::{Value, json};
 
-use crate::stage::{LIMIT, Members};
+use crate::stage::{LIMIT, Members, grant_everywhere};
 
 pub const TOGETHER: &[Case<Members>] = &[(
     "control_plane_bad_input_in_one_cluster_is_named_there_and_touches_no_other",
@@ -89,28 +89,6 @@ fn second(members: &Members, clusters: &[&str]) -> String {
     application(members, clusters, &components)
 }
 
-/// Rights on Widgets, and on ConfigMaps in every namespace.
-fn grant(member: &Member, name: &str, resources: &[(&str, &str)]) -> Result<()> {
-    let verbs = json!([
-        "get", "list", "watch", "create", "update", "patch", "delete"
-    ]);
-    let rules: Vec<Value> = resources
-        .iter()
-        .map(|(group, plural)| json!({"apiGroups": [group], "resources": [plural], "verbs": verbs}))
-        .collect();
-    member.create_cluster_scoped(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": name}, "rules": rules,
-    }))?;
-    member.create_cluster_scoped(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": "bellwether-agent",
-            "namespace": "bellwether-system"}],
-    }))
-}
-
 /// Defines Widgets, and waits until they are served.
 fn define(member: &Member, namespace: &str) -> Result<()> {
     let schema = json!({"type": "object", "properties": {
@@ -153,7 +131,7 @@ fn prepare(members: &Members, lacking: &Lacking<'_>) -> Result<()> {
         } else {
             &[widgets, ("", "configmaps")]
         };
-        grant(member, &members.name, resources)?;
+        grant_everywhere(member, &members.name, resources)?;
         if cluster == lacking.claimed {
             claim(members, member)?;
         }
@@ -192,7 +170,7 @@ fn refused(members: &Members) -> Result<()> {
 
     // Each gets what it lacked, and nobody else is asked for anything.
     let rights = format!("{}-more", members.name);
-    grant(
+    grant_everywhere(
         members.cluster(lacking.rights)?,
         &rights,
         &[("", "configmaps")],

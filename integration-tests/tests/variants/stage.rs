@@ -318,6 +318,25 @@ fn identity(manifest: &Value) -> Result<[&str; 3]> {
     ])
 }
 
+/// Lets the agent of a cluster manage resources, by group and plural, wherever they are, and whatever rights they
+/// give: what `register cluster` gives no agent. `name` is that of the ClusterRole.
+pub fn grant_everywhere(member: &Member, name: &str, resources: &[(&str, &str)]) -> Result<()> {
+    let rules: Vec<Value> = resources
+        .iter()
+        .map(|(group, plural)| json!({"apiGroups": [group], "resources": [plural], "verbs": ["*"]}))
+        .collect();
+    let group = "rbac.authorization.k8s.io";
+    let api_version = format!("{group}/v1");
+    member.create_cluster_scoped(&json!({
+        "apiVersion": api_version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
+    }))?;
+    member.create_cluster_scoped(&json!({
+        "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": SYSTEM}],
+    }))
+}
+
 /// Does something when a test ends, however it ends: what it changed of clusters, other tests would meet.
 pub struct Afterwards<F: FnMut() -> Result<()>>(F);
 

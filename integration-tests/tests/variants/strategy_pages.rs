@@ -44,7 +44,7 @@ const COMPARED: [&str; 4] = [
     "WeightReturns",
 ];
 
-const PAGES: [Page; 6] = [
+const PAGES: [Page; 7] = [
     Page {
         name: "canary",
         place: 0,
@@ -90,6 +90,16 @@ const PAGES: [Page; 6] = [
             "the canary has 100 % of the traffic",
             "check 1 of 3 passed",
             "check 2 of 3 passed",
+        ],
+    },
+    Page {
+        name: "mirror",
+        place: 0,
+        approved: &[],
+        told: &[
+            "the canary has a mirror of 20 % of the requests",
+            "the canary has 20 % of the traffic",
+            "the canary has 50 % of the traffic",
         ],
     },
     Page {

@@ -17,6 +17,11 @@ use crate::stage::{Afterwards, LIMIT, Members};
 /// They stop an agent, or let no node take pods for a while.
 pub const ALONE: &[Case<Members>] = &[
     (
+        "control_plane_foreign_update_that_serves_before_it_is_seen_goes_on_without_its_rollout",
+        "unseendeploy",
+        deployment_that_serves,
+    ),
+    (
         "control_plane_foreign_promotion_that_fails_rolls_back_and_then_holds_what_was_written",
         "unseenfails",
         failing_promotion,
@@ -274,6 +279,32 @@ fn takes_pods(member: &Member, takes: bool) -> Result<()> {
         member.patch_cluster("v1", "Node", name, &patch)?;
     }
     Ok(())
+}
+
+fn deployment_that_serves(members: &Members) -> Result<()> {
+    let foreign = Foreign::adopt(members, "Deployment", BY_HAND, 3)?;
+    // Its first pod is ready, and the others do not follow.
+    let mut slow = foreign.manifest("v2");
+    slow["spec"]["minReadySeconds"] = json!(3_600);
+    slow["spec"]["progressDeadlineSeconds"] = json!(7_200);
+    foreign.unseen(|| {
+        foreign.apply(&slow)?;
+        foreign.until_pods("a pod of v2 to serve", |pods| {
+            let serves = |pod: &&Seen| pod.ready && pod.version == "v2";
+            pods.len() == 4 && pods.iter().filter(serves).count() == 1
+        })
+    })?;
+    foreign.is_bypassed()?;
+    let live = foreign.live()?;
+    ensure!(
+        live.pointer(HELD).is_none() && live["spec"]["paused"].is_null(),
+        "it is held: {live}"
+    );
+    let fast = foreign.manifest("v2");
+    foreign.apply(&fast)?;
+    foreign.stands("v2", 3)?;
+    foreign.is_as_written(&fast)?;
+    foreign.release()
 }
 
 /// Pods of the canary start, and those of the workload itself do not.

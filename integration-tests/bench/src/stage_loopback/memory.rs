@@ -3,14 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use bellwether_integration_tests::process_figures::{rss_kib, threads};
 
-use crate::{
-    hub::Hub,
-    plan::Plan,
-    process_figures::{rss_kib, threads},
-    report::Report,
-    simulated::Fleet,
-};
+use crate::{hub::Hub, plan::Plan, report::Report, simulated::Fleet};
 
 /// How long the hub gets to come to rest before its memory is read.
 const SETTLE: Duration = Duration::from_secs(10);

@@ -7,15 +7,11 @@ mod source;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use bellwether_integration_tests::process_figures::{cpu_of_threads, mib, rss_kib};
 
 use self::{documents::Rollouts, source::Source};
 use super::Stage;
-use crate::{
-    agent_figures::AgentFigures,
-    member::Member,
-    process_figures::{cpu_of_threads, mib, rss_kib},
-    report::Report,
-};
+use crate::{agent_figures::AgentFigures, member::Member, report::Report};
 
 const LIMIT: Duration = Duration::from_secs(420);
 /// How long the agent gets to come to rest, or to its pace, before it is watched.

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use bellwether_integration_tests::process_figures::{
+    cpu_of_threads, mib, peak_rss_kib, pss_kib, rss_kib, threads,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
@@ -10,7 +13,6 @@ use serde_json::{Value, json};
 use super::Stage;
 use crate::{
     member::{Member, NAMESPACE},
-    process_figures::{cpu_of_threads, mib, peak_rss_kib, pss_kib, rss_kib, threads},
     report::Report,
 };
 

@@ -12,24 +12,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bellwether_integration_tests::process_figures::{peak_rss_kib, rss_kib};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{hub, rollouts};
-use crate::{
-    api::Api,
-    hub::Hub,
-    latency::Latencies,
-    plan::Plan,
-    process_figures::{peak_rss_kib, rss_kib},
-    report::Report,
-    simulated::Fleet,
-};
+use crate::{api::Api, hub::Hub, latency::Latencies, plan::Plan, report::Report, simulated::Fleet};
 
 /// Stages of a rollout, told apart by a label.
 const STAGES: usize = 3;
 /// How long everything that one step waits for may take.
 const LIMIT: Duration = Duration::from_secs(1_800);
+
+/// What KubeFleet needed for the same.
+const KUBE_FLEET_MEMORY: &str = "KubeFleet: 11 GB of its agent, 47 GB of its API server";
 
 /// What is measured on.
 pub(super) struct Scene<'a> {
@@ -60,6 +56,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     };
     deliver_all(&mut scene, &hub, report).await?;
     rollouts::measure(&mut scene, &hub, report).await?;
+    memory_under(&hub, report)?;
     restart(&mut scene, &mut hub, report).await?;
     size(&hub, report)?;
     scene.fleet.check_connected()?;
@@ -200,6 +197,22 @@ async fn restart(scene: &mut Scene<'_>, hub: &mut Hub, report: &mut Report) -> R
     Ok(())
 }
 
+/// What the hub needed while placements and rollouts were under way: its restart begins the account anew.
+fn memory_under(hub: &Hub, report: &mut Report) -> Result<()> {
+    let pid = hub.pid()?;
+    report.add(
+        "hub's RSS under all of it",
+        &format!("{} MiB", peak_rss_kib(pid)? / 1_024),
+        KUBE_FLEET_MEMORY,
+        &format!(
+            "the most that it ever had, from its start over all placements and rollouts to before its restart; \
+             {} MiB when these were done",
+            rss_kib(pid)? / 1_024
+        ),
+    );
+    Ok(())
+}
+
 fn size(hub: &Hub, report: &mut Report) -> Result<()> {
     let (data, log) = database_bytes(hub.data());
     let mib = |bytes: u64| bytes >> 20;
@@ -216,7 +229,7 @@ fn size(hub: &Hub, report: &mut Report) -> Result<()> {
     report.add(
         "hub's RSS after all of it",
         &format!("{} MiB", rss_kib(pid)? / 1_024),
-        "KubeFleet: 11 GB of its agent, 47 GB of its API server",
+        KUBE_FLEET_MEMORY,
         &format!(
             "since the restart; {} MiB at most",
             peak_rss_kib(pid)? / 1_024

@@ -1,14 +1,10 @@
 //! Agents that come back all at once, as after the hub was away.
 
 use anyhow::Result;
+use bellwether_integration_tests::process_figures::{peak_rss_kib, rss_kib};
 
 use super::hub;
-use crate::{
-    plan::Plan,
-    process_figures::{peak_rss_kib, rss_kib},
-    report::Report,
-    simulated::Fleet,
-};
+use crate::{plan::Plan, report::Report, simulated::Fleet};
 
 /// Connects every agent at once, to a hub that has just started.
 ///

@@ -64,6 +64,10 @@ var sets = map[string]set{
 		"knative.dev/serving", "v0.51.0", "h1:yN2Q7eYqJgoPfZkATjoBZyGbZ2P1Qhns9HIMU4mF+to=",
 		[]string{"config/core/300-resources/service.yaml"},
 	},
+	"kyverno": {
+		"github.com/kyverno/kyverno", "v1.13.6", "h1:hsyfL8Ty1zQRlUQsY9KV8xxA188sfUyQtsFBqlyLq/g=",
+		[]string{"config/crds/kyverno/kyverno.io_clusterpolicies.yaml"},
+	},
 	// As Kyverno installs them: the working group's own module cannot be had.
 	"policy-reports": {
 		"github.com/kyverno/kyverno", "v1.13.6", "h1:hsyfL8Ty1zQRlUQsY9KV8xxA188sfUyQtsFBqlyLq/g=",

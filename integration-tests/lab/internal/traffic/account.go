@@ -26,6 +26,8 @@ type Line struct {
 	// Status is 0 when there was no answer.
 	Status int `json:"status"`
 	Count  int `json:"count"`
+	// Resent is how many of them were sent again, on another connection, since theirs ended before an answer began.
+	Resent int `json:"resent,omitempty"`
 	// Error is the first error of these requests.
 	Error string `json:"error,omitempty"`
 }
@@ -42,9 +44,23 @@ func NewAccount(cluster string) *Account {
 	return &Account{cluster: cluster, lines: map[Line]*Line{}}
 }
 
+// Outcome is how one request ended.
+type Outcome struct {
+	// Version is as in a Line.
+	Version string
+	// Status is as in a Line.
+	Status int
+	// Connections is on how many connections it was sent.
+	Connections int
+	// Failure is why there was no answer, or what the gateway said instead of one.
+	Failure error
+}
+
 // Add counts one request that was meant to be sent at this time.
-func (a *Account) Add(intended time.Time, mode, version string, status int, failure error) {
-	key := Line{Time: intended.Unix() * 1000, Cluster: a.cluster, Mode: mode, Version: version, Status: status}
+func (a *Account) Add(intended time.Time, mode string, outcome Outcome) {
+	key := Line{
+		Time: intended.Unix() * 1000, Cluster: a.cluster, Mode: mode, Version: outcome.Version, Status: outcome.Status,
+	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	line, known := a.lines[key]
@@ -54,8 +70,11 @@ func (a *Account) Add(intended time.Time, mode, version string, status int, fail
 		a.lines[key] = line
 	}
 	line.Count++
-	if failure != nil && line.Error == "" {
-		line.Error = failure.Error()
+	if outcome.Connections > 1 {
+		line.Resent++
+	}
+	if outcome.Failure != nil && line.Error == "" {
+		line.Error = outcome.Failure.Error()
 	}
 }
 

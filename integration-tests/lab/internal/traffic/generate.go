@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,8 @@ const (
 
 	// mostOutstanding keeps a service that never answers from filling the memory.
 	mostOutstanding = 4096
+	// mostWords is how much of an answer's body is kept, in bytes: a gateway says there why it refused.
+	mostWords = 256
 	// patience is how long requests may still take when the stream is stopped.
 	patience = 2 * time.Second
 )
@@ -126,34 +129,45 @@ func (g *generator) send(ctx, requests context.Context) {
 		}
 		mode := g.stream.Modes[n%len(g.stream.Modes)]
 		if g.outstanding.Load() >= mostOutstanding {
-			g.account.Add(intended, mode, "", 0, errOverload)
+			g.account.Add(intended, mode, Outcome{Failure: errOverload})
 			continue
 		}
 		g.outstanding.Add(1)
 		g.all.Go(func() {
 			defer g.outstanding.Add(-1)
-			version, status, err := g.one(requests, mode)
-			g.account.Add(intended, mode, version, status, err)
+			g.account.Add(intended, mode, g.one(requests, mode))
 		})
 	}
 }
 
-// one sends one request; an answer that breaks off counts as none.
-func (g *generator) one(requests context.Context, mode string) (version string, status int, err error) {
+// one sends one request; an answer that breaks off counts as none. The transport sends it again where a kept
+// connection ends before the answer begins, as clients do.
+func (g *generator) one(requests context.Context, mode string) (outcome Outcome) {
 	ctx, cancel := context.WithTimeout(requests, g.stream.Timeout)
 	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { outcome.Connections++ },
+	})
 	response, err := g.transports[mode].RoundTrip(g.request.WithContext(ctx))
+	var words []byte
 	if err == nil {
-		_, err = io.Copy(io.Discard, response.Body)
+		if words, err = io.ReadAll(io.LimitReader(response.Body, mostWords)); err == nil {
+			_, err = io.Copy(io.Discard, response.Body)
+		}
 		response.Body.Close()
 	}
 	if err != nil {
+		outcome.Failure = err
 		if cause := context.Cause(requests); cause != nil {
-			err = cause
+			outcome.Failure = cause
 		}
-		return "", 0, err
+		return outcome
 	}
-	return response.Header.Get("X-Version"), response.StatusCode, nil
+	outcome.Version, outcome.Status = response.Header.Get("X-Version"), response.StatusCode
+	if response.StatusCode >= http.StatusInternalServerError {
+		outcome.Failure = fmt.Errorf("%s: %q", response.Header.Get("Server"), words)
+	}
+	return outcome
 }
 
 // finish waits for what is outstanding, for a while.

@@ -1,10 +1,13 @@
 package traffic
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,19 +30,19 @@ func lines(t *testing.T, content string) []Line {
 func TestRequestsAreCountedInTheSecondTheyWereMeantFor(t *testing.T) {
 	account := NewAccount("c1")
 	second := time.Unix(1_700_000_000, 0)
-	account.Add(second.Add(999*time.Millisecond), keepalive, "v1", 200, nil)
-	account.Add(second, keepalive, "v1", 200, nil)
-	account.Add(second.Add(time.Second), keepalive, "v2", 200, nil)
-	account.Add(second, once, "", 0, errors.New("first"))
-	account.Add(second, once, "", 0, errors.New("second"))
+	account.Add(second.Add(999*time.Millisecond), keepalive, Outcome{Version: "v1", Status: 200, Connections: 2})
+	account.Add(second, keepalive, Outcome{Version: "v1", Status: 200, Connections: 1})
+	account.Add(second.Add(time.Second), keepalive, Outcome{Version: "v2", Status: 200, Connections: 1})
+	account.Add(second, once, Outcome{Failure: errors.New("first")})
+	account.Add(second, once, Outcome{Failure: errors.New("second")})
 	var output bytes.Buffer
 	if err := account.Write(&output); err != nil {
 		t.Fatal(err)
 	}
 	want := []Line{
-		{1_700_000_000_000, "c1", once, "", 0, 2, "first"},
-		{1_700_000_000_000, "c1", keepalive, "v1", 200, 2, ""},
-		{1_700_000_001_000, "c1", keepalive, "v2", 200, 1, ""},
+		{1_700_000_000_000, "c1", once, "", 0, 2, 0, "first"},
+		{1_700_000_000_000, "c1", keepalive, "v1", 200, 2, 1, ""},
+		{1_700_000_001_000, "c1", keepalive, "v2", 200, 1, 0, ""},
 	}
 	got := lines(t, output.String())
 	if len(got) != len(want) {
@@ -129,5 +132,52 @@ func TestRequestsWithoutAnAnswerAreCountedWhenTheStreamStops(t *testing.T) {
 	}
 	if total != 4 {
 		t.Errorf("%d requests are accounted for, of 4", total)
+	}
+}
+
+func TestRequestsThatAreSentAgainAreCounted(t *testing.T) {
+	// Each connection serves one request, says that it is kept, and ends as the second one comes.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer connection.Close()
+				requests := bufio.NewReader(connection)
+				for served := 0; served < 2; served++ {
+					if _, err := http.ReadRequest(requests); err != nil || served == 1 {
+						return
+					}
+					fmt.Fprint(connection, "HTTP/1.1 200 OK\r\nX-Version: v1\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	var output bytes.Buffer
+	stream := Stream{
+		Cluster: "c1", URL: "http://" + listener.Addr().String(), Host: "shop.test", Rate: 20,
+		Modes: []string{keepalive}, Timeout: time.Second,
+	}
+	if err := stream.Run(ctx, &output); err != nil {
+		t.Fatal(err)
+	}
+	total, resent := 0, 0
+	for _, line := range lines(t, output.String()) {
+		if line.Status != http.StatusOK {
+			t.Errorf("got %+v", line)
+		}
+		total, resent = total+line.Count, resent+line.Resent
+	}
+	if resent == 0 || resent >= total {
+		t.Errorf("%d of %d were sent again", resent, total)
 	}
 }
