@@ -18,7 +18,7 @@ use bellwether_api::{
     application::AdoptPolicy, bundle::Bundle, chart_hook::LeftHookObject, installation,
     reference::ObjectRef, sync_record::HeldObject,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::future::try_join_all;
 use serde_json::Value;
 
 use super::{
@@ -50,6 +50,9 @@ pub struct Admission<'a> {
     pub hooks: &'a [HookTarget],
     /// What hooks of this unit have left.
     pub left: &'a [LeftHookObject],
+    /// Objects that are as the bundle has them already: they are not tried out, so that one change among ten
+    /// thousand objects does not ask for each of them.
+    pub settled: &'a BTreeSet<ObjectRef>,
 }
 
 /// What was found out about a bundle.
@@ -64,6 +67,21 @@ pub struct Admitted {
     pub adopts: Vec<Value>,
     /// ConfigMaps and Secrets that hold already what the bundle brings.
     pub unchanged: BTreeSet<ObjectRef>,
+}
+
+impl Admitted {
+    /// Adds what came of trying an object out.
+    fn add(&mut self, want: &Wanted, tried: Tried) {
+        if tried.is_unchanged() {
+            self.unchanged.insert(want.target.clone());
+        }
+        match tried {
+            Tried::Fine | Tried::Unchanged => {}
+            Tried::Adopts { live, .. } => self.adopts.push(live),
+            Tried::Refused(why) => self.refusals.push(why),
+            Tried::Lacks(what) => self.lacks.push(what),
+        }
+    }
 }
 
 /// What came of trying one object out.
@@ -141,23 +159,13 @@ impl Admission<'_> {
         wanted: &[Wanted],
         admitted: &mut Admitted,
     ) -> Result<(), ClusterError> {
-        let tries: Vec<_> = wanted
-            .iter()
-            .map(|want| self.try_out(bundle, wanted, want))
-            .collect();
-        let tried: Vec<Tried> = stream::iter(tries)
-            .buffered(TRIED_AT_ONCE)
-            .try_collect()
-            .await?;
-        for (want, tried) in wanted.iter().zip(tried) {
-            if tried.is_unchanged() {
-                admitted.unchanged.insert(want.target.clone());
-            }
-            match tried {
-                Tried::Fine | Tried::Unchanged => {}
-                Tried::Adopts { live, .. } => admitted.adopts.push(live),
-                Tried::Refused(why) => admitted.refusals.push(why),
-                Tried::Lacks(what) => admitted.lacks.push(what),
+        for some in wanted.chunks(TRIED_AT_ONCE) {
+            let tries: Vec<_> = some
+                .iter()
+                .map(|want| self.try_out(bundle, wanted, want))
+                .collect();
+            for (want, tried) in some.iter().zip(try_join_all(tries).await?) {
+                admitted.add(want, tried);
             }
         }
         Ok(())
@@ -170,6 +178,13 @@ impl Admission<'_> {
         wanted: &[Wanted],
         want: &Wanted,
     ) -> Result<Tried, ClusterError> {
+        if self.settled.contains(&want.target) {
+            return Ok(if is_configuration(&want.target) {
+                Tried::Unchanged
+            } else {
+                Tried::Fine
+            });
+        }
         let live = match self.cluster.get(&want.target).await {
             Err(error) if error.is_conversion() => return Ok(self.unread(want, &error)),
             live => live?,

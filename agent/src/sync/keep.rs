@@ -332,6 +332,19 @@ impl Keeper {
             .is_some_and(|seen| seen.wanted == want.digest())
     }
 
+    /// Tells whether an object is there as it is wanted now, and nothing says that it changed since it was seen so.
+    #[must_use]
+    pub fn is_settled(&self, want: &Wanted, dirty: &Dirty) -> bool {
+        let is_fresh = !dirty.all && !dirty.objects.contains(&want.target);
+        let seen = self.seen.get(&want.target).filter(|_| is_fresh);
+        seen.is_some_and(|seen| {
+            seen.wanted == want.digest()
+                && seen.clean.is_some()
+                && !seen.drifted
+                && !seen.is_unread()
+        })
+    }
+
     /// The health of every object, by name.
     #[must_use]
     pub fn statuses(&self) -> Vec<ObjectStatus> {

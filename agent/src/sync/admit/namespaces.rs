@@ -57,15 +57,13 @@ fn comes(bundle: &Bundle, wanted: &[Wanted], namespace: &str) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::BTreeMap;
-
     use http::{Method, StatusCode};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::sync::{
         access::Access,
-        admit::Admission,
+        admit::tests::admission,
         cluster::double::{client, refusal},
     };
 
@@ -114,14 +112,9 @@ mod tests {
         for (key, value) in spec.as_object().unwrap() {
             bundle[key] = value.clone();
         }
-        let admission = Admission {
-            cluster: &Cluster::new(client),
-            access: &Access::default(),
-            own: &[],
-            taken: &BTreeMap::new(),
-            hooks: &[],
-            left: &[],
-        };
+        let access = Access::default();
+        let cluster = Cluster::new(client);
+        let admission = admission(&cluster, &access);
         let bundle = serde_json::from_value(bundle).unwrap();
         admission.review(&bundle, wanted).await.unwrap().refusals
     }

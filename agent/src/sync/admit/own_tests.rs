@@ -4,7 +4,10 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{tests::bundle, *};
+use super::{
+    tests::{admission, bundle},
+    *,
+};
 use crate::sync::cluster::double::client;
 
 #[tokio::test]
@@ -35,14 +38,8 @@ async fn what_bellwether_consists_of_is_taken_over_by_nobody() {
             (StatusCode::OK, answer.clone())
         });
         let cluster = Cluster::new(client);
-        let admission = Admission {
-            cluster: &cluster,
-            access: &Access::default(),
-            own: &[],
-            taken: &BTreeMap::new(),
-            hooks: &[],
-            left: &[],
-        };
+        let access = Access::default();
+        let admission = admission(&cluster, &access);
         let want = Wanted::new(live).unwrap();
         let admitted = admission.review(&bundle(&sync), &[want]).await.unwrap();
         assert_eq!(admitted.refusals.is_empty(), taken, "{admitted:?}");

@@ -50,6 +50,22 @@ pub(super) fn bundle(sync: &Value) -> Bundle {
     .unwrap()
 }
 
+static NONE_TAKEN: BTreeMap<ObjectRef, String> = BTreeMap::new();
+static NONE_SETTLED: BTreeSet<ObjectRef> = BTreeSet::new();
+
+/// The admission of a unit that holds nothing yet.
+pub(super) const fn admission<'a>(cluster: &'a Cluster, access: &'a Access) -> Admission<'a> {
+    Admission {
+        cluster,
+        access,
+        own: &[],
+        taken: &NONE_TAKEN,
+        hooks: &[],
+        left: &[],
+        settled: &NONE_SETTLED,
+    }
+}
+
 /// What a cluster that has Deployment `web` of uid `a` says to a release with `object`.
 async fn refusals(sync: &Value, want: Wanted, own: &[HeldObject]) -> Vec<String> {
     let (client, _) = client(|asked| {
@@ -74,13 +90,10 @@ async fn refusals(sync: &Value, want: Wanted, own: &[HeldObject]) -> Vec<String>
         (code, said)
     });
     let cluster = Cluster::new(client);
+    let access = Access::default();
     let admission = Admission {
-        cluster: &cluster,
-        access: &Access::default(),
         own,
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
+        ..admission(&cluster, &access)
     };
     admission
         .review(&bundle(sync), &[want])
@@ -136,14 +149,8 @@ async fn a_kind_that_has_come_since_the_last_refusal_counts_at_once() {
         }
     });
     let cluster = Cluster::new(client);
-    let admission = Admission {
-        cluster: &cluster,
-        access: &Access::default(),
-        own: &[],
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
-    };
+    let access = Access::default();
+    let admission = admission(&cluster, &access);
     let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
         "metadata": {"name": "w", "namespace": "shop"}});
     let wanted = [Wanted::new(widget).unwrap()];
@@ -188,13 +195,10 @@ async fn configuration_that_holds_what_the_release_brings_is_unchanged() {
         let mut own = HeldObject::from(want.target.clone());
         own.uid = Some("a".to_owned());
         let own: Vec<HeldObject> = held.then_some(own).into_iter().collect();
+        let access = Access::default();
         let admission = Admission {
-            cluster: &cluster,
-            access: &Access::default(),
             own: &own,
-            taken: &BTreeMap::new(),
-            hooks: &[],
-            left: &[],
+            ..admission(&cluster, &access)
         };
         let target = want.target.clone();
         let sync = bundle(&json!({"adopt": "Always"}));
@@ -206,6 +210,48 @@ async fn configuration_that_holds_what_the_release_brings_is_unchanged() {
             "{kind} {held} {live:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_settled_is_not_asked_for() {
+    let (client, log) = client(|asked| {
+        if asked.path.contains("selfsubjectaccessreviews") {
+            let status = json!({"allowed": true});
+            return (StatusCode::OK, json!({"spec": {}, "status": status}));
+        }
+        match asked.method {
+            Method::PATCH => (StatusCode::OK, asked.body.clone()),
+            _ => refusal(StatusCode::NOT_FOUND, "not found"),
+        }
+    });
+    let wanted: Vec<Wanted> = [("ConfigMap", "a"), ("Service", "b"), ("ConfigMap", "c")]
+        .into_iter()
+        .map(|(kind, name)| {
+            let metadata = json!({"name": name, "namespace": "shop"});
+            Wanted::new(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})).unwrap()
+        })
+        .collect();
+    let settled = wanted[..2].iter().map(|want| want.target.clone()).collect();
+    let (cluster, access) = (Cluster::new(client), Access::default());
+    let admission = Admission {
+        settled: &settled,
+        ..admission(&cluster, &access)
+    };
+    let admitted = admission
+        .review(&bundle(&json!({})), &wanted)
+        .await
+        .unwrap();
+    assert_eq!(admitted.refusals, Vec::<String>::new());
+    let unchanged: Vec<&str> = admitted.unchanged.iter().map(|one| &*one.name).collect();
+    assert_eq!(unchanged, ["a"], "configuration that is there already");
+    let log = log.lock().unwrap();
+    let asked = |path: &str| log.iter().filter(|one| one.path.contains(path)).count();
+    let of_each = ["configmaps/a", "services/b", "configmaps/c"].map(asked);
+    assert_eq!(
+        of_each,
+        [0, 0, 2],
+        "read and tried out is what is not settled"
+    );
 }
 
 #[tokio::test]
@@ -276,13 +322,11 @@ async fn what_an_account_could_not_make_anew_is_waited_for() {
     };
     let mut held = HeldObject::from(want.target.clone());
     held.uid = Some("a".to_owned());
+    let cluster = Cluster::new(client);
+    let access = Access::default();
     let admission = Admission {
-        cluster: &Cluster::new(client),
-        access: &Access::default(),
         own: &[held],
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
+        ..admission(&cluster, &access)
     };
     let bundle = bundle(&json!({"force": true}));
     let found = admission.review(&bundle, &[want]).await.unwrap();
@@ -334,13 +378,10 @@ async fn unconverted(is_there: bool, own: &[HeldObject]) -> Vec<String> {
         refusal(StatusCode::INTERNAL_SERVER_ERROR, SAID)
     });
     let cluster = Cluster::new(client);
+    let access = Access::default();
     let admission = Admission {
-        cluster: &cluster,
-        access: &Access::default(),
         own,
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
+        ..admission(&cluster, &access)
     };
     let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web", "namespace": "shop"}});

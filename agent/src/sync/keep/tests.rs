@@ -94,6 +94,32 @@ async fn fields_of_others_are_left_to_them() {
     assert_eq!(kept.corrected.len(), 1, "what was applied is put back");
 }
 
+#[tokio::test]
+async fn what_is_as_it_is_wanted_is_settled_until_something_says_otherwise() {
+    let (cluster, _, live) = server();
+    let mut keeper = Keeper::new(SYNC_MANAGER);
+    let (want, calm) = (wanted(), Dirty::default());
+    assert!(!keeper.is_settled(&want, &calm), "it was never seen");
+    keep(&mut keeper, &cluster).await;
+    assert!(keeper.is_settled(&want, &calm));
+    assert!(!keeper.is_settled(&want, &everything()));
+    let mut changed = Dirty::default();
+    changed.objects.insert(want.target.clone());
+    assert!(!keeper.is_settled(&want, &changed), "it was heard of");
+    let mut other = wanted();
+    other.object["spec"]["paused"] = json!(true);
+    assert!(!keeper.is_settled(&other, &calm), "it is wanted otherwise");
+
+    live.lock().expect("no test panics here")["spec"]["paused"] = json!(true);
+    let (all, report) = ([wanted()], DriftPolicy::Report);
+    let kept = keeper
+        .keep(&cluster, &all, &everything(), report, FirstLook::Apply)
+        .await
+        .expect("the server answers");
+    assert!(kept.drifted.iter().eq([&want.target]));
+    assert!(!keeper.is_settled(&want, &calm), "somebody changed it");
+}
+
 /// A policy denies one object of a run: a route beside it must be able to fall to weight 0 all the
 /// same.
 #[tokio::test]

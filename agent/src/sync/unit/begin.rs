@@ -2,7 +2,10 @@
 
 mod rights;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bellwether_agent_core::pruning;
 use bellwether_api::{
@@ -131,8 +134,19 @@ impl Unit {
             taken,
             hooks: &self.hook_targets(bundle, previous).await?,
             left: &unit.chart_hooks.left,
+            settled: &self.settled(bundle, wanted),
         };
         Ok(admission.review(bundle, wanted).await?)
+    }
+
+    /// The objects that are as a bundle wants them already. What comes in somebody's name is none of them: that one
+    /// may have lost its rights since.
+    fn settled(&self, bundle: &Bundle, wanted: &[Wanted]) -> BTreeSet<ObjectRef> {
+        let settled = wanted.iter().filter(|want| {
+            let account = bundle.brought_in_by(want.part.account.as_ref());
+            account.is_none() && self.keeper.is_settled(want, &self.dirty)
+        });
+        settled.map(|want| want.target.clone()).collect()
     }
 
     /// A unit that goes and still holds what this one wants.

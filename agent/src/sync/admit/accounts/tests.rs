@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -8,7 +8,10 @@ use serde_json::json;
 use super::*;
 use crate::sync::{
     access::Access,
-    admit::{Admitted, tests::bundle},
+    admit::{
+        Admitted,
+        tests::{admission, bundle},
+    },
     cluster::double::{client, refusal},
     keep::Part,
 };
@@ -27,14 +30,8 @@ async fn refused_by_a_policy(kind: &str) -> Admitted {
         }
     });
     let cluster = Cluster::new(client);
-    let admission = Admission {
-        cluster: &cluster,
-        access: &Access::default(),
-        own: &[],
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
-    };
+    let access = Access::default();
+    let admission = admission(&cluster, &access);
     let part = Part {
         account: Some(NamespacedName {
             namespace: "shop".to_owned(),
@@ -90,14 +87,8 @@ fn server(may_ask: bool) -> Cluster {
 }
 
 async fn review(cluster: &Cluster, bundle: &Bundle, wanted: &[Wanted]) -> Admitted {
-    let admission = Admission {
-        cluster,
-        access: &Access::default(),
-        own: &[],
-        taken: &BTreeMap::new(),
-        hooks: &[],
-        left: &[],
-    };
+    let access = Access::default();
+    let admission = admission(cluster, &access);
     admission.review(bundle, wanted).await.unwrap()
 }
 
