@@ -3,9 +3,11 @@
 //! A decision is saved in the RolloutTrack before anything follows from it, and what the cluster is
 //! to look like depends on the saved state alone: an agent that dies anywhere goes on from there.
 
+mod adapted;
 mod adopted;
 mod asking;
 mod begin;
+mod beside;
 mod by_node;
 mod calls;
 mod canary;

@@ -4,6 +4,7 @@
 //! no IO, no clock. The hub, the agent and the command line all read documents through
 //! [`document`], so that the same YAML gives the same result and the same errors everywhere.
 
+pub mod adapted_copy;
 pub mod alert_provider;
 pub mod analysis;
 pub mod apex_service;

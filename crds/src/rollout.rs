@@ -15,8 +15,11 @@ pub use crate::{
     },
 };
 use crate::{
-    application::Destination, duration::Dur, hooks::Hook, traffic::Traffic,
-    workload_adapter::WorkloadAdapter,
+    application::Destination,
+    duration::Dur,
+    hooks::Hook,
+    traffic::Traffic,
+    workload_adapter::{self, WorkloadAdapter},
 };
 
 /// The plan of how a new release of one workload replaces the old one inside a cluster.
@@ -138,8 +141,9 @@ fn default_track_config() -> bool {
 pub struct WorkloadRef {
     /// Group and version, such as `apps/v1`.
     pub api_version: String,
-    /// The kind: `Deployment` or `DaemonSet`; with `strategy.batch` `StatefulSet`, `DaemonSet`,
-    /// `CloneSet`, or any kind that has an `adapter`; with `traffic[].knative` the `Service` of Knative.
+    /// The kind: `Deployment` or `DaemonSet`; with `strategy.batch` `StatefulSet`, `DaemonSet`, `CloneSet`;
+    /// with `traffic[].knative` the `Service` of Knative; any kind that has an `adapter`, with
+    /// `strategy.batch` if that names a partition, and with any other strategy if not.
     pub kind: String,
     /// The namespace in the member cluster; absent = the application's target namespace. Required
     /// where there is no application.
@@ -147,8 +151,12 @@ pub struct WorkloadRef {
     pub namespace: Option<String>,
     /// The name.
     pub name: String,
-    /// Where the kind keeps what an update in place needs; absent = known for the kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where the kind keeps what an update needs; absent = known for the kind.
+    #[serde(
+        default,
+        deserialize_with = "workload_adapter::with_label",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub adapter: Option<WorkloadAdapter>,
 }
 

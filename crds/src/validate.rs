@@ -3,6 +3,8 @@
 //! Every check reports all that it finds. A `Validated…` type can only be made here, so that
 //! whoever takes one needs no check of its own.
 
+mod adapted_copy;
+mod adapter_pointers;
 mod adopted;
 mod alerts;
 mod analysis;

@@ -1,18 +1,22 @@
-//! How a kind of workload is updated in place: where it keeps what, and how its pods are told apart.
+//! How a kind of workload is updated: where it keeps what, and how its pods are told apart.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::rollout::WorkloadRef;
 
-/// Where a kind with a pod template under `/spec/template` keeps what an update in place needs.
-/// Places are JSON pointers.
+/// Where a kind with a pod template under `/spec/template` keeps what an update needs. With a partition
+/// it is updated in place; without one a copy runs beside it, which takes `paused` and `revisionLabel`, and
+/// the word of whoever writes it that pods are all that its controller makes of an object. Places are JSON
+/// pointers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadAdapter {
-    /// How many pods stay on the old version, below `/spec`.
-    pub partition: String,
+    /// How many pods stay on the old version, below `/spec`; absent = the kind holds no pod back, and a
+    /// copy runs beside the workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
     /// Whether the controller stands still, below `/spec`; absent = the kind cannot be paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
@@ -41,9 +45,10 @@ pub struct WorkloadAdapter {
     /// `revisionLabel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_available: Option<String>,
-    /// The pods' label that holds their revision; `controller-revision-hash` unless set.
-    #[serde(default = "defaults::revision_label")]
-    pub revision_label: String,
+    /// The pods' label that holds their revision; `controller-revision-hash` unless set. Required without
+    /// a partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_label: Option<String>,
     /// Whether the partition is an ordinal, so that pods below it stay on whatever version they are;
     /// otherwise it is a number of pods that are not of the template's revision.
     #[serde(default)]
@@ -93,10 +98,24 @@ mod defaults {
     pub(super) fn available() -> String {
         "/status/availableReplicas".to_owned()
     }
+}
 
-    pub(super) fn revision_label() -> String {
-        "controller-revision-hash".to_owned()
-    }
+const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// Reads an adapter whose label is written wherever it has one, so that what is stored does not depend on
+/// whether its author wrote the default.
+pub(crate) fn with_label<'de, D>(deserializer: D) -> Result<Option<WorkloadAdapter>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let read = Option::<WorkloadAdapter>::deserialize(deserializer)?;
+    Ok(read.map(|mut adapter| {
+        if adapter.partition.is_some() {
+            let default = || REVISION_LABEL.to_owned();
+            adapter.revision_label.get_or_insert_with(default);
+        }
+        adapter
+    }))
 }
 
 impl WorkloadAdapter {
@@ -104,7 +123,7 @@ impl WorkloadAdapter {
     #[must_use]
     pub fn of_partition(partition: &str) -> Self {
         Self {
-            partition: partition.to_owned(),
+            partition: Some(partition.to_owned()),
             paused: None,
             replicas: defaults::replicas(),
             observed_generation: defaults::observed_generation(),
@@ -114,7 +133,7 @@ impl WorkloadAdapter {
             available: defaults::available(),
             updated: None,
             updated_available: None,
-            revision_label: defaults::revision_label(),
+            revision_label: Some(REVISION_LABEL.to_owned()),
             by_ordinal: false,
             by_node: false,
             by_revision: false,
@@ -123,14 +142,21 @@ impl WorkloadAdapter {
         }
     }
 
-    /// The adapter of a workload: its own, or the one that is known for its kind; `None` = the kind
-    /// is not updated in place.
+    /// How a workload is updated in place: by its own adapter, or by the one that is known for its kind;
+    /// `None` = it is not.
     #[must_use]
     pub fn of(workload: &WorkloadRef) -> Option<Self> {
         workload
             .adapter
             .clone()
             .or_else(|| Self::known(&workload.api_version, &workload.kind))
+            .filter(|adapter| adapter.partition.is_some())
+    }
+
+    /// The pods' label that holds their revision.
+    #[must_use]
+    pub fn revision_label(&self) -> &str {
+        self.revision_label.as_deref().unwrap_or(REVISION_LABEL)
     }
 
     /// The adapter that is known for a kind, whatever the version of its API.
@@ -162,7 +188,7 @@ impl WorkloadAdapter {
             ("serving.knative.dev", "Service") => Some(Self {
                 by_revision: true,
                 revision: "/status/latestCreatedRevisionName".to_owned(),
-                revision_label: "serving.knative.dev/revision".to_owned(),
+                revision_label: Some("serving.knative.dev/revision".to_owned()),
                 ..Self::of_partition("/spec/traffic")
             }),
             _ => None,
@@ -173,8 +199,7 @@ impl WorkloadAdapter {
     #[must_use]
     pub fn pointers(&self) -> Vec<(&'static str, &str, &'static str)> {
         let mut pointers = vec![
-            ("partition", self.partition.as_str(), "/spec/"),
-            ("replicas", &self.replicas, "/spec/"),
+            ("replicas", self.replicas.as_str(), "/spec/"),
             ("observedGeneration", &self.observed_generation, "/status/"),
             ("revision", &self.revision, "/status/"),
             ("total", &self.total, "/status/"),
@@ -182,6 +207,7 @@ impl WorkloadAdapter {
             ("available", &self.available, "/status/"),
         ];
         let optional = [
+            ("partition", &self.partition, "/spec/"),
             ("paused", &self.paused, "/spec/"),
             ("updated", &self.updated, "/status/"),
             ("updatedAvailable", &self.updated_available, "/status/"),
@@ -290,9 +316,37 @@ mod tests {
 
     #[test]
     fn a_partition_alone_makes_an_adapter() {
-        let read: WorkloadAdapter =
-            serde_json::from_value(json!({"partition": "/spec/held"})).expect("an adapter");
-        assert_eq!(read, WorkloadAdapter::of_partition("/spec/held"));
+        let read = |adapter: Value| {
+            let workload: WorkloadRef = serde_json::from_value(json!({
+                "apiVersion": "example.dev/v1", "kind": "Shard", "name": "web", "adapter": adapter,
+            }))
+            .expect("a workload");
+            workload.adapter.expect("an adapter")
+        };
+        let plain = read(json!({"partition": "/spec/held"}));
+        assert_eq!(plain, WorkloadAdapter::of_partition("/spec/held"));
+        let written = json!(plain);
+        let label = written.get("revisionLabel").and_then(Value::as_str);
+        assert_eq!(
+            label,
+            Some("controller-revision-hash"),
+            "as records of before"
+        );
+        assert_eq!(read(written), plain);
+        let apart = read(json!({"paused": "/spec/paused"}));
+        assert_eq!(apart.revision_label, None, "nothing is taken for granted");
+    }
+
+    #[test]
+    fn an_adapter_without_a_partition_updates_nothing_in_place() {
+        let workload: WorkloadRef = serde_json::from_value(json!({
+            "apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "name": "web",
+            "adapter": {"paused": "/spec/updateStrategy/paused", "revisionLabel": "revision"},
+        }))
+        .expect("a workload");
+        assert_eq!(WorkloadAdapter::of(&workload), None, "whatever is known");
+        let written = json!(workload.adapter.expect("an adapter"));
+        assert_eq!(written.get("partition"), None, "{written}");
     }
 
     #[test]

@@ -77,8 +77,8 @@ fn kinds_that_do_not_are_refused_by_name() {
         "{canary: {stepWeight: 10}}",
         "",
         &[
-            "workload: a rollout of StatefulSet db (apps/v1) with a copy beside it is not supported \
-             by this version of Bellwether; use strategy.batch, which updates it in place",
+            "workload: nothing is known of a copy beside StatefulSet db (apps/v1); use strategy.batch, \
+             which updates it in place",
         ],
     );
 }
@@ -101,7 +101,7 @@ fn adapters_point_into_the_object() {
         ),
         (
             "partition: /spec/template/held",
-            "workload.adapter.partition: the pod template is what changes; the partition stands \
+            "workload.adapter.partition: the pod template is what changes; partition stands \
              beside it",
         ),
         (
@@ -115,10 +115,7 @@ fn adapters_point_into_the_object() {
         "{apiVersion: apps/v1, kind: Deployment, name: db, adapter: {partition: /spec/held}}",
         "{canary: {stepWeight: 10}}",
         "",
-        &[
-            "workload.adapter: an adapter is for updates in place; use it with strategy.batch, or \
-             leave it out",
-        ],
+        &["workload.adapter: a Deployment needs no adapter for this strategy; leave it out"],
     );
 }
 

@@ -4,6 +4,10 @@
 
 #[path = "variants/accounts.rs"]
 mod accounts;
+#[path = "variants/adapted_copies.rs"]
+mod adapted_copies;
+#[path = "variants/adapted_kinds.rs"]
+mod adapted_kinds;
 #[path = "variants/adapters.rs"]
 mod adapters;
 #[path = "variants/apisix.rs"]
@@ -151,6 +155,7 @@ fn main() -> ExitCode {
     let together = [
         members::TOGETHER,
         accounts::TOGETHER,
+        adapted_copies::CASES,
         adapters::CASES,
         apisix::TOGETHER,
         brakes::CASES,

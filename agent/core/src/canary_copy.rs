@@ -1,5 +1,6 @@
 //! The objects that a run creates: a copy of the user's workload, and a Service in front of it.
 
+mod adapted;
 mod per_node;
 
 use bellwether_api::rollout::{PortRef, ServiceMetadata};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::names::{RUN_LABEL, canary_name, cut};
 
+pub use adapted::canary_adapted;
 pub use per_node::canary_daemon_set;
 
 /// Label that names what the copy is a copy of.

@@ -4,6 +4,7 @@ use bellwether_api::{reference::ObjectRef, traffic::Provider, workload_adapter::
 use serde_json::{Value, json};
 
 use crate::{
+    adopted::in_place::set,
     machine::{Overlay, RevisionsWant},
     names::pin_label,
     provider::{Names, knative, render},
@@ -22,8 +23,21 @@ pub struct Governed<'a> {
     pub routes: &'a [GovernedRoute],
     /// Where the workload's kind keeps what a run in place needs; absent = it has none.
     pub adapter: Option<&'a WorkloadAdapter>,
+    /// Where the kind of a workload with a copy beside it keeps what that takes; absent = it is known for
+    /// the kind, or no copy runs beside it.
+    pub copy_adapter: Option<HeldWhole<'a>>,
     /// What the run wants.
     pub overlay: &'a Overlay,
+}
+
+/// A workload of a kind that an adapter tells of, with a copy beside it. Any field of its spec may make new
+/// pods, so that all of it stays old until the promotion, but for its size.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldWhole<'a> {
+    /// Where its kind keeps what the copy takes.
+    pub adapter: &'a WorkloadAdapter,
+    /// `spec` as the bundle that was last finished renders it; absent = no run, the rendered one is taken.
+    pub old_spec: Option<&'a Value>,
 }
 
 /// One object of the user that splits traffic.
@@ -99,25 +113,29 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
             if let (TemplateVersion::Old, Some(old)) = (run.overlay.template, run.old_template) {
                 object["spec"]["template"] = old.clone();
             }
+            if let (TemplateVersion::Old, Some(held)) = (run.overlay.template, run.copy_adapter) {
+                hold_whole(&mut object, held);
+            }
             if run.overlay.paused && is_per_node(run) {
                 // A DaemonSet cannot be paused; held so, its controller replaces no pod.
                 set(&mut object, "/spec/updateStrategy/type", json!("OnDelete"));
             } else if run.overlay.paused {
-                object["spec"]["paused"] = json!(true);
+                set(&mut object, paused_at(run), json!(true));
             } else if run.overlay.resumed && !is_per_node(run) {
-                object["spec"]["paused"] = json!(false);
+                set(&mut object, paused_at(run), json!(false));
             }
             if let Some(replicas) = run.overlay.replicas {
                 object["spec"]["replicas"] = json!(replicas);
             }
             if let (Some(partition), Some(adapter)) = (run.overlay.in_place.partition, run.adapter)
+                && let Some(at) = &adapter.partition
             {
                 let held = if adapter.by_node {
                     json!("OnDelete")
                 } else {
                     json!(partition)
                 };
-                set(&mut object, &adapter.partition, held);
+                set(&mut object, at, held);
             }
             if let Some(names) = revision_names(namespace, &run.overlay.revisions) {
                 object = knative::held(&object, &names, run.overlay.split.weight);
@@ -126,11 +144,9 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
         // Services of Knative have no selector.
         "Service" if !text("/apiVersion").contains('/') => {
             if let Some(pin) = run.overlay.pins.iter().find(|pin| pin.service == name) {
-                let label = run
-                    .adapter
-                    .map_or(pin_label(&run.workload.kind), |adapter| {
-                        &adapter.revision_label
-                    });
+                let copy_adapter = run.copy_adapter.map(|held| held.adapter);
+                let adapter = run.adapter.or(copy_adapter);
+                let label = pin_label(&run.workload.kind, adapter);
                 object["spec"]["selector"][label] = json!(pin.hash);
             }
         }
@@ -139,16 +155,36 @@ fn overlaid(mut object: Value, run: &Governed<'_>) -> Value {
     object
 }
 
+/// Lays the old spec over the new one, with the size of the new one.
+fn hold_whole(object: &mut Value, held: HeldWhole<'_>) {
+    let Some(old) = held.old_spec else {
+        return;
+    };
+    let size = object.pointer(&held.adapter.replicas).cloned();
+    object["spec"] = old.clone();
+    if let Some(size) = size {
+        set(object, &held.adapter.replicas, size);
+    }
+}
+
 /// A copy of a DaemonSet runs beside it.
 fn is_per_node(run: &Governed<'_>) -> bool {
-    run.adapter.is_none() && run.workload.kind == "DaemonSet"
+    run.adapter.is_none() && run.copy_adapter.is_none() && run.workload.kind == "DaemonSet"
+}
+
+/// Where the workload's controller is told to stand still.
+fn paused_at<'a>(run: &Governed<'a>) -> &'a str {
+    let held = run.copy_adapter;
+    let named = held.and_then(|held| held.adapter.paused.as_deref());
+    named.unwrap_or("/spec/paused")
 }
 
 /// A Service of Knative and one of Kubernetes may have the same name.
 fn is_of_kind(object: &Value, run: &Governed<'_>) -> bool {
     let is_by_revision = run.adapter.is_some_and(|adapter| adapter.by_revision);
+    let may_have_a_namesake = is_by_revision || run.copy_adapter.is_some();
     let api_version = object.get("apiVersion").and_then(Value::as_str);
-    !is_by_revision || api_version == Some(run.workload.api_version.as_str())
+    !may_have_a_namesake || api_version == Some(run.workload.api_version.as_str())
 }
 
 /// The revisions that share the requests of a workload which keeps them; `None` = as the user wrote it.
@@ -161,18 +197,6 @@ pub fn revision_names(namespace: &str, want: &RevisionsWant) -> Option<Names> {
         rules: Vec::new(),
         copied: None,
     })
-}
-
-/// Sets what a JSON pointer points to, and the objects on the way there.
-fn set(object: &mut Value, pointer: &str, value: Value) {
-    let mut at = object;
-    for key in pointer.split('/').skip(1) {
-        if !at.is_object() {
-            *at = json!({});
-        }
-        at = &mut at[key];
-    }
-    *at = value;
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! shell that dies anywhere starts again by observing. Every stage changes one thing and waits until
 //! that thing is observed.
 
+mod adapted;
 mod approvals;
 mod awaits;
 mod by_pods;

@@ -1,5 +1,6 @@
 //! Names of the objects that a run creates.
 
+use bellwether_api::workload_adapter::WorkloadAdapter;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -12,14 +13,14 @@ pub const REVISION_LABEL: &str = "controller-revision-hash";
 /// Longest name that is also a DNS label.
 const MAX_NAME: usize = 63;
 
-/// Returns the label by which the pods of two versions are told apart where a copy runs beside a
-/// workload of this kind.
+/// Returns the label by which the pods of two versions are told apart: the one that an adapter names, or,
+/// where a copy runs beside a workload of a kind that needs none, that kind's.
 #[must_use]
-pub fn pin_label(kind: &str) -> &'static str {
-    if kind == "DaemonSet" {
-        REVISION_LABEL
-    } else {
-        HASH_LABEL
+pub fn pin_label<'a>(kind: &str, adapter: Option<&'a WorkloadAdapter>) -> &'a str {
+    match (adapter, kind) {
+        (Some(adapter), _) => adapter.revision_label(),
+        (None, "DaemonSet") => REVISION_LABEL,
+        (None, _) => HASH_LABEL,
     }
 }
 

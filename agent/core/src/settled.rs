@@ -14,7 +14,7 @@ pub enum TemplateVersion {
     Other,
 }
 
-/// What matters of a Deployment, or of a DaemonSet with a copy beside it.
+/// What matters of a Deployment, or of whatever else has a copy beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeploymentView {
     /// `metadata.uid`.
@@ -41,14 +41,18 @@ pub struct DeploymentView {
     pub template: TemplateVersion,
     /// Ready pods that its own update to another template may stop before others are ready; 0 = none.
     pub update_takes: u32,
+    /// Where its status lacks a count although pods of it are ready, so that the count is not known; empty =
+    /// nowhere.
+    pub unread: String,
 }
 
-/// What matters of a version of the workload: a ReplicaSet, or a ControllerRevision and its pods.
+/// What matters of a version of the workload: a ReplicaSet, a ControllerRevision and its pods, or the pods
+/// that an adapter's label says are of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaSetView {
     /// The name.
     pub name: String,
-    /// Label `pod-template-hash`, or `controller-revision-hash`.
+    /// Label `pod-template-hash`, `controller-revision-hash`, or the one that an adapter names.
     pub hash: String,
     /// `uid` of its controller; empty = none.
     pub owner_uid: String,
@@ -131,6 +135,12 @@ pub fn settled(
         return unsettled(
             "RollingUpdate",
             format!("{} still has the pods, not {}", other.name, current.name),
+        );
+    }
+    if !workload.unread.is_empty() {
+        return unsettled(
+            "CountsUnknown",
+            format!("pods are ready, and it has no count at {}", workload.unread),
         );
     }
     let counts = [

@@ -74,6 +74,7 @@ fn names_of_workload_service_and_route_are_independent() {
         old_template: Some(&old),
         routes: &routes,
         adapter: None,
+        copy_adapter: None,
         overlay: &overlay,
     };
     let held = effective(&objects(), &[governed]);

@@ -8,7 +8,6 @@ use std::{collections::BTreeSet, sync::Arc};
 use bellwether_agent_core::{
     adopted::{HELD_ANNOTATION, Held, Sight, laid, without_split, workload_hold},
     restore::handing_back,
-    selection::selects,
     settled::DeploymentView,
 };
 use bellwether_api::{bundle::Bundle, reference::ObjectRef};
@@ -57,10 +56,8 @@ pub fn captured(scene: &Scene, live: &Live) -> Vec<Value> {
 fn services<'a>(scene: &'a Scene, live: &'a Live) -> impl Iterator<Item = &'a Value> {
     let apex = scene.service.as_ref().map(|service| service.name.as_str());
     live.services.iter().filter(move |service| {
-        let selector = views::string_map(service, "/spec/selector");
         !scene.is_own(service)
-            && (selects(&selector, &scene.canary_labels)
-                || apex == Some(views::name(service).as_str()))
+            && (scene.selects_canary(service) || apex == Some(views::name(service).as_str()))
     })
 }
 

@@ -5,9 +5,11 @@ use bellwether_agent_core::{
     provider::{Split, own, render},
 };
 use bellwether_api::{
+    adapted_copy,
     bundle::{Bundle, BundleRollout},
     node_copy,
     number::Weight,
+    workload_adapter::WorkloadAdapter,
 };
 
 use super::{
@@ -67,11 +69,18 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     let deployment =
         (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
     let in_place = rollout.spec.strategy.batch.is_some() || scene.is_by_revision();
-    if !in_place && !deployment && !scene.is_per_node() {
+    let adapted = scene.copy_adapter.as_ref();
+    if !in_place && !deployment && !scene.is_per_node() && adapted.is_none() {
         return Some(format!(
-            "rollout {}: {workload} is no apps/v1 Deployment or DaemonSet",
+            "rollout {}: {workload} is no apps/v1 Deployment or DaemonSet, and no adapter tells of its copy",
             rollout.name
         ));
+    }
+    if let (Some(adapter), Some(object)) = (adapted, find(bundle, &workload))
+        && let Some(why) = incomplete(adapter, &workload.api_version)
+            .or_else(|| adapted_copy::unfit(adapter, object))
+    {
+        return Some(format!("rollout {}: {workload}: {why}", rollout.name));
     }
     if scene.is_per_node()
         && let Some(why) = find(bundle, &workload).and_then(node_copy::unfit)
@@ -115,6 +124,20 @@ fn misled(bundle: &Bundle, rollout: &BundleRollout, scene: &super::scene::Scene)
     let named = rollout.spec.service.as_ref()?;
     let misled = named.misled_by(service, workload)?;
     Some(format!("service.{}: {}", misled.field, misled.message))
+}
+
+/// What an adapter has to say of a copy's kind, and does not; absent = nothing.
+fn incomplete(adapter: &WorkloadAdapter, api_version: &str) -> Option<String> {
+    let why = if api_version.starts_with("apps/") {
+        "an adapter cannot tell of copies of Kubernetes' own kinds"
+    } else if adapter.paused.is_none() {
+        "workload.adapter.paused is missing: it could not be held"
+    } else if adapter.revision_label.is_none() {
+        "workload.adapter.revisionLabel is missing: its pods could not be told apart"
+    } else {
+        return None;
+    };
+    Some(why.to_owned())
 }
 
 /// Why a route could not carry any share at all; absent = it can.
@@ -209,6 +232,48 @@ mod tests {
                 .unwrap()
                 .contains("is no apps/v1 Deployment or DaemonSet")
         );
+    }
+
+    #[test]
+    fn a_copy_by_an_adapter_that_could_not_be_made_refuses_the_run() {
+        let route = ingress_route("web");
+        let mut written = bundle(json!({"traefik": {"ingressRoute": "web"}}), route);
+        let adapter = json!({"paused": "/spec/paused", "revisionLabel": "version"});
+        let workload = &mut written.rollouts[0].spec.workload;
+        workload.kind = "Ring".to_owned();
+        workload.api_version = "example.dev/v1".to_owned();
+        workload.adapter = Some(serde_json::from_value(adapter.clone()).unwrap());
+        let object = &mut written.components[0].objects[0];
+        object["kind"] = json!("Ring");
+        object["apiVersion"] = json!("example.dev/v1");
+        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let why = refused(&written).unwrap();
+        assert!(why.contains("spec.selector.matchLabels"), "{why}");
+        let labels = json!({"app": "web"});
+        written.components[0].objects[0]["spec"] = json!({
+            "replicas": 2, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}},
+        });
+        assert_eq!(refused(&written), None);
+        for (adapter, api_version, word) in [
+            (
+                json!({"revisionLabel": "version"}),
+                "example.dev/v1",
+                "adapter.paused",
+            ),
+            (
+                json!({"paused": "/spec/paused"}),
+                "example.dev/v1",
+                "adapter.revisionLabel",
+            ),
+            (adapter, "apps/v1", "own kinds"),
+        ] {
+            let workload = &mut written.rollouts[0].spec.workload;
+            workload.adapter = Some(serde_json::from_value(adapter).unwrap());
+            workload.api_version = api_version.to_owned();
+            written.components[0].objects[0]["apiVersion"] = json!(api_version);
+            assert!(refused(&written).unwrap().contains(word), "{word}");
+        }
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub fn going(
     let revision = views::text(object, &adapter.revision);
     let goes_back = want.replaces.is_some();
     let known = !revision.is_empty() && (revision == old) == goes_back;
-    if !seen || !known || views::text(object, &adapter.partition) != "OnDelete" {
+    let field = adapter.partition.as_ref();
+    let stands = field.is_some_and(|at| views::text(object, at) == "OnDelete");
+    if !seen || !known || !stands {
         return Vec::new();
     }
     let own: Vec<&Value> = own_pods(object, pods).collect();

@@ -2,7 +2,8 @@
 
 use bellwether_agent_core::{
     canary_copy::{
-        add_metadata, canary_daemon_set, canary_deployment, canary_service, revision_service,
+        add_metadata, canary_adapted, canary_daemon_set, canary_deployment, canary_service,
+        revision_service,
     },
     machine::{CanaryWant, Overlay},
     tracked_config,
@@ -84,6 +85,12 @@ impl Canary {
             wanted.push(want);
         }
         self.gone = false;
+        if overlay
+            .canary
+            .is_some_and(|want| goes_with_its_pods(scene, want))
+        {
+            remove_own(cluster, scene, &scene.canary).await?;
+        }
         let policy = DriftPolicy::Correct;
         self.keeper
             .keep(cluster, &wanted, dirty, policy, FirstLook::Apply)
@@ -133,6 +140,12 @@ pub(super) async fn remove_own(
     Ok(false)
 }
 
+/// A size of none is not for every kind that an adapter tells of, as its definition may have a least one: such
+/// a copy is deleted where others lose their pods first.
+const fn goes_with_its_pods(scene: &Scene, want: CanaryWant) -> bool {
+    scene.copy_adapter.is_some() && want.replicas == 0
+}
+
 fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Value>, RunError> {
     let mut copies: Vec<Value> = scene
         .config
@@ -147,8 +160,11 @@ fn copies(scene: &Scene, versions: &Versions, want: CanaryWant) -> Result<Vec<Va
     {
         copies.push(canary_service(service, &scene.label)?);
     }
-    if let Some(workload) = versions.governed(&versions.new, &scene.workload) {
-        let mut copy = if scene.is_per_node() {
+    let workload = versions.governed(&versions.new, &scene.workload);
+    if let Some(workload) = workload.filter(|_| !goes_with_its_pods(scene, want)) {
+        let mut copy = if let Some(adapter) = &scene.copy_adapter {
+            canary_adapted(&workload, adapter, &scene.label, want.replicas)?
+        } else if scene.is_per_node() {
             canary_daemon_set(&workload, &scene.label, want.replicas > 0)?
         } else {
             canary_deployment(&workload, &scene.label, want.replicas)?
@@ -169,7 +185,7 @@ fn of_revision(scene: &Scene, versions: &Versions, revision: &str) -> Result<Vec
     let (Some(service), Some(adapter)) = (found, &scene.adapter) else {
         return Ok(Vec::new());
     };
-    let label = (adapter.revision_label.as_str(), revision);
+    let label = (adapter.revision_label(), revision);
     let mut made = revision_service(service, &scene.label, label)?;
     made["metadata"]["namespace"] = json!(scene.namespace);
     Ok(vec![made])

@@ -49,6 +49,7 @@ pub fn workload(
         revision: views::text(object, &adapter.revision),
         template,
         update_takes: 0,
+        unread: String::new(),
     }
 }
 
@@ -74,26 +75,21 @@ pub fn view(
     let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     // Available pods that no ready pod of another version accounts for.
     let available = views::count(object, &adapter.available).saturating_sub(counted(ready_old));
-    let said = |pointer: &Option<String>| {
-        pointer
-            .as_ref()
-            .map(|pointer| views::count(object, pointer))
-    };
     let troubled: Vec<Value> = new
         .iter()
         .filter(|pod| !is_ready(pod))
         .map(|pod| (*pod).clone())
         .collect();
+    let field = adapter.partition.as_ref().and_then(|at| object.pointer(at));
     let partition = if adapter.by_node {
         // Nothing counts there: its controller holds every pod, and what was let go is evicted.
-        let held = views::text(object, &adapter.partition) == "OnDelete";
+        let held = field.and_then(Value::as_str) == Some("OnDelete");
         written
             .as_ref()
             .filter(|_| held)
             .and_then(|want| want.partition)
     } else {
-        object
-            .pointer(&adapter.partition)
+        field
             .and_then(Value::as_u64)
             .and_then(|count| u32::try_from(count).ok())
     };
@@ -102,19 +98,37 @@ pub fn view(
     let kept = partition
         .filter(|_| adapter.by_ordinal && observed)
         .map_or(0, |partition| kept_new(object, &new, partition));
-    let label = new
-        .first()
-        .and_then(|pod| views::string_map(pod, "/metadata/labels").remove(&adapter.revision_label));
+    let label = new.first().and_then(|pod| {
+        views::string_map(pod, "/metadata/labels").remove(adapter.revision_label())
+    });
     InPlaceView {
         label: label.unwrap_or_default(),
         written,
         partition,
-        updated: said(&adapter.updated).unwrap_or(counted(new.len())),
-        updated_available: said(&adapter.updated_available)
+        updated: updated(object, adapter, own.iter().copied()),
+        updated_available: said(object, adapter.updated_available.as_ref())
             .unwrap_or(counted(ready_new).min(available)),
         kept_new: kept,
         trouble: views::trouble(object, &troubled),
     }
+}
+
+/// A count of the status; absent = the adapter names none.
+fn said(object: &Value, pointer: Option<&String>) -> Option<u32> {
+    pointer.map(|pointer| views::count(object, pointer))
+}
+
+/// Pods of the template's revision: as the status counts them, or those of its own pods by their label.
+pub(super) fn updated<'a>(
+    object: &Value,
+    adapter: &WorkloadAdapter,
+    own: impl Iterator<Item = &'a Value>,
+) -> u32 {
+    said(object, adapter.updated.as_ref()).unwrap_or_else(|| {
+        let revision = views::text(object, &adapter.revision);
+        let new = own.filter(|pod| is_of(pod, adapter, &revision));
+        u32::try_from(new.count()).unwrap_or(u32::MAX)
+    })
 }
 
 /// New pods below the ordinal from which on pods are let go.
@@ -163,14 +177,17 @@ pub(super) fn own_pods<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<I
     })
 }
 
-/// Some kinds write a revision whole into the label, some without the workload's name before it.
+/// Tells whether a pod's label says that it is of a revision.
 pub(super) fn is_of(pod: &Value, adapter: &WorkloadAdapter, revision: &str) -> bool {
     let labels = views::string_map(pod, "/metadata/labels");
-    let Some(label) = labels.get(&adapter.revision_label) else {
-        return false;
-    };
+    let label = labels.get(adapter.revision_label());
+    label.is_some_and(|label| names(label, revision))
+}
+
+/// Some kinds write a revision whole into the label, some without the workload's name before it.
+pub(super) fn names(label: &str, revision: &str) -> bool {
     let short = revision
-        .strip_suffix(label.as_str())
+        .strip_suffix(label)
         .is_some_and(|rest| rest.ends_with('-'));
     !label.is_empty() && (label == revision || short)
 }

@@ -4,7 +4,7 @@ use std::{slice, sync::Arc};
 
 use bellwether_agent_core::{
     config_stamp::AsFound,
-    effective::{Governed, GovernedRoute, effective},
+    effective::{Governed, GovernedRoute, HeldWhole, effective},
     machine::Overlay,
     provider::{Split, own, render},
     template_digest::template_digest as digest_with,
@@ -81,6 +81,10 @@ pub fn overlaid(run: &Run, versions: &Versions, wanted: &mut [Wanted]) {
             .and_then(|object| object.pointer("/spec/template")),
         routes: &scene.routes,
         adapter: scene.adapter.as_ref(),
+        copy_adapter: scene.copy_adapter.as_ref().map(|adapter| HeldWhole {
+            adapter,
+            old_spec: old.as_ref().and_then(|object| object.get("spec")),
+        }),
         overlay: &overlay,
     };
     let all = all_carry(&scene.routes, &overlay.split, wanted);

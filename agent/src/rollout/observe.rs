@@ -6,14 +6,13 @@ use bellwether_agent_core::{
     effective::GovernedRoute,
     machine::{CanaryView, Observations, RouteView, ServiceView},
     provider::{RouteObservation, Split, own, render, renderer},
-    selection::selects,
     settled::{DeploymentView, TemplateVersion},
 };
 use bellwether_api::{bundle::Bundle, duration::Dur, reference::ObjectRef, traffic::Demand};
 use serde_json::Value;
 
 use super::{
-    in_place, per_node, revisions,
+    in_place, revisions,
     run::Run,
     scene::{Live, find},
     telling::Notes,
@@ -79,6 +78,7 @@ impl Run {
             .as_ref()
             .filter(|object| scene.is_own(object));
         let owner = workload.map(views::uid).unwrap_or_default();
+        let stable = self.state.stable.as_ref();
         let template = if seen.edited.contains(&scene.workload) {
             TemplateVersion::Other
         } else {
@@ -94,10 +94,7 @@ impl Run {
                         revisions::workload(object, template)
                     }
                     (None, Some(adapter)) => in_place::workload(object, adapter, template),
-                    (None, None) if scene.is_per_node() => {
-                        per_node::workload(object, &live.replica_sets, template)
-                    }
-                    (None, None) => views::deployment(object, template),
+                    (None, None) => scene.beside_copy(object, live, template),
                 }),
             delivered_by_others: seen.workload.is_some(),
             in_place: workload
@@ -118,16 +115,16 @@ impl Run {
                     let applied = seen.applied.contains(&scene.workload);
                     revisions::view(object, applied.then(|| self.overlay().revisions))
                 }),
-            replica_sets: live
-                .replica_sets
-                .iter()
-                .map(|set| scene.version(set, &live.own_pods))
+            replica_sets: scene
+                .versions(live, stable.map(|stable| stable.hash.as_str()))
+                .into_iter()
                 .filter(|set| !owner.is_empty() && set.owner_uid == owner)
                 .collect(),
             canary: own_canary.map(|object| CanaryView {
                 unwritten: !self.canary.is_held(),
                 ..scene.copy(object, &live.canary_pods)
             }),
+            canary_pods_left: scene.copy_pods_left(live),
             canary_service: own_service.is_some(),
             services: self.services(live, seen),
             apex_endpoints: views::endpoints(&live.slices, service_name),
@@ -174,7 +171,7 @@ impl Run {
                 let mut selector = views::string_map(service, "/spec/selector");
                 // Updated in place, the pods are the workload's own: other Services may have all of
                 // them.
-                let matches = scene.adapter.is_none() && selects(&selector, &scene.canary_labels);
+                let matches = scene.adapter.is_none() && scene.selects_canary(service);
                 if !matches && apex.as_ref() != Some(&name) {
                     return None;
                 }
@@ -192,6 +189,8 @@ impl Run {
                     "it is not delivered by this application".to_owned()
                 } else if headless {
                     "it is headless, and its pods find each other by it; name another".to_owned()
+                } else if scene.is_told_apart_by(seen.bundle, &target) {
+                    format!("it selects by {} itself", scene.pin_label())
                 } else if others.is_empty() {
                     String::new()
                 } else {

@@ -10,41 +10,10 @@ use serde_json::Value;
 
 use super::{
     in_place::is_ready,
-    scene::Scene,
     views::{self, controller_uid, count, number},
 };
 
 const NODES: &str = "/status/desiredNumberScheduled";
-
-impl Scene {
-    /// The kind of what the workload's versions are.
-    #[must_use]
-    pub fn version_kind(&self) -> &'static str {
-        if self.is_per_node() {
-            "ControllerRevision"
-        } else {
-            "ReplicaSet"
-        }
-    }
-
-    /// A version of the workload; `pods` are those that it selects.
-    pub(super) fn version(&self, object: &Value, pods: &[Value]) -> ReplicaSetView {
-        if self.is_per_node() {
-            version(object, pods)
-        } else {
-            views::replica_set(object)
-        }
-    }
-
-    /// The copy of the workload; `pods` are the copy's.
-    pub(super) fn copy(&self, object: &Value, pods: &[Value]) -> CanaryView {
-        if self.is_per_node() {
-            copy(object, pods)
-        } else {
-            views::canary(object, pods)
-        }
-    }
-}
 
 /// The counts of a DaemonSet, by nodes; `template` says which version it carries, `revisions` are those
 /// with its labels.
@@ -68,6 +37,7 @@ pub(super) fn workload(
         revision: newest.map_or_else(String::new, |newest| newest.to_string()),
         template,
         update_takes: update_takes(object),
+        unread: String::new(),
         uid,
     }
 }
@@ -95,7 +65,7 @@ fn label_of(object: &Value) -> String {
     labels.remove(REVISION_LABEL).unwrap_or_default()
 }
 
-fn version(object: &Value, pods: &[Value]) -> ReplicaSetView {
+pub(super) fn version(object: &Value, pods: &[Value]) -> ReplicaSetView {
     let (hash, owner) = (label_of(object), controller_uid(object));
     let of_it: Vec<&Value> = pods
         .iter()
@@ -113,7 +83,7 @@ fn version(object: &Value, pods: &[Value]) -> ReplicaSetView {
     }
 }
 
-fn copy(object: &Value, pods: &[Value]) -> CanaryView {
+pub(super) fn copy(object: &Value, pods: &[Value]) -> CanaryView {
     let nodes = count(object, NODES);
     let updated = if nodes == 0 {
         // Told to stop them all, its controller counts none of those that still run.
@@ -130,6 +100,7 @@ fn copy(object: &Value, pods: &[Value]) -> CanaryView {
         ready: count(object, "/status/numberReady"),
         available: count(object, "/status/numberAvailable"),
         trouble: views::trouble(object, pods),
+        labels: std::collections::BTreeSet::new(),
         deleting: views::is_deleting(object),
         unwritten: false,
     }

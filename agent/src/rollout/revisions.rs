@@ -32,6 +32,7 @@ pub fn workload(object: &Value, template: TemplateVersion) -> DeploymentView {
         template,
         // A revision serves for as long as no newer one is ready.
         update_takes: 0,
+        unread: String::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use bellwether_agent_core::{
     effective::GovernedRoute,
     names::{RUN_LABEL, canary_name, pin_label, run_label},
     provider::renderer,
+    selection::selects,
     tracked_config::ConfigChange,
 };
 use bellwether_api::{
@@ -40,6 +41,9 @@ pub struct Scene {
     /// How the workload is updated in place, or that it keeps revisions; absent = a copy runs beside
     /// it.
     pub adapter: Option<WorkloadAdapter>,
+    /// How a copy of the workload's kind is made and held apart, as its adapter says; absent = it is known
+    /// for the kind, or none is made.
+    pub copy_adapter: Option<WorkloadAdapter>,
     /// The apex Service; absent = no traffic is split.
     pub service: Option<ObjectRef>,
     /// The user's objects that split traffic; empty = none is split.
@@ -82,20 +86,18 @@ impl Scene {
             views::string_map(object, "/spec/template/metadata/labels")
         });
         canary_labels.insert(RUN_LABEL.to_owned(), label.clone());
+        let copy_adapter = rollout.spec.copy_adapter();
+        let (api_version, kind) = match copy_adapter {
+            Some(_) => (workload.api_version.as_str(), workload.kind.as_str()),
+            None if rollout.spec.copies_daemon_set() => (APPS, DAEMON_SET),
+            None => (APPS, "Deployment"),
+        };
         let service = rollout.spec.service.as_ref();
         let routes = service.map_or_else(Vec::new, |service| {
             routes_of(bundle, rollout, &namespace, &service.name)
         });
         Self {
-            canary: named(
-                APPS,
-                if rollout.spec.copies_daemon_set() {
-                    DAEMON_SET
-                } else {
-                    "Deployment"
-                },
-                &canary_name(&workload.name),
-            ),
+            canary: named(api_version, kind, &canary_name(&workload.name)),
             canary_service: service
                 .map(|service| named("v1", "Service", &canary_name(&service.name))),
             service: service.map(|service| named("v1", "Service", &service.name)),
@@ -126,6 +128,7 @@ impl Scene {
                 || rollout.spec.workload.keeps_revisions())
             .then(|| WorkloadAdapter::of(&rollout.spec.workload))
             .flatten(),
+            copy_adapter: copy_adapter.cloned(),
             workload,
             namespace,
         }
@@ -157,16 +160,22 @@ impl Scene {
     /// The label by whose value Services are pinned to one version.
     #[must_use]
     pub fn pin_label(&self) -> &str {
-        let adapter = self.adapter.as_ref();
-        adapter.map_or(pin_label(&self.canary.kind), |adapter| {
-            adapter.revision_label.as_str()
-        })
+        let adapter = self.adapter.as_ref().or(self.copy_adapter.as_ref());
+        pin_label(&self.canary.kind, adapter)
+    }
+
+    /// Tells whether a Service would select canary pods, but for a pin of ours.
+    #[must_use]
+    pub fn selects_canary(&self, service: &Value) -> bool {
+        let mut selector = views::string_map(service, "/spec/selector");
+        selector.remove(self.pin_label());
+        selects(&selector, &self.canary_labels)
     }
 
     /// Tells whether a copy of a DaemonSet runs beside it.
     #[must_use]
     pub fn is_per_node(&self) -> bool {
-        self.canary.kind == DAEMON_SET
+        self.canary.kind == DAEMON_SET && self.copy_adapter.is_none()
     }
 
     /// Tells whether the workload keeps revisions and shares its requests between them.

@@ -90,6 +90,7 @@ pub fn deployment(object: &Value, template: TemplateVersion) -> DeploymentView {
         revision: annotation(object, REVISION),
         template,
         update_takes: update_takes(object, replicas),
+        unread: String::new(),
     }
 }
 
@@ -153,6 +154,7 @@ pub fn canary(object: &Value, pods: &[Value]) -> CanaryView {
         ready: count(object, "/status/readyReplicas"),
         available: count(object, "/status/availableReplicas"),
         trouble: trouble(object, pods),
+        labels: BTreeSet::new(),
         deleting: is_deleting(object),
         unwritten: false,
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
+    adapted_copy::{self, SIZED_ELSEWHERE},
     finding::Findings,
     in_place,
     manifests::{DEFAULT_NAMESPACE, Manifest, manifests_of, namespace_of},
     node_copy, routes, sync,
 };
 use crate::{
+    adapted_copy::AUTOSCALED_SIZE,
     application::ApplicationSpec,
     document::{FieldPath, closest},
     rollout::{RolloutSpec, ServiceRef},
@@ -71,6 +73,8 @@ pub(super) fn check(
     fixed_total(findings, &path.key("instances"), rollout, workload);
     in_place::governed(findings, &path.key("workload"), rollout, workload);
     node_copy::governed(findings, &path.key("workload"), rollout, workload);
+    let at = path.key("workload");
+    adapted_copy::governed(findings, &at, rollout, workload, &manifests);
     sync::governed(findings, &path.key("workload"), application, workload);
     if let Some(service) = &rollout.service {
         let at = path.key("service");
@@ -180,6 +184,18 @@ fn autoscalers(
         );
         let steps = path.key("strategy").key("batch").key("steps");
         findings.error(&steps, message);
+    }
+    if let (Some(scaler), Some(adapter)) = (found.first(), rollout.copy_adapter())
+        && adapter.replicas != AUTOSCALED_SIZE
+    {
+        let message = format!(
+            "{} {} scales {} {}, whose size stands in {}; {SIZED_ELSEWHERE}",
+            scaler.kind, scaler.name, workload.kind, workload.name, adapter.replicas
+        );
+        findings.error(
+            &path.key("workload").key("adapter").key("replicas"),
+            message,
+        );
     }
     if let [one, other, ..] = found[..] {
         let message = format!(

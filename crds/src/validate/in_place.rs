@@ -4,13 +4,13 @@ mod split;
 
 use std::collections::BTreeSet;
 
-use super::{finding::Findings, manifests::Manifest, names};
+use super::{adapter_pointers::pointers, finding::Findings, manifests::Manifest, names};
 use crate::{
     analysis::{BUILT_IN_TEMPLATES, Metric},
     document::FieldPath,
     metric_template::MetricSourceKind,
     number::IntOrPercent,
-    rollout::RolloutSpec,
+    rollout::{RolloutSpec, WorkloadRef},
     strategy::{Advance, Batch, BatchStep, Instances, Strategy},
     workload_adapter::WorkloadAdapter,
 };
@@ -18,92 +18,56 @@ use crate::{
 const WANTS_SPLIT: &str = "give every step but one of 100% a weight or a match, or use a query or a \
                            template of your own";
 
-/// Checks that the strategy can be had with a workload of this kind.
+/// Checks that a workload of this kind can be updated in place, where the strategy asks for that.
 pub(super) fn workload(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
-    let (workload, strategy) = (&rollout.workload, &rollout.strategy);
-    let what = format!(
-        "{} {} ({})",
-        workload.kind, workload.name, workload.api_version
-    );
-    let deployment =
-        (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment");
-    let adapter = WorkloadAdapter::of(workload);
-    let known = workload.keeps_revisions() || rollout.copies_daemon_set();
-    if known && workload.adapter.is_none() {
+    let workload = &rollout.workload;
+    let known = workload.keeps_revisions() && workload.adapter.is_none();
+    if known || rollout.strategy.batch.is_none() {
         return;
     }
-    if strategy.batch.is_none() {
-        if workload.adapter.is_some() {
-            findings.error(
-                &path.key("adapter"),
-                "an adapter is for updates in place; use it with strategy.batch, or leave it out",
-            );
-        } else if !deployment && adapter.is_some() {
-            findings.error(
-                path,
-                format!(
-                    "a rollout of {what} with a copy beside it is not supported by this version of \
-                     Bellwether; use strategy.batch, which updates it in place"
-                ),
-            );
-        } else if !deployment {
-            findings.error(
-                path,
-                format!(
-                    "a rollout of {what} is not supported by this version of Bellwether; only \
-                     apps/v1 Deployments and DaemonSets are"
-                ),
-            );
-        }
-        return;
-    }
-    if deployment {
+    if is_deployment(workload) {
         findings.error(
             path,
             "a Deployment cannot hold pods back, so that it is not updated in place; use canary \
              with steps that name replicas",
         );
-    } else if adapter.is_none() {
+    } else if workload.adapter.is_none() && WorkloadAdapter::of(workload).is_none() {
         findings.error(
             path,
             format!(
-                "nothing is known of how {what} holds pods back; say where its partition is in \
-                 workload.adapter"
+                "nothing is known of how {} holds pods back; say where its partition is in \
+                 workload.adapter",
+                described(workload)
             ),
         );
     }
-    if let Some(adapter) = &workload.adapter {
-        pointers(findings, &path.key("adapter"), adapter);
-    }
-}
-
-fn pointers(findings: &mut Findings, path: &FieldPath, adapter: &WorkloadAdapter) {
-    for (field, pointer, below) in adapter.pointers() {
-        let within = pointer.strip_prefix(below).is_some_and(|rest| {
-            rest.split('/')
-                .all(|part| !part.is_empty() && !part.contains('~'))
-        });
-        if !within {
-            findings.error(
-                &path.key(field),
-                format!("{pointer:?} is no JSON pointer below {below}, such as {below}partition"),
-            );
-        }
-    }
-    let template =
-        |pointer: &str| pointer == "/spec/template" || pointer.starts_with("/spec/template/");
-    if template(&adapter.partition) {
+    let Some(adapter) = &workload.adapter else {
+        return;
+    };
+    let path = path.key("adapter");
+    if adapter.partition.is_none() {
         findings.error(
             &path.key("partition"),
-            "the pod template is what changes; the partition stands beside it",
+            "a batch holds pods back by a partition; say where it is, or use canary, abTest or \
+             blueGreen, which run a copy beside a kind that has none",
         );
     }
-    if adapter.revision_label.is_empty() {
-        findings.error(
-            &path.key("revisionLabel"),
-            "pods are told apart by a label; name it",
-        );
-    }
+    pointers(findings, &path, adapter);
+}
+
+pub(super) fn is_deployment(workload: &WorkloadRef) -> bool {
+    (workload.api_version.as_str(), workload.kind.as_str()) == ("apps/v1", "Deployment")
+}
+
+/// A workload as a sentence names it.
+pub(super) fn described(workload: &WorkloadRef) -> String {
+    let WorkloadRef {
+        api_version,
+        kind,
+        name,
+        ..
+    } = workload;
+    format!("{kind} {name} ({api_version})")
 }
 
 /// Checks the steps of a batch.

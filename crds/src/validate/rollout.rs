@@ -1,7 +1,7 @@
 //! Checks of a rollout's own fields.
 
 use super::{
-    adopted, alerts, analysis,
+    adapted_copy, adopted, alerts, analysis,
     finding::{Finding, Findings, Validated},
     hooks, in_place, names, node_copy, strategy, traffic,
 };
@@ -80,6 +80,7 @@ pub(super) fn inline(findings: &mut Findings, path: &FieldPath, rollout: &Rollou
 
 fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     in_place::workload(findings, &path.key("workload"), rollout);
+    adapted_copy::workload(findings, &path.key("workload"), rollout);
     workload(findings, &path.key("workload"), &rollout.workload);
     if let Some(service) = &rollout.service {
         service_ref(findings, &path.key("service"), service);
@@ -91,6 +92,7 @@ fn spec(findings: &mut Findings, path: &FieldPath, rollout: &RolloutSpec) {
     }
     strategy::check(findings, path, rollout);
     node_copy::check(findings, path, rollout);
+    adapted_copy::check(findings, path, rollout);
     traffic::of_rollout(findings, &path.key("traffic"), rollout);
     traffic::revisions(findings, path, rollout);
     analysis::check(findings, &path.key("analysis"), rollout);

@@ -150,6 +150,14 @@ fn by_pods(findings: &mut Findings, at: &FieldPath, rollout: &RolloutSpec) {
         );
         return;
     }
+    if rollout.copy_adapter().is_some() {
+        findings.error(
+            at,
+            "without a router the share of traffic is the share of pods, which are never taken from a \
+             workload whose kind an adapter tells of; use a provider that routes",
+        );
+        return;
+    }
     if rollout.instances.mode != InstancesMode::FixedTotal {
         findings.error(
             at,

@@ -7,7 +7,7 @@ use super::decision::{Governed, Hold, Update, count};
 use crate::{
     adopted::{
         HELD_ANNOTATION, PARTITION_ANNOTATION, WRITTEN_ANNOTATION,
-        in_place::{By, Note, holding, keeps_its_own_pace, set, value},
+        in_place::{self, By, Note, holding, keeps_its_own_pace, set, value},
     },
     merge_patch::merged,
 };
@@ -26,7 +26,7 @@ pub fn admit_in_place(
     let Update { old, new } = update;
     let changes = old.pointer("/spec/template") != new.pointer("/spec/template");
     if is_held(old, governed.rollout) {
-        let before = old.pointer(&adapter.partition)?;
+        let before = in_place::of(old, adapter)?;
         let kept = holding(adapter, replicas(old, adapter), Some(before));
         let ours = if changes || kept {
             // One that was scaled is held whole again.
@@ -80,19 +80,20 @@ fn laid(update: Update<'_>, rollout: &str, adapter: &WorkloadAdapter, ours: Valu
             &json!({"metadata": {"annotations": {WRITTEN_ANNOTATION: null}}}),
         );
     }
-    let note = Note::next(&seen, adapter, ours.clone(), By::Admission);
+    let at = adapter.partition.as_deref()?;
+    let note = Note::next(&seen, adapter, ours.clone(), By::Admission)?;
     let mut held = merged(
         &seen,
         &json!({"metadata": {"annotations": {
             HELD_ANNOTATION: rollout, PARTITION_ANNOTATION: note.text(),
         }}}),
     );
-    set(&mut held, &adapter.partition, ours);
+    set(&mut held, at, ours);
     if held == *new {
         return None;
     }
     // The part of the spec that has the field in it, and the annotations, as a whole.
-    let top = adapter.partition.split('/').nth(2)?;
+    let top = at.split('/').nth(2)?;
     let patch = json!([
         {"op": "add", "path": format!("/spec/{top}"), "value": held["spec"][top]},
         {"op": "add", "path": "/metadata/annotations", "value": held["metadata"]["annotations"]},

@@ -20,7 +20,7 @@ pub use look::look_in_place;
 pub use note::{PARTITION_ANNOTATION, adapter_of};
 pub use sight::{InPlaceSight, Pod, Recorded, Version};
 
-pub(crate) use field::{holding, value};
+pub(crate) use field::{holding, of, value};
 pub(crate) use note::{By, Note};
 pub(crate) use sight::keeps_its_own_pace;
 

@@ -71,7 +71,8 @@ pub struct QueryTarget {
     pub side: Side,
     /// Whether pods of both versions are the workload's own: only its Services tell them apart.
     pub in_place: bool,
-    /// Whether the workload is a DaemonSet with a copy beside it.
+    /// Whether the pods belong to the workload itself, with no ReplicaSet between: a DaemonSet with a copy
+    /// beside it, or a kind that an adapter tells of.
     pub per_node: bool,
     /// The old and the new revision of a workload that keeps them itself; absent = it does not, or they
     /// are not known.

@@ -3,7 +3,7 @@ use bellwether_api::{
 };
 use serde_json::{Value, json};
 
-use super::{Governed, GovernedRoute, effective};
+use super::{Governed, GovernedRoute, HeldWhole, effective};
 use crate::{
     machine::{CanaryWant, InPlaceWant, Overlay, RevisionsWant, ServicePin},
     provider::{Names, Split},
@@ -55,6 +55,7 @@ fn applied(overlay: &Overlay) -> Vec<Value> {
         // The Service of the second is pinned too.
         routes: &[route(Provider::HttpRoute), route(Provider::Kuma)],
         adapter: None,
+        copy_adapter: None,
         overlay,
     };
     effective(&rendered(), &[governed])
@@ -137,6 +138,7 @@ fn held(kind: &str, adapter: &WorkloadAdapter, spec: Value, overlay: &Overlay) -
         old_template: Some(&json!({"spec": {"image": "db:1"}})),
         routes: &[],
         adapter: Some(adapter),
+        copy_adapter: None,
         overlay,
     };
     let applied = effective(&[object.clone()], &[governed]);
@@ -225,6 +227,7 @@ fn a_service_of_knative_keeps_to_revisions_and_its_namesake_is_left_alone() {
             old_template: Some(&old),
             routes: &[],
             adapter: Some(&adapter),
+            copy_adapter: None,
             overlay,
         };
         effective(&[knative.clone(), namesake.clone()], &[governed])
@@ -296,6 +299,7 @@ fn a_daemon_set_beside_its_copy_is_held_by_on_delete_and_pinned_by_its_revision(
         old_template: Some(&json!({"spec": {"image": "log:1"}})),
         routes: &[],
         adapter: None,
+        copy_adapter: None,
         overlay: &overlay,
     };
     let mut expected = rendered.clone();
@@ -305,4 +309,104 @@ fn a_daemon_set_beside_its_copy_is_held_by_on_delete_and_pinned_by_its_revision(
     });
     expected[1]["spec"]["selector"]["controller-revision-hash"] = json!("h1");
     assert_eq!(effective(&rendered, &[governed]), expected);
+}
+
+#[test]
+fn a_kind_that_an_adapter_tells_of_is_held_and_pinned_where_that_says() {
+    let object = |api_version: &str, kind: &str, spec: Value| {
+        json!({"apiVersion": api_version, "kind": kind, "spec": spec,
+            "metadata": {"name": "web", "namespace": "shop"}})
+    };
+    let spec = json!({"template": {"spec": {"image": "web:2"}}, "update": {"order": "Descending"},
+        "replicas": 5, "version": "2"});
+    let rendered = [
+        object("example.dev/v1", "Ring", spec),
+        object("v1", "Service", json!({"selector": {"app": "web"}})),
+        // Of another group, with the same kind and name.
+        object("other.dev/v1", "Ring", json!({"template": {}})),
+    ];
+    let workload = ObjectRef {
+        api_version: "example.dev/v1".into(),
+        kind: "Ring".into(),
+        namespace: Some("shop".into()),
+        name: "web".into(),
+    };
+    let adapter: WorkloadAdapter = serde_json::from_value(json!({
+        "paused": "/spec/update/paused", "revisionLabel": "example.dev/revision",
+    }))
+    .expect("an adapter");
+    let old = json!({"spec": {"image": "web:1"}});
+    let old_spec =
+        json!({"template": old, "replicas": 3, "version": "1", "update": {"order": "Descending"}});
+    let laid = |overlay: &Overlay| {
+        let governed = Governed {
+            workload: &workload,
+            old_template: Some(&old),
+            routes: &[],
+            adapter: None,
+            copy_adapter: Some(HeldWhole {
+                adapter: &adapter,
+                old_spec: Some(&old_spec),
+            }),
+            overlay,
+        };
+        effective(&rendered, &[governed])
+    };
+    let held = Overlay {
+        paused: true,
+        pins: vec![ServicePin {
+            service: "web".into(),
+            hash: "v1".into(),
+        }],
+        ..Overlay::none(TemplateVersion::Old)
+    };
+    let mut expected = rendered.clone();
+    expected[0]["spec"] = json!({
+        "template": {"spec": {"image": "web:1"}},
+        "update": {"order": "Descending", "paused": true},
+        // Whatever may make new pods stays old, but for the size.
+        "version": "1", "replicas": 5,
+    });
+    expected[1]["spec"]["selector"]["example.dev/revision"] = json!("v1");
+    assert_eq!(laid(&held), expected);
+    let resumed = Overlay {
+        resumed: true,
+        ..Overlay::none(TemplateVersion::New)
+    };
+    let mut expected = rendered.clone();
+    expected[0]["spec"]["update"]["paused"] = json!(false);
+    assert_eq!(laid(&resumed), expected);
+    let back = laid(&Overlay::none(TemplateVersion::New));
+    assert_eq!(back, rendered, "at the end it is the user's");
+}
+
+#[test]
+fn a_kind_of_another_group_that_is_named_as_a_daemon_set_is_paused_where_its_adapter_says() {
+    let rendered = [json!({"apiVersion": "example.dev/v1", "kind": "DaemonSet",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": {}}})];
+    let workload = ObjectRef {
+        api_version: "example.dev/v1".into(),
+        kind: "DaemonSet".into(),
+        namespace: Some("shop".into()),
+        name: "web".into(),
+    };
+    let adapter = json!({"paused": "/spec/still", "revisionLabel": "version"});
+    let adapter: WorkloadAdapter = serde_json::from_value(adapter).expect("an adapter");
+    let overlay = Overlay {
+        paused: true,
+        ..Overlay::none(TemplateVersion::New)
+    };
+    let governed = Governed {
+        workload: &workload,
+        old_template: None,
+        routes: &[],
+        adapter: None,
+        copy_adapter: Some(HeldWhole {
+            adapter: &adapter,
+            old_spec: None,
+        }),
+        overlay: &overlay,
+    };
+    let applied = effective(&rendered, &[governed]);
+    assert_eq!(applied[0]["spec"], json!({"template": {}, "still": true}));
 }

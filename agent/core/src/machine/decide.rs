@@ -8,7 +8,7 @@ use bellwether_api::{
 use jiff::Timestamp;
 
 use super::{
-    commands,
+    adapted, commands,
     decision::Decision,
     hooking, in_place, notify,
     observations::Observations,
@@ -103,7 +103,8 @@ fn end(turn: &mut Turn<'_>) {
                     turn.grant.workload
                 ))
             })
-        });
+        })
+        .or_else(|| adapted::confused(turn));
     if let Some(failure) = failure {
         rollback::begin(turn, failure);
     }

@@ -30,6 +30,8 @@ pub struct Observations {
     pub replica_sets: Vec<ReplicaSetView>,
     /// The copy of this run and attempt; absent = it does not exist.
     pub canary: Option<CanaryView>,
+    /// Pods of a copy that was deleted with its pods, which still run; 0 where a copy goes after them.
+    pub canary_pods_left: u32,
     /// Whether the canary Service of this run and attempt exists.
     pub canary_service: bool,
     /// The apex Service and every other Service of the namespace whose own selector (without a pin
@@ -125,6 +127,9 @@ pub struct CanaryView {
     pub available: u32,
     /// Why pods do not become ready, such as `ErrImagePull: …`; empty = nothing is known.
     pub trouble: String,
+    /// What the revision label says on its pods, where an adapter names one; empty = there are none, or
+    /// their labels are not looked at.
+    pub labels: BTreeSet<String>,
     /// Whether it carries a deletion timestamp.
     pub deleting: bool,
     /// Whether it is not known to be written as the run wants it: its pods may be of a version that

@@ -44,9 +44,11 @@ pub(super) fn wanted(turn: &Turn<'_>, copy: &CanaryView, pods: u32) -> u32 {
 }
 
 /// The apex Service has the copy's ready pods too, and data planes have had the time to hear of it. A
-/// DaemonSet takes a node's pod away before it makes the new one: it may be the only one that there is.
+/// DaemonSet takes a node's pod away before it makes the new one: it may be the only one that there is. What
+/// the controller of a kind does that an adapter tells of, nobody knows: it may take all of them.
 pub(super) fn joined(turn: &mut Turn<'_>) -> bool {
-    if !turn.is_per_node() || !turn.splits_traffic() || turn.state.split().is_none() {
+    let may_empty = turn.is_per_node() || turn.is_adapted();
+    if !may_empty || !turn.splits_traffic() || turn.state.split().is_none() {
         return true;
     }
     let (apex, copy) = (&turn.seen.apex_endpoints, &turn.seen.canary_endpoints);

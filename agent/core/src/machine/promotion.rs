@@ -1,6 +1,6 @@
 //! Promotion: the user's workload takes the new template while the canary serves.
 
-use bellwether_api::{number::Weight, status::Severity};
+use bellwether_api::{duration::Dur, number::Weight, status::Severity};
 
 use super::{
     awaits, by_revision, gathering, in_place, per_node, replacing,
@@ -11,6 +11,9 @@ use crate::{
     settled::{Settled, TemplateVersion},
     weights::next_promotion_weight,
 };
+
+/// How soon pods are looked for again whose copy is gone.
+const LOOK_AGAIN: Dur = Dur::from_millis(2_000);
 
 pub(super) fn promoting(turn: &mut Turn<'_>, part: Part) {
     if let Part::Replacing { begun } = part {
@@ -237,7 +240,8 @@ fn draining(turn: &mut Turn<'_>, new: Settled, until: jiff::Timestamp) {
 /// No pod of the canary runs any more. Its objects go only then: they go at once, its pods do not,
 /// and Services that are released meanwhile would send requests to them.
 pub(super) fn canary_pods_are_gone(turn: &mut Turn<'_>) -> bool {
-    let pods = turn.seen.canary.as_ref().map_or(0, |canary| {
+    let left = turn.seen.canary_pods_left;
+    let pods = turn.seen.canary.as_ref().map_or(left, |canary| {
         let scaled = canary.replicas == 0 && canary.observed_generation >= canary.generation;
         canary.updated.max(canary.ready).max(u32::from(!scaled))
     });
@@ -247,6 +251,10 @@ pub(super) fn canary_pods_are_gone(turn: &mut Turn<'_>) -> bool {
             "CanaryPodsThere",
             format!("{pods} canary pods are being stopped"),
         );
+    }
+    if left > 0 {
+        // Nobody tells when the last of them has gone.
+        turn.wake(turn.after(LOOK_AGAIN));
     }
     pods == 0
 }

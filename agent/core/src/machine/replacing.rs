@@ -74,6 +74,7 @@ pub(super) fn is_broken(turn: &Turn<'_>) -> bool {
     turn.seen.workload.as_ref().is_some_and(|workload| {
         workload.template == TemplateVersion::Old
             && workload.observed_generation >= workload.generation
+            && workload.unread.is_empty()
             && !is_whole(workload)
     })
 }

@@ -1,6 +1,6 @@
 //! Runs of workloads that an autoscaler sizes.
 
-use bellwether_api::{number::Weight, strategy::InstancesMode};
+use bellwether_api::{adapted_copy::AUTOSCALED_SIZE, number::Weight, strategy::InstancesMode};
 
 use super::turn::Turn;
 use crate::{
@@ -55,6 +55,14 @@ pub(super) fn conflict(turn: &Turn<'_>) -> Option<String> {
     }
     let (workload, plan) = (&turn.grant.workload, &turn.grant.plan);
     let scaler = turn.seen.autoscalers.first().map(name)?;
+    let adapter = plan.copy_adapter();
+    if let Some(adapter) = adapter.filter(|adapter| adapter.replicas != AUTOSCALED_SIZE) {
+        return Some(format!(
+            "{scaler} scales {workload}, whose size stands in {}: only {AUTOSCALED_SIZE} is left to an \
+             autoscaler",
+            adapter.replicas
+        ));
+    }
     let canary = plan.strategy.canary.as_ref();
     if canary.is_some_and(|canary| canary.manual.is_some()) {
         return Some(format!(

@@ -7,7 +7,7 @@ use bellwether_api::{
 };
 
 use super::{
-    awaits, by_revision, hooking, in_place, per_node, replacing, rollback, scaling,
+    adapted, awaits, by_revision, hooking, in_place, per_node, replacing, rollback, scaling,
     stage::{Failure, Stage, StepPart},
     steps,
     turn::Turn,
@@ -155,7 +155,10 @@ pub(super) fn refusal(turn: &Turn<'_>) -> Option<String> {
             "the strategy needs a route, and neither the plan nor its fleet names one".to_owned(),
         );
     }
-    if let Some(conflict) = scaling::conflict(turn).or_else(|| per_node::refusal(turn)) {
+    if let Some(conflict) = scaling::conflict(turn)
+        .or_else(|| per_node::refusal(turn))
+        .or_else(|| adapted::refusal(turn))
+    {
         return Some(conflict);
     }
     if !seen.foreign_objects.is_empty() {

@@ -1,5 +1,6 @@
 //! Runs against a small model of a cluster.
 
+mod adapted;
 mod adopted;
 mod announced;
 mod approvals;

@@ -281,6 +281,11 @@ impl<'a> Turn<'a> {
         self.grant.plan.copies_daemon_set()
     }
 
+    /// Tells whether the copy is of a kind that an adapter tells of.
+    pub(super) fn is_adapted(&self) -> bool {
+        self.grant.plan.copy_adapter().is_some()
+    }
+
     /// Tells whether no router splits traffic: Services select both versions, which share it by their
     /// pods.
     pub(super) fn by_pods(&self) -> bool {

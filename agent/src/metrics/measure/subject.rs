@@ -124,7 +124,7 @@ impl Measurement {
                 Side::Canary
             },
             in_place: batch.is_some(),
-            per_node: subject.plan.copies_daemon_set(),
+            per_node: subject.plan.copies_daemon_set() || subject.plan.copy_adapter().is_some(),
             revisions: subject.revisions.clone(),
         };
         // As a window that is longer than any weight has been in force.

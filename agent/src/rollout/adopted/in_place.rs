@@ -31,7 +31,7 @@ pub fn sighted(
         name: views::name(pod),
         uid: views::uid(pod),
         label: views::string_map(pod, "/metadata/labels")
-            .remove(&adapter.revision_label)
+            .remove(adapter.revision_label())
             .unwrap_or_default(),
         ready: is_ready(pod),
     };

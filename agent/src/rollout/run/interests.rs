@@ -77,7 +77,8 @@ impl Run {
         let mut owners = Vec::new();
         if scene.adapter.is_none() {
             let sets = [scene.workload.name.clone(), scene.canary.name.clone()];
-            owners.push((APPS, scene.version_kind(), sets.into()));
+            // Where pods alone tell versions apart, the status changes with every one that counts.
+            owners.extend(scene.version_kind().map(|kind| (APPS, kind, sets.into())));
         }
         if scene.adapter.is_none() || scene.service.is_some() {
             let slices = services.map(|service| service.name.clone()).collect();

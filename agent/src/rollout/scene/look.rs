@@ -30,7 +30,7 @@ pub struct Live {
     /// The namespace itself.
     pub namespace: Option<Value>,
     /// ReplicaSets with the labels by which the workload selects its pods, its own among them; beside
-    /// a copy of a DaemonSet ControllerRevisions.
+    /// a copy of a DaemonSet ControllerRevisions; empty where pods alone tell versions apart.
     pub replica_sets: Vec<Value>,
     /// All Services of the namespace.
     pub services: Arc<Vec<Value>>,
@@ -44,7 +44,7 @@ pub struct Live {
     pub config_copies: Vec<Value>,
     /// The canary's pods.
     pub canary_pods: Vec<Value>,
-    /// The pods that a workload selects which is updated in place or a DaemonSet; empty for any other.
+    /// The pods that a workload selects which is updated in place or has no ReplicaSets; empty for any other.
     pub own_pods: Vec<Value>,
     /// The versions that a workload of somebody else had which is updated in place; empty for any other.
     pub recorded: Vec<Recorded>,
@@ -91,21 +91,16 @@ impl Scene {
         }
         let cluster = reading.cluster;
         let namespace = Some(self.namespace.as_str());
-        // Runs of one release have the label in common. Only the pods of a DaemonSet tell which of its
-        // versions still runs.
-        let own = (!self.is_per_node()).then(|| format!("{RUN_LABEL}={}", self.label));
+        // Runs of one release have the label in common. Only the pods of what has no ReplicaSets tell which
+        // of its versions still runs.
+        let own = (!self.counts_pods()).then(|| format!("{RUN_LABEL}={}", self.label));
         let own_pods = [own, self.pod_labels.clone()];
         let own_pods: Vec<String> = own_pods.into_iter().flatten().collect();
         let own_pods = own_pods.join(",");
         // Before the workload: a ReplicaSet that is newer than the template beside it would look like
         // one of another version.
         let (replica_sets, services, slices, pods) = tokio::try_join!(
-            cluster.list(
-                APPS,
-                self.version_kind(),
-                namespace,
-                self.pod_labels.as_deref()
-            ),
+            self.version_objects(cluster),
             reading.list("v1", "Service", &self.namespace),
             self.slices(cluster),
             cluster.list("v1", "Pod", namespace, Some(&own_pods)),
@@ -194,6 +189,16 @@ impl Scene {
             neighbours,
             ..Live::default()
         })
+    }
+
+    async fn version_objects(&self, cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
+        let Some(kind) = self.version_kind() else {
+            return Ok(Vec::new());
+        };
+        let namespace = Some(self.namespace.as_str());
+        cluster
+            .list(APPS, kind, namespace, self.pod_labels.as_deref())
+            .await
     }
 
     async fn slices(&self, cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_agent_core::selection::{self, Neighbours, selects};
+use bellwether_agent_core::selection::{self, Neighbours};
 use serde_json::Value;
 
 use super::{APPS, Known, Live, Scene};
@@ -31,11 +31,7 @@ impl Scene {
     pub(in crate::rollout) fn concerns_service(&self, service: &Value) -> bool {
         let apex = self.service.as_ref().map(|service| service.name.as_str());
         apex == Some(views::name(service).as_str())
-            || self.adapter.is_none()
-                && selects(
-                    &views::string_map(service, "/spec/selector"),
-                    &self.canary_labels,
-                )
+            || self.adapter.is_none() && self.selects_canary(service)
     }
 
     /// Reads the workloads of the namespace where a Service may be pinned: what a pin would cut off is
@@ -83,7 +79,7 @@ impl Scene {
             let matches = if self.adapter.is_some() {
                 self.service.as_ref().map(|apex| &apex.name) == Some(&views::name(service))
             } else {
-                selects(&selector, &self.canary_labels)
+                self.selects_canary(service)
             };
             if !matches || selector.contains_key(self.pin_label()) {
                 continue;
@@ -112,7 +108,7 @@ impl Scene {
         let mut others = selection::others_selected(
             selector,
             Neighbours {
-                own: if self.is_per_node() {
+                own: if self.is_per_node() || self.copy_adapter.is_some() {
                     &[]
                 } else {
                     &deployments

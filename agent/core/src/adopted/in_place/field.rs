@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 
 const ON_DELETE: &str = "OnDelete";
 
+/// What the field says now; absent = nothing, or the kind has no such field.
+pub(crate) fn of<'a>(object: &'a Value, adapter: &WorkloadAdapter) -> Option<&'a Value> {
+    object.pointer(adapter.partition.as_deref()?)
+}
+
 /// What the field says while it keeps `held` pods from the template; absent = every pod, those too that
 /// come while it stands.
 pub(crate) fn value(adapter: &WorkloadAdapter, replicas: u32, held: Option<u32>) -> Value {

@@ -121,8 +121,8 @@ fn keeping(sight: &InPlaceSight, rollout: &str, pods: Option<u32>, more: &Value)
     if is_kept && *more == json!({}) {
         return None;
     }
-    let note = Note::next(&sight.object, &sight.adapter, ours.clone(), By::Patch);
-    let mut patch = field::patch_of(&sight.adapter.partition, ours);
+    let note = Note::next(&sight.object, &sight.adapter, ours.clone(), By::Patch)?;
+    let mut patch = field::patch_of(sight.adapter.partition.as_deref()?, ours);
     patch["metadata"]["annotations"] = json!({
         HELD_ANNOTATION: rollout, PARTITION_ANNOTATION: note.text(),
     });

@@ -48,9 +48,14 @@ impl Note {
     }
 
     /// What is to stand on a workload once the field says `ours`. Whatever stands there now without being
-    /// ours is its owner's word.
-    pub(crate) fn next(object: &Value, adapter: &WorkloadAdapter, ours: Value, by: By) -> Self {
-        let pointer = &adapter.partition;
+    /// ours is its owner's word. `None` = its kind has no such field.
+    pub(crate) fn next(
+        object: &Value,
+        adapter: &WorkloadAdapter,
+        ours: Value,
+        by: By,
+    ) -> Option<Self> {
+        let pointer = adapter.partition.as_deref()?;
         let live = object.pointer(pointer).cloned();
         let keeps_managers = by == By::Admission || live.as_ref() == Some(&ours);
         let shared = keeps_managers && applies_what_we_wrote(object, pointer);
@@ -61,13 +66,13 @@ impl Note {
             None if is_held(object) => (None, 0),
             None => (live, field::missing_parents(object, pointer)),
         };
-        Self {
+        Some(Self {
             users: users.filter(|users| !users.is_null()),
             ours,
             made,
             shared,
             adapter: (!is_known(object, adapter)).then(|| adapter.clone()),
-        }
+        })
     }
 
     /// Whether what the field says is our word, and not its owner's too.
@@ -83,7 +88,9 @@ impl Note {
 
     /// The merge patch that gives the field back.
     pub(super) fn restoring(&self, object: &Value, adapter: &WorkloadAdapter) -> Value {
-        let pointer = &adapter.partition;
+        let Some(pointer) = adapter.partition.as_deref() else {
+            return json!({});
+        };
         // Whoever wrote it meanwhile has their word there already.
         let users = if self.is_ours(object, pointer) {
             self.users.as_ref()

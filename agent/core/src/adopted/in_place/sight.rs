@@ -152,7 +152,7 @@ impl InPlaceSight {
     /// What holds its pods back now.
     #[must_use]
     pub fn field(&self) -> Option<&Value> {
-        self.object.pointer(&self.adapter.partition)
+        field::of(&self.object, &self.adapter)
     }
 
     pub(super) fn note(&self) -> Option<Note> {
@@ -275,7 +275,7 @@ pub(crate) fn keeps_its_own_pace(object: &Value, adapter: &WorkloadAdapter) -> b
     let paused = adapter.paused.as_ref();
     let on_delete = object.pointer("/spec/updateStrategy/type") == Some(&Value::from("OnDelete"));
     on_delete
-        || !field::frees(adapter, object.pointer(&adapter.partition))
+        || !field::frees(adapter, field::of(object, adapter))
         || paused.is_some_and(|at| object.pointer(at) == Some(&Value::Bool(true)))
 }
 

@@ -426,6 +426,7 @@ impl Workload {
             revision: Self::label(template),
             template,
             update_takes: 0,
+            unread: String::new(),
         };
         let overlay = Overlay::of(&self.state);
         let view = InPlaceView {

@@ -620,6 +620,7 @@ impl Cluster {
             revision: hash.into(),
             template: self.template,
             update_takes: self.update_takes,
+            unread: String::new(),
         };
         let set = |(version, pods): (&&str, &Pods)| ReplicaSetView {
             name: format!("web-{version}"),
@@ -641,6 +642,7 @@ impl Cluster {
                 ready: canary.ready,
                 available: canary.ready,
                 trouble: String::new(),
+                labels: BTreeSet::new(),
                 deleting: false,
                 unwritten: self.canary_is_foreign,
             }),

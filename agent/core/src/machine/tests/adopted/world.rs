@@ -329,6 +329,7 @@ impl World {
             revision: revision.unwrap_or_default().to_owned(),
             template: TemplateVersion::Other,
             update_takes: 0,
+            unread: String::new(),
         };
         let sets = self.sets.iter().map(|set| ReplicaSetView {
             name: set.name(),
@@ -381,6 +382,7 @@ impl World {
                 ready: canary,
                 available: canary,
                 trouble: String::new(),
+                labels: BTreeSet::new(),
                 deleting: false,
                 unwritten: false,
             }),

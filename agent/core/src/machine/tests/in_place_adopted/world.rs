@@ -381,6 +381,7 @@ impl World {
                 revision: revision.to_owned(),
                 template: version(&sight, held, wanted),
                 update_takes: 0,
+                unread: String::new(),
             }),
             in_place: Some(InPlaceView {
                 written: is_as_wanted(&sight, held, wanted)
