@@ -356,23 +356,29 @@ impl Member {
         Ok(ended)
     }
 
-    /// Returns the UIDs of the ready pods that run `image`.
+    /// Returns the UIDs of the pods labelled `app=web` that run `image`, ready or not.
     ///
     /// # Errors
     /// When the API server cannot be asked.
     pub fn pod_uids(&self, namespace: &str, image: &str) -> Result<BTreeSet<String>> {
+        self.pods_running(namespace, "app=web", image)
+    }
+
+    /// Returns the UIDs of the pods whose labels match `selector` and that run `image`, ready or not.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub fn pods_running(
+        &self,
+        namespace: &str,
+        selector: &str,
+        image: &str,
+    ) -> Result<BTreeSet<String>> {
         let runs = |pod: &Pod| {
-            pod.spec.as_ref().is_some_and(|spec| {
-                spec.containers
-                    .iter()
-                    .any(|container| container.image.as_deref() == Some(image))
-            })
+            let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            containers.any(|container| container.image.as_deref() == Some(image))
         };
-        let pods = self.pods(namespace, "app=web")?;
-        Ok(pods
-            .iter()
-            .filter(|pod| runs(pod))
-            .filter_map(|pod| pod.metadata.uid.clone())
-            .collect())
+        let pods = self.pods(namespace, selector)?.into_iter().filter(runs);
+        Ok(pods.filter_map(|pod| pod.metadata.uid).collect())
     }
 }

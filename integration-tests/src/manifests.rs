@@ -147,7 +147,9 @@ impl Shop {
             "imagePullPolicy": "Never",
             "env": environment,
             "ports": [{"name": "http", "containerPort": 8080}],
-            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+            // A kubelet that waits for a core is no pod that does not answer.
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1,
+                "timeoutSeconds": 5},
         });
         if self.pre_stop_seconds > 0 {
             container["lifecycle"] =

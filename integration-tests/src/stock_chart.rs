@@ -85,11 +85,11 @@ fn files_sha256(archive: &[u8], chart: &str) -> Result<String> {
     let root = folder.path().join(chart);
     let mut lines = String::new();
     for file in files_below(&root)? {
-        let digest = hex(&Sha256::digest(fs::read(root.join(&file))?));
+        let digest = hex::encode(Sha256::digest(fs::read(root.join(&file))?));
         writeln!(lines, "{digest}  {}", file.display())?;
     }
     // As `sha256sum` reads what is piped into it.
-    Ok(hex(&Sha256::digest(lines)))
+    Ok(hex::encode(Sha256::digest(lines)))
 }
 
 /// Every file below `root`, from there, in order.
@@ -108,8 +108,4 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -85,8 +85,8 @@ use libtest_mimic::Arguments;
 /// A test, and the name of its application and namespace.
 pub type Case = suite::Case<scene::Scene>;
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
+/// Tests that run together, and how many of them at a time; these stages come one after the other.
+fn stages() -> [(usize, Vec<Case>); 4] {
     let together = [
         adopted::CASES,
         canary::CASES,
@@ -99,10 +99,8 @@ fn main() -> ExitCode {
         batches::CASES,
         sync::CASES,
         ownership::CASES,
-        taken_over::CASES,
         replaced::CASES,
         rollback::CASES,
-        live_state::CASES,
         hooks::CASES,
         loads::CASES,
         command_tests::CASES,
@@ -120,7 +118,6 @@ fn main() -> ExitCode {
         autoscaling::UNDER_TRAFFIC,
         lacking::UNDER_TRAFFIC,
         not_found::UNDER_TRAFFIC,
-        configuration::UNDER_TRAFFIC,
         promotion::UNDER_TRAFFIC,
         strategies::UNDER_TRAFFIC,
         blue_green::UNDER_TRAFFIC,
@@ -130,6 +127,14 @@ fn main() -> ExitCode {
         hooks::UNDER_TRAFFIC,
         hooks_away::UNDER_TRAFFIC,
         flagger::UNDER_TRAFFIC,
+    ]
+    .concat();
+    // They end the agent of a cluster, whose webhook tests above need.
+    let agents_end = [
+        failures::AGENT_ENDS,
+        configuration::AGENT_ENDS,
+        live_state::AGENT_ENDS,
+        taken_over::AGENT_ENDS,
     ]
     .concat();
     let alone = [
@@ -143,7 +148,22 @@ fn main() -> ExitCode {
         webhook::ALONE,
     ]
     .concat();
-    let all = [together.as_slice(), &under_traffic, &alone].concat();
+    [
+        (4, together),
+        (2, under_traffic),
+        (2, agents_end),
+        (1, alone),
+    ]
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let stages = stages();
+    let all: Vec<Case> = stages
+        .iter()
+        .flat_map(|(_, cases)| cases)
+        .copied()
+        .collect();
     if arguments.list {
         return libtest_mimic::run(&arguments, suite::trials(&all, None)).exit_code();
     }
@@ -163,8 +183,8 @@ fn main() -> ExitCode {
     let scene = scene::Scene::new(fixture);
     let asked = arguments.test_threads;
     let mut passed = true;
-    for (threads, cases) in [(4, &together), (2, &under_traffic), (1, &alone)] {
-        arguments.test_threads = Some(asked.map_or(threads, |asked| asked.min(threads)));
+    for (threads, cases) in &stages {
+        arguments.test_threads = Some(asked.map_or(*threads, |asked| asked.min(*threads)));
         passed &= suite::run(&arguments, cases, &scene);
     }
     drop(scene);

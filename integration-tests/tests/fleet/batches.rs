@@ -62,7 +62,7 @@ impl Set {
                         "imagePullPolicy": "Never",
                         "ports": [{"name": "http", "containerPort": 8080}],
                         "readinessProbe":
-                            {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+                            {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5},
                     }]},
                 },
             },

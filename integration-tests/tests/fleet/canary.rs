@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     Case,
     scene::{RUN_LIMIT, Scene},
-    strategies::all_answer,
+    strategies::{all_answer, ask},
 };
 
 /// One by one: each carries 660 requests a second.
@@ -297,8 +297,10 @@ fn installed_plainly(scene: &Scene, member: &Member, revision: u64) -> Result<()
 
 /// The first version is not there yet when the next one comes: nothing serves that it could be compared with.
 fn edited_first_install(scene: &Scene) -> Result<()> {
+    let next = scene.small_shop().version("v2");
+    // An hour: it is not to be there before.
     let shop = Shop {
-        environment: vec![("DEMO_READY_AFTER_MS".into(), "6000".into())],
+        environment: vec![("DEMO_READY_AFTER_MS".into(), "3600000".into())],
         ..scene.small_shop()
     };
     let member = scene.member(0)?;
@@ -307,11 +309,14 @@ fn edited_first_install(scene: &Scene) -> Result<()> {
         let pods = member.pod_uids(&scene.name, "bellwether.local/demo:v1")?;
         Ok((!pods.is_empty()).then_some(()))
     })?;
-    let next = shop.version("v2");
     scene.cli.apply(&next.documents())?;
     installed_plainly(scene, &member, 2)?;
     let history = scene.cli.run(&["rollout", "history", &scene.name])?;
     ensure!(history.contains("Superseded"), "{history}");
+    // The first pods ever: the gateway hears of them a moment after they are ready.
+    until(RUN_LIMIT, "the gateway to know them", || {
+        Ok(ask(scene, &[]).ok())
+    })?;
     all_answer(scene, &[], "v2")?;
     scene.assert_restored(&member, &next)
 }

@@ -14,8 +14,8 @@ use bellwether_integration_tests::{
 
 use crate::{Case, scene::Scene, strategies::ask};
 
-/// One by one: lost requests are counted.
-pub const UNDER_TRAFFIC: &[Case] = &[(
+/// It ends an agent, and counts lost requests.
+pub const AGENT_ENDS: &[Case] = &[(
     "sc_k1_config_only_change_rolls_as_a_canary",
     "config",
     config_only_change,

@@ -29,6 +29,13 @@ pub const ALONE: &[Case] = &[(
     failing_canary,
 )];
 
+/// It ends an agent.
+pub const AGENT_ENDS: &[Case] = &[(
+    "failed_revision_is_held_until_it_changes_or_is_retried",
+    "held",
+    failed_revision_is_held,
+)];
+
 /// Judged by requests that were lost.
 pub const UNDER_TRAFFIC: &[Case] = &[
     (
@@ -59,11 +66,6 @@ pub const CASES: &[Case] = &[
         "killed_canary_pods_take_the_weight_to_zero",
         "killed",
         killed_canary_pods,
-    ),
-    (
-        "failed_revision_is_held_until_it_changes_or_is_retried",
-        "held",
-        failed_revision_is_held,
     ),
 ];
 
@@ -112,6 +114,7 @@ fn bad_image(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {weights: [50]}}".into(),
         progress_deadline: "12s".into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;

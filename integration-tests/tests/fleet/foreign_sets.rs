@@ -59,7 +59,7 @@ impl ForeignSet<'_> {
                         // A pod that goes answers until the gateway has forgotten it.
                         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
                         "readinessProbe":
-                            {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+                            {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5},
                     }]},
                 },
             },

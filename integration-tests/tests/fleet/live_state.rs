@@ -12,7 +12,8 @@ use crate::{
     scene::{RUN_LIMIT, Scene, api_version},
 };
 
-pub const CASES: &[Case] = &[(
+/// It ends an agent.
+pub const AGENT_ENDS: &[Case] = &[(
     "sc_v2_v3_rollback_brings_back_what_was_changed_by_hand",
     "byhandback",
     brought_back,

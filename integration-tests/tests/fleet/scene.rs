@@ -63,8 +63,9 @@ impl Scene {
         let gone = scene.cli.call(&["delete", "application", name, "-y"], None);
         result.with_context(|| {
             format!(
-                "events: {}",
-                documents.map(|answer| answer.stdout).unwrap_or_default()
+                "events: {}\nwarnings of the clusters: {:#?}",
+                documents.map(|answer| answer.stdout).unwrap_or_default(),
+                scene.warnings()
             )
         })?;
         let gone = gone?;
@@ -75,6 +76,29 @@ impl Scene {
             gone.stderr
         );
         self.no_agent_crashed()
+    }
+
+    /// What the clusters warn of in the test's namespace, such as a probe that failed, oldest first.
+    fn warnings(&self) -> Vec<String> {
+        let members = (0..self.lab.real().len()).filter_map(|index| self.member(index).ok());
+        let warning = |event: &Value| {
+            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+            let line = [
+                "/lastTimestamp",
+                "/reason",
+                "/involvedObject/name",
+                "/message",
+            ]
+            .map(|pointer| text(pointer).unwrap_or("-"))
+            .join(" ");
+            (text("/type") == Some("Warning")).then_some(line)
+        };
+        let mut all: Vec<String> = members
+            .flat_map(|member| member.list("v1", "Event", &self.name).unwrap_or_default())
+            .filter_map(|event| warning(&event))
+            .collect();
+        all.sort();
+        all
     }
 
     /// The demo application under the test's name.

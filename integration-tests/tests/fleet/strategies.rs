@@ -81,6 +81,7 @@ fn ab_test(scene: &Scene) -> Result<()> {
             {headers: [{name: user-agent, regex: '.*Firefox.*'}]}, \
             {cookies: [{name: type, exact: insider}]}]}}"
             .into(),
+        pre_stop_seconds: 3,
         ..scene.small_shop()
     };
     scene.install(&shop)?;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{Case, scene::Scene};
 
-pub const CASES: &[Case] = &[
+/// They end an agent.
+pub const AGENT_ENDS: &[Case] = &[
     (
         "taking_over_identical_workloads_restarts_no_pod_and_configuration_rolls_as_a_canary",
         "takenas",

@@ -303,6 +303,14 @@ impl Members {
     pub fn read(&self, cluster: &str, kind: &str, name: &str) -> Result<Option<Value>> {
         self.scene.object(self.cluster(cluster)?, kind, name)
     }
+
+    /// The image that a Deployment of the test's namespace has in a cluster.
+    pub fn image(&self, cluster: &str, deployment: &str) -> Result<String> {
+        let live = self.read(cluster, "Deployment", deployment)?;
+        let live = live.with_context(|| format!("{cluster} has no Deployment {deployment}"))?;
+        let image = live["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+        image.map(str::to_owned).context("an image")
+    }
 }
 
 /// Group and version, kind and name of a manifest.

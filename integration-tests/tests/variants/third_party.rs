@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use bellwether_api::{status::Phase, view::RunPhase};
 use bellwether_integration_tests::{
-    chart_repository::ChartRepository, cluster::Member, stock_chart::KWOK, suite::Case, wait::until,
+    chart_repository::ChartRepository, stock_chart::KWOK, suite::Case, wait::until,
 };
 use serde_json::{Value, json};
 
@@ -65,14 +65,14 @@ fn kwok(members: &Members) -> Result<()> {
     apply(&json!({"replicas": 2}))?;
     members.wait_ended(&members.name, 1, RunPhase::Succeeded, LIMIT)?;
     is_whole(members, cluster)?;
-    let first = pods_of(members, member, OLD)?;
+    let first = member.pods_running(&members.name, "", OLD)?;
     ensure!(first.len() == 2, "plainly installed: {first:?}");
 
     apply(&json!({"replicas": 2, "image": {"tag": "v0.8.0"}}))?;
     waits_for_a_human(members, cluster, &first)?;
     members.cli.run(&["rollout", "approve", &members.name])?;
     members.wait_ended(&members.name, 2, RunPhase::Succeeded, LIMIT)?;
-    let now = image(members, cluster)?;
+    let now = members.image(cluster, CONTROLLER)?;
     ensure!(now == NEW, "{now}");
     members.wait_gone(cluster, "Deployment", &format!("{CONTROLLER}-canary"))?;
     taken_away(members, cluster)
@@ -86,10 +86,10 @@ fn waits_for_a_human(members: &Members, cluster: &str, first: &BTreeSet<String>)
         tracks.any(|track| track.phase == Phase::WaitingPromotion)
     })?;
     let member = members.cluster(cluster)?;
-    let old = pods_of(members, member, OLD)?;
-    let canary = pods_of(members, member, NEW)?;
+    let old = member.pods_running(&members.name, "", OLD)?;
+    let canary = member.pods_running(&members.name, "", NEW)?;
     ensure!(old == *first && canary.len() == 1, "{old:?}, {canary:?}");
-    let held = image(members, cluster)?;
+    let held = members.image(cluster, CONTROLLER)?;
     ensure!(held == OLD, "the workload waits: {held}");
     Ok(())
 }
@@ -120,22 +120,4 @@ fn is_whole(members: &Members, cluster: &str) -> Result<()> {
         found.with_context(|| format!("no {kind} {CONTROLLER}"))?;
     }
     Ok(())
-}
-
-/// The pods of the test's namespace that run an image, by their identities.
-fn pods_of(members: &Members, member: &Member, image: &str) -> Result<BTreeSet<String>> {
-    let pods = member.list("v1", "Pod", &members.name)?;
-    Ok(pods
-        .iter()
-        .filter(|pod| pod["spec"]["containers"][0]["image"] == image)
-        .filter_map(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned))
-        .collect())
-}
-
-/// The image that the workload has.
-fn image(members: &Members, cluster: &str) -> Result<String> {
-    let live = members.read(cluster, "Deployment", CONTROLLER)?;
-    let live = live.context(CONTROLLER)?;
-    let image = live["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
-    image.map(str::to_owned).context("an image")
 }

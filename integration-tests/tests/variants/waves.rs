@@ -1,6 +1,6 @@
 //! How a release moves from wave to wave, and what one cluster's failure means for the others.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bellwether_api::view::{ClusterPhase, ClusterView, RunPhase, RunView, WavePhase};
 use bellwether_integration_tests::{chart_repository::ChartRepository, suite::Case, wait::until};
 use serde_json::{Value, json};
@@ -160,20 +160,12 @@ fn wait_versions(members: &Members, versions: [&str; 3]) -> Result<()> {
     for (cluster, version) in first_three(members).iter().zip(versions) {
         until(LIMIT, &format!("{cluster} to run {version}"), || {
             Ok(
-                (image(members, cluster)? == format!("bellwether.local/demo:{version}"))
+                (members.image(cluster, "web")? == format!("bellwether.local/demo:{version}"))
                     .then_some(()),
             )
         })?;
     }
     Ok(())
-}
-
-fn image(members: &Members, cluster: &str) -> Result<String> {
-    let live = members
-        .read(cluster, "Deployment", "web")?
-        .with_context(|| format!("{cluster} has no Deployment"))?;
-    let image = &live["spec"]["template"]["spec"]["containers"][0]["image"];
-    Ok(image.as_str().unwrap_or_default().to_owned())
 }
 
 fn halt(members: &Members) -> Result<()> {
@@ -296,7 +288,7 @@ fn environments(members: &Members) -> Result<()> {
     );
     for cluster in names(2) {
         ensure!(
-            image(members, &cluster)?.ends_with(":v1"),
+            members.image(&cluster, "web")?.ends_with(":v1"),
             "{cluster} of prod runs v2 already"
         );
     }
@@ -316,7 +308,7 @@ fn environments(members: &Members) -> Result<()> {
         "{run:#?}"
     );
     for cluster in members.names() {
-        ensure!(image(members, cluster)?.ends_with(":v2"), "{cluster}");
+        ensure!(members.image(cluster, "web")?.ends_with(":v2"), "{cluster}");
     }
     Ok(())
 }

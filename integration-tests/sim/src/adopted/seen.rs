@@ -53,6 +53,7 @@ impl Site {
                 ready: canary.ready,
                 available: canary.ready,
                 trouble: String::new(),
+                labels: std::collections::BTreeSet::new(),
                 deleting: false,
                 unwritten: false,
             }),
@@ -105,6 +106,7 @@ impl Site {
                 .to_owned(),
             template: TemplateVersion::Other,
             update_takes: 0,
+            unread: String::new(),
         }
     }
 }

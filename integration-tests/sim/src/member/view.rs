@@ -112,6 +112,7 @@ impl Member {
                 .unwrap_or_default(),
             template,
             update_takes: self.particulars.update_takes,
+            unread: String::new(),
         }
     }
 
@@ -130,6 +131,7 @@ impl Member {
             revision: hash_of(&self.seen_image),
             template,
             update_takes: 0,
+            unread: String::new(),
         }
     }
 
@@ -169,6 +171,7 @@ fn canary(canary: &Canary, new: &str) -> CanaryView {
         ready: canary.ready,
         available: canary.ready,
         trouble: String::new(),
+        labels: std::collections::BTreeSet::new(),
         deleting: false,
         unwritten: canary.image != new,
     }
