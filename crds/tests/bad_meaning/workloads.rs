@@ -24,9 +24,8 @@ fn workloads() {
         )],
         &[
             &format!(
-                "10:7 {path}.workload: a rollout of StatefulSet web (apps/v1) with a copy beside it is \
-                 not supported by this version of Bellwether; use strategy.batch, which updates it \
-                 in place"
+                "10:7 {path}.workload: nothing is known of a copy beside StatefulSet web (apps/v1); use \
+                 strategy.batch, which updates it in place"
             ),
             &format!(
                 "10:58 {path}.workload.name: StatefulSet other/web is not among the manifests of \

@@ -585,6 +585,21 @@ impl Cluster {
             .collect()
     }
 
+    fn observe_copy(&self) -> Option<CanaryView> {
+        self.canary.map(|canary| CanaryView {
+            replicas: canary.wanted,
+            generation: 1,
+            observed_generation: 1,
+            updated: canary.wanted,
+            ready: canary.ready,
+            available: canary.ready,
+            trouble: String::new(),
+            labels: BTreeSet::new(),
+            deleting: false,
+            unwritten: self.canary_is_foreign,
+        })
+    }
+
     pub(super) fn observe(&self) -> Observations {
         let hash = if self.running == TemplateVersion::New {
             "new"
@@ -634,18 +649,7 @@ impl Cluster {
             fresh: self.fresh,
             workload: self.workload_exists.then_some(workload),
             replica_sets: self.versions.iter().map(set).collect(),
-            canary: self.canary.map(|canary| CanaryView {
-                replicas: canary.wanted,
-                generation: 1,
-                observed_generation: 1,
-                updated: canary.wanted,
-                ready: canary.ready,
-                available: canary.ready,
-                trouble: String::new(),
-                labels: BTreeSet::new(),
-                deleting: false,
-                unwritten: self.canary_is_foreign,
-            }),
+            canary: self.observe_copy(),
             canary_service: self.canary_service,
             services: [
                 Some(("web", &self.pin)),
