@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     in_place::{self, is_ready, names},
-    views::{self, count, number},
+    views::{self, count, counted, number},
 };
 
 /// The counts of a workload; `pods` are those that it selects, `template` says which version it carries.
@@ -124,10 +124,6 @@ fn running<'a>(object: &Value, pods: &'a [Value]) -> impl Iterator<Item = &'a Va
 fn runs(pod: &Value) -> bool {
     let phase = views::text(pod, "/status/phase");
     !matches!(phase.as_str(), "Succeeded" | "Failed")
-}
-
-fn counted(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

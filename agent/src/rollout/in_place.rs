@@ -11,7 +11,7 @@ use super::{
     by_node,
     reading::Reading,
     scene::{Known, Live, Scene},
-    views,
+    views::{self, counted},
 };
 use crate::sync::cluster::{Cluster, ClusterError};
 
@@ -72,7 +72,6 @@ pub fn view(
         .filter(|pod| !is_of(pod, adapter, &revision) && is_ready(pod))
         .count();
     let ready_new = new.iter().filter(|pod| is_ready(pod)).count();
-    let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     // Available pods that no ready pod of another version accounts for.
     let available = views::count(object, &adapter.available).saturating_sub(counted(ready_old));
     let troubled: Vec<Value> = new
@@ -127,7 +126,7 @@ pub(super) fn updated<'a>(
     said(object, adapter.updated.as_ref()).unwrap_or_else(|| {
         let revision = views::text(object, &adapter.revision);
         let new = own.filter(|pod| is_of(pod, adapter, &revision));
-        u32::try_from(new.count()).unwrap_or(u32::MAX)
+        counted(new.count())
     })
 }
 
@@ -140,7 +139,7 @@ fn kept_new(object: &Value, new: &[&Value], partition: u32) -> u32 {
         let ordinal = ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok());
         ordinal.is_some_and(|ordinal| ordinal < first.saturating_add(partition))
     };
-    u32::try_from(new.iter().filter(is_kept).count()).unwrap_or(u32::MAX)
+    counted(new.iter().filter(is_kept).count())
 }
 
 /// Pods for which the controller of a workload waits although they are to go: of another revision

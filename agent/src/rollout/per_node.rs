@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     in_place::is_ready,
-    views::{self, controller_uid, count, number},
+    views::{self, controller_uid, count, counted, number},
 };
 
 const NODES: &str = "/status/desiredNumberScheduled";
@@ -72,7 +72,6 @@ pub(super) fn version(object: &Value, pods: &[Value]) -> ReplicaSetView {
         .filter(|pod| controller_uid(pod) == owner && label_of(pod) == hash)
         .filter(|pod| !hash.is_empty() && !views::is_deleting(pod))
         .collect();
-    let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     ReplicaSetView {
         name: views::name(object),
         revision: revision(object).to_string(),
@@ -88,7 +87,7 @@ pub(super) fn copy(object: &Value, pods: &[Value]) -> CanaryView {
     let updated = if nodes == 0 {
         // Told to stop them all, its controller counts none of those that still run.
         let left = pods.iter().filter(|pod| !views::is_deleting(pod)).count();
-        u32::try_from(left).unwrap_or(u32::MAX)
+        counted(left)
     } else {
         count(object, "/status/updatedNumberScheduled")
     };

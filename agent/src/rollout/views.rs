@@ -28,6 +28,11 @@ pub(super) fn count(object: &Value, path: &str) -> u32 {
         .unwrap_or(0)
 }
 
+/// How many pods there are.
+pub(super) fn counted(pods: usize) -> u32 {
+    u32::try_from(pods).unwrap_or(u32::MAX)
+}
+
 pub(super) fn number(object: &Value, path: &str) -> i64 {
     object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
 }
