@@ -49,6 +49,8 @@ pub struct App {
     pub agent_addresses: Vec<String>,
     /// Cancelled when the hub stops; every task ends on it.
     pub shutdown: CancellationToken,
+    /// Cancelled when this hub's time fell so far behind that it has to start anew.
+    pub outpaced: CancellationToken,
     /// Every task of the hub; the process waits for them when it stops.
     pub tasks: TaskTracker,
     /// This process, among several on one database.
@@ -136,6 +138,12 @@ pub enum StartError {
     /// The cluster that hosts the hub cannot be used, or the webhook's port is not free.
     #[error("failed to prepare the mirroring of custom resources")]
     CustomResources(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It served, and went by another time than the other hubs of its database.
+    #[error(
+        "failed to go on: the clock of this hub fell behind that of another hub of its database; start it again, \
+         and it goes by that one's time"
+    )]
+    Outpaced,
     /// The handlers of signals could not be set.
     #[error("failed to listen for signals")]
     Signals(#[source] std::io::Error),
@@ -155,19 +163,20 @@ pub struct Running {
 /// Runs a hub until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// When it cannot start; every error says the way out.
+/// When it cannot start, or has to start anew; every error says the way out.
 pub async fn run(config: Config) -> Result<(), StartError> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let running = start(config).await?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let ended = tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        () = running.app.outpaced.cancelled() => Err(StartError::Outpaced),
+    };
     running.stop().await;
-    Ok(())
+    ended
 }
 
 /// Starts a hub and returns once it serves.
@@ -227,6 +236,7 @@ pub async fn start_serving(config: Config) -> Result<Running, StartError> {
         sessions: Sessions::default(),
         pokes: Pokes::default(),
         shutdown: CancellationToken::new(),
+        outpaced: CancellationToken::new(),
         tasks: TaskTracker::new(),
         replica: Uuid::now_v7(),
         clock,

@@ -10,6 +10,7 @@ mod configuration;
 mod host;
 mod leave;
 mod mirror;
+mod pauses;
 mod review;
 mod server;
 mod session;

@@ -14,6 +14,9 @@ use uuid::Uuid;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How often a hub renews its lease.
 pub const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+/// How far a hub's time may be behind another's. Twice that and more it takes until a cluster that is heard well
+/// looks silent ([`FRESH_FOR`](crate::run::FRESH_FOR)); a hub that starts is behind by one renewal at most.
+const MOST_BEHIND: Duration = LEASE;
 /// How long a starting hub watches for the renewal of a lease before it counts its hub as gone.
 const WATCH_FOR: Duration = Duration::from_secs(6);
 
@@ -53,6 +56,26 @@ pub fn agree(first: &Reading, latest: &Reading, watched: Duration) -> Option<Ste
         Some(_) if watched < WATCH_FOR => None,
         _ => Some(SteadyTime::begin(latest.database, latest.saved)),
     }
+}
+
+/// Tells how far the time of a hub that reads `own` is behind that of another one, where that is too far to go
+/// on: its machine stood still, or its clock runs slow. `before` and `latest` say when each hub renewed its
+/// lease, at the last look and now: one that did not renew it in between may be gone, and what it left behind
+/// says nothing. Absent = it is not too far behind.
+///
+/// Such a hub has to start anew, as [`agree`] says: to go on at the other's time would look as if
+/// everything had been silent for as long.
+#[must_use]
+pub fn behind(
+    own: Timestamp,
+    before: &BTreeMap<Uuid, Timestamp>,
+    latest: &BTreeMap<Uuid, Timestamp>,
+) -> Option<Duration> {
+    let has_renewed = |hub: &Uuid, at: Timestamp| before.get(hub).is_some_and(|was| at > *was);
+    let alive = latest.iter().filter(|(hub, at)| has_renewed(hub, **at));
+    let furthest = alive.map(|(_, at)| *at).max()?;
+    let behind = Duration::try_from(furthest.duration_since(own)).ok()?;
+    (behind > MOST_BEHIND).then_some(behind)
 }
 
 #[cfg(test)]
@@ -115,6 +138,30 @@ mod tests {
         // One that starts at the same moment, and has agreed already, is as good.
         let newcomer = [reading(HOUR, &[(1, 4)]), reading(HOUR, &[(1, 4), (2, 9)])];
         assert_eq!(begins(&newcomer), Some(9));
+    }
+
+    #[test]
+    fn a_hub_far_behind_one_that_is_there_has_to_start_anew() {
+        let leases = |renewed: &[(u128, i64)]| reading(0, renewed).renewed;
+        let at_last = leases(&[(1, 95), (2, 10)]);
+        let now = leases(&[(1, 100), (2, 15)]);
+        for (own, expected) in [
+            (at(15), Some(Duration::from_secs(85))),
+            (at(84), Some(Duration::from_secs(16))),
+            (at(85), None),
+            (at(100), None),
+            (at(160), None),
+        ] {
+            assert_eq!(behind(own, &at_last, &now), expected, "{own}");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_left_behind_that_is_gone_makes_none_start_anew() {
+        let leases = |renewed: &[(u128, i64)]| reading(0, renewed).renewed;
+        let ahead = leases(&[(1, HOUR)]);
+        assert_eq!(behind(at(0), &ahead, &ahead), None);
+        assert_eq!(behind(at(0), &BTreeMap::new(), &ahead), None, "first seen");
     }
 
     #[test]

@@ -16,10 +16,12 @@ use kube::{
     core::GroupVersionKind,
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Event, ExponentialBackoff, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use serde_json::{Value, json};
+
+use super::pauses::Pauses;
 
 /// How long one request to watch lasts; an API server that is silent for longer is dead.
 const WATCH_S: u32 = 50;
@@ -93,13 +95,8 @@ impl Host {
     pub fn watch(&self) -> BoxStream<'static, Told> {
         let streams = KINDS.map(|kind| {
             let all: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
-            let backoff = backon::ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(500))
-                .with_max_delay(Duration::from_secs(4))
-                .without_max_times()
-                .with_jitter();
             watcher(all, watcher::Config::default().timeout(WATCH_S))
-                .backoff(ExponentialBackoff::from(backoff))
+                .backoff(Pauses::default())
                 .map(move |told| (kind, told))
                 .boxed()
         });

@@ -94,7 +94,10 @@ impl<'a> Session<'a> {
 
     /// Takes in what the API server says.
     pub async fn take(&mut self, kind: Kind, event: Event<DynamicObject>) {
-        self.broken.remove(&kind);
+        // Told ahead of every list, also of one that fails.
+        if !matches!(event, Event::Init) {
+            self.broken.remove(&kind);
+        }
         let news = self.cache.take(kind, event);
         self.due.extend(news.changed);
         if let Some(kind) = news.listed.and_then(record_kind) {

@@ -1,10 +1,13 @@
 //! What the hub renews: its lease among the hubs of one database, and its own certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bellwether_hub_core::clock;
-use bellwether_store::leases;
+use bellwether_store::{StoreError, leases};
+use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
+
+use uuid::Uuid;
 
 use crate::{app::App, clock::wall, telemetry::chain};
 
@@ -20,12 +23,19 @@ pub(super) async fn run(app: Arc<App>) {
     let mut ticks = interval(LEASE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0u32;
+    let mut seen = BTreeMap::new();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = app.shutdown.cancelled() => return,
         }
         renew_lease(&app).await;
+        match look_ahead(&app, &seen).await {
+            Ok(latest) => seen = latest,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "other hubs' leases were not read")
+            }
+        }
         count = count.wrapping_add(1);
         if count.is_multiple_of(PKI_EVERY)
             && let Err(error) = app.pki.refresh(wall())
@@ -41,4 +51,25 @@ pub(crate) async fn renew_lease(app: &App) {
     if let Err(error) = leases::renew_replica(&app.store, app.replica, now, LEASE_TTL).await {
         tracing::warn!(error = %chain(&error), "this hub's lease was not renewed");
     }
+}
+
+/// Has this hub start anew where its time fell behind that of another one. Gives when each hub renewed its lease;
+/// `before` is what it gave last.
+async fn look_ahead(
+    app: &App,
+    before: &BTreeMap<Uuid, Timestamp>,
+) -> Result<BTreeMap<Uuid, Timestamp>, StoreError> {
+    let leases = leases::replicas(&app.store).await?;
+    let latest = leases
+        .into_iter()
+        .map(|one| (one.replica, one.renewed_at))
+        .collect();
+    if let Some(behind) = clock::behind(app.clock.now(), before, &latest) {
+        tracing::error!(
+            behind_s = behind.as_secs(),
+            "this hub's clock fell behind that of another hub; it starts anew"
+        );
+        app.outpaced.cancel();
+    }
+    Ok(latest)
 }

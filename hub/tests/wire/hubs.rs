@@ -197,3 +197,28 @@ async fn a_hub_goes_by_the_time_of_one_that_is_there() {
     renewing.abort();
     hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_whose_clock_fell_behind_starts_anew_and_goes_by_the_others_time() {
+    let mut site = Site::new().await;
+    let hub = site.hub().await;
+    // Its machine stood still for two minutes; that of the other hub did not.
+    let (clock, stood_still) = (hub.app().clock, SignedDuration::from_secs(120));
+    let other = Uuid::now_v7();
+    eventually("a look at the other hub's lease", async || {
+        let renewed = clock.now() + stood_still;
+        leases::renew_replica(&hub.app().store, other, renewed, Duration::from_secs(15))
+            .await
+            .unwrap();
+        hub.app().outpaced.is_cancelled().then_some(())
+    })
+    .await;
+    hub.stop().await;
+    let again = site.hub().await;
+    let gained = again.app().clock.now().duration_since(clock.now());
+    assert!(
+        gained > stood_still - MOMENT && gained < stood_still + MOMENT,
+        "{gained}"
+    );
+    again.stop().await;
+}

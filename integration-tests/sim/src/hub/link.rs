@@ -242,6 +242,11 @@ impl Hub {
             return Vec::new();
         };
         database.leases.insert(self.replica, now);
+        if self.is_outpaced(now, database) {
+            counts.one("hub/outpaced");
+            self.crash();
+            return Vec::new();
+        }
         self.sessions.retain(|cluster, session| {
             let silence = truth.duration_since(session.last_beat);
             if silence > SILENCE {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_api::steady::SteadyTime;
-use bellwether_hub_core::clock::{Reading, agree};
+use bellwether_hub_core::clock::{Reading, agree, behind};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -38,6 +38,8 @@ pub struct Hub {
     /// The point at which the process dies next; absent = it does not.
     pub fuse: Option<&'static str>,
     time: Time,
+    /// When each hub had renewed its lease when it looked last.
+    seen: BTreeMap<Uuid, Timestamp>,
     pub(super) sessions: BTreeMap<Uuid, Session>,
     pub(super) prepared: Option<Prepared>,
 }
@@ -65,6 +67,7 @@ impl Hub {
             rate: 100,
             fuse: None,
             time: Time::Unknown,
+            seen: BTreeMap::new(),
             sessions: BTreeMap::new(),
             prepared: None,
         }
@@ -129,6 +132,12 @@ impl Hub {
             Time::Agreed(time, began) => Some(time.at(self.passed(began, truth))),
             _ => None,
         }
+    }
+
+    /// Tells whether it goes by a time that is too far behind that of another hub to go on.
+    pub(super) fn is_outpaced(&mut self, now: Timestamp, database: &Database) -> bool {
+        let before = std::mem::replace(&mut self.seen, database.leases.clone());
+        behind(now, &before, &self.seen).is_some()
     }
 
     /// What its monotonic clock says has passed.
