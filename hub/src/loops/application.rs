@@ -7,11 +7,12 @@ use bellwether_api::{reference::NamespacedName, status::UnitStatus};
 use bellwether_hub_core::{
     placement::{Chosen, Placement, Removal, runs},
     plan::PlannedCluster,
-    run::{ClusterSeen, Decision, Supersession, asked},
+    run::{ClusterSeen, Decision, Supersession, asked, without_forgotten},
 };
 use bellwether_store::{
     Digest, Store,
     actions::{self, Action},
+    releases,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -100,6 +101,11 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     };
     let statuses = statuses(store, application).await?;
     let (members, held) = shrink(look, &wanted, &chosen, &holders, &statuses).await?;
+    let kept = releases::digests(store, application).await?;
+    let statuses = statuses
+        .into_iter()
+        .map(|(id, status)| (id, without_forgotten(status, &kept)));
+    let statuses = statuses.collect();
     let placement = chosen.placement;
     let concerned = latest.iter().flat_map(Loaded::concerned);
     let mut clusters = look

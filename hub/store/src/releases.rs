@@ -1,5 +1,7 @@
 //! Releases: immutable, numbered within their application.
 
+use std::collections::BTreeSet;
+
 use bellwether_api::reference::NamespacedName;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -287,6 +289,25 @@ pub async fn list(
     .await
     .doing("list releases")?;
     rows.into_iter().map(ReleaseRow::into_release).collect()
+}
+
+/// The digests of an application's releases; empty = it has none.
+///
+/// # Errors
+/// The database fails.
+pub async fn digests(
+    store: &Store,
+    application: &NamespacedName,
+) -> Result<BTreeSet<String>, StoreError> {
+    let digests: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT encode(digest, 'hex') FROM release WHERE namespace = $1 AND application = $2",
+    )
+    .bind(&application.namespace)
+    .bind(&application.name)
+    .fetch_all(&store.pool)
+    .await
+    .doing("list the digests of releases")?;
+    Ok(digests.into_iter().collect())
 }
 
 /// The content of a release, as it was given.

@@ -8,6 +8,7 @@ use bellwether_api::{
 };
 use bellwether_hub::loops::{LoopError, run_summaries};
 use bellwether_store::{
+    actions::ActionType,
     desired,
     events::{self, EventFilter, Order},
     records::RecordKind,
@@ -52,6 +53,30 @@ async fn deleting_an_application_takes_it_away_everywhere() {
         .iter()
         .filter(|row| row.event.reason == "ClusterGranted");
     assert_eq!(granted.count(), 3, "the old one's numbers hide nothing");
+}
+
+/// Applied again and changed before its agents have said that the former one is gone.
+#[tokio::test]
+async fn no_cluster_goes_back_to_a_release_of_the_application_that_was_deleted_before() {
+    let mut fleet = Fleet::new(2).await;
+    fleet.install().await;
+    fleet.delete().await;
+    fleet.plan().await.expect("planned");
+    for image in ["2", "3"] {
+        fleet.apply(image).await;
+        fleet.plan().await.expect("planned");
+    }
+    let name = fleet.granted(2).await.first().cloned().expect("a grant");
+    fleet.report(&name, UnitOutcome::Succeeded).await;
+    fleet.plan().await.expect("planned");
+    let action = fleet.act_on(ActionType::Rollback, &name).await;
+    fleet.plan().await.expect("planned");
+    let (outcome, message) = fleet.answer(action).await;
+    assert_eq!(outcome, "Stale", "{message}");
+    assert!(
+        message.contains("nothing ran there before this release"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bellwether_api::{
     status::{Health, UnitOutcome, UnitStatus},
     strategy::Manual,
@@ -128,6 +130,17 @@ pub enum Reach {
     },
     /// Silent for longer than a beat may take, or never heard.
     Unreachable,
+}
+
+/// A report without the release that its cluster has, where that is none of `releases`, the digests of those that the
+/// application keeps: it is one of an application of the same name that was deleted before, whose objects the
+/// agent has yet to let go of, and nothing can go back to it.
+#[must_use]
+pub fn without_forgotten(mut status: UnitStatus, releases: &BTreeSet<String>) -> UnitStatus {
+    status.applied_release = status
+        .applied_release
+        .filter(|applied| releases.contains(applied));
+    status
 }
 
 impl ClusterSeen {

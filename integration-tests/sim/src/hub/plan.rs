@@ -9,7 +9,7 @@ use bellwether_hub_core::{
     release::ReleaseContent,
     run::{
         ClusterPhase, ClusterSeen, Decision, Input, PendingAction, RunFacts, RunStatus,
-        Supersession,
+        Supersession, without_forgotten,
     },
 };
 use jiff::Timestamp;
@@ -280,6 +280,11 @@ impl Hub {
         now: Timestamp,
     ) -> Vec<ClusterSeen> {
         let key = unit_key();
+        let kept = database
+            .releases
+            .iter()
+            .map(|one| one.digest.clone())
+            .collect();
         // Nobody counts as silent whom this hub was not there to hear.
         let started = self.started().map(|started| started.min(now));
         database
@@ -294,7 +299,10 @@ impl Hub {
                     connected,
                     last_heard: heard.map(|heard| started.map_or(heard, |at| heard.max(at))),
                     desired: unit.map(|digest| digest.to_string()),
-                    status: database.statuses.get(id).map(|row| row.status.clone()),
+                    status: database
+                        .statuses
+                        .get(id)
+                        .map(|row| without_forgotten(row.status.clone(), &kept)),
                     unrendered: rendering::unrendered(database, scenario, *id, now),
                     awaits: Vec::new(),
                 }
