@@ -22,6 +22,10 @@ const PINNED: &[(&str, &[u64])] = &[
         &[921, 1267, 1627, 2501],
     ),
     (
+        "the same while a canary served that did not stand in for all of them",
+        &[50_297],
+    ),
+    (
         "a version that had replaced the old one as it stood again was waited out for ever",
         &[3858, 3890],
     ),

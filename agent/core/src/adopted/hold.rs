@@ -46,7 +46,7 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
         TemplateVersion::New if sight.template == *held.new => {
             patched(without_note(sight, paused(sight, name, overlay.paused)))
         }
-        TemplateVersion::Old if is_old && comes_back(sight, overlay) => {
+        TemplateVersion::Old if is_old && comes_back(sight, held.old, overlay) => {
             patched(without_outdated(sight.marks.is_outdated(), None))
         }
         TemplateVersion::Old if is_old => {
@@ -54,7 +54,9 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
             let patch = owed.or_else(|| paused(sight, name, overlay.paused));
             patched(without_outdated(sight.marks.is_outdated(), patch))
         }
-        TemplateVersion::Old if may_roll(overlay) && serves_others(sight, held.old) => {
+        TemplateVersion::Old
+            if may_roll(sight, held.old, overlay) && serves_others(sight, held.old) =>
+        {
             patched(Some(put_back(sight, held.old)))
         }
         // Whatever it carries, no pod of it may be made before the run is back.
@@ -65,16 +67,34 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
     }
 }
 
-/// Whether a run that wants the old version may let it roll: it wants no pause, or no canary serves in the
-/// place of pods that would be taken back at once.
-fn may_roll(overlay: &Overlay) -> bool {
-    !overlay.paused || overlay.canary.is_none_or(|canary| canary.replicas == 0)
+/// Whether a run that wants the old version may let it roll: it wants no pause, or pods that were taken back at
+/// once would be missed, since no canary serves, or too few pods do with it.
+fn may_roll(sight: &Sight, old: &Value, overlay: &Overlay) -> bool {
+    let canary = overlay.canary.map_or(0, |canary| canary.replicas);
+    !overlay.paused || canary == 0 || old_ready(sight, old) + canary < sight.replicas
+}
+
+/// Ready pods of the old version.
+fn old_ready(sight: &Sight, old: &Value) -> u32 {
+    let others = sight.others.iter();
+    let ready: u32 = others
+        .filter(|set| set.template == *old)
+        .map(|set| set.ready)
+        .sum();
+    if sight.template == *old {
+        ready + sight.current_ready()
+    } else {
+        ready
+    }
 }
 
 /// Whether the old version replaces pods of another one that serve. A pause would keep it from that.
-fn comes_back(sight: &Sight, overlay: &Overlay) -> bool {
+fn comes_back(sight: &Sight, old: &Value, overlay: &Overlay) -> bool {
     let mut others = sight.others.iter();
-    overlay.paused && !sight.paused && may_roll(overlay) && others.any(|set| set.ready > 0)
+    overlay.paused
+        && !sight.paused
+        && may_roll(sight, old, overlay)
+        && others.any(|set| set.ready > 0)
 }
 
 /// Pods that are of the old version.

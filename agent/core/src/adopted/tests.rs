@@ -176,6 +176,13 @@ fn pods_that_serve_are_not_taken_back_at_once_where_nothing_stands_in_for_them()
     let (held_off, undo) = hold(&live, &both, &canary(5));
     assert_eq!(held_off, deployment("v3", &held()));
     assert_eq!(undo.as_deref(), Some("web-v3"));
+    // With a canary of two three pods would be left of five.
+    let few = [set("v1", 1, 1, 1), set("v3", 3, 4, 3)];
+    let (back, undo) = hold(&live, &few, &canary(2));
+    assert_eq!(back["spec"]["template"], template("v1"));
+    assert_eq!((&back["spec"]["paused"], undo), (&Value::Null, None));
+    let (rolls, undo) = hold(&back, &few, &canary(2));
+    assert_eq!((rolls, undo), (back, None), "it goes on");
     let (back, _) = hold(&live, &both, &canary(0));
     assert_eq!(back["spec"]["template"], template("v1"), "it goes itself");
 }
