@@ -11,6 +11,7 @@ use bellwether_api::{
     number::Weight,
     workload_adapter::WorkloadAdapter,
 };
+use serde_json::Value;
 
 use super::{
     objects::{template_differs, template_digest},
@@ -52,18 +53,22 @@ pub async fn template_changes(
     Ok(changes)
 }
 
-/// Lists why runs cannot be driven, one sentence each; empty = they can.
+/// Lists why runs from what was applied before to `bundle` cannot be driven, one sentence each; empty = they can.
 #[must_use]
-pub fn refusals(bundle: &Bundle, changes: &[TemplateChange]) -> Vec<String> {
+pub fn refusals(
+    bundle: &Bundle,
+    previous: Option<&Bundle>,
+    changes: &[TemplateChange],
+) -> Vec<String> {
     bundle
         .rollouts
         .iter()
         .filter(|rollout| changes.iter().any(|change| change.rollout == rollout.name))
-        .filter_map(|rollout| refusal(bundle, rollout))
+        .filter_map(|rollout| refusal(bundle, previous, rollout))
         .collect()
 }
 
-fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
+fn refusal(bundle: &Bundle, previous: Option<&Bundle>, rollout: &BundleRollout) -> Option<String> {
     let workload = workload_of(bundle, rollout);
     let scene = super::scene::Scene::of(bundle, rollout);
     let deployment =
@@ -79,6 +84,7 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout) -> Option<String> {
     if let (Some(adapter), Some(object)) = (adapted, find(bundle, &workload))
         && let Some(why) = incomplete(adapter, &workload.api_version)
             .or_else(|| adapted_copy::unfit(adapter, object))
+            .or_else(|| reselected(object, find(previous?, &workload)?))
     {
         return Some(format!("rollout {}: {workload}: {why}", rollout.name));
     }
@@ -124,6 +130,16 @@ fn misled(bundle: &Bundle, rollout: &BundleRollout, scene: &super::scene::Scene)
     let named = rollout.spec.service.as_ref()?;
     let misled = named.misled_by(service, workload)?;
     Some(format!("service.{}: {}", misled.field, misled.message))
+}
+
+/// What becomes of the pods that run where a workload selects others than before; absent = it does not.
+fn reselected(new: &Value, old: &Value) -> Option<String> {
+    // API servers refuse it of their own kinds; of others nobody does.
+    (new.pointer("/spec/selector") != old.pointer("/spec/selector")).then(|| {
+        "spec.selector changed, and the pods that it has would be left to nobody; take the selector back, \
+         or give the workload a new name"
+            .to_owned()
+    })
 }
 
 /// What an adapter has to say of a copy's kind, and does not; absent = nothing.
@@ -172,7 +188,7 @@ pub async fn remove_left_track(
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use bellwether_api::rollout::PortRef;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -213,7 +229,7 @@ mod tests {
     fn a_copy_that_could_not_stand_beside_its_daemon_set_refuses_the_run() {
         let route = ingress_route("web");
         let mut written = bundle(json!({"traefik": {"ingressRoute": "web"}}), route);
-        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let refused = |bundle: &Bundle| refusal(bundle, None, &bundle.rollouts[0]);
         let objects = |bundle: &mut Bundle, template: Value| {
             let workload = &mut bundle.components[0].objects[0];
             workload["kind"] = json!("DaemonSet");
@@ -246,7 +262,7 @@ mod tests {
         let object = &mut written.components[0].objects[0];
         object["kind"] = json!("Ring");
         object["apiVersion"] = json!("example.dev/v1");
-        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let refused = |bundle: &Bundle| refusal(bundle, None, &bundle.rollouts[0]);
         let why = refused(&written).unwrap();
         assert!(why.contains("spec.selector.matchLabels"), "{why}");
         let labels = json!({"app": "web"});
@@ -277,10 +293,43 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_by_an_adapter_refuses_a_run_that_changes_the_selector() {
+        let adapter = json!({"paused": "/spec/paused", "revisionLabel": "version"});
+        let selecting = |labels: &Value| {
+            let route = ingress_route("web");
+            let mut written = bundle(json!({"traefik": {"ingressRoute": "web"}}), route);
+            let workload = &mut written.rollouts[0].spec.workload;
+            workload.adapter = Some(serde_json::from_value(adapter.clone()).unwrap());
+            workload.api_version = "example.dev/v1".to_owned();
+            let object = &mut written.components[0].objects[0];
+            object["apiVersion"] = json!("example.dev/v1");
+            object["spec"] = json!({
+                "replicas": 2, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}},
+            });
+            written
+        };
+        let before = selecting(&json!({"app": "web"}));
+        let changed = selecting(&json!({"app": "web", "tier": "front"}));
+        let changes = [TemplateChange {
+            rollout: "shop-web".to_owned(),
+            digest: "d".to_owned(),
+        }];
+        for previous in [None, Some(&changed)] {
+            assert_eq!(refusals(&changed, previous, &changes), Vec::<String>::new());
+        }
+        let why = refusals(&changed, Some(&before), &changes).join("; ");
+        assert!(
+            why.contains("Deployment/shop/web: spec.selector changed"),
+            "{why}"
+        );
+    }
+
+    #[test]
     fn a_service_whose_port_leads_elsewhere_refuses_the_run() {
         let traefik = json!({"traefik": {"ingressRoute": "web"}});
         let mut written = bundle(traefik, ingress_route("web"));
-        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let refused = |bundle: &Bundle| refusal(bundle, None, &bundle.rollouts[0]);
         let ports = json!([{"port": 80, "targetPort": 8080}]);
         written.components[0].objects[1]["spec"]["ports"] = ports;
         let named = written.rollouts[0].spec.service.as_mut().unwrap();
@@ -298,7 +347,7 @@ mod tests {
     #[test]
     fn a_route_that_cannot_be_split_refuses_the_run_by_name() {
         let traefik = json!({"traefik": {"ingressRoute": "web"}});
-        let refused = |bundle: &Bundle| refusal(bundle, &bundle.rollouts[0]);
+        let refused = |bundle: &Bundle| refusal(bundle, None, &bundle.rollouts[0]);
         assert_eq!(
             refused(&bundle(traefik.clone(), ingress_route("web"))),
             None

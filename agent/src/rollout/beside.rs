@@ -155,6 +155,20 @@ mod tests {
     }
 
     #[test]
+    fn pods_of_a_copy_that_was_deleted_are_counted_until_they_stop() {
+        let adapter = json!({"paused": "/spec/paused", "revisionLabel": "version"});
+        let scene = scene(&adapter, &json!({"canary": {"stepWeight": 50}}));
+        let pod = |stops: Value| json!({"metadata": {"deletionTimestamp": stops}});
+        let mut live = Live {
+            canary_pods: vec![pod(Value::Null), pod(json!("2026-01-01T00:00:00Z"))],
+            ..Live::default()
+        };
+        assert_eq!(scene.copy_pods_left(&live), 1);
+        live.canary = Some(json!({}));
+        assert_eq!(scene.copy_pods_left(&live), 0, "it counts them itself");
+    }
+
+    #[test]
     fn an_adapter_with_a_partition_has_no_copy() {
         let adapter = json!({"partition": "/spec/held"});
         let scene = scene(&adapter, &json!({"batch": {"steps": [{"replicas": 1}]}}));

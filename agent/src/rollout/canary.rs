@@ -203,3 +203,7 @@ pub(super) fn owned(mut object: Value, track: &RolloutTrack) -> Value {
     }
     object
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

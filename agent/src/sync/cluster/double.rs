@@ -104,6 +104,7 @@ fn kinds(path: &str) -> Option<Value> {
             "apiextensions.k8s.io/v1",
             [("customresourcedefinitions", "CustomResourceDefinition")].as_slice(),
         ),
+        "/apis/example.dev/v1" => ("example.dev/v1", [("rings", "Ring")].as_slice()),
         "/apis/autoscaling/v2" => (
             "autoscaling/v2",
             [("horizontalpodautoscalers", "HorizontalPodAutoscaler")].as_slice(),

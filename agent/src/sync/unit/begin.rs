@@ -74,7 +74,7 @@ impl Unit {
             rollout::template_changes(&self.shell.cluster, &bundle, previous.as_deref()).await?;
         let beginning = beginning(unit, bundle.mode, bundle.attempt, &changes);
         if beginning == Beginning::ByRollout {
-            refusals.extend(rollout::refusals(&bundle, &changes));
+            refusals.extend(rollout::refusals(&bundle, previous.as_deref(), &changes));
         }
         let comes_in = refusals.is_empty() && !matches!(beginning, Beginning::Held(_));
         if comes_in

@@ -265,7 +265,7 @@ fn refusal(bundle: &Bundle, rollout: &BundleRollout, template: &str) -> Option<S
         rollout: rollout.name.clone(),
         digest: template.to_owned(),
     }];
-    rollout::refusals(bundle, &changes).into_iter().next()
+    rollout::refusals(bundle, None, &changes).into_iter().next()
 }
 
 /// Makes the workload of a captured bundle the one of the version before.
