@@ -1,6 +1,9 @@
 //! Rollouts of kinds that an adapter without a partition tells of: what is taken, and what is refused by name.
 
 use bellwether_api::document::load;
+use one_component::application;
+
+mod one_component;
 
 const ADAPTER: &str = "paused: /spec/paused, revisionLabel: version";
 const CANARY: &str = "{canary: {stepWeight: 10}}";
@@ -39,15 +42,8 @@ fn errors(said: &Said<'_>) -> Vec<String> {
         spec,
         beside,
     } = said;
-    let text = format!(
-        "apiVersion: bellwether.dev/v1alpha1
-kind: Application
-metadata: {{name: shop}}
-spec:
-  destination: {{fleet: all}}
-  components:
-  - name: web
-    rollout:
+    let lines = format!(
+        "    rollout:
       workload: {{{kind}, name: web, adapter: {{{adapter}}}}}
       strategy: {strategy}
 {lines}    manifests:
@@ -59,13 +55,7 @@ spec:
       spec: {{routes: [{{match: Host(`a`), services: [{{name: web, port: 80}}]}}]}}
 {beside}"
     );
-    let errors = load("in.yaml", text.as_bytes()).err().unwrap_or_default();
-    let said = errors.iter().map(|error| {
-        let path = error.path.to_string();
-        let path = path.trim_start_matches("spec.components[0].rollout.");
-        format!("{path}: {}", error.message)
-    });
-    said.collect()
+    one_component::errors(&application("web", &lines))
 }
 
 #[track_caller]

@@ -1,6 +1,9 @@
 //! Rollouts with a copy of a DaemonSet: what is taken, and what is refused by name.
 
 use bellwether_api::document::load;
+use one_component::application;
+
+mod one_component;
 
 const CANARY: &str = "{canary: {stepWeight: 10}}";
 const SERVICE: &str = "      service: {name: log, port: 80}\n";
@@ -9,15 +12,8 @@ const POD: &str = "{containers: [{name: log, image: 'log:1'}]}";
 
 /// What is wrong with a component whose DaemonSet has this pod template.
 fn errors(strategy: &str, lines: &str, pod: &str) -> Vec<String> {
-    let text = format!(
-        "apiVersion: bellwether.dev/v1alpha1
-kind: Application
-metadata: {{name: shop}}
-spec:
-  destination: {{fleet: all}}
-  components:
-  - name: log
-    rollout:
+    let lines = format!(
+        "    rollout:
       workload: {{apiVersion: apps/v1, kind: DaemonSet, name: log}}
       strategy: {strategy}
 {lines}    manifests:
@@ -34,15 +30,7 @@ spec:
       spec: {{rules: [{{backendRefs: [{{name: log, port: 80}}]}}]}}
 "
     );
-    let errors = load("in.yaml", text.as_bytes()).err().unwrap_or_default();
-    let said = errors.iter().map(|error| {
-        let path = error.path.to_string();
-        let path = path
-            .trim_start_matches("spec.components[0].rollout.")
-            .to_owned();
-        format!("{path}: {}", error.message)
-    });
-    said.collect()
+    one_component::errors(&application("log", &lines))
 }
 
 #[track_caller]

@@ -1,17 +1,12 @@
 //! Rollouts of Services of Knative: what is taken, and what is refused by name.
 
-use bellwether_api::document::load;
+use one_component::application;
+
+mod one_component;
 
 fn errors(rollout: &str, service: &str) -> Vec<String> {
-    let text = format!(
-        "apiVersion: bellwether.dev/v1alpha1
-kind: Application
-metadata: {{name: shop}}
-spec:
-  destination: {{fleet: all}}
-  components:
-  - name: web
-    rollout:
+    let lines = format!(
+        "    rollout:
       workload: {{apiVersion: serving.knative.dev/v1, kind: Service, name: web}}
 {rollout}    manifests:
     - apiVersion: serving.knative.dev/v1
@@ -20,10 +15,7 @@ spec:
       spec:
 {service}"
     );
-    match load("in.yaml", text.as_bytes()) {
-        Ok(_) => Vec::new(),
-        Err(errors) => errors.iter().map(ToString::to_string).collect(),
-    }
+    one_component::errors(&application("web", &lines))
 }
 
 const TEMPLATE: &str = "        template: {spec: {containers: [{image: web}]}}\n";

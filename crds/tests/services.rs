@@ -5,17 +5,12 @@ use bellwether_api::{
     rollout::ServiceRef,
 };
 
+mod one_component;
+
 /// An application whose rollout says this of its Service, whose port has these fields.
 fn application(service: &str, port: &str) -> String {
-    format!(
-        "apiVersion: bellwether.dev/v1alpha1
-kind: Application
-metadata: {{name: shop}}
-spec:
-  destination: {{fleet: all}}
-  components:
-  - name: web
-    manifests:
+    let lines = format!(
+        "    manifests:
     - apiVersion: apps/v1
       kind: Deployment
       metadata: {{name: web}}
@@ -36,18 +31,12 @@ spec:
       strategy: {{canary: {{stepWeight: 10}}}}
       analysis: {{skip: true}}
 "
-    )
+    );
+    one_component::application("web", &lines)
 }
 
 fn refused(service: &str, port: &str) -> Vec<String> {
-    match load("in.yaml", application(service, port).as_bytes()) {
-        Ok(_) => Vec::new(),
-        Err(errors) => errors
-            .iter()
-            .map(|error| format!("{}: {}", error.path, error.message))
-            .map(|text| text.replace("spec.components[0].rollout.", ""))
-            .collect(),
-    }
+    one_component::errors(&application(service, port))
 }
 
 const PORT: &str = "port: 80, targetPort: http, appProtocol: kubernetes.io/h2c";
