@@ -85,8 +85,21 @@ fn open_again(
             cluster.retry = Some(stop.clone());
         }
     }
+    if turn.next.status != RunStatus::Progressing {
+        stop_clocks(turn);
+    }
     turn.next.status = RunStatus::Progressing;
     reopen_waves(turn)
+}
+
+/// Has the soaks of all waves that have not passed begin anew: while the run stood, nobody looked whether
+/// clusters stayed well.
+fn stop_clocks(turn: &mut Turn<'_>) {
+    let waves = turn.next.waves.iter_mut();
+    for wave in waves.filter(|wave| !matches!(wave.phase, WavePhase::Passed { .. })) {
+        let gates = wave.before.iter_mut().chain(&mut wave.after);
+        gates.for_each(|gate| gate.soak_since = None);
+    }
 }
 
 /// Tries again whatever was to be, now that it is back.

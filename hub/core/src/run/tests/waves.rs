@@ -276,6 +276,27 @@ fn a_silent_cluster_keeps_the_soak_shut_and_in_the_end_restarts_it() {
 }
 
 #[test]
+fn a_soak_starts_anew_where_the_run_had_ended_meanwhile() {
+    let canary = crate::plan::PlannedWave {
+        after: vec![soak("1m")],
+        ..wave("canary", 1..2)
+    };
+    let mut fleet = Fleet::new(plan(vec![canary, wave("rest", 2..3)]));
+    fleet.settle();
+    fleet.pass(5);
+    let abort = fleet.act(ActionKind::Abort, "ana");
+    fleet.answer(abort);
+    // Whether it stayed well nobody looked.
+    fleet.pass(100);
+    let retry = fleet.act(ActionKind::Retry, "ana");
+    fleet.answer(retry);
+    fleet.pass(59);
+    assert_eq!(fleet.granted(), [1]);
+    fleet.pass(1);
+    assert_eq!(fleet.granted(), [1, 2]);
+}
+
+#[test]
 fn a_failure_during_the_soak_counts() {
     let canary = crate::plan::PlannedWave {
         after: vec![soak("10m")],
