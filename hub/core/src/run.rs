@@ -27,7 +27,7 @@ pub use decision::{
 pub use gate::{AskedGate, GateVerdict, asked};
 pub use input::{
     ActionKind, ClusterSeen, FRESH_FOR, Input, NamedRelease, PendingAction, Reach, Reading,
-    RunFacts, Supersession, Unrendered, without_forgotten,
+    RunFacts, Supersession, Unrendered,
 };
 pub use state::{
     Approval, Ending, GateState, KeptReading, ReadingOutcome, RunState, RunStatus, Stop, WavePhase,

@@ -7,7 +7,7 @@ use bellwether_api::{reference::NamespacedName, status::UnitStatus};
 use bellwether_hub_core::{
     placement::{Chosen, Placement, Removal, runs},
     plan::PlannedCluster,
-    run::{ClusterSeen, Decision, Supersession, asked, without_forgotten},
+    run::{ClusterSeen, Decision, Supersession, asked},
 };
 use bellwether_store::{
     Digest, Store,
@@ -101,16 +101,13 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     };
     let statuses = statuses(store, application).await?;
     let (members, held) = shrink(look, &wanted, &chosen, &holders, &statuses).await?;
-    let kept = releases::digests(store, application).await?;
-    let statuses = statuses
-        .into_iter()
-        .map(|(id, status)| (id, without_forgotten(status, &kept)));
-    let statuses = statuses.collect();
     let placement = chosen.placement;
     let concerned = latest.iter().flat_map(Loaded::concerned);
     let mut clusters = look
         .world
         .seen(look.now, &members, concerned, &holders, statuses);
+    let kept = releases::digests(store, application).await?;
+    clusters.iter_mut().for_each(|seen| seen.note_kept(&kept));
     let is_rendered = |latest: &&Loaded| {
         let mut components = wanted.spec.components.iter();
         latest.plan.rollback || components.any(|one| one.rendered_source().is_some())

@@ -406,6 +406,7 @@ impl World {
                     status: statuses.remove(&id),
                     unrendered: None,
                     awaits: Vec::new(),
+                    is_forgotten: false,
                 }
             })
             .collect()

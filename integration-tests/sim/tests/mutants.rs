@@ -335,7 +335,7 @@ fn keeping_every_event_is_noticed() {
 
 #[test]
 fn trusting_the_wall_clock_for_a_soak_is_noticed() {
-    is_noticed_from(226, Mutant::TrustWallClock, "R7-soak");
+    is_noticed_from(600, Mutant::TrustWallClock, "R7-soak");
 }
 
 #[test]

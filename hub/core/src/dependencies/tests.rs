@@ -34,6 +34,7 @@ fn well(cluster: u128) -> ClusterSeen {
         status: Some(status(UnitOutcome::Succeeded, Health::Healthy)),
         unrendered: None,
         awaits: Vec::new(),
+        is_forgotten: false,
     }
 }
 

@@ -97,11 +97,12 @@ fn waits_for_nobody(turn: &Turn<'_>, id: Uuid) -> bool {
 
 fn start(turn: &mut Turn<'_>, id: Uuid, mode: BundleMode, release: GrantRelease) {
     let now = turn.now();
-    // What is being taken away is no release to go back to: it is gone before this one comes.
+    // What is being taken away is no release to go back to: it is gone before this one comes, or was when that was
+    // said and could not be heard.
     let applied = turn
         .seen
         .get(&id)
-        .filter(|seen| seen.desired.is_some())
+        .filter(|seen| seen.desired.is_some() && !seen.is_forgotten)
         .and_then(|seen| seen.status.as_ref())
         .and_then(|status| status.applied_release.clone());
     let Some(cluster) = turn.next.clusters.get_mut(&id) else {

@@ -103,6 +103,9 @@ pub struct ClusterSeen {
     pub unrendered: Option<Unrendered>,
     /// Applications that must be healthy before the release is sent to it; empty = it waits for none.
     pub awaits: Vec<Awaited>,
+    /// Whether the release that it has is none that the application keeps: it is one of an application of the
+    /// same name that was deleted before, which its agent has yet to let go of. Nothing can go back to it.
+    pub is_forgotten: bool,
 }
 
 /// Why a release is not sent to a cluster.
@@ -132,18 +135,14 @@ pub enum Reach {
     Unreachable,
 }
 
-/// A report without the release that its cluster has, where that is none of `releases`, the digests of those that the
-/// application keeps: it is one of an application of the same name that was deleted before, whose objects the
-/// agent has yet to let go of, and nothing can go back to it.
-#[must_use]
-pub fn without_forgotten(mut status: UnitStatus, releases: &BTreeSet<String>) -> UnitStatus {
-    status.applied_release = status
-        .applied_release
-        .filter(|applied| releases.contains(applied));
-    status
-}
-
 impl ClusterSeen {
+    /// Notes whether the release that it has is one of `releases`, the digests of those that the application keeps.
+    pub fn note_kept(&mut self, releases: &BTreeSet<String>) {
+        let status = self.status.as_ref();
+        let applied = status.and_then(|status| status.applied_release.as_ref());
+        self.is_forgotten = applied.is_some_and(|applied| !releases.contains(applied));
+    }
+
     /// Tells whether the cluster can be spoken to at `now`.
     #[must_use]
     pub fn reach(&self, now: Timestamp) -> Reach {

@@ -9,7 +9,7 @@ use bellwether_hub_core::{
     release::ReleaseContent,
     run::{
         ClusterPhase, ClusterSeen, Decision, Input, PendingAction, RunFacts, RunStatus,
-        Supersession, without_forgotten,
+        Supersession,
     },
 };
 use jiff::Timestamp;
@@ -293,19 +293,19 @@ impl Hub {
             .map(|(id, row)| {
                 let (connected, heard) = database.link(*id, now);
                 let unit = row.units.get(&key).and_then(|(_, digest)| *digest);
-                ClusterSeen {
+                let mut seen = ClusterSeen {
                     id: *id,
                     member: members.contains(id),
                     connected,
                     last_heard: heard.map(|heard| started.map_or(heard, |at| heard.max(at))),
                     desired: unit.map(|digest| digest.to_string()),
-                    status: database
-                        .statuses
-                        .get(id)
-                        .map(|row| without_forgotten(row.status.clone(), &kept)),
+                    status: database.statuses.get(id).map(|row| row.status.clone()),
                     unrendered: rendering::unrendered(database, scenario, *id, now),
                     awaits: Vec::new(),
-                }
+                    is_forgotten: false,
+                };
+                seen.note_kept(&kept);
+                seen
             })
             .collect()
     }

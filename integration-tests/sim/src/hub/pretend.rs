@@ -31,6 +31,7 @@ pub(super) fn clusters(
             Mutant::RememberRemoved if cluster.desired.is_none() => {
                 let status = cluster.status.as_ref();
                 cluster.desired = status.map(|status| status.digest.clone());
+                cluster.is_forgotten = false;
             }
             _ => {}
         }

@@ -162,6 +162,7 @@ impl Fleet {
                 status: member.status.clone(),
                 unrendered: member.held.clone().map(Unrendered::Held),
                 awaits: member.awaits.clone(),
+                is_forgotten: false,
             })
             .collect()
     }
