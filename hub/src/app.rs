@@ -82,7 +82,7 @@ pub struct Pokes {
     pub deliver: Notify,
 }
 
-/// Why a hub did not start.
+/// Why a hub did not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder is not usable.

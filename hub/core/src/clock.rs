@@ -14,9 +14,9 @@ use uuid::Uuid;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How often a hub renews its lease.
 pub const LEASE_RENEWAL: Duration = Duration::from_secs(5);
-/// How far a hub's time may be behind another's. Twice that and more it takes until a cluster that is heard well
-/// looks silent ([`FRESH_FOR`](crate::run::FRESH_FOR)); a hub that starts is behind by one renewal at most.
-const MOST_BEHIND: Duration = LEASE;
+/// How far a hub's time may be behind another's: further than a hub that starts is, which is one renewal, and not so
+/// far that its lease, or what it holds by one, looks ended between two renewals.
+const MOST_BEHIND: Duration = Duration::from_secs(8);
 /// How long a starting hub watches for the renewal of a lease before it counts its hub as gone.
 const WATCH_FOR: Duration = Duration::from_secs(6);
 
@@ -147,8 +147,8 @@ mod tests {
         let now = leases(&[(1, 100), (2, 15)]);
         for (own, expected) in [
             (at(15), Some(Duration::from_secs(85))),
-            (at(84), Some(Duration::from_secs(16))),
-            (at(85), None),
+            (at(91), Some(Duration::from_secs(9))),
+            (at(92), None),
             (at(100), None),
             (at(160), None),
         ] {

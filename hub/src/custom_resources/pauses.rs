@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// A watch that lasted for so long was no failed try.
 const LASTED: Duration = Duration::from_secs(30);
 
-/// Pauses that grow from 0.5 s to 4 s, spread by chance, for as long as tries fail soon.
+/// Pauses that grow from 0.5 s to 4 s, each by chance up to twice as long, for as long as tries fail soon.
 ///
 /// [`ExponentialBackoff`] alone begins anew at whatever is no error, and a watcher tells that it begins to
 /// list ahead of each list that fails.
@@ -66,7 +66,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_although_each_list_is_told_of_before_it_fails() {
-        // 0.5 + 1 + 2 + 4 + 4 s, and by chance at most 1 s more of each.
+        // 0.5 + 1 + 2 + 4 + 4 s, by chance up to twice as long.
         let took = tries(6).await;
         assert!(took >= Duration::from_millis(11_500), "{took:?}");
         assert!(took <= Duration::from_millis(24_000), "{took:?}");

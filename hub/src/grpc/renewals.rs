@@ -6,7 +6,6 @@ use bellwether_hub_core::clock;
 use bellwether_store::{StoreError, leases};
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
-
 use uuid::Uuid;
 
 use crate::{app::App, clock::wall, telemetry::chain};

@@ -57,6 +57,15 @@ impl Site {
 
     /// Starts one more hub on the same database, with further flags.
     pub async fn hub_with(&mut self, flags: &[&str]) -> Hub {
+        let config = self.config(flags);
+        // Without the loops, which take away units of applications that nobody declared.
+        Hub {
+            running: app::start_serving(config).await.unwrap(),
+        }
+    }
+
+    /// What one more hub on the same database is started with.
+    pub fn config(&mut self, flags: &[&str]) -> Config {
         self.hubs += 1;
         let data_dir = self.path().join(format!("hub-{}", self.hubs));
         let pki_dir = self.path().join("pki");
@@ -66,11 +75,7 @@ impl Site {
         arguments.extend(["--pki-dir", pki_dir.to_str().unwrap()]);
         arguments.extend(["--database-url", &self.database.url]);
         arguments.extend(flags);
-        let config = Arguments::try_parse_from(arguments).unwrap().config;
-        // Without the loops, which take away units of applications that nobody declared.
-        Hub {
-            running: app::start_serving(config).await.unwrap(),
-        }
+        Arguments::try_parse_from(arguments).unwrap().config
     }
 }
 

@@ -140,6 +140,15 @@ impl Hub {
         behind(now, &before, &self.seen).is_some()
     }
 
+    /// Has its clocks run as fast as time passes from now on; what they are ahead or behind stays.
+    pub fn keep_pace(&mut self, truth: Timestamp) {
+        if let Time::Agreed(time, began) = self.time {
+            let now = time.at(self.passed(began, truth));
+            self.time = Time::Agreed(SteadyTime::begin(now, None), truth);
+        }
+        self.rate = 100;
+    }
+
     /// What its monotonic clock says has passed.
     fn passed(&self, since: Timestamp, truth: Timestamp) -> Duration {
         truth.duration_since(since).unsigned_abs() * self.rate / 100

@@ -48,6 +48,10 @@ impl Play {
         let messages =
             self.hubs[index].keep_up(&mut self.database, truth, self.mutant, &mut self.counts);
         self.send(messages);
+        if !self.hubs[index].alive {
+            self.notice_death(index);
+            return Ok(());
+        }
         // Loading and saving lie up to two seconds apart: the other hub may be faster.
         if self.rng.random_bool(0.4) {
             self.hubs[index].prepare(

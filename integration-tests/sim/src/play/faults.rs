@@ -4,7 +4,12 @@ use jiff::SignedDuration;
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{Play, process};
-use crate::{agent, hub, hub::Hub, network::Weather, scenario::Theme};
+use crate::{
+    agent, hub,
+    hub::Hub,
+    network::Weather,
+    scenario::{FAULTS_UNTIL, Theme},
+};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -98,7 +103,7 @@ impl Play {
 
     /// How fast the clocks of a hub's machine run, in percent.
     pub(super) fn rate(&mut self) -> u32 {
-        if self.scenario.world.theme != Theme::Rates {
+        if self.scenario.world.theme != Theme::Rates || self.second >= FAULTS_UNTIL {
             return 100;
         }
         let rate = self.rng.random_range(50..=200);
@@ -119,9 +124,11 @@ impl Play {
 
     /// Nothing goes wrong any more; clocks stay as they were set.
     pub(super) fn mend(&mut self) {
+        let truth = self.truth();
         self.network.heal();
         for index in 0..self.hubs.len() {
             self.hubs[index].fuse = None;
+            self.hubs[index].keep_pace(truth);
             self.restart_hub(index);
         }
         for index in 0..self.agents.len() {
