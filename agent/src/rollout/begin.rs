@@ -136,7 +136,7 @@ fn misled(bundle: &Bundle, rollout: &BundleRollout, scene: &super::scene::Scene)
 fn reselected(new: &Value, old: &Value) -> Option<String> {
     // API servers refuse it of their own kinds; of others nobody does.
     (new.pointer("/spec/selector") != old.pointer("/spec/selector")).then(|| {
-        "spec.selector changed, and the pods that it has would be left to nobody; take the selector back, \
+        "spec.selector changed, and pods that it has could be left to nobody; take the selector back, \
          or give the workload a new name"
             .to_owned()
     })

@@ -68,7 +68,8 @@ pub fn workload_hold(sight: &Sight, held: Held<'_>, overlay: &Overlay) -> Worklo
 }
 
 /// Whether a run that wants the old version may let it roll: it wants no pause, or pods that were taken back at
-/// once would be missed, since no canary serves, or too few pods do with it.
+/// once would be missed, since no canary serves, or too few pods do with it. What share of the requests the canary
+/// has is not asked: as a run goes back it only falls, and the old version's pods come back meanwhile.
 fn may_roll(sight: &Sight, old: &Value, overlay: &Overlay) -> bool {
     let canary = overlay.canary.map_or(0, |canary| canary.replicas);
     !overlay.paused || canary == 0 || old_ready(sight, old) + canary < sight.replicas

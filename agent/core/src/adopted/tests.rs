@@ -182,7 +182,13 @@ fn pods_that_serve_are_not_taken_back_at_once_where_nothing_stands_in_for_them()
     assert_eq!(back["spec"]["template"], template("v1"));
     assert_eq!((&back["spec"]["paused"], undo), (&Value::Null, None));
     let (rolls, undo) = hold(&back, &few, &canary(2));
-    assert_eq!((rolls, undo), (back, None), "it goes on");
+    assert_eq!((rolls, undo), (back.clone(), None), "it goes on");
+    // With three of its own there are five: those that are left go at once.
+    let enough = [set("v1", 4, 3, 3), set("v3", 3, 2, 2)];
+    let (held_off, _) = hold(&back, &enough, &canary(2));
+    assert_eq!(held_off, deployment("v3", &held()));
+    let (_, undo) = hold(&held_off, &enough, &canary(2));
+    assert_eq!(undo.as_deref(), Some("web-v3"));
     let (back, _) = hold(&live, &both, &canary(0));
     assert_eq!(back["spec"]["template"], template("v1"), "it goes itself");
 }
