@@ -11,6 +11,10 @@ use kube::{
 use prometheus_client::metrics::counter::Counter;
 use tower::util::MapRequestLayer;
 
+/// How long the API server may say nothing. A watch says something at least every 50 s, when it ends: silence
+/// beyond is a dead peer.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -40,15 +44,22 @@ pub async fn client(kubeconfig: Option<&Path>, requests: Counter) -> Result<Clie
     };
     let name = HeaderValue::from_static(concat!("bellwether-agent/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, name));
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // A watch says something at least every 50 s, when it ends: silence beyond is a dead peer.
-    config.read_timeout = Some(Duration::from_secs(60));
-    config.write_timeout = Some(Duration::from_secs(30));
+    let config = bounded(config, READ_LIMIT);
     let count = MapRequestLayer::new(move |request| {
         requests.inc();
         request
     });
     Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
+}
+
+/// Bounds how long the API server is waited for.
+fn bounded(mut config: Config, read_limit: Duration) -> Config {
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(read_limit);
+    // The time that a connection lay idle is not the next answer's.
+    config.reset_reader_on_write = true;
+    config.write_timeout = Some(Duration::from_secs(30));
+    config
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@
 mod blob;
 mod change;
 mod commit;
+#[cfg(test)]
+pub(crate) mod double;
 mod fence;
+mod memory;
 mod packed;
 mod plan;
 mod room;
@@ -21,10 +24,7 @@ use std::{
 
 pub use bellwether_api::bundle::MAX_PACKED_BYTES;
 use bellwether_api::{
-    bundle::{Bundle, UnitKey},
-    command::Command,
-    reference::NamespacedName,
-    standing_grant::StandingGrant,
+    bundle::Bundle, command::Command, reference::NamespacedName, standing_grant::StandingGrant,
     sync_record::SyncUnit,
 };
 use tokio::sync::{Mutex, watch};
@@ -36,6 +36,7 @@ pub use plan::{Change, Commit, CommitBlob, Nack, PlanError};
 pub use shard::StoreError;
 
 use blob::BlobStore;
+use memory::Writing;
 use shard::{Records, ShardStore};
 
 /// What the agent tells the hub that it holds.
@@ -105,7 +106,7 @@ struct Inner {
     /// What an agent before this one could not read, until something was committed by this one.
     unread: RwLock<plan::Unread>,
     fence: Fence,
-    writing: Mutex<()>,
+    writing: Mutex<Writing>,
     changed: watch::Sender<u64>,
 }
 
@@ -132,27 +133,12 @@ impl Desired {
                 changed: watch::Sender::new(0),
             }),
         };
-        desired.load_commands().await;
+        let records = desired.read().clone();
+        let commands = desired.read_commands(&records).await?;
+        *desired.commands() = commands;
         desired.note_unread();
         desired.collect_blobs().await;
         Ok(desired)
-    }
-
-    async fn load_commands(&self) {
-        for (key, unit) in self.units() {
-            let (Ok(UnitKey::Command(application)), Some(digest)) = (key.parse(), unit.digest)
-            else {
-                continue;
-            };
-            match self.content::<Command>(&digest).await {
-                Ok(command) => {
-                    self.commands().insert(application, command);
-                }
-                Err(error) => {
-                    tracing::warn!(unit.key = key, error = %chain(&error), "command is not readable");
-                }
-            }
-        }
     }
 
     /// What is held now.

@@ -43,6 +43,8 @@ impl Member {
             let mut config =
                 Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
             config.read_timeout = Some(Duration::from_secs(30));
+            // The time that a connection lay idle is not the next answer's.
+            config.reset_reader_on_write = true;
             anyhow::Ok(Client::try_from(config)?)
         })?;
         Ok(Self { runtime, client })

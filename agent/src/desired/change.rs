@@ -2,7 +2,7 @@
 
 use bellwether_api::sync_record::SyncUnit;
 
-use super::{CommitBlob, Desired, StoreError};
+use super::{CommitBlob, Desired, StoreError, memory::Writing};
 
 impl Desired {
     /// Changes what is remembered of a unit; `change` may run more than once. A unit that is not
@@ -15,8 +15,8 @@ impl Desired {
         key: &str,
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
-        let _writing = self.inner.writing.lock().await;
-        self.change_unit(key, change).await
+        let mut writing = self.writing().await?;
+        self.change_unit(&mut writing, key, change).await
     }
 
     /// The same, and stores a content that `change` makes the unit name: it is durable before.
@@ -29,17 +29,18 @@ impl Desired {
         content: &CommitBlob,
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
-        let _writing = self.inner.writing.lock().await;
+        let mut writing = self.writing().await?;
         self.inner
             .blobs
             .store(&content.digest, &content.zstd)
             .await?;
-        self.change_unit(key, change).await
+        self.change_unit(&mut writing, key, change).await
     }
 
     /// Changes a unit; the caller holds the lock.
     async fn change_unit(
         &self,
+        writing: &mut Writing,
         key: &str,
         change: impl Fn(&mut SyncUnit),
     ) -> Result<(), StoreError> {
@@ -59,18 +60,14 @@ impl Desired {
                 return Ok(());
             }
             attempts += 1;
-            match self.inner.shards.save(&before, &mut after).await {
-                Ok(()) => {
-                    *self.write() = after;
-                    break;
-                }
+            match self.save(writing, after).await {
+                Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if attempts < 4 => {
-                    let records = self.inner.shards.load().await?;
-                    self.inner.fence.note(records.epoch);
+                    self.reread(writing).await?;
+                    self.inner.fence.note(self.epoch());
                     if self.inner.fence.newer().is_some() {
                         return Err(StoreError::NewerAgent);
                     }
-                    *self.write() = records;
                 }
                 Err(error) => return Err(error),
             }

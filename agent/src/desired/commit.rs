@@ -16,45 +16,40 @@ impl Desired {
     /// # Errors
     /// The epoch is lower than one that stands there, or the cluster does not take the write.
     pub async fn enter_epoch(&self, epoch: u64) -> Result<(), CommitError> {
-        let writing = self.inner.writing.lock().await;
-        let mut stale = self.inner.fence.newer().is_some();
+        let mut writing = self.inner.writing.lock().await;
+        let mut stale = writing.in_doubt || self.inner.fence.newer().is_some();
         let mut attempts = 0;
         loop {
             if stale {
-                let records = self.inner.shards.load().await?;
-                *self.write() = records;
+                // Another agent held it meanwhile.
+                self.reread(&mut writing).await?;
             }
-            let before = self.read().clone();
-            if epoch < before.epoch {
-                self.inner.fence.note(before.epoch);
+            let mut after = self.read().clone();
+            if epoch < after.epoch {
+                self.inner.fence.note(after.epoch);
                 return Err(CommitError::Plan(PlanError::LowerEpoch {
-                    held: before.epoch,
+                    held: after.epoch,
                     given: epoch,
                 }));
             }
-            let mut after = before.clone();
             after.epoch = epoch;
             attempts += 1;
-            match self.inner.shards.save(&before, &mut after).await {
-                Ok(()) => {
-                    *self.write() = after;
-                    break;
-                }
+            match self.save(&mut writing, after).await {
+                Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if attempts < 4 => stale = true,
-                // The epoch stands there all the same; what was dropped is told with the next commit.
-                Err(StoreError::OldDefinition { .. }) => {
-                    let records = self.inner.shards.load().await?;
-                    *self.write() = records;
-                    break;
+                Err(error) => {
+                    // Where the definition drops fields it stands there all the same; what was dropped is told with
+                    // the next commit. So it may where the answer was lost: no two sessions share one.
+                    let stands = matches!(error, StoreError::OldDefinition { .. });
+                    let read = self.reread(&mut writing).await;
+                    if read.is_ok() && (stands || self.epoch() == epoch) {
+                        break;
+                    }
+                    return Err(error.into());
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         drop(writing);
-        if stale {
-            // Another agent held it meanwhile.
-            self.load_commands().await;
-        }
         self.inner.fence.enter(epoch);
         self.inner.changed.send_modify(|count| *count += 1);
         Ok(())
@@ -81,12 +76,12 @@ impl Desired {
     /// refuses the write. Nothing counts as held then, and sending the same or later changes again
     /// repairs it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let writing = self.inner.writing.lock().await;
+        let mut writing = self.writing().await?;
         if self.inner.fence.newer().is_some() {
             return Err(StoreError::NewerAgent.into());
         }
         let contents = self.read_contents(&commit).await?;
-        let mut planned = plan::plan(&self.read(), &commit, &contents, &self.unread())?;
+        let planned = plan::plan(&self.read(), &commit, &contents, &self.unread())?;
         for blob in &commit.blobs {
             if planned.stores.contains(&blob.digest) {
                 self.inner
@@ -96,17 +91,13 @@ impl Desired {
                     .map_err(StoreError::from)?;
             }
         }
-        let before = self.read().clone();
-        match self.inner.shards.save(&before, &mut planned.records).await {
-            Ok(()) => *self.write() = planned.records,
-            Err(error) => {
-                // What was written before the failure is in the cluster: read it back rather than guess.
-                if let Ok(records) = self.inner.shards.load().await {
-                    self.inner.fence.note(records.epoch);
-                    *self.write() = records;
-                }
-                return Err(error.into());
+        if let Err(error) = self.save(&mut writing, planned.records).await {
+            // What was written before the failure is in the cluster: read it back rather than guess. What
+            // cannot be read now is before anything else is written.
+            if self.reread(&mut writing).await.is_ok() {
+                self.inner.fence.note(self.epoch());
             }
+            return Err(error.into());
         }
         self.take_commands(planned.commands);
         // It was sent again, whatever became of it.
@@ -160,3 +151,6 @@ impl Desired {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

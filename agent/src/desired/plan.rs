@@ -230,6 +230,7 @@ fn take(
         {
             unit.generation = change.generation;
         }
+        planned.nacks.extend(refused_before(unit, change, contents));
         return Ok(());
     }
     let refusal = match change.digest {
@@ -259,6 +260,21 @@ fn take(
         });
     }
     Ok(())
+}
+
+/// That a content was refused when it came, for a hub that may not have heard: whoever asked for it may have gone.
+/// One that is stored, and refused as it was taken up, is reported as every unit is.
+fn refused_before(unit: &SyncUnit, change: &Change, contents: &Contents) -> Option<Nack> {
+    let digest = change
+        .digest
+        .filter(|digest| !contents.contains_key(digest))?;
+    let refused =
+        unit.outcome == Some(UnitOutcome::Refused) && unit.digest == Some(hex::encode(digest));
+    refused.then(|| Nack {
+        key: change.key.clone(),
+        generation: change.generation,
+        error: unit.reason.clone(),
+    })
 }
 
 /// Reads a content; gives why it is refused, if it is.

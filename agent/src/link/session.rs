@@ -1,6 +1,6 @@
 //! One session: from Hello until it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, panic::resume_unwind, sync::Arc, time::Duration};
 
 use bellwether_api::compliance::Compliance;
 use bellwether_proto::{
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     clock::wall,
-    desired::{CommitError, Committed, PlanError},
+    desired::{Commit, CommitError, Committed, Desired, PlanError},
     identity::{Identity, Trust},
     report::Report,
 };
@@ -139,7 +139,8 @@ impl Session {
             return Err(LinkError::Protocol { detail });
         }
         // Before anything that the hub says is acted on: whoever was here before writes nothing any more.
-        link.desired.enter_epoch(welcome.epoch).await?;
+        let (desired, epoch) = (link.desired.clone(), welcome.epoch);
+        to_its_end(async move { desired.enter_epoch(epoch).await }).await?;
         link.compare_clocks(welcome.hub_time_ms, wall());
         link.reports.resend_all();
         let every = Duration::from_millis(u64::from(welcome.beat_interval_ms.clamp(1_000, 60_000)));
@@ -296,7 +297,7 @@ impl Session {
             Next::Wait => Ok(()),
             Next::Ask(blobs) => self.send(Message::Want(Want { blobs })).await,
             Next::Commit(commit) => {
-                self.committing = Some(async move { desired.commit(*commit).await }.boxed());
+                self.committing = Some(carry_out(desired, *commit));
                 Ok(())
             }
         }
@@ -406,17 +407,40 @@ impl Session {
     }
 }
 
+/// Stores what was sent.
+fn carry_out(desired: Desired, commit: Commit) -> Committing {
+    to_its_end(async move { desired.commit(commit).await }).boxed()
+}
+
+/// Carries something out whether or not whoever waits for it lasts as long: what is written in part, and by
+/// nobody's knowledge, would look like somebody else's.
+fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> {
+    let working = tokio::spawn(work);
+    async {
+        match working.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The process ends.
+                Err(_) => pending().await,
+            },
+        }
+    }
+}
+
 async fn wait_for(committing: &mut Option<Committing>) -> Result<Committed, CommitError> {
     match committing {
         Some(committing) => committing.await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
@@ -447,3 +471,6 @@ fn hello(link: &Link) -> Hello {
         instance: Bytes::copy_from_slice(link.instance.as_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests;

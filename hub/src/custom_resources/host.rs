@@ -86,6 +86,8 @@ impl Host {
         config.headers.push((USER_AGENT, name));
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_S) + 10));
+        // The time that a connection lay idle is not the next answer's.
+        config.reset_reader_on_write = true;
         config.write_timeout = Some(Duration::from_secs(30));
         let client = Client::try_from(config).map_err(HostError::Client)?;
         Ok(Self { client })

@@ -100,13 +100,19 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
         }
     };
     let statuses = statuses(store, application).await?;
-    let (members, held) = shrink(look, &wanted, &chosen, &holders, &statuses).await?;
+    let kept = releases::digests(store, application).await?;
+    let placed = Placed {
+        chosen: &chosen,
+        holders: &holders,
+        statuses: &statuses,
+        kept: &kept,
+    };
+    let (members, held) = shrink(look, &wanted, placed).await?;
     let placement = chosen.placement;
     let concerned = latest.iter().flat_map(Loaded::concerned);
     let mut clusters = look
         .world
         .seen(look.now, &members, concerned, &holders, statuses);
-    let kept = releases::digests(store, application).await?;
     clusters.iter_mut().for_each(|seen| seen.note_kept(&kept));
     let is_rendered = |latest: &&Loaded| {
         let mut components = wanted.spec.components.iter();
@@ -146,21 +152,35 @@ pub(super) async fn process(look: Look<'_>) -> Result<Outcome, LoopError> {
     })
 }
 
+/// Where an application is to be, and where it is.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    chosen: &'a Chosen,
+    /// What each cluster is to hold of it.
+    holders: &'a BTreeMap<Uuid, Digest>,
+    statuses: &'a BTreeMap<Uuid, UnitStatus>,
+    /// The digests of the releases that it keeps.
+    kept: &'a BTreeSet<String>,
+}
+
 /// Takes the application away from clusters that left, under the brake. Returns who counts as a
 /// member, and what the brake says.
 async fn shrink(
     look: Look<'_>,
     wanted: &Wanted,
-    chosen: &Chosen,
-    holders: &BTreeMap<Uuid, Digest>,
-    statuses: &BTreeMap<Uuid, UnitStatus>,
+    Placed {
+        chosen,
+        holders,
+        statuses,
+        kept,
+    }: Placed<'_>,
 ) -> Result<(BTreeSet<Uuid>, Option<LoopError>), LoopError> {
     let clusters = chosen.placement.clusters.iter();
     let mut placed: BTreeSet<Uuid> = clusters.map(|cluster| cluster.id).collect();
     let moving = chosen.moving();
     let runs_well = |id: &Uuid| {
         let (holds, status) = (holders.get(id), statuses.get(id));
-        holds.is_some_and(|holds| status.is_some_and(|one| runs(one, &holds.to_string())))
+        holds.is_some_and(|holds| status.is_some_and(|one| runs(one, &holds.to_string(), kept)))
     };
     // Whoever takes it runs it before the cluster that it moves from loses it.
     if !placed.iter().all(runs_well) {

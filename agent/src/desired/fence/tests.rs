@@ -1,126 +1,12 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
-
-use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
-use crate::{
-    desired::{Commit, CommitError, PlanError, StoreError},
-    sync::cluster::double::{Answer, Asked, client, refusal},
+use crate::desired::{
+    Commit, CommitError, PlanError, StoreError,
+    double::{Death, SYSTEM, Server},
 };
 
-const SYSTEM: &str = "bellwether-system";
 const KEY: &str = "application/default/shop";
-
-/// When an agent dies, or its API server's answer is lost, at its next write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Death {
-    BeforeTheWrite,
-    AfterTheWrite,
-}
-
-#[derive(Default)]
-struct Kept {
-    records: BTreeMap<String, Value>,
-    version: u64,
-    death: Option<Death>,
-}
-
-/// An API server that keeps SyncRecords by compare-and-set.
-#[derive(Clone, Default)]
-struct Server(Arc<Mutex<Kept>>);
-
-impl Server {
-    fn client(&self) -> kube::Client {
-        let server = self.clone();
-        client(move |asked| server.0.lock().expect("no test panics here").answer(asked)).0
-    }
-
-    async fn agent(&self) -> Desired {
-        let loaded = Desired::load(self.client(), SYSTEM).await;
-        loaded.expect("what is held can be read")
-    }
-
-    fn dies(&self, death: Option<Death>) {
-        self.0.lock().expect("no test panics here").death = death;
-    }
-
-    fn epoch(&self) -> u64 {
-        let kept = self.0.lock().expect("no test panics here");
-        kept.records
-            .get("bellwether-sync-00")
-            .map_or(0, |record| record["spec"]["epoch"].as_u64().unwrap_or(0))
-    }
-
-    /// What an agent's watch tells it: what stands there now.
-    async fn tell(&self, agent: &Desired) {
-        let api: Api<SyncRecord> = Api::namespaced(self.client(), SYSTEM);
-        // Watches end at once here; what is listed before is what counts.
-        let _ = follow(&api, &agent.inner.fence).await;
-    }
-}
-
-impl Kept {
-    fn answer(&mut self, asked: &Asked) -> Answer {
-        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
-        if query.contains("watch=") {
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no watches");
-        }
-        let Some((_, name)) = path.split_once("/syncrecords") else {
-            let read = asked.method == Method::GET;
-            let answer = if read {
-                list(Vec::new())
-            } else {
-                asked.body.clone()
-            };
-            return (StatusCode::OK, answer);
-        };
-        if asked.method == Method::GET {
-            return (
-                StatusCode::OK,
-                list(self.records.values().cloned().collect()),
-            );
-        }
-        match self.death {
-            Some(Death::BeforeTheWrite) => {
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, "it is not made")
-            }
-            Some(Death::AfterTheWrite) => {
-                let _ = self.write(name.trim_start_matches('/'), asked);
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, "its answer is lost")
-            }
-            None => self.write(name.trim_start_matches('/'), asked),
-        }
-    }
-
-    fn write(&mut self, name: &str, asked: &Asked) -> Answer {
-        let mut record = asked.body.clone();
-        let named = record["metadata"]["name"]
-            .as_str()
-            .unwrap_or(name)
-            .to_owned();
-        let before = self.records.get(&named);
-        let stands = before.map_or(
-            &Value::Null,
-            |before| &before["metadata"]["resourceVersion"],
-        );
-        if record["metadata"]["resourceVersion"] != *stands {
-            return refusal(StatusCode::CONFLICT, "it was written in between");
-        }
-        self.version += 1;
-        record["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.records.insert(named, record.clone());
-        (StatusCode::OK, record)
-    }
-}
-
-fn list(items: Vec<Value>) -> Value {
-    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"},
-        "items": items})
-}
 
 /// Gives an agent something to remember: a unit without a content.
 async fn give(agent: &Desired, epoch: u64) {
@@ -153,6 +39,13 @@ async fn give(agent: &Desired, epoch: u64) {
     agent.commit(commit).await.expect("it is taken");
 }
 
+/// What an agent's watch tells it: what stands there now.
+async fn tell(server: &Server, agent: &Desired) {
+    let api: Api<SyncRecord> = Api::namespaced(server.client(), SYSTEM);
+    // Watches end at once here; what is listed before is what counts.
+    let _ = follow(&api, &agent.inner.fence).await;
+}
+
 async fn remembers(agent: &Desired, reason: &str) -> Result<(), StoreError> {
     agent
         .update(KEY, |unit| reason.clone_into(&mut unit.reason))
@@ -175,16 +68,17 @@ async fn an_older_agent_writes_nothing_once_a_newer_session_stands_in_the_cluste
             6,
             "it is durable before anything is acted on"
         );
-        // The newer one takes over, and dies at that.
+        // The newer one takes over, or fails at that. An answer that is lost is looked up.
         let newer = server.agent().await;
         server.dies(death);
         let entered = newer.enter_epoch(7).await;
-        assert_eq!(entered.is_err(), death.is_some(), "{death:?}");
-        server.dies(None);
         let stands = death != Some(Death::BeforeTheWrite);
+        assert_eq!(entered.is_ok(), stands, "{death:?}");
+        assert_eq!(newer.fence().newer(), None, "{death:?}");
+        server.dies(None);
         assert_eq!(server.epoch(), if stands { 7 } else { 6 }, "{death:?}");
         // The older one lost the hub: nobody but the cluster tells it.
-        server.tell(&older).await;
+        tell(&server, &older).await;
         assert_eq!(older.fence().newer(), stands.then_some(7), "{death:?}");
         let written = remembers(&older, "older").await;
         assert_eq!(written.is_err(), stands, "{death:?}");
@@ -192,7 +86,7 @@ async fn an_older_agent_writes_nothing_once_a_newer_session_stands_in_the_cluste
         let next = server.agent().await;
         next.enter_epoch(8).await.expect("it is the highest");
         assert_eq!(next.fence().newer(), None);
-        server.tell(&older).await;
+        tell(&server, &older).await;
         assert_eq!(older.fence().newer(), Some(8), "{death:?}");
         let refused = remembers(&older, "older").await;
         assert!(
@@ -232,7 +126,7 @@ async fn whoever_takes_over_again_knows_what_was_written_meanwhile() {
     remembers(&newer, "by the newer one")
         .await
         .expect("it writes");
-    server.tell(&older).await;
+    tell(&server, &older).await;
     let lower = older.enter_epoch(6).await;
     assert!(
         matches!(
@@ -249,6 +143,6 @@ async fn whoever_takes_over_again_knows_what_was_written_meanwhile() {
     let unit = older.unit(KEY).expect("the unit");
     assert_eq!(unit.reason, "by the newer one");
     remembers(&older, "older").await.expect("it writes again");
-    server.tell(&newer).await;
+    tell(&server, &newer).await;
     assert_eq!(newer.fence().newer(), Some(8));
 }

@@ -184,6 +184,27 @@ fn broken_content_is_nacked_and_blocks_no_other() {
     assert_eq!(planned.stores.len(), 1);
 }
 
+/// The hub asks again where whoever was told may have gone; a unit that is refused as it is taken up says so itself.
+#[test]
+fn a_refusal_is_told_again_unless_the_content_is_stored() {
+    let broken = b"{\"no\": \"bundle\"}".to_vec();
+    let mut sent = wire(2, &[(KEY, 2, Some(&broken))], &[(KEY, &broken)]);
+    let first = run(&Records::empty(), &sent).unwrap();
+    let stored = run(&first.records, &sent).unwrap();
+    assert_eq!(stored.nacks, []);
+    sent.contents.clear();
+    let again = run(&first.records, &sent).unwrap();
+    assert_eq!(again.nacks, first.nacks);
+    assert_eq!(again.nacks.len(), 1);
+    assert_eq!(again.records, first.records);
+    let one = bundle("one");
+    let mut good = wire(1, &[(KEY, 1, Some(&one))], &[(KEY, &one)]);
+    let held = run(&Records::empty(), &good).unwrap();
+    good.contents.clear();
+    let same = run(&held.records, &good).unwrap();
+    assert_eq!(same.nacks, [], "it was taken");
+}
+
 #[test]
 fn snapshot_keeps_what_it_lacks_as_an_orphan_outside_the_root() {
     let one = bundle("one");

@@ -47,6 +47,8 @@ pub async fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow
         })?;
     config.connect_timeout = Some(std::time::Duration::from_secs(10));
     config.read_timeout = Some(std::time::Duration::from_secs(30));
+    // The time that a connection lay idle is not the next answer's.
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("failed to set up the connection to the cluster")
 }
 

@@ -1,14 +1,18 @@
 //! When a cluster may lose what it has because another one took it.
 
+use std::collections::BTreeSet;
+
 use bellwether_api::status::{Health, UnitOutcome, UnitStatus};
 
 /// Tells whether a cluster runs an application, as the status says that it gave last: of the very bundle
 /// that it holds now, with a release that came in as a whole. Healthy alone says less: what is there of
-/// a release that is still coming in may be well.
+/// a release that is still coming in may be well. `releases` = the digests of those that the application keeps;
+/// another one is of an application of the same name that was deleted before.
 #[must_use]
-pub fn runs(status: &UnitStatus, holds: &str) -> bool {
+pub fn runs(status: &UnitStatus, holds: &str, releases: &BTreeSet<String>) -> bool {
+    let applied = status.applied_release.as_ref();
     status.digest == holds
-        && status.applied_release.is_some()
+        && applied.is_some_and(|applied| releases.contains(applied))
         && status.outcome != UnitOutcome::Removing
         && status.health == Health::Healthy
 }
@@ -89,6 +93,14 @@ mod tests {
                 false,
             ),
             (
+                "it has what an application of this name had before",
+                "now",
+                Progressing,
+                Some("forgotten"),
+                Health::Healthy,
+                false,
+            ),
+            (
                 "it is taken away",
                 "now",
                 Removing,
@@ -97,10 +109,11 @@ mod tests {
                 false,
             ),
         ];
+        let releases = BTreeSet::from(["old".to_owned(), "new".to_owned()]);
         for (what, digest, outcome, applied, health, expected) in cases {
             let mut status = status(Uuid::nil(), 1, digest, outcome, applied);
             status.health = health;
-            assert_eq!(runs(&status, "now"), expected, "{what}");
+            assert_eq!(runs(&status, "now", &releases), expected, "{what}");
         }
     }
 }
