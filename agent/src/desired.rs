@@ -92,6 +92,19 @@ pub enum ContentError {
     Document(#[from] serde_json::Error),
 }
 
+/// What was read, or nothing where it can never be. What the API server did not answer is no fact: nobody may go
+/// on as if there were none.
+pub(crate) fn readable<T>(read: Result<T, ContentError>) -> Result<Option<T>, ContentError> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error @ ContentError::Kube(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "a stored content is lost");
+            Ok(None)
+        }
+    }
+}
+
 /// The durable desired state; clones share it.
 #[derive(Clone)]
 pub struct Desired {

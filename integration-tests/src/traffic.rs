@@ -209,7 +209,7 @@ impl Traffic {
     /// # Errors
     /// When the generator does not stop or its file cannot be read.
     pub fn stop(mut self) -> Result<Vec<Second>> {
-        self.process.stop(Duration::from_secs(10))?;
+        self.process.stop(Duration::from_secs(30))?;
         read(&self.out)
     }
 

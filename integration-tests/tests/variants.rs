@@ -218,12 +218,14 @@ fn main() -> ExitCode {
     let cases = Cases {
         real: &real,
         under_traffic: &under_traffic,
+        takes_traffic: providers::ALONE,
         together: &together,
         alone: &alone,
     };
     if arguments.list {
         let mut trials = suite::trials(cases.real, None);
         trials.extend(suite::trials(cases.under_traffic, None));
+        trials.extend(suite::trials(cases.takes_traffic, None));
         trials.extend(suite::trials(cases.together, None));
         trials.extend(suite::trials(cases.alone, None));
         return libtest_mimic::run(&arguments, trials).exit_code();
@@ -250,6 +252,8 @@ struct Cases<'a> {
     real: &'a [Case<Scene>],
     /// On the real cluster, two beside each other.
     under_traffic: &'a [Case<Scene>],
+    /// On the real cluster, one by one, after them.
+    takes_traffic: &'a [Case<Scene>],
     /// On the control-plane clusters, beside each other.
     together: &'a [Case<Members>],
     /// On the control-plane clusters, one by one: they stop agents, or change what all applications meet.
@@ -263,7 +267,10 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
         suite::clear(LAB, Path::new(directory))?;
     }
     let mut passed = Ok(true);
-    if suite::wants(arguments, &[cases.real, cases.under_traffic].concat()) {
+    if suite::wants(
+        arguments,
+        &[cases.real, cases.under_traffic, cases.takes_traffic].concat(),
+    ) {
         passed = on_the_real_cluster(arguments, cases);
     }
     if suite::wants(arguments, &[cases.together, cases.alone].concat()) {
@@ -276,9 +283,11 @@ fn run(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
 fn on_the_real_cluster(arguments: &Arguments, cases: &Cases<'_>) -> Result<bool> {
     let scene = scene(REAL_DIRECTORY, 1, 0)?;
     let mut passed = suite::run(&at_once(arguments, 1), cases.real, &scene);
-    if suite::wants(arguments, cases.under_traffic) {
+    let by_traffic = [cases.under_traffic, cases.takes_traffic].concat();
+    if suite::wants(arguments, &by_traffic) {
         providers::registered(&scene)?;
         passed &= suite::run(&at_once(arguments, 2), cases.under_traffic, &scene);
+        passed &= suite::run(&at_once(arguments, 1), cases.takes_traffic, &scene);
     }
     Ok(passed)
 }

@@ -98,31 +98,49 @@ pub(super) fn unpack(digest: &[u8; 32], zstd: &[u8]) -> Result<Vec<u8>, BlobErro
 /// The Secrets that hold blobs.
 pub(super) struct BlobStore {
     secrets: Api<Secret>,
-    held: Mutex<BTreeSet<String>>,
+    held: Mutex<Index>,
+}
+
+/// Names of Secrets.
+#[derive(Default)]
+struct Index {
+    there: BTreeSet<String>,
+    /// Their deletion began, and nobody has seen its end.
+    perhaps: BTreeSet<String>,
 }
 
 impl BlobStore {
     pub(super) async fn load(client: kube::Client, namespace: &str) -> Result<Self, kube::Error> {
-        let secrets = Api::<Secret>::namespaced(client, namespace);
+        let blobs = Self {
+            secrets: Api::<Secret>::namespaced(client, namespace),
+            held: Mutex::default(),
+        };
+        blobs.reload().await?;
+        Ok(blobs)
+    }
+
+    /// Looks anew what there is.
+    pub(super) async fn reload(&self) -> Result<(), kube::Error> {
         let params = ListParams::default().fields(&format!("type={BLOB_TYPE}"));
-        let listed = secrets.list_metadata(&params).await?;
-        let held = listed
-            .items
-            .into_iter()
-            .filter_map(|secret| secret.metadata.name)
-            .collect();
-        Ok(Self {
-            secrets,
-            held: Mutex::new(held),
-        })
+        let listed = self.secrets.list_metadata(&params).await?;
+        let names = listed.items.into_iter();
+        *self.held() = Index {
+            there: names.filter_map(|secret| secret.metadata.name).collect(),
+            perhaps: BTreeSet::new(),
+        };
+        Ok(())
     }
 
     pub(super) fn holds(&self, digest: &[u8; 32]) -> bool {
-        self.held().contains(&secret_name(digest))
+        self.held().there.contains(&secret_name(digest))
     }
 
     pub(super) async fn fetch(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, kube::Error> {
-        let secret = self.secrets.get_opt(&secret_name(digest)).await?;
+        let name = secret_name(digest);
+        let secret = self.secrets.get_opt(&name).await?;
+        if secret.is_none() {
+            self.held().there.remove(&name);
+        }
         Ok(secret
             .and_then(|secret| secret.data)
             .and_then(|mut data| data.remove(BLOB_KEY))
@@ -131,7 +149,7 @@ impl BlobStore {
 
     pub(super) async fn store(&self, digest: &[u8; 32], zstd: &[u8]) -> Result<(), kube::Error> {
         let name = secret_name(digest);
-        if self.held().contains(&name) {
+        if self.held().there.contains(&name) {
             return Ok(());
         }
         let secret = Secret {
@@ -152,28 +170,37 @@ impl BlobStore {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error),
         }
-        self.held().insert(name);
+        let mut held = self.held();
+        held.perhaps.remove(&name);
+        held.there.insert(name);
         Ok(())
     }
 
     /// Deletes every stored blob that is not `named`; a failure leaves it for the next time.
     pub(super) async fn collect(&self, named: &BTreeSet<[u8; 32]>) {
         let keep: BTreeSet<String> = named.iter().map(secret_name).collect();
-        let unused: Vec<String> = self.held().difference(&keep).cloned().collect();
+        let unused: Vec<String> = {
+            let mut held = self.held();
+            // Whoever stores one of them from here on makes it anew: the answer may get lost.
+            let unused = held.there.difference(&keep).cloned().collect();
+            held.there.retain(|name| keep.contains(name));
+            held.perhaps.append(&mut { unused });
+            held.perhaps.difference(&keep).cloned().collect()
+        };
         for name in unused {
             match self.secrets.delete(&name, &DeleteParams::default()).await {
                 Ok(_) => {
-                    self.held().remove(&name);
+                    self.held().perhaps.remove(&name);
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {
-                    self.held().remove(&name);
+                    self.held().perhaps.remove(&name);
                 }
                 Err(error) => tracing::warn!(%error, secret = name, "unused blob stays for now"),
             }
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, Index> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

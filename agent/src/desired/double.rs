@@ -39,6 +39,8 @@ struct Kept {
     /// The only record whose writes fail; empty = those of each do.
     of: String,
     reads: Reads,
+    /// Deletions are made, and their answers lost.
+    loses_deletions: bool,
 }
 
 /// Replaces by compare-and-set; clones share what is kept.
@@ -71,6 +73,10 @@ impl Server {
         record.clone_into(&mut kept.of);
     }
 
+    pub(crate) fn loses_deletions(&self, loses: bool) {
+        self.kept().loses_deletions = loses;
+    }
+
     pub(crate) fn reads(&self, reads: Reads) {
         self.kept().reads = reads;
     }
@@ -97,6 +103,9 @@ impl Kept {
         }
         if asked.method == Method::DELETE {
             self.objects.remove(path);
+            if self.loses_deletions {
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "its answer is lost");
+            }
             return (
                 StatusCode::OK,
                 json!({"kind": "Status", "status": "Success"}),

@@ -43,6 +43,7 @@ impl Desired {
     /// Holds what stands in the cluster in place of what this agent took it to be: somebody else wrote it, or
     /// a write of its own that it did not see to its end.
     pub(super) async fn reread(&self, writing: &mut Writing) -> Result<(), StoreError> {
+        self.inner.blobs.reload().await?;
         let records = self.inner.shards.load().await?;
         let commands = self.read_commands(&records).await?;
         *self.write() = records;

@@ -319,6 +319,11 @@ impl Unit {
         self.runs.clear();
         self.counted_runs.set(0);
         self.laid = None;
+        self.opened = order::Opened::default();
+        self.bundles.clear();
+        self.plain_since = None;
+        self.tracks_removed = false;
+        self.namespace_known = None;
         self.keeper.forget();
         self.dirty.all = true;
         let why = format!(

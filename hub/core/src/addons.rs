@@ -6,6 +6,8 @@ use bellwether_api::{
     fleet::FleetSpec,
     reference::{ApplicationRef, NamespacedName},
 };
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use crate::{
     dependencies::{Edges, closure},
@@ -19,6 +21,36 @@ pub const HOME: &str = "default";
 
 /// Every fleet, by name.
 pub type Fleets = BTreeMap<String, FleetSpec>;
+
+/// Fleets that cannot be read, as one that a newer hub wrote, and the add-ons that they may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread(BTreeMap<String, Option<BTreeSet<NamespacedName>>>);
+
+impl Unread {
+    /// Notes a fleet whose spec cannot be read. Where not even its add-ons can, each application may be one.
+    pub fn note(&mut self, fleet: &str, spec: &Value) {
+        let addons = match spec.get("addons") {
+            None => Some(Vec::new()),
+            Some(addons) => Vec::<ApplicationRef>::deserialize(addons).ok(),
+        };
+        let named = addons.map(|addons| addons.iter().map(|one| one.within(HOME)).collect());
+        self.0.insert(fleet.to_owned(), named);
+    }
+
+    /// Sees to it that none of the fleets may have an application as an add-on.
+    ///
+    /// # Errors
+    /// One may: whom it has as members is not known, and nobody is to lose what it may be to have.
+    pub fn has_none(&self, application: &NamespacedName) -> Result<(), PlacementError> {
+        let may = |addons: &Option<BTreeSet<NamespacedName>>| {
+            addons.as_ref().is_none_or(|all| all.contains(application))
+        };
+        match self.0.iter().find(|(_, addons)| may(addons)) {
+            None => Ok(()),
+            Some((name, _)) => Err(PlacementError::UnreadFleet { name: name.clone() }),
+        }
+    }
+}
 
 /// Returns the add-ons of one fleet, in its order.
 pub fn of_fleet(fleet: &FleetSpec) -> impl Iterator<Item = NamespacedName> + '_ {
@@ -134,6 +166,33 @@ mod tests {
             "core": {"clusters": ["c1"]},
         }))
         .expect("fleets")
+    }
+
+    #[test]
+    fn what_a_fleet_that_cannot_be_read_may_have_is_placed_nowhere_else() {
+        let name = |namespace: &str, name: &str| NamespacedName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let mut unread = Unread::default();
+        assert_eq!(unread.has_none(&name("infra", "mesh")), Ok(()));
+        unread.note("none", &json!({"selector": "of a newer hub"}));
+        assert_eq!(unread.has_none(&name("infra", "mesh")), Ok(()));
+        unread.note(
+            "edge",
+            &json!({"selector": 7, "addons": [{"name": "monitoring"},
+                {"name": "mesh", "namespace": "infra"}]}),
+        );
+        let refused = || {
+            Err(PlacementError::UnreadFleet {
+                name: "edge".to_owned(),
+            })
+        };
+        assert_eq!(unread.has_none(&name("infra", "mesh")), refused());
+        assert_eq!(unread.has_none(&name("default", "monitoring")), refused());
+        assert_eq!(unread.has_none(&name("default", "shop")), Ok(()));
+        unread.note("edge", &json!({"addons": "of a newer hub"}));
+        assert_eq!(unread.has_none(&name("default", "shop")), refused());
     }
 
     fn cluster(number: u128, tier: &str) -> ClusterFacts {

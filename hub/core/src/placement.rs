@@ -66,6 +66,12 @@ pub enum PlacementError {
         /// The name as it was given.
         name: String,
     },
+    /// A fleet that has it as an add-on, or may have, was written by a newer hub.
+    #[error("failed to place: fleet {name:?} cannot be read by this version of the hub")]
+    UnreadFleet {
+        /// The fleet.
+        name: String,
+    },
 }
 
 /// Tells whether `cluster` is a member of `fleet`: by name or by label.

@@ -16,7 +16,7 @@ use bellwether_api::{
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
-    addons::{Fleets, choose},
+    addons::{Fleets, Unread, choose},
     authorize::{Kind, Verb},
     placement::{
         Choice, Chosen, ClusterFacts, PlacementCondition, PlacementError, Verdict, group_texts,
@@ -29,6 +29,7 @@ use bellwether_store::{
     desired,
     records::{self, RecordKind},
 };
+use serde::Deserialize as _;
 use uuid::Uuid;
 
 use super::{
@@ -58,7 +59,10 @@ pub async fn chosen(
         None => BTreeSet::new(),
     };
     let standing = scene.standing(spec, holders.into_keys().collect(), planned);
-    let fleets = fleets(app).await?;
+    let (fleets, unread) = fleets(app).await?;
+    if let Err(error) = unread.has_none(name) {
+        return Ok(Err(error));
+    }
     let fleet = spec.destination.fleet.as_ref();
     let choice = Choice {
         destination: &spec.destination,
@@ -70,16 +74,18 @@ pub async fn chosen(
     Ok(choose(name, choice, &fleets))
 }
 
-/// Every fleet: one may have the application as an add-on.
-async fn fleets(app: &App) -> Result<Fleets, StoreError> {
-    let records = records::list_all(&app.store, RecordKind::Fleet).await?;
-    Ok(records
-        .into_iter()
-        .filter_map(|record| {
-            let spec: FleetSpec = serde_json::from_value(record.spec).ok()?;
-            Some((record.key.name, spec))
-        })
-        .collect())
+/// Every fleet, since one may have the application as an add-on; and those that cannot be read.
+async fn fleets(app: &App) -> Result<(Fleets, Unread), StoreError> {
+    let (mut fleets, mut unread) = (Fleets::new(), Unread::default());
+    for record in records::list_all(&app.store, RecordKind::Fleet).await? {
+        match FleetSpec::deserialize(&record.spec) {
+            Ok(spec) => {
+                fleets.insert(record.key.name, spec);
+            }
+            Err(_) => unread.note(&record.key.name, &record.spec),
+        }
+    }
+    Ok((fleets, unread))
 }
 
 /// Returns what people should know of where an application is placed.
@@ -171,7 +177,7 @@ pub async fn explain_placement(
     let holding = desired::holders(&app.store, &format!("application/{name}")).await?;
     let policy = spec.placement.clone().unwrap_or_default();
     let facts = scene.facts();
-    let fleets = fleets(&app).await?;
+    let (fleets, _) = fleets(&app).await?;
     let mut shares = shares(&app, &name, &spec, &found.placement.clusters, &fleets).await?;
     let mut conditions = placement_conditions(&app, &scene, &name, &spec).await?;
     conditions.extend(shares.condition.take());

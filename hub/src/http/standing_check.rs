@@ -114,7 +114,7 @@ impl Held {
             let fleets = self.fleets.keys().map(String::as_str);
             let meant = match &failed {
                 PlacementError::NoSuchFleet { name } => closest(name, fleets),
-                PlacementError::Empty => None,
+                PlacementError::Empty | PlacementError::UnreadFleet { .. } => None,
             };
             let path = FieldPath::spec().key("destination");
             error(path, failed.to_string(), meant);

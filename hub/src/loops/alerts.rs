@@ -58,14 +58,16 @@ async fn send_due(app: &Arc<App>, sender: &Arc<Sender>) -> Result<usize, StoreEr
         let (app, sender) = (Arc::clone(app), Arc::clone(sender));
         turns.spawn(async move { send_to(&app, &sender, &provider).await });
     }
-    let mut sent = 0;
+    let (mut sent, mut failure) = (0, None);
+    // To their end, whatever one of them met: what is on its way when its turn is given up is never sent again.
     while let Some(turn) = turns.join_next().await {
         match turn {
-            Ok(count) => sent += count?,
+            Ok(Ok(count)) => sent += count,
+            Ok(Err(error)) => failure = Some(error),
             Err(error) => tracing::error!(%error, "sending alerts died"),
         }
     }
-    Ok(sent)
+    failure.map_or(Ok(sent), Err)
 }
 
 async fn send_to(

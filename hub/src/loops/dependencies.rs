@@ -8,7 +8,7 @@ use bellwether_api::{
 use bellwether_hub_core::{
     addons::{comes_first, of_fleet},
     dependencies::{Dependency, Edges, awaited, healthy},
-    placement::is_member,
+    placement::{PlacementError, is_member},
     run::ClusterSeen,
 };
 use bellwether_store::{
@@ -160,9 +160,15 @@ async fn placed(
     let standing = sight
         .world
         .standing(now, &spec, holders.keys().copied().collect(), planned);
-    let chosen = sight.world.choose(name, &spec, &standing);
-    let placement = chosen.unwrap_or_default().placement;
-    let members: BTreeSet<Uuid> = placement.clusters.iter().map(|one| one.id).collect();
+    let members: BTreeSet<Uuid> = match sight.world.choose(name, &spec, &standing) {
+        Ok(chosen) => {
+            let clusters = chosen.placement.clusters.iter();
+            clusters.map(|one| one.id).collect()
+        }
+        // It stays where it is.
+        Err(PlacementError::UnreadFleet { .. }) => holders.keys().copied().collect(),
+        Err(PlacementError::Empty | PlacementError::NoSuchFleet { .. }) => BTreeSet::new(),
+    };
     let statuses = statuses(sight.store, name).await?;
     let mut seen = sight
         .world

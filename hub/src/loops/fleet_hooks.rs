@@ -96,8 +96,13 @@ enum Told {
 
 async fn tell(app: &App, client: &Client, call: &HookCall) -> Result<(), StoreError> {
     let told = match hook_of(app, call).await? {
-        None => Told::Nobody,
-        Some(hook) => match post(app, client, &hook, call).await {
+        // What it says of the spec is for the log alone.
+        Err(error) => {
+            tracing::error!(fleet = call.fleet, %error, "fleet is unreadable");
+            Told::Failed("the fleet cannot be read by this version of the hub".to_owned())
+        }
+        Ok(None) => Told::Nobody,
+        Ok(Some(hook)) => match post(app, client, &hook, call).await {
             Ok(()) => Told::Delivered,
             Err(why) => Told::Failed(why),
         },
@@ -127,17 +132,23 @@ async fn tell(app: &App, client: &Client, call: &HookCall) -> Result<(), StoreEr
     tx.commit().await
 }
 
-/// The hook as the fleet has it now, so that a wrong address or secret can be put right.
-async fn hook_of(app: &App, call: &HookCall) -> Result<Option<FleetHook>, StoreError> {
+/// The hook as the fleet has it now, so that a wrong address or secret can be put right; absent = it has none of that
+/// name. A fleet that a newer hub wrote may be none that this one can read.
+async fn hook_of(
+    app: &App,
+    call: &HookCall,
+) -> Result<Result<Option<FleetHook>, serde_json::Error>, StoreError> {
     let key = RecordKey {
         kind: RecordKind::Fleet,
         namespace: String::new(),
         name: call.fleet.clone(),
     };
     let record = records::get(&app.store, &key).await?;
-    let spec: Option<FleetSpec> = record.and_then(|one| serde_json::from_value(one.spec).ok());
-    let hooks = spec.map(|spec| spec.hooks).unwrap_or_default();
-    Ok(hooks.into_iter().find(|hook| hook.name == call.hook))
+    let Some(record) = record else {
+        return Ok(Ok(None));
+    };
+    let spec = serde_json::from_value::<FleetSpec>(record.spec);
+    Ok(spec.map(|spec| spec.hooks.into_iter().find(|hook| hook.name == call.hook)))
 }
 
 /// Posts once; an error is a sentence without an address or a word of the secret.

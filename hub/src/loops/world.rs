@@ -11,7 +11,7 @@ use bellwether_api::{
     status::UnitStatus,
 };
 use bellwether_hub_core::{
-    addons::{self, Fleets},
+    addons::{self, Fleets, Unread},
     placement::{
         Choice, Chosen, ClusterFacts, Placement, PlacementError, Standing, is_lost, place,
     },
@@ -26,6 +26,7 @@ use bellwether_store::{
     tailer::SyncChange,
 };
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use uuid::Uuid;
 
 use super::{emptying::Emptying, metrics_places::MetricsPlaces, waiters::Waiters};
@@ -38,6 +39,7 @@ pub(super) struct World {
     links: Arc<HashMap<Uuid, Link>>,
     leases: Arc<BTreeMap<Uuid, ReplicaLease>>,
     fleets: Arc<BTreeMap<String, FleetSpec>>,
+    unread: Arc<Unread>,
     templates: Arc<Templates>,
     emptying: Arc<Emptying>,
     waiters: Arc<Waiters>,
@@ -223,19 +225,21 @@ impl World {
 
     /// Reads the fleets.
     pub async fn read_fleets(&mut self, store: &Store) -> Result<(), StoreError> {
-        let mut fleets = BTreeMap::new();
+        let (mut fleets, mut unread) = (BTreeMap::new(), Unread::default());
         for record in records::list_all(store, RecordKind::Fleet).await? {
-            match serde_json::from_value(record.spec) {
+            match FleetSpec::deserialize(&record.spec) {
                 Ok(spec) => {
                     fleets.insert(record.key.name, spec);
                 }
                 // Whoever names it is told that there is no such fleet.
                 Err(error) => {
                     tracing::error!(fleet = %record.key.name, error = %error, "fleet is unreadable");
+                    unread.note(&record.key.name, &record.spec);
                 }
             }
         }
         self.fleets = Arc::new(fleets);
+        self.unread = Arc::new(unread);
         Ok(())
     }
 
@@ -303,6 +307,7 @@ impl World {
             clusters: &self.clusters.list,
             standing,
         };
+        self.unread.has_none(application)?;
         addons::choose(application, choice, &self.fleets)
     }
 

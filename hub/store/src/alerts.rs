@@ -169,6 +169,7 @@ pub async fn take(
     provider: &NamespacedName,
     now: Timestamp,
 ) -> Result<Option<DueAlert>, StoreError> {
+    let mut tx = store.begin().await?;
     let taken: Option<(i64, i32)> = sqlx::query_as(
         "UPDATE alert SET state = 'Sending', attempts = attempts + 1, changed_at_ms = $3
          WHERE (event, namespace, provider) = (
@@ -180,7 +181,7 @@ pub async fn take(
     .bind(&provider.namespace)
     .bind(&provider.name)
     .bind(ms(now))
-    .fetch_optional(&store.pool)
+    .fetch_optional(&mut *tx.inner)
     .await
     .doing("take a message")?;
     let Some((event, attempts)) = taken else {
@@ -192,9 +193,10 @@ pub async fn take(
          FROM event WHERE id = $1",
     )
     .bind(event)
-    .fetch_optional(&store.pool)
+    .fetch_optional(&mut *tx.inner)
     .await
     .doing("read the event of a message")?;
+    tx.commit().await?;
     let Some(row) = row else {
         return Ok(None);
     };

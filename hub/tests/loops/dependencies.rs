@@ -228,6 +228,34 @@ async fn members_get_add_ons_and_a_late_joiner_gets_them_first() {
     assert_eq!(fleet.holders("agent").await.len(), 4);
 }
 
+/// As one that a newer hub wrote.
+#[tokio::test]
+async fn add_ons_of_a_fleet_that_cannot_be_read_stay_where_they_are() {
+    let mut fleet = Fleet::new(2).await;
+    write(&fleet, "agent", json!({"clusters": ["canary-1"]}), &[], "1").await;
+    addons(&fleet, &["agent"]).await;
+    fleet.plan().await.expect("planned");
+    let all = ["canary-1", "prod-1", "prod-2"];
+    succeed(&mut fleet, "agent", &all).await;
+    assert_eq!(fleet.holders("agent").await, all);
+
+    let spec = json!({"selector": "of a newer hub", "addons": [{"name": "agent"}]});
+    fleet
+        .record(RecordKind::Fleet, "", "prods", spec, &[])
+        .await;
+    write(&fleet, "web", everywhere(), &[], "1").await;
+    let held = fleet.plan().await.expect_err("its members are not known");
+    let said = held.chain();
+    assert!(said.contains("fleet \"prods\" cannot be read"), "{said}");
+    assert_eq!(fleet.holders("agent").await, all);
+    // Nobody else is held up.
+    assert_ne!(fleet.holders("web").await, [""; 0]);
+
+    addons(&fleet, &["agent"]).await;
+    fleet.plan().await.expect("planned");
+    assert_eq!(fleet.holders("agent").await, all);
+}
+
 #[tokio::test]
 async fn a_component_goes_where_it_is_placed_and_leaves_under_the_brake() {
     let mut fleet = Fleet::new(2).await;

@@ -75,7 +75,7 @@ fn by_path_query_and_method(scene: &Scene) -> Result<()> {
         extra_rollout: hooks(&[json!({
             "type": "ConfirmPromotion", "name": "promote", "url": double.url("/promote"),
         })]),
-        strategy: "{abTest: {iterations: 6, match: [\
+        strategy: "{abTest: {iterations: 12, match: [\
             {path: {prefix: /beta}}, \
             {queryParams: [{name: debug, exact: \"1\"}]}, \
             {path: {exact: /orders}, method: POST}]}}"

@@ -345,7 +345,7 @@ fn nothing_configured(scene: &Scene) -> Result<()> {
 /// one that fails.
 fn probed(minimum: &str) -> String {
     format!(
-        "{{interval: 1s, failureThreshold: 2, metrics: [{{name: request-success-rate, \
+        "{{interval: 1s, failureThreshold: 10, metrics: [{{name: request-success-rate, \
          range: {{min: \"{minimum}\"}}, window: 5s, minRequests: 10, source: {{type: Probe}}}}]}}"
     )
 }

@@ -113,7 +113,7 @@ fn failing_canary(scene: &Scene) -> Result<()> {
 fn bad_image(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {weights: [50]}}".into(),
-        progress_deadline: "12s".into(),
+        progress_deadline: "25s".into(),
         pre_stop_seconds: 3,
         ..scene.small_shop()
     };
@@ -242,7 +242,7 @@ fn killed_canary_pods(scene: &Scene) -> Result<()> {
     ensure!(killed > 0, "there must have been canary pods");
     let began = std::time::Instant::now();
     until(
-        Duration::from_secs(5),
+        Duration::from_secs(30),
         "the route to carry no canary",
         || {
             let route = scene
@@ -278,7 +278,7 @@ fn killed_canary_pods(scene: &Scene) -> Result<()> {
 
 fn failed_revision_is_held(scene: &Scene) -> Result<()> {
     let shop = Shop {
-        progress_deadline: "12s".into(),
+        progress_deadline: "25s".into(),
         ..scene.small_shop()
     };
     scene.install(&shop)?;

@@ -150,7 +150,7 @@ fn failing_from_40(scene: &Scene) -> Result<()> {
         pre_stop_seconds: 3,
         analysis: "{interval: 1s, failureThreshold: 5}".into(),
         extra_rollout: hooks(&[
-            json!({"name": "test", "url": double.url("/test"), "timeout": "500ms"}),
+            json!({"name": "test", "url": double.url("/test"), "timeout": "10s"}),
             json!({"type": "PostRollout", "name": "bad", "when": "Failed", "url": double.url("/bad")}),
             json!({"type": "PostRollout", "name": "good", "when": "Succeeded", "url": double.url("/good")}),
         ]),
@@ -194,7 +194,7 @@ fn gates(scene: &Scene) -> Result<()> {
     for path in ["/confirm", "/promote", "/rollback"] {
         double.answers(path, 403);
     }
-    let hook = |kind: &str, name: &str| json!({"type": kind, "name": name, "url": double.url(&format!("/{name}")), "timeout": "5s"});
+    let hook = |kind: &str, name: &str| json!({"type": kind, "name": name, "url": double.url(&format!("/{name}")), "timeout": "30s"});
     let mut promote = hook("ConfirmPromotion", "promote");
     promote["authSecretRef"] = json!({"name": "tester", "key": "token"});
     promote["hmacSecretRef"] = json!({"name": "tester", "key": "hmac"});

@@ -25,7 +25,7 @@ fn wrong_address(scene: &Scene) -> Result<()> {
     let shop = Shop {
         strategy: "{canary: {weights: [50, 80]}}".into(),
         analysis: METRICS.into(),
-        progress_deadline: "15s".into(),
+        progress_deadline: "30s".into(),
         pre_stop_seconds: 3,
         ..scene.small_shop()
     };

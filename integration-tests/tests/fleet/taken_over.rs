@@ -105,9 +105,10 @@ fn taken_over(scene: &Scene, adopt: &str, pods: u32) -> Result<()> {
     scene.ended(2, RunPhase::Succeeded)?;
     let promoted = deployment(scene, &member)?;
     ensure!(stamp(&promoted).is_string(), "the new one has: {promoted}");
-    ensure!(
-        uids(scene, &member)?.is_disjoint(&before),
-        "pods of the old configuration are left"
-    );
+    // The last ones still stop.
+    until(Duration::from_secs(60), "the old pods to be gone", || {
+        let left = !uids(scene, &member)?.is_disjoint(&before);
+        Ok((!left).then_some(()))
+    })?;
     scene.assert_restored(&member, &two)
 }

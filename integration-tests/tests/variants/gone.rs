@@ -51,7 +51,7 @@ impl<'a> Place<'a> {
             replicas: 2,
             pre_stop_seconds: 0,
             strategy: "{canary: {steps: [{weight: 30}]}}".into(),
-            progress_deadline: "20s".into(),
+            progress_deadline: "40s".into(),
             ..members.shop()
         };
         Ok(Self {

@@ -299,10 +299,15 @@ fn left(members: &Members, row: &Row, places: &Places<'_>) -> Result<()> {
         }
         members.wait_gone(cluster, "ConfigMap", &row.object)?;
         if row.claims() {
-            let claim = members.read(cluster, CLAIM, &row.object)?;
-            let claim = claim.with_context(|| format!("the claim in {cluster}"))?;
-            let goes = &claim["metadata"]["deletionTimestamp"];
-            ensure!(goes.is_null() && !is_held(&claim), "{cluster}: {claim}");
+            // Objects are parted with one after the other.
+            let what = format!("{cluster} to let go of the claim {}", row.object);
+            until(LIMIT, &what, || {
+                let claim = members.read(cluster, CLAIM, &row.object)?;
+                let claim = claim.with_context(|| format!("the claim in {cluster}"))?;
+                let goes = &claim["metadata"]["deletionTimestamp"];
+                ensure!(goes.is_null(), "{cluster}: {claim}");
+                Ok((!is_held(&claim)).then_some(()))
+            })?;
         }
     }
     Ok(())

@@ -25,7 +25,7 @@ pub fn blue_green(
     streams: &[&Traffic],
 ) -> Result<Shop> {
     let shop = Shop {
-        strategy: "{blueGreen: {iterations: 12, analysisTraffic: Mirror}}".into(),
+        strategy: "{blueGreen: {iterations: 30, analysisTraffic: Mirror}}".into(),
         analysis: "{interval: 1s}".into(),
         ..shop.version("v1")
     };

@@ -37,13 +37,14 @@ pub const CASES: &[Case<Scene>] = &[
         "bypods",
         by_pods,
     ),
-    // Last: it takes every connection of the entry point.
-    (
-        "provider_traefik_splits_tcp_connections_by_weight",
-        "tcp",
-        connections,
-    ),
 ];
+
+/// Alone: it takes every connection of the entry point that the others' requests come by.
+pub const ALONE: &[Case<Scene>] = &[(
+    "provider_traefik_splits_tcp_connections_by_weight",
+    "tcp",
+    connections,
+)];
 
 /// Requests a second to the only host of a test.
 pub const RATE: u32 = full_rate(1);
@@ -79,8 +80,9 @@ pub fn registered(scene: &Scene) -> Result<Member> {
     if shown.is_ok_and(|shown| shown["status"]["condition"] == "Ready") {
         return Ok(member);
     }
-    let namespaces: Vec<&str> = CASES
-        .iter()
+    let namespaces: Vec<&str> = [CASES, ALONE]
+        .into_iter()
+        .flatten()
         .map(|case| case.1)
         .chain([
             "throttle",

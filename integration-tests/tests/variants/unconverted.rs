@@ -220,7 +220,7 @@ fn at_once(members: &Members) -> Result<()> {
     let coupons = Coupons::introduce(members)?;
     let release = |version: &str| {
         let manifests = json!([coupons.coupon("kept", version), settings(version)]);
-        coupons.application(&manifests, "8s")
+        coupons.application(&manifests, "20s")
     };
     members.cli.apply(&release("v1"))?;
     members.wait_ended(name, 1, RunPhase::Succeeded, LIMIT)?;

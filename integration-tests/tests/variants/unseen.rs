@@ -144,7 +144,7 @@ impl<'a> Foreign<'a> {
              metadata: {{name: {rollout}, namespace: default}}\nspec:\n  \
              destination: {{clusters: [{cluster}]}}\n  workload: {{apiVersion: apps/v1, \
              kind: {kind}, namespace: {namespace}, name: {name}}}\n  strategy: {strategy}\n  \
-             progressDeadline: 10s\n  analysis: {{interval: 1s}}\n"
+             progressDeadline: 25s\n  analysis: {{interval: 1s}}\n"
         ))?;
         self.in_state(RunPhase::Succeeded)?;
         Ok(())

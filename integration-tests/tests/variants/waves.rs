@@ -75,7 +75,7 @@ fn governed(mut component: Value) -> Value {
     component["rollout"] = json!({
         "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
         "strategy": {"canary": {"weights": [50]}}, "analysis": {"interval": "1s"},
-        "progressDeadline": "15s",
+        "progressDeadline": "25s",
     });
     component
 }
@@ -93,7 +93,7 @@ fn documents(name: &str, component: &Value, waves: &Value, on_failure: &str) -> 
         "destination": {"fleet": "breadth"}, "targetNamespace": name, "onFailure": on_failure, "waves": waves,
     });
     if component["rollout"].is_null() {
-        spec["sync"] = json!({"timeout": "15s"});
+        spec["sync"] = json!({"timeout": "25s"});
     }
     spec["components"] = json!([component]);
     json!({
@@ -178,7 +178,7 @@ fn halt_plainly(members: &Members) -> Result<()> {
     let failed = halted(members, written)?;
     let said = format!("{} {}", failed.reason, failed.message);
     ensure!(
-        said.contains("DeadlineExceeded") && said.contains("not healthy within 15s"),
+        said.contains("DeadlineExceeded") && said.contains("not healthy within 25s"),
         "{said}"
     );
     Ok(())

@@ -39,10 +39,10 @@ fn abort() -> Command {
     }
 }
 
-/// What the hub sends: the abort at generation 1, or at generation 2 that it goes.
+/// What the hub sends: the abort at odd generations, and that it goes at even ones.
 fn sent(generation: u64) -> Commit {
     let bytes = serde_json::to_vec(&abort()).expect("a document");
-    let digest = (generation == 1).then(|| digest_of(&bytes));
+    let digest = (generation % 2 == 1).then(|| digest_of(&bytes));
     Commit {
         incarnation: 1,
         epoch: 6,
@@ -228,5 +228,41 @@ async fn an_agent_does_not_begin_without_a_command_that_it_could_not_ask_for() {
     let begins = Desired::load(server.client(), SYSTEM).await;
     assert!(begins.is_err(), "it would go on as if nobody had aborted");
     server.reads(Reads::Everything);
+    assert_eq!(server.agent().await.command(&shop()), Some(abort()));
+}
+
+#[tokio::test]
+async fn a_content_whose_deletion_nobody_saw_is_stored_when_it_comes_again() {
+    let server = Server::default();
+    let agent = begun(&server).await;
+    agent.commit(sent(1)).await.expect("it is taken");
+    server.loses_deletions(true);
+    agent.commit(sent(2)).await.expect("it is taken");
+    server.loses_deletions(false);
+    let again = sent(3);
+    assert_eq!(agent.missing(&again.changes).len(), 1, "it is asked for");
+    agent.commit(again).await.expect("it is taken");
+    assert_eq!(server.agent().await.command(&shop()), Some(abort()));
+}
+
+#[tokio::test]
+async fn a_content_that_another_agent_dropped_is_stored_when_it_comes_again() {
+    let server = Server::default();
+    let older = begun(&server).await;
+    older.commit(sent(1)).await.expect("it is taken");
+    let newer = server.agent().await;
+    newer.enter_epoch(7).await.expect("it is higher");
+    let gone = Commit {
+        epoch: 7,
+        ..sent(2)
+    };
+    newer.commit(gone).await.expect("it is taken");
+    older.enter_epoch(8).await.expect("it is the highest");
+    let again = Commit {
+        epoch: 8,
+        ..sent(3)
+    };
+    assert_eq!(older.missing(&again.changes).len(), 1, "it is asked for");
+    older.commit(again).await.expect("it is taken");
     assert_eq!(server.agent().await.command(&shop()), Some(abort()));
 }

@@ -95,6 +95,7 @@ impl Unit {
             return Box::pin(driven).await;
         }
         self.dirty = Dirty::default();
+        self.remove_tracks_of([&unit.applied_digest, &None]).await?;
         match grant {
             // Its Rollout is gone and its last run is over: nothing more is begun.
             Some(grant) if grant.ends() => {

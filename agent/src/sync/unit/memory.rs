@@ -242,6 +242,7 @@ pub(super) fn removed(unit: &mut SyncUnit) {
     unit.live_states.clear();
     unit.deletion = DeletionPolicy::default();
     unit.chart_hooks = ChartHookRecord::default();
+    unit.opened = None;
     if unit.digest.is_none() {
         unit.outcome = Some(UnitOutcome::Succeeded);
         unit.reason.clear();

@@ -19,7 +19,7 @@ use crate::{
 
 /// The components of one bundle that may be applied. What is open stays open, also for a process that
 /// comes after this one: a run that has begun goes on when what came first is not healthy any more.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Opened {
     /// Digest of the bundle; empty = of none.
     digest: String,
@@ -100,12 +100,14 @@ impl Unit {
 
     /// Remembers what is open before anything of it is written.
     async fn grow(&mut self, bundle: &Bundle, done: &BTreeSet<String>) -> Result<bool, PassError> {
-        if !self.opened.grow(bundle, done) {
+        let mut opened = self.opened.clone();
+        if !opened.grow(bundle, done) {
             return Ok(false);
         }
-        let opened = self.opened.remembered();
-        self.remember(|unit| unit.opened = Some(opened.clone()))
+        let remembered = opened.remembered();
+        self.remember(|unit| unit.opened = Some(remembered.clone()))
             .await?;
+        self.opened = opened;
         Ok(true)
     }
 

@@ -142,13 +142,13 @@ impl Unit {
             "RolledBack",
             format!("revision {} runs again", bundle.revision),
         );
-        self.plain_since = None;
         // Why it failed was remembered when it did.
         let why = unit.reason.clone();
         self.tell(run_of(&failed), news, |unit| {
             memory::end(unit, granted, UnitOutcome::Failed, &why);
         })
         .await?;
+        self.plain_since = None;
         Ok(Pass::again())
     }
 
@@ -156,7 +156,8 @@ impl Unit {
     pub(super) async fn hold(&mut self, unit: &SyncUnit, digest: &str) -> Result<Pass, PassError> {
         let bundle = self.bundle(digest).await?;
         self.read_granted(unit).await;
-        self.remove_left_tracks(&bundle).await?;
+        self.remove_tracks_of([&unit.applied_digest, &unit.digest])
+            .await?;
         let wanted = self.wanted(&bundle).await?;
         if has_surplus(unit, &bundle, &targets(&wanted)) {
             self.parted_with = None;

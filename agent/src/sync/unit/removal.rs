@@ -16,10 +16,11 @@ use bellwether_api::{
 };
 use serde_json::Value;
 
-use super::{Pass, PassError, RunOf, Unit, adoption::some_of, memory, run_of, wait};
+use super::{Pass, PassError, RunOf, Unit, adoption::some_of, memory, order::Opened, run_of, wait};
 use crate::{
     clock::wall,
-    desired::{ContentError, chain},
+    desired::{ContentError, chain, readable},
+    rollout,
     sync::{
         cluster::reference,
         events::{self, News},
@@ -139,6 +140,9 @@ impl Unit {
         if let Some(pass) = self.hooks_at_removal(of, unit, HookSide::Before).await? {
             return Ok(pass);
         }
+        // Before a namespace that the release brought, which they would hold.
+        self.remove_tracks_of([&unit.applied_digest, &unit.digest])
+            .await?;
         let terms = Terms {
             next: None,
             deletion: unit.deletion,
@@ -162,9 +166,36 @@ impl Unit {
         // The namespace may have gone too, and a track of the same name is another run's.
         self.namespace_known = None;
         self.tracks_removed = false;
+        // The same content may come again, and begins anew.
+        self.opened = Opened::default();
+        self.bundles.clear();
         self.leaving.clear();
         self.listen(BTreeMap::new());
         Ok(Pass::again())
+    }
+
+    /// Removes tracks that a process left behind which died, or failed, between remembering that their runs are
+    /// over and removing them: one that stays would hold its namespace.
+    /// Those of what was granted may be of a run that went back. Looked for once in the life of a process, and
+    /// after each run.
+    pub(super) async fn remove_tracks_of(
+        &mut self,
+        bundles: [&Option<String>; 2],
+    ) -> Result<(), PassError> {
+        if self.tracks_removed {
+            return Ok(());
+        }
+        for digest in bundles.into_iter().flatten() {
+            let Some(bundle) = readable(self.bundle(digest).await)? else {
+                continue;
+            };
+            for rollout in &bundle.rollouts {
+                let client = self.shell.cluster.client();
+                rollout::remove_left_track(client, &bundle, rollout).await?;
+            }
+        }
+        self.tracks_removed = true;
+        Ok(())
     }
 
     /// Parts with what the held bundle does not want; returns what is still on its way.

@@ -231,7 +231,7 @@ impl Subject<'_> {
                     .push(self.application_error(path, message, closest(&name, names)));
                 return;
             }
-            Err(error @ PlacementError::Empty) => {
+            Err(error @ (PlacementError::Empty | PlacementError::UnreadFleet { .. })) => {
                 checked
                     .errors
                     .push(self.application_error(destination, error.to_string(), None));

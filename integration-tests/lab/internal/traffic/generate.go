@@ -22,8 +22,8 @@ const (
 	mostOutstanding = 4096
 	// mostWords is how much of an answer's body is kept, in bytes: a gateway says there why it refused.
 	mostWords = 256
-	// patience is how long requests may still take when the stream is stopped.
-	patience = 2 * time.Second
+	// patience is how long requests may still take when the stream is stopped: as long as any other.
+	patience = 10 * time.Second
 )
 
 // Stream is what to send to one cluster.

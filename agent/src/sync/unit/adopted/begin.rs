@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{LATER, Pass, PassError, RunOf, SOON, Unit, about, memory, waiting};
 use crate::{
     clock::wall,
-    desired::{CommitBlob, MAX_PACKED_BYTES, digest_of, pack},
+    desired::{CommitBlob, ContentError, MAX_PACKED_BYTES, digest_of, pack, readable},
     rollout::{self, Known, Live, Reading, Scene},
     sync::{
         events::{self, News},
@@ -91,7 +91,7 @@ impl Unit {
         }
         let template = digest_of_template(looked.live);
         let failed = memory::failed_name(&template, grant.retries);
-        let mut new = self.bundle_of(unit, grant, &template).await;
+        let mut new = self.bundle_of(unit, grant, &template).await?;
         let Some(rollout) = new.rollouts.first().cloned() else {
             return Ok(Pass::default());
         };
@@ -126,12 +126,13 @@ impl Unit {
         unit: &SyncUnit,
         grant: &StandingGrant,
         template: &str,
-    ) -> Bundle {
+    ) -> Result<Bundle, ContentError> {
         let last = match &unit.applied_digest {
-            Some(digest) => self.bundle(digest).await.map_or(0, |last| last.revision),
-            None => 0,
+            Some(digest) => readable(self.bundle(digest).await)?,
+            None => None,
         };
-        Bundle {
+        let last = last.map_or(0, |last| last.revision);
+        Ok(Bundle {
             application: grant.rollout.clone(),
             release: template.to_owned(),
             revision: last + 1,
@@ -149,7 +150,7 @@ impl Unit {
             metrics: grant.metrics.clone(),
             alerts: Vec::new(),
             returns: false,
-        }
+        })
     }
 
     /// Remembers that a template cannot be brought in as the plan says.

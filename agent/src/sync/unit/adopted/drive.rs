@@ -195,12 +195,14 @@ impl Unit {
             events::push(unit, of, at, &news);
         })
         .await?;
-        for run in self.runs.values() {
-            run.close(&self.poke).await?;
-        }
-        self.runs.clear();
+        let runs = std::mem::take(&mut self.runs);
         self.counted_runs.set(0);
         self.dirty = Dirty::default();
+        // A track that cannot be removed now is one that was left.
+        self.tracks_removed = false;
+        for run in runs.values() {
+            run.close(&self.poke).await?;
+        }
         Ok(())
     }
 }

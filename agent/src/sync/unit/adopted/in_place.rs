@@ -19,7 +19,10 @@ use super::{
     begin::{Changed, packed, put},
     memory, waiting,
 };
-use crate::rollout;
+use crate::{
+    desired::{ContentError, readable},
+    rollout,
+};
 
 /// A workload in place as it was seen at one look.
 struct Seen {
@@ -42,7 +45,7 @@ impl Unit {
         target: &ObjectRef,
         adapter: &WorkloadAdapter,
     ) -> Result<Pass, PassError> {
-        let before = self.before(unit).await;
+        let before = self.before(unit).await?;
         let Some(seen) = self.see(target, Some(adapter), before.as_deref()).await? else {
             let why = format!("{target} does not exist");
             self.remember(memory::unknown).await?;
@@ -104,10 +107,13 @@ impl Unit {
         }
     }
 
-    /// What the agent stored while the workload stood still, or what the last run brought in.
-    async fn before(&mut self, unit: &SyncUnit) -> Option<Arc<Bundle>> {
-        let digest = unit.applied_digest.as_ref()?;
-        self.bundle(digest).await.ok()
+    /// What the agent stored while the workload stood still, or what the last run brought in; absent =
+    /// there is none, or it can never be read.
+    async fn before(&mut self, unit: &SyncUnit) -> Result<Option<Arc<Bundle>>, ContentError> {
+        let Some(digest) = &unit.applied_digest else {
+            return Ok(None);
+        };
+        readable(self.bundle(digest).await)
     }
 
     /// Reads a workload, its pods, and the versions that it had. `adapter` absent = what is known of its
@@ -231,7 +237,7 @@ impl Unit {
         unit: &SyncUnit,
         target: &ObjectRef,
     ) -> Result<bool, PassError> {
-        let before = self.before(unit).await;
+        let before = self.before(unit).await?;
         let Some(seen) = self.see(target, None, before.as_deref()).await? else {
             return Ok(false);
         };
@@ -265,7 +271,7 @@ impl Unit {
             return Ok(Pass::default());
         }
         let template = super::begin::digest_of_template(live);
-        let mut bundle = self.bundle_of(unit, grant, &template).await;
+        let mut bundle = self.bundle_of(unit, grant, &template).await?;
         bundle.revision = bundle.revision.saturating_sub(1);
         put(&mut bundle, vec![live.clone()]);
         let Some(blob) = packed(&bundle) else {

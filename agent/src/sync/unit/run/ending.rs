@@ -122,12 +122,14 @@ impl Unit {
             memory::runs_over(unit, digest, objects, &summaries, &marked, why.as_deref());
         })
         .await?;
-        for run in self.runs.values() {
-            run.close(&self.poke).await?;
-        }
-        self.runs.clear();
+        let runs = std::mem::take(&mut self.runs);
         self.laid = None;
         self.counted_runs.set(0);
+        // A track that cannot be removed now is one that was left.
+        self.tracks_removed = false;
+        for run in runs.values() {
+            run.close(&self.poke).await?;
+        }
         Ok(())
     }
 
@@ -146,21 +148,6 @@ impl Unit {
             .map(|failure| (failure.0 == FailureReason::RollbackAll, failure))
             .collect();
         failures.into_values().next()
-    }
-
-    /// Removes tracks that a process left behind which died between remembering and removing.
-    pub(in crate::sync::unit) async fn remove_left_tracks(
-        &mut self,
-        bundle: &Bundle,
-    ) -> Result<(), PassError> {
-        if self.tracks_removed {
-            return Ok(());
-        }
-        for rollout in &bundle.rollouts {
-            rollout::remove_left_track(self.shell.cluster.client(), bundle, rollout).await?;
-        }
-        self.tracks_removed = true;
-        Ok(())
     }
 }
 

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bellwether_agent_core::adopted::{HELD_ANNOTATION, PARTITION_ANNOTATION};
-use bellwether_api::{bundle::UnitKey, duration::Dur, sync_record::SyncUnit};
+use bellwether_api::{
+    bundle::{Bundle, UnitKey},
+    duration::Dur,
+    sync_record::SyncUnit,
+};
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -215,4 +219,57 @@ async fn a_new_pod_that_is_not_ready_is_taken_back_where_its_kind_can() {
     assert_eq!(house.pass().await, 1, "then the pod goes");
     assert_eq!(house.server.get("pods", "web-1"), Value::Null);
     assert_ne!(house.server.get("pods", "web-0"), Value::Null);
+}
+
+/// What ran before is known by a stored content alone where no controller records it.
+#[tokio::test]
+async fn a_held_update_is_not_let_go_because_a_stored_content_was_not_given() {
+    let mut house = House::new(KINDS[0]).await;
+    house.apply("v2");
+    assert_eq!(house.pass().await, 1, "it is held");
+    let held = house.live();
+    house.server.remove("controllerrevisions", "web-v1");
+    house.record.applied_digest = Some("ab".repeat(32));
+    // Nor because tracks that were left are looked for by it.
+    house.unit.tracks_removed = true;
+    house.server.contents_fail(true);
+    for _ in 0..3 {
+        let failed = house.unit.pass_adopted(&house.record).await;
+        assert!(failed.is_err(), "nobody knows what ran before: {failed:?}");
+        assert_eq!(house.live(), held);
+    }
+}
+
+/// A process that died, or an API server that did not answer, right after a run was remembered as over.
+#[tokio::test]
+async fn a_track_that_was_left_of_a_run_that_is_over_is_removed() {
+    let mut house = House::new(KINDS[0]).await;
+    let plan = json!({"workload": {"apiVersion": "apps/v1", "kind": house.kind.kind, "namespace": "shop",
+        "name": "web"}, "strategy": {"batch": {"steps": [{"replicas": 1}]}}});
+    let last: Bundle = serde_json::from_value(json!({
+        "application": {"namespace": "default", "name": "shop-web"}, "release": "v1", "revision": 1,
+        "run": uuid::Uuid::nil(), "attempt": 1, "mode": "Rollout", "targetNamespace": "shop",
+        "createNamespace": false, "components": [], "sync": {}, "metrics": null,
+        "rollouts": [{"name": "shop-web", "spec": plan}],
+    }))
+    .expect("a bundle");
+    house.unit.bundles.insert("last".to_owned(), Arc::new(last));
+    house.record.applied_digest = Some("last".to_owned());
+    let track = |application: &str| {
+        json!({
+            "apiVersion": "bellwether.dev/v1alpha1", "kind": "RolloutTrack",
+            "metadata": {"name": "shop-web", "namespace": "shop"},
+            "spec": {"application": {"namespace": "default", "name": application},
+                "release": "v1", "revision": 1, "run": uuid::Uuid::nil(), "attempt": 1,
+                "generation": 1, "mode": "Rollout", "workload": plan["workload"], "plan": plan,
+                "command": {"run": uuid::Uuid::nil(), "attempt": 1}},
+        })
+    };
+    house.server.put("rollouttracks", track("shop-web"));
+    house.pass().await;
+    assert_eq!(house.server.get("rollouttracks", "shop-web"), Value::Null);
+    // It is looked for once in the life of a process.
+    house.server.put("rollouttracks", track("shop-web"));
+    house.pass().await;
+    assert_ne!(house.server.get("rollouttracks", "shop-web"), Value::Null);
 }

@@ -59,3 +59,19 @@ async fn a_run_that_lost_its_rights_alone_is_kept() {
     assert!(house.try_pass().await.is_err());
     assert_eq!(house.unit.runs.len(), RUNS);
 }
+
+/// One that stays would hold its namespace for ever.
+#[tokio::test(start_paused = true)]
+async fn tracks_that_were_left_go_with_their_application() {
+    let mut house = House::new("http://127.0.0.1:9", LATER).await;
+    house.record.digest = None;
+    house.record.running_digest = None;
+    house.record.applied_digest = Some("old".to_owned());
+    house.record.removing = true;
+    assert_ne!(house.server.get("rollouttracks", &name(0)), Value::Null);
+    house.unit.remove(&house.record).await.expect("a pass");
+    for index in 0..RUNS {
+        let track = house.server.get("rollouttracks", &name(index));
+        assert_eq!(track, Value::Null);
+    }
+}

@@ -23,6 +23,7 @@ struct Kept {
     namespace_goes: bool,
     forbids: bool,
     unconverted: Option<String>,
+    contents_fail: bool,
 }
 
 /// The server; clones are the same. Watches fail: who is woken by what is up to the test.
@@ -79,6 +80,11 @@ impl Server {
         self.lock().unconverted = object.map(str::to_owned);
     }
 
+    /// Does not answer who asks for a stored content, or does again.
+    pub(super) fn contents_fail(&self, fail: bool) {
+        self.lock().contents_fail = fail;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0
             .lock()
@@ -104,6 +110,9 @@ impl Kept {
                     space["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
                 }
                 return (StatusCode::OK, space);
+            }
+            if self.contents_fail && at.contains("/secrets/") {
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "it does not answer");
             }
             // The agent's own namespace holds nothing.
             return list(Vec::new());
