@@ -63,4 +63,4 @@ fn bounded(mut config: Config, read_limit: Duration) -> Config {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,7 +19,8 @@ use tokio::{
 
 use super::*;
 
-fn kubeconfig(server: SocketAddr) -> (TempDir, PathBuf) {
+/// A kubeconfig of a server without TLS, for as long as its directory is kept.
+pub(crate) fn kubeconfig(server: SocketAddr) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("kubeconfig");
     let kubeconfig = json!({

@@ -182,9 +182,11 @@ impl BlobStore {
         let unused: Vec<String> = {
             let mut held = self.held();
             // Whoever stores one of them from here on makes it anew: the answer may get lost.
-            let unused = held.there.difference(&keep).cloned().collect();
-            held.there.retain(|name| keep.contains(name));
-            held.perhaps.append(&mut { unused });
+            let names = std::mem::take(&mut held.there).into_iter();
+            let (kept, unused): (BTreeSet<_>, BTreeSet<_>) =
+                names.partition(|name| keep.contains(name));
+            held.there = kept;
+            held.perhaps.extend(unused);
             held.perhaps.difference(&keep).cloned().collect()
         };
         for name in unused {

@@ -60,11 +60,10 @@ impl Desired {
                 return Ok(());
             }
             attempts += 1;
-            match self.save(writing, after).await {
+            match self.save(writing, &before, after).await {
                 Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if attempts < 4 => {
-                    self.reread(writing).await?;
-                    self.inner.fence.note(self.epoch());
+                    self.catch_up(writing).await?;
                     if self.inner.fence.newer().is_some() {
                         return Err(StoreError::NewerAgent);
                     }

@@ -24,17 +24,18 @@ impl Desired {
                 // Another agent held it meanwhile.
                 self.reread(&mut writing).await?;
             }
-            let mut after = self.read().clone();
-            if epoch < after.epoch {
-                self.inner.fence.note(after.epoch);
+            let before = self.read().clone();
+            if epoch < before.epoch {
+                self.inner.fence.note(before.epoch);
                 return Err(CommitError::Plan(PlanError::LowerEpoch {
-                    held: after.epoch,
+                    held: before.epoch,
                     given: epoch,
                 }));
             }
+            let mut after = before.clone();
             after.epoch = epoch;
             attempts += 1;
-            match self.save(&mut writing, after).await {
+            match self.save(&mut writing, &before, after).await {
                 Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if attempts < 4 => stale = true,
                 Err(error) => {
@@ -91,12 +92,11 @@ impl Desired {
                     .map_err(StoreError::from)?;
             }
         }
-        if let Err(error) = self.save(&mut writing, planned.records).await {
+        let before = self.read().clone();
+        if let Err(error) = self.save(&mut writing, &before, planned.records).await {
             // What was written before the failure is in the cluster: read it back rather than guess. What
             // cannot be read now is before anything else is written.
-            if self.reread(&mut writing).await.is_ok() {
-                self.inner.fence.note(self.epoch());
-            }
+            let _ = self.catch_up(&mut writing).await;
             return Err(error.into());
         }
         self.take_commands(planned.commands);

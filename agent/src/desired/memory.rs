@@ -20,21 +20,20 @@ impl Desired {
     pub(super) async fn writing(&self) -> Result<MutexGuard<'_, Writing>, StoreError> {
         let mut writing = self.inner.writing.lock().await;
         if writing.in_doubt {
-            self.reread(&mut writing).await?;
-            self.inner.fence.note(self.epoch());
+            self.catch_up(&mut writing).await?;
         }
         Ok(writing)
     }
 
-    /// Writes what differs from what is held, and holds it then.
+    /// Writes what differs from `before`, which is held, and holds it then.
     pub(super) async fn save(
         &self,
         writing: &mut Writing,
+        before: &Records,
         mut after: Records,
     ) -> Result<(), StoreError> {
-        let before = self.read().clone();
         writing.in_doubt = true;
-        self.inner.shards.save(&before, &mut after).await?;
+        self.inner.shards.save(before, &mut after).await?;
         *self.write() = after;
         writing.in_doubt = false;
         Ok(())
@@ -50,6 +49,13 @@ impl Desired {
         *self.commands() = commands;
         writing.in_doubt = false;
         self.inner.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// The same, and takes note of whoever has a newer session.
+    pub(super) async fn catch_up(&self, writing: &mut Writing) -> Result<(), StoreError> {
+        self.reread(writing).await?;
+        self.inner.fence.note(self.epoch());
         Ok(())
     }
 

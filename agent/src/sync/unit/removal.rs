@@ -174,6 +174,18 @@ impl Unit {
         Ok(Pass::again())
     }
 
+    /// Removes the tracks of runs that are remembered as over.
+    pub(super) async fn close_runs(&mut self) -> Result<(), PassError> {
+        let runs = std::mem::take(&mut self.runs);
+        self.counted_runs.set(0);
+        // A track that cannot be removed now is one that was left.
+        self.tracks_removed = false;
+        for run in runs.values() {
+            run.close(&self.poke).await?;
+        }
+        Ok(())
+    }
+
     /// Removes tracks that a process left behind which died, or failed, between remembering that their runs are
     /// over and removing them: one that stays would hold its namespace.
     /// Those of what was granted may be of a run that went back. Looked for once in the life of a process, and

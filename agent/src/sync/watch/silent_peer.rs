@@ -83,15 +83,7 @@ async fn a_watch_whose_peer_falls_silent_is_opened_again() {
             tokio::spawn(async move { server.serve(stream).await });
         }
     });
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("kubeconfig");
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": format!("http://{address}")}}],
-        "users": [{"name": "agent", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "agent"}}],
-    });
-    std::fs::write(&path, kubeconfig.to_string()).expect("a file");
+    let (_directory, path) = connect::tests::kubeconfig(address);
     let client = connect::client(Some(&path), Counter::default());
     let watches = Watches::new(Arc::new(Cluster::new(client.await.expect("a client"))));
     let poke = Arc::new(Poke::default());

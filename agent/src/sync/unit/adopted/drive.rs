@@ -195,15 +195,8 @@ impl Unit {
             events::push(unit, of, at, &news);
         })
         .await?;
-        let runs = std::mem::take(&mut self.runs);
-        self.counted_runs.set(0);
         self.dirty = Dirty::default();
-        // A track that cannot be removed now is one that was left.
-        self.tracks_removed = false;
-        for run in runs.values() {
-            run.close(&self.poke).await?;
-        }
-        Ok(())
+        self.close_runs().await
     }
 }
 

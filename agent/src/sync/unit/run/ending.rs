@@ -122,15 +122,8 @@ impl Unit {
             memory::runs_over(unit, digest, objects, &summaries, &marked, why.as_deref());
         })
         .await?;
-        let runs = std::mem::take(&mut self.runs);
         self.laid = None;
-        self.counted_runs.set(0);
-        // A track that cannot be removed now is one that was left.
-        self.tracks_removed = false;
-        for run in runs.values() {
-            run.close(&self.poke).await?;
-        }
-        Ok(())
+        self.close_runs().await
     }
 
     /// Tells whether hooks of a bundle's charts run now that its runs have brought it in.
