@@ -52,6 +52,26 @@ impl Unread {
     }
 }
 
+/// Reads fleets by name and spec; `tell` hears of each that cannot be read.
+pub fn read(
+    specs: impl IntoIterator<Item = (String, Value)>,
+    tell: impl Fn(&str, &serde_json::Error),
+) -> (Fleets, Unread) {
+    let (mut fleets, mut unread) = (Fleets::new(), Unread::default());
+    for (name, spec) in specs {
+        match FleetSpec::deserialize(&spec) {
+            Ok(read) => {
+                fleets.insert(name, read);
+            }
+            Err(error) => {
+                tell(&name, &error);
+                unread.note(&name, &spec);
+            }
+        }
+    }
+    (fleets, unread)
+}
+
 /// Returns the add-ons of one fleet, in its order.
 pub fn of_fleet(fleet: &FleetSpec) -> impl Iterator<Item = NamespacedName> + '_ {
     fleet.addons.iter().map(|addon| addon.within(HOME))

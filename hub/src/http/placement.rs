@@ -11,12 +11,11 @@ use bellwether_api::{
         PlacementView,
     },
     cluster::Cordon,
-    fleet::FleetSpec,
     placement::{Pick, PlacementPolicy},
     reference::NamespacedName,
 };
 use bellwether_hub_core::{
-    addons::{Fleets, Unread, choose},
+    addons::{self, Fleets, Unread, choose},
     authorize::{Kind, Verb},
     placement::{
         Choice, Chosen, ClusterFacts, PlacementCondition, PlacementError, Verdict, group_texts,
@@ -29,7 +28,6 @@ use bellwether_store::{
     desired,
     records::{self, RecordKind},
 };
-use serde::Deserialize as _;
 use uuid::Uuid;
 
 use super::{
@@ -76,16 +74,10 @@ pub async fn chosen(
 
 /// Every fleet, since one may have the application as an add-on; and those that cannot be read.
 async fn fleets(app: &App) -> Result<(Fleets, Unread), StoreError> {
-    let (mut fleets, mut unread) = (Fleets::new(), Unread::default());
-    for record in records::list_all(&app.store, RecordKind::Fleet).await? {
-        match FleetSpec::deserialize(&record.spec) {
-            Ok(spec) => {
-                fleets.insert(record.key.name, spec);
-            }
-            Err(_) => unread.note(&record.key.name, &record.spec),
-        }
-    }
-    Ok((fleets, unread))
+    let records = records::list_all(&app.store, RecordKind::Fleet).await?;
+    let specs = records.into_iter().map(|one| (one.key.name, one.spec));
+    // The loops tell of them.
+    Ok(addons::read(specs, |_, _| {}))
 }
 
 /// Returns what people should know of where an application is placed.

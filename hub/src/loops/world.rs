@@ -26,7 +26,6 @@ use bellwether_store::{
     tailer::SyncChange,
 };
 use jiff::Timestamp;
-use serde::Deserialize as _;
 use uuid::Uuid;
 
 use super::{emptying::Emptying, metrics_places::MetricsPlaces, waiters::Waiters};
@@ -225,19 +224,12 @@ impl World {
 
     /// Reads the fleets.
     pub async fn read_fleets(&mut self, store: &Store) -> Result<(), StoreError> {
-        let (mut fleets, mut unread) = (BTreeMap::new(), Unread::default());
-        for record in records::list_all(store, RecordKind::Fleet).await? {
-            match FleetSpec::deserialize(&record.spec) {
-                Ok(spec) => {
-                    fleets.insert(record.key.name, spec);
-                }
-                // Whoever names it is told that there is no such fleet.
-                Err(error) => {
-                    tracing::error!(fleet = %record.key.name, error = %error, "fleet is unreadable");
-                    unread.note(&record.key.name, &record.spec);
-                }
-            }
-        }
+        let records = records::list_all(store, RecordKind::Fleet).await?;
+        let specs = records.into_iter().map(|one| (one.key.name, one.spec));
+        // Whoever names it is told that there is no such fleet.
+        let (fleets, unread) = addons::read(specs, |fleet, error| {
+            tracing::error!(fleet, %error, "fleet is unreadable");
+        });
         self.fleets = Arc::new(fleets);
         self.unread = Arc::new(unread);
         Ok(())
